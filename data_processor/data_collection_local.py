@@ -1,0 +1,42 @@
+"""Make a dataset from a folder of .txt files with a local LLM.
+
+In:  --data_path, a folder of .txt files.
+Out: --json_save_dir, a list of {"id", "conversations", "fact", "file_name", "kind", "role", "theme", "fact_id", "source"}.
+
+    python data_processor/data_collection_local.py --model_name_or_path models/SmolLM2-135M-Instruct --guard words \\
+        --data_path datasets/demo --json_save_dir output/data.json
+    python data_processor/data_collection_local.py --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_processor.collection import CollectionArguments, check_arguments, collect
+from utils import parse_arguments, require_model, run
+
+
+@dataclass
+class Arguments(CollectionArguments):
+    model_name_or_path: str = field(
+        default="models/SmolLM2-135M-Instruct", metadata={"help": "A model folder, or a name on the Hugging Face hub."}
+    )
+
+
+def main() -> None:
+    (arguments,) = parse_arguments(Arguments)
+    documents = check_arguments(arguments)
+    require_model(arguments.model_name_or_path)
+
+    from llm import TransformersEngine
+
+    engine = TransformersEngine.load(arguments.model_name_or_path)
+    collect(engine, engine.tokenizer, documents, arguments)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,59 @@
+"""Read the list of examples that collection writes, fine-tuning trains on and inference asks.
+
+One example: {"id", "conversations": [{"from": "user", "value": q}, {"from": "assistant", "value": a}], "fact",
+"file_name"} and any further keys. Messages in the OpenAI form, {"messages": [{"role", "content"}]}, are read too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from utils import InputError, read_json
+
+ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
+
+
+def read_dataset(path: str | Path, what: str = "a dataset", limit: int | None = None) -> list[dict]:
+    """The examples of a file, each checked; InputError names the first row that is not one."""
+    rows = read_json(path, what)
+    if not isinstance(rows, list) or not rows:
+        found = "an empty list" if rows == [] else f"a {type(rows).__name__}"
+        raise InputError(f"expected {what} as a list of examples in {path}, found {found}: see the README, The files")
+    seen: set[str] = set()
+    for number, row in enumerate(rows):
+        where = f"row {number} of {path}"
+        messages = to_messages(row, where)
+        if not any(message["role"] == "assistant" for message in messages) or messages[0]["role"] == "assistant":
+            raise InputError(f"expected a user's turn and an assistant's in {where}, found neither order: add the missing turn")
+        identity = str(row.get("id", number))
+        if identity in seen:
+            raise InputError(f"expected unique ids in {path}, found {identity!r} again in row {number}: rename one")
+        seen.add(identity)
+    return rows[:limit]
+
+
+def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:
+    """The turns of one example as [{"role", "content"}], from either form."""
+    if not isinstance(row, dict) or not ("conversations" in row or "messages" in row):
+        found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+        raise InputError(f'expected the key "conversations" (or "messages") in {where}, found {found or "no keys"}: add it')
+    keys = ("from", "value") if "conversations" in row else ("role", "content")
+    turns = row.get("conversations") or row.get("messages")
+    if not isinstance(turns, list) or not turns:
+        raise InputError(f"expected a list of turns in {where}, found {turns!r}: add the turns")
+    messages = []
+    for turn in turns:
+        if not isinstance(turn, dict) or not all(isinstance(turn.get(key), str) for key in keys):
+            raise InputError(f'expected turns with "{keys[0]}" and "{keys[1]}" in {where}, found {turn!r}: mend the turn')
+        if turn[keys[0]] not in ROLES:
+            raise InputError(f"expected one of {', '.join(ROLES)} as {keys[0]!r} in {where}, found {turn[keys[0]]!r}: rename it")
+        messages.append({"role": ROLES[turn[keys[0]]], "content": turn[keys[1]]})
+    return messages
+
+
+def question_and_reference(row: dict) -> tuple[str, str]:
+    """The last question of an example and its reference answer."""
+    messages = to_messages(row)
+    question = [message["content"] for message in messages if message["role"] == "user"][-1]
+    reference = [message["content"] for message in messages if message["role"] == "assistant"][-1]
+    return question, reference

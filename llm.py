@@ -1,0 +1,357 @@
+"""One `chat()` for every model: a whole batch of conversations in, one reply for each out, in order.
+
+    engine = TransformersEngine("models/SmolLM2-135M-Instruct")
+    replies = engine.chat([[{"role": "user", "content": "Hello"}]], max_new_tokens=32)
+
+Two engines stand behind it: `TransformersEngine` (a local model, with or without a LoRA adapter) and `ApiEngine`
+(any OpenAI-compatible server). A JSON schema, where given, is enforced while the reply is written, not checked
+afterwards. A call that failed gives a reply whose `error` says why and whose `text` is empty.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from utils import InputError, llm_chat
+
+Conversation = list[dict[str, str]]
+
+TOP_P = 0.95  # nucleus sampling (Holtzman et al. 2020), used when temperature > 0
+TOP_K = 50
+MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond it a step is bound by compute, not by overhead
+CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # keys and values one batch may hold
+SHARED_PREFIX_TOKENS = 16  # a shorter common beginning is not worth a forward pass of its own
+COMPACT_SHARE = 0.8  # finished rows leave the batch once this share or less is still writing
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model answered. `finish_reason` is "stop", "length" or "error"."""
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reason: str = "stop"
+    error: str | None = None
+
+
+class Engine(Protocol):
+    """What every stage asks of a model."""
+
+    name: str
+
+    def chat(
+        self,
+        conversations: list[Conversation],
+        *,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int = 0,
+        schemas: dict | list[dict] | None = None,
+        on_reply: Callable[[int, Reply], None] | None = None,
+    ) -> list[Reply]:
+        """Answer every conversation (messages with "role" and "content").
+
+        `schemas` is one JSON schema for all, or one for each conversation. `on_reply(index, reply)` is called as
+        soon as a reply is whole, in any order. Sampling depends on `seed` and the prompt, not on the neighbours.
+        """
+
+
+def with_system_prompt(messages: Conversation, system_prompt: str | None) -> Conversation:
+    """Put `system_prompt` in front; None leaves it to the chat template, which may have a default of its own."""
+    return messages if system_prompt is None else [{"role": "system", "content": system_prompt}, *messages]
+
+
+class TransformersEngine:
+    """A local model through Hugging Face transformers: left-padded batches of similar length, one shared prefix."""
+
+    def __init__(self, model, tokenizer, name: str, system_prompt: str | None = None):
+        import shared_prefix
+
+        self.name, self.model, self.tokenizer, self.system_prompt = name, model.eval(), tokenizer, system_prompt
+        config = model.config
+        self.shares_prefix = shared_prefix.supported(config)
+        if self.shares_prefix:
+            model.set_attn_implementation(shared_prefix.IMPLEMENTATION)
+        self.stop_ids = stop_token_ids(model, tokenizer)
+        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        self._cache_bytes_per_token = 2 * config.num_hidden_layers * kv_heads * head_size * model.dtype.itemsize
+        self._grammar_tokenizer: Any = None
+
+    @classmethod
+    def load(cls, model_name_or_path: str, lora_weights: str | None = None, system_prompt: str | None = None):
+        """Load a model, merge an adapter into it where one is given, and put it on the GPU if there is one."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype)
+        if lora_weights:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, lora_weights).merge_and_unload()
+        return cls(model.to(device), AutoTokenizer.from_pretrained(model_name_or_path), model_name_or_path, system_prompt)
+
+    @property
+    def device(self) -> str:
+        return self.model.device.type
+
+    def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
+        prompts = [
+            self.tokenizer.apply_chat_template(
+                with_system_prompt(messages, self.system_prompt), add_generation_prompt=True, return_dict=False
+            )
+            for messages in conversations
+        ]
+        if not isinstance(schemas, list):
+            schemas = [schemas] * len(prompts)
+        replies: list[Reply | None] = [None] * len(prompts)
+        for batch in self._batches(prompts, max_new_tokens):
+            self._decode(batch, prompts, schemas, max_new_tokens, temperature, seed, replies, on_reply)
+        return replies
+
+    def _batches(self, prompts: list[list[int]], max_new_tokens: int):
+        """Indices of prompts to decode together: similar lengths, as many as the cache has room for."""
+        room = CACHE_BYTES[self.device] // self._cache_bytes_per_token
+        batch: list[int] = []
+        for index in sorted(range(len(prompts)), key=lambda i: -len(prompts[i])):
+            longest = len(prompts[batch[0]]) if batch else 0
+            if batch and (len(batch) == MAX_ROWS[self.device] or (len(batch) + 1) * (longest + max_new_tokens) > room):
+                yield batch
+                batch = []
+            batch.append(index)
+        if batch:
+            yield batch
+
+    def _decode(self, batch, prompts, schemas, max_new_tokens, temperature, seed, replies, on_reply):
+        """Write the replies to one batch of prompts, token by token, dropping rows as they finish."""
+        import torch
+
+        with torch.inference_mode():
+            logits, cache, mask, positions, prefix = self._prefill([prompts[i] for i in batch])
+            rows = [Row(self, index, prompts[index], schemas[index], max_new_tokens, seed) for index in batch]
+            while rows:
+                tokens = self._next_tokens(logits, rows, temperature)
+                for row, token in zip(rows, tokens, strict=True):
+                    row.push(token)
+                    if row.finish_reason and replies[row.index] is None:
+                        replies[row.index] = row.reply(self.tokenizer)
+                        if on_reply:
+                            on_reply(row.index, replies[row.index])
+                writing = [i for i, row in enumerate(rows) if not row.finish_reason]
+                if len(writing) <= COMPACT_SHARE * len(rows):
+                    keep = torch.tensor(writing, device=self.device, dtype=torch.long)
+                    rows, tokens = [rows[i] for i in writing], [tokens[i] for i in writing]
+                    mask, positions = mask[keep], positions[keep]
+                    cache.batch_select_indices(keep)
+                if not rows:
+                    break
+                mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+                positions = positions + 1
+                logits = self.model(
+                    input_ids=torch.tensor(tokens, device=self.device)[:, None],
+                    attention_mask=mask,
+                    position_ids=positions[:, None],
+                    past_key_values=cache,
+                    **prefix,
+                ).logits[:, -1]
+
+    def _prefill(self, prompts: list[list[int]]):
+        """Read the prompts; what they all begin with is read once.
+
+        Returns logits (B, V) after each prompt, the cache and the mask (B, T) of what is each row's own, each row's
+        last position (B,), and the shared prefix as an argument of the model's further calls.
+        """
+        import torch
+        from transformers import DynamicCache
+
+        shared = common_prefix_length(prompts) if self.shares_prefix and len(prompts) > 1 else 0
+        prefix = {}
+        if shared >= SHARED_PREFIX_TOKENS:
+            ids = torch.tensor([prompts[0][:shared]], device=self.device)
+            read = DynamicCache(config=self.model.config)
+            self.model(input_ids=ids, past_key_values=read, logits_to_keep=1)
+            prefix = {"shared_prefix": [(layer.keys, layer.values) for layer in read.layers]}
+        else:
+            shared = 0
+        width = max(len(prompt) for prompt in prompts) - shared
+        ids = torch.full((len(prompts), width), self.stop_ids[0], device=self.device)
+        mask = torch.zeros((len(prompts), width), dtype=torch.long, device=self.device)
+        for row, prompt in enumerate(prompts):
+            own = len(prompt) - shared
+            ids[row, width - own :] = torch.tensor(prompt[shared:], device=self.device)
+            mask[row, width - own :] = 1
+        positions = shared + (mask.cumsum(dim=1) - 1).clamp(min=0)
+        cache = DynamicCache(config=self.model.config)
+        logits = self.model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1, **prefix
+        ).logits[:, -1]
+        return logits, cache, mask, positions[:, -1], prefix
+
+    def _next_tokens(self, logits, rows: list[Row], temperature: float) -> list[int]:
+        """Greedy at temperature 0, else top-k, then nucleus sampling with each row's own random numbers."""
+        import torch
+
+        logits = logits.float()
+        if any(row.matcher for row in rows):
+            logits = logits.masked_fill(~self._allowed(rows, logits.shape[-1]), float("-inf"))
+        if temperature == 0:
+            return logits.argmax(dim=-1).tolist()
+        best, ids = logits.topk(TOP_K, dim=-1)
+        shares = (best / temperature).softmax(dim=-1)
+        before = shares.cumsum(dim=-1) - shares
+        shares = shares.masked_fill(before >= TOP_P, 0.0)
+        draws = torch.tensor([row.draw() for row in rows], device=logits.device, dtype=shares.dtype)[:, None]
+        chosen = (shares.cumsum(dim=-1) < draws * shares.sum(dim=-1, keepdim=True)).sum(dim=-1, keepdim=True)
+        return ids.gather(1, chosen.clamp(max=TOP_K - 1))[:, 0].tolist()
+
+    def _allowed(self, rows: list[Row], vocabulary: int):
+        """(B, V) bool: the tokens each row's grammar allows next; all of them for a row without one."""
+        import llguidance.numpy
+        import numpy
+        import torch
+
+        words = llguidance.numpy.allocate_token_bitmask(len(rows), vocabulary)
+        for i, row in enumerate(rows):
+            if row.matcher and not row.finish_reason:
+                llguidance.numpy.fill_next_token_bitmask(row.matcher, words, i)
+        bits = numpy.unpackbits(words.view(numpy.uint8), axis=1, bitorder="little")[:, :vocabulary]
+        return torch.from_numpy(bits.astype(bool)).to(self.device)
+
+    def matcher(self, schema: dict | None):
+        """A grammar state for one reply, or None. Compact JSON: a small model wastes tokens on free white space."""
+        if schema is None:
+            return None
+        import llguidance
+        import llguidance.hf
+
+        if self._grammar_tokenizer is None:
+            self._grammar_tokenizer = llguidance.hf.from_tokenizer(
+                self.tokenizer, n_vocab=self.model.config.vocab_size, eos_token=self.stop_ids[0]
+            )
+        layout = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=layout)
+        matcher = llguidance.LLMatcher(self._grammar_tokenizer, grammar)
+        if matcher.is_error():
+            raise ValueError(f"this JSON schema cannot be enforced: {matcher.get_error()}\n{json.dumps(schema)[:500]}")
+        return matcher
+
+
+class Row:
+    """One reply being written: its tokens, its grammar, its random numbers."""
+
+    def __init__(self, engine: TransformersEngine, index: int, prompt: list[int], schema, max_new_tokens: int, seed: int):
+        import numpy
+
+        self.index = index
+        self.prompt_tokens = len(prompt)
+        self.matcher = engine.matcher(schema)
+        self.stop_ids = engine.stop_ids
+        self.max_new_tokens = max_new_tokens
+        self.tokens: list[int] = []
+        self.finish_reason = ""
+        prompt_hash = zlib.crc32(numpy.array(prompt, dtype=numpy.int32).tobytes())
+        self.draw = numpy.random.default_rng([seed, prompt_hash]).random
+
+    def push(self, token: int) -> None:
+        """Take the next token; a finished row ignores it."""
+        if self.finish_reason:
+            return
+        if token in self.stop_ids:
+            self.finish_reason = "stop"
+            return
+        self.tokens.append(token)
+        if self.matcher:
+            self.matcher.consume_token(token)
+            if self.matcher.is_stopped():
+                self.finish_reason = "stop"
+                return
+        if len(self.tokens) >= self.max_new_tokens:
+            self.finish_reason = "length"
+
+    def reply(self, tokenizer) -> Reply:
+        text = tokenizer.decode(self.tokens, skip_special_tokens=True).strip()
+        return Reply(text, self.prompt_tokens, len(self.tokens), self.finish_reason)
+
+
+class ApiEngine:
+    """Any OpenAI-compatible server, one call at a time; each call is utils.llm_chat."""
+
+    def __init__(
+        self,
+        model: str,
+        api_base: str | None = None,
+        api_key_env: str = "OPENAI_API_KEY",
+        max_attempts: int = 5,
+        retry_delay: float = 2.0,
+    ):
+        if not model:
+            raise InputError("expected the name of the API's model, found none: give --api_model")
+        self.name = model
+        self.call = {
+            "model": model,
+            "api_base": api_base,
+            "api_key_env": api_key_env,
+            "max_attempts": max_attempts,
+            "retry_delay": retry_delay,
+        }
+
+    def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
+        if not isinstance(schemas, list):
+            schemas = [schemas] * len(conversations)
+        replies = []
+        for index, (messages, schema) in enumerate(zip(conversations, schemas, strict=True)):
+            replies.append(self._ask(messages, schema, max_tokens=max_new_tokens, temperature=temperature, seed=seed))
+            if on_reply:
+                on_reply(index, replies[-1])
+        return replies
+
+    def _ask(self, messages: Conversation, schema: dict | None, **options) -> Reply:
+        import openai
+
+        if schema is not None:  # servers take an object at the top only, so the value is wrapped and unwrapped
+            wrapped = {"type": "object", "properties": {"reply": schema}, "required": ["reply"], "additionalProperties": False}
+            options["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": wrapped}}
+        try:
+            answer = llm_chat(messages, **self.call, **options)
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError) as error:
+            where = f"{self.name} at {self.call['api_base'] or 'the default address'}"
+            raise InputError(f"expected {where} to answer, found status {error.status_code} ({error.message}): check key, address and model") from None
+        except openai.OpenAIError as error:
+            return Reply("", finish_reason="error", error=f"{type(error).__name__}: {error}")
+        if not answer.choices or answer.choices[0].message.content is None:
+            return Reply("", finish_reason="error", error="the server sent no text")
+        text = answer.choices[0].message.content.strip()
+        if schema is not None:
+            try:
+                text = json.dumps(json.loads(text)["reply"], ensure_ascii=False)
+            except (json.JSONDecodeError, KeyError, TypeError):
+                return Reply("", finish_reason="error", error=f"the server sent no JSON of the schema: {text[:100]}")
+        usage = answer.usage
+        counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        return Reply(text, *counts, answer.choices[0].finish_reason or "stop")
+
+
+def stop_token_ids(model, tokenizer) -> list[int]:
+    """The tokens that end a turn: the tokenizer's own first, then those of the generation config."""
+    ids = [tokenizer.eos_token_id]
+    configured = model.generation_config.eos_token_id
+    for token in configured if isinstance(configured, list) else [configured]:
+        if token is not None and token not in ids:
+            ids.append(token)
+    return ids
+
+
+def common_prefix_length(sequences: list[list[int]]) -> int:
+    """How many leading tokens all sequences share, leaving each at least one of its own."""
+    first, last = min(sequences), max(sequences)
+    limit = min(len(sequence) for sequence in sequences) - 1
+    shared = 0
+    while shared < limit and first[shared] == last[shared]:
+        shared += 1
+    return shared

@@ -1,0 +1,57 @@
+"""Attention for a batch of prompts that begin alike: the shared beginning is stored and read once, not once a row.
+
+Few-shot prompts share most of their tokens. Left to the usual cache, each row would keep a copy of the shared keys and
+values, and decoding, which is bound by reading them, would slow down by as much (Juravsky et al. 2024, Hydragen).
+Importing this module registers the implementation with transformers under the name IMPLEMENTATION.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import eager_mask
+
+IMPLEMENTATION = "shared_prefix"
+PLAIN_ATTENTION = ("llama", "qwen2", "qwen3")  # model types with full causal attention and no extra terms in the scores
+
+Prefix = list[tuple[torch.Tensor, torch.Tensor]]  # for each layer keys and values, (1, KV heads, P, D)
+
+
+def supported(config) -> bool:
+    """Whether the model's attention is the plain one that `attend` computes."""
+    return config.model_type in PLAIN_ATTENTION and not getattr(config, "use_sliding_window", False)
+
+
+def attend(module, query, key, value, attention_mask, scaling=None, shared_prefix: Prefix | None = None, **options):
+    """Softmax attention of queries (B, H, L, D) over the shared prefix and each row's own keys (B, KV, T, D).
+
+    `attention_mask` (B, 1, L, T) is added to the scores of the own keys; the prefix is seen by all. Returns
+    (B, L, H, D) and None, as transformers expects.
+    """
+    if shared_prefix is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+    prefix_key, prefix_value = shared_prefix[module.layer_idx]
+    batch, heads, length, size = query.shape
+    kv_heads, own = key.shape[1:3]
+    group = heads // kv_heads
+    scale = size**-0.5 if scaling is None else scaling
+
+    grouped = (query * scale).reshape(batch, kv_heads, group * length, size)
+    by_head = grouped.transpose(0, 1).reshape(kv_heads, batch * group * length, size)
+    prefix_scores = (by_head @ prefix_key[0].transpose(1, 2)).view(kv_heads, batch, group * length, -1).transpose(0, 1)
+    own_scores = (grouped @ key.transpose(2, 3)).view(batch, kv_heads, group, length, own)
+    if attention_mask is not None:
+        own_scores = own_scores + attention_mask[:, :, None, :, :own]
+    scores = torch.cat([prefix_scores, own_scores.reshape(batch, kv_heads, group * length, own)], dim=-1)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+
+    prefix_weights, own_weights = weights.split([prefix_key.shape[2], own], dim=-1)
+    prefix_rows = prefix_weights.transpose(0, 1).reshape(kv_heads, batch * group * length, -1)
+    seen = (prefix_rows @ prefix_value[0]).view(kv_heads, batch, group * length, size).transpose(0, 1)
+    output = seen + own_weights @ value
+    return output.reshape(batch, heads, length, size).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(IMPLEMENTATION, attend)
+AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)

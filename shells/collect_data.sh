@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Stage 1: a folder of .txt files in, a dataset of questions and answers out, made by a local model. More arguments go
+# to data_processor/data_collection_local.py and win over those below; paths are relative to the repository:
+#
+#     bash shells/collect_data.sh
+#     MODEL=Qwen/Qwen2.5-7B-Instruct DATA=/path/to/texts OUT=output/texts/data.json bash shells/collect_data.sh
+#
+# A smaller chunk gives more facts and takes longer; so do more questions and roles for each fact.
+# Hardware: 2 cores or one GPU. Minutes on the demo with 2 cores: TODO-MEASURE.
+# Expected result: OUT with TODO-MEASURE examples, and beside it a .meta.json that counts what was dropped and why.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source shells/setup.sh requirements.txt
+
+[ -n "${MODEL:-}" ] || python demo_model.py
+MODEL="${MODEL:-models/SmolLM2-135M-Instruct}"
+DATA="${DATA:-datasets/demo}"
+OUT="${OUT:-output/data.json}"
+
+python data_processor/data_collection_local.py \
+    --model_name_or_path "$MODEL" \
+    --data_path "$DATA" \
+    --json_save_dir "$OUT" \
+    --chunk_size_by_token 512 \
+    --qa_amount_per_fact 5 \
+    --role_amount_per_fact 2 \
+    "$@"

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Stage 4: how many questions the base and the tuned model answered, and how often the tuned answer is the better one.
+# More arguments go to evaluate.py:
+#
+#     bash shells/evaluate.sh
+#     DATA_PATH=output SFT=tuned.json BASE=base.json JUDGE=local bash shells/evaluate.sh --local_model_path Qwen/Qwen2.5-7B-Instruct
+#
+# Hardware: any for JUDGE=match; one GPU for a local judge worth asking. Minutes on the demo: TODO-MEASURE (match).
+# Expected result: accuracies and win rate on the screen and beside the answers, as *_acc.json and *_win_rate.json.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source shells/setup.sh requirements.txt
+
+DATA_PATH="${DATA_PATH:-output}"
+SFT="${SFT:-tuned.json}"
+BASE="${BASE:-base.json}"
+JUDGE="${JUDGE:-match}"
+
+python evaluate.py \
+    --data_path "$DATA_PATH" \
+    --data_name_sft "$SFT" \
+    --data_name_base "$BASE" \
+    --judge "$JUDGE" \
+    "$@"

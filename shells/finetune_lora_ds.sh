@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Stage 2: a dataset in, a LoRA adapter out. One process for each GPU of this node, or one on the CPU.
+#
+#     bash shells/finetune_lora_ds.sh -m MODEL -d DATASET [--deepspeed CONFIG] [--wandb_key KEY] [argument of finetune.py]...
+#
+#   -m, --model       model folder or hub name          (MODEL, default: the demo model)
+#   -d, --data        dataset of stage 1                (DATA, default output/data.json)
+#   --deepspeed       a file of ds_configs/             (DS_CONFIG_PATH, default: no DeepSpeed)
+#   --wandb_key       log to Weights & Biases           (WANDB_KEY; better export WANDB_API_KEY, add --use_wandb True)
+#   OUT               folder of the adapter, default output/lora
+#   GPUS_PER_NODE     default: all GPUs, or 1 process without one
+#   NNODES NODE_RANK  default 1 and 0; with more nodes run this on each, with the same MASTER_ADDR and MASTER_PORT
+#
+# Paths are relative to the repository. Example, eight GPUs:
+#     bash shells/finetune_lora_ds.sh -m Qwen/Qwen2.5-7B-Instruct -d output/data.json --deepspeed ds_configs/zero2.json
+# Hardware: 2 cores to several nodes. Minutes on the demo with 2 cores: TODO-MEASURE.
+# Expected result: OUT/adapter_model.safetensors and OUT/training.meta.json; last loss on the demo TODO-MEASURE.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+more=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;;
+        -m | --model) MODEL="${2:?expected a value after $1}"; shift 2 ;;
+        -d | --data) DATA="${2:?expected a value after $1}"; shift 2 ;;
+        --deepspeed) DS_CONFIG_PATH="${2:?expected a value after $1}"; shift 2 ;;
+        --wandb_key) WANDB_KEY="${2:?expected a value after $1}"; shift 2 ;;
+        *) more+=("$1"); shift ;;
+    esac
+done
+source shells/setup.sh requirements.txt
+
+[ -n "${MODEL:-}" ] || python demo_model.py
+GPUS="$(python -c 'import torch; print(torch.cuda.device_count())')"
+NNODES="${NNODES:-1}"
+if [ "$NNODES" != 1 ]; then
+    : "${MASTER_ADDR:?expected the address of node 0, the same on every node}" "${MASTER_PORT:?expected a port, the same on every node}"
+fi
+free_port='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+
+arguments=(--model_name_or_path "${MODEL:-models/SmolLM2-135M-Instruct}" --data_path "${DATA:-output/data.json}")
+arguments+=(--output_dir "${OUT:-output/lora}")
+[ "$GPUS" = 0 ] || arguments+=(--bf16 True)
+[ -z "${DS_CONFIG_PATH:-}" ] || arguments+=(--deepspeed "$DS_CONFIG_PATH")
+if [ -n "${WANDB_KEY:-}" ]; then
+    export WANDB_API_KEY="$WANDB_KEY" # in the environment: a command line is read by everybody on the machine
+    arguments+=(--use_wandb True)
+fi
+
+python -m torch.distributed.run \
+    --nnodes "$NNODES" \
+    --node_rank "${NODE_RANK:-0}" \
+    --nproc_per_node "${GPUS_PER_NODE:-$((GPUS > 0 ? GPUS : 1))}" \
+    --master_addr "${MASTER_ADDR:-127.0.0.1}" \
+    --master_port "${MASTER_PORT:-$(python -c "$free_port")}" \
+    finetune.py "${arguments[@]}" ${more[@]+"${more[@]}"}

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# The whole story on the demo: five documents of invented facts in, an adapter and a table of measured numbers out.
+#
+#     bash shells/quickstart.sh             # goes on where an earlier run stopped
+#     bash shells/quickstart.sh --fresh     # removes what earlier runs made in OUT first
+#
+# Hardware: 2 cores, TODO-MEASURE GiB of memory, no GPU; Python 3.11 and a network for the installation.
+# Minutes: TODO-MEASURE from a fresh clone, TODO-MEASURE of them after the installation.
+# Expected result: a table, also in results/quickstart.json: base TODO-MEASURE, tuned TODO-MEASURE.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# What is tuned for the demo model and the demo documents:
+COLLECT_ARGS=(--chunk_size_by_token 512 --qa_amount_per_fact 5 --role_amount_per_fact 2)
+FINETUNE_ARGS=(--learning_rate 1e-3 --num_train_epochs 4 --per_device_train_batch_size 8)
+
+OUT="${OUT:-output/quickstart}"
+RESULTS="${RESULTS:-results/quickstart.json}"
+MODEL=models/SmolLM2-135M-Instruct
+STEPS=11
+
+[ $# = 0 ] || [ "$*" = --fresh ] || { echo "error: expected --fresh or nothing, found $*: see the first lines of $0" >&2; exit 2; }
+if [ $# = 1 ] && [ -e "$OUT" ]; then
+    [ -e "$OUT/.quickstart" ] || { echo "error: expected files of an earlier quickstart in $OUT, found others: remove them yourself" >&2; exit 2; }
+    rm -rf "$OUT"
+fi
+SECONDS=0
+source shells/setup.sh requirements.txt
+setup_seconds=$SECONDS
+mkdir -p "$OUT" && touch "$OUT/.quickstart"
+
+minutes() { awk -v seconds="$1" 'BEGIN { printf "%.1f", seconds / 60 }'; }
+
+number=0 previous="" skipped=no
+step() { # NAME OUTPUT COMMAND...: skipped where OUTPUT is there and not older than the output of the step before
+    local name="$1" output="$2" started=$SECONDS
+    shift 2
+    number=$((number + 1))
+    if [ -e "$output" ] && ! [ "$output" -ot "$previous" ]; then
+        echo "[$number/$STEPS] $name: there already, $output"
+        skipped=yes
+    else
+        echo "[$number/$STEPS] $name ..."
+        "$@" || { status=$?; echo "[$number/$STEPS] $name failed (exit code $status); what is done is kept, run this again to go on" >&2; exit $status; }
+        [ -e "$output" ] || { echo "error: expected $output after $name, found nothing" >&2; exit 1; }
+        echo "[$number/$STEPS] $name: $(minutes $((SECONDS - started))) min, $(minutes $SECONDS) min in all"
+    fi
+    previous="$output"
+}
+ask() { # NAME FILE QUESTIONS [ARGUMENT]...
+    local name="$1" file="$2" questions="$3"
+    shift 3
+    step "$name" "$OUT/$file.json" \
+        python inference.py --model_name_or_path "$MODEL" --test_data_path "$questions" --output_path "$OUT/$file.json" "$@"
+}
+compare() { # NAME TUNED BASE
+    step "$1" "$OUT/$2_win_rate.json" \
+        python evaluate.py --data_path "$OUT" --data_name_sft "$2.json" --data_name_base "$3.json" --judge match
+}
+
+step "demo model" "$MODEL/model.safetensors" python demo_model.py
+step "collection" "$OUT/data.json" python data_processor/data_collection_local.py --model_name_or_path "$MODEL" \
+    --data_path datasets/demo --json_save_dir "$OUT/data.json" "${COLLECT_ARGS[@]}"
+step "fine-tuning" "$OUT/lora/training.meta.json" python finetune.py --model_name_or_path "$MODEL" \
+    --data_path "$OUT/data.json" --output_dir "$OUT/lora" "${FINETUNE_ARGS[@]}"
+ask "questions, base model" base datasets/demo/questions.json
+ask "questions, tuned model" tuned datasets/demo/questions.json --lora_weights "$OUT/lora"
+ask "questions, base model with the document" open_book datasets/demo/questions.json --open_book datasets/demo
+ask "retention, base model" retention_base datasets/demo/retention.json
+ask "retention, tuned model" retention_tuned datasets/demo/retention.json --lora_weights "$OUT/lora"
+compare "evaluation of the questions" tuned base
+compare "evaluation of the retention" retention_tuned retention_base
+
+report=(--data_path "$OUT" --results "$RESULTS")
+if [ "$skipped" = no ]; then
+    report+=(--minutes_after_install "$(minutes $((SECONDS - setup_seconds)))")
+    [ "$INSTALLED" = no ] || report+=(--minutes_total "$(minutes $SECONDS)")
+fi
+echo "[$STEPS/$STEPS] report"
+python report.py "${report[@]}"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Run every test, in the same .venv as the other shells (made if it is missing). Arguments go to pytest:
+#
+#     bash shells/test.sh
+#     bash shells/test.sh tests/test_finetune.py -k mask
+#
+# Hardware: 2 cores, TODO-MEASURE GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
+# Minutes: TODO-MEASURE, and the installation the first time. Expected result: TODO-MEASURE passed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source shells/setup.sh requirements-dev.txt
+
+python demo_model.py
+python -m pytest -q "$@"

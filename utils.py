@@ -1,0 +1,164 @@
+"""What the four stages share and what carries no word of their subject: arguments, errors, files, one API call.
+
+Nothing heavy is imported at the top, so that a wrong path is answered before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+RETRIED_STATUS = (408, 409, 429, 500, 502, 503, 504)  # what may pass by itself; any other status is final
+LONGEST_WAIT_S = 60
+
+# This repository has a folder called `datasets`. Without Hugging Face's package of that name Python takes the folder
+# for it, and transformers then looks for `datasets.Dataset` in vain. None means: not installed.
+_datasets = importlib.util.find_spec("datasets") if "datasets" not in sys.modules else None
+if _datasets is not None and _datasets.origin is None:
+    sys.modules["datasets"] = None
+
+log = logging.getLogger(__name__)
+
+
+class InputError(Exception):
+    """What the user gave cannot be used. The message says what was expected, what was found, where, what to do."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script; an InputError ends it with one line on standard error and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "httpcore", "openai"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:
+    """Read the command line into one object for each dataclass; an unknown argument or value is an InputError."""
+    from transformers.hf_argparser import HfArgumentParser
+
+    class Parser(HfArgumentParser):
+        def error(self, message: str) -> None:
+            raise InputError(f"{Path(sys.argv[0]).name}: {message} (see --help)")
+
+    return Parser(dataclass_types, description=(sys.modules["__main__"].__doc__ or "").partition("\n")[0]).parse_args_into_dataclasses()
+
+
+def require_file(path: str | Path, what: str, remedy: str) -> Path:
+    """The path, if it is a file with something in it."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"expected {what} at {path}, found {'a folder' if path.is_dir() else 'nothing'}: {remedy}")
+    if path.stat().st_size == 0:
+        raise InputError(f"expected {what} at {path}, found an empty file: {remedy}")
+    return path
+
+
+def require_model(path: str, what: str = "a model") -> None:
+    """Check a model's folder before its weights are loaded. A name without a folder may be one of a model hub."""
+    folder = Path(path)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise InputError(f"expected {what} in {path}, found no config.json there: give a Hugging Face model folder")
+    looks_local = path.startswith((".", "/", "~", "models/")) or path.count("/") != 1
+    if not folder.exists() and looks_local:
+        raise InputError(
+            f"expected {what} at {path}, found nothing: give a model folder or a hub name such as Qwen/Qwen2.5-7B-Instruct"
+        )
+
+
+def read_json(path: str | Path, what: str, remedy: str = "give another file") -> Any:
+    """A JSON file's content; InputError where it is missing, empty, not UTF-8 or not JSON."""
+    path = require_file(path, what, remedy)
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"expected {what} in UTF-8 at {path}, found byte {error.object[error.start]:#x} at {error.start}: save it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"expected {what} as JSON at {path}, found {error.msg} in line {error.lineno} column {error.colno}: mend it") from None
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a JSON file whole or not at all: under a temporary name first, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            json.dump(value, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise InputError(f"expected to write {path}, found {error.strerror}: free the disk or give another path") from None
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
+    """Write one JSON value a line, whole or not at all."""
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    unfinished.replace(path)
+
+
+def llm_chat(
+    messages: list[dict[str, str]],
+    *,
+    model: str,
+    api_base: str | None = None,
+    api_key_env: str = "OPENAI_API_KEY",
+    max_attempts: int = 5,
+    retry_delay: float = 2.0,
+    **options: Any,
+) -> Any:
+    """Ask an OpenAI-compatible API once; to use another API, change this function and nothing else.
+
+    `options` go to the call as they are (max_tokens, temperature, seed, response_format). What may pass by itself
+    (RETRIED_STATUS, a lost connection) is tried `max_attempts` times, waiting `retry_delay` seconds, doubled each time,
+    with jitter; then the library's error is raised. The key comes from the environment only.
+
+    Returns an object with `.choices[0].message.content`, `.choices[0].finish_reason` and `.usage`.
+    """
+    import openai
+    import tenacity
+
+    key = os.environ.get(api_key_env)
+    if not key and not api_base:
+        raise InputError(f"expected an API key in the environment variable {api_key_env}, found none: export it, or give --api_base")
+    client = openai.OpenAI(base_url=api_base, api_key=key or "none", max_retries=0)
+
+    def may_pass(error: BaseException) -> bool:
+        return isinstance(error, openai.APIConnectionError) or getattr(error, "status_code", None) in RETRIED_STATUS
+
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(may_pass),
+        stop=tenacity.stop_after_attempt(max_attempts),
+        wait=tenacity.wait_exponential_jitter(initial=retry_delay, max=LONGEST_WAIT_S),
+        reraise=True,
+    )
+    return attempts(client.chat.completions.create, model=model, messages=messages, **options)
+
+
+def require_adapter(folder: str, model_name_or_path: str) -> None:
+    """Check a LoRA adapter's folder against its base model before any weights are loaded."""
+    config = read_json(Path(folder) / "adapter_config.json", "a LoRA adapter", "give the --output_dir of finetune.py")
+    base = config.get("base_model_name_or_path") or ""
+    if Path(base).name != Path(model_name_or_path).name:
+        raise InputError(f"expected an adapter of {model_name_or_path}, found one of {base} in {folder}: give its own base model")
+
+
+def progress_bar(what: str, total: int) -> Any:
+    """A tqdm bar with rate and ETA; on a log file, a line now and then instead of a redrawn one."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=f"{what:<20}", unit="", mininterval=0.5 if sys.stderr.isatty() else 15, dynamic_ncols=True)
