@@ -24,7 +24,9 @@ def read_dataset(path: str | Path, what: str = "a dataset", limit: int | None = 
         where = f"row {number} of {path}"
         messages = to_messages(row, where)
         if not any(message["role"] == "assistant" for message in messages) or messages[0]["role"] == "assistant":
-            raise InputError(f"expected a user's turn and an assistant's in {where}, found neither order: add the missing turn")
+            raise InputError(
+                f"expected a user's turn and an assistant's in {where}, found neither order: add the missing turn"
+            )
         identity = str(row.get("id", number))
         if identity in seen:
             raise InputError(f"expected unique ids in {path}, found {identity!r} again in row {number}: rename one")
@@ -36,7 +38,9 @@ def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:
     """The turns of one example as [{"role", "content"}], from either form."""
     if not isinstance(row, dict) or not ("conversations" in row or "messages" in row):
         found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-        raise InputError(f'expected the key "conversations" (or "messages") in {where}, found {found or "no keys"}: add it')
+        raise InputError(
+            f'expected the key "conversations" (or "messages") in {where}, found {found or "no keys"}: add it'
+        )
     keys = ("from", "value") if "conversations" in row else ("role", "content")
     turns = row.get("conversations") or row.get("messages")
     if not isinstance(turns, list) or not turns:
@@ -44,9 +48,13 @@ def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:
     messages = []
     for turn in turns:
         if not isinstance(turn, dict) or not all(isinstance(turn.get(key), str) for key in keys):
-            raise InputError(f'expected turns with "{keys[0]}" and "{keys[1]}" in {where}, found {turn!r}: mend the turn')
+            raise InputError(
+                f'expected turns with "{keys[0]}" and "{keys[1]}" in {where}, found {turn!r}: mend the turn'
+            )
         if turn[keys[0]] not in ROLES:
-            raise InputError(f"expected one of {', '.join(ROLES)} as {keys[0]!r} in {where}, found {turn[keys[0]]!r}: rename it")
+            raise InputError(
+                f"expected one of {', '.join(ROLES)} as {keys[0]!r} in {where}, found {turn[keys[0]]!r}: rename it"
+            )
         messages.append({"role": ROLES[turn[keys[0]]], "content": turn[keys[1]]})
     return messages
 

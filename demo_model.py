@@ -83,7 +83,9 @@ def main() -> None:
         log.info("%s is there already", output_dir)
         return
     if output_dir.exists():
-        raise InputError(f"expected {output_dir} to be absent or a whole model, found a folder without model.safetensors: remove it")
+        raise InputError(
+            f"expected {output_dir} to be absent or a whole model, found a folder without model.safetensors: remove it"
+        )
     difference = convert(find_gguf(), output_dir)
     log.info("%s written; logits after loading it again differ by at most %.1e", output_dir, difference)
 

@@ -22,15 +22,14 @@ from pathlib import Path
 
 import torch
 import transformers
-from torch.utils.data import Dataset
 
 import provenance
-from dataset import read_dataset, to_messages
+from dataset import read_dataset
 from inference import ADAPTER_SETTINGS
-from llm import TransformersEngine, with_system_prompt
+from llm import TransformersEngine
+from training_data import AnswerCollator, LazySupervisedDataset, SupervisedDataset, loss_per_token, split_by_fact
 from utils import InputError, parse_arguments, read_json, require_file, require_model, run, write_json
 
-IGNORED = -100  # the label of a token that is read but not trained
 REPLAY_TOKENS = 48  # a replayed answer longer than this is left out, not cut
 SAME_LOGITS = 1e-3  # the adapter read back must repeat the trained model's logits this closely, in float32
 
@@ -45,17 +44,25 @@ class ModelArguments:
 @dataclass
 class DataArguments:
     data_path: str = field(metadata={"help": "The dataset to train on."})
-    eval_data_path: str | None = field(default=None, metadata={"help": "A dataset for validation; --data_path stays whole then."})
+    eval_data_path: str | None = field(
+        default=None, metadata={"help": "A dataset for validation; --data_path stays whole then."}
+    )
     lazy_preprocess: bool = field(default=False, metadata={"help": "Tokenise on demand instead of at the start."})
     validation: bool = field(default=False, metadata={"help": "Hold facts out of --data_path to measure the loss on."})
     validation_size: int = field(default=100, metadata={"help": "How many examples to hold out, in whole facts."})
     system_prompt: str | None = field(
-        default=None, metadata={"help": "System prompt of every example; saved with the adapter. Default: the chat template's own."}
+        default=None,
+        metadata={"help": "System prompt of every example; saved with the adapter. Default: the chat template's own."},
     )
     replay_ratio: float = field(
-        default=0.1, metadata={"help": "Answers of the untrained model to general prompts, as a share of the dataset, mixed in against forgetting."}
+        default=0.1,
+        metadata={
+            "help": "Answers of the untrained model to general prompts, as a share of the dataset, mixed in against forgetting."
+        },
     )
-    replay_prompts: str = field(default="datasets/replay_prompts.json", metadata={"help": "A JSON list of general prompts."})
+    replay_prompts: str = field(
+        default="datasets/replay_prompts.json", metadata={"help": "A JSON list of general prompts."}
+    )
     limit: int | None = field(default=None, metadata={"help": "Train on the first N examples only: a smoke run."})
 
 
@@ -66,7 +73,8 @@ class LoraArguments:
     lora_alpha: int | None = field(default=None, metadata={"help": "Scale; twice the rank by default."})
     lora_dropout: float = 0.0
     lora_target_modules: list[str] = field(
-        default_factory=lambda: ["all-linear"], metadata={"help": "Module names; all linear layers of attention and MLP by default."}
+        default_factory=lambda: ["all-linear"],
+        metadata={"help": "Module names; all linear layers of attention and MLP by default."},
     )
     q_lora: bool = field(default=False, metadata={"help": "Load the base in 4 bits (nf4, bitsandbytes, CUDA only)."})
 
@@ -74,7 +82,9 @@ class LoraArguments:
 @dataclass
 class TrainingArguments(transformers.TrainingArguments):
     output_dir: str = field(default="output/lora")
-    model_max_length: int = field(default=2048, metadata={"help": "In tokens; a longer example is refused by name, never cut."})
+    model_max_length: int = field(
+        default=2048, metadata={"help": "In tokens; a longer example is refused by name, never cut."}
+    )
     per_device_train_batch_size: int = 16
     learning_rate: float = field(default=2e-4, metadata={"help": "For 7-14B models; about 1e-3 suits 0.1-0.5B."})
     lr_scheduler_type: str = "cosine"
@@ -89,131 +99,32 @@ class TrainingArguments(transformers.TrainingArguments):
     wandb_project: str = "KnowledgeUpdate"
 
 
-def preprocess(messages: list[dict[str, str]], tokenizer, system_prompt: str | None, max_length: int, name: str = "") -> dict:
-    """Turn one conversation into tokens: {"input_ids": [T], "labels": [T]}.
-
-    Labels are IGNORED except on the assistant's words and on the token that ends its turn, which is what generation
-    stops at. Each stretch is tokenised by itself, as it is at inference, where the prompt is tokenised alone.
-    """
-    messages = with_system_prompt(messages, system_prompt)
-    input_ids: list[int] = []
-    labels: list[int] = []
-    written = ""
-    for turn, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = tokenizer.apply_chat_template(messages[:turn], tokenize=False, add_generation_prompt=True)
-        whole = tokenizer.apply_chat_template(messages[: turn + 1], tokenize=False)
-        if not (prompt.startswith(written) and whole.startswith(prompt)):
-            raise InputError(f"the chat template of {tokenizer.name_or_path} rewrites earlier turns, so they cannot be trained: split {name}")
-        answer = whole[len(prompt) :].split(tokenizer.eos_token)[0].rstrip("\n") + tokenizer.eos_token
-        for text, trained in ((prompt[len(written) :], False), (answer, True)):
-            ids = tokenizer(text, add_special_tokens=False).input_ids
-            input_ids += ids
-            labels += ids if trained else [IGNORED] * len(ids)
-        written = prompt + answer
-    if len(input_ids) > max_length:
-        raise InputError(f"expected at most {max_length} tokens in an example, found {len(input_ids)} in {name}: split it or raise --model_max_length")
-    return {"input_ids": input_ids, "labels": labels}
-
-
-class LazySupervisedDataset(Dataset):
-    """Examples tokenised when they are first asked for."""
-
-    def __init__(self, rows: list[dict], tokenizer, system_prompt: str | None, max_length: int):
-        self.rows, self.tokenizer, self.system_prompt, self.max_length = rows, tokenizer, system_prompt, max_length
-        self.examples: dict[int, dict] = {}
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict:
-        if index not in self.examples:
-            row = self.rows[index]
-            self.examples[index] = preprocess(
-                to_messages(row), self.tokenizer, self.system_prompt, self.max_length, f"example {row.get('id', index)}"
-            )
-        return self.examples[index]
-
-
-class SupervisedDataset(LazySupervisedDataset):
-    """Examples tokenised at the start, so that a bad one is named before training."""
-
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        for index in range(len(self)):
-            self[index]
-
-
-@dataclass
-class AnswerCollator:
-    """Pad to the longest example on the left, so that answers line up and the head runs on few columns.
-
-    Gives input_ids, attention_mask, position_ids (B, T); logits_to_keep (K,), the columns whose next token is trained
-    in any row; labels (B, 1 + K), a first column of IGNORED and then the next tokens of those columns. The Trainer
-    drops the first column when it counts trained tokens. The padding token never decides what is trained.
-    """
-
-    pad_token_id: int
-
-    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor]:
-        width = max(len(example["input_ids"]) for example in examples)
-        input_ids = torch.full((len(examples), width), self.pad_token_id)
-        labels = torch.full((len(examples), width), IGNORED)
-        mask = torch.zeros((len(examples), width), dtype=torch.long)
-        for row, example in enumerate(examples):
-            start = width - len(example["input_ids"])
-            input_ids[row, start:] = torch.tensor(example["input_ids"])
-            labels[row, start:] = torch.tensor(example["labels"])
-            mask[row, start:] = 1
-        columns = (labels[:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
-        return {
-            "input_ids": input_ids,
-            "attention_mask": mask,
-            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
-            "logits_to_keep": columns,
-            "labels": torch.cat([labels[:, :1].fill_(IGNORED), labels[:, columns + 1]], dim=1),
-        }
-
-
-def loss_per_token(outputs, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
-    """Cross-entropy over the trained tokens, averaged over all of an update's (`num_items_in_batch`), not per batch."""
-    targets = labels[:, 1:].flatten()
-    logits = outputs["logits"].flatten(0, 1).float()
-    total = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
-    return total / (num_items_in_batch if num_items_in_batch is not None else (targets != IGNORED).sum())
-
-
-def split_by_fact(rows: list[dict], size: int, seed: int) -> tuple[list[dict], list[dict]]:
-    """Hold out whole facts, at least `size` examples of them, so that no wording of a held-out fact is trained."""
-    def fact_of(row: dict) -> str:
-        return str(row.get("fact_id") or row.get("fact") or row["id"])
-
-    facts = sorted({fact_of(row) for row in rows})
-    random.Random(seed).shuffle(facts)
-    held: set[str] = set()
-    while facts and sum(fact_of(row) in held for row in rows) < size:
-        held.add(facts.pop())
-    if not facts:
-        raise InputError(f"expected more than {size} examples to hold out whole facts, found {len(rows)}: lower --validation_size")
-    return [row for row in rows if fact_of(row) not in held], [row for row in rows if fact_of(row) in held]
-
-
 def replay_examples(model_name_or_path: str, data: DataArguments, count: int, cache: Path, seed: int) -> list[dict]:
     """The untrained model's own short answers to general prompts, asked once and kept in `cache`."""
     prompts = read_json(data.replay_prompts, "a list of general prompts")
     random.Random(seed).shuffle(prompts)
     prompts = prompts[: 2 * count]  # about half of the answers are short enough
-    key = {"model": model_name_or_path, "system_prompt": data.system_prompt, "prompts": prompts, "tokens": REPLAY_TOKENS}
+    key = {
+        "model": model_name_or_path,
+        "system_prompt": data.system_prompt,
+        "prompts": prompts,
+        "tokens": REPLAY_TOKENS,
+    }
     kept = json.loads(cache.read_text()) if cache.is_file() else {}
     if kept.get("key") != key:
         engine = TransformersEngine.load(model_name_or_path, system_prompt=data.system_prompt)
-        replies = engine.chat([[{"role": "user", "content": prompt}] for prompt in prompts], max_new_tokens=REPLAY_TOKENS)
+        replies = engine.chat(
+            [[{"role": "user", "content": prompt}] for prompt in prompts], max_new_tokens=REPLAY_TOKENS
+        )
         kept = {"key": key, "answers": [reply.text if reply.finish_reason == "stop" else None for reply in replies]}
         write_json(cache, kept)
     pairs = [(prompt, answer) for prompt, answer in zip(prompts, kept["answers"], strict=True) if answer][:count]
     return [
-        {"id": f"replay_{i}", "messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}], "kind": "replay"}
+        {
+            "id": f"replay_{i}",
+            "messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}],
+            "kind": "replay",
+        }
         for i, (q, a) in enumerate(pairs)
     ]
 
@@ -225,7 +136,10 @@ def load_model(name: str, lora: LoraArguments, training: TrainingArguments):
     quantization = None
     if lora.q_lora:
         quantization = transformers.BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
         )
     model = transformers.AutoModelForCausalLM.from_pretrained(
         name, dtype=torch.bfloat16 if training.bf16 else torch.float32, quantization_config=quantization
@@ -250,7 +164,9 @@ def load_model(name: str, lora: LoraArguments, training: TrainingArguments):
     return model
 
 
-def safe_save_model_for_hf_trainer(trainer: transformers.Trainer, output_dir: str, batch: dict | None = None) -> float | None:
+def safe_save_model_for_hf_trainer(
+    trainer: transformers.Trainer, output_dir: str, batch: dict | None = None
+) -> float | None:
     """Save the adapter (or the whole model); under ZeRO-3 the Trainer gathers the weights first.
 
     With a batch the adapter is read back beside the trained one and both must give the same logits. Returns the largest
@@ -269,18 +185,26 @@ def safe_save_model_for_hf_trainer(trainer: transformers.Trainer, output_dir: st
         model.set_adapter("reopened")
         difference = (model(**inputs).logits.float() - trained).abs().max().item()
     if not difference <= SAME_LOGITS:
-        raise RuntimeError(f"the adapter in {output_dir} differs from the trained one by {difference:.2g} in its logits")
+        raise RuntimeError(
+            f"the adapter in {output_dir} differs from the trained one by {difference:.2g} in its logits"
+        )
     return difference
 
 
-def check_arguments(model: ModelArguments, data: DataArguments, lora: LoraArguments, training: TrainingArguments) -> None:
+def check_arguments(
+    model: ModelArguments, data: DataArguments, lora: LoraArguments, training: TrainingArguments
+) -> None:
     """Name what cannot work before any weights are loaded."""
     require_model(model.model_name_or_path)
     if lora.q_lora and not torch.cuda.is_available():
         raise InputError("expected a CUDA GPU for --q_lora, found none: leave --q_lora out")
     if lora.q_lora and not lora.use_lora:
-        raise InputError("expected --use_lora True with --q_lora, found False: 4-bit weights cannot be trained themselves")
-    if isinstance(training.deepspeed, str) and "scheduler" in read_json(training.deepspeed, "a DeepSpeed configuration"):
+        raise InputError(
+            "expected --use_lora True with --q_lora, found False: 4-bit weights cannot be trained themselves"
+        )
+    if isinstance(training.deepspeed, str) and "scheduler" in read_json(
+        training.deepspeed, "a DeepSpeed configuration"
+    ):
         raise InputError(
             f"expected no scheduler in {training.deepspeed}, found one, which would override --lr_scheduler_type: take it out"
         )
@@ -288,7 +212,9 @@ def check_arguments(model: ModelArguments, data: DataArguments, lora: LoraArgume
         require_file(data.replay_prompts, "general prompts", "give --replay_prompts, or --replay_ratio 0")
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if training.world_size != world:  # without this every rank would train alone and write over the others
-        raise InputError(f"expected {world} ranks as torchrun says, found {training.world_size}: on a CPU add --use_cpu True")
+        raise InputError(
+            f"expected {world} ranks as torchrun says, found {training.world_size}: on a CPU add --use_cpu True"
+        )
 
 
 def set_up_wandb(training: TrainingArguments) -> None:
@@ -309,7 +235,9 @@ def train() -> None:
         import deepspeed
 
         deepspeed.init_distributed(dist_backend="gloo")
-    model_arguments, data, lora, training = parse_arguments(ModelArguments, DataArguments, LoraArguments, TrainingArguments)
+    model_arguments, data, lora, training = parse_arguments(
+        ModelArguments, DataArguments, LoraArguments, TrainingArguments
+    )
     started = time.time()
     rows = read_dataset(data.data_path, "a dataset", data.limit)
     held_out = read_dataset(data.eval_data_path, "a validation dataset") if data.eval_data_path else []
@@ -365,7 +293,11 @@ def describe(trainer: transformers.Trainer, rows: list[dict], replay: list[dict]
     training = trainer.args
     trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
     batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
-    updates = training.max_steps if training.max_steps > 0 else -(-(len(rows) + len(replay)) // batch) * training.num_train_epochs
+    updates = (
+        training.max_steps
+        if training.max_steps > 0
+        else -(-(len(rows) + len(replay)) // batch) * training.num_train_epochs
+    )
     log.info(
         "%d examples and %d replayed answers, %d held out; %.1f M trainable parameters; %d updates of %d examples",
         len(rows), len(replay), len(held_out), trainable / 1e6, updates, batch,

@@ -31,12 +31,16 @@ class Arguments:
     model_name_or_path: str = field(metadata={"help": "A model folder, or a name on the Hugging Face hub."})
     test_data_path: str = field(metadata={"help": "The dataset whose questions are asked."})
     output_path: str = field(metadata={"help": "The answers file to write."})
-    lora_weights: str | None = field(default=None, metadata={"help": "The folder of a LoRA adapter made for this model."})
+    lora_weights: str | None = field(
+        default=None, metadata={"help": "The folder of a LoRA adapter made for this model."}
+    )
     system_prompt: str | None = field(
-        default=None, metadata={"help": "Default: what the adapter was trained with; without one, the chat template's own."}
+        default=None,
+        metadata={"help": "Default: what the adapter was trained with; without one, the chat template's own."},
     )
     open_book: str | None = field(
-        default=None, metadata={"help": "Folder of the documents: each question gets its document in the prompt (the ceiling)."}
+        default=None,
+        metadata={"help": "Folder of the documents: each question gets its document in the prompt (the ceiling)."},
     )
     max_new_tokens: int = field(default=64, metadata={"help": "The longest answer."})
     limit: int | None = field(default=None, metadata={"help": "Ask the first N questions only: a smoke run."})
@@ -48,7 +52,9 @@ def read_book(folder: str, rows: list[dict], path: str) -> dict[str, str]:
     for name in {str(row.get("file_name") or "") for row in rows}:
         document = Path(folder) / name
         if not name or not document.is_file():
-            raise InputError(f"expected the document {name!r} of {path} in {folder}, found none: give the folder collection read")
+            raise InputError(
+                f"expected the document {name!r} of {path} in {folder}, found none: give the folder collection read"
+            )
         book[name] = document.read_text(encoding="utf-8-sig")
     return book
 
@@ -99,7 +105,10 @@ def main() -> None:
         started,
         system_prompt=system_prompt,
         counts={"asked": len(rows), "cut_at_max_new_tokens": sum(reply.finish_reason == "length" for reply in replies)},
-        tokens={"prompt": sum(r.prompt_tokens for r in replies), "completion": sum(r.completion_tokens for r in replies)},
+        tokens={
+            "prompt": sum(r.prompt_tokens for r in replies),
+            "completion": sum(r.completion_tokens for r in replies),
+        },
     )
     log.info("%d answers in %s", len(answers), arguments.output_path)
 

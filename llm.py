@@ -95,7 +95,9 @@ class TransformersEngine:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, lora_weights).merge_and_unload()
-        return cls(model.to(device), AutoTokenizer.from_pretrained(model_name_or_path), model_name_or_path, system_prompt)
+        return cls(
+            model.to(device), AutoTokenizer.from_pretrained(model_name_or_path), model_name_or_path, system_prompt
+        )
 
     @property
     def device(self) -> str:
@@ -189,7 +191,12 @@ class TransformersEngine:
         positions = shared + (mask.cumsum(dim=1) - 1).clamp(min=0)
         cache = DynamicCache(config=self.model.config)
         logits = self.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1, **prefix
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            logits_to_keep=1,
+            **prefix,
         ).logits[:, -1]
         return logits, cache, mask, positions[:, -1], prefix
 
@@ -245,7 +252,9 @@ class TransformersEngine:
 class Row:
     """One reply being written: its tokens, its grammar, its random numbers."""
 
-    def __init__(self, engine: TransformersEngine, index: int, prompt: list[int], schema, max_new_tokens: int, seed: int):
+    def __init__(
+        self, engine: TransformersEngine, index: int, prompt: list[int], schema, max_new_tokens: int, seed: int
+    ):
         import numpy
 
         self.index = index
@@ -315,13 +324,25 @@ class ApiEngine:
         import openai
 
         if schema is not None:  # servers take an object at the top only, so the value is wrapped and unwrapped
-            wrapped = {"type": "object", "properties": {"reply": schema}, "required": ["reply"], "additionalProperties": False}
+            wrapped = {
+                "type": "object",
+                "properties": {"reply": schema},
+                "required": ["reply"],
+                "additionalProperties": False,
+            }
             options["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": wrapped}}
         try:
             answer = llm_chat(messages, **self.call, **options)
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError) as error:
+        except (
+            openai.AuthenticationError,
+            openai.PermissionDeniedError,
+            openai.NotFoundError,
+            openai.BadRequestError,
+        ) as error:
             where = f"{self.name} at {self.call['api_base'] or 'the default address'}"
-            raise InputError(f"expected {where} to answer, found status {error.status_code} ({error.message}): check key, address and model") from None
+            raise InputError(
+                f"expected {where} to answer, found status {error.status_code} ({error.message}): check key, address and model"
+            ) from None
         except openai.OpenAIError as error:
             return Reply("", finish_reason="error", error=f"{type(error).__name__}: {error}")
         if not answer.choices or answer.choices[0].message.content is None:

@@ -27,7 +27,9 @@ def write_meta(path: str | Path, arguments: Any, started: float, **facts: Any) -
         "arguments": dataclasses.asdict(arguments) if dataclasses.is_dataclass(arguments) else arguments,
         "seconds": round(time.time() - started, 1),
         "finished": f"{today()} {time.strftime('%H:%M:%S')}",
-        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),  # ru_maxrss is in KiB on Linux
+        "peak_gib": round(
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2
+        ),  # ru_maxrss is in KiB on Linux
         "commit": commit(),
         "machine": machine(),
         "versions": versions(),
@@ -39,6 +41,7 @@ def write_meta(path: str | Path, arguments: Any, started: float, **facts: Any) -
 
 def commit() -> str:
     """The commit of this repository, with a + where files differ from it; "unknown" outside git."""
+
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -53,7 +56,9 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        name = next((line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line), name)
+        name = next(
+            (line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line), name
+        )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB"
 

@@ -31,8 +31,12 @@ log = logging.getLogger(__name__)
 class Arguments:
     data_path: str = field(default="output/quickstart", metadata={"help": "The folder of the run."})
     results: str = field(default="output/quickstart/result.json", metadata={"help": "The JSON file to write."})
-    minutes_total: float | None = field(default=None, metadata={"help": "Measured from start to end, installation included."})
-    minutes_after_install: float | None = field(default=None, metadata={"help": "Measured from the end of the installation."})
+    minutes_total: float | None = field(
+        default=None, metadata={"help": "Measured from start to end, installation included."}
+    )
+    minutes_after_install: float | None = field(
+        default=None, metadata={"help": "Measured from the end of the installation."}
+    )
 
 
 def accuracy(folder: Path, name: str, kind: str | None = None) -> tuple[int, int]:
@@ -40,7 +44,9 @@ def accuracy(folder: Path, name: str, kind: str | None = None) -> tuple[int, int
     answers = read_json(folder / f"{name}.json", "answers", "run inference.py first")
     chosen = [answer for answer in answers if kind in (None, answer.get("kind"))]
     if not chosen:
-        raise InputError(f"expected answers of the kind {kind!r} in {folder / name}.json, found none: check the questions asked")
+        raise InputError(
+            f"expected answers of the kind {kind!r} in {folder / name}.json, found none: check the questions asked"
+        )
     return sum(match(answer["reference"], answer["response"]) for answer in chosen), len(chosen)
 
 
@@ -87,13 +93,17 @@ def print_table(scores: dict, minutes: dict, result: dict, folder: Path, results
 
     print(f"\n{'':<26}{'base':>14}{'tuned':>14}{'open book':>14}")
     print(f"{'questions':<26}{cell('base'):>14}{cell('tuned'):>14}{cell('open_book'):>14}")
-    print(f"{'asked the other way round':<26}{cell('reverse_base'):>14}{cell('reverse_tuned'):>14}{cell('reverse_open_book'):>14}")
+    print(
+        f"{'asked the other way round':<26}{cell('reverse_base'):>14}{cell('reverse_tuned'):>14}{cell('reverse_open_book'):>14}"
+    )
     print(f"{'general knowledge kept':<26}{cell('retention_before'):>14}{cell('retention_after'):>14}")
     stages = ", ".join(f"{stage} {value}" for stage, value in minutes.items())
     print(f"\nminutes: {stages}; peak memory {result['peak_gib']} GiB")
     if result["minutes_after_install"] is not None:
         print(f"minutes after the installation: {result['minutes_after_install']}, in all: {result['minutes_total']}")
-    print(f"files: {folder}/data.json (dataset), {folder}/lora (adapter), {folder}/tuned.json (answers), {results} (these numbers)")
+    print(
+        f"files: {folder}/data.json (dataset), {folder}/lora (adapter), {folder}/tuned.json (answers), {results} (these numbers)"
+    )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:
         def error(self, message: str) -> None:
             raise InputError(f"{Path(sys.argv[0]).name}: {message} (see --help)")
 
-    return Parser(dataclass_types, description=(sys.modules["__main__"].__doc__ or "").partition("\n")[0]).parse_args_into_dataclasses()
+    return Parser(
+        dataclass_types, description=(sys.modules["__main__"].__doc__ or "").partition("\n")[0]
+    ).parse_args_into_dataclasses()
 
 
 def require_file(path: str | Path, what: str, remedy: str) -> Path:
@@ -81,9 +83,13 @@ def read_json(path: str | Path, what: str, remedy: str = "give another file") ->
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise InputError(f"expected {what} in UTF-8 at {path}, found byte {error.object[error.start]:#x} at {error.start}: save it as UTF-8") from None
+        raise InputError(
+            f"expected {what} in UTF-8 at {path}, found byte {error.object[error.start]:#x} at {error.start}: save it as UTF-8"
+        ) from None
     except json.JSONDecodeError as error:
-        raise InputError(f"expected {what} as JSON at {path}, found {error.msg} in line {error.lineno} column {error.colno}: mend it") from None
+        raise InputError(
+            f"expected {what} as JSON at {path}, found {error.msg} in line {error.lineno} column {error.colno}: mend it"
+        ) from None
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -100,7 +106,9 @@ def write_json(path: str | Path, value: Any) -> None:
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise InputError(f"expected to write {path}, found {error.strerror}: free the disk or give another path") from None
+        raise InputError(
+            f"expected to write {path}, found {error.strerror}: free the disk or give another path"
+        ) from None
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
@@ -134,7 +142,9 @@ def llm_chat(
 
     key = os.environ.get(api_key_env)
     if not key and not api_base:
-        raise InputError(f"expected an API key in the environment variable {api_key_env}, found none: export it, or give --api_base")
+        raise InputError(
+            f"expected an API key in the environment variable {api_key_env}, found none: export it, or give --api_base"
+        )
     client = openai.OpenAI(base_url=api_base, api_key=key or "none", max_retries=0)
 
     def may_pass(error: BaseException) -> bool:
@@ -154,11 +164,15 @@ def require_adapter(folder: str, model_name_or_path: str) -> None:
     config = read_json(Path(folder) / "adapter_config.json", "a LoRA adapter", "give the --output_dir of finetune.py")
     base = config.get("base_model_name_or_path") or ""
     if Path(base).name != Path(model_name_or_path).name:
-        raise InputError(f"expected an adapter of {model_name_or_path}, found one of {base} in {folder}: give its own base model")
+        raise InputError(
+            f"expected an adapter of {model_name_or_path}, found one of {base} in {folder}: give its own base model"
+        )
 
 
 def progress_bar(what: str, total: int) -> Any:
     """A tqdm bar with rate and ETA; on a log file, a line now and then instead of a redrawn one."""
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=f"{what:<20}", unit="", mininterval=0.5 if sys.stderr.isatty() else 15, dynamic_ncols=True)
+    return tqdm(
+        total=total, desc=f"{what:<20}", unit="", mininterval=0.5 if sys.stderr.isatty() else 15, dynamic_ncols=True
+    )

@@ -35,8 +35,12 @@ def read_documents(folder: str | Path) -> list[Document]:
     """All .txt files of a folder, in natural order; InputError names a file that cannot be read."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"expected a folder of .txt files at {folder}, found {'a file' if folder.exists() else 'nothing'}: give --data_path")
-    paths = sorted(folder.glob("*.txt"), key=lambda path: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", path.name)])
+        raise InputError(
+            f"expected a folder of .txt files at {folder}, found {'a file' if folder.exists() else 'nothing'}: give --data_path"
+        )
+    paths = sorted(
+        folder.glob("*.txt"), key=lambda path: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", path.name)]
+    )
     if not paths:
         raise InputError(f"expected .txt files in {folder}, found none: put the documents there")
     documents = []

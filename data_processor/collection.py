@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from data_processor import prompts, steps
+from data_processor import prompts, questions, steps
 from data_processor.chunking import Chunk, Document, chunk_document, read_documents
 from llm import Engine
 from provenance import write_meta
@@ -23,10 +23,14 @@ class CollectionArguments:
     """Arguments of both scripts."""
 
     data_path: str = field(default="datasets/demo", metadata={"help": "Folder of .txt files."})
-    json_save_dir: str = field(default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."})
+    json_save_dir: str = field(
+        default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
+    )
     chunk_size_by_token: int = field(default=512, metadata={"help": "Most tokens of a chunk."})
     qa_amount_per_fact: int = field(default=5, metadata={"help": "Most questions a fact."})
-    role_amount_per_fact: int = field(default=3, metadata={"help": "Roles in whose words each question is asked again; 0 for none."})
+    role_amount_per_fact: int = field(
+        default=3, metadata={"help": "Roles in whose words each question is asked again; 0 for none."}
+    )
     guard: Literal["names", "words"] = field(
         default="names",
         metadata={
@@ -34,9 +38,13 @@ class CollectionArguments:
             "which mix up who did what) its words in their order too."
         },
     )
-    context_sentences: int = field(default=3, metadata={"help": "Sentences before the one whose facts are asked for, shown to the model."})
+    context_sentences: int = field(
+        default=3, metadata={"help": "Sentences before the one whose facts are asked for, shown to the model."}
+    )
     seed: int = field(default=0, metadata={"help": "Same seed, same model, same machine: same dataset."})
-    limit: int | None = field(default=None, metadata={"help": "Take the first N sentences of each chunk only: a smoke run."})
+    limit: int | None = field(
+        default=None, metadata={"help": "Take the first N sentences of each chunk only: a smoke run."}
+    )
 
 
 def dataset_path(json_save_dir: str) -> Path:
@@ -55,16 +63,18 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
 def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments) -> None:
     """Run all steps and write the dataset with its meta file."""
     started = time.time()
-    chunks = [chunk for document in documents for chunk in chunk_document(document, tokenizer, arguments.chunk_size_by_token)]
+    chunks = [
+        chunk for document in documents for chunk in chunk_document(document, tokenizer, arguments.chunk_size_by_token)
+    ]
     log.info("%d documents, %d chunks", len(documents), len(chunks))
     work = steps.Work(engine, arguments.seed, progress_bar, arguments.guard == "words", arguments.context_sentences)
 
     themes = steps.find_themes(work, chunks)
     facts = steps.find_facts(work, chunks, themes, arguments.limit)
-    pairs = steps.ask_questions(work, facts, arguments.qa_amount_per_fact)
+    pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
     if arguments.role_amount_per_fact:
         roles = steps.find_roles(work, themes, arguments.role_amount_per_fact)
-        pairs += steps.diversify(work, pairs, dict(zip(themes, roles, strict=True)))
+        pairs += questions.diversify(work, pairs, dict(zip(themes, roles, strict=True)))
     passages = steps.rewrite(work, facts)
 
     rows = to_rows(facts, pairs, passages)
@@ -82,12 +92,22 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         "rows": dict(Counter(row["kind"] for row in rows)),
         "questions_made_by": dict(Counter(pair.made for pair in pairs)),
     }
-    write_meta(path, arguments, started, model=engine.name, counts=counts, dropped=dict(work.drops.most_common()), tokens=dict(work.tokens))
+    write_meta(
+        path,
+        arguments,
+        started,
+        model=engine.name,
+        counts=counts,
+        dropped=dict(work.drops.most_common()),
+        tokens=dict(work.tokens),
+    )
     print_yield(documents, chunks, facts, rows, work.drops)
     log.info("%d examples in %s", len(rows), path)
 
 
-def to_rows(facts: list[steps.Fact], pairs: list[steps.Pair], passages: list[tuple[steps.Fact, str, str]]) -> list[dict]:
+def to_rows(
+    facts: list[steps.Fact], pairs: list[questions.Pair], passages: list[tuple[steps.Fact, str, str]]
+) -> list[dict]:
     """The dataset: question rows, then passages: each fact and each rewrite told in answer to "Tell me about ..."."""
     numbers = {id(fact): number for number, fact in enumerate(facts)}
 
@@ -115,7 +135,9 @@ def to_rows(facts: list[steps.Fact], pairs: list[steps.Pair], passages: list[tup
     return rows
 
 
-def print_yield(documents: list[Document], chunks: list[Chunk], facts: list[steps.Fact], rows: list[dict], drops: Counter) -> None:
+def print_yield(
+    documents: list[Document], chunks: list[Chunk], facts: list[steps.Fact], rows: list[dict], drops: Counter
+) -> None:
     """What each document gave, and why things were dropped, on standard output."""
     print(f"{'document':<28}{'chunks':>8}{'facts':>8}{'questions':>11}{'passages':>10}")
     for document in documents:

@@ -18,7 +18,9 @@ DATE = rf"\d{{1,2}} (?:{MONTHS})(?: \d{{4}})?|(?:{MONTHS}) \d{{1,2}}, \d{{4}}|(?
 NUMBER = r"\d[\d.,]*\d(?:-\d+)?|\d"
 NAME = r"[A-Z][\w'’-]*(?:(?: of(?: the)?| de| van| von)? [A-Z][\w'’-]*| \d+(?:\.\d+)+)*"
 QUOTED = r"[\"“][^\"“”]{2,60}[\"”]|《[^》]+》"
-UNIT = r"(?: (?:million|billion|thousand|hundred))?(?: (?:percent|per cent|degrees?(?: Celsius)?|[a-z]+s\b|[mk]m\b|kg\b))?"
+UNIT = (
+    r"(?: (?:million|billion|thousand|hundred))?(?: (?:percent|per cent|degrees?(?: Celsius)?|[a-z]+s\b|[mk]m\b|kg\b))?"
+)
 SPAN = re.compile(rf"(?P<quoted>{QUOTED})|(?P<date>{DATE})|(?P<number>(?:{NUMBER})%?{UNIT})|(?P<name>{NAME})")
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d[\d.,]*\d|\d|[一-鿿]")
 FUNCTION_WORDS = frozenset(
@@ -82,7 +84,9 @@ def subject_of(title: str, text: str) -> str:
     for source in (title, text):
         names = [source[start:end] for start, end, kind in spans(source, text) if kind == "name"]
         if names:
-            return max(names, key=lambda name: (sum(counts[word] for word in words(name)) / len(words(name)), len(name)))
+            return max(
+                names, key=lambda name: (sum(counts[word] for word in words(name)) / len(words(name)), len(name))
+            )
     return ""
 
 

@@ -22,10 +22,13 @@ from utils import parse_arguments, require_model, run
 @dataclass
 class Arguments(CollectionArguments):
     api_model: str = field(default="", metadata={"help": "The model's name at the server."})
-    api_base: str | None = field(default=None, metadata={"help": "The server's address, such as http://localhost:8000/v1."})
+    api_base: str | None = field(
+        default=None, metadata={"help": "The server's address, such as http://localhost:8000/v1."}
+    )
     api_key_env: str = field(default="OPENAI_API_KEY", metadata={"help": "Environment variable that holds the key."})
     tokenizer: str = field(
-        default="models/SmolLM2-135M-Instruct", metadata={"help": "Whose tokens --chunk_size_by_token counts: the model that will learn."}
+        default="models/SmolLM2-135M-Instruct",
+        metadata={"help": "Whose tokens --chunk_size_by_token counts: the model that will learn."},
     )
     max_attempts: int = field(default=5, metadata={"help": "Tries of a call that may pass by itself."})
     retry_delay: float = field(default=2.0, metadata={"help": "Seconds before the first repeat, doubled each time."})

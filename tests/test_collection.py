@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_processor import steps
+from data_processor import questions, steps
 from data_processor.chunking import Chunk, Document, chunk_document, document_title, read_documents, sentences
 from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported
 from llm import Reply
@@ -53,7 +53,12 @@ def work(*answers: str, **options) -> steps.Work:
 
 def test_sentences_skip_headings_and_abbreviations():
     found = [TEXT[start:end] for start, end in sentences(TEXT)]
-    assert found == ["Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990.", "It cost 1.4 million euros!", "Nobody knew why.", "It fell."]
+    assert found == [
+        "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990.",
+        "It cost 1.4 million euros!",
+        "Nobody knew why.",
+        "It fell.",
+    ]
 
 
 def test_chinese_sentences():
@@ -82,7 +87,10 @@ def test_title_is_a_first_line_that_is_no_sentence():
     [
         ("On 3 May 1990 Ann Pellow paid 4 million dollars.", ["3 May 1990", "Ann Pellow", "4 million dollars"]),
         ("It won the Brass Sounder with 43 points, in 2025-26.", ["Brass Sounder", "43 points", "2025-26"]),
-        ('They staged "The Borrowed Goose" in the Academy of Lissandry.', ["The Borrowed Goose", "Academy of Lissandry"]),
+        (
+            'They staged "The Borrowed Goose" in the Academy of Lissandry.',
+            ["The Borrowed Goose", "Academy of Lissandry"],
+        ),
         ("Few had expected 28-27 in July 2025.", ["28-27", "July 2025"]),
         ("Version 6.2 reads 100,000 sheets in 1.4 seconds.", ["Version 6.2", "100,000 sheets", "1.4 seconds"]),
         ("Nothing to ask for here.", []),
@@ -119,7 +127,11 @@ def test_near_copies():
 
 
 def test_subject_is_the_name_the_text_keeps_using():
-    for name, subject in (("company_year", "Tolvimer Instruments"), ("release_notes", "Atlaquern 6.3"), ("town_chronicle", "Averoske")):
+    for name, subject in (
+        ("company_year", "Tolvimer Instruments"),
+        ("release_notes", "Atlaquern 6.3"),
+        ("town_chronicle", "Averoske"),
+    ):
         text = (DEMO / f"{name}.txt").read_text()
         assert subject_of(document_title(text), text) == subject
 
@@ -137,12 +149,14 @@ def test_subject_is_the_name_the_text_keeps_using():
     ],
 )
 def test_questions_are_refused_for_a_reason(question, answer, reason):
-    pair = steps.Pair(question, answer, fact("Ann Pellow opened the Hexley Bridge on 3 May 1990."), "model")
-    assert steps.question_problem(pair, own_words_only=False) == reason
+    pair = questions.Pair(question, answer, fact("Ann Pellow opened the Hexley Bridge on 3 May 1990."), "model")
+    assert questions.question_problem(pair, own_words_only=False) == reason
 
 
 def test_questions_in_place_ask_for_every_name_date_and_number():
-    pairs = steps.questions_in_place(fact("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars."))
+    pairs = questions.questions_in_place(
+        fact("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars.")
+    )
     assert {pair.answer for pair in pairs} == {"Ann Pellow", "Hexley Bridge", "3 May 1990", "4 million dollars"}
     assert all(pair.question.endswith("?") and not contains(pair.question, pair.answer) for pair in pairs)
 
@@ -150,11 +164,11 @@ def test_questions_in_place_ask_for_every_name_date_and_number():
 def test_a_question_that_does_not_lead_back_is_dropped():
     bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
     pairs = [
-        steps.Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model"),
-        steps.Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model"),
+        questions.Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model"),
+        questions.Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model"),
     ]
     job = work('"3 May 1990"', '"Hexley Bridge"')
-    assert [pair.answer for pair in steps.verified(job, "questions", pairs)] == ["3 May 1990"]
+    assert [pair.answer for pair in questions.verified(job, "questions", pairs)] == ["3 May 1990"]
     assert job.drops == Counter({"questions: the question does not lead back to its answer": 1})
 
 
@@ -163,12 +177,17 @@ def test_facts_keep_their_quote_and_a_sentence_stands_in_for_bad_ones():
     chunk = Chunk("a.txt", 0, 0, len(text), text, "")
     job = work('["Ida Holm opened the Hexley Bridge."]', '["The bridge cost 4 million dollars."]', copies_only=True)
     facts = steps.find_facts(job, [chunk], ["a bridge"])
-    assert [found.text for found in facts] == ["Ann Pellow opened the Hexley Bridge on 3 May 1990.", "The bridge cost 4 million dollars."]
+    assert [found.text for found in facts] == [
+        "Ann Pellow opened the Hexley Bridge on 3 May 1990.",
+        "The bridge cost 4 million dollars.",
+    ]
     assert all(found.quote in text for found in facts)
     assert job.drops == Counter({"facts: a name or number that its source does not have": 1})
 
 
-@pytest.mark.parametrize(("name", "content", "words"), [("a.txt", b"", "empty"), ("a.txt", b"\xff\xfe\x00", "UTF-8"), ("a.md", b"x", "none")])
+@pytest.mark.parametrize(
+    ("name", "content", "words"), [("a.txt", b"", "empty"), ("a.txt", b"\xff\xfe\x00", "UTF-8"), ("a.md", b"x", "none")]
+)
 def test_documents_that_cannot_be_read_are_named(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=words):

@@ -1,0 +1,214 @@
+"""The engines: the real small model, and an OpenAI-compatible server that misbehaves, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
+
+import pytest
+
+from llm import ApiEngine, TransformersEngine, common_prefix_length
+from utils import InputError
+
+QUESTIONS = [
+    "What is the capital of France?",
+    "Name three colours.",
+    "Who wrote Hamlet, and when was it written?",
+    "What is 2+2?",
+]
+SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "maxLength": 40}, "sure": {"enum": ["yes", "no"]}},
+    "required": ["answer", "sure"],
+    "additionalProperties": False,
+}
+
+
+def asked(*questions: str) -> list:
+    return [[{"role": "user", "content": question}] for question in questions]
+
+
+def test_a_batch_gives_what_each_prompt_gives_alone(engine):
+    together = [reply.text for reply in engine.chat(asked(*QUESTIONS), max_new_tokens=16)]
+    alone = [engine.chat(asked(question), max_new_tokens=16)[0].text for question in QUESTIONS]
+    assert together == alone
+    assert "Paris" in together[0]
+
+
+def test_the_shared_prefix_changes_no_answer(engine):
+    shots = [{"role": "user", "content": "Answer in one word."}, {"role": "assistant", "content": "Yes."}] * 4
+    conversations = [[*shots, *conversation] for conversation in asked(*QUESTIONS)]
+    shared = [reply.text for reply in engine.chat(conversations, max_new_tokens=16)]
+    engine.shares_prefix = False
+    try:
+        assert [reply.text for reply in engine.chat(conversations, max_new_tokens=16)] == shared
+    finally:
+        engine.shares_prefix = True
+
+
+def test_it_answers_as_transformers_own_generate(engine):
+    import torch
+
+    conversation = asked(QUESTIONS[2])
+    ids = engine.tokenizer.apply_chat_template(conversation[0], add_generation_prompt=True, return_dict=False)
+    output = engine.model.generate(torch.tensor([ids]), max_new_tokens=16, do_sample=False)
+    expected = engine.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True).strip()
+    assert engine.chat(conversation, max_new_tokens=16)[0].text == expected
+
+
+def test_json_follows_the_schema_even_when_sampled(engine):
+    for temperature in (0.0, 1.0):
+        for reply in engine.chat(asked(*QUESTIONS), max_new_tokens=64, temperature=temperature, schemas=SCHEMA):
+            value = json.loads(reply.text)
+            assert set(value) == {"answer", "sure"} and value["sure"] in ("yes", "no")
+
+
+def test_each_conversation_may_have_its_own_choices(engine):
+    schemas = [{"enum": ["red", "blue"]}, {"enum": ["one", "two"]}, None, {"enum": ["left"]}]
+    texts = [reply.text for reply in engine.chat(asked(*QUESTIONS), max_new_tokens=8, schemas=schemas)]
+    assert json.loads(texts[0]) in ("red", "blue") and json.loads(texts[1]) in ("one", "two") and texts[3] == '"left"'
+
+
+def test_a_schema_that_cannot_be_enforced_is_an_error(engine):
+    with pytest.raises(ValueError, match="cannot be enforced"):
+        engine.chat(asked("Hi"), schemas={"type": "nonsense"})
+
+
+def test_sampling_depends_on_the_seed_and_not_on_the_neighbours(engine):
+    options = {"max_new_tokens": 12, "temperature": 1.0}
+    first = engine.chat(asked(*QUESTIONS), seed=1, **options)
+    assert first[1].text == engine.chat(asked(QUESTIONS[1]), seed=1, **options)[0].text
+    assert [reply.text for reply in first] != [
+        reply.text for reply in engine.chat(asked(*QUESTIONS), seed=2, **options)
+    ]
+
+
+def test_replies_say_how_they_ended_and_are_reported_once(engine):
+    seen = []
+    replies = engine.chat(
+        asked(*QUESTIONS), max_new_tokens=8, on_reply=lambda index, reply: seen.append((index, reply))
+    )
+    assert sorted(index for index, _ in seen) == [0, 1, 2, 3] and all(replies[index] is reply for index, reply in seen)
+    assert (
+        replies[0].finish_reason == "stop"
+        and replies[2].finish_reason == "length"
+        and replies[2].completion_tokens == 8
+    )
+
+
+def test_many_rows_go_in_batches_and_come_back_in_order(engine, monkeypatch):
+    monkeypatch.setattr("llm.MAX_ROWS", {"cpu": 3, "cuda": 3})
+    replies = engine.chat(asked(*[f"Repeat the number {n}." for n in range(7)]), max_new_tokens=12)
+    assert [str(n) in reply.text for n, reply in enumerate(replies)].count(True) >= 5
+
+
+def test_common_prefix_leaves_each_its_own_token():
+    assert common_prefix_length([[1, 2, 3], [1, 2, 3, 4], [1, 2, 9]]) == 2
+    assert common_prefix_length([[1, 2], [1, 2]]) == 1
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers from a list of (status, body); what it was sent is kept."""
+
+    plan: ClassVar[list] = []
+    received: ClassVar[list] = []
+
+    def do_POST(self):
+        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        status, body = self.plan.pop(0)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode() if isinstance(body, dict) else body.encode())
+
+    def log_message(self, *_): ...
+
+
+@pytest.fixture
+def server():
+    http = HTTPServer(("127.0.0.1", 0), Server)
+    Server.plan, Server.received = [], []
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{http.server_port}/v1"
+    http.shutdown()
+    http.server_close()
+
+
+def answer(content: str | None) -> tuple[int, dict]:
+    message = {"role": "assistant", "content": content}
+    choice = {"index": 0, "finish_reason": "stop", "message": message}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    return 200, {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "m",
+        "choices": [choice],
+        "usage": usage,
+    }
+
+
+def test_api_replies_in_order_with_counts(server):
+    Server.plan = [answer("one"), answer("two")]
+    replies = ApiEngine("m", server).chat(asked("a", "b"), max_new_tokens=5)
+    assert [(reply.text, reply.prompt_tokens, reply.completion_tokens) for reply in replies] == [
+        ("one", 3, 2),
+        ("two", 3, 2),
+    ]
+    assert Server.received[0]["max_tokens"] == 5 and Server.received[0]["messages"] == asked("a")[0]
+
+
+def test_api_wraps_a_schema_and_takes_the_value_out(server):
+    Server.plan = [answer('{"reply": ["a", "b"]}'), answer('{"reply": ["a"'), answer("sorry")]
+    replies = ApiEngine("m", server).chat(asked("a", "b", "c"), schemas={"type": "array", "items": {"type": "string"}})
+    assert json.loads(replies[0].text) == ["a", "b"]
+    assert [bool(reply.error) for reply in replies] == [False, True, True] and replies[1].text == ""
+    assert Server.received[0]["response_format"]["json_schema"]["schema"]["required"] == ["reply"]
+
+
+def test_api_tries_again_where_it_may_pass_and_gives_up_with_an_error(server):
+    failed = (503, {"error": {"message": "busy"}})
+    Server.plan = [failed, answer("one"), failed, failed]
+    replies = ApiEngine("m", server, max_attempts=2, retry_delay=0.01).chat(asked("a", "b"))
+    assert replies[0].text == "one"
+    assert replies[1].text == "" and replies[1].finish_reason == "error" and "busy" in replies[1].error
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_api_stops_at_once_where_nothing_can_change(server, status):
+    Server.plan = [(status, {"error": {"message": "no"}})]
+    with pytest.raises(InputError, match=f"{server}.*status {status}"):
+        ApiEngine("m", server).chat(asked("a", "b"))
+    assert len(Server.received) == 1
+
+
+def test_api_without_a_text_is_an_error_reply(server):
+    Server.plan = [answer(None), (200, {"choices": []})]
+    assert all(reply.error for reply in ApiEngine("m", server).chat(asked("a", "b")))
+
+
+def test_api_without_server_or_key_says_so(monkeypatch):
+    reply = ApiEngine("m", "http://127.0.0.1:9/v1", max_attempts=2, retry_delay=0.01).chat(asked("a"))[0]
+    assert "Connection" in reply.error
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(InputError, match="OPENAI_API_KEY"):
+        ApiEngine("m").chat(asked("a"))
+    with pytest.raises(InputError, match="--api_model"):
+        ApiEngine("")
+
+
+def test_an_adapter_is_merged_and_changes_answers(model_path, tmp_path, engine):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    adapted.save_pretrained(tmp_path)
+    tuned = TransformersEngine.load(model_path, str(tmp_path))
+    assert (
+        tuned.chat(asked(QUESTIONS[0]), max_new_tokens=8)[0].text
+        != engine.chat(asked(QUESTIONS[0]), max_new_tokens=8)[0].text
+    )
