@@ -50,9 +50,13 @@ def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:
         def error(self, message: str) -> None:
             raise InputError(f"{Path(sys.argv[0]).name}: {message} (see --help)")
 
-    return Parser(
-        dataclass_types, description=(sys.modules["__main__"].__doc__ or "").partition("\n")[0]
-    ).parse_args_into_dataclasses()
+    summary = (sys.modules["__main__"].__doc__ or "").partition("\n")[0]
+    *parsed, unknown = Parser(dataclass_types, description=summary).parse_args_into_dataclasses(
+        return_remaining_strings=True
+    )
+    if unknown:
+        raise InputError(f"expected arguments that --help lists, found {' '.join(unknown)}: mend or remove it")
+    return tuple(parsed)
 
 
 def require_file(path: str | Path, what: str, remedy: str) -> Path:
@@ -153,7 +157,7 @@ def llm_chat(
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception(may_pass),
         stop=tenacity.stop_after_attempt(max_attempts),
-        wait=tenacity.wait_exponential_jitter(initial=retry_delay, max=LONGEST_WAIT_S),
+        wait=tenacity.wait_exponential_jitter(multiplier=retry_delay, max=LONGEST_WAIT_S),
         reraise=True,
     )
     return attempts(client.chat.completions.create, model=model, messages=messages, **options)

@@ -118,7 +118,7 @@ def test_validation_shares_no_fact_with_training():
 def test_lora_sits_on_all_linear_layers_and_never_on_the_head(model_path):
     training = SimpleNamespace(bf16=False, gradient_checkpointing=False)
     model = load_model(model_path, LoraArguments(lora_r=4), training)
-    adapted = {name.split(".")[-3] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    adapted = {name.split(".")[-4] for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert model.peft_config["default"].lora_alpha == 8
 

