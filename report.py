@@ -9,7 +9,6 @@ Out: --results, one JSON object; see RESULT_KEYS in tests/test_report.py for wha
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +22,6 @@ STAGES = (  # name, meta files whose seconds and memory it sums
     ("inference", ("base", "tuned", "open_book", "retention_base", "retention_tuned")),
     ("evaluation", ("tuned_win_rate", "retention_tuned_win_rate")),
 )
-
-log = logging.getLogger(__name__)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ LONGEST_WAIT_S = 60
 _datasets = importlib.util.find_spec("datasets") if "datasets" not in sys.modules else None
 if _datasets is not None and _datasets.origin is None:
     sys.modules["datasets"] = None
-
-log = logging.getLogger(__name__)
 
 
 class InputError(Exception):
@@ -99,9 +97,9 @@ def read_json(path: str | Path, what: str, remedy: str = "give another file") ->
 def write_json(path: str | Path, value: Any) -> None:
     """Write a JSON file whole or not at all: under a temporary name first, then renamed."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("w", encoding="utf-8") as file:
             json.dump(value, file, ensure_ascii=False, indent=1)
             file.write("\n")
@@ -109,18 +107,12 @@ def write_json(path: str | Path, value: Any) -> None:
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise InputError(
             f"expected to write {path}, found {error.strerror}: free the disk or give another path"
         ) from None
-
-
-def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
-    """Write one JSON value a line, whole or not at all."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    unfinished.replace(path)
+    finally:
+        if unfinished.parent.is_dir():
+            unfinished.unlink(missing_ok=True)
 
 
 def llm_chat(

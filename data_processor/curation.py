@@ -136,6 +136,3 @@ class NearCopies:
             return False
         self.seen.append(shingles)
         return True
-
-
-Drops = Counter[str]

@@ -141,8 +141,10 @@ def question_problem(pair: Pair, own_words_only: bool) -> str | None:
 
 def fits_answer(question: str, kind: str) -> bool:
     """Whether the question word suits the kind of answer; questions without one of the known words always do."""
-    asked = [kinds for pattern, kinds in prompts.ASKS_FOR if re.search(pattern, question, re.IGNORECASE)]
-    return not asked or any(kind in kinds for kinds in asked[:1])
+    for pattern, kinds in prompts.ASKS_FOR:
+        if re.search(pattern, question, re.IGNORECASE):
+            return kind in kinds
+    return True
 
 
 def verified(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:

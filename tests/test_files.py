@@ -30,7 +30,9 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path):
     write_json(tmp_path / "a.json", [1])
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", [object()])
-    assert read_json(tmp_path / "a.json", "a list") == [1]
+    assert read_json(tmp_path / "a.json", "a list") == [1] and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(InputError, match="expected to write"):
+        write_json(tmp_path / "a.json" / "b.json", [])  # a file where a folder should be
 
 
 @pytest.mark.parametrize(
