@@ -103,7 +103,7 @@ def replay_examples(model_name_or_path: str, data: DataArguments, count: int, ca
     """The untrained model's own short answers to general prompts, asked once and kept in `cache`."""
     prompts = read_json(data.replay_prompts, "a list of general prompts")
     random.Random(seed).shuffle(prompts)
-    prompts = prompts[: 2 * count]  # about half of the answers are short enough
+    prompts = prompts[: 4 * count]  # of the demo model's answers one in four is short enough (61 of 240)
     key = {
         "model": model_name_or_path,
         "system_prompt": data.system_prompt,
@@ -119,6 +119,10 @@ def replay_examples(model_name_or_path: str, data: DataArguments, count: int, ca
         kept = {"key": key, "answers": [reply.text if reply.finish_reason == "stop" else None for reply in replies]}
         write_json(cache, kept)
     pairs = [(prompt, answer) for prompt, answer in zip(prompts, kept["answers"], strict=True) if answer][:count]
+    if len(pairs) < count:
+        log.warning(
+            "%d replayed answers instead of %d: no more are short enough; give more --replay_prompts", len(pairs), count
+        )
     return [
         {
             "id": f"replay_{i}",
