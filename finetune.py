@@ -27,10 +27,17 @@ import provenance
 from dataset import read_dataset
 from inference import ADAPTER_SETTINGS
 from llm import TransformersEngine
-from training_data import AnswerCollator, LazySupervisedDataset, SupervisedDataset, loss_per_token, split_by_fact
+from training_data import (
+    AnswerCollator,
+    LazySupervisedDataset,
+    SupervisedDataset,
+    balanced,
+    loss_per_token,
+    split_by_fact,
+)
 from utils import InputError, parse_arguments, read_json, require_file, require_model, run, write_json
 
-REPLAY_TOKENS = 48  # a replayed answer longer than this is left out, not cut
+REPLAY_TOKENS = 20  # a replayed answer is cut here and trained without an end: how it begins is what gets lost
 SAME_LOGITS = 1e-3  # the adapter read back must repeat the trained model's logits this closely, in float32
 
 log = logging.getLogger(__name__)
@@ -63,6 +70,13 @@ class DataArguments:
     replay_prompts: str = field(
         default="datasets/replay_prompts.json", metadata={"help": "A JSON list of general prompts."}
     )
+    exposures: int | None = field(
+        default=None,
+        metadata={
+            "help": "Train every answer of every fact this often an epoch, its wordings taking turns, however many "
+            "--data_path has. Default: each example once."
+        },
+    )
     limit: int | None = field(default=None, metadata={"help": "Train on the first N examples only: a smoke run."})
 
 
@@ -72,6 +86,12 @@ class LoraArguments:
     lora_r: int = field(default=32, metadata={"help": "Rank."})
     lora_alpha: int | None = field(default=None, metadata={"help": "Scale; twice the rank by default."})
     lora_dropout: float = 0.0
+    lora_first_layer: int = field(
+        default=0,
+        metadata={
+            "help": "Layers below this one are not trained: training is faster, and questions are read as before."
+        },
+    )
     lora_target_modules: list[str] = field(
         default_factory=lambda: ["all-linear"],
         metadata={"help": "Module names; all linear layers of attention and MLP by default."},
@@ -100,10 +120,15 @@ class TrainingArguments(transformers.TrainingArguments):
 
 
 def replay_examples(model_name_or_path: str, data: DataArguments, count: int, cache: Path, seed: int) -> list[dict]:
-    """The untrained model's own short answers to general prompts, asked once and kept in `cache`."""
+    """How the untrained model begins its answers to general prompts, asked once and kept in `cache`.
+
+    Where `count` is more than there are prompts, they are repeated.
+    """
+    if count == 0:
+        return []
     prompts = read_json(data.replay_prompts, "a list of general prompts")
     random.Random(seed).shuffle(prompts)
-    prompts = prompts[: 4 * count]  # of the demo model's answers one in four is short enough (61 of 240)
+    prompts = prompts[:count]
     key = {
         "model": model_name_or_path,
         "system_prompt": data.system_prompt,
@@ -116,21 +141,22 @@ def replay_examples(model_name_or_path: str, data: DataArguments, count: int, ca
         replies = engine.chat(
             [[{"role": "user", "content": prompt}] for prompt in prompts], max_new_tokens=REPLAY_TOKENS
         )
-        kept = {"key": key, "answers": [reply.text if reply.finish_reason == "stop" else None for reply in replies]}
+        kept = {"key": key, "answers": [[reply.text, reply.finish_reason] for reply in replies]}
         write_json(cache, kept)
-    pairs = [(prompt, answer) for prompt, answer in zip(prompts, kept["answers"], strict=True) if answer][:count]
-    if len(pairs) < count:
-        log.warning(
-            "%d replayed answers instead of %d: no more are short enough; give more --replay_prompts", len(pairs), count
-        )
-    return [
+    examples = [
         {
-            "id": f"replay_{i}",
-            "messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}],
+            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
             "kind": "replay",
+            "unfinished": ended != "stop",
         }
-        for i, (q, a) in enumerate(pairs)
+        for prompt, (answer, ended) in zip(prompts, kept["answers"], strict=True)
     ]
+    return [{"id": f"replay_{i}", **examples[i % len(examples)]} for i in range(count)]
+
+
+def layers_below(first: int) -> str | None:
+    """A regular expression of the modules of all layers before `first` (from 0), for PEFT's exclude_modules."""
+    return rf".*\.(?:layers|h|blocks)\.(?:{'|'.join(map(str, range(first)))})\..*" if first else None
 
 
 def load_model(name: str, lora: LoraArguments, training: TrainingArguments):
@@ -162,6 +188,7 @@ def load_model(name: str, lora: LoraArguments, training: TrainingArguments):
                 lora_alpha=lora.lora_alpha or 2 * lora.lora_r,
                 lora_dropout=lora.lora_dropout,
                 target_modules=targets[0] if targets == ["all-linear"] else targets,
+                exclude_modules=layers_below(lora.lora_first_layer),
                 task_type="CAUSAL_LM",
             ),
         )
@@ -249,6 +276,8 @@ def train() -> None:
     set_up_wandb(training)
     if data.validation and not held_out:
         rows, held_out = split_by_fact(rows, data.validation_size, training.seed)
+    if data.exposures:
+        rows = balanced(rows, data.exposures, training.seed)
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_arguments.model_name_or_path)
     with training.main_process_first(desc="replay"):

@@ -24,6 +24,7 @@ TOP_P = 0.95  # nucleus sampling (Holtzman et al. 2020), used when temperature >
 TOP_K = 50
 MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond it a step is bound by compute, not by overhead
 CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # keys and values one batch may hold
+PREFILL_TOKENS = {"cpu": 4096, "cuda": 65536}  # read in one forward pass; more spills out of the processor's caches
 SHARED_PREFIX_TOKENS = 16  # a shorter common beginning is not worth a forward pass of its own
 COMPACT_SHARE = 0.8  # finished rows leave the batch once this share or less is still writing
 
@@ -82,6 +83,7 @@ class TransformersEngine:
         kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         self._cache_bytes_per_token = 2 * config.num_hidden_layers * kv_heads * head_size * model.dtype.itemsize
         self._grammar_tokenizer: Any = None
+        self._executor: Any = None  # fills the grammars' masks on several cores
 
     @classmethod
     def load(cls, model_name_or_path: str, lora_weights: str | None = None, system_prompt: str | None = None):
@@ -118,17 +120,21 @@ class TransformersEngine:
         return replies
 
     def _batches(self, prompts: list[list[int]], max_new_tokens: int):
-        """Indices of prompts to decode together: similar lengths, as many as the cache has room for."""
+        """Indices of prompts to decode together: one beginning, similar lengths, as many as the cache has room for."""
+        import shared_prefix
+
         room = CACHE_BYTES[self.device] // self._cache_bytes_per_token
-        batch: list[int] = []
-        for index in sorted(range(len(prompts)), key=lambda i: -len(prompts[i])):
-            longest = len(prompts[batch[0]]) if batch else 0
-            if batch and (len(batch) == MAX_ROWS[self.device] or (len(batch) + 1) * (longest + max_new_tokens) > room):
+        for group in shared_prefix.prefix_groups(prompts) if self.shares_prefix else [list(range(len(prompts)))]:
+            batch: list[int] = []
+            for index in sorted(group, key=lambda i: -len(prompts[i])):
+                longest = len(prompts[batch[0]]) if batch else 0
+                full = len(batch) == MAX_ROWS[self.device] or (len(batch) + 1) * (longest + max_new_tokens) > room
+                if batch and full:
+                    yield batch
+                    batch = []
+                batch.append(index)
+            if batch:
                 yield batch
-                batch = []
-            batch.append(index)
-        if batch:
-            yield batch
 
     def _decode(self, batch, prompts, schemas, max_new_tokens, temperature, seed, replies, on_reply):
         """Write the replies to one batch of prompts, token by token, dropping rows as they finish."""
@@ -172,7 +178,9 @@ class TransformersEngine:
         import torch
         from transformers import DynamicCache
 
-        shared = common_prefix_length(prompts) if self.shares_prefix and len(prompts) > 1 else 0
+        import shared_prefix
+
+        shared = shared_prefix.common_prefix_length(prompts) if self.shares_prefix and len(prompts) > 1 else 0
         prefix = {}
         if shared >= SHARED_PREFIX_TOKENS:
             ids = torch.tensor([prompts[0][:shared]], device=self.device)
@@ -189,16 +197,19 @@ class TransformersEngine:
             ids[row, width - own :] = torch.tensor(prompt[shared:], device=self.device)
             mask[row, width - own :] = 1
         positions = shared + (mask.cumsum(dim=1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.model.config)
-        logits = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            logits_to_keep=1,
-            **prefix,
-        ).logits[:, -1]
-        return logits, cache, mask, positions[:, -1], prefix
+        logits, caches = [], []
+        for part in torch.arange(len(prompts)).split(max(1, PREFILL_TOKENS[self.device] // width)):
+            caches.append(DynamicCache(config=self.model.config))
+            output = self.model(
+                input_ids=ids[part],
+                attention_mask=mask[part],
+                position_ids=positions[part],
+                past_key_values=caches[-1],
+                logits_to_keep=1,
+                **prefix,
+            )
+            logits.append(output.logits[:, -1])
+        return torch.cat(logits), shared_prefix.joined(caches, self.model.config), mask, positions[:, -1], prefix
 
     def _next_tokens(self, logits, rows: list[Row], temperature: float) -> list[int]:
         """Greedy at temperature 0, else top-k, then nucleus sampling with each row's own random numbers."""
@@ -224,9 +235,8 @@ class TransformersEngine:
         import torch
 
         words = llguidance.numpy.allocate_token_bitmask(len(rows), vocabulary)
-        for i, row in enumerate(rows):
-            if row.matcher and not row.finish_reason:
-                llguidance.numpy.fill_next_token_bitmask(row.matcher, words, i)
+        writing = [(row.matcher, i) for i, row in enumerate(rows) if row.matcher and not row.finish_reason]
+        llguidance.numpy.fill_next_token_bitmask_par(self._executor, writing, words)
         bits = numpy.unpackbits(words.view(numpy.uint8), axis=1, bitorder="little")[:, :vocabulary]
         return torch.from_numpy(bits.astype(bool)).to(self.device)
 
@@ -238,6 +248,7 @@ class TransformersEngine:
         import llguidance.hf
 
         if self._grammar_tokenizer is None:
+            self._executor = llguidance.LLExecutor()
             self._grammar_tokenizer = llguidance.hf.from_tokenizer(
                 self.tokenizer, n_vocab=self.model.config.vocab_size, eos_token=self.stop_ids[0]
             )
@@ -366,13 +377,3 @@ def stop_token_ids(model, tokenizer) -> list[int]:
         if token is not None and token not in ids:
             ids.append(token)
     return ids
-
-
-def common_prefix_length(sequences: list[list[int]]) -> int:
-    """How many leading tokens all sequences share, leaving each at least one of its own."""
-    first, last = min(sequences), max(sequences)
-    limit = min(len(sequence) for sequence in sequences) - 1
-    shared = 0
-    while shared < limit and first[shared] == last[shared]:
-        shared += 1
-    return shared

@@ -1,4 +1,4 @@
-"""Attention for a batch of prompts that begin alike: the shared beginning is stored and read once, not once a row.
+"""Prompts that begin alike: which to batch together, and attention that stores and reads their beginning only once.
 
 Few-shot prompts share most of their tokens. Left to the usual cache, each row would keep a copy of the shared keys and
 values, and decoding, which is bound by reading them, would slow down by as much (Juravsky et al. 2024, Hydragen).
@@ -7,12 +7,15 @@ Importing this module registers the implementation with transformers under the n
 
 from __future__ import annotations
 
+import itertools
+
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask
 
 IMPLEMENTATION = "shared_prefix"
+GROUP_ROWS, GROUP_TOKENS = 8, 128  # so many prompts that share so many more tokens than the rest are read by themselves
 PLAIN_ATTENTION = ("llama", "qwen2", "qwen3")  # model types with full causal attention and no extra terms in the scores
 
 Prefix = list[tuple[torch.Tensor, torch.Tensor]]  # for each layer keys and values, (1, KV heads, P, D)
@@ -51,6 +54,46 @@ def attend(module, query, key, value, attention_mask, scaling=None, shared_prefi
     seen = (prefix_rows @ prefix_value[0]).view(kv_heads, batch, group * length, size).transpose(0, 1)
     output = seen + own_weights @ value
     return output.reshape(batch, heads, length, size).transpose(1, 2).contiguous(), None
+
+
+def common_prefix_length(sequences: list[list[int]]) -> int:
+    """How many leading tokens all sequences share, leaving each at least one of its own."""
+    first, last = min(sequences), max(sequences)
+    limit = min(len(sequence) for sequence in sequences) - 1
+    shared = 0
+    while shared < limit and first[shared] == last[shared]:
+        shared += 1
+    return shared
+
+
+def prefix_groups(prompts: list[list[int]]) -> list[list[int]]:
+    """Indices of prompts, those apart that share a document or another long beginning which the rest does not have.
+
+    In sorted order a group ends where the beginning shared with the neighbour falls by GROUP_TOKENS; groups of fewer
+    than GROUP_ROWS stay together, since a small batch costs more than its shared beginning saves.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: prompts[i])
+    if len(order) < 2:
+        return [order] if order else []
+    shared = [common_prefix_length([prompts[a], prompts[b]]) for a, b in itertools.pairwise(order)]
+    runs: list[list[int]] = [[order[0]]]
+    for place, index in enumerate(order[1:]):
+        if max(shared[max(0, place - 1) : place + 2]) - shared[place] >= GROUP_TOKENS:
+            runs.append([])
+        runs[-1].append(index)
+    groups = [run for run in runs if len(run) >= GROUP_ROWS]
+    rest = [index for run in runs if len(run) < GROUP_ROWS for index in run]
+    return [*groups, rest] if rest else groups
+
+
+def joined(caches: list[DynamicCache], config) -> DynamicCache:
+    """One cache of the rows of several, which must be equally wide."""
+    if len(caches) == 1:
+        return caches[0]
+    whole = DynamicCache(config=config)
+    for number, layers in enumerate(zip(*(cache.layers for cache in caches), strict=True)):
+        whole.update(torch.cat([layer.keys for layer in layers]), torch.cat([layer.values for layer in layers]), number)
+    return whole
 
 
 AttentionInterface.register(IMPLEMENTATION, attend)

@@ -13,15 +13,22 @@ from llm import with_system_prompt
 from utils import InputError
 
 IGNORED = -100  # the label of a token that is read but not trained
+PASSAGE_SHARE = 1 / 3  # how often a fact's passages are met, for each time one of its answers is
 
 
 def preprocess(
-    messages: list[dict[str, str]], tokenizer, system_prompt: str | None, max_length: int, name: str = ""
+    messages: list[dict[str, str]],
+    tokenizer,
+    system_prompt: str | None,
+    max_length: int,
+    name: str = "",
+    unfinished: bool = False,
 ) -> dict:
     """Turn one conversation into tokens: {"input_ids": [T], "labels": [T]}.
 
     Labels are IGNORED except on the assistant's words and on the token that ends its turn, which is what generation
     stops at. Each stretch is tokenised by itself, as it is at inference, where the prompt is tokenised alone.
+    An `unfinished` conversation was cut off in its last turn, which then is trained without an end.
     """
     messages = with_system_prompt(messages, system_prompt)
     input_ids: list[int] = []
@@ -42,6 +49,8 @@ def preprocess(
             input_ids += ids
             labels += ids if trained else [IGNORED] * len(ids)
         written = prompt + answer
+    if unfinished:
+        del input_ids[-1], labels[-1]
     if len(input_ids) > max_length:
         raise InputError(
             f"expected at most {max_length} tokens in an example, found {len(input_ids)} in {name}: split it or raise --model_max_length"
@@ -63,7 +72,12 @@ class LazySupervisedDataset(Dataset):
         if index not in self.examples:
             row = self.rows[index]
             self.examples[index] = preprocess(
-                to_messages(row), self.tokenizer, self.system_prompt, self.max_length, f"example {row.get('id', index)}"
+                to_messages(row),
+                self.tokenizer,
+                self.system_prompt,
+                self.max_length,
+                f"example {row.get('id', index)}",
+                unfinished=row.get("unfinished", False),
             )
         return self.examples[index]
 
@@ -114,6 +128,27 @@ def loss_per_token(outputs, labels: torch.Tensor, num_items_in_batch: torch.Tens
     logits = outputs["logits"].flatten(0, 1).float()
     total = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
     return total / (num_items_in_batch if num_items_in_batch is not None else (targets != IGNORED).sum())
+
+
+def balanced(rows: list[dict], exposures: int, seed: int) -> list[dict]:
+    """Rows repeated or left out so that every answer of every fact is trained `exposures` times.
+
+    A fact is learnt by how often it is met (Allen-Zhu & Li 2024, Physics of language models 3.3), and collection finds
+    many questions for one and few for another. The wordings of an answer take turns; the passages of a fact count as
+    PASSAGE_SHARE of an answer each round. Rows that name no fact are taken once.
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        fact = row.get("fact_id") or row.get("fact")
+        answer = None if row.get("kind") == "passage" else to_messages(row)[-1]["content"]
+        groups.setdefault((fact, answer) if fact else (row["id"],), []).append(row)
+    order = random.Random(seed)
+    chosen = []
+    for (_, *answer), group in groups.items():
+        amount = len(group) if not answer else exposures if answer[0] is not None else round(PASSAGE_SHARE * exposures)
+        order.shuffle(group)
+        chosen += [group[turn % len(group)] for turn in range(amount)]
+    return chosen
 
 
 def split_by_fact(rows: list[dict], size: int, seed: int) -> tuple[list[dict], list[dict]]:

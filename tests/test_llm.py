@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import pytest
 
-from llm import ApiEngine, TransformersEngine, common_prefix_length
+from llm import ApiEngine, TransformersEngine
+from shared_prefix import common_prefix_length, prefix_groups
 from utils import InputError
 
 QUESTIONS = [
@@ -102,6 +103,23 @@ def test_many_rows_go_in_batches_and_come_back_in_order(engine, monkeypatch):
     monkeypatch.setattr("llm.MAX_ROWS", {"cpu": 3, "cuda": 3})
     replies = engine.chat(asked(*[f"Repeat the number {n}." for n in range(7)]), max_new_tokens=12)
     assert [str(n) in reply.text for n, reply in enumerate(replies)].count(True) >= 5
+
+
+def test_prompts_read_in_parts_get_the_same_answers(engine, monkeypatch):
+    whole = [reply.text for reply in engine.chat(asked(*QUESTIONS), max_new_tokens=16)]
+    monkeypatch.setattr("llm.PREFILL_TOKENS", {"cpu": 80, "cuda": 80})
+    assert [reply.text for reply in engine.chat(asked(*QUESTIONS), max_new_tokens=16)] == whole
+
+
+def test_prompts_about_one_document_are_read_together():
+    documents = [[number] * 400 for number in (1, 2, 3)]
+    prompts = [[*documents[question % 3][: 300 + question], 9, question] for question in range(30)]
+    groups = prefix_groups(prompts)
+    assert sorted(len(group) for group in groups) == [10, 10, 10]
+    assert all(len({index % 3 for index in group}) == 1 for group in groups)
+    few = [[0] * 10 + [number] * (200 + place) for number in range(5) for place in range(3)]
+    assert [sorted(group) for group in prefix_groups(few)] == [list(range(15))], "too few of each to pay"
+    assert prefix_groups([]) == [] and prefix_groups([[1, 2]]) == [[0]]
 
 
 def test_common_prefix_leaves_each_its_own_token():
