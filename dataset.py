@@ -59,6 +59,21 @@ def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:
     return messages
 
 
+def to_format(row: dict, form: str) -> dict:
+    """An example in another form: conversations (ours), sharegpt, openai or alpaca; all keys but the turns stay."""
+    messages = to_messages(row)
+    rest = {key: value for key, value in row.items() if key not in ("conversations", "messages")}
+    if form == "openai":
+        turns: dict = {"messages": messages}
+    elif form == "alpaca":
+        question, answer = question_and_reference(row)
+        turns = {"instruction": question, "input": "", "output": answer}
+    else:
+        names = {"user": "human", "assistant": "gpt"} if form == "sharegpt" else {}
+        turns = {"conversations": [{"from": names.get(m["role"], m["role"]), "value": m["content"]} for m in messages]}
+    return {"id": rest.pop("id"), **turns, **rest}
+
+
 def question_and_reference(row: dict) -> tuple[str, str]:
     """The last question of an example and its reference answer."""
     messages = to_messages(row)

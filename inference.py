@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_processor.documents import read_text
 from dataset import question_and_reference, read_dataset
 from provenance import write_meta
 from utils import InputError, parse_arguments, progress_bar, read_json, require_adapter, require_model, run, write_json
@@ -55,7 +56,7 @@ def read_book(folder: str, rows: list[dict], path: str) -> dict[str, str]:
             raise InputError(
                 f"expected the document {name!r} of {path} in {folder}, found none: give the folder collection read"
             )
-        book[name] = document.read_text(encoding="utf-8-sig")
+        book[name] = read_text(document) or ""
     return book
 
 

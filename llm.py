@@ -61,6 +61,9 @@ class Engine(Protocol):
         soon as a reply is whole, in any order. Sampling depends on `seed` and the prompt, not on the neighbours.
         """
 
+    def waves(self, conversations: list[Conversation], max_new_tokens: int) -> list[list[int]]:
+        """Indices of the conversations that `chat` answers together, wave after wave."""
+
 
 def with_system_prompt(messages: Conversation, system_prompt: str | None) -> Conversation:
     """Put `system_prompt` in front; None leaves it to the chat template, which may have a default of its own."""
@@ -106,18 +109,24 @@ class TransformersEngine:
         return self.model.device.type
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
-        prompts = [
-            self.tokenizer.apply_chat_template(
-                with_system_prompt(messages, self.system_prompt), add_generation_prompt=True, return_dict=False
-            )
-            for messages in conversations
-        ]
+        prompts = self._prompts(conversations)
         if not isinstance(schemas, list):
             schemas = [schemas] * len(prompts)
         replies: list[Reply | None] = [None] * len(prompts)
         for batch in self._batches(prompts, max_new_tokens):
             self._decode(batch, prompts, schemas, max_new_tokens, temperature, seed, replies, on_reply)
         return replies
+
+    def waves(self, conversations, max_new_tokens):
+        return list(self._batches(self._prompts(conversations), max_new_tokens))
+
+    def _prompts(self, conversations: list[Conversation]) -> list[list[int]]:
+        return [
+            self.tokenizer.apply_chat_template(
+                with_system_prompt(messages, self.system_prompt), add_generation_prompt=True, return_dict=False
+            )
+            for messages in conversations
+        ]
 
     def _batches(self, prompts: list[list[int]], max_new_tokens: int):
         """Indices of prompts to decode together: one beginning, similar lengths, as many as the cache has room for."""
@@ -330,6 +339,9 @@ class ApiEngine:
             if on_reply:
                 on_reply(index, replies[-1])
         return replies
+
+    def waves(self, conversations, max_new_tokens):
+        return [[index] for index in range(len(conversations))]
 
     def _ask(self, messages: Conversation, schema: dict | None, **options) -> Reply:
         import openai

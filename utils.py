@@ -95,14 +95,18 @@ def read_json(path: str | Path, what: str, remedy: str = "give another file") ->
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a JSON file whole or not at all: under a temporary name first, then renamed."""
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file whole or not at all: under a temporary name first, then renamed."""
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(value, file, ensure_ascii=False, indent=1)
-            file.write("\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import Counter
@@ -10,10 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from data_processor import prompts, questions, steps
-from data_processor.chunking import Chunk, Document, chunk_document, read_documents
+from data_processor.chunking import Chunk, chunk_document
+from data_processor.documents import Document, read_documents
+from data_processor.split import hold_out_facts, split
+from dataset import to_format
+from journal import JournaledEngine
 from llm import Engine
 from provenance import write_meta
-from utils import InputError, progress_bar, write_json
+from utils import InputError, progress_bar, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +27,9 @@ log = logging.getLogger(__name__)
 class CollectionArguments:
     """Arguments of both scripts."""
 
-    data_path: str = field(default="datasets/demo", metadata={"help": "Folder of .txt files."})
+    data_path: str = field(
+        default="datasets/demo", metadata={"help": "Folder of .txt and .md files, read recursively."}
+    )
     json_save_dir: str = field(
         default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
     )
@@ -36,6 +43,16 @@ class CollectionArguments:
         metadata={
             "help": "What a stated fact must keep of its source: its names and numbers, or (for models under about 1B, "
             "which mix up who did what) its words in their order too."
+        },
+    )
+    format: Literal["conversations", "sharegpt", "openai", "alpaca"] = field(
+        default="conversations",
+        metadata={"help": "Form of the examples; finetune.py reads all but alpaca."},
+    )
+    test_ratio: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of the questions kept for NAME.test.json: other wordings of trained facts, and facts not trained."
         },
     )
     context_sentences: int = field(
@@ -57,12 +74,20 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
     for name, least in (("chunk_size_by_token", 64), ("qa_amount_per_fact", 1), ("role_amount_per_fact", 0)):
         if getattr(arguments, name) < least:
             raise InputError(f"expected --{name} of at least {least}, found {getattr(arguments, name)}: raise it")
+    if not 0 <= arguments.test_ratio <= 0.5:
+        raise InputError(f"expected --test_ratio from 0 to 0.5, found {arguments.test_ratio}: change it")
     return read_documents(arguments.data_path)
 
 
 def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments) -> None:
     """Run all steps and write the dataset with its meta file."""
     started = time.time()
+    path = dataset_path(arguments.json_save_dir)
+    engine = JournaledEngine(engine, path.with_suffix(".journal.jsonl"))
+    if engine.known:
+        log.info(
+            "%d replies of an earlier run in %s; what they answer is not asked again", len(engine.known), engine.path
+        )
     chunks = [
         chunk for document in documents for chunk in chunk_document(document, tokenizer, arguments.chunk_size_by_token)
     ]
@@ -75,21 +100,30 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
     if arguments.role_amount_per_fact:
         roles = steps.find_roles(work, themes, arguments.role_amount_per_fact)
         pairs += questions.diversify(work, pairs, dict(zip(themes, roles, strict=True)))
-    passages = steps.rewrite(work, facts)
+    held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
+    passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
 
-    rows = to_rows(facts, pairs, passages)
+    rows = to_rows(documents, facts, pairs, passages)
     if not rows:
         raise InputError(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
             "try a larger model, or documents that state names, dates or numbers"
         )
-    path = dataset_path(arguments.json_save_dir)
-    write_json(path, rows)
+    held_ids = {row["fact_id"] for row in rows if int(row["fact_id"].rpartition("#")[2]) in held}
+    rows, test = split(rows, held_ids, arguments.test_ratio, arguments.seed)
+    write_json(path, [to_format(row, arguments.format) for row in rows])
+    if arguments.test_ratio:
+        write_json(path.with_suffix(".test.json"), test)
+    write_text(
+        path.with_suffix(".dropped.jsonl"),
+        "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in work.dropped),
+    )
     counts = {
         "documents": len(documents),
         "chunks": len(chunks),
         "facts": len(facts),
         "rows": dict(Counter(row["kind"] for row in rows)),
+        "test_rows": dict(Counter(row["kind"] for row in test)),
         "questions_made_by": dict(Counter(pair.made for pair in pairs)),
     }
     write_meta(
@@ -100,19 +134,24 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         counts=counts,
         dropped=dict(work.drops.most_common()),
         tokens=dict(work.tokens),
+        calls={"asked": engine.asked, "from_journal": engine.reused},
     )
     print_yield(documents, chunks, facts, rows, work.drops)
-    log.info("%d examples in %s", len(rows), path)
+    log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
 
 
 def to_rows(
-    facts: list[steps.Fact], pairs: list[questions.Pair], passages: list[tuple[steps.Fact, str, str]]
+    documents: list[Document],
+    facts: list[steps.Fact],
+    pairs: list[questions.Pair],
+    passages: list[tuple[steps.Fact, str, str]],
 ) -> list[dict]:
     """The dataset: question rows, then passages: each fact and each rewrite told in answer to "Tell me about ..."."""
+    by_name = {document.file_name: document for document in documents}
     numbers = {id(fact): number for number, fact in enumerate(facts)}
 
     def row(question: str, answer: str, fact: steps.Fact, kind: str, role: str) -> dict:
-        start = fact.chunk.start + fact.start
+        start, end = by_name[fact.chunk.file_name].in_file(fact.chunk.start + fact.start, fact.chunk.start + fact.end)
         return {
             "id": f"identity_{len(rows)}",
             "conversations": [{"from": "user", "value": question}, {"from": "assistant", "value": answer}],
@@ -122,7 +161,7 @@ def to_rows(
             "role": role,
             "theme": fact.theme,
             "fact_id": f"{fact.chunk.file_name}#{numbers[id(fact)]}",
-            "source": {"chunk": fact.chunk.number, "start": start, "end": start + len(fact.quote), "quote": fact.quote},
+            "source": {"chunk": fact.chunk.number, "start": start, "end": end, "quote": fact.quote},
         }
 
     rows: list[dict] = []

@@ -130,9 +130,19 @@ class NearCopies:
 
     def is_new(self, text: str) -> bool:
         """Remember `text` and say whether it is new."""
-        tokens = words(text)
-        shingles = {tuple(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2))}
-        if any(len(shingles & other) / len(shingles | other) >= NEAR_COPY for other in self.seen):
+        own = shingles(text)
+        if any(alike(own, other) for other in self.seen):
             return False
-        self.seen.append(shingles)
+        self.seen.append(own)
         return True
+
+
+def shingles(text: str) -> set[tuple[str, ...]]:
+    """The word trigrams of a text (Broder 1997)."""
+    tokens = words(text)
+    return {tuple(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2))}
+
+
+def alike(some: set[tuple[str, ...]], others: set[tuple[str, ...]], least: float = NEAR_COPY) -> bool:
+    """Whether two sets of trigrams overlap by `least` (Jaccard), so that one text is a near copy of the other."""
+    return len(some & others) / len(some | others) >= least

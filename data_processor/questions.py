@@ -60,7 +60,7 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
     pairs = []
     for fact, reply in zip(facts, replies, strict=True):
         if reply == []:
-            work.drops["questions: skipped as vague"] += 1
+            work.drop("questions", "skipped as vague", fact.text, fact)
         for found in reply or []:
             pairs.append(Pair(" ".join(found["question"].split()), found["answer"].strip(" ."), fact, "model"))
     pairs = verified(work, "questions", pairs)
@@ -156,7 +156,7 @@ def verified(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
     for pair in pairs:
         reason = question_problem(pair, work.copies_only) or (None if new.is_new(pair.question) else "near copy")
         if reason:
-            work.drops[f"{step}: {reason}"] += 1
+            work.drop(step, reason, pair.question, pair.fact, answer=pair.answer)
         else:
             sound.append(pair)
     replies = work.ask(
@@ -176,7 +176,8 @@ def verified(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
             pair.question = about(pair.question, pair.fact, pair.answer)
             kept.append(pair)
         else:
-            work.drops[f"{step}: the question does not lead back to its answer"] += 1
+            reason = "the question does not lead back to its answer"
+            work.drop(step, reason, pair.question, pair.fact, answer=pair.answer, read=reply)
     return kept
 
 
@@ -242,7 +243,7 @@ def reword(work: Work, step: str, jobs: list[tuple[Pair, str, str]], temperature
         if reason is None and not new.is_new(f"{wording.question} {pair.answer}"):
             reason = "near copy"
         if reason:
-            work.drops[f"{step}: {reason}"] += 1
+            work.drop(step, reason, wording.question, pair.fact, answer=pair.answer)
         else:
             wording.question = about(wording.question, pair.fact, pair.answer)
             reworded.append(wording)

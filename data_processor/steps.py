@@ -49,8 +49,23 @@ class Work:
     progress: Callable[[str, int], Callable]
     copies_only: bool = False  # facts must keep their sentence's words in order: for a generator too small to trust
     context_sentences: int = 3
-    drops: Counter = field(default_factory=Counter)
+    dropped: list[dict] = field(default_factory=list)
     tokens: Counter = field(default_factory=Counter)
+
+    def drop(self, step: str, reason: str, text: str, source: Fact | Chunk | None = None, **more) -> None:
+        """Record something that is not kept, with why and where it came from."""
+        record = {"step": step, "reason": reason, "text": text, **more}
+        if source is not None:
+            chunk = source.chunk if isinstance(source, Fact) else source
+            record |= {"file_name": chunk.file_name, "chunk": chunk.number}
+        if isinstance(source, Fact):
+            record |= {"fact": source.text, "quote": source.quote} if source.text else {"quote": source.quote}
+        self.dropped.append(record)
+
+    @property
+    def drops(self) -> Counter:
+        """How often each step dropped something for each reason."""
+        return Counter(f"{record['step']}: {record['reason']}" for record in self.dropped)
 
     def ask(self, step: str, conversations: list, max_new_tokens: int, **options) -> list:
         """One batch of prompts; a failed call is counted and gives None."""
@@ -66,7 +81,7 @@ class Work:
         self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)
         for reply in replies:
             if reply.error:
-                self.drops[f"{step}: call failed"] += 1
+                self.drop(step, "call failed", reply.error)
         return [None if reply.error else reply.text for reply in replies]
 
     def ask_json(
@@ -78,7 +93,7 @@ class Work:
             try:
                 values.append(None if text is None else json.loads(text))
             except json.JSONDecodeError:
-                self.drops[f"{step}: reply cut off"] += 1
+                self.drop(step, "reply cut off", text)
                 values.append(None)
         return values
 
@@ -94,7 +109,7 @@ def find_themes(work: Work, chunks: list[Chunk]) -> list[str]:
     for chunk, reply in zip(chunks, replies, strict=True):
         theme = " ".join((reply or "").split())
         if not theme or not supported(theme, f"{chunk.title} {chunk.text}"):
-            work.drops["theme: names what the chunk does not"] += 1
+            work.drop("theme", "names what the chunk does not", theme, chunk)
             theme = chunk.title or subject_of("", chunk.text)
         themes.append(theme)
     return themes
@@ -145,7 +160,7 @@ def find_facts(work: Work, chunks: list[Chunk], themes: list[str], limit: int | 
             if reason is None and not new.is_new(text):
                 reason = "near copy"
             if reason:
-                work.drops[f"facts: {reason}"] += 1
+                work.drop("facts", reason, text, item)
             else:
                 facts.append(Fact(text, item.chunk, item.start, item.end, item.subject, item.theme))
                 kept += 1
@@ -233,7 +248,7 @@ def rewrite(work: Work, facts: list[Fact], group: int = 3) -> list[tuple[Fact, s
             if supported(sentence, source) and names_and_numbers(sentence) and grounded:
                 kept.append(sentence)
             else:
-                work.drops["rewrites: a sentence that its facts do not support"] += 1
+                work.drop("rewrites", "a sentence that its facts do not support", sentence, own[0])
         if kept and new.is_new(" ".join(kept)):
             texts.append((own[0], style, " ".join(kept)))
     return texts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,23 @@ def engine(model_path):
     from llm import TransformersEngine
 
     return TransformersEngine.load(model_path)
+
+
+def collect_command(model_path: str, folder: Path, name: str) -> list[str]:
+    """A small real collection: the first two sentences of each of two documents."""
+    (folder / "texts").mkdir(exist_ok=True)
+    for document in ("company_year.txt", "season_review.txt"):
+        (folder / "texts" / document).write_text((ROOT / "datasets" / "demo" / document).read_text())
+    return [
+        sys.executable, "data_processor/data_collection_local.py", "--model_name_or_path", model_path, "--guard", "words",
+        "--data_path", str(folder / "texts"), "--json_save_dir", str(folder / f"{name}.json"), "--limit", "2",
+        "--role_amount_per_fact", "1", "--test_ratio", "0.3",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small_collection(tmp_path_factory, model_path) -> Path:
+    """The dataset of one such run, its other files beside it."""
+    folder = tmp_path_factory.mktemp("collection")
+    subprocess.run(collect_command(model_path, folder, "data"), cwd=ROOT, check=True, capture_output=True, timeout=600)
+    return folder / "data.json"

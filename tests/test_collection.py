@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from data_processor import questions, steps
-from data_processor.chunking import Chunk, Document, chunk_document, document_title, read_documents, sentences
+from data_processor.chunking import Chunk, chunk_document, document_title, sentences
 from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported
+from data_processor.documents import Document
 from llm import Reply
-from utils import InputError
 
 DEMO = Path(__file__).resolve().parents[1] / "datasets" / "demo"
 TEXT = "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990. It cost 1.4 million euros! Nobody knew why.\n\nHistory\n\nIt fell."
@@ -183,17 +183,13 @@ def test_facts_keep_their_quote_and_a_sentence_stands_in_for_bad_ones():
     ]
     assert all(found.quote in text for found in facts)
     assert job.drops == Counter({"facts: a name or number that its source does not have": 1})
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"), [("a.txt", b"", "empty"), ("a.txt", b"\xff\xfe\x00", "UTF-8"), ("a.md", b"x", "none")]
-)
-def test_documents_that_cannot_be_read_are_named(tmp_path, name, content, words):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=words):
-        read_documents(tmp_path)
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match="found nothing"):
-        read_documents(tmp_path / "nowhere")
+    assert job.dropped == [
+        {
+            "step": "facts",
+            "reason": "a name or number that its source does not have",
+            "text": "Ida Holm opened the Hexley Bridge.",
+            "file_name": "a.txt",
+            "chunk": 0,
+            "quote": "Ann Pellow opened the Hexley Bridge on 3 May 1990.",
+        }
+    ]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dataset import question_and_reference, read_dataset, to_messages
+from dataset import question_and_reference, read_dataset, to_format, to_messages
 from utils import InputError, read_json, require_adapter, require_model, write_json
 
 
@@ -87,3 +87,18 @@ def test_models_and_adapters_are_checked_before_they_are_loaded(tmp_path, model_
     write(tmp_path / "adapter_config.json", {"base_model_name_or_path": "some/other-model"})
     with pytest.raises(InputError, match="other-model"):
         require_adapter(str(tmp_path), model_path)
+
+
+@pytest.mark.parametrize("form", ["conversations", "sharegpt", "openai"])
+def test_an_example_says_the_same_in_every_form(form):
+    changed = to_format(example(), form)
+    assert to_messages(changed) == to_messages(example()) and next(iter(changed)) == "id"
+    assert (changed["fact"], changed["file_name"]) == ("Ann Pellow did.", "a.txt")
+    assert to_format(changed, "conversations") == example()
+
+
+def test_forms_have_the_keys_that_other_trainers_expect():
+    assert [turn["from"] for turn in to_format(example(), "sharegpt")["conversations"]] == ["human", "gpt"]
+    assert [turn["role"] for turn in to_format(example(), "openai")["messages"]] == ["user", "assistant"]
+    alpaca = to_format(example(), "alpaca")
+    assert (alpaca["instruction"], alpaca["input"], alpaca["output"]) == ("Who?", "", "Ann Pellow")

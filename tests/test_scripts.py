@@ -40,7 +40,7 @@ def rows(*questions: str) -> list[dict]:
 def folder(tmp_path, model_path):
     """One of each: good and bad inputs."""
     (tmp_path / "empty_folder").mkdir()
-    for name, content in (("empty_text", b""), ("no_text", b"\xff\xfe\x81\x00")):
+    for name, content in (("empty_text", b""), ("no_text", b"\xff\x00\x00\xfe\x81")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.txt").write_bytes(content)
     (tmp_path / "good.json").write_text(json.dumps(rows("What is the capital of France?")))

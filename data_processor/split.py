@@ -1,0 +1,60 @@
+"""Questions kept out of training, split by fact: new wordings of trained facts, and facts that are not trained at all."""
+
+from __future__ import annotations
+
+import random
+
+from data_processor.curation import alike, shingles
+from data_processor.steps import Fact
+
+LEAK = 0.6  # a training question this near to a test question is taken out
+WHOLE_FACTS = 0.25  # share of the test questions that ask for facts held out whole
+
+
+def hold_out_facts(facts: list[Fact], ratio: float, seed: int) -> set[int]:
+    """Which facts to keep out of training whole, about WHOLE_FACTS * `ratio` of all; those of one sentence together."""
+    by_sentence: dict[tuple[str, str], list[int]] = {}
+    for number, fact in enumerate(facts):
+        by_sentence.setdefault((fact.chunk.file_name, fact.quote), []).append(number)
+    sentences = list(by_sentence.values())
+    random.Random(seed).shuffle(sentences)
+    held: set[int] = set()
+    while sentences and len(held) < WHOLE_FACTS * ratio * len(facts):
+        held.update(sentences.pop())
+    return held
+
+
+def split(rows: list[dict], held_facts: set[str], ratio: float, seed: int) -> tuple[list[dict], list[dict]]:
+    """Training rows and test rows: of `held_facts` (fact ids) one question an answer, of the others one wording in turn.
+
+    About `ratio` of the questions become test questions, of kind "held_out_fact" or "held_out_wording". A training
+    question that is nearly one of them is taken out, so every answer tested by its wording keeps another wording.
+    """
+    questions = [row for row in rows if row["kind"] == "qa"]
+    random.Random(seed).shuffle(questions)
+    wordings: dict[tuple[str, str], list[dict]] = {}
+    for row in questions:
+        wordings.setdefault((row["fact_id"], row["conversations"][1]["value"]), []).append(row)
+    seen = {row["id"]: shingles(row["conversations"][0]["value"]) for row in questions}
+
+    test = [{**own[0], "kind": "held_out_fact"} for (fact, _), own in wordings.items() if fact in held_facts]
+    left = {row["id"]: row for row in rows if row["fact_id"] not in held_facts}
+
+    def copies(row: dict) -> set[str]:
+        return {other for other in left if other in seen and alike(seen[other], seen[row["id"]], LEAK)}
+
+    for row in test:
+        for copy in copies(row):
+            del left[copy]
+    for (fact, _), own in wordings.items():
+        if len(test) >= ratio * len(questions):
+            break
+        own = [row for row in own if row["id"] in left]
+        if fact in held_facts or len(own) < 2:
+            continue
+        leaving = copies(own[0])
+        if len(leaving & {row["id"] for row in own}) < len(own):
+            test.append({**own[0], "kind": "held_out_wording"})
+            for copy in leaving:
+                del left[copy]
+    return list(left.values()), test

@@ -1,0 +1,97 @@
+"""An engine that remembers: what it answered is in a file, so a run that was killed repeats no finished call.
+
+    engine = JournaledEngine(TransformersEngine.load(model), "output/data.journal.jsonl")
+
+One line of the file holds one wave: the replies to the prompts that the engine decodes together. A line cut off by a
+kill is not there when the file is read again, and its wave is asked again as a whole; all other waves stay what they
+were in the unbroken run, and so do their replies, to the byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from llm import Engine, Reply
+from utils import InputError
+
+
+class JournaledEngine:
+    """`Engine.chat` with a memory. A reply is known again by model, messages, schema and sampling; errors are not kept."""
+
+    def __init__(self, engine: Engine, path: str | Path):
+        self.engine, self.name, self.path = engine, engine.name, Path(path)
+        self.known: dict[str, Reply] = {}
+        self.asked = self.reused = 0
+        if self.path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        """Take in what earlier runs wrote and cut off a line that was never finished."""
+        whole = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    self.known |= {key: Reply(**reply) for key, reply in json.loads(line).items()}
+                except (ValueError, TypeError, AttributeError):
+                    raise InputError(
+                        f"expected a journal of replies at {self.path}, found something else in line {number}: "
+                        "remove the file to ask everything again"
+                    ) from None
+                whole += len(line)
+        os.truncate(self.path, whole)
+
+    def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
+        if not isinstance(schemas, list):
+            schemas = [schemas] * len(conversations)
+        sampling = [max_new_tokens, temperature, seed if temperature else 0]
+        keys = [
+            hashlib.sha256(json.dumps([self.name, sampling, schema, messages], sort_keys=True).encode()).hexdigest()
+            for messages, schema in zip(conversations, schemas, strict=True)
+        ]
+        replies: list[Reply] = [self.known.get(key) for key in keys]
+        for index, reply in enumerate(replies):
+            if reply is not None:
+                self.reused += 1
+                if on_reply:
+                    on_reply(index, reply)
+        for wave in self.engine.waves(conversations, max_new_tokens):
+            open_ones = [index for index in wave if replies[index] is None]
+            if not open_ones:
+                continue
+            answers = self.engine.chat(
+                [conversations[index] for index in open_ones],
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                seed=seed,
+                schemas=[schemas[index] for index in open_ones],
+                on_reply=(lambda place, reply, wave=open_ones: on_reply(wave[place], reply)) if on_reply else None,
+            )
+            self.asked += len(open_ones)
+            self._append({keys[i]: reply for i, reply in zip(open_ones, answers, strict=True) if not reply.error})
+            for index, reply in zip(open_ones, answers, strict=True):
+                replies[index] = reply
+        return replies
+
+    def _append(self, wave: dict[str, Reply]) -> None:
+        """Add one line, on the disk before this returns."""
+        if not wave:
+            return
+        self.known |= wave
+        line = json.dumps({key: asdict(reply) for key, reply in wave.items()}, ensure_ascii=False)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(
+                f"expected to write {self.path}, found {error.strerror}: free the disk and run this again; "
+                "what is in the file is kept"
+            ) from None

@@ -1,0 +1,84 @@
+"""Files as people have them: any encoding, folders in folders, page numbers, divided words, and some that are no text."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from data_processor.documents import clean, read_documents, read_text
+from utils import InputError
+
+ENGLISH = "The bridge at Hexley was opened on 3 May 1990. It cost 4 million dollars.\n"
+FRENCH = "Le pont d\u2019H\u00e9xley a \u00e9t\u00e9 inaugur\u00e9 le 3 mai 1990 ; sa r\u00e9paration co\u00fbta tr\u00e8s cher \u00e0 la commune.\n"
+CHINESE = "\u6d77\u514b\u65af\u5229\u5927\u6865\u4e8e1990\u5e745\u67083\u65e5\u901a\u8f66\uff0c\u5efa\u9020\u8d39\u7528\u4e3a\u56db\u767e\u4e07\u5143\u3002\u8bbe\u8ba1\u5e08\u662f\u5f20\u4f1f\u3002\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (ENGLISH, "ascii"),
+        (FRENCH, "utf-8"),
+        (CHINESE, "utf-8"),
+        (CHINESE, "utf-8-sig"),
+        (CHINESE, "utf-16"),
+        (FRENCH, "utf-32"),
+        (CHINESE, "gbk"),
+        (CHINESE * 20, "gb18030"),
+        (FRENCH.replace("\u2019", "'"), "latin-1"),
+        (FRENCH, "cp1252"),
+    ],
+)
+def test_text_is_read_in_the_encoding_it_is_in(tmp_path, text, encoding):
+    (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+    assert read_text(tmp_path / "a.txt") == text
+
+
+def test_folders_are_read_to_the_bottom_in_natural_order(tmp_path):
+    for name in ("10.txt", "9.txt", "b/2.md", "b/10.txt", "b/c/1.TXT", "picture.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(ENGLISH)
+    names = [document.file_name for document in read_documents(tmp_path)]
+    assert names == ["9.txt", "10.txt", "b/2.md", "b/10.txt", "b/c/1.TXT"]
+
+
+def test_files_without_text_are_named_and_left_out(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    (tmp_path / "good.txt").write_text(ENGLISH)
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "binary.txt").write_bytes(bytes(range(256)) * 4)
+    assert [document.file_name for document in read_documents(tmp_path)] == ["good.txt"]
+    assert "empty.txt (an empty file)" in caplog.text and "binary.txt (in no known encoding" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [("a.txt", b"", "empty"), ("a.txt", b"\xff\x00\x00\xfe\x81", "UTF-8"), ("a.pdf", b"x", "none")],
+)
+def test_a_folder_without_text_is_an_error(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_documents(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match="found nothing"):
+        read_documents(tmp_path / "nowhere")
+
+
+def test_cleaning_keeps_the_way_back_to_the_file():
+    raw = (
+        "\ufeffA town\x00 chro\u00adnicle\r\n\r\n1990\r\nThe inaugu-\r\nration cost 4 million.\r\n\r\n- 12 -\r\nPage 3 of 9\r\n17\r\n"
+        "\u7b2c 4 \u9875\r\nIt was X-ray safe.\fNew page,\rold Mac."
+    )
+    document = clean("a.txt", raw)
+    assert document.text == (
+        "A town chronicle\n\n1990\nThe inauguration cost 4 million.\n\nIt was X-ray safe.\nNew page,\nold Mac."
+    )
+    for words in ("A town", "1990", "The inaugu", "ration cost 4 million.", "It was X-ray safe.", "old Mac."):
+        start = document.text.index(words)
+        first, last = document.in_file(start, start + len(words))
+        assert raw[first:last] == words
+    start = document.text.index("inauguration")
+    first, last = document.in_file(start, start + len("inauguration"))
+    assert raw[first:last] == "inaugu-\r\nration"

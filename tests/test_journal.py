@@ -1,0 +1,117 @@
+"""What was answered is never asked again, whatever happened in between."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import ROOT, collect_command
+
+from journal import JournaledEngine
+from llm import Reply
+from utils import InputError
+
+
+class Echo:
+    """Answers with the prompt in capitals, two conversations a wave, and can be killed or fail on the way."""
+
+    name = "echo"
+
+    def __init__(self, killed_at: str = "", failing: str = ""):
+        self.killed_at, self.failing, self.asked = killed_at, failing, []
+
+    def waves(self, conversations, max_new_tokens):
+        return [list(range(len(conversations)))[i : i + 2] for i in range(0, len(conversations), 2)]
+
+    def chat(self, conversations, *, on_reply=None, **options):
+        replies = []
+        for index, [message] in enumerate(conversations):
+            if message["content"] == self.killed_at:
+                raise KeyboardInterrupt
+            self.asked.append(message["content"])
+            failed = message["content"] == self.failing
+            replies.append(Reply("", error="no") if failed else Reply(message["content"].upper()))
+            if on_reply:
+                on_reply(index, replies[-1])
+        return replies
+
+
+def asked(words: str) -> list:
+    return [[{"role": "user", "content": word}] for word in words]
+
+
+def test_a_run_goes_on_where_the_last_one_was_killed(tmp_path):
+    path = tmp_path / "out" / "data.journal.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        JournaledEngine(Echo(killed_at="d"), path).chat(asked("abcdef"))
+    again, seen = Echo(), []
+    engine = JournaledEngine(again, path)
+    replies = engine.chat(asked("abcdef"), on_reply=lambda index, reply: seen.append((index, reply.text)))
+    assert [reply.text for reply in replies] == list("ABCDEF")
+    assert again.asked == list("cdef"), "one wave is repeated as a whole, the finished one is not"
+    assert sorted(seen) == list(enumerate("ABCDEF")) and (engine.asked, engine.reused) == (4, 2)
+
+
+def test_a_line_cut_by_a_kill_is_asked_again(tmp_path):
+    path = tmp_path / "data.journal.jsonl"
+    JournaledEngine(Echo(), path).chat(asked("abcd"))
+    path.write_bytes(path.read_bytes()[:-9])
+    again = Echo()
+    JournaledEngine(again, path).chat(asked("abcd"))
+    assert again.asked == ["c", "d"]
+    assert all(json.loads(line) for line in path.read_text().splitlines()), "the torn line is gone"
+
+
+def test_another_question_model_schema_or_sampling_is_another_call(tmp_path):
+    path = tmp_path / "data.journal.jsonl"
+    JournaledEngine(Echo(), path).chat(asked("ab"))
+    for conversations, options in (
+        (asked("ac"), {}),
+        (asked("a"), {"schemas": {"type": "string"}}),
+        (asked("a"), {"temperature": 0.5}),
+        (asked("a"), {"temperature": 0.5, "seed": 1}),
+        (asked("a"), {"max_new_tokens": 3}),
+    ):
+        again = Echo()
+        JournaledEngine(again, path).chat(conversations, **options)
+        assert len(again.asked) == 1
+    again = Echo()
+    again.name = "another"
+    JournaledEngine(again, path).chat(asked("a"))
+    assert again.asked == ["a"]
+
+
+def test_a_failed_call_is_tried_again_by_the_next_run(tmp_path):
+    path = tmp_path / "data.journal.jsonl"
+    assert JournaledEngine(Echo(failing="b"), path).chat(asked("ab"))[1].error == "no"
+    again = Echo()
+    assert JournaledEngine(again, path).chat(asked("ab"))[1].text == "B" and again.asked == ["b"]
+
+
+def test_a_file_that_is_no_journal_is_named(tmp_path):
+    path = tmp_path / "data.journal.jsonl"
+    path.write_text('{"a": 1}\n')
+    with pytest.raises(InputError, match="line 1"):
+        JournaledEngine(Echo(), path)
+
+
+def test_a_collection_killed_with_sigkill_ends_with_the_same_dataset(tmp_path, model_path, small_collection):
+    command = collect_command(model_path, tmp_path, "killed")
+    journal = tmp_path / "killed.journal.jsonl"
+    for waves in (1, 3):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < waves):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was still at work"
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=600)
+    for ending in (".json", ".test.json", ".dropped.jsonl"):
+        assert (tmp_path / f"killed{ending}").read_bytes() == small_collection.with_suffix(ending).read_bytes()
+    calls, unbroken = (
+        json.loads(path.read_text())["calls"]
+        for path in (tmp_path / "killed.meta.json", small_collection.with_suffix(".meta.json"))
+    )
+    assert calls["from_journal"] > 0 and sum(calls.values()) == sum(unbroken.values())
