@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import api_engine
 import llm
 import provenance
 from llm import Engine, Reply
@@ -315,7 +316,7 @@ def load_judge(arguments: Arguments, judge: str) -> Engine | None:
     if judge == "local":
         return llm.TransformersEngine.load(arguments.local_model_path)
     options = {name: getattr(arguments, name) for name in ("api_base", "api_key_env", "max_attempts", "retry_delay")}
-    return llm.ApiEngine(model=arguments.api_model, **options) if judge == "api" else None
+    return api_engine.ApiEngine(model=arguments.api_model, **options) if judge == "api" else None
 
 
 def main() -> None:

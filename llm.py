@@ -3,8 +3,8 @@
     engine = TransformersEngine("models/SmolLM2-135M-Instruct")
     replies = engine.chat([[{"role": "user", "content": "Hello"}]], max_new_tokens=32)
 
-Two engines stand behind it: `TransformersEngine` (a local model, with or without a LoRA adapter) and `ApiEngine`
-(any OpenAI-compatible server). A JSON schema, where given, is enforced while the reply is written, not checked
+Two engines stand behind it: `TransformersEngine` here (a local model, with or without a LoRA adapter) and
+`api_engine.ApiEngine` (any OpenAI-compatible server). A JSON schema, where given, is enforced while the reply is written, not checked
 afterwards. A call that failed gives a reply whose `error` says why and whose `text` is empty.
 """
 
@@ -15,8 +15,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
-
-from utils import InputError, llm_chat
 
 Conversation = list[dict[str, str]]
 
@@ -306,79 +304,6 @@ class Row:
     def reply(self, tokenizer) -> Reply:
         text = tokenizer.decode(self.tokens, skip_special_tokens=True).strip()
         return Reply(text, self.prompt_tokens, len(self.tokens), self.finish_reason)
-
-
-class ApiEngine:
-    """Any OpenAI-compatible server, one call at a time; each call is utils.llm_chat."""
-
-    def __init__(
-        self,
-        model: str,
-        api_base: str | None = None,
-        api_key_env: str = "OPENAI_API_KEY",
-        max_attempts: int = 5,
-        retry_delay: float = 2.0,
-    ):
-        if not model:
-            raise InputError("expected the name of the API's model, found none: give --api_model")
-        self.name = model
-        self.call = {
-            "model": model,
-            "api_base": api_base,
-            "api_key_env": api_key_env,
-            "max_attempts": max_attempts,
-            "retry_delay": retry_delay,
-        }
-
-    def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
-        if not isinstance(schemas, list):
-            schemas = [schemas] * len(conversations)
-        replies = []
-        for index, (messages, schema) in enumerate(zip(conversations, schemas, strict=True)):
-            replies.append(self._ask(messages, schema, max_tokens=max_new_tokens, temperature=temperature, seed=seed))
-            if on_reply:
-                on_reply(index, replies[-1])
-        return replies
-
-    def waves(self, conversations, max_new_tokens):
-        return [[index] for index in range(len(conversations))]
-
-    def _ask(self, messages: Conversation, schema: dict | None, **options) -> Reply:
-        import openai
-
-        if schema is not None:  # servers take an object at the top only, so the value is wrapped and unwrapped
-            wrapped = {
-                "type": "object",
-                "properties": {"reply": schema},
-                "required": ["reply"],
-                "additionalProperties": False,
-            }
-            options["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": wrapped}}
-        try:
-            answer = llm_chat(messages, **self.call, **options)
-        except (
-            openai.AuthenticationError,
-            openai.PermissionDeniedError,
-            openai.NotFoundError,
-            openai.BadRequestError,
-        ) as error:
-            where = f"{self.name} at {self.call['api_base'] or 'the default address'}"
-            raise InputError(
-                f"expected {where} to answer, found status {error.status_code} ({error.message}): check key, address and model"
-            ) from None
-        except openai.OpenAIError as error:
-            return Reply("", finish_reason="error", error=f"{type(error).__name__}: {error}")
-        if not answer.choices or answer.choices[0].message.content is None:
-            return Reply("", finish_reason="error", error="the server sent no text")
-        text = answer.choices[0].message.content.strip()
-        if schema is not None:
-            try:
-                text = json.dumps(json.loads(text)["reply"], ensure_ascii=False)
-            except (json.JSONDecodeError, KeyError, TypeError):
-                return Reply("", finish_reason="error", error=f"the server sent no JSON of the schema: {text[:100]}")
-        usage = answer.usage
-        counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        return Reply(text, *counts, answer.choices[0].finish_reason or "stop")
 
 
 def stop_token_ids(model, tokenizer) -> list[int]:

@@ -127,13 +127,15 @@ def llm_chat(
     api_key_env: str = "OPENAI_API_KEY",
     max_attempts: int = 5,
     retry_delay: float = 2.0,
+    on_retry: Callable[[BaseException], None] | None = None,
     **options: Any,
 ) -> Any:
     """Ask an OpenAI-compatible API once; to use another API, change this function and nothing else.
 
     `options` go to the call as they are (max_tokens, temperature, seed, response_format). What may pass by itself
     (RETRIED_STATUS, a lost connection) is tried `max_attempts` times, waiting `retry_delay` seconds, doubled each time,
-    with jitter; then the library's error is raised. The key comes from the environment only.
+    with jitter, or as long as the server's Retry-After says, at most LONGEST_WAIT_S; then the library's error is
+    raised. `on_retry` is told each error that is tried again. The key comes from the environment only.
 
     Returns an object with `.choices[0].message.content`, `.choices[0].finish_reason` and `.usage`.
     """
@@ -150,10 +152,18 @@ def llm_chat(
     def may_pass(error: BaseException) -> bool:
         return isinstance(error, openai.APIConnectionError) or getattr(error, "status_code", None) in RETRIED_STATUS
 
+    backoff = tenacity.wait_exponential_jitter(multiplier=retry_delay, max=LONGEST_WAIT_S)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        response = getattr(state.outcome.exception(), "response", None)
+        asked_for = response.headers.get("retry-after", "") if response is not None else ""
+        return min(float(asked_for), LONGEST_WAIT_S) if asked_for.replace(".", "", 1).isdigit() else backoff(state)
+
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception(may_pass),
         stop=tenacity.stop_after_attempt(max_attempts),
-        wait=tenacity.wait_exponential_jitter(multiplier=retry_delay, max=LONGEST_WAIT_S),
+        wait=wait,
+        before_sleep=lambda state: on_retry(state.outcome.exception()) if on_retry else None,
         reraise=True,
     )
     return attempts(client.chat.completions.create, model=model, messages=messages, **options)

@@ -1,17 +1,13 @@
-"""The engines: the real small model, and an OpenAI-compatible server that misbehaves, over real HTTP."""
+"""The engine of local models, on the real small model."""
 
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import ClassVar
 
 import pytest
 
-from llm import ApiEngine, TransformersEngine
+from llm import TransformersEngine
 from shared_prefix import common_prefix_length, prefix_groups
-from utils import InputError
 
 QUESTIONS = [
     "What is the capital of France?",
@@ -125,95 +121,6 @@ def test_prompts_about_one_document_are_read_together():
 def test_common_prefix_leaves_each_its_own_token():
     assert common_prefix_length([[1, 2, 3], [1, 2, 3, 4], [1, 2, 9]]) == 2
     assert common_prefix_length([[1, 2], [1, 2]]) == 1
-
-
-class Server(BaseHTTPRequestHandler):
-    """Answers from a list of (status, body); what it was sent is kept."""
-
-    plan: ClassVar[list] = []
-    received: ClassVar[list] = []
-
-    def do_POST(self):
-        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        status, body = self.plan.pop(0)
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode() if isinstance(body, dict) else body.encode())
-
-    def log_message(self, *_): ...
-
-
-@pytest.fixture
-def server():
-    http = HTTPServer(("127.0.0.1", 0), Server)
-    Server.plan, Server.received = [], []
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_port}/v1"
-    http.shutdown()
-    http.server_close()
-
-
-def answer(content: str | None) -> tuple[int, dict]:
-    message = {"role": "assistant", "content": content}
-    choice = {"index": 0, "finish_reason": "stop", "message": message}
-    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    return 200, {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "m",
-        "choices": [choice],
-        "usage": usage,
-    }
-
-
-def test_api_replies_in_order_with_counts(server):
-    Server.plan = [answer("one"), answer("two")]
-    replies = ApiEngine("m", server).chat(asked("a", "b"), max_new_tokens=5)
-    assert [(reply.text, reply.prompt_tokens, reply.completion_tokens) for reply in replies] == [
-        ("one", 3, 2),
-        ("two", 3, 2),
-    ]
-    assert Server.received[0]["max_tokens"] == 5 and Server.received[0]["messages"] == asked("a")[0]
-
-
-def test_api_wraps_a_schema_and_takes_the_value_out(server):
-    Server.plan = [answer('{"reply": ["a", "b"]}'), answer('{"reply": ["a"'), answer("sorry")]
-    replies = ApiEngine("m", server).chat(asked("a", "b", "c"), schemas={"type": "array", "items": {"type": "string"}})
-    assert json.loads(replies[0].text) == ["a", "b"]
-    assert [bool(reply.error) for reply in replies] == [False, True, True] and replies[1].text == ""
-    assert Server.received[0]["response_format"]["json_schema"]["schema"]["required"] == ["reply"]
-
-
-def test_api_tries_again_where_it_may_pass_and_gives_up_with_an_error(server):
-    failed = (503, {"error": {"message": "busy"}})
-    Server.plan = [failed, answer("one"), failed, failed]
-    replies = ApiEngine("m", server, max_attempts=2, retry_delay=0.01).chat(asked("a", "b"))
-    assert replies[0].text == "one"
-    assert replies[1].text == "" and replies[1].finish_reason == "error" and "busy" in replies[1].error
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_api_stops_at_once_where_nothing_can_change(server, status):
-    Server.plan = [(status, {"error": {"message": "no"}})]
-    with pytest.raises(InputError, match=f"{server}.*status {status}"):
-        ApiEngine("m", server).chat(asked("a", "b"))
-    assert len(Server.received) == 1
-
-
-def test_api_without_a_text_is_an_error_reply(server):
-    Server.plan = [answer(None), (200, {"choices": []})]
-    assert all(reply.error for reply in ApiEngine("m", server).chat(asked("a", "b")))
-
-
-def test_api_without_server_or_key_says_so(monkeypatch):
-    reply = ApiEngine("m", "http://127.0.0.1:9/v1", max_attempts=2, retry_delay=0.01).chat(asked("a"))[0]
-    assert "Connection" in reply.error
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(InputError, match="OPENAI_API_KEY"):
-        ApiEngine("m").chat(asked("a"))
-    with pytest.raises(InputError, match="--api_model"):
-        ApiEngine("")
 
 
 def test_an_adapter_is_merged_and_changes_answers(model_path, tmp_path, engine):
