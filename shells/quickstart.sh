@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # What is tuned for the demo model and the demo documents:
 COLLECT_ARGS=(--guard words --context_sentences 0 --chunk_size_by_token 512 --qa_amount_per_fact 5 --role_amount_per_fact 1)
-FINETUNE_ARGS=(--learning_rate 2e-3 --lora_r 16 --lora_first_layer 10 --num_train_epochs 1 --exposures 14 --per_device_train_batch_size 8 --replay_ratio 0.2 --logging_steps 25)
+FINETUNE_ARGS=(--learning_rate 1.2e-3 --lora_r 16 --num_train_epochs 3 --per_device_train_batch_size 8 --replay_ratio 0.2 --logging_steps 25)
 
 OUT="${OUT:-output/quickstart}"
 RESULTS="${RESULTS:-results/quickstart.json}"
