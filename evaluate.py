@@ -26,6 +26,7 @@ import api_engine
 import llm
 import provenance
 from llm import Engine, Reply
+from significance import in_words, mcnemar, wilson_interval
 from utils import InputError, parse_arguments, read_json, require_model, run, write_json
 
 ACCURACY_PROMPT = """You check an answer to a question against what is known to be true.
@@ -269,8 +270,10 @@ def measure(rows: list[dict], verdicts: list[dict], counts: dict[str, str], rate
         found = Counter(row["verdict"] for row in of)
         named = {name: found[verdict] for name, verdict in counts.items()}
         scored = len(of) - found[UNSCORED]
-        share = round(next(iter(named.values())) / scored, 4) if scored else None
-        return {"n": len(of), **named, rate: share, "unscored": found[UNSCORED]}
+        first = next(iter(named.values()))
+        share = round(first / scored, 4) if scored else None
+        interval = wilson_interval(first, scored)
+        return {"n": len(of), **named, rate: share, "interval": interval, "unscored": found[UNSCORED]}
 
     verdicts = [
         {"id": row.get("id", number), **{key: row.get(key) for key in ("question", "reference", "kind")}, **verdict}
@@ -280,6 +283,13 @@ def measure(rows: list[dict], verdicts: list[dict], counts: dict[str, str], rate
     by_kind = {kind: numbers([row for row in verdicts if row["kind"] == kind]) for kind in kinds}
     judge = engine.name if engine else "match"
     return {"judge": judge, **numbers(verdicts), "by_kind": by_kind, "verdicts": verdicts}
+
+
+def compare(sft: dict, base: dict) -> dict:
+    """What tuning changed, question by question, where both were scored: gained, lost, the exact p and it in words."""
+    pairs = [(row["verdict"], other["verdict"]) for row, other in zip(sft["verdicts"], base["verdicts"], strict=True)]
+    gained, lost = pairs.count(("correct", "incorrect")), pairs.count(("incorrect", "correct"))
+    return {"gained": gained, "lost": lost, "p": round(mcnemar(gained, lost), 6), "words": in_words(gained, lost)}
 
 
 def table(sft: dict, base: dict, wins: dict) -> str:
@@ -343,8 +353,10 @@ def main() -> None:
 
     acc_sft = write(f"{sft_path.stem}_acc", judge_accuracy(sft, engine, arguments.seed))
     acc_base = write(f"{base_path.stem}_acc", judge_accuracy(base, engine, arguments.seed))
-    wins = write(f"{sft_path.stem}_win_rate", judge_win_rate(sft, base, engine, arguments.seed))
+    wins = {"mcnemar": compare(acc_sft, acc_base), **judge_win_rate(sft, base, engine, arguments.seed)}
+    write(f"{sft_path.stem}_win_rate", wins)
     print(table(acc_sft, acc_base, wins))
+    print(wins["mcnemar"]["words"])
 
 
 if __name__ == "__main__":

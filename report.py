@@ -14,6 +14,7 @@ from pathlib import Path
 
 from evaluate import match
 from provenance import commit, machine, today
+from significance import wilson_interval
 from utils import InputError, parse_arguments, read_json, run, write_json
 
 STAGES = (  # name, meta files whose seconds and memory it sums
@@ -68,6 +69,7 @@ def main() -> None:
     result = {
         **{name: round(right / asked, 4) for name, (right, asked) in scores.items()},
         "counts": {name: f"{right}/{asked}" for name, (right, asked) in scores.items()},
+        "intervals_95": {name: wilson_interval(right, asked) for name, (right, asked) in scores.items()},
         "minutes": minutes,
         "minutes_total": arguments.minutes_total,
         "minutes_after_install": arguments.minutes_after_install,

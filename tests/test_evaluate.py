@@ -154,7 +154,13 @@ def right(prompt: str) -> bool:
 def test_match_accuracy_and_win_rate():
     accuracy = evaluate.judge_accuracy(SFT, None)
     assert (accuracy["judge"], accuracy["n"], accuracy["correct"], accuracy["accuracy"]) == ("match", 4, 3, 0.75)
-    assert accuracy["by_kind"]["reverse"] == {"n": 2, "correct": 1, "accuracy": 0.5, "unscored": 0}
+    assert accuracy["by_kind"]["reverse"] == {
+        "n": 2,
+        "correct": 1,
+        "accuracy": 0.5,
+        "interval": [0.0945, 0.9055],
+        "unscored": 0,
+    }
     assert [row["verdict"] for row in accuracy["verdicts"]] == ["correct", "correct", "incorrect", "correct"]
     assert set(accuracy["verdicts"][0]) == {"id", "question", "reference", "response", "kind", "verdict", "reason"}
     wins = evaluate.judge_win_rate(SFT, BASE, None)
@@ -197,7 +203,8 @@ def test_an_unreadable_verdict_is_asked_for_once_more_then_unscored(text, words)
     judge = Judge(lambda prompt, seed: text if "Question 3?" in prompt else verdict("correct"))
     accuracy = evaluate.judge_accuracy(SFT, judge)
     assert (accuracy["n"], accuracy["correct"], accuracy["unscored"], accuracy["accuracy"]) == (4, 3, 1, 1.0)
-    assert accuracy["by_kind"]["reverse"] == {"n": 2, "correct": 1, "accuracy": 1.0, "unscored": 1}
+    reverse = accuracy["by_kind"]["reverse"]
+    assert (reverse["n"], reverse["correct"], reverse["accuracy"], reverse["unscored"]) == (2, 1, 1.0, 1)
     assert accuracy["verdicts"][3]["verdict"] == "unscored"
     assert words in accuracy["verdicts"][3]["reason"]
     assert [len(prompts) for prompts, *_ in judge.calls] == [4, 1]
@@ -387,7 +394,9 @@ def test_the_script_from_files_to_files(tmp_path):
     assert done.returncode == 0, done.stderr
     overall = next(line for line in done.stdout.splitlines() if line.startswith("overall"))
     assert overall.split() == ["overall", "4", "75.0%", "50.0%", "50.0%", "2", "1", "1", "0/0/0"]
-    assert [line.split()[0] for line in done.stdout.splitlines()[-2:]] == ["qa", "reverse"]
+    *_, kind, other, words = done.stdout.splitlines()
+    assert (kind.split()[0], other.split()[0]) == ("qa", "reverse")
+    assert words == "2 answers gained, 1 lost: tied (exact McNemar, p = 1.000)"
     written = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*_*.json")}
     measurements = ("sft_acc", "base_acc", "sft_win_rate")
     assert set(written) == {f"{name}{end}" for name in measurements for end in (".json", ".meta.json")}
