@@ -25,6 +25,7 @@ from typing import Literal
 import api_engine
 import llm
 import provenance
+from journal import JournaledEngine
 from llm import Engine, Reply
 from significance import in_words, mcnemar, wilson_interval
 from utils import InputError, parse_arguments, read_json, require_model, run, write_json
@@ -342,6 +343,8 @@ def main() -> None:
     sft = sft[: arguments.limit]
     started = time.time()
     engine = load_judge(arguments, judge)
+    if engine:
+        engine = JournaledEngine(engine, Path(arguments.data_path, f"{sft_path.stem}_verdicts.journal.jsonl"))
 
     def write(name: str, measured: dict) -> dict:
         """Write one measurement as soon as it is known: a judge that fails later takes nothing with it."""

@@ -31,7 +31,6 @@ from training_data import (
     AnswerCollator,
     LazySupervisedDataset,
     SupervisedDataset,
-    balanced,
     loss_per_token,
     split_by_fact,
 )
@@ -70,13 +69,6 @@ class DataArguments:
     replay_prompts: str = field(
         default="datasets/replay_prompts.json", metadata={"help": "A JSON list of general prompts."}
     )
-    exposures: int | None = field(
-        default=None,
-        metadata={
-            "help": "Train every answer of every fact this often an epoch, its wordings taking turns, however many "
-            "--data_path has. Default: each example once."
-        },
-    )
     limit: int | None = field(default=None, metadata={"help": "Train on the first N examples only: a smoke run."})
 
 
@@ -86,12 +78,6 @@ class LoraArguments:
     lora_r: int = field(default=32, metadata={"help": "Rank."})
     lora_alpha: int | None = field(default=None, metadata={"help": "Scale; twice the rank by default."})
     lora_dropout: float = 0.0
-    lora_first_layer: int = field(
-        default=0,
-        metadata={
-            "help": "Layers below this one are not trained: training is faster, and questions are read as before."
-        },
-    )
     lora_target_modules: list[str] = field(
         default_factory=lambda: ["all-linear"],
         metadata={"help": "Module names; all linear layers of attention and MLP by default."},
@@ -154,11 +140,6 @@ def replay_examples(model_name_or_path: str, data: DataArguments, count: int, ca
     return [{"id": f"replay_{i}", **examples[i % len(examples)]} for i in range(count)]
 
 
-def layers_below(first: int) -> str | None:
-    """A regular expression of the modules of all layers before `first` (from 0), for PEFT's exclude_modules."""
-    return rf".*\.(?:layers|h|blocks)\.(?:{'|'.join(map(str, range(first)))})\..*" if first else None
-
-
 def load_model(name: str, lora: LoraArguments, training: TrainingArguments):
     """The base model, with fresh LoRA layers where they are asked for."""
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
@@ -188,7 +169,6 @@ def load_model(name: str, lora: LoraArguments, training: TrainingArguments):
                 lora_alpha=lora.lora_alpha or 2 * lora.lora_r,
                 lora_dropout=lora.lora_dropout,
                 target_modules=targets[0] if targets == ["all-linear"] else targets,
-                exclude_modules=layers_below(lora.lora_first_layer),
                 task_type="CAUSAL_LM",
             ),
         )
@@ -276,8 +256,6 @@ def train() -> None:
     set_up_wandb(training)
     if data.validation and not held_out:
         rows, held_out = split_by_fact(rows, data.validation_size, training.seed)
-    if data.exposures:
-        rows = balanced(rows, data.exposures, training.seed)
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_arguments.model_name_or_path)
     with training.main_process_first(desc="replay"):

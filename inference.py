@@ -73,9 +73,15 @@ def main() -> None:
         if system_prompt is None and settings.is_file():
             system_prompt = read_json(settings, "the adapter's settings")["system_prompt"]
 
+    from journal import JournaledEngine, weights_stamp
     from llm import TransformersEngine
 
-    engine = TransformersEngine.load(arguments.model_name_or_path, arguments.lora_weights, system_prompt)
+    engine = JournaledEngine(
+        TransformersEngine.load(arguments.model_name_or_path, arguments.lora_weights, system_prompt),
+        Path(arguments.output_path).with_suffix(".journal.jsonl"),
+        weights_stamp(arguments.lora_weights) if arguments.lora_weights else None,
+        system_prompt,
+    )
     pairs = [question_and_reference(row) for row in rows]
     asked = [
         OPEN_BOOK.format(document=book[row["file_name"]].strip(), question=question) if book else question
@@ -105,6 +111,7 @@ def main() -> None:
         arguments,
         started,
         system_prompt=system_prompt,
+        calls={"asked": engine.asked, "from_journal": engine.reused},
         counts={"asked": len(rows), "cut_at_max_new_tokens": sum(reply.finish_reason == "length" for reply in replies)},
         tokens={
             "prompt": sum(r.prompt_tokens for r in replies),

@@ -20,10 +20,14 @@ from utils import InputError
 
 
 class JournaledEngine:
-    """`Engine.chat` with a memory. A reply is known again by model, messages, schema and sampling; errors are not kept."""
+    """`Engine.chat` with a memory. A reply is known again by model, messages, schema and sampling; errors are not kept.
 
-    def __init__(self, engine: Engine, path: str | Path):
+    `settings` are whatever else decides what the engine answers: an adapter's weights_stamp, a system prompt.
+    """
+
+    def __init__(self, engine: Engine, path: str | Path, *settings: str | None):
         self.engine, self.name, self.path = engine, engine.name, Path(path)
+        self.identity = [engine.name, weights_stamp(engine.name), *settings]
         self.known: dict[str, Reply] = {}
         self.asked = self.reused = 0
         if self.path.exists():
@@ -51,7 +55,7 @@ class JournaledEngine:
             schemas = [schemas] * len(conversations)
         sampling = [max_new_tokens, temperature, seed if temperature else 0]
         keys = [
-            hashlib.sha256(json.dumps([self.name, sampling, schema, messages], sort_keys=True).encode()).hexdigest()
+            hashlib.sha256(json.dumps([self.identity, sampling, schema, messages], sort_keys=True).encode()).hexdigest()
             for messages, schema in zip(conversations, schemas, strict=True)
         ]
         replies: list[Reply] = [self.known.get(key) for key in keys]
@@ -95,3 +99,9 @@ class JournaledEngine:
                 f"expected to write {self.path}, found {error.strerror}: free the disk and run this again; "
                 "what is in the file is kept"
             ) from None
+
+
+def weights_stamp(folder: str) -> str:
+    """Name, size and time of a local folder's weights, so that other weights of the same name are another model."""
+    files = sorted(Path(folder).glob("*.safetensors")) + sorted(Path(folder).glob("*.bin"))
+    return json.dumps([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])

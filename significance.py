@@ -12,7 +12,7 @@ def wilson_interval(successes: int, n: int) -> list[float] | None:
     if n == 0:
         return None
     interval = binomtest(successes, n).proportion_ci(1 - LEVEL, method="wilson")
-    return [round(interval.low, 4), round(interval.high, 4)]
+    return [round(float(interval.low), 4), round(float(interval.high), 4)]
 
 
 def mcnemar(gained: int, lost: int) -> float:

@@ -13,7 +13,6 @@ from llm import with_system_prompt
 from utils import InputError
 
 IGNORED = -100  # the label of a token that is read but not trained
-PASSAGE_SHARE = 1 / 3  # how often a fact's passages are met, for each time one of its answers is
 
 
 def preprocess(
@@ -128,27 +127,6 @@ def loss_per_token(outputs, labels: torch.Tensor, num_items_in_batch: torch.Tens
     logits = outputs["logits"].flatten(0, 1).float()
     total = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
     return total / (num_items_in_batch if num_items_in_batch is not None else (targets != IGNORED).sum())
-
-
-def balanced(rows: list[dict], exposures: int, seed: int) -> list[dict]:
-    """Rows repeated or left out so that every answer of every fact is trained `exposures` times.
-
-    A fact is learnt by how often it is met (Allen-Zhu & Li 2024, Physics of language models 3.3), and collection finds
-    many questions for one and few for another. The wordings of an answer take turns; the passages of a fact count as
-    PASSAGE_SHARE of an answer each round. Rows that name no fact are taken once.
-    """
-    groups: dict[tuple, list[dict]] = {}
-    for row in rows:
-        fact = row.get("fact_id") or row.get("fact")
-        answer = None if row.get("kind") == "passage" else to_messages(row)[-1]["content"]
-        groups.setdefault((fact, answer) if fact else (row["id"],), []).append(row)
-    order = random.Random(seed)
-    chosen = []
-    for (_, *answer), group in groups.items():
-        amount = len(group) if not answer else exposures if answer[0] is not None else round(PASSAGE_SHARE * exposures)
-        order.shuffle(group)
-        chosen += [group[turn % len(group)] for turn in range(amount)]
-    return chosen
 
 
 def split_by_fact(rows: list[dict], size: int, seed: int) -> tuple[list[dict], list[dict]]:

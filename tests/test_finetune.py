@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +14,6 @@ from training_data import (
     AnswerCollator,
     LazySupervisedDataset,
     SupervisedDataset,
-    balanced,
     loss_per_token,
     preprocess,
     split_by_fact,
@@ -123,26 +121,6 @@ def test_lora_sits_on_all_linear_layers_and_never_on_the_head(model_path):
     adapted = {name.split(".")[-4] for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert model.peft_config["default"].lora_alpha == 8
-
-
-def test_layers_below_the_first_asked_for_stay_as_they_are(model_path):
-    training = SimpleNamespace(bf16=False, gradient_checkpointing=False)
-    model = load_model(model_path, LoraArguments(lora_r=4, lora_first_layer=28), training)
-    adapted = {int(name.split(".layers.")[1].split(".")[0]) for name, p in model.named_parameters() if p.requires_grad}
-    assert adapted == {28, 29}
-
-
-def test_every_answer_of_every_fact_is_met_equally_often():
-    def row(number, fact, question, answer, kind="qa"):
-        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        return {"id": str(number), "fact_id": fact, "kind": kind, "messages": turns}
-
-    rows = [row(n, "a", f"question {n}", "blue") for n in range(5)]
-    rows += [row(5, "a", "Who?", "Ann"), row(6, "b", "Who?", "Ann"), row(7, "b", "Tell me.", "Ann ran.", "passage")]
-    rows.append({"id": "8", "messages": rows[0]["messages"]})
-    met = Counter(example["id"] for example in balanced(rows, 4, seed=0))
-    assert sum(met[str(n)] for n in range(5)) == 4 and max(met[str(n)] for n in range(5)) == 1
-    assert met["5"] == met["6"] == 4 and met["7"] == 1 and met["8"] == 1
 
 
 def test_an_unfinished_answer_is_trained_without_an_end(tokenizer):

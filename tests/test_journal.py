@@ -81,7 +81,19 @@ def test_another_question_model_schema_or_sampling_is_another_call(tmp_path):
     again = Echo()
     again.name = "another"
     JournaledEngine(again, path).chat(asked("a"))
-    assert again.asked == ["a"]
+    JournaledEngine(again, path, "another system prompt").chat(asked("a"))
+    assert again.asked == ["a", "a"]
+
+
+def test_other_weights_of_the_same_name_are_another_model(tmp_path):
+    engine = Echo()
+    engine.name = str(tmp_path)
+    for content in ("some weights", "some weights", "other and more weights"):
+        weights = tmp_path / "model.safetensors"
+        if not weights.exists() or weights.read_text() != content:
+            weights.write_text(content)
+        JournaledEngine(engine, tmp_path / "data.journal.jsonl").chat(asked("a"))
+    assert engine.asked == ["a", "a"]
 
 
 def test_a_failed_call_is_tried_again_by_the_next_run(tmp_path):
