@@ -5,7 +5,7 @@
 #     bash shells/test.sh tests/test_finetune.py -k mask
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
-# Minutes: 5, and the installation the first time. Expected result: all passed.
+# Minutes: 7, and the installation the first time. Expected result: all passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements-dev.txt
