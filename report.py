@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluate import match
+from matching import match
 from provenance import commit, machine, today
 from significance import wilson_interval
 from utils import InputError, parse_arguments, read_json, run, write_json
