@@ -27,13 +27,7 @@ import provenance
 from dataset import read_dataset
 from inference import ADAPTER_SETTINGS
 from llm import TransformersEngine
-from training_data import (
-    AnswerCollator,
-    LazySupervisedDataset,
-    SupervisedDataset,
-    loss_per_token,
-    split_by_fact,
-)
+from training_data import AnswerCollator, LazySupervisedDataset, SupervisedDataset, loss_per_token, split_by_fact
 from utils import InputError, parse_arguments, read_json, require_file, require_model, run, write_json
 
 REPLAY_TOKENS = 20  # a replayed answer is cut here and trained without an end: how it begins is what gets lost

@@ -56,7 +56,10 @@ def read_book(folder: str, rows: list[dict], path: str) -> dict[str, str]:
             raise InputError(
                 f"expected the document {name!r} of {path} in {folder}, found none: give the folder collection read"
             )
-        book[name] = read_text(document) or ""
+        text = read_text(document)
+        if text is None:
+            raise InputError(f"expected text in {document}, found no known encoding: save it as UTF-8")
+        book[name] = text
     return book
 
 

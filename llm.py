@@ -4,8 +4,8 @@
     replies = engine.chat([[{"role": "user", "content": "Hello"}]], max_new_tokens=32)
 
 Two engines stand behind it: `TransformersEngine` here (a local model, with or without a LoRA adapter) and
-`api_engine.ApiEngine` (any OpenAI-compatible server). A JSON schema, where given, is enforced while the reply is written, not checked
-afterwards. A call that failed gives a reply whose `error` says why and whose `text` is empty.
+`api_engine.ApiEngine` (any OpenAI-compatible server). A JSON schema, where given, is enforced while the reply is
+written, not checked afterwards. A call that failed gives a reply whose `error` says why and whose `text` is empty.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOP_P = 0.95  # nucleus sampling (Holtzman et al. 2020), used when temperature >
 TOP_K = 50
 MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond it a step is bound by compute, not by overhead
 CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # keys and values one batch may hold
-PREFILL_TOKENS = {"cpu": 4096, "cuda": 65536}  # read in one forward pass; more spills out of the processor's caches
+PREFILL_TOKENS = {"cpu": 4096, "cuda": 65536}  # read in one forward pass, which bounds its memory
 SHARED_PREFIX_TOKENS = 16  # a shorter common beginning is not worth a forward pass of its own
 COMPACT_SHARE = 0.8  # finished rows leave the batch once this share or less is still writing
 
