@@ -1,0 +1,174 @@
+"""Question-answer pairs a minute: batches of our engine against a loop of one prompt at a time, and an API server."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from benchmarks import runs
+from utils import InputError
+
+CONCURRENCY = (32, 8, 1)  # in this order: what the server has kept of earlier prompts then speaks against many at once
+SERVER_START_S = 600
+
+
+def speed(folder: Path, common: list, documents: int, limit: int | None, share: float) -> dict:
+    """One collection in batches, in which a share of every batch is asked once more, one call at a time.
+
+    Both ways so have the same model, prompts and minutes of the machine. The loop's time is the mean of a batch's
+    sampled calls times its calls, summed over the batches (a stratified sample; Cochran 1977, 5.3); with a share of 1
+    nothing is estimated. What the steps do between the batches counts on both sides; loading the model on neither.
+    """
+    dataset, calls = folder / "data.json", folder / "calls.jsonl"
+    run = runs.start(
+        runs.WATCHED, folder, calls, share, "--data_path", runs.sample(folder, documents), "--json_save_dir", dataset,
+        *(["--limit", limit] if limit else []), *common,
+    )  # fmt: skip
+    runs.finish(run)
+    lines = runs.watched_calls(calls)
+    sizes = [len(line["calls"]) for line in lines if "calls" in line]
+    batches = [line for line in lines if "batch_s" in line]
+    batched = sum(batch["batch_s"] for batch in batches)
+    between = lines[-1]["time"] - lines[0]["time"] - batched - sum(sum(batch["one_by_one_s"]) for batch in batches)
+    looped, error = stratified_total(sizes, [batch["one_by_one_s"] for batch in batches])
+    pairs, tokens = len(runs.questions(dataset)), runs.meta(dataset)["tokens"]["completion"]
+    asked = sum(len(batch["one_by_one_s"]) for batch in batches)
+
+    def rates(seconds: float) -> dict:
+        return {
+            "seconds": round(seconds, 1),
+            "pairs_per_min": runs.per_minute(pairs, seconds),
+            "calls_per_min": runs.per_minute(sum(sizes), seconds),
+            "tokens_per_s": round(tokens / seconds, 1),
+        }
+
+    return {
+        "documents": documents,
+        "sentences_of_each_chunk": limit or "all",
+        "pairs": pairs,
+        "rows": len(runs.rows(dataset)),
+        "calls": sum(sizes),
+        "largest_batch": max(sizes),
+        "calls_asked_one_at_a_time": asked,
+        "replies_the_same": round(sum(batch["same"] for batch in batches) / asked, 4),
+        "ours": rates(batched + between),
+        "reference": rates(looped + between),
+        "ratio": round((looped + between) / (batched + between), 2),
+        "ratio_standard_error": round(error / (batched + between), 2),
+    }
+
+
+def stratified_total(sizes: list[int], samples: list[list[float]]) -> tuple[float, float]:
+    """The total over all batches and its standard error, from the sampled calls of each."""
+    total = variance = 0.0
+    for size, sample in zip(sizes, samples, strict=True):
+        total += size * statistics.mean(sample)
+        if len(sample) < size:
+            variance += size**2 * (1 - len(sample) / size) * statistics.variance(sample) / len(sample)
+    return total, math.sqrt(variance)
+
+
+def api(folder: Path, common: list, documents: int, limit: int | None, model: str, server: dict) -> dict:
+    """The same collection through a real server, at each of CONCURRENCY calls at once.
+
+    `server` has "api_base" and "api_model" of one that runs, or "vllm", the program to start one with.
+    """
+    texts = runs.sample(folder, documents)
+    other = folder / "other"
+    other.mkdir()
+    shutil.copy(sorted((runs.ROOT / "datasets" / "demo").glob("*.txt"))[-1], other)
+    with contextlib.ExitStack() as stack:
+        base, name, what = server["api_base"], server["api_model"], "given"
+        if not base:
+            base, name, what = stack.enter_context(started_server(model, server["vllm"], folder))
+
+        def collect(data: Path, concurrency: int, sentences: int | None) -> dict:
+            target = folder / f"{data.name}_{concurrency}"
+            dataset = target / "data.json"
+            run = runs.start(
+                runs.API, target, "--api_base", base, "--api_model", name, "--tokenizer", model, "--concurrency", concurrency,
+                "--data_path", data, "--json_save_dir", dataset, *(["--limit", sentences] if sentences else []), *common,
+            )  # fmt: skip
+            runs.finish(run)
+            made = runs.meta(dataset)
+            pairs = len(runs.questions(dataset))
+            calls = made["calls"]["asked"]
+            return {
+                "pairs": pairs,
+                "calls": calls,
+                "calls_failed": sum(count for reason, count in made["dropped"].items() if "call failed" in reason),
+                "seconds": made["seconds"],
+                "pairs_per_min": runs.per_minute(pairs, made["seconds"]),
+                "calls_per_min": runs.per_minute(calls, made["seconds"]),
+            }
+
+        collect(other, 1, 1)  # what a server does once, such as compiling, is not measured
+        by_concurrency = {str(number): collect(texts, number, limit) for number in CONCURRENCY}
+    return {
+        "server": what,
+        "documents": documents,
+        "sentences_of_each_chunk": limit or "all",
+        "order": list(CONCURRENCY),
+        "concurrency": by_concurrency,
+    }
+
+
+@contextlib.contextmanager
+def started_server(model: str, vllm: str | None, folder: Path):
+    """Start vLLM, or transformers where there is none; yields address, model name and what was started."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    vllm = shutil.which(vllm or "vllm")
+    if vllm:
+        command = [vllm, "serve", model, "--dtype", "float32", "--max-model-len", "2048"]
+        what = "vllm serve"
+    else:
+        program = Path(sys.executable).with_name("transformers")
+        command = [str(program), "serve", model, "--dtype", "float32"]
+        what = "transformers serve (does not enforce JSON schemas)"
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    printed = folder / "server.txt"
+    with printed.open("w") as file:
+        try:
+            server = subprocess.Popen(
+                command, cwd=runs.ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        except OSError as error:
+            raise InputError(
+                f"expected to start {command[0]}, found {error.strerror}: install vllm or transformers[serving], or give --api_base"
+            ) from None
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}/health", server, printed)
+        yield f"http://127.0.0.1:{port}/v1", model, what
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def wait_until_ready(address: str, server: subprocess.Popen, printed: Path) -> None:
+    until = time.time() + SERVER_START_S
+    while time.time() < until and server.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(1)
+    raise InputError(
+        f"expected {address} to answer within {SERVER_START_S} s, found none: {printed.read_text(errors='replace')[-2000:]}"
+    )
