@@ -62,7 +62,7 @@ class Arguments:
         default="--guard words --context_sentences 0 --role_amount_per_fact 1",
         metadata={"help": "Further arguments of every collection but those of the faulty server, in one string."},
     )
-    documents: int = field(default=5, metadata={"help": "speed, api: the first so many demo documents."})
+    documents: int = field(default=5, metadata={"help": "speed, api, kills: the first so many demo documents."})
     limit: int | None = field(
         default=None, metadata={"help": "speed, api, kills: the first so many sentences of each chunk; else all."}
     )
@@ -110,7 +110,7 @@ def measure(part: str, folder: Path, arguments: Arguments) -> dict:
         return collection_speed.api(folder, shared, arguments.documents, arguments.limit, model, server)
     if part == "kills":
         return collection_kills.kills(
-            folder, local, Path("datasets/demo"), arguments.limit, arguments.kills, arguments.seed
+            folder, local, arguments.documents, arguments.limit, arguments.kills, arguments.seed
         )
     if part == "faults":
         return collection_faults.faults(folder, model)

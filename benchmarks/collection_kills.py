@@ -14,13 +14,14 @@ FILES = ("data.json", "data.test.json", "data.dropped.jsonl")
 LOOK_EVERY_S = 0.05
 
 
-def kills(folder: Path, common: list, texts: Path, limit: int | None, amount: int, seed: int) -> dict:
+def kills(folder: Path, common: list, documents: int, limit: int | None, amount: int, seed: int) -> dict:
     """Run once unbroken, then once more with SIGKILL at `amount` moments drawn over the unbroken run's duration.
 
     A moment is so many seconds into the start or into a batch of calls. The run that goes on is killed when it has
     come as far, so that the kills spread over all steps and not only over those that the time between two kills lets
     it reach.
     """
+    texts = runs.sample(folder, documents)
     common = [*common, "--data_path", texts, "--test_ratio", 0.1, *(["--limit", limit] if limit else [])]
 
     def begin(name: str, calls: Path) -> runs.Run:
@@ -61,6 +62,8 @@ def kills(folder: Path, common: list, texts: Path, limit: int | None, amount: in
     pairs = len(runs.questions(folder / "unbroken" / "data.json"))
     same = {name: same_bytes(folder / "unbroken" / name, folder / "killed" / name) for name in FILES}
     return {
+        "documents": documents,
+        "sentences_of_each_chunk": limit or "all",
         "kills": delivered,
         "kills_identical": all(same.values()),
         "identical_files": same,
