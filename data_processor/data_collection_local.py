@@ -35,7 +35,7 @@ def main() -> None:
     from llm import TransformersEngine
 
     engine = TransformersEngine.load(arguments.model_name_or_path)
-    collect(engine, engine.tokenizer, documents, arguments)
+    collect(engine, arguments.tokenizer or engine.tokenizer, documents, arguments)
 
 
 if __name__ == "__main__":

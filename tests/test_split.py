@@ -11,7 +11,7 @@ import pytest
 from data_processor.chunking import Chunk
 from data_processor.curation import alike, shingles
 from data_processor.split import LEAK, hold_out_facts, split
-from data_processor.steps import Fact
+from data_processor.work import Fact
 
 WORDINGS = (
     "Who opened the bridge number {n} at Hexley?",
