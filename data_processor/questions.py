@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 
 from data_processor.chunking import Chunk
 from data_processor.curation import NearCopies, contains, content_words, length_in_words, spans, subject_of, words
@@ -146,20 +147,11 @@ def reword(work: Work, step: str, jobs: list[tuple[Pair, str, str]], temperature
             conversations.append(prompts.conversation("angle", **places))
             schemas.append(free)
     replies = work.ask_json(step, conversations, 40 if work.copies_only else 80, schemas, temperature=temperature)
-    wordings = [
-        (
-            pair,
-            Pair(
-                " ".join(reply.split()),
-                pair.answer,
-                pair.fact,
-                "model" if role == prompts_of(work, pair.fact).reader else "role",
-                role,
-            ),
-        )
-        for (pair, role, _), reply in zip(jobs, replies, strict=True)
-        if reply is not None
-    ]
+    wordings = []
+    for (pair, role, _), reply in zip(jobs, replies, strict=True):
+        if reply is not None:
+            made = "model" if role == prompts_of(work, pair.fact).reader else "role"
+            wordings.append((pair, Pair(" ".join(reply.split()), pair.answer, pair.fact, made, role)))
     if not work.copies_only:
         return verified(work, step, [wording for _, wording in wordings])
     reworded = []
@@ -190,13 +182,17 @@ def wording_problem(wording: Pair, pair: Pair) -> str | None:
 
 
 def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> list[Pair]:
-    """Each question again for each role of its theme, the ways to begin taking turns."""
+    """Each question again for each role of its theme, the ways to begin taking turns within a fact.
+
+    Within a fact, so that a change to one document asks nothing again about the others.
+    """
     jobs = []
-    for number, pair in enumerate(pairs):
+    turns: Counter = Counter()
+    for pair in pairs:
         starts = question_starts(pair, prompts_of(work, pair.fact))
-        jobs += [
-            (pair, role, starts[(number + turn) % len(starts)]) for turn, role in enumerate(roles[pair.fact.theme])
-        ]
+        for role in roles[pair.fact.theme]:
+            jobs.append((pair, role, starts[turns[id(pair.fact)] % len(starts)]))
+            turns[id(pair.fact)] += 1
     return reword(work, "wordings", jobs, temperature=0.7)
 
 

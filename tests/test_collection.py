@@ -10,6 +10,7 @@ import pytest
 from data_processor import pairs as pair_checks
 from data_processor import questions, steps
 from data_processor.chunking import Chunk, chunk_document, document_title, sentences, splitter
+from data_processor.collection import CollectionArguments, make_rows
 from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported
 from data_processor.documents import Document
 from data_processor.estimate import sample_of
@@ -345,3 +346,31 @@ def test_an_estimate_samples_from_the_first_chunk_to_the_last():
     chunks = [Chunk("a.txt", n, 0, 1, "x", "") for n in range(100)]
     assert [chunk.number for chunk in sample_of(chunks)] == [0, 25, 50, 74, 99]
     assert sample_of(chunks[:1]) == chunks[:1]
+
+
+@pytest.mark.parametrize("guard", ["names", "words"])
+def test_a_change_to_one_document_asks_nothing_again_about_the_others(guard):
+    class Echo(Scripted):
+        """Gives two roles, and nothing else of use, so that every sentence stands as a fact and is asked about by rule."""
+
+        def chat(self, conversations, *, schemas=None, on_reply=None, **options):
+            schemas = schemas if isinstance(schemas, list) else [schemas] * len(conversations)
+            self.asked += [str(call) for call in zip(conversations, schemas, strict=True)]
+            kinds = ["object" if "object" in str(schema) else schema and schema.get("type") for schema in schemas]
+            replies = {"object": "[]", "array": '["pupil", "nurse"]', "string": '""'}
+            return [Reply(replies.get(kind, "")) for kind in kinds]
+
+    def asked(first: str) -> set[str]:
+        documents = [Document("a.txt", first), Document("b.txt", (DEMO / "season_review.txt").read_text())]
+        cut, engine = splitter("tiktoken:gpt-4o", 128), Echo()
+        chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
+        job = Work(engine, 0, SilentBar, copies_only=guard == "words")
+        make_rows(documents, CollectionArguments(guard=guard))(job, chunks)
+        return set(engine.asked)
+
+    alone = asked("Nothing at all\n\nNothing.")
+    assert {call for call in alone if "Otters" in call and "pupil" in call}, "roles were asked for"
+    company = (DEMO / "company_year.txt").read_text().split("\n\n")
+    for paragraphs in (2, 3, 4):
+        beside_another = asked("\n\n".join(company[:paragraphs]))
+        assert not {call for call in alone - beside_another if "Nothing" not in call}
