@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter
 
 TIKTOKEN = "tiktoken:"
+OPENAI_TOKENIZER = f"{TIKTOKEN}gpt-4o"  # counts where only an API knows the model's own
 
 OVERLAP_SHARE = 0.1  # of a chunk, repeated at the start of the next, so that a fact on a border is whole in one of them
 ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|approx|Inc|Ltd|Co)|\b[A-Z])\.$")
@@ -46,7 +47,7 @@ def splitter(tokenizer, chunk_size: int):
             return TextSplitter.from_tiktoken_model(tokenizer.removeprefix(TIKTOKEN), **size)
         except Exception as error:  # the library raises nothing narrower
             raise InputError(
-                f"expected a model of OpenAI after {TIKTOKEN}, found {tokenizer} ({error}): try {TIKTOKEN}gpt-4o"
+                f"expected a model of OpenAI after {TIKTOKEN}, found {tokenizer} ({error}): try {OPENAI_TOKENIZER}"
             ) from None
     if isinstance(tokenizer, str):
         from transformers import AutoTokenizer
