@@ -7,10 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from llm import Conversation, Reply
-from utils import InputError, llm_chat
+from utils import QUOTA_USED_UP, InputError, llm_chat
 
 CALLS_A_WAVE = 8  # for each call at once; what a journal may have to repeat after a kill
-DEAD_AFTER = 5  # calls in a row that fail to reach the server, each with all its attempts, before the run stops
+DEAD_AFTER = 5  # calls in a row that the server fails, each with all its attempts, before the run stops
+FINAL_STATUS = (400, 401, 402, 403, 404)  # a mistake in the request, key, address or model, or no money left
 CHARS_PER_TOKEN = 3  # a low guess, so that --tpm is rather under- than overspent
 BURST_SHARE = 4  # a quarter of the tokens of a minute may go at once
 
@@ -45,9 +46,10 @@ class AdaptiveLimit:
 class ApiEngine:
     """A model behind an OpenAI-compatible API; each call is utils.llm_chat.
 
-    `concurrency` calls run at once, fewer after a 429; `rpm` and `tpm` are the most requests and tokens a minute. What
-    cannot pass by itself (400, 401, 403, 404), and a server that the first call or DEAD_AFTER in a row do not reach, end the run
-    with an InputError.
+    `concurrency` calls run at once, fewer after a 429; `rpm` and `tpm` are the most requests and tokens a minute;
+    `timeout` is how many seconds to wait for an answer. What cannot pass by itself (FINAL_STATUS), and a server that fails the
+    first call or DEAD_AFTER in a row (no connection, no answer in time, 5xx, no JSON), end the run with an InputError.
+    A reply that breaks its JSON schema has an `error`.
     """
 
     def __init__(
@@ -60,11 +62,14 @@ class ApiEngine:
         concurrency: int = 1,
         rpm: int | None = None,
         tpm: int | None = None,
+        timeout: float = 300.0,
     ):
         if not model:
             raise InputError("expected the name of the API's model, found none: give --api_model")
         if concurrency < 1:
             raise InputError(f"expected --concurrency of at least 1, found {concurrency}: raise it")
+        if timeout <= 0:
+            raise InputError(f"expected --timeout above 0 seconds, found {timeout}: raise it")
         self.name, self.concurrency = model, concurrency
         self.call = {
             "model": model,
@@ -72,6 +77,7 @@ class ApiEngine:
             "api_key_env": api_key_env,
             "max_attempts": max_attempts,
             "retry_delay": retry_delay,
+            "timeout": timeout,
         }
         self.limit = AdaptiveLimit(concurrency)
         self.requests = self.tokens = None
@@ -83,7 +89,7 @@ class ApiEngine:
             if tpm:
                 self.token_burst = max(1, tpm // BURST_SHARE)
                 self.tokens = limiter_factory.create_token_bucket_limiter(tpm, Duration.MINUTE, burst=self.token_burst)
-        self.reached, self.unreached = False, 0  # whether any call got through, and how many failed to since
+        self.reached, self.unreached = False, 0  # whether any call got through, and how many in a row did not since
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         if not isinstance(schemas, list):
@@ -131,36 +137,28 @@ class ApiEngine:
         try:
             answer = llm_chat(messages, **self.call, on_retry=self._failed, **options)
             self.reached, self.unreached = True, 0
-        except (
-            openai.AuthenticationError,
-            openai.PermissionDeniedError,
-            openai.NotFoundError,
-            openai.BadRequestError,
-        ) as error:
-            raise InputError(
-                f"expected {self._where()} to answer, found status {error.status_code} ({error.message}): "
-                "check key, address and model"
-            ) from None
-        except openai.OpenAIError as error:
-            if isinstance(error, openai.APIConnectionError):
-                self.unreached += 1
-                if not self.reached or self.unreached >= DEAD_AFTER:
-                    raise InputError(
-                        f"expected {self._where()} to answer, found no connection "
-                        f"({error}): start the server or mend the address, and run this again"
-                    ) from None
-            return Reply("", finish_reason="error", error=f"{type(error).__name__}: {error}")
-        if not answer.choices or answer.choices[0].message.content is None:
-            return Reply("", finish_reason="error", error="the server sent no text")
-        text = answer.choices[0].message.content.strip()
-        if schema is not None:
-            try:
-                text = json.dumps(json.loads(text)["reply"], ensure_ascii=False)
-            except (json.JSONDecodeError, KeyError, TypeError):
-                return Reply("", finish_reason="error", error=f"the server sent no JSON of the schema: {text[:100]}")
-        usage = answer.usage
-        counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        return Reply(text, *counts, answer.choices[0].finish_reason or "stop")
+        except openai.APIStatusError as error:
+            if error.status_code in FINAL_STATUS or error.code == QUOTA_USED_UP:
+                raise InputError(
+                    f"expected {self._where()} to answer, found status {error.status_code} ({error.message}): "
+                    "check key, address, model and quota"
+                ) from None
+            return self._unanswered(error, dead=error.status_code >= 500)
+        except (openai.OpenAIError, json.JSONDecodeError) as error:
+            return self._unanswered(error, dead=isinstance(error, openai.APIConnectionError | json.JSONDecodeError))
+        return checked_reply(answer, schema)
+
+    def _unanswered(self, error: Exception, dead: bool) -> Reply:
+        """An error reply; InputError where `dead` failures say that the server will answer nothing."""
+        if dead:
+            self.unreached += 1
+            if not self.reached or self.unreached >= DEAD_AFTER:
+                reason = "no connection" if type(error).__name__ == "APIConnectionError" else type(error).__name__
+                raise InputError(
+                    f"expected {self._where()} to answer, found {reason} ({error}): start the server or mend the "
+                    "address, and run this again"
+                ) from None
+        return Reply("", finish_reason="error", error=f"{type(error).__name__}: {error}")
 
     def _where(self) -> str:
         return f"{self.name} at {self.call['api_base'] or 'the default address'}"
@@ -175,3 +173,29 @@ class ApiEngine:
         if self.tokens is not None:
             prompt = sum(len(message["content"]) for message in messages) // CHARS_PER_TOKEN
             self.tokens.try_acquire("tokens", weight=min(prompt + max_new_tokens, self.token_burst))
+
+
+def checked_reply(answer, schema: dict | None) -> Reply:
+    """The reply in a server's answer, taken out of its wrapping; an error where it has no text or breaks its schema."""
+    import jsonschema
+
+    text = answer.choices[0].message.content if answer.choices and answer.choices[0].message else None
+    if not isinstance(text, str) or not text.strip():
+        return Reply("", finish_reason="error", error="the server sent no text")
+    text = text.strip()
+    if schema is not None:
+        try:
+            value = json.loads(text)["reply"]
+            jsonschema.Draft202012Validator(schema).validate(value)
+        except (ValueError, KeyError, TypeError):
+            return Reply("", finish_reason="error", error=f"the server sent no JSON of the schema: {text[:100]}")
+        except jsonschema.ValidationError as error:
+            return Reply(
+                "",
+                finish_reason="error",
+                error=f"the server sent no JSON of the schema ({error.message}): {text[:100]}",
+            )
+        text = json.dumps(value, ensure_ascii=False)
+    usage = answer.usage
+    counts = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+    return Reply(text, *counts, answer.choices[0].finish_reason or "stop")

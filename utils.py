@@ -5,16 +5,20 @@ Nothing heavy is imported at the top, so that a wrong path is answered before to
 
 from __future__ import annotations
 
+import email.utils
+import functools
 import importlib.util
 import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-RETRIED_STATUS = (408, 409, 429, 500, 502, 503, 504)  # what may pass by itself; any other status is final
+RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # what may pass by itself; any other status is final
+QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that no waiting ends
 LONGEST_WAIT_S = 60
 
 # This repository has a folder called `datasets`. Without Hugging Face's package of that name Python takes the folder
@@ -31,7 +35,7 @@ class InputError(Exception):
 def run(main: Callable[[], None]) -> None:
     """Run a script; an InputError ends it with one line on standard error and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "httpcore", "openai"):
+    for noisy in ("httpx", "httpx2", "httpcore", "openai"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         main()
@@ -127,15 +131,18 @@ def llm_chat(
     api_key_env: str = "OPENAI_API_KEY",
     max_attempts: int = 5,
     retry_delay: float = 2.0,
+    timeout: float = 300.0,
     on_retry: Callable[[BaseException], None] | None = None,
     **options: Any,
 ) -> Any:
     """Ask an OpenAI-compatible API once; to use another API, change this function and nothing else.
 
     `options` go to the call as they are (max_tokens, temperature, seed, response_format). What may pass by itself
-    (RETRIED_STATUS, a lost connection) is tried `max_attempts` times, waiting `retry_delay` seconds, doubled each time,
-    with jitter, or as long as the server's Retry-After says, at most LONGEST_WAIT_S; then the library's error is
-    raised. `on_retry` is told each error that is tried again. The key comes from the environment only.
+    (RETRIED_STATUS, a lost connection, no answer within `timeout` seconds, an answer that is not the API's JSON) is
+    tried `max_attempts` times, waiting `retry_delay` seconds, doubled each time, with jitter, or as long as the
+    server's Retry-After says, at most LONGEST_WAIT_S; then the library's error, or a JSONDecodeError for an
+    answer that is not the API's JSON, is raised. `on_retry` is told each error that is tried again. The key comes from the
+    environment only.
 
     Returns an object with `.choices[0].message.content`, `.choices[0].finish_reason` and `.usage`.
     """
@@ -147,17 +154,26 @@ def llm_chat(
         raise InputError(
             f"expected an API key in the environment variable {api_key_env}, found none: export it, or give --api_base"
         )
-    client = openai.OpenAI(base_url=api_base, api_key=key or "none", max_retries=0)
+    client = api_client(api_base, key or "none", timeout)
+
+    def call() -> Any:
+        answer = client.chat.completions.create(model=model, messages=messages, **options)
+        if isinstance(answer, str):  # what the library makes of a page in HTML, from a proxy for instance
+            raise json.JSONDecodeError(f"an answer that is not JSON: {answer[:100]!r}", answer, 0)
+        return answer
 
     def may_pass(error: BaseException) -> bool:
-        return isinstance(error, openai.APIConnectionError) or getattr(error, "status_code", None) in RETRIED_STATUS
+        if getattr(error, "code", None) == QUOTA_USED_UP:
+            return False
+        broken = isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
+        return broken or getattr(error, "status_code", None) in RETRIED_STATUS
 
-    backoff = tenacity.wait_exponential_jitter(multiplier=retry_delay, max=LONGEST_WAIT_S)
+    backoff = tenacity.wait_exponential_jitter(multiplier=retry_delay, jitter=retry_delay, max=LONGEST_WAIT_S)
 
     def wait(state: tenacity.RetryCallState) -> float:
         response = getattr(state.outcome.exception(), "response", None)
-        asked_for = response.headers.get("retry-after", "") if response is not None else ""
-        return min(float(asked_for), LONGEST_WAIT_S) if asked_for.replace(".", "", 1).isdigit() else backoff(state)
+        asked_for = None if response is None else seconds_to_wait(response.headers.get("retry-after", ""))
+        return backoff(state) if asked_for is None else min(asked_for, LONGEST_WAIT_S)
 
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception(may_pass),
@@ -166,7 +182,26 @@ def llm_chat(
         before_sleep=lambda state: on_retry(state.outcome.exception()) if on_retry else None,
         reraise=True,
     )
-    return attempts(client.chat.completions.create, model=model, messages=messages, **options)
+    return attempts(call)
+
+
+@functools.lru_cache
+def api_client(api_base: str | None, key: str, timeout: float) -> Any:
+    """One client for all calls: each new one costs 20 ms, and a connection of its own."""
+    import openai
+
+    return openai.OpenAI(base_url=api_base, api_key=key, timeout=timeout, max_retries=0)
+
+
+def seconds_to_wait(retry_after: str) -> float | None:
+    """The seconds that a Retry-After header asks for, as a number or as a date (RFC 9110, 10.2.3); None for neither."""
+    if retry_after.replace(".", "", 1).isdigit():
+        return float(retry_after)
+    try:
+        date = email.utils.parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, date.timestamp() - time.time())
 
 
 def require_adapter(folder: str, model_name_or_path: str) -> None:

@@ -1,112 +1,109 @@
-"""An OpenAI-compatible server that misbehaves, over real HTTP."""
+"""The API engine against a server that misbehaves, over real HTTP."""
 
 from __future__ import annotations
 
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
 
 import pytest
 
 from api_engine import DEAD_AFTER, AdaptiveLimit, ApiEngine
+from benchmarks.fault_server import DATE_AFTER_S, FAULTS, RETRY_AFTER_S, TEXT, Answer, FaultServer, completion, error
 from utils import InputError
+
+BUSY = error(503, "busy")
+LOST = FAULTS["connection reset in mid-body"]
+WORDS = {"type": "array", "items": {"type": "string", "minLength": 10}}
 
 
 def asked(*questions: str) -> list:
     return [[{"role": "user", "content": question}] for question in questions]
 
 
-class Server(BaseHTTPRequestHandler):
-    """Answers from a list of (status, body, *headers), then "more"; keeps what it was sent and how many at once."""
-
-    plan: ClassVar[list] = []
-    received: ClassVar[list] = []
-    running: ClassVar[list] = [0, 0]  # now, and at most
-    counting: ClassVar = threading.Lock()
-
-    def do_POST(self):
-        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        with self.counting:
-            self.running[0] += 1
-            self.running[1] = max(self.running)
-            status, body, *headers = self.plan.pop(0) if self.plan else answer("more")
-        time.sleep(0.02)
-        with self.counting:
-            self.running[0] -= 1
-        if status == "hang up":
-            return
-        self.send_response(status)
-        for name, value in headers:
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode() if isinstance(body, dict) else body.encode())
-
-    def log_message(self, *_): ...
+def text(content: str | None) -> Answer:
+    return Answer(completion(content))
 
 
 @pytest.fixture
 def server():
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    Server.plan, Server.received, Server.running = [], [], [0, 0]
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_port}/v1"
-    http.shutdown()
-    http.server_close()
+    with FaultServer(delay_s=0.02) as running:
+        yield running
 
 
-def answer(content: str | None) -> tuple[int, dict]:
-    message = {"role": "assistant", "content": content}
-    choice = {"index": 0, "finish_reason": "stop", "message": message}
-    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    return 200, {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "m",
-        "choices": [choice],
-        "usage": usage,
-    }
+def engine_of(server: FaultServer, **options) -> ApiEngine:
+    return ApiEngine("m", server.address, **{"max_attempts": 2, "retry_delay": 0.01, **options})
 
 
 def test_api_replies_in_order_with_counts(server):
-    Server.plan = [answer("one"), answer("two")]
-    replies = ApiEngine("m", server).chat(asked("a", "b"), max_new_tokens=5)
+    server.plan = iter([text("one"), text("two")])
+    replies = engine_of(server).chat(asked("a", "b"), max_new_tokens=5)
     assert [(reply.text, reply.prompt_tokens, reply.completion_tokens) for reply in replies] == [
         ("one", 3, 2),
         ("two", 3, 2),
     ]
-    assert Server.received[0]["max_tokens"] == 5 and Server.received[0]["messages"] == asked("a")[0]
+    call = server.calls[0]["body"]
+    assert call["max_tokens"] == 5 and call["messages"] == asked("a")[0]
 
 
 def test_api_wraps_a_schema_and_takes_the_value_out(server):
-    Server.plan = [answer('{"reply": ["a", "b"]}'), answer('{"reply": ["a"'), answer("sorry")]
-    replies = ApiEngine("m", server).chat(asked("a", "b", "c"), schemas={"type": "array", "items": {"type": "string"}})
-    assert json.loads(replies[0].text) == ["a", "b"]
-    assert [bool(reply.error) for reply in replies] == [False, True, True] and replies[1].text == ""
-    assert Server.received[0]["response_format"]["json_schema"]["schema"]["required"] == ["reply"]
+    replies = engine_of(server).chat(asked("a"), schemas=WORDS)
+    assert json.loads(replies[0].text) == ["known words"]
+    schema = server.calls[0]["body"]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["reply"] == WORDS and schema["required"] == ["reply"]
 
 
-def test_api_tries_again_where_it_may_pass_and_gives_up_with_an_error(server):
-    failed = (503, {"error": {"message": "busy"}})
-    Server.plan = [failed, answer("one"), failed, failed]
-    replies = ApiEngine("m", server, max_attempts=2, retry_delay=0.01).chat(asked("a", "b"))
-    assert replies[0].text == "one"
-    assert replies[1].text == "" and replies[1].finish_reason == "error" and "busy" in replies[1].error
+@pytest.mark.parametrize(
+    "content",
+    ['{"reply": ["known', '{"answer": ["known words"]}', '["known words"]', '{"reply": {"a": 1}}', '{"reply": ["short"]}', "sorry"],
+)  # fmt: skip
+def test_a_reply_that_breaks_its_schema_is_an_error_and_no_text(server, content):
+    server.plan = iter([text(content)])
+    first, second = engine_of(server).chat(asked("a", "b"), schemas=WORDS)
+    assert first.text == "" and content[:10] in first.error and not second.error
+    assert len(server.calls) == 2, "the same again would give the same again"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404])
+@pytest.mark.parametrize(
+    "answer",
+    [text(None), text(" "), Answer({"choices": []}), Answer({"choices": [{}]}), Answer({"error": {"message": "no"}})],
+)
+def test_api_without_a_text_is_an_error_reply(server, answer):
+    server.plan = iter([text("one"), answer])
+    _, reply = engine_of(server).chat(asked("a", "b"))
+    assert reply.text == "" and reply.error == "the server sent no text"
+
+
+PASSING = ["429 without Retry-After", "500", "hang", "connection reset in mid-body", "cut HTTP body", "a page in HTML"]
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_api_tries_again_where_it_may_pass_and_gives_up_with_an_error(server, fault):
+    server.plan = iter([FAULTS[fault], text("one"), FAULTS[fault], FAULTS[fault]])
+    first, second = engine_of(server, timeout=1.5 if fault == "hang" else 300).chat(asked("a", "b"))
+    assert first.text == "one" and not first.error
+    assert second.text == "" and second.finish_reason == "error" and second.error
+    assert len(server.calls) == 4
+
+
+@pytest.mark.parametrize("status", [408, 409, 501, 529])
+def test_api_tries_every_passing_status_again(server, status):
+    server.plan = iter([error(status, "later")])
+    assert engine_of(server).chat(asked("a"))[0].text == TEXT
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404])
 def test_api_stops_at_once_where_nothing_can_change(server, status):
-    Server.plan = [(status, {"error": {"message": "no"}})]
-    with pytest.raises(InputError, match=f"{server}.*status {status}"):
-        ApiEngine("m", server).chat(asked("a", "b"))
-    assert len(Server.received) == 1
+    server.plan = iter([error(status, "no")] * 9)
+    with pytest.raises(InputError, match=f"m at {server.address}.*status {status}"):
+        engine_of(server, concurrency=8).chat(asked(*"abcdefgh"))
+    assert len(server.calls) == 1
 
 
-def test_api_without_a_text_is_an_error_reply(server):
-    Server.plan = [answer(None), (200, {"choices": []})]
-    assert all(reply.error for reply in ApiEngine("m", server).chat(asked("a", "b")))
+def test_a_quota_that_is_used_up_stops_the_run_too(server):
+    server.plan = iter([Answer({"error": {"message": "pay", "code": "insufficient_quota"}}, 429)])
+    with pytest.raises(InputError, match=r"429.*pay"):
+        engine_of(server).chat(asked("a", "b"))
+    assert len(server.calls) == 1
 
 
 def test_api_without_server_or_key_says_so(monkeypatch):
@@ -117,21 +114,23 @@ def test_api_without_server_or_key_says_so(monkeypatch):
         ApiEngine("m").chat(asked("a"))
     with pytest.raises(InputError, match="--api_model"):
         ApiEngine("")
+    with pytest.raises(InputError, match="--timeout"):
+        ApiEngine("m", timeout=0)
 
 
 def test_calls_run_together_after_the_first_and_come_back_in_order(server):
     seen = []
-    engine = ApiEngine("m", server, concurrency=8)
-    Server.plan = [answer("first")]
+    engine = engine_of(server, concurrency=8)
+    server.plan = iter([text("first")])
     replies = engine.chat(asked(*map(str, range(33))), on_reply=lambda index, reply: seen.append(index))
-    assert [reply.text for reply in replies] == ["first"] + ["more"] * 32
-    assert seen[0] == 0 and sorted(seen) == list(range(33)) and 4 <= Server.running[1] <= 8
+    assert [reply.text for reply in replies] == ["first"] + [TEXT] * 32
+    assert seen[0] == 0 and sorted(seen) == list(range(33)) and 4 <= server.most_at_once <= 8
     assert [len(wave) for wave in engine.waves([[]] * 100, 1)] == [64, 36]
 
 
 def test_too_many_requests_halve_the_calls_at_once(server):
-    engine = ApiEngine("m", server, concurrency=8, max_attempts=2, retry_delay=0.01)
-    Server.plan = [answer("first"), (429, {"error": {"message": "slow down"}})]
+    engine = engine_of(server, concurrency=8)
+    server.plan = iter([text("first"), FAULTS["429 without Retry-After"]])
     assert [reply.error for reply in engine.chat(asked(*"abc"))] == [None] * 3
     assert 4 <= engine.limit.limit < 5
     limit = AdaptiveLimit(2)
@@ -144,32 +143,43 @@ def test_too_many_requests_halve_the_calls_at_once(server):
     assert limit.limit == 2
 
 
-def test_retry_after_is_waited_for(server):
-    Server.plan = [(429, {"error": {"message": "slow down"}}, ("Retry-After", "1")), answer("one")]
+@pytest.mark.parametrize(
+    ("fault", "least", "most"),
+    [
+        ("429 with Retry-After in seconds", RETRY_AFTER_S, RETRY_AFTER_S + 1),
+        ("429 with Retry-After as a date", DATE_AFTER_S - 1, DATE_AFTER_S + 1),
+    ],
+)
+def test_retry_after_is_waited_for(server, fault, least, most):
+    server.plan = iter([FAULTS[fault], text("one")])
+    assert engine_of(server).chat(asked("a"))[0].text == "one"
+    first, second = (call["time"] for call in server.calls)
+    assert least <= second - first < most
+
+
+@pytest.mark.parametrize("header", ["Mon, 01 Jan 2024 00:00:00 GMT", "soon", "-1"])
+def test_a_retry_after_that_is_past_or_no_time_delays_nothing(server, header):
+    server.plan = iter([error(429, "slow down", Retry_After=header), text("one")])
     started = time.monotonic()
-    assert ApiEngine("m", server, max_attempts=2, retry_delay=0.01).chat(asked("a"))[0].text == "one"
-    assert 1 <= time.monotonic() - started < 3
+    assert engine_of(server).chat(asked("a"))[0].text == "one" and time.monotonic() - started < 2
 
 
-def test_a_wrong_key_stops_a_run_of_many_after_one_call(server):
-    Server.plan = [(401, {"error": {"message": "no"}})] * 9
-    with pytest.raises(InputError, match="status 401"):
-        ApiEngine("m", server, concurrency=8).chat(asked(*"abcdefgh"))
-    assert len(Server.received) == 1
-
-
-def test_a_lost_connection_is_an_error_and_a_dead_server_ends_the_run(server):
-    engine = ApiEngine("m", server, max_attempts=1)
-    lost = ("hang up", {})
-    Server.plan = [answer("one"), lost, answer("two")]
+@pytest.mark.parametrize("fault", [LOST, BUSY, FAULTS["a page in HTML"]])
+def test_one_failure_is_an_error_and_a_dead_server_ends_the_run(server, fault):
+    engine = engine_of(server, max_attempts=1)
+    server.plan = iter([text("one"), fault, text("two")])
     assert [bool(reply.error) for reply in engine.chat(asked("a", "b", "c"))] == [False, True, False]
-    Server.plan = [lost] * DEAD_AFTER
-    with pytest.raises(InputError, match="no connection"):
+    server.default = fault
+    with pytest.raises(InputError, match=server.address):
         engine.chat(asked(*"abcdefgh"))
+    assert len(server.calls) == 3 + DEAD_AFTER
+    with pytest.raises(InputError, match=server.address):
+        engine_of(server, max_attempts=1).chat(asked(*"abcdefgh"))
+    assert len(server.calls) == 4 + DEAD_AFTER, "a server that fails the first call gets no second one"
 
 
 def test_requests_and_tokens_a_minute_are_kept(server):
-    engine = ApiEngine("m", server, rpm=3, tpm=1000)
+    engine = engine_of(server, rpm=3, tpm=1000)
     engine.chat(asked("a", "b", "c"), max_new_tokens=10)
     assert not engine.requests.try_acquire("requests", blocking=False)
     assert not engine.tokens.try_acquire("tokens", weight=250, blocking=False)

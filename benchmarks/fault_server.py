@@ -1,0 +1,210 @@
+"""An OpenAI-compatible server that misbehaves as it is told, over real HTTP.
+
+    with FaultServer([good, FAULTS["500"]]) as server:   # the second call fails, all others are answered
+        ApiEngine("m", server.address).chat(...)
+
+By hand, every fifth call with a fault:
+
+    python benchmarks/fault_server.py --fault "429 without Retry-After" --every 5 --port 8009
+"""
+
+from __future__ import annotations
+
+import email.utils
+import itertools
+import json
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils import InputError, parse_arguments, run
+
+RETRY_AFTER_S = 1
+DATE_AFTER_S = 3  # a date has whole seconds, so the wait is between one less and this
+HANG_S = 30
+TEXT = "A text of known words."
+STRING = "known words"  # long enough, and of letters, for the schemas of the collection
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call gets: a body (JSON, or text as it is) after `hang_s` seconds, cut off after `reset_at` bytes."""
+
+    body: dict | str
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    hang_s: float = 0.0
+    reset_at: int | None = None
+
+
+Behaviour = Answer | Callable[[dict], Answer]  # the function is given the call's JSON
+
+
+def completion(content: str | None, finish_reason: str = "stop") -> dict:
+    """A chat completion as the API sends it."""
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "m",
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": content}}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    }
+
+
+def good(call: dict) -> Answer:
+    """What a server in order answers: JSON of the schema where one is asked for, else a text."""
+    asked_for = call.get("response_format")
+    return Answer(completion(json.dumps(instance(asked_for["json_schema"]["schema"])) if asked_for else TEXT))
+
+
+def instance(schema: dict):
+    """A small value of a JSON schema; a string's `pattern` is not looked at."""
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "anyOf" in schema:
+        return instance(schema["anyOf"][0])
+    match schema.get("type"):
+        case "object":
+            return {name: instance(schema["properties"][name]) for name in schema.get("required", [])}
+        case "array":
+            return [instance(schema["items"])] * max(1, schema.get("minItems", 0))
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+        case "boolean":
+            return True
+    return STRING.ljust(schema.get("minLength", 0), "s")[: schema.get("maxLength")]
+
+
+def error(status: int, message: str, **headers: str) -> Answer:
+    return Answer(
+        {"error": {"message": message, "type": "e", "code": None}},
+        status,
+        {name.replace("_", "-"): value for name, value in headers.items()},
+    )
+
+
+def after_a_date(call: dict) -> Answer:
+    return error(429, "slow down", Retry_After=email.utils.formatdate(time.time() + DATE_AFTER_S, usegmt=True))
+
+
+FAULTS: dict[str, Behaviour] = {
+    "429 with Retry-After in seconds": error(429, "slow down", Retry_After=str(RETRY_AFTER_S)),
+    "429 with Retry-After as a date": after_a_date,
+    "429 without Retry-After": error(429, "slow down"),
+    "500": error(500, "broken"),
+    "hang": Answer(completion(TEXT), hang_s=HANG_S),
+    "connection reset in mid-body": lambda call: Answer(good(call).body, reset_at=40),
+    "cut HTTP body": Answer('{"id": "1", "choices": [{"ind'),
+    "a page in HTML": Answer("<html>Log in</html>", headers={"Content-Type": "text/html"}),
+    "cut JSON": Answer(completion('{"reply": ["known', "length")),
+    "wrong JSON": Answer(completion('{"reply": {"wrong": 7}}')),
+    "empty choices": Answer({**completion(None), "choices": []}),
+    "400": error(400, "no such field"),
+    "401": error(401, "no such key"),
+    "403": error(403, "not for you"),
+    "404": error(404, "no such model"),
+}
+
+
+class FaultServer:
+    """A server on loopback that gives the calls the behaviours of `plan` in turn, then `default`.
+
+    `calls` is what it was sent: {"time" (monotonic seconds), "body"}; `most_at_once` how many calls it had at a time.
+    """
+
+    def __init__(self, plan: Iterable[Behaviour] = (), default: Behaviour = good, delay_s: float = 0.0, port: int = 0):
+        self.plan, self.default, self.delay_s = iter(plan), default, delay_s
+        self.calls: list[dict] = []
+        self.running = self.most_at_once = 0
+        self.lock = threading.Lock()
+        self.stopped = threading.Event()
+        self.http = Http(("127.0.0.1", port), Handler)
+        self.http.owner = self
+        self.address = f"http://127.0.0.1:{self.http.server_port}/v1"
+
+    def __enter__(self) -> FaultServer:
+        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stopped.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+    def answer(self, call: dict) -> Answer:
+        """What the next call gets."""
+        with self.lock:
+            self.calls.append({"time": time.monotonic(), "body": call})
+            self.running += 1
+            self.most_at_once = max(self.most_at_once, self.running)
+            behaviour = next(self.plan, self.default)
+        answer = behaviour if isinstance(behaviour, Answer) else behaviour(call)
+        self.stopped.wait(self.delay_s + answer.hang_s)
+        with self.lock:
+            self.running -= 1
+        return answer
+
+
+class Http(ThreadingHTTPServer):
+    request_queue_size = 128  # the default of 5 would let many calls at once wait a second for a connection
+    owner: FaultServer
+
+    def handle_error(self, *_) -> None: ...  # a client that no longer waits is no news
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # keeps connections, as real servers do
+    server: Http
+
+    def do_POST(self) -> None:
+        call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        answer = self.server.owner.answer(call)
+        body = (json.dumps(answer.body) if isinstance(answer.body, dict) else answer.body).encode()
+        self.send_response(answer.status)
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **answer.headers,
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[: answer.reset_at])
+        self.close_connection |= self.server.owner.stopped.is_set()
+        if answer.reset_at is not None:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no end
+            self.connection.close()
+            self.close_connection = True
+
+    def log_message(self, *_) -> None: ...
+
+
+@dataclass
+class Arguments:
+    fault: str = field(default="500", metadata={"help": f"One of: {'; '.join(FAULTS)}."})
+    every: int = field(default=5, metadata={"help": "Every so many calls fail."})
+    port: int = field(default=8009, metadata={"help": "Port on loopback; 0 takes a free one."})
+
+
+def main() -> None:
+    (arguments,) = parse_arguments(Arguments)
+    if arguments.fault not in FAULTS:
+        raise InputError(f"expected --fault to be one of {', '.join(FAULTS)}, found {arguments.fault}: change it")
+    turn = itertools.cycle([good] * (arguments.every - 1) + [FAULTS[arguments.fault]])
+    with FaultServer(turn, port=arguments.port) as server:
+        print(f"{server.address}: every {arguments.every}. call: {arguments.fault}; Ctrl-C ends it")
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    run(main)
