@@ -45,6 +45,7 @@ class ApiArguments:
     api_key_env: str = field(default="OPENAI_API_KEY", metadata={"help": "Environment variable that holds the key."})
     max_attempts: int = field(default=5, metadata={"help": "Tries of a call that may pass by itself."})
     retry_delay: float = field(default=2.0, metadata={"help": "Seconds before the first repeat, doubled each time."})
+    timeout: float = field(default=300.0, metadata={"help": "Seconds to wait for an answer."})
     concurrency: int = field(
         default=1,
         metadata={
@@ -97,7 +98,7 @@ def load_api_engine(arguments: ApiArguments) -> Engine:
     """A model behind an OpenAI-compatible API; the first call shows whether address, key and model are right."""
     from api_engine import ApiEngine
 
-    names = ("api_base", "api_key_env", "max_attempts", "retry_delay", "concurrency", "rpm", "tpm")
+    names = ("api_base", "api_key_env", "max_attempts", "retry_delay", "timeout", "concurrency", "rpm", "tpm")
     return ApiEngine(arguments.api_model, **{name: getattr(arguments, name) for name in names})
 
 
