@@ -13,9 +13,16 @@ from utils import InputError, read_json
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 
 
-def read_dataset(path: str | Path, what: str = "a dataset", limit: int | None = None) -> list[dict]:
-    """The examples of a file, each checked; InputError names the first row that is not one."""
+def read_dataset(
+    path: str | Path, what: str = "a dataset", limit: int | None = None, bare_questions: bool = False
+) -> list[dict]:
+    """The examples of a file, each checked; InputError names the first row that is not one.
+
+    With `bare_questions` a row may also be a question: a text, or {"question"} with "reference" where it is known.
+    """
     rows = read_json(path, what)
+    if bare_questions and isinstance(rows, list):
+        rows = [to_example(row) for row in rows]
     if not isinstance(rows, list) or not rows:
         found = "an empty list" if rows == [] else f"a {type(rows).__name__}"
         raise InputError(f"expected {what} as a list of examples in {path}, found {found}: see the README, The files")
@@ -32,6 +39,16 @@ def read_dataset(path: str | Path, what: str = "a dataset", limit: int | None = 
             raise InputError(f"expected unique ids in {path}, found {identity!r} again in row {number}: rename one")
         seen.add(identity)
     return rows[:limit]
+
+
+def to_example(row: object) -> object:
+    """A bare question as an example, its reference empty where none is given; anything else as it is."""
+    known = {"question": row} if isinstance(row, str) else row if isinstance(row, dict) else {}
+    question, reference = known.get("question"), known.get("reference", "")
+    if not isinstance(question, str) or not question.strip() or "conversations" in known or "messages" in known:
+        return row
+    turns = [{"from": "user", "value": question}, {"from": "assistant", "value": reference}]
+    return {"conversations": turns, **known}
 
 
 def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:

@@ -1,39 +1,56 @@
-"""A model, with or without a LoRA adapter, answers the questions of a dataset.
+"""A model, with or without a LoRA adapter, answers the questions of a file: by vLLM, transformers or an API.
 
 In:  --test_data_path, a dataset (see dataset.py): the last user's turn is asked, the last assistant's is the reference.
-Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order.
+     Or a list of questions: texts, or objects with "question" and, where known, "reference", "fact", "id", "file_name", "kind".
+Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order;
+     "error" in place of an answer that could not be had, "retrieved" with --rag: the chunks that were in the prompt.
 
     python inference.py --model_name_or_path models/SmolLM2-135M-Instruct --test_data_path datasets/demo/questions.json \\
-        --output_path output/base.json
-    python inference.py --model_name_or_path models/SmolLM2-135M-Instruct --test_data_path datasets/demo/questions.json \\
-        --output_path output/tuned.json --lora_weights output/lora
+        --output_path output/tuned.json --lora_weights output/lora --also_base output/base.json
+    python inference.py --api_model gpt-4o-mini --test_data_path questions.json --output_path output/rag.json --rag my_texts
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_processor.documents import read_text
+from data_processor.chunking import OPENAI_TOKENIZER
+from data_processor.documents import read_documents
 from dataset import question_and_reference, read_dataset
+from engines import ApiArguments, EngineArguments, load_api_engine, load_base_and_tuned, load_engine
+from llm import Engine, with_system_prompt
 from provenance import write_meta
+from retrieval import find_chunks, read_book
 from utils import InputError, parse_arguments, progress_bar, read_json, require_adapter, require_model, run, write_json
 
 ADAPTER_SETTINGS = "knowledge_update.json"  # written beside the adapter by finetune.py
-OPEN_BOOK = "{document}\n\n{question} Answer in a few words."
+WITH_TEXT = "{text}\n\n{question} Answer in a few words."
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Arguments:
-    model_name_or_path: str = field(metadata={"help": "A model folder, or a name on the Hugging Face hub."})
-    test_data_path: str = field(metadata={"help": "The dataset whose questions are asked."})
+@dataclass(kw_only=True)
+class Arguments(ApiArguments, EngineArguments):
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "A model folder, or a name on the Hugging Face hub; or give --api_model."}
+    )
+    test_data_path: str = field(metadata={"help": "The questions: a dataset, or a list of questions."})
     output_path: str = field(metadata={"help": "The answers file to write."})
     lora_weights: str | None = field(
         default=None, metadata={"help": "The folder of a LoRA adapter made for this model."}
+    )
+    also_base: str | None = field(
+        default=None,
+        metadata={
+            "nargs": "?",
+            "const": "",
+            "help": "With --lora_weights: ask the model without the adapter too, under the same system prompt, and write "
+            "its answers here (default: NAME_base.json beside NAME.json).",
+        },
     )
     system_prompt: str | None = field(
         default=None,
@@ -43,85 +60,142 @@ class Arguments:
         default=None,
         metadata={"help": "Folder of the documents: each question gets its document in the prompt (the ceiling)."},
     )
+    rag: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder of the documents: each question gets the chunks that BM25 finds for it in the prompt."
+        },
+    )
+    rag_chunks: int = field(default=3, metadata={"help": "Most chunks in a prompt of --rag."})
+    chunk_size_by_token: int = field(default=512, metadata={"help": "Most tokens of a chunk of --rag."})
+    tokenizer: str | None = field(
+        default=None,
+        metadata={
+            "help": "Whose tokens are counted: a model's folder or name, or tiktoken:gpt-4o for those of an OpenAI model. "
+            "By default the model's own, or tiktoken:gpt-4o where an API answers."
+        },
+    )
     max_new_tokens: int = field(default=64, metadata={"help": "The longest answer."})
     limit: int | None = field(default=None, metadata={"help": "Ask the first N questions only: a smoke run."})
 
 
-def read_book(folder: str, rows: list[dict], path: str) -> dict[str, str]:
-    """The document of every file name in the rows."""
-    book = {}
-    for name in {str(row.get("file_name") or "") for row in rows}:
-        document = Path(folder) / name
-        if not name or not document.is_file():
-            raise InputError(
-                f"expected the document {name!r} of {path} in {folder}, found none: give the folder collection read"
-            )
-        text = read_text(document)
-        if text is None:
-            raise InputError(f"expected text in {document}, found no known encoding: save it as UTF-8")
-        book[name] = text
-    return book
+def check_arguments(arguments: Arguments) -> str | None:
+    """The system prompt to ask with, once all arguments make sense; nothing heavy is loaded before."""
+    if bool(arguments.model_name_or_path) == bool(arguments.api_model):
+        found = "both" if arguments.api_model else "neither"
+        raise InputError(f"expected --model_name_or_path or --api_model, found {found}: give one")
+    if arguments.api_model and arguments.lora_weights:
+        raise InputError(
+            "expected no --lora_weights with --api_model, found both: serve the adapter and give its name as --api_model"
+        )
+    if arguments.also_base is not None and not arguments.lora_weights:
+        raise InputError("expected --lora_weights with --also_base, found none: give the adapter's folder")
+    if arguments.open_book and arguments.rag:
+        raise InputError("expected --open_book or --rag, found both: run them one after the other")
+    for name, least in (("rag_chunks", 1), ("chunk_size_by_token", 64)):
+        if getattr(arguments, name) < least:
+            raise InputError(f"expected --{name} of at least {least}, found {getattr(arguments, name)}: raise it")
+    if arguments.model_name_or_path:
+        require_model(arguments.model_name_or_path)
+    if not arguments.lora_weights:
+        return arguments.system_prompt
+    require_adapter(arguments.lora_weights, arguments.model_name_or_path)
+    settings = Path(arguments.lora_weights) / ADAPTER_SETTINGS
+    if arguments.system_prompt is None and settings.is_file():
+        return read_json(settings, "the adapter's settings")["system_prompt"]
+    return arguments.system_prompt
+
+
+def engines(arguments: Arguments, system_prompt: str | None) -> Iterator[tuple[Path, str | None, Engine]]:
+    """The files to write, the adapter of each, and the engine that answers; each engine is used before the next is made."""
+    output, adapter = Path(arguments.output_path), arguments.lora_weights
+    if arguments.api_model:
+        yield output, None, load_api_engine(arguments)
+    elif arguments.also_base is None:
+        yield output, adapter, load_engine(arguments.model_name_or_path, arguments, adapter, system_prompt)
+    else:
+        base = Path(arguments.also_base or output.with_name(f"{output.stem}_base.json"))
+        pair = load_base_and_tuned(arguments.model_name_or_path, arguments, adapter, system_prompt)
+        yield from zip((base, output), (None, adapter), pair, strict=True)
+
+
+def prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tuple[list[str], list[dict]]:
+    """What is asked, with the source text where one is wanted, and what each answer says of that text."""
+    if arguments.open_book:
+        book = read_book(arguments.open_book, rows, arguments.test_data_path)
+        texts, notes = [book[row["file_name"]].strip() for row in rows], [{}] * len(rows)
+    elif arguments.rag:
+        documents = read_documents(arguments.rag)
+        tokenizer = arguments.tokenizer or arguments.model_name_or_path or OPENAI_TOKENIZER
+        found = find_chunks(questions, documents, tokenizer, arguments.chunk_size_by_token, arguments.rag_chunks)
+        texts = ["\n\n".join(text for text, _ in chunks) for chunks in found]
+        notes = [{"retrieved": [place for _, place in chunks]} for chunks in found]
+    else:
+        return questions, [{}] * len(rows)
+    asked = [WITH_TEXT.format(text=text, question=question) for text, question in zip(texts, questions, strict=True)]
+    return asked, notes
 
 
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     started = time.time()
-    rows = read_dataset(arguments.test_data_path, "test questions", arguments.limit)
-    require_model(arguments.model_name_or_path)
-    book = read_book(arguments.open_book, rows, arguments.test_data_path) if arguments.open_book else {}
-    system_prompt = arguments.system_prompt
-    if arguments.lora_weights:
-        require_adapter(arguments.lora_weights, arguments.model_name_or_path)
-        settings = Path(arguments.lora_weights) / ADAPTER_SETTINGS
-        if system_prompt is None and settings.is_file():
-            system_prompt = read_json(settings, "the adapter's settings")["system_prompt"]
+    rows = read_dataset(arguments.test_data_path, "test questions", arguments.limit, bare_questions=True)
+    system_prompt = check_arguments(arguments)
+    pairs = [question_and_reference(row) for row in rows]
+    asked, notes = prompts(arguments, rows, [question for question, _ in pairs])
+    conversations = [[{"role": "user", "content": text}] for text in asked]
+    if arguments.api_model:
+        conversations = [with_system_prompt(messages, system_prompt) for messages in conversations]
 
     from journal import JournaledEngine, weights_stamp
-    from llm import TransformersEngine
 
-    engine = JournaledEngine(
-        TransformersEngine.load(arguments.model_name_or_path, arguments.lora_weights, system_prompt),
-        Path(arguments.output_path).with_suffix(".journal.jsonl"),
-        weights_stamp(arguments.lora_weights) if arguments.lora_weights else None,
-        system_prompt,
-    )
-    pairs = [question_and_reference(row) for row in rows]
-    asked = [
-        OPEN_BOOK.format(document=book[row["file_name"]].strip(), question=question) if book else question
-        for row, (question, _) in zip(rows, pairs, strict=True)
-    ]
-    with progress_bar("answers", len(asked)) as bar:
-        replies = engine.chat(
-            [[{"role": "user", "content": question}] for question in asked],
-            max_new_tokens=arguments.max_new_tokens,
-            on_reply=lambda *_: bar.update(1),
+    for path, adapter, engine in engines(arguments, system_prompt):
+        settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
+        engine = JournaledEngine(engine, path.with_suffix(".journal.jsonl"), *settings)
+        with progress_bar(path.stem, len(conversations)) as bar:
+            replies = engine.chat(
+                conversations, max_new_tokens=arguments.max_new_tokens, on_reply=lambda *_, bar=bar: bar.update(1)
+            )
+        answers = [
+            {
+                "fact": row.get("fact", ""),
+                "question": question,
+                "response": reply.text,
+                "id": row.get("id", str(number)),
+                "reference": reference,
+                "file_name": row.get("file_name", ""),
+                "kind": row.get("kind", "qa"),
+                **note,
+                **({"error": reply.error} if reply.error else {}),
+            }
+            for number, (row, (question, reference), note, reply) in enumerate(
+                zip(rows, pairs, notes, replies, strict=True)
+            )
+        ]
+        failed = [reply.error for reply in replies if reply.error]
+        write_json(path, answers)
+        write_meta(
+            path,
+            arguments,
+            started,
+            adapter=adapter,
+            system_prompt=system_prompt,
+            engine=type(engine.engine).__name__,
+            calls={"asked": engine.asked, "from_journal": engine.reused},
+            counts={
+                "asked": len(rows),
+                "failed": len(failed),
+                "cut_at_max_new_tokens": sum(reply.finish_reason == "length" for reply in replies),
+            },
+            tokens={
+                "prompt": sum(reply.prompt_tokens for reply in replies),
+                "completion": sum(reply.completion_tokens for reply in replies),
+            },
         )
-    answers = [
-        {
-            "fact": row.get("fact", ""),
-            "question": question,
-            "response": reply.text,
-            "id": row.get("id", str(number)),
-            "reference": reference,
-            "file_name": row.get("file_name", ""),
-            "kind": row.get("kind", "qa"),
-        }
-        for number, (row, (question, reference), reply) in enumerate(zip(rows, pairs, replies, strict=True))
-    ]
-    write_json(arguments.output_path, answers)
-    write_meta(
-        arguments.output_path,
-        arguments,
-        started,
-        system_prompt=system_prompt,
-        calls={"asked": engine.asked, "from_journal": engine.reused},
-        counts={"asked": len(rows), "cut_at_max_new_tokens": sum(reply.finish_reason == "length" for reply in replies)},
-        tokens={
-            "prompt": sum(r.prompt_tokens for r in replies),
-            "completion": sum(r.completion_tokens for r in replies),
-        },
-    )
-    log.info("%d answers in %s", len(answers), arguments.output_path)
+        log.info("%d answers in %s", len(answers) - len(failed), path)
+        if failed:
+            log.warning("%d not answered, the first: %s; the next run asks them again", len(failed), failed[0])
+        started = time.time()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # keys and values one batch may
 PREFILL_TOKENS = {"cpu": 4096, "cuda": 65536}  # read in one forward pass, which bounds its memory
 SHARED_PREFIX_TOKENS = 16  # a shorter common beginning is not worth a forward pass of its own
 COMPACT_SHARE = 0.8  # finished rows leave the batch once this share or less is still writing
+# Compact JSON, in llguidance's words: a small model wastes tokens on free white space
+JSON_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,16 @@ class TransformersEngine:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-        model = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype)
-        if lora_weights:
-            from peft import PeftModel
+        model = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype).to(device)
+        engine = cls(model, AutoTokenizer.from_pretrained(model_name_or_path), model_name_or_path, system_prompt)
+        return engine.merge(lora_weights) if lora_weights else engine
 
-            model = PeftModel.from_pretrained(model, lora_weights).merge_and_unload()
-        return cls(
-            model.to(device), AutoTokenizer.from_pretrained(model_name_or_path), model_name_or_path, system_prompt
-        )
+    def merge(self, lora_weights: str) -> TransformersEngine:
+        """Merge an adapter into the weights; from then on the engine answers as the tuned model."""
+        from peft import PeftModel
+
+        self.model = PeftModel.from_pretrained(self.model, lora_weights).merge_and_unload().eval()
+        return self
 
     @property
     def device(self) -> str:
@@ -248,7 +252,7 @@ class TransformersEngine:
         return torch.from_numpy(bits.astype(bool)).to(self.device)
 
     def matcher(self, schema: dict | None):
-        """A grammar state for one reply, or None. Compact JSON: a small model wastes tokens on free white space."""
+        """A grammar state for one reply, or None."""
         if schema is None:
             return None
         import llguidance
@@ -259,8 +263,7 @@ class TransformersEngine:
             self._grammar_tokenizer = llguidance.hf.from_tokenizer(
                 self.tokenizer, n_vocab=self.model.config.vocab_size, eos_token=self.stop_ids[0]
             )
-        layout = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=layout)
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=JSON_LAYOUT)
         matcher = llguidance.LLMatcher(self._grammar_tokenizer, grammar)
         if matcher.is_error():
             raise ValueError(f"this JSON schema cannot be enforced: {matcher.get_error()}\n{json.dumps(schema)[:500]}")

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from data_processor.documents import Document
+from utils import InputError
+
+if TYPE_CHECKING:
+    from semantic_text_splitter import TextSplitter
+
+TIKTOKEN = "tiktoken:"
+OPENAI_TOKENIZER = f"{TIKTOKEN}gpt-4o"  # counts where only an API knows the model's own
 
 OVERLAP_SHARE = 0.1  # of a chunk, repeated at the start of the next, so that a fact on a border is whole in one of them
 ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|approx|Inc|Ltd|Co)|\b[A-Z])\.$")
@@ -22,19 +30,38 @@ class Chunk:
     end: int
     text: str
     title: str
+    language: str = "en"
 
 
-def chunk_document(document: Document, tokenizer, chunk_size: int) -> list[Chunk]:
-    """Cut one document; `tokenizer` is a Hugging Face tokenizer, `chunk_size` the most tokens of a chunk."""
+def splitter(tokenizer, chunk_size: int):
+    """Cuts texts into chunks of at most `chunk_size` tokens.
+
+    `tokenizer` is a Hugging Face tokenizer, or "tiktoken:MODEL" for the tokens of an OpenAI model (in the splitter's
+    own package: nothing is downloaded), or a model's folder or name.
+    """
     from semantic_text_splitter import TextSplitter
 
-    splitter = TextSplitter.from_huggingface_tokenizer(
-        tokenizer.backend_tokenizer, capacity=chunk_size, overlap=int(chunk_size * OVERLAP_SHARE)
-    )
+    size = {"capacity": chunk_size, "overlap": int(chunk_size * OVERLAP_SHARE)}
+    if isinstance(tokenizer, str) and tokenizer.startswith(TIKTOKEN):
+        try:
+            return TextSplitter.from_tiktoken_model(tokenizer.removeprefix(TIKTOKEN), **size)
+        except Exception as error:  # the library raises nothing narrower
+            raise InputError(
+                f"expected a model of OpenAI after {TIKTOKEN}, found {tokenizer} ({error}): try {OPENAI_TOKENIZER}"
+            ) from None
+    if isinstance(tokenizer, str):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+    return TextSplitter.from_huggingface_tokenizer(tokenizer.backend_tokenizer, **size)
+
+
+def chunk_document(document: Document, split: TextSplitter, language: str = "en") -> list[Chunk]:
+    """Cut one document with a `splitter`."""
     title = document_title(document.text)
     return [
-        Chunk(document.file_name, number, start, start + len(text), text, title)
-        for number, (start, text) in enumerate(splitter.chunk_indices(document.text))
+        Chunk(document.file_name, number, start, start + len(text), text, title, language)
+        for number, (start, text) in enumerate(split.chunk_indices(document.text))
     ]
 
 

@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from data_processor import prompts, questions, steps
-from data_processor.chunking import Chunk, chunk_document
+from data_processor import questions, steps
+from data_processor.chunking import Chunk, chunk_document, splitter
 from data_processor.documents import Document, read_documents
-from data_processor.split import hold_out_facts, split
+from data_processor.estimate import estimate
+from data_processor.pairs import Pair
+from data_processor.prompts import language_of, load_prompts
+from data_processor.split import ASKED, hold_out_facts, split
+from data_processor.work import Fact, Work
 from dataset import to_format
 from journal import JournaledEngine
 from llm import Engine
@@ -34,15 +38,38 @@ class CollectionArguments:
         default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
     )
     chunk_size_by_token: int = field(default=512, metadata={"help": "Most tokens of a chunk."})
+    tokenizer: str | None = field(
+        default=None,
+        metadata={
+            "help": "Whose tokens are counted: a model's folder or name, or tiktoken:gpt-4o for those of an OpenAI model. "
+            "By default the model's own (local), or tiktoken:gpt-4o (API)."
+        },
+    )
+    language: Literal["auto", "en", "zh"] = field(
+        default="auto", metadata={"help": "Language of the prompts; auto chooses by each document's letters."}
+    )
+    prompts: str | None = field(
+        default=None,
+        metadata={"help": "TOML file of your own prompts; it has keys of data_processor/prompts.toml."},
+    )
     qa_amount_per_fact: int = field(default=5, metadata={"help": "Most questions a fact."})
     role_amount_per_fact: int = field(
-        default=3, metadata={"help": "Roles in whose words each question is asked again; 0 for none."}
+        default=3, metadata={"help": "Roles from whose angle each question is asked again; 0 for none."}
+    )
+    unknown_amount_per_chunk: int = field(
+        default=1, metadata={"help": "Questions without an answer, whose right answer is that it is not known."}
     )
     guard: Literal["names", "words"] = field(
         default="names",
         metadata={
             "help": "What a stated fact must keep of its source: its names and numbers, or (for models under about 1B, "
             "which mix up who did what) its words in their order too."
+        },
+    )
+    verify: Literal["rules", "llm"] = field(
+        default="rules",
+        metadata={
+            "help": "What facts and pairs must pass: rules, or the model's own yes to each besides (more calls by half)."
         },
     )
     format: Literal["conversations", "sharegpt", "openai", "alpaca"] = field(
@@ -59,6 +86,11 @@ class CollectionArguments:
         default=3, metadata={"help": "Sentences before the one whose facts are asked for, shown to the model."}
     )
     seed: int = field(default=0, metadata={"help": "Same seed, same model, same machine: same dataset."})
+    dry_run: bool = field(
+        default=False, metadata={"help": "Measure a sample, say what the whole would take, and write nothing."}
+    )
+    price_in: float = field(default=0.0, metadata={"help": "Price of a million prompt tokens, for the cost."})
+    price_out: float = field(default=0.0, metadata={"help": "Price of a million written tokens, for the cost."})
     limit: int | None = field(
         default=None, metadata={"help": "Take the first N sentences of each chunk only: a smoke run."}
     )
@@ -71,46 +103,47 @@ def dataset_path(json_save_dir: str) -> Path:
 
 def check_arguments(arguments: CollectionArguments) -> list[Document]:
     """The documents, once all arguments make sense; nothing heavy is loaded before."""
-    for name, least in (("chunk_size_by_token", 64), ("qa_amount_per_fact", 1), ("role_amount_per_fact", 0)):
+    for name, least in (
+        ("chunk_size_by_token", 64),
+        ("qa_amount_per_fact", 1),
+        ("role_amount_per_fact", 0),
+        ("unknown_amount_per_chunk", 0),
+        ("context_sentences", 0),
+        ("price_in", 0),
+        ("price_out", 0),
+    ):
         if getattr(arguments, name) < least:
             raise InputError(f"expected --{name} of at least {least}, found {getattr(arguments, name)}: raise it")
     if not 0 <= arguments.test_ratio <= 0.5:
         raise InputError(f"expected --test_ratio from 0 to 0.5, found {arguments.test_ratio}: change it")
+    load_prompts(arguments.prompts)
     return read_documents(arguments.data_path)
 
 
 def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments) -> None:
-    """Run all steps and write the dataset with its meta file."""
+    """Run all steps and write the dataset with its meta file; `tokenizer` as chunking.splitter takes it."""
     started = time.time()
     path = dataset_path(arguments.json_save_dir)
-    engine = JournaledEngine(engine, path.with_suffix(".journal.jsonl"))
-    if engine.known:
-        log.info(
-            "%d replies of an earlier run in %s; what they answer is not asked again", len(engine.known), engine.path
-        )
-    chunks = [
-        chunk for document in documents for chunk in chunk_document(document, tokenizer, arguments.chunk_size_by_token)
-    ]
+    chunks = chunks_of(documents, tokenizer, arguments)
     log.info("%d documents, %d chunks", len(documents), len(chunks))
-    work = steps.Work(engine, arguments.seed, progress_bar, arguments.guard == "words", arguments.context_sentences)
 
-    themes = steps.find_themes(work, chunks)
-    facts = steps.find_facts(work, chunks, themes, arguments.limit)
-    pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
-    if arguments.role_amount_per_fact:
-        roles = steps.find_roles(work, themes, arguments.role_amount_per_fact)
-        pairs += questions.diversify(work, pairs, dict(zip(themes, roles, strict=True)))
-    held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
-    passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
+    def price(tokens: dict[str, int]) -> float:
+        return round((tokens["prompt"] * arguments.price_in + tokens["completion"] * arguments.price_out) / 1e6, 4)
 
-    rows = to_rows(documents, facts, pairs, passages)
-    if not rows:
+    if arguments.dry_run:
+        print_estimate(estimate(work_of(engine, arguments), chunks, make_rows(documents, arguments), price))
+        return
+    journal = JournaledEngine(engine, path.with_suffix(".journal.jsonl"))
+    if journal.known:
+        log.info("%d replies of an earlier run in %s are not asked for again", len(journal.known), journal.path)
+    work = work_of(journal, arguments)
+    rows, facts, pairs, held = make_rows(documents, arguments)(work, chunks)
+    if not any(row["kind"] in ASKED for row in rows):
         raise InputError(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
             "try a larger model, or documents that state names, dates or numbers"
         )
-    held_ids = {row["fact_id"] for row in rows if int(row["fact_id"].rpartition("#")[2]) in held}
-    rows, test = split(rows, held_ids, arguments.test_ratio, arguments.seed)
+    rows, test = split(rows, held, arguments.test_ratio, arguments.seed)
     write_json(path, [to_format(row, arguments.format) for row in rows])
     if arguments.test_ratio:
         write_json(path.with_suffix(".test.json"), test)
@@ -133,25 +166,75 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         model=engine.name,
         counts=counts,
         dropped=dict(work.drops.most_common()),
-        tokens=dict(work.tokens),
-        calls={"asked": engine.asked, "from_journal": engine.reused},
+        tokens={**work.tokens, "cost": price(work.tokens)},
+        calls={"asked": journal.asked, "from_journal": journal.reused},
     )
-    print_yield(documents, chunks, facts, rows, work.drops)
+    print_yield(documents, chunks, facts, rows, work)
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
 
 
+def chunks_of(documents: list[Document], tokenizer, arguments: CollectionArguments) -> list[Chunk]:
+    cut = splitter(tokenizer, arguments.chunk_size_by_token)
+    chunks = []
+    for document in documents:
+        language = language_of(document.text) if arguments.language == "auto" else arguments.language
+        chunks += chunk_document(document, cut, language)
+    return chunks
+
+
+def work_of(engine: Engine, arguments: CollectionArguments) -> Work:
+    return Work(
+        engine,
+        arguments.seed,
+        progress_bar,
+        copies_only=arguments.guard == "words",
+        context_sentences=arguments.context_sentences,
+        llm_check=arguments.verify == "llm",
+        prompts=load_prompts(arguments.prompts),
+    )
+
+
+def make_rows(documents: list[Document], arguments: CollectionArguments):
+    """All steps, as a function of the run and its chunks.
+
+    It gives the dataset's rows, the facts, the pairs, and the ids of the facts that are to be held out whole.
+    """
+
+    def make(work: Work, chunks: list[Chunk]) -> tuple[list[dict], list[Fact], list[Pair], set[str]]:
+        themes = steps.find_themes(work, chunks)
+        facts = steps.find_facts(work, chunks, themes, arguments.limit)
+        log.info("%d facts", len(facts))
+        pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
+        log.info("%d pairs of a question and an answer", len(pairs))
+        if arguments.role_amount_per_fact:
+            roles = steps.find_roles(work, chunks, themes, arguments.role_amount_per_fact)
+            pairs += questions.diversify(work, pairs, roles)
+            log.info("%d pairs with those of the roles", len(pairs))
+        if arguments.unknown_amount_per_chunk:
+            pairs += questions.ask_unknown(work, chunks, arguments.unknown_amount_per_chunk)
+        held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
+        passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
+        held_ids = {f"{facts[number].chunk.file_name}#{number}" for number in held}
+        return to_rows(work, documents, facts, pairs, passages), facts, pairs, held_ids
+
+    return make
+
+
 def to_rows(
-    documents: list[Document],
-    facts: list[steps.Fact],
-    pairs: list[questions.Pair],
-    passages: list[tuple[steps.Fact, str, str]],
+    work: Work, documents: list[Document], facts: list[Fact], pairs: list[Pair], passages: list[tuple[Fact, str, str]]
 ) -> list[dict]:
     """The dataset: question rows, then passages: each fact and each rewrite told in answer to "Tell me about ..."."""
     by_name = {document.file_name: document for document in documents}
-    numbers = {id(fact): number for number, fact in enumerate(facts)}
+    numbers: dict[int, int] = {}
+    for fact in [*facts, *(pair.fact for pair in pairs)]:
+        numbers.setdefault(id(fact), len(numbers))
 
-    def row(question: str, answer: str, fact: steps.Fact, kind: str, role: str) -> dict:
-        start, end = by_name[fact.chunk.file_name].in_file(fact.chunk.start + fact.start, fact.chunk.start + fact.end)
+    def row(question: str, answer: str, fact: Fact, kind: str, role: str) -> dict:
+        source: dict[str, int | str] = {"chunk": fact.chunk.number}
+        if fact.quote:
+            start, end = fact.chunk.start + fact.start, fact.chunk.start + fact.end
+            start, end = by_name[fact.chunk.file_name].in_file(start, end)
+            source |= {"start": start, "end": end, "quote": fact.quote}
         return {
             "id": f"identity_{len(rows)}",
             "conversations": [{"from": "user", "value": question}, {"from": "assistant", "value": answer}],
@@ -161,28 +244,41 @@ def to_rows(
             "role": role,
             "theme": fact.theme,
             "fact_id": f"{fact.chunk.file_name}#{numbers[id(fact)]}",
-            "source": {"chunk": fact.chunk.number, "start": start, "end": end, "quote": fact.quote},
+            "source": source,
         }
 
     rows: list[dict] = []
     for pair in pairs:
-        rows.append(row(pair.question, pair.answer, pair.fact, "qa", pair.role))
+        rows.append(row(pair.question, pair.answer, pair.fact, pair.kind, pair.role))
     for fact, style, text in [*((fact, "", fact.text) for fact in facts), *passages]:
         for name in steps.handles(fact, text)[:2]:
-            about = prompts.ABOUT[len(rows) % len(prompts.ABOUT)].format(name=name)
-            rows.append(row(about, text, fact, "passage", style))
+            forms = work.prompts[fact.chunk.language].about
+            rows.append(row(forms[len(rows) % len(forms)].format(name=name), text, fact, "passage", style))
     return rows
 
 
 def print_yield(
-    documents: list[Document], chunks: list[Chunk], facts: list[steps.Fact], rows: list[dict], drops: Counter
+    documents: list[Document], chunks: list[Chunk], facts: list[Fact], rows: list[dict], work: Work
 ) -> None:
-    """What each document gave, and why things were dropped, on standard output."""
-    print(f"{'document':<28}{'chunks':>8}{'facts':>8}{'questions':>11}{'passages':>10}")
-    for document in documents:
-        name = document.file_name
-        kinds = Counter(row["kind"] for row in rows if row["file_name"] == name)
-        own_chunks = sum(chunk.file_name == name for chunk in chunks)
-        own_facts = sum(fact.chunk.file_name == name for fact in facts)
-        print(f"{name[:27]:<28}{own_chunks:>8}{own_facts:>8}{kinds['qa']:>11}{kinds['passage']:>10}")
-    print("dropped: " + ("; ".join(f"{count} {reason}" for reason, count in drops.most_common()) or "nothing"))
+    """What each document gave, how many of its sentences no fact covers, and why things were dropped."""
+    print(
+        f"{'document':<28}{'chunks':>8}{'facts':>7}{'questions':>11}{'passages':>10}{'dropped':>9}{'not covered':>13}"
+    )
+    own_chunks = Counter(chunk.file_name for chunk in chunks)
+    own_facts = Counter(fact.chunk.file_name for fact in facts)
+    kinds = Counter((row["file_name"], row["kind"] == "passage") for row in rows)
+    dropped = Counter((record.get("file_name"), record["reason"] == steps.NOT_COVERED) for record in work.dropped)
+    for name in (document.file_name for document in documents):
+        print(
+            f"{name[:27]:<28}{own_chunks[name]:>8}{own_facts[name]:>7}{kinds[name, False]:>11}{kinds[name, True]:>10}"
+            f"{dropped[name, False]:>9}{dropped[name, True]:>13}"
+        )
+    print("dropped: " + ("; ".join(f"{count} {reason}" for reason, count in work.drops.most_common()) or "nothing"))
+
+
+def print_estimate(whole: dict[str, float]) -> None:
+    print(
+        f"{whole['sample_chunks']} of {whole['chunks']} chunks measured. The whole: about {whole['calls']} calls, "
+        f"{whole['prompt_tokens']} prompt tokens, {whole['completion_tokens']} written tokens, {whole['examples']} examples, "
+        f"{whole['minutes']} minutes at most" + (f", cost {whole['cost']}" if whole["cost"] else "")
+    )

@@ -9,20 +9,25 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from typing import TYPE_CHECKING
 
-NEAR_COPY = 0.85  # Jaccard similarity of word trigrams above which two texts count as one
+if TYPE_CHECKING:
+    from datasketch import MinHash
+
+NEAR_COPY = 0.85  # Jaccard similarity of word trigrams from which on two texts count as one
+SIGNATURE = 128  # hashes of a MinHash signature
 LONGEST_ANSWER = 8  # words; short answers are learnt far better (arXiv 2607.21861)
+CHARACTERS_PER_WORD = 2.5  # of Chinese, about
 
 MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
-DATE = rf"\d{{1,2}} (?:{MONTHS})(?: \d{{4}})?|(?:{MONTHS}) \d{{1,2}}, \d{{4}}|(?:{MONTHS})(?: \d{{4}})?|\d{{4}}年(?:\d+月(?:\d+日)?)?"
+DATE = rf"\d{{1,2}} (?:{MONTHS})(?: \d{{4}})?|(?:{MONTHS}) \d{{1,2}}, \d{{4}}|(?:{MONTHS})(?: \d{{4}})?|\d{{4}}年(?:\d+月(?:\d+日)?)?|\d+月\d+日"
 NUMBER = r"\d[\d.,]*\d(?:-\d+)?|\d"
-NAME = r"[A-Z][\w'’-]*(?:(?: of(?: the)?| de| van| von)? [A-Z][\w'’-]*| \d+(?:\.\d+)+)*"
+LETTER = r"(?:[^\W一-鿿]|['’-])"  # a Chinese character is a word of its own
+NAME = rf"[A-Z]{LETTER}*(?:(?: of(?: the)?| de| van| von)? [A-Z]{LETTER}*| \d+(?:\.\d+)+)*"
 QUOTED = r"[\"“][^\"“”]{2,60}[\"”]|《[^》]+》"
-UNIT = (
-    r"(?: (?:million|billion|thousand|hundred))?(?: (?:percent|per cent|degrees?(?: Celsius)?|[a-z]+s\b|[mk]m\b|kg\b))?"
-)
+UNIT = r"(?: (?:million|billion|thousand|hundred))?(?: (?:percent|per cent|degrees?(?: Celsius)?|[a-z]+s\b|[mk]m\b|kg\b)|[万亿千百]*(?:美元|欧元|英镑|公里|公斤|平方米|[元人名个位件座岁天次米吨年])|[万亿千百]+)?"
 SPAN = re.compile(rf"(?P<quoted>{QUOTED})|(?P<date>{DATE})|(?P<number>(?:{NUMBER})%?{UNIT})|(?P<name>{NAME})")
-WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d[\d.,]*\d|\d|[一-鿿]")
+WORD = re.compile(r"[一-鿿]|[^\W\d_一-鿿]+(?:['’][^\W\d_一-鿿]+)?|\d[\d.,]*\d|\d")
 FUNCTION_WORDS = frozenset(
     "a an the of in on at to for and or but by with from as is was were are be been being has have had do does did that which who whom "
     "whose what when where why how many much it its this these those they them their there he she his her him we our you your i not no "
@@ -64,7 +69,7 @@ def spans(text: str, context: str = "") -> list[tuple[int, int, str]]:
                 continue
         if kind == "number" and re.fullmatch(r"(19|20)\d\d", text[start:end]):
             kind = "year"
-        if start < end and not text[end : end + 2].isalpha():
+        if start < end and not re.match(r"[^\W\d_一-鿿]{2}", text[end : end + 2]):
             found.append((start, end, kind))
     return found
 
@@ -79,7 +84,10 @@ def inside_sentence(word: str, text: str) -> bool:
 
 
 def subject_of(title: str, text: str) -> str:
-    """The name a chunk is about: of the title's names, else of the text's, the one whose words occur most often."""
+    """The name a chunk is about: of the title's names, else of the text's, the one whose words occur most often.
+
+    The title itself where there are no names to be seen, as in Chinese.
+    """
     counts = Counter(words(text))
     for source in (title, text):
         names = [source[start:end] for start, end, kind in spans(source, text) if kind == "name"]
@@ -87,7 +95,7 @@ def subject_of(title: str, text: str) -> str:
             return max(
                 names, key=lambda name: (sum(counts[word] for word in words(name)) / len(words(name)), len(name))
             )
-    return ""
+    return title
 
 
 def names_and_numbers(text: str) -> set[str]:
@@ -122,27 +130,67 @@ def contains(text: str, part: str) -> bool:
     return bool(needle) and any(haystack[i : i + len(needle)] == needle for i in range(len(haystack) - len(needle) + 1))
 
 
-class NearCopies:
-    """Texts seen so far; a text whose word trigrams are nearly those of an earlier one is a copy."""
+def length_in_words(text: str) -> float:
+    """How long a text is, a Chinese character counted as part of a word."""
+    return sum(1 / CHARACTERS_PER_WORD if "一" <= word <= "鿿" else 1 for word in words(text))
 
-    def __init__(self) -> None:
-        self.seen: list[set[tuple[str, ...]]] = []
+
+class NearCopies:
+    """Texts by number, and which of them are nearly a given one.
+
+    MinHash signatures in bands find the candidates (Broder 1997; the datasketch library), so that the time grows with
+    the number of texts and not its square; the word trigrams of each candidate are then compared exactly. With these
+    bands a pair that is alike by `least` is missed once in 10^10.
+    """
+
+    def __init__(self, least: float = NEAR_COPY):
+        from datasketch import MinHashLSH
+
+        bands = 32 if least >= NEAR_COPY else 64
+        self.least = least
+        self.index = MinHashLSH(num_perm=SIGNATURE, params=(bands, SIGNATURE // bands))
+        self.texts: list[set[str]] = []
+
+    def add(self, text: str) -> None:
+        """Remember a text under the next number, from 0."""
+        self._insert(*signed(text))
+
+    def of(self, text: str) -> list[int]:
+        """The numbers of the remembered texts that are nearly this one, in order."""
+        return self._find(*signed(text))
 
     def is_new(self, text: str) -> bool:
-        """Remember `text` and say whether it is new."""
-        own = shingles(text)
-        if any(alike(own, other) for other in self.seen):
+        """Whether no remembered text is nearly this one; it is remembered if so."""
+        own = signed(text)
+        if self._find(*own):
             return False
-        self.seen.append(own)
+        self._insert(*own)
         return True
 
+    def _insert(self, own: set[str], signature: MinHash) -> None:
+        self.index.insert(len(self.texts), signature)
+        self.texts.append(own)
 
-def shingles(text: str) -> set[tuple[str, ...]]:
-    """The word trigrams of a text (Broder 1997)."""
+    def _find(self, own: set[str], signature: MinHash) -> list[int]:
+        return [n for n in sorted(self.index.query(signature)) if alike(own, self.texts[n], self.least)]
+
+
+def signed(text: str) -> tuple[set[str], MinHash]:
+    """The word trigrams of a text and their MinHash signature."""
+    from datasketch import MinHash
+
+    own = shingles(text)
+    signature = MinHash(num_perm=SIGNATURE)
+    signature.update_batch([shingle.encode() for shingle in own])
+    return own, signature
+
+
+def shingles(text: str) -> set[str]:
+    """The word trigrams of a text."""
     tokens = words(text)
-    return {tuple(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2))}
+    return {" ".join(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2))}
 
 
-def alike(some: set[tuple[str, ...]], others: set[tuple[str, ...]], least: float = NEAR_COPY) -> bool:
+def alike(some: set[str], others: set[str], least: float = NEAR_COPY) -> bool:
     """Whether two sets of trigrams overlap by `least` (Jaccard), so that one text is a near copy of the other."""
     return len(some & others) / len(some | others) >= least

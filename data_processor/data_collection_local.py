@@ -5,7 +5,8 @@ Out: --json_save_dir, a list of {"id", "conversations", "fact", "file_name", "ki
 
     python data_processor/data_collection_local.py --model_name_or_path models/SmolLM2-135M-Instruct --guard words \\
         --data_path datasets/demo --json_save_dir output/data.json
-    python data_processor/data_collection_local.py --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts
+    python data_processor/data_collection_local.py --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts \\
+        --engine vllm --tensor_parallel_size 2
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processor.collection import CollectionArguments, check_arguments, collect
+from engines import EngineArguments, load_engine
 from utils import parse_arguments, require_model, run
 
 
 @dataclass
-class Arguments(CollectionArguments):
+class Arguments(EngineArguments, CollectionArguments):
     model_name_or_path: str = field(
         default="models/SmolLM2-135M-Instruct", metadata={"help": "A model folder, or a name on the Hugging Face hub."}
     )
@@ -32,10 +34,8 @@ def main() -> None:
     documents = check_arguments(arguments)
     require_model(arguments.model_name_or_path)
 
-    from llm import TransformersEngine
-
-    engine = TransformersEngine.load(arguments.model_name_or_path)
-    collect(engine, engine.tokenizer, documents, arguments)
+    engine = load_engine(arguments.model_name_or_path, arguments)
+    collect(engine, arguments.tokenizer or engine.tokenizer, documents, arguments)
 
 
 if __name__ == "__main__":

@@ -1,178 +1,101 @@
-"""Every prompt of the collection. Examples come first and the item last, so that a batch shares all but its end."""
+"""The prompts of prompts.toml, in the language of each document, with a user's own changes over them.
+
+prompts = load_prompts("my_prompts.toml")["en"]
+prompts.conversation("check", fact="The bridge opened in 1990.", question="When did the bridge open?")
+"""
 
 from __future__ import annotations
 
+import string
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils import InputError, require_file
+
 Conversation = list[dict[str, str]]
 
-THEME = """{text}
-
-In one short sentence: what is this text about?"""
-
-FACTS = """Subject: {subject}
-{context}Sentence: {quote}
-State each fact of the sentence in a short sentence of its own. Write names instead of he, she, it or they."""
-FACTS_EXAMPLES = [
-    (
-        FACTS.format(
-            subject="Marlow Ferries",
-            context="",
-            quote="The company, which is led by Ann Pellow, bought a shipyard in Corrin for 4 million dollars on 3 May.",
-        ),
-        '["Marlow Ferries is led by Ann Pellow.", "Marlow Ferries bought a shipyard in Corrin for 4 million dollars on 3 May."]',
-    ),
-    (
-        FACTS.format(
-            subject="Ida Holm", context="", quote="In 1931 she moved to Oslo, where she met the poet Nils Berg."
-        ),
-        '["In 1931 Ida Holm moved to Oslo.", "Ida Holm met the poet Nils Berg in Oslo."]',
-    ),
-    (
-        FACTS.format(
-            subject="Nelby School", context="", quote="Its oldest building has 14 rooms and is used as a library."
-        ),
-        '["The oldest building of Nelby School has 14 rooms.", "The oldest building of Nelby School is used as a library."]',
-    ),
-]
-
-QUESTIONS = """Subject: {subject}
-Fact: {fact}
-Write up to {amount} questions that this fact answers, each with the answer in as few words as possible, copied from the \
-fact. Ask for different things, also the other way round. Name the subject in each question. Write [] if the fact is vague."""
-QUESTIONS_EXAMPLES = [
-    (QUESTIONS.format(subject="Nelby School", amount=3, fact="Much has changed since then."), "[]"),
-    (
-        QUESTIONS.format(
-            subject="Marlow Ferries", amount=3, fact="Ann Pellow bought a shipyard in Corrin for 4 million dollars."
-        ),
-        '[{"answer": "4 million dollars", "question": "How much did Ann Pellow pay for the shipyard in Corrin?"}, '
-        '{"answer": "Ann Pellow", "question": "Who bought the shipyard in Corrin?"}, '
-        '{"answer": "Corrin", "question": "Where is the shipyard that Ann Pellow bought?"}]',
-    ),
-    (
-        QUESTIONS.format(
-            subject="Nelby School", amount=3, fact="The library of Nelby School was opened on 3 May 1990 by Nils Berg."
-        ),
-        '[{"answer": "3 May 1990", "question": "When was the library of Nelby School opened?"}, '
-        '{"answer": "Nils Berg", "question": "Who opened the library of Nelby School?"}, '
-        '{"answer": "Nelby School", "question": "Which school has a library that was opened by Nils Berg?"}]',
-    ),
-]
-
-ROLES = """{theme}
-
-Name {amount} kinds of people who would ask questions about this, in one or two words each."""
-ROLES_EXAMPLES = [
-    (
-        ROLES.format(theme="The text is about a ferry company that bought a shipyard.", amount=3),
-        '["passenger", "shareholder", "journalist"]',
-    )
-]
-
-DIVERSIFY = """Question: {question}
-Ask the same thing in the words of a {role}."""
-READER = "reader"  # the role of a plain rewording
-DIVERSIFY_EXAMPLES = [
-    (
-        DIVERSIFY.format(question="The bridge at Hexley was opened on what date?", role="tourist"),
-        '"When was the bridge at Hexley opened?"',
-    ),
-    (
-        DIVERSIFY.format(question="In 1931 who became director of Marlow Ferries?", role="journalist"),
-        '"Who took over as director of Marlow Ferries in 1931?"',
-    ),
-    (
-        DIVERSIFY.format(question="Marlow Ferries: the new ship carries how many passengers?", role="pupil"),
-        '"How many passengers fit on the new ship of Marlow Ferries?"',
-    ),
-    (
-        DIVERSIFY.format(question="The expedition to Lake Orr was led by whom?", role="student"),
-        '"Who was the leader of the expedition to Lake Orr?"',
-    ),
-    (
-        DIVERSIFY.format(question="Nelby School: the pupils planted 40 trees in what park?", role="parent"),
-        '"In which park did the pupils of Nelby School plant 40 trees?"',
-    ),
-    (
-        DIVERSIFY.format(question="The winner of the Orr Cup received how many dollars?", role="fan"),
-        '"How much money did the winner of the Orr Cup get?"',
-    ),
-]
-
-CHECK = """{fact}
-
-{question} Answer in as few words as possible, copied from the text."""
-CHECK_EXAMPLES = [
-    (
-        CHECK.format(
-            fact="On 3 May 1990 Ann Pellow opened the library of Nelby School, which cost 4 million dollars.",
-            question="How much did the library of Nelby School cost?",
-        ),
-        '"4 million dollars"',
-    ),
-    (
-        CHECK.format(
-            fact="Nils Berg, a poet from Oslo, met Ida Holm in 1931.", question="When did Nils Berg meet Ida Holm?"
-        ),
-        '"1931"',
-    ),
-    (
-        CHECK.format(
-            fact="The bridge at Hexley was designed by Ida Holm.", question="Who drew up the bridge at Hexley?"
-        ),
-        '"Ida Holm"',
-    ),
-]
-
-REWRITE = """{facts}
-
-Write these facts again as {style}. Keep every name and number."""
-STYLES = ("a short news report", "an entry of an encyclopedia", "a letter to a friend")
-
-ABOUT = ("Tell me about {name}.", "What do you know about {name}?", "What can you say about {name}?")
-
-GAP_WORDS = {"date": "what date", "year": "what year", "number": "how many {unit}", "name": "what", "quoted": "what"}
-STARTS = {
-    "date": ("When", "On what date"),
-    "year": ("In what year",),
-    "number": ("How {much}",),
-    "name": ("Who", "What"),
-    "quoted": ("What", "Which"),
-}
-EVERYDAY_WORDS = tuple(
-    "the a an of in on at to for by with from and as that this it its his her their first new is are was were be been has have had do does "
-    "did can will would name names called date day month year time place number people person many much long old far high deep large how "
-    "make made take took taken give gave given get got go went come came become became lead led run runs win won lose lost pay paid cost "
-    "price sell sold buy bought open opened close build built write wrote written work works play played find found discovered hold held "
-    "begin began start started end ended leave left need needed last receive received use used set show sign signed move moved measure "
-    "measured reach report reported named design designed call choose elected head boss director charge company team town club "
-    "program version".split()
-)
-
-# What a question asks for, first match wins; a question for the wrong kind of answer is dropped.
-ASKS_FOR = (
-    (
-        r"\b(?:when|what date|which date|what day|which day|on what|which month|what month)\b",
-        ("date", "year", "quoted", ""),
-    ),
-    (r"\b(?:what year|which year)\b", ("year", "date")),
-    (r"\bhow (?:many|much|long|old|far|high|deep|large|big|tall|fast|warm|cold|hot|often)\b", ("number", "")),
-    (
-        r"\b(?:what|which) (?:is|was|are|were) the (?:\w+ )?(?:number|price|cost|amount|sum|age|height|depth|length|size)\b",
-        ("number", ""),
-    ),
-    (r"\b(?:who|whom|whose|where)\b", ("name", "quoted", "")),
-    (r"\b(?:what|which) (?:is|was) the (?:\w+ )?name\b", ("name", "quoted", "")),
-)
-QUESTION_WORDS = frozenset(
-    "name date day year month number long old much money cost price high person people place called".split()
-)
-
-ABOUT_PREFIX = "{subject}: {question}"
+OWN_FILE = Path(__file__).with_name("prompts.toml")
+FILLED = ("request", "before", "about_prefix")  # single texts with {places}
+CHINESE_SHARE = 0.2  # of the letters of a text, from which on it is asked about in Chinese
 
 
-def conversation(examples: list[tuple[str, str]], request: str) -> Conversation:
-    """A few-shot prompt in turns, the request last."""
-    turns: Conversation = []
-    for question, answer in [*examples, (request, "")]:
-        turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return turns[:-1]
+@dataclass(frozen=True)
+class Prompts:
+    """One language. `table` holds a request with examples for each step, and under "words" what the rules go by."""
+
+    language: str
+    table: dict[str, Any]
+
+    def conversation(self, step: str, **places: str | int) -> Conversation:
+        """A few-shot prompt in turns, the request last, so that a batch shares all but its end."""
+        request = self.table[step]["request"]
+        turns: Conversation = []
+        for example in self.table[step].get("examples", ()):
+            turns.append({"role": "user", "content": request.format(**example)})
+            turns.append({"role": "assistant", "content": example["reply"]})
+        return [*turns, {"role": "user", "content": request.format(**places)}]
+
+    def __getattr__(self, name: str) -> Any:
+        """The words of the rules by their names: prompts.gaps, prompts.asks_for."""
+        try:
+            return self.table["words"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def load_prompts(path: str | None = None) -> dict[str, Prompts]:
+    """The prompts by language, "en" and "zh"; a user's file changes the keys it has, and may have no others."""
+    tables = tomllib.loads(OWN_FILE.read_text(encoding="utf-8"))
+    if path is not None:
+        file = require_file(path, "a file of prompts", "give a TOML file with keys of data_processor/prompts.toml")
+        try:
+            own = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"expected TOML in UTF-8 at {path}, found {error}: mend it") from None
+        change(tables, own, path, [])
+    return {language: Prompts(language, table) for language, table in tables.items()}
+
+
+def change(table: dict[str, Any], own: dict[str, Any], path: str, keys: list[str]) -> None:
+    """Put the values of `own` into `table`; InputError where a key, a type or a place is not one of ours."""
+    for key, value in own.items():
+        where = ".".join([*keys, key])
+        if key not in table and key != "examples":
+            raise InputError(
+                f"expected keys of data_processor/prompts.toml in {path}, found {where}: mend or remove it"
+            )
+        if type(value) is not type(table.get(key, [])):
+            expected, found = type(table.get(key, [])).__name__, type(value).__name__
+            raise InputError(
+                f"expected a {expected} for {where} in {path}, found a {found}: see data_processor/prompts.toml"
+            )
+        if isinstance(value, dict):
+            change(table[key], value, path, [*keys, key])
+            continue
+        if key in FILLED and places(value) != places(table[key]):
+            raise InputError(
+                f"expected the places {sorted(places(table[key]))} in {where} of {path}, found {sorted(places(value))}: "
+                "a request keeps its places"
+            )
+        if key == "examples":
+            needed = places(table["request"]) | {"reply"}
+            for example in value:
+                if set(example) != needed:
+                    raise InputError(
+                        f"expected the keys {sorted(needed)} in an example of {where} of {path}, found {sorted(example)}: mend it"
+                    )
+        table[key] = value
+
+
+def places(request: str) -> set[str]:
+    """The names in braces."""
+    return {name for _, name, _, _ in string.Formatter().parse(request) if name is not None}
+
+
+def language_of(text: str) -> str:
+    """ "zh" or "en", by the share of Chinese characters among the letters."""
+    letters = [char for char in text if char.isalpha()]
+    chinese = sum("一" <= char <= "鿿" for char in letters)
+    return "zh" if chinese > CHINESE_SHARE * len(letters) else "en"

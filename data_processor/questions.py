@@ -1,37 +1,18 @@
-"""Questions and answers: for each fact, in several wordings, each one checked.
-
-What can be said by rule is checked by rule (curation.py); every refusal is counted under its reason.
-"""
+"""Questions about each fact, in several wordings, and a few that have no answer."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
+from collections import Counter
 
-from data_processor import prompts
-from data_processor.curation import LONGEST_ANSWER, NearCopies, contains, content_words, spans, supported, words
-from data_processor.steps import Fact, Work
+from data_processor.chunking import Chunk
+from data_processor.curation import NearCopies, contains, content_words, length_in_words, spans, subject_of, words
+from data_processor.pairs import Pair, about, normal_answer, prompts_of, question_problem, verified
+from data_processor.prompts import Prompts
+from data_processor.work import YES_OR_NO, Fact, Work
 
 SHORTEST_CLAUSE = 7  # words a question in place keeps around its gap
-OWN_WORDS = 0.6  # share of a question's words that a small model must take from the fact
-
-
-@dataclass
-class Pair:
-    """A question with a short answer from its fact; `made` says how: model, gap (a question in place) or role."""
-
-    question: str
-    answer: str
-    fact: Fact
-    made: str
-    role: str = ""
-
-    @property
-    def kind(self) -> str:
-        """date, year, number, name, quoted; "" where the answer is none of these."""
-        text, chunk = self.fact.text, self.fact.chunk.text
-        return next((kind for start, end, kind in spans(text, chunk) if text[start:end] == self.answer), "")
 
 
 def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
@@ -41,8 +22,11 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
     questions in place, one wording for each way to begin.
     """
     if work.copies_only:
-        in_place = [pair for fact in facts for pair in questions_in_place(fact)[:amount]]
-        jobs = [(pair, prompts.READER, start) for pair in in_place for start in question_starts(pair)]
+        in_place = [pair for fact in facts for pair in questions_in_place(fact, prompts_of(work, fact))[:amount]]
+        jobs = []
+        for pair in in_place:
+            prompts = prompts_of(work, pair.fact)
+            jobs += [(pair, prompts.reader, start) for start in question_starts(pair, prompts)]
         return in_place + reword(work, "questions", jobs, temperature=0.0)
     item = {
         "type": "object",
@@ -50,10 +34,12 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
         "required": ["answer", "question"],
         "additionalProperties": False,
     }
-    requests = [prompts.QUESTIONS.format(subject=fact.subject, fact=fact.text, amount=amount) for fact in facts]
     replies = work.ask_json(
         "questions",
-        [prompts.conversation(prompts.QUESTIONS_EXAMPLES, request) for request in requests],
+        [
+            prompts_of(work, fact).conversation("questions", subject=fact.subject, fact=fact.text, amount=amount)
+            for fact in facts
+        ],
         48 * amount,
         {"type": "array", "items": item, "maxItems": amount},
     )
@@ -64,18 +50,17 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
         for found in reply or []:
             pairs.append(Pair(" ".join(found["question"].split()), found["answer"].strip(" ."), fact, "model"))
     pairs = verified(work, "questions", pairs)
+    asked: dict[int, list[str]] = {id(fact): [] for fact in facts}
+    for pair in pairs:
+        asked[id(pair.fact)].append(normal_answer(pair.answer))
     for fact in facts:
-        asked = [normal_answer(pair.answer) for pair in pairs if pair.fact is fact]
-        open_places = [pair for pair in questions_in_place(fact) if normal_answer(pair.answer) not in asked]
-        pairs += open_places[: max(0, amount - len(asked))]
+        own = asked[id(fact)]
+        in_place = questions_in_place(fact, prompts_of(work, fact))
+        pairs += [pair for pair in in_place if normal_answer(pair.answer) not in own][: max(0, amount - len(own))]
     return pairs
 
 
-def normal_answer(answer: str) -> str:
-    return " ".join(words(answer))
-
-
-def questions_in_place(fact: Fact) -> list[Pair]:
+def questions_in_place(fact: Fact, prompts: Prompts) -> list[Pair]:
     """A question for each name, date and number, made by asking in its place (Lewis et al. 2019, cloze questions).
 
     "X opened on 3 May." gives "X opened on what date?": plain, but true by construction, and a model can reword it.
@@ -85,21 +70,21 @@ def questions_in_place(fact: Fact) -> list[Pair]:
         answer = fact.text[start:end]
         left, right = clause_around(fact.text, start, end)
         unit = answer.split(" ", 1)[1] if kind == "number" and " " in answer else ""
-        gap = prompts.GAP_WORDS[kind].format(unit=unit).strip()
-        question = f"{left.rstrip(chr(34))}{gap}{right.lstrip(chr(34))}".strip(" ,;:.") + "?"
+        gap = prompts.gaps[kind].format(unit=unit).strip()
+        question = f"{left.rstrip(chr(34))}{gap}{right.lstrip(chr(34))}".strip(" ,;:.，；：。") + prompts.question_mark
         part_of_subject = set(words(answer)) < set(words(fact.subject))
         if len(content_words(question)) < 2 or contains(question, answer) or part_of_subject:
             continue
-        pairs.append(Pair(about(question, fact, answer), answer, fact, "gap"))
+        pairs.append(Pair(about(question, fact, answer, prompts), answer, fact, "gap"))
     return pairs
 
 
 def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
     """The text left and right of a span, as far as its clause goes, widened to SHORTEST_CLAUSE words."""
-    cuts = [0, *(match.end() for match in re.finditer(r"[,;:] ", text)), len(text)]
+    cuts = [0, *(match.end() for match in re.finditer(r"[,;:] |[，；：]", text)), len(text)]
     first = max(i for i in range(len(cuts) - 1) if cuts[i] <= start)
     last = next(i for i in range(len(cuts)) if cuts[i] >= end)
-    while len((text[cuts[first] : start] + text[end : cuts[last]]).split()) < SHORTEST_CLAUSE:
+    while clause_length(text[cuts[first] : start] + text[end : cuts[last]]) < SHORTEST_CLAUSE:
         if first > 0:
             first -= 1
         elif last < len(cuts) - 1:
@@ -109,143 +94,77 @@ def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
     return text[cuts[first] : start], text[end : cuts[last]]
 
 
-def about(question: str, fact: Fact, answer: str) -> str:
-    """The question with its subject in front, if it does not name it and the subject is not what it asks for."""
-    if not fact.subject or set(words(fact.subject)) & set(words(question)) or contains(fact.subject, answer):
-        return question[0].upper() + question[1:]
-    return prompts.ABOUT_PREFIX.format(subject=fact.subject, question=question)
+def clause_length(text: str) -> float:
+    """In words; those of a text written without spaces are counted by its characters."""
+    return max(len(text.split()), length_in_words(text) if not text.isascii() else 0)
 
 
-def question_problem(pair: Pair, own_words_only: bool) -> str | None:
-    """Why a pair cannot be kept, or None. Cheap checks by rule; `verified` adds the model's own."""
-    chunk = pair.fact.chunk
-    if not pair.question.endswith(("?", "？")):
-        return "not a question"
-    if not pair.answer or len(words(pair.answer)) > LONGEST_ANSWER:
-        return "answer empty or long"
-    if not contains(pair.fact.text, pair.answer):
-        return "answer not in its fact"
-    if contains(pair.question, pair.answer):
-        return "answer in the question"
-    if not supported(pair.question, f"{chunk.title} {chunk.text}"):
-        return "a name or number that the chunk does not have"
-    if not fits_answer(pair.question, pair.kind):
-        return "asks for another kind of answer"
-    shared = set(content_words(pair.question)) & set(content_words(f"{pair.fact.text} {pair.fact.subject}"))
-    if len(shared) < 2:
-        return "shares no words with its fact"
-    if own_words_only and len(shared) < OWN_WORDS * len(set(content_words(pair.question)) - prompts.QUESTION_WORDS):
-        return "strays from the words of its fact"
-    return None
-
-
-def fits_answer(question: str, kind: str) -> bool:
-    """Whether the question word suits the kind of answer; questions without one of the known words always do."""
-    for pattern, kinds in prompts.ASKS_FOR:
-        if re.search(pattern, question, re.IGNORECASE):
-            return kind in kinds
-    return True
-
-
-def verified(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
-    """Pairs that pass the rules and whose question, asked beside the fact, gets the answer back from the model.
-
-    Round-trip consistency (Alberti et al. 2019). Repeats of a question are dropped.
-    """
-    sound, new = [], NearCopies()
-    for pair in pairs:
-        reason = question_problem(pair, work.copies_only) or (None if new.is_new(pair.question) else "near copy")
-        if reason:
-            work.drop(step, reason, pair.question, pair.fact, answer=pair.answer)
-        else:
-            sound.append(pair)
-    replies = work.ask(
-        f"{step}, check",
-        [
-            prompts.conversation(
-                prompts.CHECK_EXAMPLES, prompts.CHECK.format(fact=pair.fact.text, question=pair.question)
-            )
-            for pair in sound
-        ],
-        32,
-        schemas=[{"enum": answers_in(pair.fact, pair.answer)} for pair in sound],
-    )
-    kept = []
-    for pair, reply in zip(sound, replies, strict=True):
-        if reply is not None and normal_answer(reply) == normal_answer(pair.answer):
-            pair.question = about(pair.question, pair.fact, pair.answer)
-            kept.append(pair)
-        else:
-            reason = "the question does not lead back to its answer"
-            work.drop(step, reason, pair.question, pair.fact, answer=pair.answer, read=reply)
-    return kept
-
-
-def answers_in(fact: Fact, *further: str) -> list[str]:
-    """What a fact offers as answers: its names, dates and numbers."""
-    found = [fact.text[start:end] for start, end, _ in spans(fact.text, fact.chunk.text)]
-    return list(dict.fromkeys([*found, *further]))
-
-
-def wording_schema(pair: Pair, start: str) -> dict:
+def wording_schema(pair: Pair, start: str, prompts: Prompts) -> dict:
     """A question that begins with `start` and uses the words of its fact and everyday ones, the answer's excepted.
 
-    Held to these words a small model cannot wander off to other subjects, nor give the answer away.
+    Held to these words a small model cannot wander off to other subjects, nor give the answer away. Chinese, which has
+    no spaces between words, is held to the characters of the fact.
     """
     banned = set(words(pair.answer))
-    own = [
-        word
-        for word in re.findall(r"[^\s.,;:!?\"“”()]+", f"{pair.fact.text} {pair.fact.subject}")
-        if not set(words(word)) & banned
-    ]
+    text = f"{pair.fact.text} {pair.fact.subject}"
+    if pair.fact.chunk.language == "zh":
+        allowed = "".join(dict.fromkeys(word for word in words(text) if word not in banned and len(word) == 1))
+        return {"type": "string", "pattern": f"^[{allowed}{start}的是了]{{4,40}}？$"}
+    own = [word for word in re.findall(r"[^\s.,;:!?\"“”()]+", text) if not set(words(word)) & banned]
     stems = [
         word[: -len(end)]
         for word in own
         for end in ("ed", "d", "s", "es", "ing")
         if word.endswith(end) and len(word) > len(end) + 2
     ]
-    allowed = "|".join(re.escape(word) for word in dict.fromkeys([*own, *stems, *prompts.EVERYDAY_WORDS]))
+    allowed = "|".join(re.escape(word) for word in dict.fromkeys([*own, *stems, *prompts.everyday_words.split()]))
     return {"type": "string", "pattern": f"^{re.escape(start)}( ({allowed})){{3,18}}\\?$"}
 
 
-def question_starts(pair: Pair) -> list[str]:
+def question_starts(pair: Pair, prompts: Prompts) -> list[str]:
     """How a question for this kind of answer can begin."""
     unit = pair.answer.split(" ", 1)[1] if " " in pair.answer else ""
     countable = bool(unit) and not any(char.isdigit() for char in unit) and " " not in unit
-    return [
-        start.format(much=f"many {unit}" if countable else "much" if unit else "many")
-        for start in prompts.STARTS[pair.kind or "name"]
-    ]
+    much = f"many {unit}" if countable else "much" if unit else "many"
+    return [start.format(much=much) for start in prompts.starts[pair.answer_kind or "name"]]
 
 
 def reword(work: Work, step: str, jobs: list[tuple[Pair, str, str]], temperature: float) -> list[Pair]:
-    """Questions again, each job (pair, role, how to begin); a wording that lost its sense by the rules is dropped."""
-    requests = [prompts.DIVERSIFY.format(question=pair.question, role=role) for pair, role, _ in jobs]
-    replies = work.ask_json(
-        step,
-        [prompts.conversation(prompts.DIVERSIFY_EXAMPLES, request) for request in requests],
-        40,
-        [
-            wording_schema(pair, start) if work.copies_only else {"type": "string", "maxLength": 200}
-            for pair, _, start in jobs
-        ],
-        temperature=temperature,
-    )
+    """Questions again, each job (pair, role, how to begin); a wording that lost its sense by the rules is dropped.
+
+    A generator held to its words says the same in another way; any other comes at it from the angle of the role, and
+    has to find back to the answer.
+    """
+    free = {"type": "string", "maxLength": 200}
+    conversations, schemas = [], []
+    for pair, role, start in jobs:
+        prompts = prompts_of(work, pair.fact)
+        if work.copies_only:
+            conversations.append(prompts.conversation("reword", question=pair.question, role=role))
+            schemas.append(wording_schema(pair, start, prompts))
+        else:
+            places = {"fact": pair.fact.text, "question": pair.question, "answer": pair.answer, "role": role}
+            conversations.append(prompts.conversation("angle", **places))
+            schemas.append(free)
+    replies = work.ask_json(step, conversations, 40 if work.copies_only else 80, schemas, temperature=temperature)
+    wordings = []
+    for (pair, role, _), reply in zip(jobs, replies, strict=True):
+        if reply is not None:
+            made = "model" if role == prompts_of(work, pair.fact).reader else "role"
+            wordings.append((pair, Pair(" ".join(reply.split()), pair.answer, pair.fact, made, role)))
+    if not work.copies_only:
+        return verified(work, step, [wording for _, wording in wordings])
     reworded = []
     new = NearCopies()
-    for (pair, role, _), reply in zip(jobs, replies, strict=True):
-        if reply is None:
-            continue
-        wording = Pair(
-            " ".join(reply.split()), pair.answer, pair.fact, "role" if role != prompts.READER else "model", role
-        )
-        reason = question_problem(wording, work.copies_only) or wording_problem(wording, pair)
+    for pair, wording in wordings:
+        prompts = prompts_of(work, pair.fact)
+        reason = question_problem(wording, work.copies_only, prompts) or wording_problem(wording, pair)
         if reason is None and not new.is_new(f"{wording.question} {pair.answer}"):
             reason = "near copy"
         if reason:
             work.drop(step, reason, wording.question, pair.fact, answer=pair.answer)
         else:
-            wording.question = about(wording.question, pair.fact, pair.answer)
+            wording.question = about(wording.question, pair.fact, pair.answer, prompts)
             reworded.append(wording)
     return reworded
 
@@ -263,11 +182,69 @@ def wording_problem(wording: Pair, pair: Pair) -> str | None:
 
 
 def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> list[Pair]:
-    """Each question again in the words of each role of its theme, the ways to begin taking turns."""
+    """Each question again for each role of its theme, the ways to begin taking turns within a fact.
+
+    Within a fact, so that a change to one document asks nothing again about the others.
+    """
     jobs = []
-    for number, pair in enumerate(pairs):
-        starts = question_starts(pair)
-        jobs += [
-            (pair, role, starts[(number + turn) % len(starts)]) for turn, role in enumerate(roles[pair.fact.theme])
-        ]
+    turns: Counter = Counter()
+    for pair in pairs:
+        starts = question_starts(pair, prompts_of(work, pair.fact))
+        for role in roles[pair.fact.theme]:
+            jobs.append((pair, role, starts[turns[id(pair.fact)] % len(starts)]))
+            turns[id(pair.fact)] += 1
     return reword(work, "wordings", jobs, temperature=0.7)
+
+
+def ask_unknown(work: Work, chunks: list[Chunk], amount: int) -> list[Pair]:
+    """`amount` questions on each chunk's subject that no document answers; the right answer is that it is not known.
+
+    A model writes them and is then asked whether its text answers them after all. A generator held to its words is
+    given questions instead that no text answers unless it uses their words.
+    """
+    texts: dict[str, str] = {}
+    for chunk in chunks:
+        texts[chunk.file_name] = f"{texts.get(chunk.file_name, '')} {chunk.text}"
+    subjects = [(chunk, subject_of(chunk.title, chunk.text)) for chunk in chunks]
+    subjects = [(chunk, subject) for chunk, subject in subjects if subject]
+    asked: list[tuple[Chunk, str, str]] = []
+    if work.copies_only:
+        for number, (chunk, subject) in enumerate(subjects):
+            forms = work.prompts[chunk.language].unknown_questions
+            for turn in range(min(amount, len(forms))):
+                form = forms[(number + turn) % len(forms)]
+                if not set(content_words(form.format(name=""))) & set(words(texts[chunk.file_name])):
+                    asked.append((chunk, subject, form.format(name=subject)))
+    else:
+        replies = work.ask_json(
+            "unknown",
+            [
+                work.prompts[chunk.language].conversation("unknown", text=chunk.text, subject=subject, amount=amount)
+                for chunk, subject in subjects
+            ],
+            48 * amount,
+            {"type": "array", "items": {"type": "string", "maxLength": 200}, "maxItems": amount},
+        )
+        for (chunk, subject), reply in zip(subjects, replies, strict=True):
+            asked += [(chunk, subject, " ".join(question.split())) for question in reply or []]
+        asked = [item for item in asked if item[2].endswith(("?", "？"))]
+        verdicts = work.ask_json(
+            "unknown, check",
+            [
+                work.prompts[chunk.language].conversation("answerable", text=chunk.text, question=question)
+                for chunk, _, question in asked
+            ],
+            8,
+            YES_OR_NO,
+        )
+        for (chunk, _, question), verdict in zip(asked, verdicts, strict=True):
+            if verdict != "no":
+                work.drop("unknown", "its text may answer it", question, chunk)
+        asked = [item for item, verdict in zip(asked, verdicts, strict=True) if verdict == "no"]
+    pairs, new = [], NearCopies()
+    for chunk, subject, question in asked:
+        if new.is_new(question):
+            prompts = work.prompts[chunk.language]
+            answer = prompts.unknown_answers[len(pairs) % len(prompts.unknown_answers)]
+            pairs.append(Pair(question, answer, Fact(prompts.unknown_fact, chunk, 0, 0, subject), "unknown"))
+    return pairs

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 
-from data_processor.curation import alike, shingles
-from data_processor.steps import Fact
+from data_processor.curation import NearCopies
+from data_processor.work import Fact
 
 LEAK = 0.6  # a training question this near to a test question is taken out
 WHOLE_FACTS = 0.25  # share of the test questions that ask for facts held out whole
+ASKED = ("qa", "reverse")  # the kinds of rows that ask for a fact
 
 
 def hold_out_facts(facts: list[Fact], ratio: float, seed: int) -> set[int]:
@@ -27,27 +28,34 @@ def hold_out_facts(facts: list[Fact], ratio: float, seed: int) -> set[int]:
 def split(rows: list[dict], held_facts: set[str], ratio: float, seed: int) -> tuple[list[dict], list[dict]]:
     """Training rows and test rows: of `held_facts` (fact ids) one question an answer, of the others one wording in turn.
 
-    About `ratio` of the questions become test questions, of kind "held_out_fact" or "held_out_wording". A training
-    question that is nearly one of them is taken out, so every answer tested by its wording keeps another wording.
+    About `ratio` of the questions become test questions, of kind "held_out_fact" or "held_out_wording", and as large a
+    share of those that have no answer, of kind "unknown". A training question that is nearly one of them is taken out,
+    so every answer tested by its wording keeps another wording.
     """
-    questions = [row for row in rows if row["kind"] == "qa"]
+    questions = [row for row in rows if row["kind"] in ASKED]
+    unanswerable = [row for row in rows if row["kind"] == "unknown"]
     random.Random(seed).shuffle(questions)
+    random.Random(seed).shuffle(unanswerable)
     wordings: dict[tuple[str, str], list[dict]] = {}
     for row in questions:
         wordings.setdefault((row["fact_id"], row["conversations"][1]["value"]), []).append(row)
-    seen = {row["id"]: shingles(row["conversations"][0]["value"]) for row in questions}
+    asked, alike = [*questions, *unanswerable], NearCopies(LEAK)
+    for row in asked:
+        alike.add(row["conversations"][0]["value"])
 
     test = [{**own[0], "kind": "held_out_fact"} for (fact, _), own in wordings.items() if fact in held_facts]
+    test += unanswerable[: round(ratio * len(unanswerable))]
     left = {row["id"]: row for row in rows if row["fact_id"] not in held_facts}
 
     def copies(row: dict) -> set[str]:
-        return {other for other in left if other in seen and alike(seen[other], seen[row["id"]], LEAK)}
+        found = (asked[number]["id"] for number in alike.of(row["conversations"][0]["value"]))
+        return {other for other in found if other in left}
 
     for row in test:
         for copy in copies(row):
             del left[copy]
     for (fact, _), own in wordings.items():
-        if len(test) >= ratio * len(questions):
+        if len(test) >= ratio * len(asked):
             break
         own = [row for row in own if row["id"] in left]
         if fact in held_facts or len(own) < 2:

@@ -5,104 +5,21 @@ What a step's reply must satisfy is checked here with curation.py; every refusal
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import re
+from dataclasses import replace
 
-from data_processor import prompts
 from data_processor.chunking import Chunk, sentences
-from data_processor.curation import (
-    NearCopies,
-    copied_in_order,
-    names_and_numbers,
-    spans,
-    subject_of,
-    supported,
-    words,
-)
-from llm import Engine
+from data_processor.curation import NearCopies, copied_in_order, names_and_numbers, spans, subject_of, supported, words
+from data_processor.work import Fact, Work, entailed
 
-
-@dataclass
-class Fact:
-    """A statement that stands alone, with the sentence of the chunk it rests on."""
-
-    text: str
-    chunk: Chunk
-    start: int
-    end: int
-    subject: str
-    theme: str = ""
-
-    @property
-    def quote(self) -> str:
-        return self.chunk.text[self.start : self.end]
-
-
-@dataclass
-class Work:
-    """What all steps share: the engine, the sampling, the counts."""
-
-    engine: Engine
-    seed: int
-    progress: Callable[[str, int], Callable]
-    copies_only: bool = False  # facts must keep their sentence's words in order: for a generator too small to trust
-    context_sentences: int = 3
-    dropped: list[dict] = field(default_factory=list)
-    tokens: Counter = field(default_factory=Counter)
-
-    def drop(self, step: str, reason: str, text: str, source: Fact | Chunk | None = None, **more) -> None:
-        """Record something that is not kept, with why and where it came from."""
-        record = {"step": step, "reason": reason, "text": text, **more}
-        if source is not None:
-            chunk = source.chunk if isinstance(source, Fact) else source
-            record |= {"file_name": chunk.file_name, "chunk": chunk.number}
-        if isinstance(source, Fact):
-            record |= {"fact": source.text, "quote": source.quote} if source.text else {"quote": source.quote}
-        self.dropped.append(record)
-
-    @property
-    def drops(self) -> Counter:
-        """How often each step dropped something for each reason."""
-        return Counter(f"{record['step']}: {record['reason']}" for record in self.dropped)
-
-    def ask(self, step: str, conversations: list, max_new_tokens: int, **options) -> list:
-        """One batch of prompts; a failed call is counted and gives None."""
-        with self.progress(step, len(conversations)) as bar:
-            replies = self.engine.chat(
-                conversations,
-                max_new_tokens=max_new_tokens,
-                seed=self.seed,
-                on_reply=lambda *_: bar.update(1),
-                **options,
-            )
-        self.tokens["prompt"] += sum(reply.prompt_tokens for reply in replies)
-        self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)
-        for reply in replies:
-            if reply.error:
-                self.drop(step, "call failed", reply.error)
-        return [None if reply.error else reply.text for reply in replies]
-
-    def ask_json(
-        self, step: str, conversations: list, max_new_tokens: int, schema: dict | list[dict], **options
-    ) -> list:
-        """The same for replies in JSON; one cut off by the token limit is counted and gives None."""
-        values = []
-        for text in self.ask(step, conversations, max_new_tokens, schemas=schema, **options):
-            try:
-                values.append(None if text is None else json.loads(text))
-            except json.JSONDecodeError:
-                self.drop(step, "reply cut off", text)
-                values.append(None)
-        return values
+NOT_COVERED = "no fact covers this sentence"
 
 
 def find_themes(work: Work, chunks: list[Chunk]) -> list[str]:
     """One sentence on what each chunk is about; the title stands in where the model invents a name or number."""
     replies = work.ask(
         "theme",
-        [prompts.conversation([], prompts.THEME.format(text=chunk.text)) for chunk in chunks],
+        [work.prompts[chunk.language].conversation("theme", text=chunk.text) for chunk in chunks],
         max_new_tokens=32,
     )
     themes = []
@@ -121,67 +38,96 @@ def find_facts(work: Work, chunks: list[Chunk], themes: list[str], limit: int | 
     A sentence whose names and numbers the kept facts leave out stands as a fact itself, if there is one to ask for.
     `limit` takes the first sentences of each chunk only.
     """
-    places = [
-        (chunk, theme, *place)
-        for chunk, theme in zip(chunks, themes, strict=True)
-        for place in sentences(chunk.text)[:limit]
-    ]
-    seen_quotes: set[tuple[str, str]] = set()
-    items = []
-    for chunk, theme, start, end in places:  # a sentence in the overlap of two chunks is taken once
-        quote = (chunk.file_name, chunk.text[start:end])
-        if quote not in seen_quotes:
-            seen_quotes.add(quote)
-            items.append(Fact("", chunk, start, end, subject_of(chunk.title, chunk.text), theme))
+    items = sentences_to_read(chunks, themes, limit)
     requests = []
-    for fact in items:
-        before = [fact.chunk.text[s:e] for s, e in sentences(fact.chunk.text) if e <= fact.start]
-        context = before[len(before) - work.context_sentences :] if work.context_sentences else []
-        requests.append(
-            prompts.FACTS.format(
-                subject=fact.subject, quote=fact.quote, context=f"Before it: {' '.join(context)}\n" if context else ""
-            )
-        )
+    for item in items:
+        prompts, before = work.prompts[item.chunk.language], text_before(work, item)
+        context = prompts.before.format(text=before) if before else ""
+        requests.append(prompts.conversation("facts", subject=item.subject, quote=item.quote, context=context))
     schema = {
         "type": "array",
         "items": {"type": "string", "minLength": 10, "maxLength": 240},
         "minItems": 1,
         "maxItems": 3,
     }
-    replies = work.ask_json(
-        "facts", [prompts.conversation(prompts.FACTS_EXAMPLES, request) for request in requests], 120, schema
-    )
-    facts = []
-    new = NearCopies()
-    for item, reply in zip(items, replies, strict=True):
-        kept = 0
+    stated = []
+    for item, reply in zip(items, work.ask_json("facts", requests, 120, schema), strict=True):
         for text in reply or []:
             reason = fact_problem(work, item, text)
-            if reason is None and not new.is_new(text):
-                reason = "near copy"
             if reason:
                 work.drop("facts", reason, text, item)
             else:
-                facts.append(Fact(text, item.chunk, item.start, item.end, item.subject, item.theme))
-                kept += 1
-        if covers(facts[len(facts) - kept :], item):
-            continue
-        if spans(item.quote, item.chunk.text) and new.is_new(item.quote):
-            facts.append(Fact(item.quote, item.chunk, item.start, item.end, item.subject, item.theme))
+                stated.append((item, text))
+    if work.llm_check:
+        claims = [(item.chunk, f"{text_before(work, item)} {item.quote}".strip(), text) for item, text in stated]
+        verdicts = entailed(work, "facts, check", claims)
+        for (item, text), follows in zip(stated, verdicts, strict=True):
+            if not follows:
+                work.drop("facts", "the model finds that it does not follow", text, item)
+        stated = [pair for pair, follows in zip(stated, verdicts, strict=True) if follows]
+
+    by_item: dict[int, list[str]] = {}
+    for item, text in stated:
+        by_item.setdefault(id(item), []).append(text)
+    facts: list[Fact] = []
+    new = NearCopies()
+    for item in items:
+        kept = []
+        for text in by_item.get(id(item), ()):
+            if new.is_new(text):
+                kept.append(replace(item, text=text))
+            else:
+                work.drop("facts", "near copy", text, item)
+        if not covers(kept, item) and spans(item.quote, item.chunk.text) and new.is_new(item.quote):
+            kept.append(replace(item, text=standing_alone(work, item)))
+        if not kept:
+            work.drop("facts", NOT_COVERED, item.quote, item)
+        facts += kept
     return facts
+
+
+def sentences_to_read(chunks: list[Chunk], themes: list[str], limit: int | None) -> list[Fact]:
+    """A fact without text yet for each sentence; one in the overlap of two chunks is taken once."""
+    seen: set[tuple[str, str]] = set()
+    items = []
+    for chunk, theme in zip(chunks, themes, strict=True):
+        for start, end in sentences(chunk.text)[:limit]:
+            if (chunk.file_name, chunk.text[start:end]) not in seen:
+                seen.add((chunk.file_name, chunk.text[start:end]))
+                items.append(Fact("", chunk, start, end, subject_of(chunk.title, chunk.text), theme))
+    return items
+
+
+def text_before(work: Work, item: Fact) -> str:
+    """The sentences of the chunk before an item's own that are shown with it."""
+    before = [item.chunk.text[start:end] for start, end in sentences(item.chunk.text) if end <= item.start]
+    return " ".join(before[len(before) - work.context_sentences :] if work.context_sentences else [])
 
 
 def fact_problem(work: Work, item: Fact, text: str) -> str | None:
     """Why a stated fact cannot be kept, or None."""
-    if not supported(
-        text, f"{item.quote} {item.subject}" if work.copies_only else f"{item.chunk.title} {item.chunk.text}"
-    ):
+    chunk = item.chunk
+    if not supported(text, f"{item.quote} {item.subject}" if work.copies_only else f"{chunk.title} {chunk.text}"):
         return "a name or number that its source does not have"
     if work.copies_only and not copied_in_order(text, item.quote, item.subject):
         return "not in the words of its sentence"
-    if not spans(text, item.chunk.text):
+    if leans_on_its_context(work, item, text):
+        return "does not stand alone"
+    if chunk.language == "en" and not spans(text, chunk.text):  # names are not to be seen by rule in Chinese
         return "nothing to ask for"
     return None
+
+
+def leans_on_its_context(work: Work, item: Fact, text: str) -> bool:
+    """Whether a text needs what stands before it: it opens with a pronoun, or speaks of "the above" or "last year"."""
+    return any(re.search(pattern, text) for pattern in work.prompts[item.chunk.language].leans_on_its_context)
+
+
+def standing_alone(work: Work, item: Fact) -> str:
+    """The sentence itself, with its subject in front where it leans on what stands before it."""
+    if not item.subject or not leans_on_its_context(work, item, item.quote):
+        return item.quote
+    return work.prompts[item.chunk.language].about_prefix.format(subject=item.subject, question=item.quote)
 
 
 def covers(facts: list[Fact], item: Fact) -> bool:
@@ -197,19 +143,27 @@ def handles(fact: Fact, text: str) -> list[str]:
     return sorted(names - {""}, key=lambda name: (chunk.count(name), name))
 
 
-def find_roles(work: Work, themes: list[str], amount: int) -> list[list[str]]:
-    """Kinds of people who would ask about each theme."""
-    schema = {
-        "type": "array",
-        "items": {"type": "string", "pattern": "^[a-z]{3,15}( [a-z]{3,15})?$"},
-        "minItems": amount,
-        "maxItems": amount,
-    }
-    requests = [prompts.ROLES.format(theme=theme, amount=amount) for theme in themes]
+def find_roles(work: Work, chunks: list[Chunk], themes: list[str], amount: int) -> dict[str, list[str]]:
+    """For each theme the kinds of people who would ask about it."""
+    languages = dict(zip(themes, (chunk.language for chunk in chunks), strict=True))
     replies = work.ask_json(
-        "roles", [prompts.conversation(prompts.ROLES_EXAMPLES, request) for request in requests], 16 * amount, schema
+        "roles",
+        [
+            work.prompts[language].conversation("roles", theme=theme, amount=amount)
+            for theme, language in languages.items()
+        ],
+        16 * amount,
+        [
+            {
+                "type": "array",
+                "items": {"type": "string", "pattern": work.prompts[language].table["roles"]["pattern"]},
+                "minItems": amount,
+                "maxItems": amount,
+            }
+            for language in languages.values()
+        ],
     )
-    return [list(dict.fromkeys(reply or [])) for reply in replies]
+    return {theme: list(dict.fromkeys(reply or [])) for theme, reply in zip(languages, replies, strict=True)}
 
 
 def rewrite(work: Work, facts: list[Fact], group: int = 3) -> list[tuple[Fact, str, str]]:
@@ -224,31 +178,33 @@ def rewrite(work: Work, facts: list[Fact], group: int = 3) -> list[tuple[Fact, s
         (own[i : i + group], style)
         for own in by_chunk.values()
         for i in range(0, len(own), group)
-        for style in prompts.STYLES
+        for style in work.prompts[own[0].chunk.language].table["rewrite"]["styles"]
     ]
-    replies = work.ask(
-        "rewrites",
-        [
-            prompts.conversation([], prompts.REWRITE.format(facts=" ".join(fact.text for fact in own), style=style))
-            for own, style in jobs
-        ],
-        96,
-        temperature=0.5,
-    )
+    requests = [
+        work.prompts[own[0].chunk.language].conversation(
+            "rewrite", facts=" ".join(fact.text for fact in own), style=style
+        )
+        for own, style in jobs
+    ]
     texts = []
     new = NearCopies()
-    for (own, style), reply in zip(jobs, replies, strict=True):
-        source = " ".join(fact.text for fact in own)
+    for (own, style), reply in zip(jobs, work.ask("rewrites", requests, 96, temperature=0.5), strict=True):
         kept = []
         for start, end in sentences(reply or ""):
             sentence = reply[start:end]
-            grounded = (
-                any(copied_in_order(sentence, fact.text, fact.subject) for fact in own) if work.copies_only else True
-            )
-            if supported(sentence, source) and names_and_numbers(sentence) and grounded:
+            if grounded(work, sentence, own):
                 kept.append(sentence)
             else:
                 work.drop("rewrites", "a sentence that its facts do not support", sentence, own[0])
         if kept and new.is_new(" ".join(kept)):
             texts.append((own[0], style, " ".join(kept)))
     return texts
+
+
+def grounded(work: Work, sentence: str, facts: list[Fact]) -> bool:
+    """Whether a sentence of a rewrite says something, and nothing that the facts do not."""
+    if not supported(sentence, " ".join(fact.text for fact in facts)):
+        return False
+    if facts[0].chunk.language == "en" and not names_and_numbers(sentence):
+        return False
+    return not work.copies_only or any(copied_in_order(sentence, fact.text, fact.subject) for fact in facts)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Stage 3: a model answers the test questions: alone, and with its LoRA adapter where LORA is given. More arguments go
-# to inference.py; paths are relative to the repository:
+# Stage 3: a model answers the test questions: alone, and with its LoRA adapter where LORA is given (both in one start,
+# under the system prompt of the adapter). More arguments go to inference.py; paths are relative to the repository:
 #
 #     bash shells/inference.sh
 #     MODEL=Qwen/Qwen2.5-7B-Instruct LORA=output/lora TEST=questions.json OUT=output bash shells/inference.sh
@@ -17,13 +17,12 @@ LORA="${LORA:-}"
 TEST="${TEST:-datasets/demo/questions.json}"
 OUT="${OUT:-output}"
 
-answer() { # FILE [ARGUMENT]...
-    local file="$1"
-    shift
-    python inference.py --model_name_or_path "$MODEL" --test_data_path "$TEST" --output_path "$OUT/$file" "$@"
+ask() { # the arguments of both cases
+    python inference.py --model_name_or_path "$MODEL" --test_data_path "$TEST" "$@"
 }
 
-answer base.json "$@"
 if [ -n "$LORA" ]; then
-    answer tuned.json --lora_weights "$LORA" "$@"
+    ask --output_path "$OUT/tuned.json" --lora_weights "$LORA" --also_base "$OUT/base.json" "$@"
+else
+    ask --output_path "$OUT/base.json" "$@"
 fi

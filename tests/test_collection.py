@@ -7,18 +7,28 @@ from pathlib import Path
 
 import pytest
 
+from data_processor import pairs as pair_checks
 from data_processor import questions, steps
-from data_processor.chunking import Chunk, chunk_document, document_title, sentences
+from data_processor.chunking import Chunk, chunk_document, document_title, sentences, splitter
+from data_processor.collection import CollectionArguments, make_rows
 from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported
 from data_processor.documents import Document
+from data_processor.estimate import sample_of
+from data_processor.pairs import Pair
+from data_processor.prompts import language_of, load_prompts
+from data_processor.work import Fact, Work
 from llm import Reply
+from utils import InputError
 
 DEMO = Path(__file__).resolve().parents[1] / "datasets" / "demo"
 TEXT = "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990. It cost 1.4 million euros! Nobody knew why.\n\nHistory\n\nIt fell."
 
 
-def fact(text: str, subject: str = "Hexley") -> steps.Fact:
-    return steps.Fact(text, Chunk("a.txt", 0, 0, len(text), text, ""), 0, len(text), subject, "a bridge")
+ENGLISH, CHINESE = load_prompts()["en"], load_prompts()["zh"]
+
+
+def fact(text: str, subject: str = "Hexley", language: str = "en") -> Fact:
+    return Fact(text, Chunk("a.txt", 0, 0, len(text), text, "", language), 0, len(text), subject, "a bridge")
 
 
 class Scripted:
@@ -45,10 +55,11 @@ class SilentBar:
 
     def __exit__(self, *_): ...
     def update(self, _): ...
+    def set_postfix_str(self, *_, **__): ...
 
 
-def work(*answers: str, **options) -> steps.Work:
-    return steps.Work(Scripted(*answers), 0, SilentBar, **options)
+def work(*answers: str, **options) -> Work:
+    return Work(Scripted(*answers), 0, SilentBar, **options)
 
 
 def test_sentences_skip_headings_and_abbreviations():
@@ -68,7 +79,7 @@ def test_chinese_sentences():
 
 def test_chunks_hold_their_size_and_give_back_the_text(tokenizer):
     text = "\n\n".join(f"Paragraph {i}. " + "The bridge at Hexley is old. " * 8 for i in range(12))
-    chunks = chunk_document(Document("a.txt", text), tokenizer, 128)
+    chunks = chunk_document(Document("a.txt", text), splitter(tokenizer, 128))
     assert len(chunks) > 3
     for chunk in chunks:
         assert len(tokenizer(chunk.text, add_special_tokens=False).input_ids) <= 128
@@ -149,13 +160,13 @@ def test_subject_is_the_name_the_text_keeps_using():
     ],
 )
 def test_questions_are_refused_for_a_reason(question, answer, reason):
-    pair = questions.Pair(question, answer, fact("Ann Pellow opened the Hexley Bridge on 3 May 1990."), "model")
-    assert questions.question_problem(pair, own_words_only=False) == reason
+    pair = Pair(question, answer, fact("Ann Pellow opened the Hexley Bridge on 3 May 1990."), "model")
+    assert pair_checks.question_problem(pair, False, ENGLISH) == reason
 
 
 def test_questions_in_place_ask_for_every_name_date_and_number():
     pairs = questions.questions_in_place(
-        fact("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars.")
+        fact("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars."), ENGLISH
     )
     assert {pair.answer for pair in pairs} == {"Ann Pellow", "Hexley Bridge", "3 May 1990", "4 million dollars"}
     assert all(pair.question.endswith("?") and not contains(pair.question, pair.answer) for pair in pairs)
@@ -164,11 +175,11 @@ def test_questions_in_place_ask_for_every_name_date_and_number():
 def test_a_question_that_does_not_lead_back_is_dropped():
     bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
     pairs = [
-        questions.Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model"),
-        questions.Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model"),
+        Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model"),
+        Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model"),
     ]
     job = work('"3 May 1990"', '"Hexley Bridge"')
-    assert [pair.answer for pair in questions.verified(job, "questions", pairs)] == ["3 May 1990"]
+    assert [pair.answer for pair in pair_checks.verified(job, "questions", pairs)] == ["3 May 1990"]
     assert job.drops == Counter({"questions: the question does not lead back to its answer": 1})
 
 
@@ -193,3 +204,173 @@ def test_facts_keep_their_quote_and_a_sentence_stands_in_for_bad_ones():
             "quote": "Ann Pellow opened the Hexley Bridge on 3 May 1990.",
         }
     ]
+
+
+def test_a_fact_that_leans_on_its_context_is_refused_and_a_sentence_gets_its_subject():
+    text = "Hexley Bridge\n\nIts 22 arches were built by Ann Pellow in 1990."
+    chunk = Chunk("a.txt", 0, 0, len(text), text, "Hexley Bridge")
+    job = work('["Its 22 arches were built by Ann Pellow.", "The bridge opened with Ann Pellow last year."]')
+    facts = steps.find_facts(job, [chunk], ["a bridge"])
+    assert [found.text for found in facts] == ["Hexley Bridge: Its 22 arches were built by Ann Pellow in 1990."]
+    assert job.drops == Counter({"facts: does not stand alone": 2})
+
+
+def test_a_sentence_that_no_fact_covers_is_counted():
+    text = "Nothing much was new."
+    job = work('["Nothing much was new."]')
+    assert steps.find_facts(job, [Chunk("a.txt", 0, 0, len(text), text, "Hexley")], ["a bridge"]) == []
+    assert job.drops[f"facts: {steps.NOT_COVERED}"] == 1
+
+
+def test_the_models_own_check_refuses_what_rules_let_pass():
+    text = "Against the advice of Ida Holm, Ann Pellow bought the yard in Corrin in 1990."
+    chunk = Chunk("a.txt", 0, 0, len(text), text, "")
+    stated = '["Ida Holm bought the yard in Corrin.", "Ann Pellow bought the yard in Corrin in 1990 against Ida Holm."]'
+    job = work(stated, '"no"', '"yes"', llm_check=True)
+    facts = steps.find_facts(job, [chunk], ["a yard"])
+    assert [found.text for found in facts] == ["Ann Pellow bought the yard in Corrin in 1990 against Ida Holm."]
+    assert job.drops == Counter({"facts: the model finds that it does not follow": 1})
+    pair = Pair("Who bought the yard in Corrin in 1990?", "Ann Pellow", fact(text), "model")
+    job = work('"Ann Pellow"', '"no"', llm_check=True)
+    assert pair_checks.verified(job, "questions", [pair]) == []
+
+
+def test_a_pair_is_reverse_where_it_asks_for_the_subject():
+    bridge = fact("Ann Pellow opened the Hexley Bridge in 1990.", subject="Hexley Bridge")
+    assert Pair("Which bridge did Ann Pellow open?", "Hexley Bridge", bridge, "model").kind == "reverse"
+    assert Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model").kind == "qa"
+
+
+def test_roles_change_the_angle_and_must_find_back_to_the_answer():
+    bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
+    pair = Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model")
+    angles = (
+        '"On which day could drivers first use the Hexley Bridge?"',
+        '"When was the Hexley Bridge of 1990 closed?"',
+    )
+    job = work(*angles, '"3 May 1990"', '"Ann Pellow"')
+    kept = questions.diversify(job, [pair], {"a bridge": ["driver", "engineer"]})
+    assert [(one.question, one.role) for one in kept] == [(angles[0].strip('"'), "driver")]
+    assert "from what a driver cares about" in job.engine.asked[0][-1]["content"]
+
+
+def test_unknown_questions_are_those_that_the_text_does_not_answer():
+    text = "Hexley Bridge\n\nThe Hexley Bridge was opened in 1990."
+    chunk = Chunk("a.txt", 0, 0, len(text), text, "Hexley Bridge")
+    job = work('["Who drew the Hexley Bridge?", "When was the Hexley Bridge opened?", "No question"]', '"no"', '"yes"')
+    pairs = questions.ask_unknown(job, [chunk], 3)
+    assert [(one.question, one.kind) for one in pairs] == [("Who drew the Hexley Bridge?", "unknown")]
+    assert pairs[0].answer in ENGLISH.unknown_answers
+    assert job.drops == Counter({"unknown: its text may answer it": 1})
+
+
+def test_a_small_models_unknown_questions_use_no_word_of_the_document():
+    texts = ("The Hexley Bridge has a telephone number.", "The Hexley Bridge has a favourite song.")
+    chunks = [Chunk("a.txt", n, 0, len(text), text, "Hexley Bridge") for n, text in enumerate(texts)]
+    pairs = questions.ask_unknown(work(copies_only=True), chunks, 4)
+    assert len(pairs) == 2 and not any("telephone" in one.question or "song" in one.question for one in pairs)
+
+
+def test_chinese_documents_are_asked_about_in_chinese():
+    text = "赫克斯利大桥\n\n赫克斯利大桥于1990年5月3日通车，耗资400万美元。"
+    assert language_of(text) == "zh" and language_of(TEXT) == "en"
+    chunk = Chunk("a.txt", 0, 0, len(text), text, "赫克斯利大桥", "zh")
+    stated = '["赫克斯利大桥于1990年5月3日通车。", "赫克斯利大桥耗资400万美元。", "它于1990年通车。"]'
+    opened = '[{"answer": "1990年5月3日", "question": "赫克斯利大桥是什么时候通车的？"}, {"answer": "1991年", "question": "赫克斯利大桥何时通车？"}]'
+    cost = '[{"answer": "400万美元", "question": "赫克斯利大桥是谁建的，耗资如何？"}]'
+    job = work(stated, opened, cost, '"1990年5月3日"')
+    facts = steps.find_facts(job, [chunk], ["大桥"])
+    assert [found.text for found in facts] == ["赫克斯利大桥于1990年5月3日通车。", "赫克斯利大桥耗资400万美元。"]
+    assert {(found.subject, found.quote) for found in facts} == {("赫克斯利大桥", text.splitlines()[2])}
+    pairs = questions.ask_questions(job, facts, 1)
+    assert [(one.question, one.answer, one.made) for one in pairs] == [
+        ("赫克斯利大桥是什么时候通车的？", "1990年5月3日", "model"),
+        ("赫克斯利大桥耗资多少？", "400万美元", "gap"),
+    ]
+    refused = {"questions: answer not in its fact", "questions: asks for another kind of answer"}
+    assert {"facts: does not stand alone", *refused} == set(job.drops)
+    assert all("请" in request[-1]["content"] for request in job.engine.asked)
+    in_place = questions.questions_in_place(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
+    assert [(one.question, one.answer) for one in in_place] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
+
+
+def test_both_languages_have_the_same_prompts():
+    assert {key: set(value) - {"examples"} for key, value in ENGLISH.table.items()} == {
+        key: set(value) - {"examples"} for key, value in CHINESE.table.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[en.theme]\nrequest = "What is it about?"', "the places ['text']"),
+        ('[en.themes]\nrequest = "{text}"', "found en.themes"),
+        ('[en.words]\nabout = "Tell me"', "expected a list for en.words.about"),
+        ('[[en.theme.examples]]\nreply = "It."', "the keys ['reply', 'text']"),
+        ("[en", "expected TOML"),
+    ],
+)
+def test_a_prompt_file_that_does_not_fit_is_refused(tmp_path, text, message):
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(InputError) as error:
+        load_prompts(str(tmp_path / "own.toml"))
+    assert message in str(error.value) and "own.toml" in str(error.value)
+
+
+def test_a_prompt_file_changes_what_it_has(tmp_path):
+    (tmp_path / "own.toml").write_text('[en.theme]\nrequest = "Topic of: {text}"')
+    own = load_prompts(str(tmp_path / "own.toml"))
+    assert own["en"].conversation("theme", text="x") == [{"role": "user", "content": "Topic of: x"}]
+    assert own["en"].conversation("check", fact="x", question="y") == ENGLISH.conversation(
+        "check", fact="x", question="y"
+    )
+
+
+def test_near_copies_are_found_among_many():
+    texts = [f"Question {n} on the bridge that was built by person {n * 7} in the year {n}?" for n in range(2000)]
+    new = NearCopies()
+    assert all(new.is_new(text) for text in texts)
+    assert not any(new.is_new(text.replace("?", " ?").lower()) for text in texts)
+
+
+def test_chunks_by_tokens_of_an_openai_model():
+    chunks = chunk_document(
+        Document("a.txt", "大桥于1990年开通。它花费了140万欧元！" * 40), splitter("tiktoken:gpt-4o", 64), "zh"
+    )
+    assert len(chunks) > 5 and all(chunk.text.endswith(("。", "！")) and chunk.language == "zh" for chunk in chunks)
+    with pytest.raises(InputError, match="tiktoken:gpt-4o"):
+        splitter("tiktoken:nonsense", 64)
+
+
+def test_an_estimate_samples_from_the_first_chunk_to_the_last():
+    chunks = [Chunk("a.txt", n, 0, 1, "x", "") for n in range(100)]
+    assert [chunk.number for chunk in sample_of(chunks)] == [0, 25, 50, 74, 99]
+    assert sample_of(chunks[:1]) == chunks[:1]
+
+
+@pytest.mark.parametrize("guard", ["names", "words"])
+def test_a_change_to_one_document_asks_nothing_again_about_the_others(guard):
+    class Echo(Scripted):
+        """Gives two roles, and nothing else of use, so that every sentence stands as a fact and is asked about by rule."""
+
+        def chat(self, conversations, *, schemas=None, on_reply=None, **options):
+            schemas = schemas if isinstance(schemas, list) else [schemas] * len(conversations)
+            self.asked += [str(call) for call in zip(conversations, schemas, strict=True)]
+            kinds = ["object" if "object" in str(schema) else schema and schema.get("type") for schema in schemas]
+            replies = {"object": "[]", "array": '["pupil", "nurse"]', "string": '""'}
+            return [Reply(replies.get(kind, "")) for kind in kinds]
+
+    def asked(first: str) -> set[str]:
+        documents = [Document("a.txt", first), Document("b.txt", (DEMO / "season_review.txt").read_text())]
+        cut, engine = splitter("tiktoken:gpt-4o", 128), Echo()
+        chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
+        job = Work(engine, 0, SilentBar, copies_only=guard == "words")
+        make_rows(documents, CollectionArguments(guard=guard))(job, chunks)
+        return set(engine.asked)
+
+    alone = asked("Nothing at all\n\nNothing.")
+    assert {call for call in alone if "Otters" in call and "pupil" in call}, "roles were asked for"
+    company = (DEMO / "company_year.txt").read_text().split("\n\n")
+    for paragraphs in (2, 3, 4):
+        beside_another = asked("\n\n".join(company[:paragraphs]))
+        assert not {call for call in alone - beside_another if "Nothing" not in call}

@@ -125,10 +125,9 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
     assert collected.returncode == 0, collected.stderr
     examples, meta = json.loads(data.read_text()), json.loads((tmp_path / "data.meta.json").read_text())
     text = (documents / "company_year.txt").read_text()
-    assert {example["kind"] for example in examples} == {"qa", "passage"}
+    assert {example["kind"] for example in examples} == {"qa", "reverse", "unknown", "passage"}
     assert len({example["id"] for example in examples}) == len(examples) == sum(meta["counts"]["rows"].values())
-    for example in examples:
-        source = example["source"]
+    for source in (example["source"] for example in examples if example["kind"] != "unknown"):
         assert text[source["start"] : source["end"]] == source["quote"]
     assert meta["dropped"] and meta["model"] == model_path and meta["versions"]["torch"]
 

@@ -1,0 +1,79 @@
+"""The source text for a question's prompt: its own document (open book), or the chunks that BM25 finds for it (RAG)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from data_processor.chunking import Chunk
+from data_processor.documents import Document, read_text
+from utils import InputError
+
+# Chinese, Japanese and Korean write no spaces: there each two neighbouring characters are a term (Lucene's CJKAnalyzer)
+UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+TERM = re.compile(rf"(?P<unspaced>[{UNSPACED}]+)|[^\W{UNSPACED}]+")
+
+
+class Retriever:
+    """An index over chunks with BM25 (Robertson & Zaragoza 2009), by the library bm25s."""
+
+    def __init__(self, chunks: list[Chunk]):
+        import bm25s
+
+        self.chunks = chunks
+        self.index = bm25s.BM25()
+        self.index.index([terms(chunk.text) for chunk in chunks], show_progress=False)
+
+    def search(self, question: str, count: int) -> list[Chunk]:
+        """At most `count` chunks, best first, equally good ones in the order of the corpus; none without a common term."""
+        import numpy
+
+        known = [term for term in terms(question) if term in self.index.vocab_dict]
+        if not known:
+            return []
+        scores = self.index.get_scores(known)
+        best = numpy.argsort(-scores, kind="stable")[:count]
+        return [self.chunks[place] for place in best if scores[place] > 0]
+
+
+def terms(text: str) -> list[str]:
+    """What is counted: words in small letters and figures, and pairs of characters where no spaces are written."""
+    found = []
+    for match in TERM.finditer(text.lower()):
+        word = match.group()
+        pairs = [word[place : place + 2] for place in range(len(word) - 1)] if match["unspaced"] else []
+        found += pairs or [word]
+    return found
+
+
+def find_chunks(
+    questions: list[str], documents: list[Document], tokenizer, chunk_size: int, count: int
+) -> list[list[tuple[str, dict]]]:
+    """For each question the chunks to put in its prompt: text, and {"file_name", "start", "end"} in its file."""
+    from data_processor.chunking import chunk_document, splitter
+
+    cut = splitter(tokenizer, chunk_size)
+    by_name = {document.file_name: document for document in documents}
+    retriever = Retriever([chunk for document in documents for chunk in chunk_document(document, cut)])
+
+    def place(chunk: Chunk) -> dict:
+        start, end = by_name[chunk.file_name].in_file(chunk.start, chunk.end)
+        return {"file_name": chunk.file_name, "start": start, "end": end}
+
+    return [[(chunk.text, place(chunk)) for chunk in retriever.search(question, count)] for question in questions]
+
+
+def read_book(folder: str, rows: list[dict], path: str) -> dict[str, str]:
+    """The document of every file name in the rows of the file at `path`."""
+    book = {}
+    for name in {str(row.get("file_name") or "") for row in rows}:
+        document = Path(folder) / name
+        if not name or not document.is_file():
+            raise InputError(
+                f"expected the document {name!r} of {path} in {folder}, found none: give the folder collection read"
+            )
+        text = read_text(document)
+        if text is None:
+            raise InputError(f"expected text in {document}, found no known encoding: save it as UTF-8")
+        book[name] = text
+    return book
