@@ -60,7 +60,7 @@ class Arguments:
     )
     collection_arguments: str = field(
         default="--guard words --context_sentences 0 --role_amount_per_fact 1",
-        metadata={"help": "Further arguments of every collection but those of the faulty server, in one string."},
+        metadata={"help": "Further arguments of all collections but those from the faulty server, in one string."},
     )
     documents: int = field(default=5, metadata={"help": "speed, api, kills: the first so many demo documents."})
     limit: int | None = field(
@@ -102,7 +102,7 @@ def measure(part: str, folder: Path, arguments: Arguments) -> dict:
     """One part, in a folder of its own."""
     model = arguments.model_name_or_path
     shared = shlex.split(arguments.collection_arguments)
-    local = ["--model_name_or_path", model, *shared]
+    local = ["--model_name_or_path", model, "--engine", "transformers", *shared]
     if part == "speed":
         return collection_speed.speed(folder, local, arguments.documents, arguments.limit, arguments.reference_share)
     if part == "api":

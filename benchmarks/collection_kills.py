@@ -59,7 +59,7 @@ def kills(folder: Path, common: list, documents: int, limit: int | None, amount:
         repeated.append(len(own & before))
         before |= own
     largest = max(len(batch) for batch in unbroken)
-    pairs = len(runs.questions(folder / "unbroken" / "data.json"))
+    pairs = len(runs.pairs(folder / "unbroken" / "data.json"))
     same = {name: same_bytes(folder / "unbroken" / name, folder / "killed" / name) for name in FILES}
     return {
         "documents": documents,

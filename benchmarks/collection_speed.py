@@ -42,7 +42,7 @@ def speed(folder: Path, common: list, documents: int, limit: int | None, share: 
     batched = sum(batch["batch_s"] for batch in batches)
     between = lines[-1]["time"] - lines[0]["time"] - batched - sum(sum(batch["one_by_one_s"]) for batch in batches)
     looped, error = stratified_total(sizes, [batch["one_by_one_s"] for batch in batches])
-    pairs, tokens = len(runs.questions(dataset)), runs.meta(dataset)["tokens"]["completion"]
+    pairs, tokens = len(runs.pairs(dataset)), runs.meta(dataset)["tokens"]["completion"]
     asked = sum(len(batch["one_by_one_s"]) for batch in batches)
 
     def rates(seconds: float) -> dict:
@@ -102,7 +102,7 @@ def api(folder: Path, common: list, documents: int, limit: int | None, model: st
             )  # fmt: skip
             runs.finish(run)
             made = runs.meta(dataset)
-            pairs = len(runs.questions(dataset))
+            pairs = len(runs.pairs(dataset))
             calls = made["calls"]["asked"]
             return {
                 "pairs": pairs,

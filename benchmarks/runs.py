@@ -17,6 +17,7 @@ from utils import InputError, read_json
 ROOT = Path(__file__).resolve().parents[1]
 WATCHED = "benchmarks/watched_collection.py"
 LOCAL = "data_processor/data_collection_local.py"
+NOT_PAIRS = ("passage", "unknown")  # kinds of rows
 API = "data_processor/data_collection_api.py"
 
 
@@ -83,9 +84,9 @@ def rows(dataset: Path) -> list[dict]:
     return read_json(dataset, "a dataset", "see what the collection printed")
 
 
-def questions(dataset: Path) -> list[dict]:
-    """The rows that ask something, the passages left out: what is counted as pairs."""
-    return [row for row in rows(dataset) if row["kind"] != "passage"]
+def pairs(dataset: Path) -> list[dict]:
+    """The rows that ask for a fact: no passages, and no questions that have no answer."""
+    return [row for row in rows(dataset) if row["kind"] not in NOT_PAIRS]
 
 
 def meta(dataset: Path) -> dict:
