@@ -16,31 +16,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processor.collection import CollectionArguments, check_arguments, collect
+from engines import ApiArguments, load_api_engine
 from utils import parse_arguments, require_model, run
 
 
 @dataclass
-class Arguments(CollectionArguments):
-    api_model: str = field(default="", metadata={"help": "The model's name at the server."})
-    api_base: str | None = field(
-        default=None, metadata={"help": "The server's address, such as http://localhost:8000/v1."}
-    )
-    api_key_env: str = field(default="OPENAI_API_KEY", metadata={"help": "Environment variable that holds the key."})
+class Arguments(ApiArguments, CollectionArguments):
     tokenizer: str = field(
         default="models/SmolLM2-135M-Instruct",
         metadata={"help": "Whose tokens --chunk_size_by_token counts: the model that will learn."},
     )
-    max_attempts: int = field(default=5, metadata={"help": "Tries of a call that may pass by itself."})
-    retry_delay: float = field(default=2.0, metadata={"help": "Seconds before the first repeat, doubled each time."})
-    concurrency: int = field(
-        default=1,
-        metadata={
-            "help": "Calls at once. 1 is the careful default; 8 to 32 are many times faster where the server allows it, "
-            "and after a kill up to 8 times as many calls are repeated."
-        },
-    )
-    rpm: int | None = field(default=None, metadata={"help": "Most requests a minute."})
-    tpm: int | None = field(default=None, metadata={"help": "Most tokens a minute, prompt and reply, estimated."})
 
 
 def main() -> None:
@@ -48,12 +33,10 @@ def main() -> None:
     documents = check_arguments(arguments)
     require_model(arguments.tokenizer, "a tokenizer")
 
+    engine = load_api_engine(arguments)
+
     from transformers import AutoTokenizer
 
-    from api_engine import ApiEngine
-
-    names = ("api_base", "api_key_env", "max_attempts", "retry_delay", "concurrency", "rpm", "tpm")
-    engine = ApiEngine(arguments.api_model, **{name: getattr(arguments, name) for name in names})
     collect(engine, AutoTokenizer.from_pretrained(arguments.tokenizer), documents, arguments)
 
 
