@@ -142,6 +142,8 @@ def merged(results: dict, part: str, measured: dict) -> dict:
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     check_arguments(arguments)
+    made = {"machine": machine(), "date": today(), "commit": commit(), "versions": versions()}
+    how = {name: getattr(arguments, name) for name in ("model_name_or_path", "collection_arguments", "seed")}
     with tempfile.TemporaryDirectory() as temporary:
         for part in arguments.parts:
             started = time.time()
@@ -149,8 +151,6 @@ def main() -> None:
             if folder.exists():
                 raise InputError(f"expected no folder {folder}, found one: remove it, or give another --work_dir")
             folder.mkdir(parents=True)
-            made = {"machine": machine(), "date": today(), "commit": commit(), "versions": versions()}
-            how = {name: getattr(arguments, name) for name in ("model_name_or_path", "collection_arguments", "seed")}
             measured = measure(part, folder, arguments)
             measured |= {"how": how, "seconds": round(time.time() - started, 1), **made}
             earlier = read_json(arguments.results, "results") if Path(arguments.results).exists() else {}
