@@ -1,0 +1,171 @@
+"""Inference: what it reads, which engine it takes, base and tuned in one start, retrieval, and calls that fail."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from conftest import ROOT
+from test_api_engine import Server, answer, server  # noqa: F401 (a fixture)
+
+import inference
+from data_processor.documents import Document, read_documents
+from dataset import question_and_reference, read_dataset
+from engines import EngineArguments, choose
+from retrieval import find_chunks, terms
+from utils import InputError
+
+DEMO = ROOT / "datasets" / "demo"
+
+
+def infer(monkeypatch, output, questions, *arguments) -> list[dict]:
+    """Run the script in this process; the answers it wrote."""
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["inference.py", "--test_data_path", str(questions), "--output_path", str(output), *map(str, arguments)],
+    )
+    inference.main()
+    return json.loads(output.read_text())
+
+
+def meta(output) -> dict:
+    return json.loads(output.with_suffix(".meta.json").read_text())
+
+
+@pytest.fixture
+def questions(tmp_path):
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps(["What is the capital of France?", {"question": "Name three colours.", "fact": "Red."}]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory, model_path) -> str:
+    """An adapter that changes every answer."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    settings = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(model, settings).save_pretrained(folder)
+    (folder / "knowledge_update.json").write_text('{"system_prompt": "Be brief."}')
+    return str(folder)
+
+
+def test_questions_may_be_texts_objects_or_a_dataset(tmp_path):
+    rows = [
+        "Where?",
+        {"question": "When?", "reference": "now", "file_name": "a.txt", "id": "when"},
+        {"conversations": [{"from": "user", "value": "Who?"}, {"from": "assistant", "value": "you"}], "id": "who"},
+    ]
+    path = tmp_path / "q.json"
+    path.write_text(json.dumps(rows))
+    read = read_dataset(path, "test questions", bare_questions=True)
+    assert [question_and_reference(row) for row in read] == [("Where?", ""), ("When?", "now"), ("Who?", "you")]
+    assert (read[1]["id"], read[1]["file_name"]) == ("when", "a.txt")
+    with pytest.raises(InputError, match="row 0"):
+        read_dataset(path)
+    for wrong in ("", {"question": " "}, {"question": "a", "reference": 3}, 7):
+        path.write_text(json.dumps(["Where?", wrong]))
+        with pytest.raises(InputError, match="row 1"):
+            read_dataset(path, "test questions", bare_questions=True)
+
+
+def test_the_test_file_of_a_collection_is_read(small_collection):
+    test = small_collection.with_suffix(".test.json")
+    read = read_dataset(test, "test questions", bare_questions=True)
+    assert read == json.loads(test.read_text()) and all(question_and_reference(row)[1] for row in read)
+
+
+def test_base_and_tuned_in_one_start_answer_as_each_alone(tmp_path, monkeypatch, model_path, adapter, questions):
+    local = ("--model_name_or_path", model_path, "--max_new_tokens", 8, "--engine", "transformers")
+    alone = infer(monkeypatch, tmp_path / "alone.json", questions, *local, "--lora_weights", adapter)
+    base_alone = infer(monkeypatch, tmp_path / "plain.json", questions, *local, "--system_prompt", "Be brief.")
+    tuned = infer(monkeypatch, tmp_path / "tuned.json", questions, *local, "--lora_weights", adapter, "--also_base")
+    base = json.loads((tmp_path / "tuned_base.json").read_text())
+    assert (
+        tuned == alone
+        and base == base_alone
+        and all(a["response"] != b["response"] for a, b in zip(base, tuned, strict=True))
+    )
+    assert "Paris" in base[0]["response"] and base[1]["fact"] == "Red." and base[0]["id"] == "0"
+    assert meta(tmp_path / "tuned_base.json")["adapter"] is None and meta(tmp_path / "tuned.json")["adapter"] == adapter
+    again = infer(monkeypatch, tmp_path / "tuned.json", questions, *local, "--lora_weights", adapter)
+    assert again == tuned and meta(tmp_path / "tuned.json")["calls"] == {"asked": 0, "from_journal": 2}
+
+
+def test_rag_puts_the_chunks_it_found_in_the_prompt(tmp_path, monkeypatch, server, questions):  # noqa: F811
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_text("Paris is the capital of France. It lies on the Seine.")
+    (texts / "b.txt").write_text("The colours of the flag are blue, white and red.")
+    answers = infer(
+        monkeypatch, tmp_path / "rag.json", questions, "--api_model", "m", "--api_base", server, "--rag", texts,
+        "--rag_chunks", 1, "--system_prompt", "Be brief.", "--concurrency", 1,
+    )  # fmt: skip
+    assert [[place["file_name"] for place in row["retrieved"]] for row in answers] == [["a.txt"], ["b.txt"]]
+    assert answers[0]["retrieved"][0] == {"file_name": "a.txt", "start": 0, "end": 53}
+    system, user = Server.received[0]["messages"]
+    assert system == {"role": "system", "content": "Be brief."} and answers[0]["response"] == "more"
+    assert user["content"].startswith("Paris is the capital") and "What is the capital of France?" in user["content"]
+
+
+def test_a_call_that_failed_is_an_error_and_is_asked_again(tmp_path, monkeypatch, server, questions):  # noqa: F811
+    call = ("--api_model", "m", "--api_base", server, "--max_attempts", 1, "--retry_delay", 0)
+    Server.plan = [answer("Paris"), (500, "{}")]
+    answers = infer(monkeypatch, tmp_path / "api.json", questions, *call)
+    assert answers[0]["response"] == "Paris" and "error" not in answers[0]
+    assert answers[1]["response"] == "" and "500" in answers[1]["error"]
+    assert meta(tmp_path / "api.json")["counts"]["failed"] == 1
+    answers = infer(monkeypatch, tmp_path / "api.json", questions, *call)
+    assert [row["response"] for row in answers] == ["Paris", "more"] and len(Server.received) == 3
+
+
+def test_bm25_finds_the_document_of_most_demo_questions(tokenizer):
+    rows = json.loads((DEMO / "questions.json").read_text())
+    found = find_chunks([question_and_reference(row)[0] for row in rows], read_documents(DEMO), tokenizer, 128, 1)
+    hits = sum(chunks[0][1]["file_name"] == row["file_name"] for row, chunks in zip(rows, found, strict=True))
+    assert hits >= 0.9 * len(rows), hits
+    for [(text, place)] in found:
+        source = (DEMO / place["file_name"]).read_text()
+        assert source[place["start"] : place["end"]] == text
+
+
+def test_chinese_is_found_by_pairs_of_characters_and_nothing_by_nothing(tokenizer):
+    assert terms("图书馆在2026年开放, Open now") == ["图书", "书馆", "馆在", "2026", "年开", "开放", "open", "now"]
+    documents = [Document("a.txt", "新图书馆在河边开放。"), Document("b.txt", "火车站在城市的北边。")]
+    [found, nothing] = find_chunks(["图书馆什么时候开放？", "zebra"], documents, tokenizer, 64, 1)
+    assert [place["file_name"] for _, place in found] == ["a.txt"] and nothing == []
+
+
+def test_the_engine_that_cannot_be_had_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)  # as where it is not installed
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"requirements-gpu\.txt"):
+        choose(EngineArguments(engine="vllm"))
+    assert choose(EngineArguments()) == "transformers"
+    for wrong in ({"tensor_parallel_size": 2}, {"data_parallel_size": 2}, {"data_parallel_size": 0}):
+        with pytest.raises(InputError, match="parallel_size"):
+            choose(EngineArguments(engine="transformers", **wrong))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "neither"),
+        (("--model_name_or_path", "{m}", "--api_model", "m"), "both"),
+        (("--model_name_or_path", "{m}", "--also_base"), "--lora_weights"),
+        (("--api_model", "m", "--tokenizer", "{m}", "--lora_weights", "x"), "--api_model"),
+        (("--model_name_or_path", "{m}", "--open_book", "a", "--rag", "b"), "--rag"),
+        (("--model_name_or_path", "{m}", "--rag", "nowhere"), "nowhere"),
+        (("--model_name_or_path", "{m}", "--rag", "nowhere", "--rag_chunks", "0"), "--rag_chunks"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(tmp_path, monkeypatch, model_path, questions, arguments, words):
+    with pytest.raises(InputError, match=words):
+        infer(monkeypatch, tmp_path / "o.json", questions, *[word.format(m=model_path) for word in arguments])
