@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import runs
 from benchmarks.collection import PARTS, SUMMARY, merged
-from benchmarks.collection_kills import journal_repeats
+from benchmarks.collection_kills import journal_repeats, repeats
 from benchmarks.collection_quality import check, near_copies, paragraphs, unsupported
 from benchmarks.collection_speed import stratified_total
 from utils import InputError
@@ -113,6 +113,14 @@ def test_a_finished_call_that_is_asked_again_is_seen_in_the_journal(tmp_path):
     assert journal_repeats(journal) == 0
     journal.write_text('{"a": {}, "b": {}}\n{"c": {}, "a": {}}\n')
     assert journal_repeats(journal) == 1
+
+
+def test_calls_sent_again_after_a_kill_are_counted():
+    assert repeats([["a", "b"], ["b", "c"], [], ["b", "c", "d"]]) == {
+        "calls_sent": 7,
+        "calls_repeated_most": 2,
+        "calls_repeated": 3,
+    }
 
 
 def test_results_keep_earlier_parts_and_invent_none():
