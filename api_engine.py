@@ -12,6 +12,7 @@ from utils import QUOTA_USED_UP, InputError, llm_chat
 CALLS_A_WAVE = 8  # for each call at once; what a journal may have to repeat after a kill
 DEAD_AFTER = 5  # calls in a row that the server fails, each with all its attempts, before the run stops
 FINAL_STATUS = (400, 401, 402, 403, 404)  # a mistake in the request, key, address or model, or no money left
+WRAPPING_TOKENS = 16  # for the object round a value of a JSON schema, white space included
 CHARS_PER_TOKEN = 3  # a low guess, so that --tpm is rather under- than overspent
 BURST_SHARE = 4  # a quarter of the tokens of a minute may go at once
 
@@ -132,6 +133,7 @@ class ApiEngine:
                 "required": ["reply"],
                 "additionalProperties": False,
             }
+            options["max_tokens"] += WRAPPING_TOKENS
             options["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": wrapped}}
         self._wait_for_quota(messages, options["max_tokens"])
         try:

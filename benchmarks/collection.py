@@ -7,10 +7,10 @@ Out: --results, one JSON object: a part for each measurement that was run, with 
     python benchmarks/collection.py --parts speed
     python benchmarks/collection.py --parts kills --kills 20
     python benchmarks/collection.py --parts quality --paragraphs_file squad.json --paragraphs 40
-    python benchmarks/collection.py --parts api --documents 2 --limit 3 --vllm .venv-vllm/bin/vllm
+    python benchmarks/collection.py --parts api --documents 2 --limit 3 --vllm_python .venv-vllm/bin/python
     python benchmarks/collection.py --parts faults
 
-Run one at a time on a quiet machine. On 2 cores the whole takes about MINUTES minutes.
+On a quiet machine with 2 cores the parts take about 15, 25, 20, 10 and 3 minutes in this order.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ class Arguments:
     )
     api_base: str | None = field(default=None, metadata={"help": "api: a server that runs; else one is started."})
     api_model: str | None = field(default=None, metadata={"help": "api: the model's name there."})
-    vllm: str | None = field(
-        default=None, metadata={"help": "api: the vllm program; without any, transformers serve is started."}
+    vllm_python: str | None = field(
+        default=None,
+        metadata={"help": "api: a Python that has vLLM; where none is found, transformers serve is started."},
     )
     kills: int = field(default=20, metadata={"help": "kills: how many."})
     paragraphs_file: str | None = field(default=None, metadata={"help": "quality: a file in the form of SQuAD."})
@@ -106,7 +107,7 @@ def measure(part: str, folder: Path, arguments: Arguments) -> dict:
     if part == "speed":
         return collection_speed.speed(folder, local, arguments.documents, arguments.limit, arguments.reference_share)
     if part == "api":
-        server = {name: getattr(arguments, name) for name in ("api_base", "api_model", "vllm")}
+        server = {name: getattr(arguments, name) for name in ("api_base", "api_model", "vllm_python")}
         return collection_speed.api(folder, shared, arguments.documents, arguments.limit, model, server)
     if part == "kills":
         return collection_kills.kills(
@@ -141,6 +142,8 @@ def merged(results: dict, part: str, measured: dict) -> dict:
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     check_arguments(arguments)
+    made = {"machine": machine(), "date": today(), "commit": commit(), "versions": versions()}
+    how = {name: getattr(arguments, name) for name in ("model_name_or_path", "collection_arguments", "seed")}
     with tempfile.TemporaryDirectory() as temporary:
         for part in arguments.parts:
             started = time.time()
@@ -148,8 +151,6 @@ def main() -> None:
             if folder.exists():
                 raise InputError(f"expected no folder {folder}, found one: remove it, or give another --work_dir")
             folder.mkdir(parents=True)
-            made = {"machine": machine(), "date": today(), "commit": commit(), "versions": versions()}
-            how = {name: getattr(arguments, name) for name in ("model_name_or_path", "collection_arguments", "seed")}
             measured = measure(part, folder, arguments)
             measured |= {"how": how, "seconds": round(time.time() - started, 1), **made}
             earlier = read_json(arguments.results, "results") if Path(arguments.results).exists() else {}

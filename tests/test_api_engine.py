@@ -46,9 +46,11 @@ def test_api_replies_in_order_with_counts(server):
 
 
 def test_api_wraps_a_schema_and_takes_the_value_out(server):
-    replies = engine_of(server).chat(asked("a"), schemas=WORDS)
+    replies = engine_of(server).chat(asked("a"), schemas=WORDS, max_new_tokens=20)
     assert json.loads(replies[0].text) == ["known words"]
-    schema = server.calls[0]["body"]["response_format"]["json_schema"]["schema"]
+    call = server.calls[0]["body"]
+    assert call["max_tokens"] >= 20 + len('{"reply": }'), "the wrapping takes no room from the value"
+    schema = call["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["reply"] == WORDS and schema["required"] == ["reply"]
 
 

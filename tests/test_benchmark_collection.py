@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import runs
 from benchmarks.collection import PARTS, SUMMARY, merged
-from benchmarks.collection_kills import journal_repeats
+from benchmarks.collection_kills import journal_repeats, kills, repeats
 from benchmarks.collection_quality import check, near_copies, paragraphs, unsupported
 from benchmarks.collection_speed import stratified_total
 from utils import InputError
@@ -25,6 +25,7 @@ def row(number: int, question: str, answer: str, kind: str = "qa", fact: int = 0
         "id": f"identity_{number}",
         "conversations": [{"from": "user", "value": question}, {"from": "assistant", "value": answer}],
         "file_name": "a.txt",
+        "fact": QUOTE,
         "fact_id": f"a.txt#{fact}",
         "kind": kind,
         "source": {"chunk": 0, "start": start, "end": start + len(QUOTE), "quote": QUOTE},
@@ -63,7 +64,7 @@ def test_an_invented_name_or_number_is_found(train, answer, wrong):
     train[0]["conversations"][1]["value"] = answer
     found = check(train, [], FILES)
     assert unsupported(answer, FILES["a.txt"]) == wrong and found["answers_supported"] == 0.5
-    assert found["answers_unsupported"] == [{"answer": answer, "words": sorted(wrong)}]
+    assert found["answers_unsupported"] == [{"answer": answer, "fact": QUOTE, "times": 1}]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,11 @@ def test_an_invented_name_or_number_is_found(train, answer, wrong):
 def test_a_leak_is_found(train, question):
     found = check(train, [row(9, question, "Orla Venn", "held_out_wording")], FILES)
     assert found["leaks"] == 1 and found["leaked"][0][1] == "Who built the bridge of Hexley?"
+
+
+def test_a_decade_is_no_year_and_a_size_is_two_numbers():
+    assert unsupported("1980", "In the 1980s it was sold.") == {"1980"}
+    assert unsupported("25 by 100", "It had 25x100 lots.") == set()
 
 
 def test_other_questions_are_no_leaks():
@@ -115,6 +121,14 @@ def test_a_finished_call_that_is_asked_again_is_seen_in_the_journal(tmp_path):
     assert journal_repeats(journal) == 1
 
 
+def test_calls_sent_again_after_a_kill_are_counted():
+    assert repeats([["a", "b"], ["b", "c"], [], ["b", "c", "d"]]) == {
+        "calls_sent": 7,
+        "calls_repeated_most": 2,
+        "calls_repeated": 3,
+    }
+
+
 def test_results_keep_earlier_parts_and_invent_none():
     made = {"machine": "m", "date": "d", "commit": "c"}
     results = merged({}, "quality", {"quotes_verified": 1.0, "leaks": 0, **made})
@@ -124,3 +138,42 @@ def test_results_keep_earlier_parts_and_invent_none():
     assert results["kills"] == 20 and results["kills_identical"] is False and results["quotes_verified"] == 1.0
     assert results["commit"] == "e" and results["parts"]["quality"]["commit"] == "c"
     assert {path[0] for path in SUMMARY.values()} <= set(PARTS)
+
+
+RESUMING = """
+import json, pathlib, sys, time
+calls, _, *arguments = sys.argv[1:]
+dataset = pathlib.Path(arguments[arguments.index("--json_save_dir") + 1])
+journal = dataset.with_suffix(".journal.jsonl")
+known = [list(json.loads(line)) for line in journal.read_text().splitlines()] if journal.exists() else []
+
+def note(**line):
+    with open(calls, "a") as file:
+        file.write(json.dumps({"time": time.time(), **line}) + "\\n")
+
+for batch in (["a", "b"], ["c", "d", "e"], ["f"], ["g", "h"]):
+    if batch not in known:
+        note(calls=batch)
+        time.sleep(0.4)
+        note(batch_s=0.4, one_by_one_s=[], same=0)
+        with journal.open("a") as file:
+            file.write(json.dumps(dict.fromkeys(batch)) + "\\n")
+dataset.write_text(json.dumps([{"kind": "qa", "sound": SOUND}]))
+for end in (".test.json", ".dropped.jsonl"):
+    dataset.with_suffix(end).write_text("[]")
+note(ended=True)
+"""
+
+
+@pytest.mark.parametrize(("sound", "identical"), [("True", True), ("len(known)", False)])
+def test_kills_come_at_their_moments_and_a_dataset_that_differs_is_seen(tmp_path, monkeypatch, sound, identical):
+    """A script that resumes takes the place of the collection, whose own kill tests are in test_journal.py."""
+    script = tmp_path / "resuming.py"
+    script.write_text(RESUMING.replace("SOUND", sound))
+    monkeypatch.setattr(runs, "WATCHED", str(script))
+    found = kills(tmp_path, [], documents=1, limit=None, amount=5, seed=1)
+    assert found["kills"] == 5 and found["kills_identical"] is identical and found["passed"] is identical
+    assert found["unbroken"]["calls"] == 8 and found["largest_wave"] == 3 and 1 <= found["calls_repeated_most"] <= 3
+    assert all(one["finished_calls_repeated"] == 0 for one in found["rounds"])
+    spread = {call for path in tmp_path.glob("killed_0_*.jsonl") for call in path.read_text().split('"')}
+    assert {"a", "c", "f", "g"} <= spread

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from conftest import ROOT
-from test_api_engine import Server, answer, server  # noqa: F401 (a fixture)
 
 import inference
+from benchmarks.fault_server import FAULTS, TEXT, Answer, FaultServer, completion
 from data_processor.documents import Document, read_documents
 from dataset import question_and_reference, read_dataset
 from engines import EngineArguments, choose
@@ -32,6 +32,12 @@ def infer(monkeypatch, output, questions, *arguments) -> list[dict]:
 
 def meta(output) -> dict:
     return json.loads(output.with_suffix(".meta.json").read_text())
+
+
+@pytest.fixture
+def server():
+    with FaultServer() as running:
+        yield running
 
 
 @pytest.fixture
@@ -99,31 +105,31 @@ def test_base_and_tuned_in_one_start_answer_as_each_alone(tmp_path, monkeypatch,
     assert again == tuned and meta(tmp_path / "tuned.json")["calls"] == {"asked": 0, "from_journal": 2}
 
 
-def test_rag_puts_the_chunks_it_found_in_the_prompt(tmp_path, monkeypatch, server, questions):  # noqa: F811
+def test_rag_puts_the_chunks_it_found_in_the_prompt(tmp_path, monkeypatch, server, questions):
     texts = tmp_path / "texts"
     texts.mkdir()
     (texts / "a.txt").write_text("Paris is the capital of France. It lies on the Seine.")
     (texts / "b.txt").write_text("The colours of the flag are blue, white and red.")
     answers = infer(
-        monkeypatch, tmp_path / "rag.json", questions, "--api_model", "m", "--api_base", server, "--rag", texts,
+        monkeypatch, tmp_path / "rag.json", questions, "--api_model", "m", "--api_base", server.address, "--rag", texts,
         "--rag_chunks", 1, "--system_prompt", "Be brief.", "--concurrency", 1,
     )  # fmt: skip
     assert [[place["file_name"] for place in row["retrieved"]] for row in answers] == [["a.txt"], ["b.txt"]]
     assert answers[0]["retrieved"][0] == {"file_name": "a.txt", "start": 0, "end": 53}
-    system, user = Server.received[0]["messages"]
-    assert system == {"role": "system", "content": "Be brief."} and answers[0]["response"] == "more"
+    system, user = server.calls[0]["body"]["messages"]
+    assert system == {"role": "system", "content": "Be brief."} and answers[0]["response"] == TEXT
     assert user["content"].startswith("Paris is the capital") and "What is the capital of France?" in user["content"]
 
 
-def test_a_call_that_failed_is_an_error_and_is_asked_again(tmp_path, monkeypatch, server, questions):  # noqa: F811
-    call = ("--api_model", "m", "--api_base", server, "--max_attempts", 1, "--retry_delay", 0)
-    Server.plan = [answer("Paris"), (500, "{}")]
+def test_a_call_that_failed_is_an_error_and_is_asked_again(tmp_path, monkeypatch, server, questions):
+    call = ("--api_model", "m", "--api_base", server.address, "--max_attempts", 1, "--retry_delay", 0)
+    server.plan = iter([Answer(completion("Paris")), FAULTS["500"]])
     answers = infer(monkeypatch, tmp_path / "api.json", questions, *call)
     assert answers[0]["response"] == "Paris" and "error" not in answers[0]
     assert answers[1]["response"] == "" and "500" in answers[1]["error"]
     assert meta(tmp_path / "api.json")["counts"]["failed"] == 1
     answers = infer(monkeypatch, tmp_path / "api.json", questions, *call)
-    assert [row["response"] for row in answers] == ["Paris", "more"] and len(Server.received) == 3
+    assert [row["response"] for row in answers] == ["Paris", TEXT] and len(server.calls) == 3
 
 
 def test_bm25_finds_the_document_of_most_demo_questions(tokenizer):
