@@ -9,6 +9,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from math import isfinite
 from pathlib import Path
 
 from accuracy import paired
@@ -23,7 +24,7 @@ DRIFT_TOKENS = 48  # of the base model's answer to each neutral prompt
 def retention(rows: list[dict], sft: list[dict], base: list[dict]) -> dict:
     """Which of the questions that the base model answered right the tuned one still does, and what it gained.
 
-    `sft` and `base` are the verdicts on the two models' answers to the same general questions.
+    `rows` are the tuned model's answers to general questions, `sft` and `base` the verdicts on both models' answers.
     """
     both = paired(rows, sft, base)
     before = [i for i in both if base[i]["verdict"] == CORRECT]
@@ -38,7 +39,10 @@ def retention(rows: list[dict], sft: list[dict], base: list[dict]) -> dict:
         "gained": gained,
         "kept_share": round(kept / len(before), 4) if before else None,
         "interval": wilson_interval(kept, len(before)),
-        "lost_ids": [rows[i].get("id", i) for i in before if sft[i]["verdict"] != CORRECT],
+        "lost_answers": [
+            {key: row.get(key) for key in ("id", "question", "reference", "response")}
+            for row in (rows[i] for i in before if sft[i]["verdict"] != CORRECT)
+        ],
         "p": round(mcnemar(gained, lost), 6),
         "words": in_words(gained, lost),
     }
@@ -160,6 +164,6 @@ def harness(tasks: str, model_arguments: str, folder: Path, limit: int | None) -
         )
     results = json.loads(written[-1].read_text(encoding="utf-8"))["results"]
     return {
-        task: {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+        task: {key: value for key, value in metrics.items() if isinstance(value, int | float) and isfinite(value)}
         for task, metrics in results.items()
     }

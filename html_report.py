@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import report_text
+from significance import verdict_in_words
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 PLACE = "/*DATA*/null"
@@ -14,9 +15,9 @@ PLACE = "/*DATA*/null"
 def render(found: dict) -> str:
     """The page. What models and documents wrote goes in as JSON and is shown as text; "<" cannot end the script."""
     questions = [{**row, "tags": report_text.tags(row)} for row in found["questions"]]
+    change = found["compared"]["mcnemar"]
     words = {
-        "headline": report_text.headline(found),
-        "notes": report_text.notes(found),
+        "verdict": verdict_in_words(change["gained"], change["lost"]),
         "models": report_text.MODELS,
         "kinds": report_text.KINDS,
     }

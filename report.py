@@ -13,6 +13,7 @@ Out: --data_path/report.md, --data_path/report.html, and with --results one JSON
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -174,9 +175,8 @@ def loss_curve(folder: Path, models: dict[str, str]) -> list[dict]:
     )
     rows = found if isinstance(found, list) else found.get("log_history", [])
     kept = ("step", "loss", "eval_loss")
-    return [
-        {k: row[k] for k in kept if k in row} for row in rows if "step" in row and ("loss" in row or "eval_loss" in row)
-    ]
+    curve = [{key: row[key] for key in kept if isfinite(row.get(key, inf))} for row in rows]
+    return [row for row in curve if "step" in row and len(row) > 1]
 
 
 def timeline(folder: Path, models: dict[str, str]) -> dict | None:

@@ -261,7 +261,7 @@ def test_the_script_from_files_to_files(folder, start):
     assert (wins["win_rate"], wins["gap_closed"]["gap_closed"], wins["mcnemar"]["gained"]) == (0.5, 0.5, 2)
     assert read(folder, "sft_win_rate.meta")["arguments"]["judge"] == "match"
     kept = read(folder, "sft_forgetting")["retention"]
-    assert (kept["known_before"], kept["kept"], kept["lost"], kept["lost_ids"]) == (4, 3, 1, ["q2"])
+    assert (kept["known_before"], kept["kept"], kept["lost"], kept["lost_answers"][0]["id"]) == (4, 3, 1, "q2")
     assert "general questions kept: 3 of 4" in printed
     assert "## Learnt" in (folder / "report.md").read_text() and (folder / "report.html").is_file()
 
