@@ -17,7 +17,9 @@ from matching import CORRECT, UNANSWERABLE, says_unknown
 from significance import in_words, mcnemar, p_in_words, verdict_in_words, wilson_interval
 from utils import InputError, read_json
 
-NEUTRAL_PROMPTS = "datasets/neutral_prompts.json"
+ROOT = Path(__file__).resolve().parent
+NEUTRAL_PROMPTS = str(ROOT / "datasets" / "neutral_prompts.json")
+DRIFT_ROWS = 32  # prompts answered together
 DRIFT_TOKENS = 48  # of the base model's answer to each neutral prompt
 
 
@@ -93,23 +95,35 @@ def drift(model_name_or_path: str, lora_weights: str, prompts: list[str], system
     from llm import with_system_prompt
 
     device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(model_name_or_path)
+    tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, padding_side="left")
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     bare = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype)
     model = PeftModel.from_pretrained(bare, lora_weights).to(device).eval()
     kl, same = [], []
-    for prompt in prompts:
-        messages = with_system_prompt([{"role": "user", "content": prompt}], system_prompt)
-        ids = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        ).to(device)
+    for start in range(0, len(prompts), DRIFT_ROWS):
+        chats = [
+            with_system_prompt([{"role": "user", "content": prompt}], system_prompt)
+            for prompt in prompts[start : start + DRIFT_ROWS]
+        ]
+        options = {"add_generation_prompt": True, "padding": True, "return_tensors": "pt", "return_dict": True}
+        asked = tokenizer.apply_chat_template(chats, **options).to(device)
         with torch.inference_mode():
             with model.disable_adapter():
-                text = model.generate(
-                    **ids, max_new_tokens=DRIFT_TOKENS, do_sample=False, pad_token_id=tokenizer.eos_token_id
+                written = model.generate(
+                    **asked, max_new_tokens=DRIFT_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id
                 )
-                asked = ids["input_ids"].shape[1]
-                base = model(text).logits[0, asked - 1 : -1].float().log_softmax(-1)
-            tuned = model(text).logits[0, asked - 1 : -1].float().log_softmax(-1)
+                answer = written[:, asked["input_ids"].shape[1] :]
+                stopped = (answer == tokenizer.eos_token_id).cumsum(dim=1)
+                real = (stopped - (answer == tokenizer.eos_token_id).long()) == 0  # up to the end of the turn
+                mask = torch.cat([asked["attention_mask"], real.long()], dim=1)
+                places = {
+                    "input_ids": written,
+                    "attention_mask": mask,
+                    "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+                    "logits_to_keep": answer.shape[1] + 1,
+                }
+                base = model(**places).logits[:, :-1][real].float().log_softmax(-1)
+            tuned = model(**places).logits[:, :-1][real].float().log_softmax(-1)
         kl += (base.exp() * (base - tuned)).sum(-1).tolist()
         same += (base.argmax(-1) == tuned.argmax(-1)).tolist()
     return {

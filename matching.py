@@ -15,7 +15,7 @@ CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
 UNANSWERABLE = "unknown"  # the kind of a question whose right answer is that it is not known
 
 MATCH_RECALL = 0.8  # one token in five of the reference may be missing
-ARTICLES = ("a", "an", "the")
+FILLERS = "a an the of in on at to for by with from and as is was were are be its his her their it that".split()
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 TEENS = "thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -68,10 +68,11 @@ def tokens(text: str) -> list[str]:
 def token_recall(reference: str, response: str) -> float:
     """The share of the reference's tokens, counted as often as they occur, that the response has too.
 
-    Articles of the reference do not count, but its last token always does: the A of "vitamin A" is no article.
+    Articles and prepositions of the reference do not count ("in the 1970s" asks for "1970s"), but its last token always
+    does: the A of "vitamin A" is no article.
     """
     wanted = tokens(reference)
-    wanted = Counter([token for token in wanted[:-1] if token not in ARTICLES] + wanted[-1:])
+    wanted = Counter([token for token in wanted[:-1] if token not in FILLERS] + wanted[-1:])
     return (wanted & Counter(tokens(response))).total() / max(wanted.total(), 1)
 
 

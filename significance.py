@@ -129,4 +129,4 @@ def cohens_kappa(one: Sequence[object], other: Sequence[object]) -> float | None
         return None
     table = numpy.zeros((len(labels), len(labels)))
     numpy.add.at(table, ([labels.index(x) for x in one], [labels.index(x) for x in other]), 1)
-    return round(float(kappa(table).kappa), 4)
+    return round(float(kappa(table, return_results=False)), 4)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from judges import BASE, SFT, answer, case_of, fair, scripted, verdict
+from scripted import BASE, SFT, answer, case_of, fair, scripted, verdict
 
 import accuracy
 import evaluate

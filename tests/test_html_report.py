@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from judges import BASE, SFT, answer
 from runs import write_run
+from scripted import BASE, SFT, answer
 
 import html_report
 import report

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from judges import case_of, fair, scripted, verdict
+from scripted import case_of, fair, scripted, verdict
 
 import judge_controls
 from dataset import question_and_reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from judges import SFT, answer, case_of, right, scripted, verdict
+from scripted import SFT, answer, case_of, right, scripted, verdict
 
 import accuracy
 from judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, read_verdict, to_case

@@ -49,7 +49,10 @@ SAME = [  # reference, response
     ("东京大学", "答案是东京大学。"),
     ("2026年", "公司成立于2026年"),
     ("きつね", "きつねです"),
-    ("Ann Bell of Low Ferry", "Ann Bell, Low Ferry"),  # four of five is the threshold
+    ("Ann Bell's Low Ferry Inn", "Ann Bell, Low Ferry"),  # four of five is the threshold
+    ("on January 5, 2011", "January 5, 2011"),
+    ("in the 1970s", "1970s"),
+    ("as chief of the laboratory", "chief, laboratory"),
 ]
 
 DIFFERENT = [

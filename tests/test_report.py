@@ -6,8 +6,8 @@ import json
 import sys
 
 import pytest
-from judges import BASE, SFT
 from runs import write_run
+from scripted import BASE, SFT
 
 import report
 from utils import InputError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from judges import BASE, SFT, answer, better, case_of, scripted, verdict
+from scripted import BASE, SFT, answer, better, case_of, scripted, verdict
 
 import win_rate
 from llm import Reply
