@@ -14,16 +14,28 @@ BREAKDOWNS = {"by_kind": "kind", "by_document": "file_name", "by_role": "role"}
 
 
 def judge_answers(rows: list[dict], judge: Judge | None, name: str = "") -> list[dict]:
-    """For each answer its verdict with the reason, and beside it what string matching says."""
-    matched = [grade(row["reference"], row["response"], row.get("kind")) for row in rows]
-    cases = [
-        to_case(row, f"{name} {row.get('id', place)}".strip(), answer=row["response"]) for place, row in enumerate(rows)
+    """For each answer its verdict with the reason, and beside it what string matching says.
+
+    An answer that inference could not get (it has an "error") is unscored: it says nothing about the model.
+    """
+    asked = [place for place, row in enumerate(rows) if not row.get("error")]
+    verdicts = [
+        {
+            "response": row["response"],
+            "verdict": UNSCORED,
+            "reason": f"no answer: {row.get('error')}",
+            "match": UNSCORED,
+        }
+        for row in rows
     ]
-    judged = ask(judge, ACCURACY, cases) if judge else matched
-    return [
-        {"response": row["response"], "verdict": verdict, "reason": reason, "match": label}
-        for row, (verdict, reason), (label, _) in zip(rows, judged, matched, strict=True)
-    ]
+    matched = [grade(rows[i]["reference"], rows[i]["response"], rows[i].get("kind")) for i in asked]
+    judged = matched
+    if judge:
+        named = {i: f"{name} {rows[i].get('id', i)}".strip() for i in asked}
+        judged = ask(judge, ACCURACY, [to_case(rows[i], named[i], answer=rows[i]["response"]) for i in asked])
+    for place, (verdict, reason), (label, _) in zip(asked, judged, matched, strict=True):
+        verdicts[place] |= {"verdict": verdict, "reason": reason, "match": label}
+    return verdicts
 
 
 def summarize(rows: list[dict], verdicts: list[dict]) -> dict:
@@ -72,6 +84,7 @@ def measure(rows: list[dict], verdicts: list[dict], summary: Callable = summariz
 def beside_match(rows: list[dict], verdicts: list[dict]) -> dict:
     """What string matching says of the same answers: its accuracy, and where it and the judge disagree."""
     answerable = [verdict for row, verdict in zip(rows, verdicts, strict=True) if row.get("kind") != UNANSWERABLE]
+    answerable = [verdict for verdict in answerable if verdict["match"] != UNSCORED]
     right = sum(verdict["match"] == CORRECT for verdict in answerable)
     scored = [
         (verdict["verdict"] == CORRECT, verdict["match"] == CORRECT)

@@ -202,7 +202,8 @@ def tags(row: dict) -> list[str]:
     """Which filters of the report a question passes."""
     after, before = row["sft"]["verdict"] == "correct", row["base"]["verdict"] == "correct"
     changed = {(True, False): ["learnt"], (False, True): ["lost"]}.get((after, before), [])
-    disagree = any((row[what]["verdict"] == "correct") != (row[what]["match"] == "correct") for what in ("sft", "base"))
+    both = [row[what] for what in ("sft", "base") if row[what]["verdict"] != "unscored"]
+    disagree = any((answer["verdict"] == "correct") != (answer["match"] == "correct") for answer in both)
     return changed + ["disagree"] * disagree
 
 

@@ -20,22 +20,30 @@ def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[
     two verdicts). Without a judge, a response that matches its reference beats one that does not.
     """
     pairs = list(zip(sft, base, strict=True))
-    responses = [{"response_sft": row["response"], "response_base": other["response"]} for row, other in pairs]
-    if judge is None:
-        return [{**texts, "verdict": by_match(*pair)} for texts, pair in zip(responses, pairs, strict=True)]
-    cases = [
-        to_case(row, f"{first} first {row.get('id', place)}", answer_A=a["response"], answer_B=b["response"])
-        for first, order in (("tuned", pairs), ("base", [(other, row) for row, other in pairs]))
-        for place, ((a, b), (row, _)) in enumerate(zip(order, pairs, strict=True))
-    ]
+    verdicts = [{"response_sft": row["response"], "response_base": other["response"]} for row, other in pairs]
+    asked = []
+    for place, pair in enumerate(pairs):
+        error = next((row["error"] for row in pair if row.get("error")), None)
+        if error:
+            verdicts[place] |= {"verdict": UNSCORED, "reason": f"no answer: {error}"}
+        elif judge is None:
+            verdicts[place]["verdict"] = by_match(*pair)
+        else:
+            asked.append(place)
+    if judge is None or not asked:
+        return verdicts
+    cases = []
+    for first in ("tuned", "base"):
+        for place in asked:
+            a, b = pairs[place] if first == "tuned" else reversed(pairs[place])
+            name = f"{first} first {a.get('id', place)}"
+            cases.append(to_case(a, name, answer_A=a["response"], answer_B=b["response"]))
     judged = ask(judge, WIN_RATE, cases)
-    verdicts = []
-    for place, texts in enumerate(responses):
-        seats = (judged[place], judged[place + len(pairs)])
+    for place, *seats in zip(asked, judged[: len(asked)], judged[len(asked) :], strict=True):
         orders = [names.get(label, label) for names, (label, _) in zip(SEATS, seats, strict=True)]
         agreed = UNSCORED if UNSCORED in orders else orders[0] if orders[0] == orders[1] else "tie"
         reason = f"Tuned as A: {seats[0][1]} Base as A: {seats[1][1]}"
-        verdicts.append({**texts, "verdict": agreed, "orders": orders, "reason": reason})
+        verdicts[place] |= {"verdict": agreed, "orders": orders, "reason": reason}
     return verdicts
 
 

@@ -14,6 +14,7 @@ from scripted import BASE, SFT, answer, case_of, fair, scripted, verdict
 
 import accuracy
 import evaluate
+import win_rate
 from answers import pair_answers, read_answers
 from utils import InputError
 
@@ -51,6 +52,18 @@ def test_questions_without_an_answer_are_counted_apart():
     assert (measured["n"], measured["accuracy"]) == (4, 0.75)
     assert (measured["by_kind"]["unknown"]["correct"], measured["by_kind"]["unknown"]["incorrect"]) == (1, 1)
     assert accuracy.compare(rows, verdicts, verdicts)["gained"] == 0
+
+
+def test_an_answer_that_could_not_be_had_is_unscored(tmp_path):
+    rows = [*SFT[:3], answer(3, "", error="timeout")]
+    for judge in (None, scripted(tmp_path, fair)):
+        verdicts = accuracy.judge_answers(rows, judge)
+        assert (verdicts[3]["verdict"], verdicts[3]["reason"]) == ("unscored", "no answer: timeout")
+        measured = accuracy.measure(rows, verdicts)
+        assert (measured["n"], measured["correct"], measured["unscored"], measured["accuracy"]) == (4, 2, 1, 0.6667)
+        assert accuracy.beside_match(rows, verdicts)["n"] == 3
+        wins = win_rate.summarize(rows, win_rate.judge_pairs(rows, BASE, judge))
+        assert (wins["n"], wins["unscored"], wins["wins"], wins["losses"]) == (4, 1, 1, 1)
 
 
 def test_match_stands_beside_the_judge(tmp_path):
