@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import judge_controls
+from matching import UNANSWERABLE
 
 MODELS = {"base": "base", "sft": "tuned", "open_book": "open book", "rag": "RAG"}
 KINDS = {
@@ -202,6 +203,8 @@ def tags(row: dict) -> list[str]:
     """Which filters of the report a question passes."""
     after, before = row["sft"]["verdict"] == "correct", row["base"]["verdict"] == "correct"
     changed = {(True, False): ["learnt"], (False, True): ["lost"]}.get((after, before), [])
+    if row.get("kind") == UNANSWERABLE:  # counted apart everywhere
+        changed = []
     both = [row[what] for what in ("sft", "base") if row[what]["verdict"] != "unscored"]
     disagree = any((answer["verdict"] == "correct") != (answer["match"] == "correct") for answer in both)
     return changed + ["disagree"] * disagree

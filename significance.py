@@ -30,7 +30,8 @@ def mcnemar(gained: int, lost: int) -> float:
 
 def in_words(gained: int, lost: int) -> str:
     """The comparison of the tuned model with the base, as a sentence."""
-    return f"{gained} answers gained, {lost} lost: {verdict_in_words(gained, lost)} (exact McNemar, {p_in_words(gained, lost)})"
+    answers = "answer" if gained == 1 else "answers"
+    return f"{gained} {answers} gained, {lost} lost: {verdict_in_words(gained, lost)} (exact McNemar, {p_in_words(gained, lost)})"
 
 
 def sign_test_in_words(wins: int, losses: int) -> str:
