@@ -42,6 +42,7 @@ from utils import InputError, parse_arguments, read_json, require_adapter, requi
 from verdict_journal import VerdictJournal
 
 ADAPTER_SETTINGS = "knowledge_update.json"  # written beside the adapter by finetune.py
+LOCAL_MARK = " #"  # between a local judge's name and the stamp of its weights
 
 
 @dataclass
@@ -117,9 +118,8 @@ def load_judge(arguments: Arguments, kind: str, journal: Path) -> Judge | None:
     if arguments.rescore and not verdicts.replies:
         raise InputError(f"expected verdicts to score in {journal}, found none: run without --rescore first")
     if model is None:  # --rescore alone: whoever judged last
-        name, _, stamp = verdicts.last_judge.partition(" #")
-        return Judge(verdicts.last_judge, None, verdicts, bool(stamp), arguments.seed)
-    name = f"{model} #{hashed(weights_stamp(model))[:8]}" if kind == "local" else model
+        return Judge(verdicts.last_judge, None, verdicts, LOCAL_MARK in verdicts.last_judge, arguments.seed)
+    name = f"{model}{LOCAL_MARK}{hashed(weights_stamp(model))[:8]}" if kind == "local" else model
     if arguments.rescore:
         engine = None
     elif kind == "local":
@@ -225,8 +225,7 @@ def main() -> None:
         return measured
 
     by = {"judge": judge.name if judge else "match"}
-    if arguments.controls:
-        write(f"{sft}_controls", judge_controls.run_controls(rows["sft"], judge, arguments.controls, arguments.seed))
+    write(f"{sft}_controls", judge_controls.run_controls(rows["sft"], judge, arguments.controls, arguments.seed))
     verdicts = {}
     for what, answers in rows.items():
         verdicts[what] = accuracy.judge_answers(answers, judge, names[what])
@@ -240,8 +239,9 @@ def main() -> None:
         right = ([verdicts[what][i]["verdict"] == CORRECT for i in both] for what in ("sft", "base", "open_book"))
         compared["gap_closed"] = gap_closed(*right, [accuracy.fact_of(rows["sft"][i]) for i in both], arguments.seed)
     lost = measure_forgetting(arguments, rows, verdicts)
-    if lost:
-        write(f"{sft}_forgetting", lost)
+    if arguments.rescore and (folder / f"{sft}_forgetting.json").is_file():  # what needs a model stays as it was
+        lost = read_json(folder / f"{sft}_forgetting.json", "what was forgotten") | lost
+    write(f"{sft}_forgetting", {**by, **lost})
     usage = {"usage": usage_of(judge, arguments)} if judge else {}
     write(f"{sft}_win_rate", {**by, **compared, **usage, **accuracy.measure(rows["sft"], wins, win_rate.summarize)})
     found = report.gather(folder, sft, names["base"], documents=arguments.documents)

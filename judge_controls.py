@@ -147,7 +147,7 @@ def run_controls(rows: list[dict], judge: Judge | None, per_kind: int, seed: int
         "specificity": counted(*WRONG),
         "kinds": kinds,
     }
-    why = reasons(result)
+    why = reasons(result) if items else ["no controls were made"]
     return {**result, "trusted": not why, "why": why, "items": items}
 
 

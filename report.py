@@ -62,7 +62,8 @@ def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> d
     models = {"base": base, "sft": sft}
     for what in ("open_book", "rag"):
         models[what] = Path(arguments.get(f"data_name_{what}") or what).stem
-    scores = {what: scored(folder, name) for what, name in models.items()}
+    scores = {what: scored(folder, name, wins["judge"]) for what, name in models.items()}
+    controls = optional(folder / f"{sft}_controls.json") or {}
     sources = folder_of_documents(folder, models, documents)
     return {
         "judge": wins["judge"],
@@ -80,8 +81,8 @@ def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> d
             key: value for key, value in wins.items() if key not in ("verdicts", "mcnemar", "gap_closed", "usage")
         },
         "usage": wins.get("usage"),
-        "controls": optional(folder / f"{sft}_controls.json"),
-        "forgetting": optional(folder / f"{sft}_forgetting.json"),
+        "controls": {k: v for k, v in controls.items() if k != "items"} if controls.get("items") else None,
+        "forgetting": optional(folder / f"{sft}_forgetting.json") or {},
         "loss": loss_curve(folder, models),
         "timeline": timeline(folder, models),
         "questions": questions(scores, wins["verdicts"], sources),
@@ -93,14 +94,16 @@ def optional(path: Path) -> Any:
     return read_json(path, "a file of a run") if path.is_file() else None
 
 
-def scored(folder: Path, name: str) -> dict | None:
-    """The verdicts on an answers file: those of evaluate.py, else by match; None where there are no answers."""
+def scored(folder: Path, name: str, judge: str) -> dict | None:
+    """The verdicts of this judge on an answers file; None where there are none. Match judges what it has not seen."""
     judged = optional(folder / f"{name}_acc.json")
-    answers = optional(folder / f"{name}.json") if judged is None else None
-    if answers is None:
+    if judged and judged["judge"] == judge:
         return judged
+    answers = optional(folder / f"{name}.json")
+    if answers is None or judge != "match":
+        return None
     verdicts = accuracy.judge_answers(answers, None)
-    return {"judge": "match", **accuracy.measure(answers, verdicts), "match": accuracy.beside_match(answers, verdicts)}
+    return {"judge": judge, **accuracy.measure(answers, verdicts), "match": accuracy.beside_match(answers, verdicts)}
 
 
 def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | None) -> list[dict]:

@@ -78,7 +78,7 @@ def notes(found: dict) -> list[str]:
         lines.append(
             f"the order changed {percent(wins['flip_rate'])} of the verdicts; the first answer was chosen {percent(wins['first_seat'])} of the time"
         )
-    lines += forgetting_lines(found["forgetting"] or {})
+    lines += forgetting_lines(found["forgetting"])
     usage = found["usage"]
     if usage:
         cost = "" if usage["cost"] is None else f", cost {usage['cost']:.4f}"

@@ -121,6 +121,7 @@ def test_an_untrusted_judge_is_named_first(tmp_path):
         "sensitivity": counts,
         "specificity": counts,
         "kinds": {},
+        "items": [{}],
     }
     (tmp_path / "sft_controls.json").write_text(json.dumps(controls))
     found = report.gather(tmp_path, "sft", "base")
