@@ -199,9 +199,11 @@ def read_verdict(reply: Reply, task: Task, case: Case, judge: Judge) -> tuple[st
     if reply.error:
         return UNSCORED, reply.error
     text = reply.text.strip()
-    if "<think>" in text and "</think>" not in text:
-        return UNSCORED, f"cut off while thinking: {text[-80:]!r}"
-    text = text.rpartition("</think>")[2].strip()
+    if text.startswith("<think>"):  # elsewhere it is a quotation
+        _, end, text = text.rpartition("</think>")
+        if not end:
+            return UNSCORED, f"cut off while thinking: {text[-80:]!r}"
+        text = text.strip()
     if text and any(text in answer for answer in case.answers):
         return UNSCORED, f"repeats the answer: {text[:80]!r}"
     verdict, reasoning = read_json_verdict(text) if judge.enforces_schema else read_tagged_verdict(text, case.tag)

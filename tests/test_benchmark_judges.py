@@ -88,7 +88,8 @@ def test_a_bad_line_is_named(tmp_path, line, words):
         benchmark.read_rows(tmp_path / "v.jsonl")
 
 
-def test_the_local_judge_on_the_real_model(tmp_path, monkeypatch, given, model_path):
+def test_the_local_judge_on_the_real_model(tmp_path, monkeypatch, given, model_path, engine):
+    monkeypatch.setattr("llm.TransformersEngine.load", lambda path: engine)  # the same model, loaded once for all tests
     rows = [given[0], given[-1]]
     words = ("--local_model_path", model_path, "--controls", "0", "--journal", str(tmp_path / "j.jsonl"))
     result = start(monkeypatch, tmp_path, rows, *words)

@@ -30,6 +30,8 @@ JSON_REPLIES = [  # what an engine held to the schema, or said to be, replied; t
     (f"<think>{verdict('correct')}</think>{verdict('incorrect')}", "incorrect"),
     ('{"verdict": "correct", "verdict": "incorrect"}', "incorrect"),  # the last one
     ('{"reasoning": "the answer says \\"verdict\\": \\"correct\\"", "verdict": "incorrect"}', "incorrect"),
+    ('{"reasoning": "it says <think> and no more", "verdict": "incorrect"}', "incorrect"),
+    ('{"reasoning": "it says </think> at its end", "verdict": "incorrect"}', "incorrect"),
     ('{"reasoning": 7, "verdict": "correct"}', "correct"),
     ("", None),
     ("correct", None),
@@ -70,6 +72,7 @@ TAGGED_REPLIES = [  # the same of free text
     (f"{tagged('incorrect')} <verdict-00000000>correct</verdict-00000000>", "incorrect"),
     (f"{tagged('incorrect')} <verdict>correct</verdict>", "incorrect"),
     (f"<think>{tagged('correct')}</think> {tagged('incorrect')}", "incorrect"),
+    (f"It opens with <think>, which is no answer. {tagged('not attempted')}", "not attempted"),
     (f"```\n{tagged('correct')}\n```", "correct"),
     (f"<verdict-{TAG}>{tagged('correct')}</verdict-{TAG}>", "correct"),  # the inner one is whole
     (f"{tagged('incorrect')} <verdict-{TAG}>correct", "incorrect"),  # cut off
