@@ -32,6 +32,7 @@ TOPIC = re.compile(r"(?<=\w )[A-Z][\w'-]*(?: (?:of |the )*[A-Z0-9][\w'.-]*)*")  
 MONTHS = "January February March April May June July August September October November December".split()
 NAME = re.compile(r"(?<!\w)[A-Z][\w'-]{2,}")
 NUMBER = re.compile(r"\d+")
+DRAWN = 20  # rows looked at for each control of a kind
 DIFFERENT = 0.5  # share of its words that the answer of another fact may have in common with the right one
 
 
@@ -47,8 +48,8 @@ class Control:
 def make_controls(rows: list[dict], per_kind: int, seed: int = 0) -> list[Control]:
     """Up to `per_kind` controls of each kind, from rows drawn without replacement; fewer where the rows give fewer."""
     usable = [row for row in rows if row.get("kind") != UNANSWERABLE]
-    rng = random.Random(seed)
-    rng.shuffle(usable)
+    random.Random(seed).shuffle(usable)
+    usable = usable[: DRAWN * per_kind]
     controls: list[Control] = []
     for kind in (RIGHT, *WRONG, IDENTICAL):
         made = 0

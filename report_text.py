@@ -40,7 +40,7 @@ def headline(found: dict) -> str:
     tuned, base, verdict = found["scores"]["sft"], found["scores"]["base"], found["compared"]["mcnemar"]
     text = f"{accuracy_cell(tuned)} of the questions after tuning, {accuracy_cell(base)} before: {verdict['words']}."
     gap = (found["compared"]["gap_closed"] or {}).get("gap_closed")
-    return text + (f" That is {percent(gap)} of what an open book gives." if gap is not None else "")
+    return text + (f" That closes {percent(gap)} of the gap to an open book." if gap is not None else "")
 
 
 def notes(found: dict) -> list[str]:
