@@ -21,13 +21,16 @@ CHARACTERS_PER_WORD = 2.5  # of Chinese, about
 
 MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 DATE = rf"\d{{1,2}} (?:{MONTHS})(?: \d{{4}})?|(?:{MONTHS}) \d{{1,2}}, \d{{4}}|(?:{MONTHS})(?: \d{{4}})?|\d{{4}}年(?:\d+月(?:\d+日)?)?|\d+月\d+日"
-NUMBER = r"\d[\d.,]*\d(?:-\d+)?|\d"
-LETTER = r"(?:[^\W一-鿿]|['’-])"  # a Chinese character is a word of its own
-NAME = rf"[A-Z]{LETTER}*(?:(?: of(?: the)?| de| van| von)? [A-Z]{LETTER}*| \d+(?:\.\d+)+)*"
+NUMBER = r"(?:\d[\d.,]*\d(?:-\d+)?|\d)(?:s|st|nd|rd|th)?"
+NAME_CHARACTER = r"(?:[^\W一-鿿]|['’-])"  # a Chinese character is a word of its own
+NAME = rf"[A-Z]{NAME_CHARACTER}*(?:(?: of(?: the)?| de| van| von)? [A-Z]{NAME_CHARACTER}*| \d+(?:\.\d+)+)*"
 QUOTED = r"[\"“][^\"“”]{2,60}[\"”]|《[^》]+》"
 UNIT = r"(?: (?:million|billion|thousand|hundred))?(?: (?:percent|per cent|degrees?(?: Celsius)?|[a-z]+s\b|[mk]m\b|kg\b)|[万亿千百]*(?:美元|欧元|英镑|公里|公斤|平方米|[元人名个位件座岁天次米吨年])|[万亿千百]+)?"
-SPAN = re.compile(rf"(?P<quoted>{QUOTED})|(?P<date>{DATE})|(?P<number>(?:{NUMBER})%?{UNIT})|(?P<name>{NAME})")
-WORD = re.compile(r"[一-鿿]|[^\W\d_一-鿿]+(?:['’][^\W\d_一-鿿]+)?|\d[\d.,]*\d|\d")
+SPAN = re.compile(
+    rf"(?P<quoted>{QUOTED})|(?P<date>{DATE})|(?P<number>(?<![^\W一-鿿])(?:{NUMBER})%?{UNIT})|(?P<name>{NAME})"
+)
+LETTER = r"[^\W\d_一-鿿]"
+WORD = re.compile(rf"[一-鿿]|{LETTER}+(?:['’]{LETTER}+)?|(?:\d[\d.,]*\d|\d){LETTER}*")
 FUNCTION_WORDS = frozenset(
     "a an the of in on at to for and or but by with from as is was were are be been being has have had do does did that which who whom "
     "whose what when where why how many much it its this these those they them their there he she his her him we our you your i not no "
@@ -69,7 +72,7 @@ def spans(text: str, context: str = "") -> list[tuple[int, int, str]]:
                 continue
         if kind == "number" and re.fullmatch(r"(19|20)\d\d", text[start:end]):
             kind = "year"
-        if start < end and not re.match(r"[^\W\d_一-鿿]{2}", text[end : end + 2]):
+        if start < end and not re.match(LETTER, text[end : end + 1]):
             found.append((start, end, kind))
     return found
 

@@ -7,7 +7,7 @@ import random
 from data_processor.curation import NearCopies
 from data_processor.work import Fact
 
-LEAK = 0.6  # a training question this near to a test question is taken out
+LEAK = 0.5  # a training question this near to a test question is taken out
 WHOLE_FACTS = 0.25  # share of the test questions that ask for facts held out whole
 ASKED = ("qa", "reverse")  # the kinds of rows that ask for a fact
 

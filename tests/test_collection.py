@@ -104,6 +104,7 @@ def test_title_is_a_first_line_that_is_no_sentence():
         ),
         ("Few had expected 28-27 in July 2025.", ["28-27", "July 2025"]),
         ("Version 6.2 reads 100,000 sheets in 1.4 seconds.", ["Version 6.2", "100,000 sheets", "1.4 seconds"]),
+        ("In the 1980s the 25th of 100km-long routes and 25x100 lots opened.", ["1980s", "25th"]),
         ("Nothing to ask for here.", []),
     ],
 )
@@ -127,6 +128,7 @@ def test_support_and_order_catch_what_small_models_get_wrong():
 
 
 def test_contains_is_by_whole_words():
+    assert contains("It began in the 1980s.", "1980s") and not contains("It began in the 1980s.", "1980")
     assert contains("It cost 3,870 euros", "3870 euros") and not contains("It cost 14 euros", "4 euros")
 
 
