@@ -90,7 +90,7 @@ def faults(folder: Path, tokenizer: str) -> dict:
     if code:
         raise runs.InputError(f"expected a collection from a server without faults, found: {message}")
     right = dataset.read_bytes()
-    table = [row_of(name, expected, collect, right, calls) for name, expected in EXPECTED.items()]
+    table = [row_of(name, expected, collect, right) for name, expected in EXPECTED.items()]
     table += [no_server(collect), server_that_dies(collect, right, calls)]
     return {
         "document": {"sentences": 2, "calls_without_a_fault": calls},
@@ -101,7 +101,7 @@ def faults(folder: Path, tokenizer: str) -> dict:
     }
 
 
-def row_of(name: str, expected: Expected, collect: Callable, right: bytes, calls: int) -> dict:
+def row_of(name: str, expected: Expected, collect: Callable, right: bytes) -> dict:
     started = time.monotonic()
     fault = Once(FAULTS[name], lasting=expected.outcome == "stopped")
     with FaultServer(default=fault) as server:
