@@ -178,6 +178,10 @@ def harness(tasks: str, model_arguments: str, folder: Path, limit: int | None) -
         )
     results = json.loads(written[-1].read_text(encoding="utf-8"))["results"]
     return {
-        task: {key: value for key, value in metrics.items() if isinstance(value, int | float) and isfinite(value)}
+        task: {
+            key: value
+            for key, value in metrics.items()
+            if "," in key and isinstance(value, int | float) and isfinite(value)
+        }
         for task, metrics in results.items()
     }

@@ -96,7 +96,7 @@ def test_the_harness_is_asked_for_both_models_and_its_file_is_read(tmp_path, mon
         commands.append(command)
         folder = tmp_path / "lm_eval" / ("sft" if "peft=" in " ".join(command) else "base")
         folder.mkdir(parents=True)
-        metrics = {"acc,none": 0.5, "acc_stderr,none": 0.1, "alias": "t", "bad,none": float("nan")}
+        metrics = {"acc,none": 0.5, "acc_stderr,none": 0.1, "alias": "t", "sample_len": 6, "bad,none": float("nan")}
         (folder / "results_2026.json").write_text(json.dumps({"results": {"t": metrics}}))
         return type("Done", (), {"returncode": 0, "stdout": ""})
 
