@@ -28,13 +28,7 @@ def read_dataset(
         raise InputError(f"expected {what} as a list of examples in {path}, found {found}: see the README, The files")
     seen: set[str] = set()
     for number, row in enumerate(rows):
-        where = f"row {number} of {path}"
-        messages = to_messages(row, where)
-        if not any(message["role"] == "assistant" for message in messages) or messages[0]["role"] == "assistant":
-            raise InputError(
-                f"expected a user's turn and an assistant's in {where}, found neither order: add the missing turn"
-            )
-        identity = str(row.get("id", number))
+        identity = check_row(row, number, path)
         if identity in seen:
             raise InputError(f"expected unique ids in {path}, found {identity!r} again in row {number}: rename one")
         seen.add(identity)
@@ -49,6 +43,17 @@ def to_example(row: object) -> object:
         return row
     turns = [{"from": "user", "value": question}, {"from": "assistant", "value": reference}]
     return {"conversations": turns, **known}
+
+
+def check_row(row: object, number: int, path: str | Path) -> str:
+    """The id of a row that is an example; InputError says which row is none."""
+    where = f"row {number} of {path}"
+    messages = to_messages(row, where)
+    if not any(message["role"] == "assistant" for message in messages) or messages[0]["role"] == "assistant":
+        raise InputError(
+            f"expected a user's turn and an assistant's in {where}, found neither order: add the missing turn"
+        )
+    return str(row.get("id", number))
 
 
 def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:

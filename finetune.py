@@ -2,237 +2,145 @@
 
 In:  a dataset (see dataset.py), the "conversations" of which are the training text; only the assistant's turns and the
      token that ends them are trained.
-Out: --output_dir with the LoRA adapter, its tokenizer, `training.meta.json` and the losses in `trainer_state.json`.
+Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_curve.png`, `training.meta.json`.
 
     python finetune.py --model_name_or_path models/SmolLM2-135M-Instruct --data_path output/data.json --output_dir output/lora
     torchrun --nproc_per_node 8 finetune.py --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path data.json \\
-        --deepspeed ds_configs/zero2.json --bf16 True --output_dir output/lora
+        --deepspeed ds_configs/zero2.json --save_minutes 10 --resume_from_checkpoint auto --output_dir output/lora
+    python finetune.py --model_name_or_path MODEL --data_path data.json --check_only True     # the doctor: trains nothing
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
-import os
-import random
+import shutil
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import transformers
 
+import doctor
 import provenance
+from adapters import changes_base, load_model, safe_save_model_for_hf_trainer
+from batches import PaddedCollator, PaddingFreeCollator
+from checkpoints import Checkpoints, newest, remove_old
 from dataset import read_dataset
 from inference import ADAPTER_SETTINGS
-from llm import TransformersEngine
-from training_data import AnswerCollator, LazySupervisedDataset, SupervisedDataset, loss_per_token, split_by_fact
-from utils import InputError, parse_arguments, read_json, require_file, require_model, run, write_json
-
-REPLAY_TOKENS = 20  # a replayed answer is cut here and trained without an end: how it begins is what gets lost
-SAME_LOGITS = 1e-3  # the adapter read back must repeat the trained model's logits this closely, in float32
+from recall import Recall, remove_best
+from replay import replay_examples
+from row_file import RowFile
+from trainer import Trainer, measured_peak_flops
+from training_arguments import (
+    DataArguments,
+    LoraArguments,
+    ModelArguments,
+    TrainingArguments,
+    check_arguments,
+    set_up_wandb,
+)
+from training_data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
+from training_log import TrainingLines, write_log
+from training_plan import Plan, choose_layout, parameter_estimate, recommended_learning_rate, recommended_rank
+from utils import InputError, parse_arguments, run, write_json
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class ModelArguments:
-    model_name_or_path: str = field(metadata={"help": "A model folder, or a name on the Hugging Face hub."})
+def read_rows(data: DataArguments, seed: int):
+    """(training rows, held-out rows, questions of held-out wordings, general questions)"""
+    read = RowFile if data.lazy_preprocess else read_dataset
+    rows = read(data.data_path, "a dataset", data.limit)
+    held_out = read(data.eval_data_path, "a validation dataset") if data.eval_data_path else []
+    if data.validation and not held_out:
+        rows, held_out = split_by_fact(rows, data.validation_size, seed)
+    beside = Path(data.data_path).with_suffix(".test.json")
+    recall_path = data.recall_data_path or (str(beside) if beside.is_file() else None)
+    questions = read_dataset(recall_path, "held-out questions") if recall_path else []
+    general = read_dataset(data.retention_data_path, "general questions") if data.retention_data_path else []
+    return rows, held_out, questions, general
 
 
-@dataclass
-class DataArguments:
-    data_path: str = field(metadata={"help": "The dataset to train on."})
-    eval_data_path: str | None = field(
-        default=None, metadata={"help": "A dataset for validation; --data_path stays whole then."}
-    )
-    lazy_preprocess: bool = field(default=False, metadata={"help": "Tokenise on demand instead of at the start."})
-    validation: bool = field(default=False, metadata={"help": "Hold facts out of --data_path to measure the loss on."})
-    validation_size: int = field(default=100, metadata={"help": "How many examples to hold out, in whole facts."})
-    system_prompt: str | None = field(
-        default=None,
-        metadata={"help": "System prompt of every example; saved with the adapter. Default: the chat template's own."},
-    )
-    replay_ratio: float = field(
-        default=0.1,
-        metadata={
-            "help": "Answers of the untrained model to general prompts, as a share of the dataset, mixed in against forgetting."
+def resume_settings(model, data, lora, training, rows) -> dict:
+    """What a resumed run must share with the one it goes on with."""
+    with Path(data.data_path).open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return {
+        "model_name_or_path": model.model_name_or_path,
+        "content of --data_path": content,
+        "number of examples": len(rows),
+        "number of processes": training.world_size,
+        **{name: getattr(data, name) for name in ("system_prompt", "replay_ratio")},
+        **{name: getattr(lora, name) for name in ("use_lora", "lora_r", "lora_target_modules", "q_lora")},
+        **{
+            name: getattr(training, name)
+            for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "max_tokens_per_batch",
+                         "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "seed")
         },
-    )
-    replay_prompts: str = field(
-        default="datasets/replay_prompts.json", metadata={"help": "A JSON list of general prompts."}
-    )
-    limit: int | None = field(default=None, metadata={"help": "Train on the first N examples only: a smoke run."})
+    }  # fmt: skip
 
 
-@dataclass
-class LoraArguments:
-    use_lora: bool = field(default=True, metadata={"help": "False trains all weights."})
-    lora_r: int = field(default=32, metadata={"help": "Rank."})
-    lora_alpha: int | None = field(default=None, metadata={"help": "Scale; twice the rank by default."})
-    lora_dropout: float = 0.0
-    lora_target_modules: list[str] = field(
-        default_factory=lambda: ["all-linear"],
-        metadata={"help": "Module names; all linear layers of attention and MLP by default."},
-    )
-    q_lora: bool = field(default=False, metadata={"help": "Load the base in 4 bits (nf4, bitsandbytes, CUDA only)."})
+def settle(name: str, lora: LoraArguments, training: TrainingArguments, facts: int, longest: int) -> None:
+    """Decide what was left open: rank, learning rate, layout of the batches, gradient checkpointing."""
+    config = transformers.AutoConfig.from_pretrained(name)
+    lora.lora_r = lora.lora_r or recommended_rank(facts)
+    if training.learning_rate is None:
+        training.learning_rate = recommended_learning_rate(config.hidden_size) * (1 if lora.use_lora else 0.1)
+    weight_bytes = parameter_estimate(config) * (0.6 if lora.q_lora else 2 if training.bf16 else 4)
+    batch_tokens = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
+    choose_layout(training, config, weight_bytes, batch_tokens)
+    training.dataloader_pin_memory = training.device.type == "cuda"
+    training.remove_unused_columns = False  # the loss needs to know what is replayed
 
 
-@dataclass
-class TrainingArguments(transformers.TrainingArguments):
-    output_dir: str = field(default="output/lora")
-    model_max_length: int = field(
-        default=2048, metadata={"help": "In tokens; a longer example is refused by name, never cut."}
-    )
-    per_device_train_batch_size: int = 16
-    learning_rate: float = field(default=2e-4, metadata={"help": "For 7-14B models; about 1e-3 suits 0.1-0.5B."})
-    lr_scheduler_type: str = "cosine"
-    warmup_steps: float = field(default=0.05, metadata={"help": "Steps, or below 1 a share of them."})
-    train_sampling_strategy: str = "group_by_length"
-    logging_steps: float = 10
-    save_strategy: str = "no"
-    report_to: str = "none"
-    use_wandb: bool = False
-    key: str | None = field(default=None, metadata={"help": "wandb key; better in the environment as WANDB_API_KEY."})
-    wandb_run_name: str = "knowledge-update"
-    wandb_project: str = "KnowledgeUpdate"
-
-
-def replay_examples(model_name_or_path: str, data: DataArguments, count: int, cache: Path, seed: int) -> list[dict]:
-    """How the untrained model begins its answers to general prompts, asked once and kept in `cache`.
-
-    Where `count` is more than there are prompts, they are repeated.
-    """
-    if count == 0:
-        return []
-    prompts = read_json(data.replay_prompts, "a list of general prompts")
-    random.Random(seed).shuffle(prompts)
-    prompts = prompts[:count]
-    key = {
-        "model": model_name_or_path,
-        "system_prompt": data.system_prompt,
-        "prompts": prompts,
-        "tokens": REPLAY_TOKENS,
-    }
-    kept = json.loads(cache.read_text()) if cache.is_file() else {}
-    if kept.get("key") != key:
-        engine = TransformersEngine.load(model_name_or_path, system_prompt=data.system_prompt)
-        replies = engine.chat(
-            [[{"role": "user", "content": prompt}] for prompt in prompts], max_new_tokens=REPLAY_TOKENS
+def make_recall(questions, general, data: DataArguments, lora: LoraArguments, training) -> Recall | None:
+    """The questions asked while training, where there are any and they can be asked."""
+    if training.early_stopping and not (questions or general):
+        raise InputError(
+            "expected --recall_data_path or --retention_data_path with --early_stopping, found neither: give one"
         )
-        kept = {"key": key, "answers": [[reply.text, reply.finish_reason] for reply in replies]}
-        write_json(cache, kept)
-    examples = [
-        {
-            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
-            "kind": "replay",
-            "unfinished": ended != "stop",
-        }
-        for prompt, (answer, ended) in zip(prompts, kept["answers"], strict=True)
-    ]
-    return [{"id": f"replay_{i}", **examples[i % len(examples)]} for i in range(count)]
-
-
-def load_model(name: str, lora: LoraArguments, training: TrainingArguments):
-    """The base model, with fresh LoRA layers where they are asked for."""
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-
-    quantization = None
-    if lora.q_lora:
-        quantization = transformers.BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        name, dtype=torch.bfloat16 if training.bf16 else torch.float32, quantization_config=quantization
-    )
-    model.config.use_cache = False
-    if lora.q_lora:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=training.gradient_checkpointing)
-    elif training.gradient_checkpointing:
-        model.enable_input_require_grads()
-    if lora.use_lora:
-        targets = lora.lora_target_modules
-        model = get_peft_model(
-            model,
-            LoraConfig(
-                r=lora.lora_r,
-                lora_alpha=lora.lora_alpha or 2 * lora.lora_r,
-                lora_dropout=lora.lora_dropout,
-                target_modules=targets[0] if targets == ["all-linear"] else targets,
-                task_type="CAUSAL_LM",
-            ),
-        )
-    return model
-
-
-def safe_save_model_for_hf_trainer(
-    trainer: transformers.Trainer, output_dir: str, batch: dict | None = None
-) -> float | None:
-    """Save the adapter (or the whole model); under ZeRO-3 the Trainer gathers the weights first.
-
-    With a batch the adapter is read back beside the trained one and both must give the same logits. Returns the largest
-    difference; RuntimeError where it is more than SAME_LOGITS.
-    """
-    trainer.save_model(output_dir)
-    trainer.save_state()
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if batch is None or not hasattr(model, "load_adapter") or trainer.is_deepspeed_enabled:
+    if not (questions or general):
         return None
-    inputs = {key: value.to(model.device) for key, value in batch.items() if key != "labels"}
-    model.eval()
-    with torch.inference_mode():
-        trained = model(**inputs).logits.float()
-        model.load_adapter(output_dir, adapter_name="reopened")
-        model.set_adapter("reopened")
-        difference = (model(**inputs).logits.float() - trained).abs().max().item()
-    if not difference <= SAME_LOGITS:
-        raise RuntimeError(
-            f"the adapter in {output_dir} differs from the trained one by {difference:.2g} in its logits"
-        )
-    return difference
+    if not lora.use_lora or transformers.integrations.is_deepspeed_zero3_enabled():
+        log.info("no questions are asked while training: that needs LoRA, and not ZeRO-3, where generation crawls")
+        return None
+    return Recall(questions, general, data.system_prompt, training.early_stopping, training.seed)
 
 
-def check_arguments(
-    model: ModelArguments, data: DataArguments, lora: LoraArguments, training: TrainingArguments
-) -> None:
-    """Name what cannot work before any weights are loaded."""
-    require_model(model.model_name_or_path)
-    if lora.q_lora and not torch.cuda.is_available():
-        raise InputError("expected a CUDA GPU for --q_lora, found none: leave --q_lora out")
-    if lora.q_lora and not lora.use_lora:
-        raise InputError(
-            "expected --use_lora True with --q_lora, found False: 4-bit weights cannot be trained themselves"
-        )
-    if isinstance(training.deepspeed, str) and "scheduler" in read_json(
-        training.deepspeed, "a DeepSpeed configuration"
-    ):
-        raise InputError(
-            f"expected no scheduler in {training.deepspeed}, found one, which would override --lr_scheduler_type: take it out"
-        )
-    if data.replay_ratio:
-        require_file(data.replay_prompts, "general prompts", "give --replay_prompts, or --replay_ratio 0")
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if training.world_size != world:  # without this every rank would train alone and write over the others
-        raise InputError(
-            f"expected {world} ranks as torchrun says, found {training.world_size}: on a CPU add --use_cpu True"
-        )
-
-
-def set_up_wandb(training: TrainingArguments) -> None:
-    """Report to wandb if asked; offline where there is no key, instead of stopping."""
-    if training.use_wandb:
-        training.report_to = ["wandb"]
-        training.run_name = training.wandb_run_name
-        os.environ.setdefault("WANDB_PROJECT", training.wandb_project)
-        if training.key:
-            os.environ["WANDB_API_KEY"] = training.key
-        elif not os.environ.get("WANDB_API_KEY"):
-            os.environ.setdefault("WANDB_MODE", "offline")
-    training.key = None  # it must not reach a log or a file
+def make_plan(trainer: Trainer, facts: int, replay: list, held_out, lora: LoraArguments) -> Plan:
+    training, data = trainer.args, trainer.train_dataset
+    sample = [data[index] for index in range(0, len(data), max(1, len(data) // 1000))]
+    scale = len(data) / len(sample)
+    per_epoch = -(-len(trainer.get_train_dataloader()) // training.gradient_accumulation_steps)
+    updates = training.max_steps if training.max_steps > 0 else round(per_epoch * training.num_train_epochs)
+    trained = [sum(label >= 0 for label in example["labels"]) for example in sample]
+    layout = "padding-free batches" if training.padding_free else "padded batches of like length"
+    extras = {
+        "gradient checkpointing": training.gradient_checkpointing, "Liger kernels": training.use_liger_kernel,
+        "TF32": training.tf32, "torch.compile": training.torch_compile, "DeepSpeed": training.deepspeed,
+    }  # fmt: skip
+    return Plan(
+        examples=len(data) - len(replay),
+        facts=facts,
+        replayed=len(replay),
+        held_out=len(held_out),
+        tokens=round(scale * sum(len(example["input_ids"]) for example in sample)),
+        trained_tokens=round(scale * sum(trained)),
+        updates=updates,
+        epochs=updates / per_epoch,
+        examples_per_update=round(len(data) / per_epoch),
+        learning_rate=training.learning_rate,
+        rank=lora.lora_r if lora.use_lora else None,
+        trainable_parameters=sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad),
+        parameters=trainer.parameter_estimate,
+        processes=training.world_size,
+        device=str(training.device),
+        precision="bfloat16" if training.bf16 else "float32",
+        layout=", ".join([f"{training.attention} attention, {layout}", *(name for name, on in extras.items() if on)]),
+        peak_flops=trainer.peak_flops,
+    )  # fmt: skip
 
 
 def train() -> None:
@@ -244,69 +152,103 @@ def train() -> None:
         ModelArguments, DataArguments, LoraArguments, TrainingArguments
     )
     started = time.time()
-    rows = read_dataset(data.data_path, "a dataset", data.limit)
-    held_out = read_dataset(data.eval_data_path, "a validation dataset") if data.eval_data_path else []
+    rows, held_out, questions, general = read_rows(data, training.seed)
     check_arguments(model_arguments, data, lora, training)
     set_up_wandb(training)
-    if data.validation and not held_out:
-        rows, held_out = split_by_fact(rows, data.validation_size, training.seed)
+    name = model_arguments.model_name_or_path
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+    if data.check_only:
+        raise SystemExit(doctor.report(rows, held_out, tokenizer, name, data, training))
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(model_arguments.model_name_or_path)
     with training.main_process_first(desc="replay"):
-        cache = Path(training.output_dir) / "replay.json"
         replay = replay_examples(
-            model_arguments.model_name_or_path, data, round(data.replay_ratio * len(rows)), cache, training.seed
-        )
+            name, data.replay_prompts, data.system_prompt, round(data.replay_ratio * len(rows)),
+            Path(training.output_dir) / "replay.journal.jsonl", training.seed,
+        )  # fmt: skip
     kind = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset
-    train_set = kind(rows + replay, tokenizer, data.system_prompt, training.model_max_length)
-    eval_set = kind(held_out, tokenizer, data.system_prompt, training.model_max_length) if held_out else None
+    options = (tokenizer, data.system_prompt, training.model_max_length, data.split_long_examples)
+    train_set = kind(rows + replay, *options)
+    eval_set = kind(held_out, *options) if held_out else None
     if eval_set is not None and training.eval_strategy == "no":
         training.eval_strategy = transformers.IntervalStrategy.EPOCH
+    if training.process_index == 0:
+        for index in range(min(data.show_mask, len(train_set))):
+            print(coloured(train_set[index], tokenizer))
 
+    facts = len({fact_of(row) for row in rows})
+    settle(name, lora, training, facts, max(train_set.lengths))
     transformers.set_seed(training.seed)
-    model = load_model(model_arguments.model_name_or_path, lora, training)
-    collator = AnswerCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
-    trainer = transformers.Trainer(
+    model = load_model(name, lora, training)
+    initial = None
+    if lora.use_lora and changes_base(lora.init_lora_weights):
+        initial = str(Path(training.output_dir) / "initial_adapter")
+        model.peft_config["default"].init_lora_weights = True  # read back, it must not be taken out of the base again
+        if training.process_index == 0:
+            model.save_pretrained(initial)
+    resume, elapsed = training.resume_from_checkpoint, 0.0
+    settings = resume_settings(model_arguments, data, lora, training, rows)
+    if resume == "auto":
+        resume, elapsed = newest(training.output_dir, settings) or (None, 0.0)
+    checkpoints = Checkpoints(training.save_minutes, training.save_total_limit, settings, elapsed)
+    training.save_total_limit = None  # Checkpoints removes old ones, after the new one is whole
+    recall = make_recall(questions, general, data, lora, training)
+    collator = (
+        PaddingFreeCollator(training.attention.startswith("flash"))
+        if training.padding_free
+        else PaddedCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+    )
+    trainer = Trainer(
+        kl_weight=training.kl_weight,
+        max_tokens_per_batch=training.max_tokens_per_batch,
+        peak_flops=measured_peak_flops(training.device, model.dtype),
         model=model,
         args=training,
         train_dataset=train_set,
         eval_dataset=eval_set,
         data_collator=collator,
         processing_class=tokenizer,
-        compute_loss_func=loss_per_token,
+        callbacks=[TrainingLines(), *([recall] if recall else []), checkpoints],
     )
+    for shown_by_us in (transformers.PrinterCallback, transformers.ProgressCallback):
+        trainer.remove_callback(shown_by_us)
+    plan = make_plan(trainer, facts, replay, held_out, lora)
     if training.process_index == 0:
-        describe(trainer, rows, replay, held_out)
-    result = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
-    difference = safe_save_model_for_hf_trainer(trainer, training.output_dir, collator([train_set[0]]))
+        for line in plan.lines():
+            log.info("%s", line)
+        if resume:
+            log.info("resumed from %s, after %.1f minutes of training", resume, elapsed / 60)
+    if recall:
+        recall.trainer = trainer
+
+    result = trainer.train(resume_from_checkpoint=resume)
+    if checkpoints.stopped_by:
+        log.info("stopped at step %d; add --resume_from_checkpoint auto to go on", result.global_step)
+        raise SystemExit(128 + checkpoints.stopped_by)
+    weights_of_step = recall.restore_best(training.output_dir, result.global_step) if recall else result.global_step
+    difference = safe_save_model_for_hf_trainer(trainer, training.output_dir, collator([train_set[0]]), initial)
     if training.process_index == 0:
+        remove_best(training.output_dir)
+        if initial:
+            shutil.rmtree(initial)
+        if training.save_strategy == "no":  # those of --save_minutes have served
+            remove_old(Path(training.output_dir), 0, None)
         write_json(Path(training.output_dir) / ADAPTER_SETTINGS, {"system_prompt": data.system_prompt})
+        write_log(training.output_dir, plan.as_dict(), trainer.state.log_history)
         provenance.write_meta(
             Path(training.output_dir) / "training",
             {**vars(model_arguments), **vars(data), **vars(lora), **training.to_dict()},
             started,
             counts={"examples": len(rows), "replay": len(replay), "held_out": len(held_out)},
+            engine=type(trainer.model_wrapped).__name__,
             updates=result.global_step,
+            weights_of_step=weights_of_step,
             train_loss=result.training_loss,
+            training_seconds=round(checkpoints.elapsed, 1),
             reopened_difference=difference,
         )
-        log.info("adapter in %s; read back, its logits differ by %s", training.output_dir, difference)
-
-
-def describe(trainer: transformers.Trainer, rows: list[dict], replay: list[dict], held_out: list[dict]) -> None:
-    """Say what will be trained, before the first step."""
-    training = trainer.args
-    trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
-    batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
-    updates = (
-        training.max_steps
-        if training.max_steps > 0
-        else -(-(len(rows) + len(replay)) // batch) * training.num_train_epochs
-    )
-    log.info(
-        "%d examples and %d replayed answers, %d held out; %.1f M trainable parameters; %d updates of %d examples",
-        len(rows), len(replay), len(held_out), trainable / 1e6, updates, batch,
-    )  # fmt: skip
+        log.info(
+            "adapter in %s; read back by a fresh process, its logits differ by %s", training.output_dir, difference
+        )
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ class JournaledEngine:
                 self.reused += 1
                 if on_reply:
                     on_reply(index, reply)
+        if None not in replies:  # an engine that is not loaded yet stays so
+            return replies
         for wave in self.engine.waves(conversations, max_new_tokens):
             open_ones = [index for index in wave if replies[index] is None]
             if not open_ones:

@@ -310,10 +310,13 @@ class Row:
 
 
 def stop_token_ids(model, tokenizer) -> list[int]:
-    """The tokens that end a turn: the tokenizer's own first, then those of the generation config."""
+    """The tokens that end a turn: the tokenizer's own first, then the template's and those of the generation config."""
+    from chat_template import end_of_turn
+
     ids = [tokenizer.eos_token_id]
     configured = model.generation_config.eos_token_id
-    for token in configured if isinstance(configured, list) else [configured]:
+    configured = configured if isinstance(configured, list) else [configured]
+    for token in [tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)), *configured]:
         if token is not None and token not in ids:
             ids.append(token)
     return ids

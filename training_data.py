@@ -1,147 +1,211 @@
-"""From conversations to tensors: what is read, what is trained, how a batch is padded, what the loss is."""
+"""From conversations to tensors: what is read, what is trained, how an over-long example is split, what is held out."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import random
-from dataclasses import dataclass
+from array import array
+from collections import Counter
+from collections.abc import Sequence
 
-import torch
 from torch.utils.data import Dataset
 
+from chat_template import trained_parts
 from dataset import to_messages
-from llm import with_system_prompt
 from utils import InputError
 
 IGNORED = -100  # the label of a token that is read but not trained
+CACHED_EXAMPLES = 4096  # tokenised examples that LazySupervisedDataset keeps, some megabytes
+MEASURED_EXAMPLES = 64
+CONTEXT_SHARE = 4  # of a piece of a split example, one part in so many repeats the text before it, untrained
 
 
 def preprocess(
     messages: list[dict[str, str]],
     tokenizer,
     system_prompt: str | None,
-    max_length: int,
+    max_length: int | None = None,
     name: str = "",
     unfinished: bool = False,
 ) -> dict:
     """Turn one conversation into tokens: {"input_ids": [T], "labels": [T]}.
 
     Labels are IGNORED except on the assistant's words and on the token that ends its turn, which is what generation
-    stops at. Each stretch is tokenised by itself, as it is at inference, where the prompt is tokenised alone.
-    An `unfinished` conversation was cut off in its last turn, which then is trained without an end.
+    stops at. The prompt's tokens are those of inference, where the prompt is tokenised without its answer. An
+    `unfinished` conversation was cut off in its last turn, which then is trained without an end.
     """
-    messages = with_system_prompt(messages, system_prompt)
+
+    def tokens(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False).input_ids
+
     input_ids: list[int] = []
     labels: list[int] = []
     written = ""
-    for turn, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = tokenizer.apply_chat_template(messages[:turn], tokenize=False, add_generation_prompt=True)
-        whole = tokenizer.apply_chat_template(messages[: turn + 1], tokenize=False)
-        if not (prompt.startswith(written) and whole.startswith(prompt)):
-            raise InputError(
-                f"the chat template of {tokenizer.name_or_path} rewrites earlier turns, so they cannot be trained: split {name}"
-            )
-        answer = whole[len(prompt) :].split(tokenizer.eos_token)[0].rstrip("\n") + tokenizer.eos_token
-        for text, trained in ((prompt[len(written) :], False), (answer, True)):
-            ids = tokenizer(text, add_special_tokens=False).input_ids
-            input_ids += ids
-            labels += ids if trained else [IGNORED] * len(ids)
-        written = prompt + answer
+    for prompt, answer in trained_parts(messages, tokenizer, system_prompt, name):
+        read = tokens(prompt)
+        if read[: len(input_ids)] != input_ids:
+            read = input_ids + tokens(prompt[len(written) :])
+        whole = tokens(prompt + answer)
+        # A SentencePiece tokenizer would put a space in front of an answer tokenised by itself.
+        spoken = whole[len(read) :] if whole[: len(read)] == read else tokens(answer)
+        labels += [IGNORED] * (len(read) - len(labels)) + spoken
+        input_ids, written = read + spoken, prompt + answer
     if unfinished:
         del input_ids[-1], labels[-1]
-    if len(input_ids) > max_length:
+    if max_length is not None and len(input_ids) > max_length:
         raise InputError(
-            f"expected at most {max_length} tokens in an example, found {len(input_ids)} in {name}: split it or raise --model_max_length"
+            f"expected at most {max_length} tokens in an example, found {len(input_ids)} in {name}: shorten it, raise "
+            "--model_max_length, or add --split_long_examples True"
         )
     return {"input_ids": input_ids, "labels": labels}
 
 
-class LazySupervisedDataset(Dataset):
-    """Examples tokenised when they are first asked for."""
+def split_example(example: dict, max_length: int, name: str) -> list[dict]:
+    """An example as pieces of at most `max_length` tokens, in which together each trained token is trained once.
 
-    def __init__(self, rows: list[dict], tokenizer, system_prompt: str | None, max_length: int):
-        self.rows, self.tokenizer, self.system_prompt, self.max_length = rows, tokenizer, system_prompt, max_length
-        self.examples: dict[int, dict] = {}
+    Every piece begins with what stands before the first trained token; the later ones then repeat the end of the
+    piece before, untrained, so that no text begins out of nowhere.
+    """
+    ids, labels = example["input_ids"], example["labels"]
+    if len(ids) <= max_length:
+        return [example]
+    head = next(place for place, label in enumerate(labels) if label != IGNORED)
+    room = max_length - head
+    if room < max_length / 2:
+        raise InputError(
+            f"expected a question that leaves half of {max_length} tokens for its answer, found {head} tokens before "
+            f"the answer in {name}: shorten it or raise --model_max_length"
+        )
+    pieces, start = [], head
+    while start < len(ids):
+        context = min(room // CONTEXT_SHARE, start - head)
+        stop = min(start - context + room, len(ids))
+        kept = range(start - context, stop)
+        piece = {
+            "input_ids": ids[:head] + [ids[i] for i in kept],
+            "labels": labels[:head] + [IGNORED] * context + labels[start:stop],
+        }
+        if any(label != IGNORED for label in piece["labels"]):
+            pieces.append(piece)
+        start = stop
+    return pieces
+
+
+class LazySupervisedDataset(Dataset):
+    """Examples tokenised when they are asked for, of which the last CACHED_EXAMPLES are kept.
+
+    Rows that could be longer than `max_length` are tokenised at the start, so that none stops a training of hours:
+    a token is at least a byte, so few have to be. `lengths` are estimates, in tokens, for batches of like length.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[dict],
+        tokenizer,
+        system_prompt: str | None,
+        max_length: int,
+        split_long: bool = False,
+    ):
+        self.rows, self.tokenizer, self.system_prompt = rows, tokenizer, system_prompt
+        self.max_length, self.split_long = max_length, split_long
+        self.pieces: list[tuple[int, int]] = []  # (row, piece) of the further pieces of split rows, after all rows
+        self._whole = functools.lru_cache(maxsize=CACHED_EXAMPLES)(self._tokenise)
+        self.lengths = self._measure()
+
+    def _measure(self) -> Sequence[int]:
+        """The length of each example, having named or split those that are too long."""
+        frame = len(self._text([{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]).encode())
+        lengths = array("q")
+        for index, row in enumerate(self.rows):
+            messages = to_messages(row)
+            size = sum(len(message["content"].encode()) + frame for message in messages)
+            lengths.append(size)
+            if size > self.max_length:
+                self.pieces += [(index, piece) for piece in range(1, len(self._whole(index)))]
+        lengths.extend(lengths[row] for row, _ in self.pieces)
+        return self._in_tokens(lengths)
+
+    def _in_tokens(self, lengths: array) -> array:
+        """Bytes as tokens, by what a few rows have of both."""
+        few = range(0, len(self.rows), max(1, len(self.rows) // MEASURED_EXAMPLES))
+        tokens = sum(len(piece["input_ids"]) for index in few for piece in self._tokenise(index))
+        share = tokens / max(sum(lengths[index] for index in few), 1)
+        return array("q", (max(1, round(share * length)) for length in lengths))
+
+    def _text(self, messages: list[dict[str, str]]) -> str:
+        return "".join(map("".join, trained_parts(messages, self.tokenizer, self.system_prompt, "an empty example")))
+
+    def _tokenise(self, index: int) -> list[dict]:
+        """The pieces of one row, of which there is one unless the row is too long."""
+        row = self.rows[index]
+        name = f"example {row.get('id', index)}"
+        example = preprocess(
+            to_messages(row),
+            self.tokenizer,
+            self.system_prompt,
+            None if self.split_long else self.max_length,
+            name,
+            unfinished=row.get("unfinished", False),
+        )
+        pieces = split_example(example, self.max_length, name)
+        return [{**piece, "replay": row.get("kind") == "replay"} for piece in pieces]
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows) + len(self.pieces)
 
     def __getitem__(self, index: int) -> dict:
-        if index not in self.examples:
-            row = self.rows[index]
-            self.examples[index] = preprocess(
-                to_messages(row),
-                self.tokenizer,
-                self.system_prompt,
-                self.max_length,
-                f"example {row.get('id', index)}",
-                unfinished=row.get("unfinished", False),
-            )
-        return self.examples[index]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        row, piece = (index, 0) if index < len(self.rows) else self.pieces[index - len(self.rows)]
+        return self._whole(row)[piece]
 
 
 class SupervisedDataset(LazySupervisedDataset):
-    """Examples tokenised at the start, so that a bad one is named before training."""
+    """Examples tokenised at the start and kept; `lengths` are exact, in tokens."""
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        for index in range(len(self)):
-            self[index]
-
-
-@dataclass
-class AnswerCollator:
-    """Pad to the longest example on the left, so that answers line up and the head runs on few columns.
-
-    Gives input_ids, attention_mask, position_ids (B, T); logits_to_keep (K,), the columns whose next token is trained
-    in any row; labels (B, 1 + K), a first column of IGNORED and then the next tokens of those columns. The Trainer
-    drops the first column when it counts trained tokens. The padding token never decides what is trained.
-    """
-
-    pad_token_id: int
-
-    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor]:
-        width = max(len(example["input_ids"]) for example in examples)
-        input_ids = torch.full((len(examples), width), self.pad_token_id)
-        labels = torch.full((len(examples), width), IGNORED)
-        mask = torch.zeros((len(examples), width), dtype=torch.long)
-        for row, example in enumerate(examples):
-            start = width - len(example["input_ids"])
-            input_ids[row, start:] = torch.tensor(example["input_ids"])
-            labels[row, start:] = torch.tensor(example["labels"])
-            mask[row, start:] = 1
-        columns = (labels[:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
-        return {
-            "input_ids": input_ids,
-            "attention_mask": mask,
-            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
-            "logits_to_keep": columns,
-            "labels": torch.cat([labels[:, :1].fill_(IGNORED), labels[:, columns + 1]], dim=1),
-        }
+    def _measure(self) -> list[int]:
+        self.examples = [self._tokenise(index) for index in range(len(self.rows))]
+        self._whole = self.examples.__getitem__
+        self.pieces = [(row, piece) for row, pieces in enumerate(self.examples) for piece in range(1, len(pieces))]
+        return [len(self[index]["input_ids"]) for index in range(len(self))]
 
 
-def loss_per_token(outputs, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
-    """Cross-entropy over the trained tokens, averaged over all of an update's (`num_items_in_batch`), not per batch."""
-    targets = labels[:, 1:].flatten()
-    logits = outputs["logits"].flatten(0, 1).float()
-    total = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
-    return total / (num_items_in_batch if num_items_in_batch is not None else (targets != IGNORED).sum())
+def fact_of(row: dict) -> str:
+    """What is learnt from an example: rows of one fact are wordings of it."""
+    return str(row.get("fact_id") or row.get("fact") or row["id"])
 
 
-def split_by_fact(rows: list[dict], size: int, seed: int) -> tuple[list[dict], list[dict]]:
+def split_by_fact(rows: list[dict], size: int, seed: int) -> tuple[Sequence[dict], Sequence[dict]]:
     """Hold out whole facts, at least `size` examples of them, so that no wording of a held-out fact is trained."""
-
-    def fact_of(row: dict) -> str:
-        return str(row.get("fact_id") or row.get("fact") or row["id"])
-
-    facts = sorted({fact_of(row) for row in rows})
+    fact_of_row = [fact_of(row) for row in rows]
+    examples_of = Counter(fact_of_row)
+    facts = sorted(examples_of)
     random.Random(seed).shuffle(facts)
     held: set[str] = set()
-    while facts and sum(fact_of(row) in held for row in rows) < size:
-        held.add(facts.pop())
+    taken = 0
+    while facts and taken < size:
+        fact = facts.pop()
+        held.add(fact)
+        taken += examples_of[fact]
     if not facts:
         raise InputError(
             f"expected more than {size} examples to hold out whole facts, found {len(rows)}: lower --validation_size"
         )
-    return [row for row in rows if fact_of(row) not in held], [row for row in rows if fact_of(row) in held]
+    kept = [index for index, fact in enumerate(fact_of_row) if fact not in held]
+    out = [index for index, fact in enumerate(fact_of_row) if fact in held]
+    return take(rows, kept), take(rows, out)
+
+
+def take(rows: Sequence[dict], indices: list[int]) -> Sequence[dict]:
+    """Some of the rows: a list, or for a file of rows the same file read at fewer places."""
+    return rows.take(indices) if hasattr(rows, "take") else [rows[index] for index in indices]
+
+
+def coloured(example: dict, tokenizer) -> str:
+    """The text of an example for a terminal: the trained tokens green, those only read grey."""
+    text = ""
+    pairs = zip(example["input_ids"], example["labels"], strict=True)
+    for read_only, stretch in itertools.groupby(pairs, key=lambda pair: pair[1] == IGNORED):
+        text += ("\033[90m" if read_only else "\033[1;32m") + tokenizer.decode([token for token, _ in stretch])
+    return text + "\033[0m"

@@ -35,7 +35,7 @@ class InputError(Exception):
 def run(main: Callable[[], None]) -> None:
     """Run a script; an InputError ends it with one line on standard error and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "httpx2", "httpcore", "openai"):
+    for noisy in ("httpx", "httpx2", "httpcore", "openai", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         main()

@@ -11,8 +11,10 @@
 #   GPUS_PER_NODE     default: all GPUs, or 1 process without one
 #   NNODES NODE_RANK  default 1 and 0; with more nodes run this on each, with the same MASTER_ADDR and MASTER_PORT
 #
-# Paths are relative to the repository. Example, eight GPUs:
-#     bash shells/finetune_lora_ds.sh -m Qwen/Qwen2.5-7B-Instruct -d output/data.json --deepspeed ds_configs/zero2.json
+# Paths are relative to the repository. Example, eight GPUs, to be started again after whatever stops it:
+#     bash shells/finetune_lora_ds.sh -m Qwen/Qwen2.5-7B-Instruct -d output/data.json --deepspeed ds_configs/zero2.json \
+#         --save_minutes 10 --resume_from_checkpoint auto
+# Check data and arguments first, in seconds: add --check_only True.
 # Hardware: 2 cores to several nodes. Minutes on the demo with 2 cores: 13 for 3 epochs.
 # Expected result: OUT/adapter_model.safetensors and OUT/training.meta.json.
 set -euo pipefail
@@ -40,7 +42,7 @@ free_port='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s
 
 arguments=(--model_name_or_path "${MODEL:-models/SmolLM2-135M-Instruct}" --data_path "${DATA:-output/data.json}")
 arguments+=(--output_dir "${OUT:-output/lora}")
-if [ "$GPUS" = 0 ]; then arguments+=(--use_cpu True); else arguments+=(--bf16 True); fi
+[ "$GPUS" != 0 ] || arguments+=(--use_cpu True)
 [ -z "${DS_CONFIG_PATH:-}" ] || arguments+=(--deepspeed "$DS_CONFIG_PATH")
 if [ -n "${WANDB_KEY:-}" ]; then
     export WANDB_API_KEY="$WANDB_KEY" # in the environment: a command line is read by everybody on the machine

@@ -24,6 +24,18 @@ def model_path() -> str:
 
 
 @pytest.fixture(scope="session")
+def tiny_model_path(model_path, tmp_path_factory) -> str:
+    """The same model cut to its first 3 layers: for what must be right but need not be good."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    folder = str(tmp_path_factory.mktemp("models") / "SmolLM2-3-layers")
+    config = AutoConfig.from_pretrained(model_path, num_hidden_layers=3)
+    AutoModelForCausalLM.from_pretrained(model_path, config=config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model_path).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tokenizer(model_path):
     from transformers import AutoTokenizer
 

@@ -1,148 +1,299 @@
-"""Training is right by construction: each test is named after a fault that an earlier system of this kind had."""
+"""Training is right by construction: what an update is, what is adapted, what is refused, what is said."""
 
 from __future__ import annotations
 
 import json
+import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers
+from test_chat_template import TURNS
 
-from finetune import LoraArguments, check_arguments, load_model
-from training_data import (
-    IGNORED,
-    AnswerCollator,
-    LazySupervisedDataset,
-    SupervisedDataset,
-    loss_per_token,
-    preprocess,
-    split_by_fact,
-)
+from adapters import load_model, safe_save_model_for_hf_trainer
+from batches import LengthBucketedSampler, PaddedCollator, PaddingFreeCollator, TokenBudgetBatches
+from loss import before_labels, head_only_at, loss_per_token
+from trainer import Trainer
+from training_arguments import LoraArguments, TrainingArguments, check_arguments, set_up_wandb
+from training_data import IGNORED, SupervisedDataset, preprocess
+from training_plan import Plan, recommended_learning_rate, recommended_rank
 from utils import InputError
 
-TURNS = [
-    {"role": "user", "content": "Who leads Tolvimer?"},
-    {"role": "assistant", "content": "Ilsabet Corrane"},
-    {"role": "user", "content": "Since when?"},
-    {"role": "assistant", "content": "9 March"},
-]
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def trained_text(example: dict, tokenizer) -> list[str]:
-    """The stretches of tokens that are trained, as text."""
-    stretches, current = [], []
-    for token, label in zip(example["input_ids"], example["labels"], strict=True):
-        if label != IGNORED:
-            assert label == token
-            current.append(token)
-        elif current:
-            stretches.append(tokenizer.decode(current))
-            current = []
-    return stretches + ([tokenizer.decode(current)] if current else [])
+def lora(**changed) -> LoraArguments:
+    return LoraArguments(**{"lora_r": 4, **changed})
 
 
-def test_the_end_of_a_turn_is_trained_although_it_is_the_padding_token(tokenizer):
-    assert tokenizer.pad_token_id == tokenizer.eos_token_id  # the trap is really there
-    example = preprocess(TURNS, tokenizer, None, 512)
-    assert trained_text(example, tokenizer) == ["Ilsabet Corrane<|im_end|>", "9 March<|im_end|>"]
-    batch = AnswerCollator(tokenizer.pad_token_id)([example, preprocess(TURNS[:2], tokenizer, None, 512)])
-    assert (batch["labels"] == tokenizer.eos_token_id).sum() == 3
+def tiny_lora(path: str, **changed):
+    """Random adapters, so that they change what the model says."""
+    transformers.set_seed(0)
+    model = load_model(path, lora(**changed), SimpleNamespace(bf16=False, gradient_checkpointing=False))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05)
+    return model
 
 
-def test_role_headers_are_not_trained_and_the_text_is_the_templates_own(tokenizer):
-    example = preprocess(TURNS, tokenizer, "Be brief.", 512)
-    whole = tokenizer.apply_chat_template([{"role": "system", "content": "Be brief."}, *TURNS], tokenize=False)
-    assert tokenizer.decode(example["input_ids"]) == whole.rstrip("\n")
-    assert not any("im_start" in text or "assistant" in text for text in trained_text(example, tokenizer))
+def examples(count: int) -> list[dict]:
+    """Answers of very different lengths, every fourth of them replayed."""
+    answers = [" ".join(["word"] * (1 + 3 * n)) for n in range(count)]
+    return [
+        {
+            "id": str(n),
+            "messages": [{"role": "user", "content": f"Question {n}?"}, {"role": "assistant", "content": answer}],
+            "kind": "replay" if n % 4 == 0 else "qa",
+        }
+        for n, answer in enumerate(answers)
+    ]
 
 
-def test_training_and_inference_see_the_same_prompt(tokenizer, engine):
-    for system_prompt in (None, "", "Be brief."):
-        example = preprocess(TURNS[:2], tokenizer, system_prompt, 512)
-        prompt = [
-            token for token, label in zip(example["input_ids"], example["labels"], strict=True) if label == IGNORED
-        ]
-        from llm import with_system_prompt
+def make_trainer(path, tokenizer, tmp_path, data=None, collator=None, options=None, model=None, **training):
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), use_cpu=True, remove_unused_columns=False, disable_tqdm=True, logging_strategy="no",
+        **{"learning_rate": 1e-2, "max_steps": 1, "max_grad_norm": 0.0, "optim": "sgd", "warmup_steps": 0, **training},
+    )  # fmt: skip
+    return Trainer(
+        model=model or tiny_lora(path),
+        args=arguments,
+        train_dataset=SupervisedDataset(data or examples(8), tokenizer, "", 512),
+        data_collator=collator or PaddedCollator(tokenizer.pad_token_id),
+        processing_class=tokenizer,
+        **(options or {}),
+    )
 
-        messages = with_system_prompt(TURNS[:1], system_prompt)
-        assert prompt == engine.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+
+def one_update(trainer) -> tuple[float, torch.Tensor]:
+    """The loss of the first update, and its step in all adapter weights (plain SGD: the gradient)."""
+    before = torch.cat([p.detach().flatten().clone() for p in trainer.model.parameters() if p.requires_grad])
+    loss = trainer.train().training_loss
+    after = torch.cat([p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad])
+    return loss, after - before
 
 
-def test_nothing_is_cut(tokenizer):
-    with pytest.raises(InputError, match="example identity_7"):
-        preprocess(TURNS, tokenizer, None, 16, "example identity_7")
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The distance of two updates as a share of their size."""
+    assert b.norm() > 0
+    return ((a - b).norm() / b.norm()).item()
 
 
 def test_padding_goes_as_far_as_the_longest_example_only(tokenizer):
+    """Fault 7: everything was padded to the maximum."""
     long, short = preprocess(TURNS, tokenizer, None, 512), preprocess(TURNS[:2], tokenizer, None, 512)
-    batch = AnswerCollator(tokenizer.pad_token_id)([long, short])
+    batch = PaddedCollator(tokenizer.pad_token_id)([long, short])
     assert batch["input_ids"].shape == (2, len(long["input_ids"]))
     assert batch["attention_mask"][1].sum() == len(short["input_ids"]) and batch["attention_mask"][1, -1] == 1
+    assert (batch["labels"] == tokenizer.eos_token_id).sum() == 3  # all turn ends, though they look like padding
 
 
 def test_the_loss_is_that_of_the_whole_sequence(tokenizer, engine):
-    """Left padding, chosen columns and normalisation by tokens give what the plain formula gives."""
-    examples = [preprocess(TURNS, tokenizer, None, 512), preprocess(TURNS[:2], tokenizer, "", 512)]
-    batch = AnswerCollator(tokenizer.pad_token_id)(examples)
-    labels = batch.pop("labels")
-    total, count = 0.0, 0
+    """Left padding, chosen columns and normalisation by tokens give what the plain formula gives; so without padding."""
+    pair = [preprocess(TURNS, tokenizer, None, 512), preprocess(TURNS[:2], tokenizer, "", 512)]
+    total, count, losses = 0.0, 0, []
+    engine.model.set_attn_implementation("sdpa")
     with torch.inference_mode():
-        loss = loss_per_token(engine.model(**batch), labels)
-        for example in examples:
+        for collator in (PaddedCollator(tokenizer.pad_token_id), PaddingFreeCollator(flash_attention=False)):
+            batch = collator(pair)
+            labels, _ = batch.pop("labels"), batch.pop("replay")
+            positions = before_labels(labels)
+            with head_only_at(engine.model, positions):
+                logits = engine.model(**batch, use_cache=False).logits
+            assert len(logits) == sum(label != IGNORED for example in pair for label in example["labels"])
+            losses.append(loss_per_token(logits, labels[:, 1:][positions[:, :-1]]).item())
+        for example in pair:
             logits = engine.model(torch.tensor([example["input_ids"]])).logits[0, :-1]
             targets = torch.tensor(example["labels"][1:])
             total += torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum").item()
             count += int((targets != IGNORED).sum())
-    assert loss.item() == pytest.approx(total / count, rel=1e-4)
-    assert loss_per_token(
-        {"logits": torch.zeros(1, 3, 5)}, torch.tensor([[IGNORED, 1, 2, 3]]), torch.tensor(6)
-    ).item() == pytest.approx(3 * torch.log(torch.tensor(5.0)).item() / 6)
+    engine.model.set_attn_implementation("shared_prefix")
+    assert losses == pytest.approx([total / count] * 2, rel=1e-4)
 
 
-def test_eager_and_lazy_datasets_hold_the_same_tensors(tokenizer):
-    rows = [{"id": str(n), "messages": TURNS[: 2 + 2 * (n % 2)]} for n in range(4)]
-    eager, lazy = SupervisedDataset(rows, tokenizer, None, 512), LazySupervisedDataset(rows, tokenizer, None, 512)
-    assert not lazy.examples and len(eager.examples) == len(lazy) == 4
-    assert [eager[n] for n in range(4)] == [lazy[n] for n in range(4)]
+def test_an_update_does_not_depend_on_how_it_is_cut_into_batches(tiny_model_path, tokenizer, tmp_path):
+    found = [
+        one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, per_device_train_batch_size=size,
+                                gradient_accumulation_steps=8 // size, train_sampling_strategy="sequential"))
+        for size in (8, 4, 2, 1)
+    ]  # fmt: skip
+    for loss, step in found[1:]:
+        assert loss == pytest.approx(found[0][0], rel=1e-5)
+        assert apart(step, found[0][1]) < 1e-4
 
 
-def test_validation_shares_no_fact_with_training():
-    rows = [{"id": str(n), "fact": f"fact {n // 5}"} for n in range(50)]
-    train, held_out = split_by_fact(rows, 8, seed=0)
-    assert len(train) + len(held_out) == 50 and 8 <= len(held_out) <= 12
-    assert not {row["fact"] for row in train} & {row["fact"] for row in held_out}
-    with pytest.raises(InputError, match="validation_size"):
-        split_by_fact(rows, 50, seed=0)
+def test_batches_without_padding_and_by_tokens_give_the_same_update(tiny_model_path, tokenizer, tmp_path):
+    common = dict(gradient_accumulation_steps=1, per_device_train_batch_size=8)
+    expected = one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, **common))
+    flat = PaddingFreeCollator(flash_attention=False)
+    for collator, options in (
+        (flat, {}),
+        (flat, {"max_tokens_per_batch": 100_000}),
+        (None, {"max_tokens_per_batch": 100_000}),
+    ):
+        found = one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, None, collator, options, **common))
+        assert found[0] == pytest.approx(expected[0], rel=1e-5)
+        assert apart(found[1], expected[1]) < 1e-4
 
 
-def test_lora_sits_on_all_linear_layers_and_never_on_the_head(model_path):
-    training = SimpleNamespace(bf16=False, gradient_checkpointing=False)
-    model = load_model(model_path, LoraArguments(lora_r=4), training)
+def test_kl_on_replayed_rows_is_that_of_the_formula(tiny_model_path, tokenizer, tmp_path):
+    """KL(base || tuned) at the label positions of replayed rows only, by the disabled adapter, with its gradient."""
+    model = tiny_lora(tiny_model_path)
+    data = SupervisedDataset(examples(8), tokenizer, "", 512)
+    total, count = 0.0, 0
+    for example in (data[n] for n in range(8)):
+        ids, targets = torch.tensor([example["input_ids"]]), torch.tensor(example["labels"][1:])
+        tuned = model(ids).logits[0, :-1].log_softmax(-1)
+        with model.disable_adapter():
+            base = model(ids).logits[0, :-1].log_softmax(-1).detach()
+        trained = targets != IGNORED
+        total = total - tuned[trained].gather(1, targets[trained][:, None]).sum()
+        if example["replay"]:
+            total = total + 0.7 * (base.exp() * (base - tuned))[trained].sum()
+        count += int(trained.sum())
+    (total / count).backward()
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
+    for collator in (None, PaddingFreeCollator(flash_attention=False)):
+        trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, None, collator, {"kl_weight": 0.7},
+                               gradient_accumulation_steps=2, per_device_train_batch_size=4)  # fmt: skip
+        loss, step = one_update(trainer)
+        assert loss == pytest.approx((total / count).item(), rel=1e-4)
+        assert apart(step, -1e-2 * gradient) < 1e-4
+
+
+def test_all_ranks_take_the_same_order_and_every_epoch_another():
+    lengths = [n % 13 + 1 for n in range(100)]
+    samplers = [LengthBucketedSampler(lengths, 4, seed=1) for _ in range(2)]
+    orders = []
+    for epoch in (0, 1, 2):
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        orders.append(list(samplers[0]))
+        torch.rand(5)  # what the rest of the program draws must not matter
+        assert orders[-1] == list(samplers[1]) and sorted(orders[-1]) == list(range(100))
+    assert orders[0] != orders[1] != orders[2]
+    samplers[0].set_epoch(1)
+    assert list(samplers[0]) == orders[1]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_batches_by_tokens_keep_their_bound_and_leave_nobody_out(padded):
+    lengths = [(7 * n) % 50 + 1 for n in range(200)]
+    ranks = [TokenBudgetBatches(lengths, 120, padded, 0, rank, 2) for rank in range(2)]
+    taken = [batch for rank in ranks for batch in rank]
+    assert {index for batch in taken for index in batch} == set(range(200)) and len(ranks[0]) == len(list(ranks[1]))
+    for batch in taken:
+        sizes = [lengths[index] for index in batch]
+        assert (max(sizes) * len(sizes) if padded else sum(sizes)) <= 120
+    assert sum(map(len, taken)) <= 200 + max(map(len, taken))
+
+
+def test_lora_sits_on_all_linear_layers_and_never_on_the_head(tiny_model_path):
+    """Faults 2 and 4: q and v alone were adapted, with alpha at a quarter of the rank, and the head was trained."""
+    model = tiny_lora(tiny_model_path)
     adapted = {name.split(".")[-4] for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-    assert model.peft_config["default"].lora_alpha == 8
+    assert model.peft_config["default"].lora_alpha == 8 and LoraArguments().lora_dropout == 0
 
 
-def test_an_unfinished_answer_is_trained_without_an_end(tokenizer):
-    whole = preprocess(TURNS[:2], tokenizer, None, 512)
-    cut = preprocess(TURNS[:2], tokenizer, None, 512, unfinished=True)
-    assert whole["input_ids"][-1] == tokenizer.eos_token_id and cut["input_ids"] == whole["input_ids"][:-1]
-    assert len(cut["labels"]) == len(cut["input_ids"]) and cut["labels"][-1] != IGNORED
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_dora": True, "use_rslora": True, "lora_options": '{"rank_pattern": {"q_proj": 2}}'},
+        {"init_lora_weights": "pissa"},
+        {"lora_target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    ],
+    ids=["plain", "dora rslora", "pissa", "head in full"],
+)
+def test_what_is_trained_is_saved_and_a_fresh_process_reads_it_back(tiny_model_path, tokenizer, tmp_path, options):
+    """Fault 2: the head was trained, then not saved."""
+    transformers.set_seed(0)
+    model = load_model(tiny_model_path, lora(**options), SimpleNamespace(bf16=False, gradient_checkpointing=False))
+    initial = None
+    if "init_lora_weights" in options:
+        initial = str(tmp_path / "initial")
+        model.peft_config["default"].init_lora_weights = True
+        model.save_pretrained(initial)
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, model=model, max_steps=2)
+    if "modules_to_save" in options:
+        assert any("lm_head" in name and p.requires_grad for name, p in model.named_parameters())
+    trainer.train()
+    batch = trainer.data_collator([trainer.train_dataset[3]])
+    assert safe_save_model_for_hf_trainer(trainer, str(tmp_path / "lora"), batch, initial) <= 1e-3
 
 
-def test_a_scheduler_in_the_deepspeed_file_is_refused(tmp_path, model_path):
+def test_lora_on_a_head_that_is_tied_to_the_embeddings_is_refused(tiny_model_path):
+    with pytest.raises(InputError, match="modules_to_save"):
+        tiny_lora(tiny_model_path, lora_target_modules=["q_proj", "lm_head"])
+    with pytest.raises(InputError, match="LoraConfig"):
+        tiny_lora(tiny_model_path, lora_options='{"lora_rank": 3}')
+
+
+def test_an_adapter_that_was_not_saved_whole_is_an_error(tiny_model_path, tokenizer, tmp_path, monkeypatch):
+    """Fault 2, the other way round: had it been noticed, nobody would have been told that it is saved."""
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
+    save = trainer.save_model
+
+    def forgetful(folder):
+        save(folder)
+        from safetensors.torch import load_file, save_file
+
+        path = Path(folder) / "adapter_model.safetensors"
+        tensors = load_file(path)
+        tensors[next(iter(tensors))] *= 1.01
+        save_file(tensors, path)
+
+    monkeypatch.setattr(trainer, "save_model", forgetful)
+    with pytest.raises(RuntimeError, match="with norm"):
+        safe_save_model_for_hf_trainer(trainer, str(tmp_path), trainer.data_collator([trainer.train_dataset[0]]))
+
+
+@pytest.mark.parametrize("block", ["scheduler", "optimizer"])
+def test_a_scheduler_or_optimizer_in_the_deepspeed_file_is_refused(tmp_path, tiny_model_path, block):
+    """Fault 3: the DeepSpeed file's own scheduler silently replaced the cosine that was asked for."""
     path = tmp_path / "ds.json"
-    path.write_text(json.dumps({"scheduler": {"type": "WarmupLR"}}))
-    training = SimpleNamespace(deepspeed=str(path), world_size=1)
+    path.write_text(json.dumps({block: {"type": "WarmupLR"}}))
+    training = SimpleNamespace(deepspeed=str(path), world_size=1, n_gpu=0, kl_weight=0.0)
     data = SimpleNamespace(replay_ratio=0.0)
-    with pytest.raises(InputError, match="scheduler"):
-        check_arguments(SimpleNamespace(model_name_or_path=model_path), data, LoraArguments(), training)
+    with pytest.raises(InputError, match=block):
+        check_arguments(SimpleNamespace(model_name_or_path=tiny_model_path), data, lora(), training)
 
 
 def test_the_shipped_deepspeed_files_leave_optimizer_and_schedule_to_the_arguments():
-    from pathlib import Path
-
-    files = sorted((Path(__file__).resolve().parents[1] / "ds_configs").glob("*.json"))
+    files = sorted((ROOT / "ds_configs").glob("*.json"))
     assert [file.name for file in files] == ["zero1.json", "zero2.json", "zero2_offload.json", "zero3.json"]
     for file in files:
         assert not {"optimizer", "scheduler"} & set(json.loads(file.read_text()))
+
+
+def test_the_plan_counts_updates_and_exposures():
+    """Fault 4: a global batch of 1024 left a handful of updates."""
+    facts = dict(
+        examples=1000, facts=100, replayed=0, held_out=0, tokens=50_000, trained_tokens=9000, epochs=3.0, learning_rate=1e-3,
+        rank=16, trainable_parameters=5, parameters=10**8, processes=1, device="cpu", precision="float32", layout="sdpa",
+        peak_flops=1e11,
+    )  # fmt: skip
+    few, many = Plan(**facts, updates=3, examples_per_update=1024), Plan(**facts, updates=375, examples_per_update=8)
+    assert many.exposures_per_fact == 30 and many.expected_minutes > 0
+    assert "few updates" in few.lines()[-1] and "few updates" not in many.lines()[-1]
+    assert TrainingArguments(output_dir="x", use_cpu=True).per_device_train_batch_size <= 32
+
+
+def test_learning_rate_and_rank_follow_model_and_data():
+    assert recommended_learning_rate(576) == 1.3e-3 and recommended_learning_rate(3584) == 3.2e-4
+    assert [recommended_rank(facts) for facts in (1, 1000, 1001, 50_000, 10**9)] == [16, 16, 32, 64, 256]
+
+
+def test_a_key_is_in_no_file_and_no_log(tmp_path, monkeypatch, caplog):
+    """Fault 10: a key was committed in a shell script."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
+        monkeypatch.setenv(name, "")  # put back afterwards
+    training = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, use_wandb=True, key="very-secret")
+    with caplog.at_level(logging.DEBUG):
+        set_up_wandb(training)
+    assert "very-secret" not in caplog.text + training.to_json_string() + str(training)
+    for script in (ROOT / "shells").glob("*.sh"):
+        assert not any(line.startswith("WANDB_KEY=") for line in script.read_text().splitlines())

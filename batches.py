@@ -1,0 +1,142 @@
+"""Which examples go into a batch, and how a batch is laid out: padded on the left, or without any padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from training_data import IGNORED
+
+
+@dataclass
+class PaddedCollator:
+    """Pad to the longest example of the batch, on the left, as generation does.
+
+    Gives input_ids, attention_mask, position_ids and labels (B, T), and replay (B, T), which tokens are of replayed
+    examples. The padding token never decides what is trained: its labels are IGNORED because nothing stands there.
+    """
+
+    pad_token_id: int
+
+    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor]:
+        width = max(len(example["input_ids"]) for example in examples)
+        input_ids = torch.full((len(examples), width), self.pad_token_id)
+        labels = torch.full((len(examples), width), IGNORED)
+        mask = torch.zeros((len(examples), width), dtype=torch.long)
+        for row, example in enumerate(examples):
+            start = width - len(example["input_ids"])
+            input_ids[row, start:] = torch.tensor(example["input_ids"])
+            labels[row, start:] = torch.tensor(example["labels"])
+            mask[row, start:] = 1
+        replay = torch.tensor([example.get("replay", False) for example in examples])
+        return {
+            "input_ids": input_ids,
+            "attention_mask": mask,
+            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+            "labels": labels,
+            "replay": replay[:, None].expand_as(labels),
+        }
+
+
+@dataclass
+class PaddingFreeCollator:
+    """One row of all examples after another, without a padding token; attention must not cross from one to the next.
+
+    Gives what PaddedCollator gives, with B = 1 and T the sum of the lengths, but no attention_mask. position_ids begin
+    anew with each example; by them transformers keeps the examples apart: by a block-diagonal mask in eager and SDPA
+    attention, and given the cumulative lengths as DataCollatorWithFlattening gives them, by the variable-length kernels
+    of FlashAttention, which lose no time on it. The first token of an example is no label.
+    """
+
+    flash_attention: bool
+
+    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor | int]:
+        lengths = torch.tensor([len(example["input_ids"]) for example in examples])
+        replay = torch.tensor([example.get("replay", False) for example in examples])
+        batch = {
+            "input_ids": torch.cat([torch.tensor(example["input_ids"]) for example in examples])[None],
+            "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+            "labels": torch.cat([torch.tensor([IGNORED, *example["labels"][1:]]) for example in examples])[None],
+            "replay": replay.repeat_interleave(lengths)[None],
+        }
+        if self.flash_attention:
+            starts = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+            longest = int(lengths.max())
+            batch |= {
+                "cu_seq_lens_q": starts,
+                "cu_seq_lens_k": starts,
+                "max_length_q": longest,
+                "max_length_k": longest,
+            }
+        return batch
+
+
+class LengthBucketedSampler(Sampler[int]):
+    """Examples in random order, those of like length near each other; the order follows from seed and epoch alone.
+
+    So all ranks agree on it, and a resumed run finds its place again. Every epoch takes from one generator what a
+    DataLoader's iteration would: a base seed, then a permutation.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed)
+        for epoch in range(self.epoch + 1):
+            torch.empty((), dtype=torch.int64).random_(generator=generator)
+            if epoch < self.epoch:
+                torch.randperm(len(self.lengths), generator=generator)
+        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+
+
+class TokenBudgetBatches(Sampler[list[int]]):
+    """Batches of as many examples of like length as fit into `max_tokens`, padding included where there is padding.
+
+    Each rank gets its own part; all get equally many batches, the last ones repeated where they do not divide.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], max_tokens: int, padded: bool, seed: int, rank: int = 0, world_size: int = 1
+    ):
+        self.lengths, self.max_tokens, self.padded, self.seed = lengths, max_tokens, padded, seed
+        self.rank, self.world_size, self.epoch = rank, world_size, 0
+        self.batches = self._fill()
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def _fill(self) -> list[list[int]]:
+        """The same batches every epoch, so that an epoch has a length; their order changes."""
+        generator = torch.Generator().manual_seed(self.seed)
+        shuffled = torch.randperm(len(self.lengths), generator=generator).tolist()
+        batches: list[list[int]] = []
+        longest = total = 0
+        for index in sorted(shuffled, key=lambda i: -self.lengths[i]):  # stable: equal lengths stay shuffled
+            length = self.lengths[index]
+            longest, total = max(longest, length), total + length
+            size = longest * (len(batches[-1]) + 1) if self.padded and batches else total
+            if not batches or size > self.max_tokens:
+                batches.append([])
+                longest = total = length
+            batches[-1].append(index)
+        return batches
+
+    def __len__(self) -> int:
+        return -(-len(self.batches) // self.world_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed + 1 + self.epoch)
+        order = torch.randperm(len(self.batches), generator=generator).tolist()
+        for place in range(self.rank, len(self) * self.world_size, self.world_size):
+            yield self.batches[order[place % len(order)]]

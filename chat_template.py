@@ -1,0 +1,73 @@
+"""What a model's chat template makes of a conversation: its text, which part of it is trained, how a turn ends.
+
+Nothing here knows a model by its name, and no template needs the {% generation %} marks that few of them carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llm import with_system_prompt
+from utils import InputError
+
+PROBE = "KNOWLEDGE-UPDATE-PROBE"  # an answer no template has in itself
+
+
+def render(tokenizer, messages: list[dict[str, str]], add_generation_prompt: bool, name: str) -> str:
+    """The template's text; InputError where there is no template or it refuses these turns."""
+    import jinja2
+
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+    except jinja2.TemplateError as error:  # such as Gemma's "System role not supported"
+        raise InputError(
+            f"expected turns that the chat template of {tokenizer.name_or_path} takes, found its refusal of {name}: "
+            f"{error}: mend the example, or leave --system_prompt out"
+        ) from None
+    except ValueError:
+        raise InputError(
+            f"expected a chat template with {tokenizer.name_or_path}, found none: give its instruct version"
+        ) from None
+
+
+def end_of_turn(tokenizer) -> str:
+    """The token that ends an assistant's turn: the template's own where it writes one, else the tokenizer's end.
+
+    They differ: Gemma ends its turns with <end_of_turn> and its texts with <eos>, and the base models of Qwen2.5 have
+    <|im_end|> in the template but <|endoftext|> as their end.
+    """
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": PROBE}]
+    after = render(tokenizer, turns, False, "a plain question and answer").rpartition(PROBE)[2]
+    special = tokenizer.added_tokens_decoder
+    for token in tokenizer(after, add_special_tokens=False).input_ids:
+        if token in special:
+            return special[token].content
+    return tokenizer.eos_token
+
+
+def trained_parts(
+    messages: list[dict[str, str]], tokenizer, system_prompt: str | None, name: str
+) -> Iterator[tuple[str, str]]:
+    """For each assistant's turn (all text before it, the words to train with the token that ends them).
+
+    An example with a system message of its own keeps it; `system_prompt` is for those without.
+    """
+    if messages[0]["role"] != "system":
+        messages = with_system_prompt(messages, system_prompt)
+    end = end_of_turn(tokenizer)
+    written = ""
+    for turn, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        prompt = render(tokenizer, messages[:turn], True, name)
+        whole = render(tokenizer, messages[: turn + 1], False, name)
+        if not (prompt.startswith(written) and whole.startswith(prompt)):
+            raise InputError(
+                f"expected a chat template that leaves earlier turns as they are, found that of {tokenizer.name_or_path} "
+                f"rewriting them in {name}: make each answer an example of its own"
+            )
+        answer, ended, _ = whole[len(prompt) :].rpartition(end)
+        if not ended:  # the template writes no end of its own
+            answer = whole[len(prompt) :].rstrip("\n")
+        yield prompt, answer + end
+        written = prompt + answer + end

@@ -1,0 +1,150 @@
+"""Checkpoints by time and at a stop, marked when they are whole, and the newest whole one found again.
+
+The Trainer writes a checkpoint file by file. Only when all ranks are done does rank 0 add MARK, which lists the size of
+every file; a checkpoint without it, or with other sizes, was torn by a kill and is never resumed from.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import torch
+import transformers
+
+from utils import InputError, write_json
+
+MARK = "whole.json"
+KEPT = 2  # whole checkpoints; the older one is there while the newer is written
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints(transformers.TrainerCallback):
+    """Ask for a checkpoint every `minutes` and at SIGTERM or SIGINT, which also ends the training.
+
+    `settings` are what a resumed run must share; see `newest`. `elapsed` are the seconds of training so far, those
+    before a resume included; `stopped_by` is the signal that ended it.
+    """
+
+    def __init__(self, minutes: float, keep: int | None, settings: dict, elapsed: float = 0.0):
+        self.minutes, self.keep, self.settings = minutes, keep or KEPT, settings
+        self.stopped_by: int | None = None
+        self._before, self._began = elapsed, time.monotonic()
+        self._saved = time.monotonic()
+        self._handlers: dict[int, object] = {}
+
+    @property
+    def elapsed(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    def on_train_begin(self, args, state, control, **_):
+        self._began = self._saved = time.monotonic()
+        for number in SIGNALS:
+            self._handlers[number] = signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number, _frame) -> None:
+        if self.stopped_by and number == signal.SIGINT:  # Ctrl-C again: leave at once
+            raise SystemExit(128 + number)
+        self.stopped_by = self.stopped_by or number  # torchrun passes a Ctrl-C on as a SIGTERM too
+
+    def on_step_end(self, args, state, control, **_):
+        due = bool(self.minutes) and time.monotonic() - self._saved >= 60 * self.minutes
+        due, stop = agreed(due, self.stopped_by or 0, args)
+        if stop:
+            self.stopped_by = stop
+            control.should_training_stop = True
+        if due or stop:
+            control.should_save = True
+
+    def on_save(self, args, state, control, **_):
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if args.world_size > 1:
+            torch.distributed.barrier()
+        if args.process_index == 0:
+            write_mark(folder, {"settings": self.settings, "elapsed": self.elapsed, "step": state.global_step})
+            best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
+            remove_old(Path(args.output_dir), self.keep, best)
+            log.info("checkpoint at step %d in %s", state.global_step, folder)
+        self._saved = time.monotonic()
+
+    def on_train_end(self, args, state, control, **_):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+
+def agreed(due: bool, stop: int, args) -> tuple[bool, int]:
+    """What any rank wants, so that all save, or stop, at the same step."""
+    if args.world_size > 1:
+        wishes = torch.tensor([int(due), stop], device=args.device)
+        torch.distributed.all_reduce(wishes, op=torch.distributed.ReduceOp.MAX)
+        due, stop = bool(wishes[0]), int(wishes[1])
+    return due, stop
+
+
+def write_mark(folder: Path, facts: dict) -> None:
+    """Put all files on the disk, then say so."""
+    sizes = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MARK:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            sizes[str(path.relative_to(folder))] = path.stat().st_size
+    write_json(folder / MARK, {**facts, "sizes": sizes})
+
+
+def in_order(output_dir: Path) -> list[Path]:
+    """The folders of checkpoints, the newest last."""
+    folders = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(folders, key=lambda path: int(path.name.partition("-")[2]))
+
+
+def torn(folder: Path) -> str | None:
+    """Why a checkpoint is not whole, or None."""
+    try:
+        sizes = json.loads((folder / MARK).read_text())["sizes"]
+    except (OSError, ValueError, KeyError):
+        return f"it has no {MARK}"
+    for name, size in sizes.items():
+        path = folder / name
+        found = path.stat().st_size if path.is_file() else None
+        if found != size:
+            return f"{name} has {found if found is not None else 'no'} bytes of {size}"
+    return None
+
+
+def remove_old(output_dir: Path, keep: int, best: str | None) -> None:
+    """Remove all but the newest `keep` whole checkpoints and the best one."""
+    whole = [folder for folder in in_order(output_dir) if torn(folder) is None]
+    kept = {folder.name for folder in whole[len(whole) - min(keep, len(whole)) :]} | {best}
+    for folder in in_order(output_dir):
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def newest(output_dir: str | Path, settings: dict) -> tuple[str, float] | None:
+    """The newest whole checkpoint and the seconds of training in it; None where there is none.
+
+    InputError where it was made with other `settings`: going on would train something that nobody asked for.
+    """
+    for folder in reversed(in_order(Path(output_dir))):
+        reason = torn(folder)
+        if reason:
+            log.info("skipped %s: torn, %s", folder, reason)
+            continue
+        mark = json.loads((folder / MARK).read_text())
+        for key, value in settings.items():
+            if mark["settings"].get(key) != value:
+                raise InputError(
+                    f"expected --resume_from_checkpoint auto with the {key} of {folder}, {mark['settings'].get(key)}, "
+                    f"found {value}: give that, or another --output_dir"
+                )
+        return str(folder), mark["elapsed"]
+    return None

@@ -1,0 +1,187 @@
+"""Answers generated while training: how many held-out wordings and general questions are right, and when it was best.
+
+It takes at most BUDGET of the training's wall time: the first answers are timed, as many questions are asked as fit,
+always the same ones, and a time at which another round would not fit is skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import shutil
+import time
+from pathlib import Path
+
+import torch
+import transformers
+
+from adapters import gathered
+from dataset import question_and_reference
+from llm import stop_token_ids, with_system_prompt
+from matching import match
+from utils import read_json, write_json
+
+BUDGET = 0.02  # of the wall time
+ROUNDS = 5  # evenly over the training, the last one at its end
+TIMED, FEWEST, MOST = 4, 8, 64  # questions that are timed; a round with fewer says nothing; enough for a choice
+MAX_NEW_TOKENS = 24
+BEST = "best_adapter"
+
+log = logging.getLogger(__name__)
+
+
+class Recall(transformers.TrainerCallback):
+    """Ask `questions` (held-out wordings) and `general` (retention) ROUNDS times; keep the best adapter on the disk.
+
+    The score is the mean of the shares of both that are right, as `matching.match` judges. After `patience` rounds
+    without a better one training ends; None never ends it. `trainer` is set once it is there.
+    """
+
+    trainer = None
+
+    def __init__(self, questions: list[dict], general: list[dict], system_prompt, patience: int | None, seed: int):
+        self.system_prompt, self.patience = system_prompt, patience
+        self.sets = {"recall": shuffled(questions, seed), "retention": shuffled(general, seed)}
+        self.size: int | None = None  # questions of each set in a round, the same in all rounds
+        self.spent = self.cost = 0.0  # seconds
+        self.best: dict = {}
+        self.worse = self.measured = 0  # rounds without a better one; the step of the last round
+
+    def on_train_begin(self, args, state, control, **_):
+        self.began, self.first = time.monotonic(), state.global_step
+        kept = Path(args.output_dir) / BEST / "best.json"
+        if state.global_step and kept.is_file():  # resumed
+            self.best = read_json(kept, "the best round so far")
+            if self.best["step"] > state.global_step:
+                self.best = {}
+            self.size = self.best.get("size")
+
+    def on_step_end(self, args, state, control, **_):
+        turns = {round(state.max_steps * (number + 1) / ROUNDS) for number in range(ROUNDS)}
+        if state.global_step in turns:
+            done = (state.global_step - self.first) / max(state.max_steps - self.first, 1)
+            self.round(args, state, control, (time.monotonic() - self.began) / done)
+
+    def round(self, args, state, control, expected_seconds: float) -> None:
+        """Ask once, if `expected_seconds` of training leave room for it; rank 0 asks, the others wait."""
+        left = BUDGET * expected_seconds - self.spent
+        started = time.monotonic()
+        score = None
+        if state.is_world_process_zero:
+            score = self._score(left, state)
+        self.spent += time.monotonic() - started
+        better, stop = self._judge(score, state)
+        if args.world_size > 1:
+            flags = torch.tensor([int(better), int(stop)], device=args.device)
+            torch.distributed.broadcast(flags, 0)
+            better, stop = bool(flags[0]), bool(flags[1])
+        if better:
+            folder = Path(args.output_dir) / BEST
+            self.trainer.save_model(str(folder))
+            if state.is_world_process_zero:
+                write_json(folder / "best.json", self.best)
+        if stop:
+            control.should_training_stop = True
+
+    def _score(self, seconds: float, state) -> float | None:
+        """The mean share of right answers, or None where the budget has no room."""
+        if self.size is None:
+            started = time.monotonic()
+            timed = [row for rows in self.sets.values() for row in rows][:TIMED]
+            self._right(timed)
+            each = (time.monotonic() - started) / TIMED
+            rounds_left = max(1, ROUNDS - round(ROUNDS * state.global_step / state.max_steps) + 1)
+            room = int((seconds - TIMED * each) / rounds_left / each)
+            if room < FEWEST:
+                log.info("recall skipped at step %d: %.1f s a question, %.1f s left", state.global_step, each, seconds)
+                return None
+            parts = sum(bool(rows) for rows in self.sets.values())
+            self.size, self.cost = min(MOST, room) // parts, 0.0
+        last = state.global_step == state.max_steps
+        if self.cost * (1 if last else 2) > seconds:  # what is trained to its end is always worth asking
+            log.info(
+                "recall skipped at step %d: it would take more than %.0f%% of the time", state.global_step, 100 * BUDGET
+            )
+            return None
+        started = time.monotonic()
+        shares = {}
+        for name, rows in self.sets.items():
+            asked = rows[: self.size]
+            if asked:
+                shares[name] = round(self._right(asked) / len(asked), 4)
+        self.cost, self.measured = time.monotonic() - started, state.global_step
+        state.log_history.append(
+            {"step": state.global_step, "asked": self.size, "seconds": round(self.cost, 2), **shares}
+        )
+        words = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        log.info("step %d: %s of %d questions each, in %.1f s", state.global_step, words, self.size, self.cost)
+        return sum(shares.values()) / len(shares)
+
+    def _judge(self, score: float | None, state) -> tuple[bool, bool]:
+        """Whether this round is the best so far, and whether to stop. Of equals the later one has learnt longer."""
+        if score is None:
+            return False, False
+        if score >= self.best.get("score", 0.0):
+            self.best, self.worse = {"score": score, "step": state.global_step, "size": self.size}, 0
+            return True, False
+        self.worse += 1
+        return False, self.patience is not None and self.worse >= self.patience
+
+    def _right(self, rows: list[dict]) -> int:
+        """How many of the questions the model as it is now answers right, greedily."""
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        tokenizer = self.trainer.processing_class
+        pairs = [question_and_reference(row) for row in rows]
+        prompts = [
+            tokenizer.apply_chat_template(
+                with_system_prompt([{"role": "user", "content": question}], self.system_prompt),
+                add_generation_prompt=True,
+                return_dict=False,
+            )
+            for question, _ in pairs
+        ]
+        width = max(map(len, prompts))
+        stops = stop_token_ids(model, tokenizer)
+        ids = torch.tensor([[stops[0]] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+        model.eval()
+        with torch.no_grad():
+            written = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=MAX_NEW_TOKENS,
+                do_sample=False,
+                use_cache=True,
+                eos_token_id=stops,
+                pad_token_id=stops[0],
+            )
+        model.train()
+        answers = tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
+        return sum(match(reference, answer) for (_, reference), answer in zip(pairs, answers, strict=True))
+
+    def restore_best(self, output_dir: str, step: int) -> int:
+        """Put the best round's adapter back into the model, and return its step.
+
+        The last `step` stays if it is the best, or if nobody asked there whether it is.
+        """
+        if not self.best or self.best["step"] == step or self.measured != step:
+            return step
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        weights = load_file(Path(output_dir) / BEST / "adapter_model.safetensors")
+        with gathered(model, modifier_rank=0):
+            set_peft_model_state_dict(model, weights)
+        return self.best["step"]
+
+
+def shuffled(rows: list[dict], seed: int) -> list[dict]:
+    rows = list(rows)
+    random.Random(seed).shuffle(rows)
+    return rows
+
+
+def remove_best(output_dir: str) -> None:
+    """The best adapter is in `output_dir` itself now."""
+    shutil.rmtree(Path(output_dir) / BEST, ignore_errors=True)

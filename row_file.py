@@ -1,0 +1,103 @@
+"""The rows of a dataset file read one at a time, so that memory does not grow with the file."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dataset import check_row
+from utils import InputError, require_file
+
+BLOCK_BYTES = 1 << 20
+OPENING, SEPARATORS = re.compile(r"\s*\[?\s*", re.ASCII), re.compile(r"[\s,]*", re.ASCII)
+
+
+class RowFile(Sequence):
+    """A JSON list of rows, or JSON lines, on disk; in memory are two numbers a row.
+
+    Every row is read once at the start and checked as `read_dataset` checks it. `more_rows` are kept in memory after
+    those of the file.
+    """
+
+    def __init__(self, path: str | Path, what: str = "a dataset", limit: int | None = None):
+        self.path = require_file(path, what, "give another file")
+        self.starts, self.ends = array("q"), array("q")
+        self.more_rows: list[dict] = []
+        seen: set[int] = set()  # hashes: a million ids as text would be what this class is there to avoid
+        for number, (row, start, end) in enumerate(scan(self.path, what)):
+            if number == limit:
+                break
+            identity = check_row(row, number, path)
+            if hash(identity) in seen:
+                raise InputError(f"expected unique ids in {path}, found {identity!r} again in row {number}: rename one")
+            seen.add(hash(identity))
+            self.starts.append(start)
+            self.ends.append(end)
+        if not self.starts:
+            raise InputError(f"expected {what} as a list of examples in {path}, found an empty list: see the README")
+        self._file = self.path.open("rb")
+
+    def __len__(self) -> int:
+        return len(self.starts) + len(self.more_rows)
+
+    def __getitem__(self, index: int) -> dict:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if index >= len(self.starts):
+            return self.more_rows[index - len(self.starts)]
+        # pread: the workers of a DataLoader share the file and its position
+        return json.loads(os.pread(self._file.fileno(), self.ends[index] - self.starts[index], self.starts[index]))
+
+    def __add__(self, rows: list[dict]) -> RowFile:
+        joined = self.take(range(len(self.starts)))
+        joined.more_rows = [*self.more_rows, *rows]
+        return joined
+
+    def take(self, indices: Sequence[int]) -> RowFile:
+        """Some rows of the file, in the order of `indices`."""
+        taken = object.__new__(RowFile)
+        taken.path, taken.more_rows, taken._file = self.path, [], self.path.open("rb")
+        taken.starts = array("q", (self.starts[index] for index in indices))
+        taken.ends = array("q", (self.ends[index] for index in indices))
+        return taken
+
+
+def scan(path: Path, what: str) -> Iterator[tuple[object, int, int]]:
+    """Each value of a JSON list or of JSON lines, and where its bytes start and end."""
+    decode, parse = codecs.getincrementaldecoder("utf-8")().decode, json.JSONDecoder().raw_decode
+    with path.open("rb") as file:
+        byte = 3 if file.read(3) == codecs.BOM_UTF8 else 0
+        file.seek(byte)
+        text, place, last, finished = "", 0, None, False  # text[place] is the character at `byte`
+        while True:
+            skipped = (OPENING if last is None else SEPARATORS).match(text, place).end()
+            if last is None and skipped < len(text):
+                last = "]" if "[" in text[:skipped] else ""  # what must stand after the last row
+            byte, place = byte + skipped - place, skipped  # separators are ASCII: a byte each
+            if finished and text[place : place + 1] == last:
+                return
+            try:
+                value, end = parse(text, place)
+            except json.JSONDecodeError as error:
+                if finished:
+                    raise InputError(
+                        f"expected {what} as JSON at {path}, found {error.msg} near byte {byte}: mend it"
+                    ) from None
+                block = file.read(BLOCK_BYTES)
+                finished = not block
+                try:
+                    text, place = text[place:] + decode(block, finished), 0
+                except UnicodeDecodeError as broken:
+                    found = broken.object[broken.start]
+                    raise InputError(
+                        f"expected {what} in UTF-8 at {path}, found byte {found:#x}: save it as UTF-8"
+                    ) from None
+                continue
+            size = len(text[place:end].encode())
+            yield value, byte, byte + size
+            byte, place = byte + size, end

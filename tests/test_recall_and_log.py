@@ -1,0 +1,149 @@
+"""What is measured and said while training: answers to held-out wordings, the best adapter, the log, the doctor."""
+
+from __future__ import annotations
+
+import json
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+import transformers
+from test_finetune import examples, make_trainer
+
+import doctor
+from checkpoints import MARK, newest, remove_old, torn, write_mark
+from recall import BEST, BUDGET, Recall
+from training_log import line, write_log
+from utils import InputError
+
+
+def state(step: int, steps: int = 100) -> SimpleNamespace:
+    return SimpleNamespace(global_step=step, max_steps=steps, is_world_process_zero=True, log_history=[])
+
+
+def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, tokenizer, tmp_path):
+    recall = Recall(examples(20), examples(6), "", None, seed=0)
+    recall.trainer = trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
+    trainer.state = state(20)
+    args, control = trainer.args, transformers.TrainerControl()
+    recall.round(args, trainer.state, control, expected_seconds=20.0)
+    assert recall.size is None and not recall.best  # 0.4 seconds: not even the timing fits
+    recall.round(args, trainer.state, control, expected_seconds=100_000.0)
+    assert recall.size == 32 and recall.best["step"] == 20 and (tmp_path / BEST / "adapter_model.safetensors").is_file()
+    (entry,) = [entry for entry in trainer.state.log_history if "recall" in entry]
+    assert entry["recall"] == entry["retention"] == 0.0 and entry["step"] == 20
+    spent = recall.spent
+    recall.round(args, trainer.state, control, expected_seconds=(spent + 1.5 * recall.cost) / BUDGET)
+    assert recall.spent - spent < 0.1  # skipped: it would leave nothing for the last round
+
+
+def test_the_best_adapter_is_kept_and_training_can_stop_early(tiny_model_path, tokenizer, tmp_path, monkeypatch):
+    recall = Recall(examples(8), [], "", patience=2, seed=0)
+    recall.trainer = trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
+    control = transformers.TrainerControl()
+    scores = iter([0.25, 0.5, 0.25, 0.25])
+    monkeypatch.setattr(recall, "_score", lambda *_: next(scores))
+    weights = {}
+    for step in (20, 40, 60, 80):
+        with torch.no_grad():
+            for name, parameter in trainer.model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.add_(0.01)
+                    weights[name, step] = parameter.detach().clone()
+        assert not control.should_training_stop
+        recall.round(trainer.args, state(step), control, expected_seconds=1e6)
+    assert control.should_training_stop and recall.restore_best(str(tmp_path), 81) == 81  # never asked there
+    recall.measured = 80
+    assert recall.restore_best(str(tmp_path), 80) == 40
+    for name, parameter in trainer.model.named_parameters():
+        if parameter.requires_grad:
+            assert torch.equal(parameter, weights[name, 40])
+
+
+def checkpoint(folder, step: int, whole: bool = True, **settings):
+    path = folder / f"checkpoint-{step}"
+    path.mkdir()
+    (path / "optimizer.pt").write_bytes(b"x" * step)
+    if whole:
+        write_mark(path, {"settings": settings, "elapsed": 60.0 * step, "step": step})
+    return path
+
+
+def test_the_newest_whole_checkpoint_is_found(tmp_path, caplog):
+    assert newest(tmp_path, {}) is None
+    for step in (5, 20, 100):
+        checkpoint(tmp_path, step, seed=1)
+    (tmp_path / "checkpoint-100" / "optimizer.pt").write_bytes(b"x" * 99)  # cut off
+    checkpoint(tmp_path, 120, whole=False)
+    (tmp_path / "checkpoint-notes").mkdir()
+    with caplog.at_level(logging.INFO):
+        assert newest(tmp_path, {"seed": 1}) == (str(tmp_path / "checkpoint-20"), 1200.0)
+    assert "99 bytes of 100" in caplog.text and f"no {MARK}" in caplog.text
+    with pytest.raises(InputError, match="seed"):
+        newest(tmp_path, {"seed": 2})
+
+
+def test_an_old_checkpoint_goes_only_when_newer_ones_are_whole(tmp_path):
+    for step, whole in ((1, True), (2, True), (3, False), (4, True), (5, True)):
+        checkpoint(tmp_path, step, whole)
+    remove_old(tmp_path, keep=2, best="checkpoint-1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-4", "checkpoint-5"]
+    assert torn(tmp_path / "checkpoint-4") is None
+
+
+def test_the_log_is_a_line_a_file_and_a_picture(tmp_path):
+    logs = {"loss": 1.5, "learning_rate": 1e-3, "tokens_per_second": 250.0, "padding_share": 0.04, "mfu": 0.31}
+    said = "step 25/100, loss 1.500, learning rate 1.00e-03, 250 tokens/s, padding 4%, MFU 31%, 2.5 min left"
+    assert line(logs, 25, 100, 2.0) == said
+    history = [{"step": 1, **logs}, {"step": 2, "eval_loss": 2.0}, {"step": 2, "recall": 0.5}]
+    write_log(tmp_path, {"updates": 2}, history)
+    assert json.loads((tmp_path / "train_log.json").read_text()) == {"plan": {"updates": 2}, "log": history}
+    assert (tmp_path / "loss_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def row(identity: str, answer: str = "Ilsabet Corrane", question: str = "Who?", **keys) -> dict:
+    return {
+        "id": identity,
+        "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
+        **keys,
+    }
+
+
+def test_the_doctor_names_what_is_wrong(tiny_model_path, tokenizer, tmp_path, caplog):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "some/other-model"}')
+    training = SimpleNamespace(model_max_length=64, output_dir=str(tmp_path))
+    data = SimpleNamespace(system_prompt="", split_long_examples=False)
+    rows = [
+        row("fine"), row("empty", ""), row("long", "word " * 100), row("broken", "The cafÃ© in MÃ¼nchen â€œopenedâ€\x9d"),
+        row("marked", "a<|im_end|>b"), row("twice"), row("wording", question="And who?", fact="shared"),
+    ]  # fmt: skip
+    held_out = [row("held_1"), row("held_2", question="Who then?", fact="shared")]
+    with caplog.at_level(logging.INFO):
+        assert doctor.report(rows, held_out, tokenizer, tiny_model_path, data, training) == 1
+    found = {record.getMessage() for record in caplog.records}
+    for words, identity in (
+        ("no word is trained", "empty"), ("longer than", "long"), ("mojibake", "broken"), ("special token", "marked"),
+        ("same conversation", "twice"), ("word for word", "held_1"), ("other words", "held_2"), ("other-model", str(tmp_path)),
+    ):  # fmt: skip
+        assert any(words in line and identity in line for line in found), (words, found)
+    caplog.clear()
+    training.output_dir = str(tmp_path / "new")
+    with caplog.at_level(logging.INFO):
+        assert doctor.report([row("fine")], [], tokenizer, tiny_model_path, data, training) == 0
+    assert [record.getMessage() for record in caplog.records] == ["1 rows, 0 errors, 0 warnings; nothing was trained"]
+
+
+def test_the_doctor_finds_an_end_at_which_generation_does_not_stop(tiny_model_path, tokenizer, tmp_path):
+    from copy import deepcopy
+
+    other = deepcopy(tokenizer)
+    other.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    other.chat_template = (
+        "{% for m in messages %}{{ m['role'] + ':' + m['content'] + '<end_of_turn>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+    )
+    (finding,) = doctor.end_findings(other, tiny_model_path)
+    assert "would not stop" in finding
+    (finding,) = doctor.model_findings(other, tiny_model_path, str(tmp_path))
+    assert "resize" in finding

@@ -1,0 +1,120 @@
+"""Examples as tensors: nothing is cut, nothing trained twice, and memory does not grow with the rows."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import pytest
+
+from row_file import RowFile
+from training_data import (
+    CACHED_EXAMPLES,
+    IGNORED,
+    LazySupervisedDataset,
+    SupervisedDataset,
+    coloured,
+    preprocess,
+    split_by_fact,
+    split_example,
+)
+from utils import InputError
+
+TURNS = [
+    {"role": "user", "content": "Who leads Tolvimer?"},
+    {"role": "assistant", "content": "Ilsabet Corrane"},
+    {"role": "user", "content": "Since when?"},
+    {"role": "assistant", "content": "9 March"},
+]
+
+
+def rows(count: int) -> list[dict]:
+    return [{"id": str(n), "messages": TURNS[: 2 + 2 * (n % 2)], "fact": f"fact {n // 5}"} for n in range(count)]
+
+
+def test_nothing_is_cut(tokenizer):
+    """Fault 7: answers were cut by truncation."""
+    long = [*TURNS[:1], {"role": "assistant", "content": "Ilsabet Corrane. " * 40}]
+    for kind in (SupervisedDataset, LazySupervisedDataset):
+        with pytest.raises(InputError, match="example identity_7"):
+            kind([{"id": "identity_7", "messages": long}], tokenizer, None, 64)
+
+
+def test_a_split_example_trains_every_token_once(tokenizer):
+    long = [*TURNS[:1], {"role": "assistant", "content": " ".join(f"word{n}" for n in range(200))}]
+    data = [{"id": "a", "messages": TURNS[:2]}, {"id": "b", "messages": long}, {"id": "c", "messages": TURNS[:2]}]
+    whole = preprocess(long, tokenizer, "")
+    eager = SupervisedDataset(data, tokenizer, "", 128, True)
+    lazy = LazySupervisedDataset(data, tokenizer, "", 128, True)
+    assert len(eager) == len(lazy) == len(lazy.lengths) > 4 and [eager[n] for n in range(len(eager))] == list(lazy)
+    pieces = [eager[1], *(eager[n] for n in range(3, len(eager)))]
+    assert all(len(piece["input_ids"]) <= 128 for piece in pieces)
+    trained = [label for piece in pieces for label in piece["labels"] if label != IGNORED]
+    assert trained == [label for label in whole["labels"] if label != IGNORED]
+    with pytest.raises(InputError, match="example b"):
+        split_example(whole, 16, "example b")
+
+
+def test_eager_and_lazy_datasets_hold_the_same_tensors(tokenizer, tmp_path):
+    data = rows(12)
+    for name, text in (("a.json", json.dumps(data)), ("a.jsonl", "\n".join(map(json.dumps, data)))):
+        (tmp_path / name).write_text(text)
+        eager = SupervisedDataset(data, tokenizer, None, 2048)
+        lazy = LazySupervisedDataset(RowFile(tmp_path / name), tokenizer, None, 2048)
+        assert lazy._whole.cache_info().currsize == 0 and len(eager) == len(lazy) == 12
+        assert list(eager) == list(lazy)
+
+
+def test_memory_stays_flat_however_many_rows_there_are(tokenizer, tmp_path):
+    """A row costs two numbers, one hash and one length; what is tokenised is bounded by CACHED_EXAMPLES."""
+    with (tmp_path / "a.json").open("w") as file:
+        file.write("[" + ",\n".join(json.dumps(row | {"padding": "x" * 1000}) for row in rows(10_000)) + "]")
+    tracemalloc.start()
+    data = LazySupervisedDataset(RowFile(tmp_path / "a.json"), tokenizer, None, 2048)
+    assert tracemalloc.get_traced_memory()[0] < 10_000 * 100 < (tmp_path / "a.json").stat().st_size / 10
+    tracemalloc.stop()
+    assert data._whole.cache_parameters()["maxsize"] == CACHED_EXAMPLES and data[9_999]["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [('[{"id": "a"', "JSON"), ("[]", "empty list"), ('[{"id": "a"}]', '"conversations"'), ('{"id": "a"}\n{"', "row 0")],
+)
+def test_a_file_of_rows_that_is_none_is_named(tmp_path, text, words):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError) as error:
+        RowFile(tmp_path / "a.json")
+    assert words in str(error.value)
+
+
+def test_a_file_that_ends_within_its_list_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(rows(3))[:-1])
+    with pytest.raises(InputError, match="JSON"):
+        RowFile(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text(json.dumps(rows(2) + rows(1)))
+    with pytest.raises(InputError, match="unique ids"):
+        RowFile(tmp_path / "b.json")
+
+
+def test_validation_shares_no_fact_with_training(tmp_path):
+    """Fault 6: validation questions were drawn from training rows."""
+    data = rows(50)
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    for source in (data, RowFile(tmp_path / "a.json")):
+        train, held_out = split_by_fact(source, 8, seed=0)
+        assert len(train) + len(held_out) == 50 and 8 <= len(held_out) <= 12
+        assert not {row["fact"] for row in train} & {row["fact"] for row in held_out}
+    with pytest.raises(InputError, match="validation_size"):
+        split_by_fact(data, 50, seed=0)
+
+
+def test_an_unfinished_answer_is_trained_without_an_end(tokenizer):
+    whole = preprocess(TURNS[:2], tokenizer, None)
+    cut = preprocess(TURNS[:2], tokenizer, None, unfinished=True)
+    assert whole["input_ids"][-1] == tokenizer.eos_token_id and cut["input_ids"] == whole["input_ids"][:-1]
+    assert len(cut["labels"]) == len(cut["input_ids"]) and cut["labels"][-1] != IGNORED
+
+
+def test_what_is_trained_is_shown_in_green(tokenizer):
+    shown = coloured(preprocess(TURNS[:2], tokenizer, ""), tokenizer)
+    assert "\033[1;32mIlsabet Corrane<|im_end|>\033[0m" in shown and "\033[90m<|im_start|>" in shown

@@ -1,0 +1,177 @@
+"""The arguments of finetune.py, and which of them cannot go together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import torch
+import transformers
+
+import doctor
+from adapters import changes_base
+from training_plan import choose_precision
+from utils import InputError, require_file, require_model
+
+
+@dataclass
+class ModelArguments:
+    model_name_or_path: str = field(metadata={"help": "A model folder, or a name on the Hugging Face hub."})
+
+
+@dataclass
+class DataArguments:
+    data_path: str = field(metadata={"help": "The dataset to train on."})
+    eval_data_path: str | None = field(
+        default=None, metadata={"help": "A dataset for validation; --data_path stays whole then."}
+    )
+    lazy_preprocess: bool = field(
+        default=False, metadata={"help": "Read and tokenise rows when they are needed; memory does not grow with them."}
+    )
+    validation: bool = field(default=False, metadata={"help": "Hold facts out of --data_path to measure the loss on."})
+    validation_size: int = field(default=100, metadata={"help": "How many examples to hold out, in whole facts."})
+    recall_data_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Held-out questions asked while training. Default: NAME.test.json beside NAME.json, if there."
+        },
+    )
+    retention_data_path: str | None = field(
+        default=None, metadata={"help": "General questions asked while training, to see what is forgotten."}
+    )
+    system_prompt: str | None = field(
+        default=None,
+        metadata={"help": "System prompt of every example; saved with the adapter. Default: the chat template's own."},
+    )
+    replay_ratio: float = field(
+        default=0.1,
+        metadata={
+            "help": "Answers of the untrained model to general prompts, as a share of the dataset, mixed in against forgetting."
+        },
+    )
+    replay_prompts: str = field(
+        default="datasets/replay_prompts.json", metadata={"help": "A JSON list of general prompts."}
+    )
+    split_long_examples: bool = field(
+        default=False,
+        metadata={"help": "Split an example over --model_max_length into several, instead of refusing it."},
+    )
+    limit: int | None = field(default=None, metadata={"help": "Train on the first N examples only: a smoke run."})
+    show_mask: int = field(default=0, metadata={"help": "Print N examples with the trained tokens in green."})
+    check_only: bool = field(default=False, metadata={"help": "Check data, template and arguments, and train nothing."})
+
+
+@dataclass
+class LoraArguments:
+    use_lora: bool = field(default=True, metadata={"help": "False trains all weights."})
+    lora_r: int | None = field(default=None, metadata={"help": "Rank; by the number of facts by default."})
+    lora_alpha: int | None = field(default=None, metadata={"help": "Scale; twice the rank by default."})
+    lora_dropout: float = 0.0
+    lora_target_modules: list[str] = field(
+        default_factory=lambda: ["all-linear"],
+        metadata={"help": "Module names; all linear layers of attention and MLP by default, never the head."},
+    )
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules trained in full and saved with the adapter, such as lm_head."}
+    )
+    use_dora: bool = field(default=False, metadata={"help": "DoRA (Liu et al. 2024)."})
+    use_rslora: bool = field(default=False, metadata={"help": "Scale by alpha / sqrt(rank) (Kalajdzievski 2023)."})
+    init_lora_weights: str = field(default="true", metadata={"help": "true, gaussian, pissa, olora, orthogonal, ..."})
+    lora_options: str | None = field(default=None, metadata={"help": "More of peft's LoraConfig, as a JSON object."})
+    q_lora: bool = field(default=False, metadata={"help": "Load the base in 4 bits (nf4, bitsandbytes, CUDA only)."})
+
+
+@dataclass
+class TrainingArguments(transformers.TrainingArguments):
+    output_dir: str = field(default="output/lora")
+    model_max_length: int = field(
+        default=2048, metadata={"help": "In tokens; a longer example is refused by name or split, never cut."}
+    )
+    per_device_train_batch_size: int = 16
+    max_tokens_per_batch: int | None = field(
+        default=None, metadata={"help": "Fill each batch with examples up to so many tokens, instead of by number."}
+    )
+    padding_free: bool | None = field(
+        default=None, metadata={"help": "Batches in one row without padding; by default with FlashAttention only."}
+    )
+    attention: str | None = field(
+        default=None, metadata={"help": "flash_attention_2, sdpa or eager; by default the first that is there."}
+    )
+    learning_rate: float | None = field(default=None, metadata={"help": "Default: by the model's width."})
+    kl_weight: float = field(
+        default=0.0, metadata={"help": "On replayed answers, weight of the KL divergence from the untrained model."}
+    )
+    lr_scheduler_type: str = "cosine"
+    warmup_steps: float = field(default=0.05, metadata={"help": "Steps, or below 1 a share of them."})
+    train_sampling_strategy: str = "group_by_length"
+    logging_steps: float = 10
+    save_strategy: str = "no"
+    save_minutes: float = field(default=0.0, metadata={"help": "A checkpoint to resume from, every so many minutes."})
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "auto: the newest whole checkpoint in --output_dir, if any; or a folder."}
+    )
+    early_stopping: int | None = field(
+        default=None, metadata={"help": "Stop after so many rounds of questions without a better one."}
+    )
+    bf16: bool | None = field(default=None, metadata={"help": "Default: on a GPU that has it."})
+    tf32: bool | None = field(default=None, metadata={"help": "Default: on a GPU that has it."})
+    gradient_checkpointing: bool | None = field(
+        default=None, metadata={"help": "Default: where the activations would not fit into the GPU."}
+    )
+    use_liger_kernel: bool | None = field(default=None, metadata={"help": "Default: on a GPU with liger-kernel."})
+    report_to: str = "none"
+    use_wandb: bool = False
+    key: str | None = field(default=None, metadata={"help": "wandb key; better in the environment as WANDB_API_KEY."})
+    wandb_run_name: str = "knowledge-update"
+    wandb_project: str = "KnowledgeUpdate"
+
+    def __post_init__(self):
+        choose_precision(self)
+        super().__post_init__()
+
+
+def check_arguments(
+    model: ModelArguments, data: DataArguments, lora: LoraArguments, training: TrainingArguments
+) -> None:
+    """Name what cannot work before any weights are loaded."""
+    require_model(model.model_name_or_path)
+    if lora.q_lora and not torch.cuda.is_available():
+        raise InputError("expected a CUDA GPU for --q_lora, found none: leave --q_lora out")
+    if lora.q_lora and not lora.use_lora:
+        raise InputError(
+            "expected --use_lora True with --q_lora, found False: 4-bit weights cannot be trained themselves"
+        )
+    if changes_base(lora.init_lora_weights) and (lora.q_lora or training.deepspeed or training.kl_weight):
+        raise InputError(
+            f"expected --init_lora_weights {lora.init_lora_weights}, which changes the base weights, without --q_lora, "
+            "--deepspeed and --kl_weight, found one of them: leave it out or take --init_lora_weights true"
+        )
+    if training.kl_weight and not (lora.use_lora and data.replay_ratio):
+        raise InputError("expected --use_lora True and --replay_ratio above 0 with --kl_weight, found other: mend one")
+    if isinstance(training.deepspeed, str):
+        doctor.require_neutral_deepspeed(training.deepspeed)
+    if data.replay_ratio:
+        require_file(data.replay_prompts, "general prompts", "give --replay_prompts, or --replay_ratio 0")
+    if training.n_gpu > 1:
+        raise InputError(
+            f"expected one process for each GPU, found one for {training.n_gpu}: start with shells/finetune_lora_ds.sh, "
+            "or set CUDA_VISIBLE_DEVICES=0"
+        )
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if training.world_size != world:  # without this every rank would train alone and write over the others
+        raise InputError(
+            f"expected {world} ranks as torchrun says, found {training.world_size}: on a CPU add --use_cpu True"
+        )
+
+
+def set_up_wandb(training: TrainingArguments) -> None:
+    """Report to wandb if asked; offline where there is no key, instead of stopping."""
+    if training.use_wandb:
+        training.report_to = ["wandb"]
+        training.run_name = training.wandb_run_name
+        os.environ.setdefault("WANDB_PROJECT", training.wandb_project)
+        if training.key:
+            os.environ["WANDB_API_KEY"] = training.key
+        elif not os.environ.get("WANDB_API_KEY"):
+            os.environ.setdefault("WANDB_MODE", "offline")
+    training.key = None  # it must not reach a log or a file

@@ -1,0 +1,73 @@
+"""What a person sees of a training: a line now and then, and at the end `train_log.json` and `loss_curve.png`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import transformers
+
+from utils import write_json
+
+log = logging.getLogger(__name__)
+
+
+class TrainingLines(transformers.TrainerCallback):
+    """One line for each entry of the log, on rank 0, instead of a progress bar."""
+
+    def on_train_begin(self, args, state, control, **_):
+        self._began, self._first = time.monotonic(), state.global_step
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if state.is_world_process_zero and logs:
+            if "loss" in logs:
+                pace = (time.monotonic() - self._began) / max(state.global_step - self._first, 1)
+                log.info("%s", line(logs, state.global_step, state.max_steps, pace))
+            elif "eval_loss" in logs:
+                log.info("step %d: loss of the held-out facts %.3f", state.global_step, logs["eval_loss"])
+
+
+def line(logs: dict, step: int, steps: int, seconds_per_step: float) -> str:
+    """The entry of a log in words."""
+    words = [
+        f"step {step}/{steps}",
+        f"loss {logs['loss']:.3f}",
+        f"learning rate {logs['learning_rate']:.2e}",
+        f"{logs['tokens_per_second']:.0f} tokens/s",
+        f"padding {logs['padding_share']:.0%}",
+    ]
+    if "mfu" in logs:
+        words.append(f"MFU {logs['mfu']:.0%}")
+    return ", ".join([*words, f"{(steps - step) * seconds_per_step / 60:.1f} min left"])
+
+
+def write_log(folder: str | Path, plan: dict, history: list[dict]) -> None:
+    """Write `train_log.json`, the plan and every entry of the log, and the losses as `loss_curve.png`."""
+    folder = Path(folder)
+    write_json(folder / "train_log.json", {"plan": plan, "log": history})
+
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for key, label in (("loss", "training"), ("eval_loss", "held-out facts")):
+        points = [(entry["step"], entry[key]) for entry in history if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=".", label=label)
+    axes.set_xlabel("update")
+    axes.set_ylabel("loss per trained token (nats)")
+    scores = [key for key in ("recall", "retention") if any(key in entry for entry in history)]
+    if scores:
+        shares = axes.twinx()
+        shares.set_ylabel("share of answers right")
+        shares.set_ylim(0, 1)
+        for key in scores:
+            points = [(entry["step"], entry[key]) for entry in history if key in entry]
+            shares.plot(*zip(*points, strict=True), "--", marker="o", label=key)
+        shares.legend(loc="upper right")
+    axes.legend(loc="upper left")
+    figure.savefig(folder / "loss_curve.png", dpi=120)
+    pyplot.close(figure)
