@@ -25,15 +25,14 @@ from pathlib import Path
 from typing import Literal
 
 import accuracy
-import api_engine
 import forgetting
 import judge_controls
-import llm
 import provenance
 import report
 import report_text
 import win_rate
 from answers import pair_answers, read_answers
+from engines import ApiArguments, EngineArguments, load_api_engine, load_engine
 from journal import weights_stamp
 from judging import Judge, hashed
 from matching import CORRECT
@@ -45,8 +44,8 @@ ADAPTER_SETTINGS = "knowledge_update.json"  # written beside the adapter by fine
 LOCAL_MARK = " #"  # between a local judge's name and the stamp of its weights
 
 
-@dataclass
-class Arguments:
+@dataclass(kw_only=True)
+class Arguments(ApiArguments, EngineArguments):
     data_path: str = field(metadata={"help": "The folder of the answers; the verdicts are written there too."})
     data_name_sft: str = field(metadata={"help": "File name of the tuned model's answers."})
     data_name_base: str = field(metadata={"help": "File name of the base model's answers."})
@@ -61,18 +60,10 @@ class Arguments:
         default=None, metadata={"help": "File name of the tuned model's answers to general questions."}
     )
     data_name_retention_base: str | None = field(default=None, metadata={"help": "The same of the base model."})
-    max_attempts: int = field(default=5, metadata={"help": "How often one call of the API is tried."})
-    retry_delay: float = field(default=2.0, metadata={"help": "Seconds before the second attempt, then doubled."})
     local_model_path: str | None = field(default=None, metadata={"help": "The local judge: a folder or a hub name."})
     judge: Literal["auto", "match", "local", "api"] = field(
         default="auto", metadata={"help": "match: token recall; auto: local with --local_model_path, else api."}
     )
-    api_base: str | None = field(default=None, metadata={"help": "Address of an OpenAI-compatible API."})
-    api_model: str | None = field(default=None, metadata={"help": "Name of the judge at the API."})
-    api_key_env: str = field(default="OPENAI_API_KEY", metadata={"help": "Environment variable with the API's key."})
-    concurrency: int = field(default=1, metadata={"help": "Calls of the API at once."})
-    rpm: int | None = field(default=None, metadata={"help": "The most requests of the API a minute."})
-    tpm: int | None = field(default=None, metadata={"help": "The most tokens of the API a minute."})
     price_in: float | None = field(default=None, metadata={"help": "Price of a million tokens the judge reads."})
     price_out: float | None = field(default=None, metadata={"help": "Price of a million tokens the judge writes."})
     controls: int = field(default=20, metadata={"help": "Known cases of each kind put to the judge first; 0: none."})
@@ -123,10 +114,9 @@ def load_judge(arguments: Arguments, kind: str, journal: Path) -> Judge | None:
     if arguments.rescore:
         engine = None
     elif kind == "local":
-        engine = llm.TransformersEngine.load(model)
+        engine = load_engine(model, arguments)
     else:
-        options = ("api_base", "api_key_env", "max_attempts", "retry_delay", "concurrency", "rpm", "tpm")
-        engine = api_engine.ApiEngine(model=model, **{option: getattr(arguments, option) for option in options})
+        engine = load_api_engine(arguments)
     return Judge(name, engine, verdicts, kind == "local", arguments.seed)
 
 

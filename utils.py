@@ -20,6 +20,7 @@ from typing import Any
 RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # what may pass by itself; any other status is final
 QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that no waiting ends
 LONGEST_WAIT_S = 60
+ADAPTER_SETTINGS = "knowledge_update.json"  # beside an adapter: what else it was trained with
 
 # This repository has a folder called `datasets`. Without Hugging Face's package of that name Python takes the folder
 # for it, and transformers then looks for `datasets.Dataset` in vain. None means: not installed.
@@ -212,6 +213,12 @@ def require_adapter(folder: str, model_name_or_path: str) -> None:
         raise InputError(
             f"expected an adapter of {model_name_or_path}, found one of {base} in {folder}: give its own base model"
         )
+
+
+def trained_system_prompt(lora_weights: str | Path) -> str | None:
+    """The system prompt an adapter was trained with; None where it does not say, or was trained with none."""
+    settings = Path(lora_weights) / ADAPTER_SETTINGS
+    return read_json(settings, "the adapter's settings")["system_prompt"] if settings.is_file() else None
 
 
 def progress_bar(what: str, total: int) -> Any:
