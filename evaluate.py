@@ -37,10 +37,9 @@ from journal import weights_stamp
 from judging import Judge, hashed
 from matching import CORRECT
 from significance import gap_closed
-from utils import InputError, parse_arguments, read_json, require_adapter, require_model, run, write_json
+from utils import InputError, parse_arguments, require_adapter, require_model, run, trained_system_prompt, write_json
 from verdict_journal import VerdictJournal
 
-ADAPTER_SETTINGS = "knowledge_update.json"  # written beside the adapter by finetune.py
 LOCAL_MARK = " #"  # between a local judge's name and the stamp of its weights
 
 
@@ -173,9 +172,9 @@ def measure_forgetting(arguments: Arguments, rows: dict[str, list[dict]], verdic
     if refusals:
         found["refusals"] = refusals
     if arguments.lora_weights:
-        settings, system_prompt = Path(arguments.lora_weights) / ADAPTER_SETTINGS, arguments.system_prompt
-        if system_prompt is None and settings.is_file():
-            system_prompt = read_json(settings, "the adapter's settings")["system_prompt"]
+        system_prompt = arguments.system_prompt
+        if system_prompt is None:
+            system_prompt = trained_system_prompt(arguments.lora_weights)
         prompts = forgetting.read_prompts(arguments.neutral_prompts)[: arguments.limit]
         models = (arguments.model_name_or_path, arguments.lora_weights)
         found["drift"] = forgetting.drift(*models, prompts, system_prompt)

@@ -28,7 +28,6 @@ from adapters import changes_base, load_model, safe_save_model_for_hf_trainer
 from batches import PaddedCollator, PaddingFreeCollator
 from checkpoints import Checkpoints, newest, remove_old
 from dataset import read_dataset
-from inference import ADAPTER_SETTINGS
 from recall import Recall, remove_best
 from replay import replay_examples
 from row_file import RowFile
@@ -44,7 +43,7 @@ from training_arguments import (
 from training_data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
 from training_log import TrainingLines, write_log
 from training_plan import Plan, choose_layout, parameter_estimate, recommended_learning_rate, recommended_rank
-from utils import InputError, parse_arguments, run, write_json
+from utils import ADAPTER_SETTINGS, InputError, parse_arguments, run, write_json
 
 log = logging.getLogger(__name__)
 

@@ -25,9 +25,17 @@ from engines import ApiArguments, EngineArguments, load_api_engine, load_base_an
 from llm import Engine, with_system_prompt
 from provenance import write_meta
 from retrieval import find_chunks, read_book
-from utils import InputError, parse_arguments, progress_bar, read_json, require_adapter, require_model, run, write_json
+from utils import (
+    InputError,
+    parse_arguments,
+    progress_bar,
+    require_adapter,
+    require_model,
+    run,
+    trained_system_prompt,
+    write_json,
+)
 
-ADAPTER_SETTINGS = "knowledge_update.json"  # written beside the adapter by finetune.py
 WITH_TEXT = "{text}\n\n{question} Answer in a few words."
 
 log = logging.getLogger(__name__)
@@ -100,9 +108,8 @@ def check_arguments(arguments: Arguments) -> str | None:
     if not arguments.lora_weights:
         return arguments.system_prompt
     require_adapter(arguments.lora_weights, arguments.model_name_or_path)
-    settings = Path(arguments.lora_weights) / ADAPTER_SETTINGS
-    if arguments.system_prompt is None and settings.is_file():
-        return read_json(settings, "the adapter's settings")["system_prompt"]
+    if arguments.system_prompt is None:
+        return trained_system_prompt(arguments.lora_weights)
     return arguments.system_prompt
 
 
