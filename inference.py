@@ -86,12 +86,19 @@ def check_arguments(arguments: Arguments) -> str | None:
         )
     if arguments.also_base is not None and not arguments.lora_weights:
         raise InputError("expected --lora_weights with --also_base, found none: give the adapter's folder")
+    if arguments.also_base and Path(arguments.also_base) == Path(arguments.output_path):
+        raise InputError(
+            f"expected a file of its own for --also_base, found --output_path {arguments.output_path} again"
+        )
     if arguments.open_book and arguments.rag:
         raise InputError("expected --open_book or --rag, found both: run them one after the other")
     for name, least in (("rag_chunks", 1), ("chunk_size_by_token", 64)):
         if getattr(arguments, name) < least:
             raise InputError(f"expected --{name} of at least {least}, found {getattr(arguments, name)}: raise it")
-    require_model(arguments.model_name_or_path or arguments.tokenizer)
+    if arguments.model_name_or_path:
+        require_model(arguments.model_name_or_path)
+    elif arguments.rag:
+        require_model(arguments.tokenizer, "a tokenizer")
     if not arguments.lora_weights:
         return arguments.system_prompt
     require_adapter(arguments.lora_weights, arguments.model_name_or_path)
