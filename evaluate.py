@@ -37,7 +37,16 @@ from journal import weights_stamp
 from judging import Judge, hashed
 from matching import CORRECT
 from significance import gap_closed
-from utils import InputError, parse_arguments, require_adapter, require_model, run, trained_system_prompt, write_json
+from utils import (
+    InputError,
+    parse_arguments,
+    read_json,
+    require_adapter,
+    require_model,
+    run,
+    trained_system_prompt,
+    write_json,
+)
 from verdict_journal import VerdictJournal
 
 LOCAL_MARK = " #"  # between a local judge's name and the stamp of its weights

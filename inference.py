@@ -98,6 +98,10 @@ def check_arguments(arguments: Arguments) -> str | None:
         )
     if arguments.also_base is not None and not arguments.lora_weights:
         raise InputError("expected --lora_weights with --also_base, found none: give the adapter's folder")
+    if arguments.also_base and Path(arguments.also_base) == Path(arguments.output_path):
+        raise InputError(
+            f"expected a file of its own for --also_base, found --output_path {arguments.output_path} again"
+        )
     if arguments.open_book and arguments.rag:
         raise InputError("expected --open_book or --rag, found both: run them one after the other")
     for name, least in (("rag_chunks", 1), ("chunk_size_by_token", 64)):

@@ -166,7 +166,9 @@ def test_the_engine_that_cannot_be_had_is_named(monkeypatch):
         ((), "neither"),
         (("--model_name_or_path", "{m}", "--api_model", "m"), "both"),
         (("--model_name_or_path", "{m}", "--also_base"), "--lora_weights"),
-        (("--api_model", "m", "--tokenizer", "{m}", "--lora_weights", "x"), "--api_model"),
+        (("--model_name_or_path", "{m}", "--lora_weights", "x", "--also_base", "{o}"), "of its own"),
+        (("--api_model", "m", "--lora_weights", "x"), "--api_model"),
+        (("--api_model", "m", "--rag", "b", "--tokenizer", "models/none"), "models/none"),
         (("--model_name_or_path", "{m}", "--open_book", "a", "--rag", "b"), "--rag"),
         (("--model_name_or_path", "{m}", "--rag", "nowhere"), "nowhere"),
         (("--model_name_or_path", "{m}", "--rag", "nowhere", "--rag_chunks", "0"), "--rag_chunks"),
@@ -174,4 +176,5 @@ def test_the_engine_that_cannot_be_had_is_named(monkeypatch):
 )
 def test_arguments_that_make_no_sense_are_named(tmp_path, monkeypatch, model_path, questions, arguments, words):
     with pytest.raises(InputError, match=words):
-        infer(monkeypatch, tmp_path / "o.json", questions, *[word.format(m=model_path) for word in arguments])
+        filled = [word.format(m=model_path, o=tmp_path / "o.json") for word in arguments]
+        infer(monkeypatch, tmp_path / "o.json", questions, *filled)
