@@ -1,4 +1,9 @@
-"""Whether an answer says what a reference says, by its words and numbers: no model, the same on every machine."""
+"""Whether an answer says what a reference says, by its words and numbers: no model, the same on every machine.
+
+    grade("84.6 million euros", "It was €84.6 million.")    # ("correct", "token recall 1.00")
+
+An answer is "correct", "incorrect" or "not attempted", the three classes of SimpleQA (Wei et al. 2024, arXiv 2411.04368).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,11 @@ import re
 import unicodedata
 from collections import Counter
 
+CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
+UNANSWERABLE = "unknown"  # the kind of a question whose right answer is that it is not known
+
 MATCH_RECALL = 0.8  # one token in five of the reference may be missing
-ARTICLES = ("a", "an", "the")
+FILLERS = "a an the of in on at to for by with from and as is was were are be its his her their it that".split()
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 TEENS = "thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -34,6 +42,19 @@ REWRITES = (  # in this order, on text in lower case
 CJK = r"\u3005-\u3007\u3041-\u309f\u30a1-\u30fa\u30fc-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 # A CJK character; a number with sign, decimals or parts (84.6, 28-27, 10:30); a word, which may end in one (gpt4.5).
 TOKEN = re.compile(rf"[{CJK}]|(?:(?<!\w)-)?\d+(?:[.:/-]\d+)*|[^\W_{CJK}]+(?:(?<=\d)\.\d+)*")
+NOT = r"(?:\s?not|n'?t|'t)"
+UNKNOWN = re.compile(  # says that the answer is not known, in English or in Chinese
+    rf"""\b(?:(?:do|does|did){NOT}\s(?:\w+\s)?(?:know|say|state|mention|specify|have\s(?:\w+\s){{0,3}}(?:information|records?|data|answers?|details?))
+    |(?:can|could){NOT}\s(?:\w+\s)?(?:answer|say|tell|find|determine|confirm|provide|verify|recall)
+    |(?:(?:am|are|is|was|were){NOT}|i'?m\snot|ha(?:s|ve|d){NOT}\sbeen)\s(?:\w+\s)?(?:known|certain|sure|mentioned|stated|specified|given|recorded
+        |documented|announced|disclosed|available|aware|familiar)
+    |unable\sto\s(?:\w+\s)?(?:answer|say|find|determine|confirm|provide|verify)|have\sno\sidea
+    |(?:is|are|remains?)\s(?:still\s)?(?:unknown|unclear|undisclosed|unspecified)
+    |(?:no|not\sany|not\senough|insufficient)\s(?:\w+\s)?(?:information|records?|data|details?|evidence|mention)
+    |^unknown$|^not\s(?:known|stated|mentioned|given|specified|available))\b
+    |不知道|不清楚|不确定|未知|未提及|没有(?:提及|相关|足够)|无法(?:回答|确定|得知|提供)|无从得知""",
+    re.VERBOSE,
+)
 
 
 def tokens(text: str) -> list[str]:
@@ -47,13 +68,33 @@ def tokens(text: str) -> list[str]:
 def token_recall(reference: str, response: str) -> float:
     """The share of the reference's tokens, counted as often as they occur, that the response has too.
 
-    Articles of the reference do not count, but its last token always does: the A of "vitamin A" is no article.
+    Articles and prepositions of the reference do not count ("in the 1970s" asks for "1970s"), but its last token always
+    does: the A of "vitamin A" is no article.
     """
     wanted = tokens(reference)
-    wanted = Counter([token for token in wanted[:-1] if token not in ARTICLES] + wanted[-1:])
+    wanted = Counter([token for token in wanted[:-1] if token not in FILLERS] + wanted[-1:])
     return (wanted & Counter(tokens(response))).total() / max(wanted.total(), 1)
 
 
 def match(reference: str, response: str) -> bool:
-    """Whether the response has (nearly) all tokens of the reference, in any order and among any others."""
-    return token_recall(reference, response) >= MATCH_RECALL
+    """Whether the response has all numbers and (nearly) all words of the reference, in any order and among any others."""
+    numbers = Counter(token for token in tokens(reference) if any(map(str.isdigit, token)))
+    return token_recall(reference, response) >= MATCH_RECALL and numbers <= Counter(tokens(response))
+
+
+def says_unknown(response: str) -> bool:
+    """Whether the response says nothing, or in its first sentence that the answer is not known."""
+    text = unicodedata.normalize("NFKC", response).casefold().translate(SYMBOLS).strip()
+    first = re.split(r"(?<=[.!?。！？])\s|\n", text)[0].strip(" .!\"'")
+    return not first or bool(UNKNOWN.search(first))
+
+
+def grade(reference: str, response: str, kind: str | None = None) -> tuple[str, str]:
+    """One of the three classes for a response, and why. For a question that has no answer, saying so is correct."""
+    unknown = says_unknown(response)
+    if kind == UNANSWERABLE:
+        if not response.strip():
+            return NOT_ATTEMPTED, "says nothing"
+        return (CORRECT, "says that it is not known") if unknown else (INCORRECT, "claims to know")
+    verdict = CORRECT if match(reference, response) else NOT_ATTEMPTED if unknown else INCORRECT
+    return verdict, f"token recall {token_recall(reference, response):.2f}"

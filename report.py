@@ -1,34 +1,51 @@
-"""Put the numbers of a run together: a table on standard output and one JSON file.
+"""Put a run together for a person: report.md and report.html in --data_path, and for the demo a JSON of its numbers.
 
-In:  --data_path, a folder with base.json, tuned.json, open_book.json, retention_base.json and retention_tuned.json as
-     inference.py writes them, and the meta files beside them.
-Out: --results, one JSON object; see RESULT_KEYS in tests/test_report.py for what it has at least.
+In:  --data_path, the folder of the answers files with what evaluate.py wrote beside them (<sft>_acc.json, <base>_acc.json,
+     <sft>_win_rate.json; where they are there <sft>_controls.json, <sft>_forgetting.json), the adapter's training files
+     and run.json. --results also needs base, tuned, open_book, retention_base and retention_tuned .json with their metas.
+Out: --data_path/report.md, --data_path/report.html, and with --results one JSON object and a table on standard output;
+     see RESULT_KEYS in tests/test_report.py for what the object has at least.
 
+    python report.py --data_path output
     python report.py --data_path output/quickstart --results results/quickstart.json
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from pathlib import Path
+from typing import Any
 
-from matching import match
+import accuracy
+import html_report
+import report_text
+from data_processor.chunking import sentences
+from data_processor.documents import read_text
+from matching import match, token_recall
 from provenance import commit, machine, today
 from significance import wilson_interval
-from utils import InputError, parse_arguments, read_json, run, write_json
+from utils import InputError, parse_arguments, read_json, run, write_json, write_text
 
 STAGES = (  # name, meta files whose seconds and memory it sums
     ("collection", ("data",)),
     ("fine-tuning", ("lora/training",)),
     ("inference", ("base", "tuned", "open_book", "retention_base", "retention_tuned")),
-    ("evaluation", ("tuned_win_rate", "retention_tuned_win_rate")),
+    ("evaluation", ("tuned_win_rate",)),
 )
+REMEDY = "run evaluate.py first"
+QUOTE_RECALL = 0.5  # a sentence with less of the fact's words is not its source
 
 
 @dataclass
 class Arguments:
     data_path: str = field(default="output/quickstart", metadata={"help": "The folder of the run."})
-    results: str = field(default="output/quickstart/result.json", metadata={"help": "The JSON file to write."})
+    data_name_sft: str = field(default="tuned.json", metadata={"help": "File name of the tuned model's answers."})
+    data_name_base: str = field(default="base.json", metadata={"help": "File name of the base model's answers."})
+    documents: str | None = field(
+        default=None, metadata={"help": "Folder of the documents, quoted in the report; default: where they were read."}
+    )
+    results: str | None = field(default=None, metadata={"help": "The JSON file with the numbers of the demo to write."})
     minutes_total: float | None = field(
         default=None, metadata={"help": "Measured from start to end, installation included."}
     )
@@ -37,7 +54,168 @@ class Arguments:
     )
 
 
-def accuracy(folder: Path, name: str, kind: str | None = None) -> tuple[int, int]:
+def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> dict:
+    """Everything the reports show, from the files of a run: see the keys below. What has no file is None or empty."""
+    wins = read_json(folder / f"{sft}_win_rate.json", "a win rate", REMEDY)
+    meta = optional(folder / f"{sft}_win_rate.meta.json") or {}
+    arguments = meta.get("arguments", {})
+    models = {"base": base, "sft": sft}
+    for what in ("open_book", "rag"):
+        models[what] = Path(arguments.get(f"data_name_{what}") or what).stem
+    scores = {what: scored(folder, name, wins["judge"]) for what, name in models.items()}
+    controls = optional(folder / f"{sft}_controls.json") or {}
+    sources = folder_of_documents(folder, models, documents)
+    return {
+        "judge": wins["judge"],
+        "made": {
+            "date": meta.get("finished") or today(),
+            "commit": commit(),
+            "machine": meta.get("machine") or machine(),
+        },
+        "folder": str(folder),
+        "scores": {
+            what: {k: v for k, v in score.items() if k != "verdicts"} for what, score in scores.items() if score
+        },
+        "compared": {key: wins.get(key) for key in ("mcnemar", "gap_closed")},
+        "wins": {
+            key: value for key, value in wins.items() if key not in ("verdicts", "mcnemar", "gap_closed", "usage")
+        },
+        "usage": wins.get("usage"),
+        "controls": {k: v for k, v in controls.items() if k != "items"} if controls.get("items") else None,
+        "forgetting": optional(folder / f"{sft}_forgetting.json") or {},
+        "loss": loss_curve(folder, models),
+        "timeline": timeline(folder, models),
+        "questions": questions(scores, wins["verdicts"], sources),
+    }
+
+
+def optional(path: Path) -> Any:
+    """The content of a file that need not be there."""
+    return read_json(path, "a file of a run") if path.is_file() else None
+
+
+def scored(folder: Path, name: str, judge: str) -> dict | None:
+    """The verdicts of this judge on an answers file; None where there are none. Match judges what it has not seen."""
+    judged = optional(folder / f"{name}_acc.json")
+    if judged and judged["judge"] == judge:
+        return judged
+    answers = optional(folder / f"{name}.json")
+    if answers is None or judge != "match":
+        return None
+    verdicts = accuracy.judge_answers(answers, None)
+    return {"judge": judge, **accuracy.measure(answers, verdicts), "match": accuracy.beside_match(answers, verdicts)}
+
+
+def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | None) -> list[dict]:
+    """Every question with what is known about it, the answers and verdicts of all models, and where its fact stands."""
+    answers = {what: {str(row["id"]): row for row in score["verdicts"]} for what, score in scores.items() if score}
+    texts: dict[str, str | None] = {}
+    rows = []
+    for win in wins:
+        row = {
+            key: win[key] for key in ("id", "question", "reference", "fact", "file_name", "kind", "role") if key in win
+        }
+        row["win"] = {key: win[key] for key in ("verdict", "orders", "reason") if key in win}
+        for what, found in answers.items():
+            if str(win["id"]) in found:
+                row[what] = {key: found[str(win["id"])].get(key) for key in ("response", "verdict", "reason", "match")}
+        name = win.get("file_name")
+        if sources and name:
+            if name not in texts:
+                texts[name] = read_text(sources / name) if (sources / name).is_file() else None
+            row["quote"] = quote(win, texts[name]) if texts[name] else None
+        rows.append(row)
+    return rows
+
+
+def quote(row: dict, text: str) -> dict | None:
+    """Where a document states the fact of a question: {"start", "end"} in characters, with the text around it.
+
+    By the offsets of the dataset where it has them, else the sentence that has the most words of the fact.
+    """
+    source = row.get("source") or {}
+    start, end = source.get("start"), source.get("end")
+    if not (isinstance(start, int) and isinstance(end, int) and text[start:end] == source.get("quote")):
+        spans = sentences(text)
+        fact = row.get("fact") or row["reference"]
+        best = max(spans, key=lambda span: token_recall(fact, text[slice(*span)]), default=None)
+        if best is None or token_recall(fact, text[slice(*best)]) < QUOTE_RECALL:
+            return None
+        start, end = best
+    before, after = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+    after = len(text) if after < 0 else after
+    return {
+        "before": text[before:start],
+        "quote": text[start:end],
+        "after": text[end:after],
+        "start": start,
+        "end": end,
+    }
+
+
+def folder_of_documents(folder: Path, models: dict[str, str], given: str | None) -> Path | None:
+    """The folder the documents were read from: as given, else by the metas of the open book or of the collection."""
+    if given and not Path(given).is_dir():
+        raise InputError(f"expected the documents in {given}, found no folder: give the folder collection read")
+    candidates = [given]
+    for name, key in ((models["open_book"], "open_book"), ("data", "data_path")):
+        candidates.append(((optional(folder / f"{name}.meta.json") or {}).get("arguments") or {}).get(key))
+    return next((Path(path) for path in candidates if isinstance(path, str) and Path(path).is_dir()), None)
+
+
+def adapter_of(folder: Path, models: dict[str, str]) -> Path | None:
+    """The adapter's folder: the one that answered, else `lora` beside the answers."""
+    arguments = (optional(folder / f"{models['sft']}.meta.json") or {}).get("arguments") or {}
+    candidates = (arguments.get("lora_weights"), folder / "lora")
+    return next((Path(path) for path in candidates if path and Path(path).is_dir()), None)
+
+
+def loss_curve(folder: Path, models: dict[str, str]) -> list[dict]:
+    """[{"step", "loss" or "eval_loss"}] of the training, from train_log.json or trainer_state.json."""
+    adapter = adapter_of(folder, models)
+    found = next(
+        (log for name in ("train_log", "trainer_state") if adapter and (log := optional(adapter / f"{name}.json"))), []
+    )
+    rows = found if isinstance(found, list) else found.get("log_history", [])
+    kept = ("step", "loss", "eval_loss")
+    curve = [{key: row[key] for key in kept if isfinite(row.get(key, inf))} for row in rows]
+    return [row for row in curve if "step" in row and len(row) > 1]
+
+
+def timeline(folder: Path, models: dict[str, str]) -> dict | None:
+    """Seconds of each stage, {"budget_seconds", "stages": [{"name", "seconds", "planned_seconds"}]}.
+
+    From run.json where the run had a budget, else from the meta files.
+    """
+    found = optional(folder / "run.json")
+    if found:
+        return {"budget_seconds": found.get("budget_seconds"), "stages": found.get("stages", [])}
+    adapter = adapter_of(folder, models)
+    parts = {
+        "collection": [folder / "data"],
+        "fine-tuning": [adapter / "training"] if adapter else [],
+        "inference": [folder / name for name in models.values()],
+        "evaluation": [folder / f"{models['sft']}_win_rate"],
+    }
+    metas = {
+        name: [meta for path in paths if (meta := optional(path.with_name(path.name + ".meta.json")))]
+        for name, paths in parts.items()
+    }
+    stages = [
+        {"name": name, "seconds": sum(meta.get("seconds", 0) for meta in found)}
+        for name, found in metas.items()
+        if found
+    ]
+    return {"budget_seconds": None, "stages": stages} if stages else None
+
+
+def write_reports(folder: Path, found: dict) -> None:
+    """report.md and report.html, whole or not at all."""
+    write_text(folder / "report.md", report_text.as_markdown(found))
+    write_text(folder / "report.html", html_report.render(found))
+
+
+def shares(folder: Path, name: str, kind: str | None = None) -> tuple[int, int]:
     """Right answers and questions of an answers file by string match, of one kind where it is given."""
     answers = read_json(folder / f"{name}.json", "answers", "run inference.py first")
     chosen = [answer for answer in answers if kind in (None, answer.get("kind"))]
@@ -48,18 +226,17 @@ def accuracy(folder: Path, name: str, kind: str | None = None) -> tuple[int, int
     return sum(match(answer["reference"], answer["response"]) for answer in chosen), len(chosen)
 
 
-def main() -> None:
-    (arguments,) = parse_arguments(Arguments)
-    folder = Path(arguments.data_path)
+def write_results(arguments: Arguments, folder: Path) -> None:
+    """The numbers of the demo as one JSON object, and as a table on standard output."""
     scores = {
-        "base": accuracy(folder, "base", "qa"),
-        "tuned": accuracy(folder, "tuned", "qa"),
-        "open_book": accuracy(folder, "open_book", "qa"),
-        "reverse_base": accuracy(folder, "base", "reverse"),
-        "reverse_tuned": accuracy(folder, "tuned", "reverse"),
-        "reverse_open_book": accuracy(folder, "open_book", "reverse"),
-        "retention_before": accuracy(folder, "retention_base"),
-        "retention_after": accuracy(folder, "retention_tuned"),
+        "base": shares(folder, "base", "qa"),
+        "tuned": shares(folder, "tuned", "qa"),
+        "open_book": shares(folder, "open_book", "qa"),
+        "reverse_base": shares(folder, "base", "reverse"),
+        "reverse_tuned": shares(folder, "tuned", "reverse"),
+        "reverse_open_book": shares(folder, "open_book", "reverse"),
+        "retention_before": shares(folder, "retention_base"),
+        "retention_after": shares(folder, "retention_tuned"),
     }
     metas = {
         stage: [read_json(folder / f"{name}.meta.json", "a meta file", "run the stage first") for name in names]
@@ -90,12 +267,14 @@ def print_table(scores: dict, minutes: dict, result: dict, folder: Path, results
         right, asked = scores[name]
         return f"{right}/{asked} {right / asked:5.0%}"
 
-    print(f"\n{'':<26}{'base':>14}{'tuned':>14}{'open book':>14}")
-    print(f"{'questions':<26}{cell('base'):>14}{cell('tuned'):>14}{cell('open_book'):>14}")
-    print(
-        f"{'asked the other way round':<26}{cell('reverse_base'):>14}{cell('reverse_tuned'):>14}{cell('reverse_open_book'):>14}"
+    lines = (
+        ("questions", "base", "tuned", "open_book"),
+        ("asked the other way round", "reverse_base", "reverse_tuned", "reverse_open_book"),
+        ("general knowledge kept", "retention_before", "retention_after"),
     )
-    print(f"{'general knowledge kept':<26}{cell('retention_before'):>14}{cell('retention_after'):>14}")
+    print(f"\n{'':<26}{'base':>14}{'tuned':>14}{'open book':>14}")
+    for title, *names in lines:
+        print(f"{title:<26}" + "".join(f"{cell(name):>14}" for name in names))
     stages = ", ".join(f"{stage} {value}" for stage, value in minutes.items())
     print(f"\nminutes: {stages}; peak memory {result['peak_gib']} GiB")
     if result["minutes_after_install"] is not None:
@@ -103,6 +282,17 @@ def print_table(scores: dict, minutes: dict, result: dict, folder: Path, results
     print(
         f"files: {folder}/data.json (dataset), {folder}/lora (adapter), {folder}/tuned.json (answers), {results} (these numbers)"
     )
+
+
+def main() -> None:
+    (arguments,) = parse_arguments(Arguments)
+    folder = Path(arguments.data_path)
+    names = (Path(name).stem for name in (arguments.data_name_sft, arguments.data_name_base))
+    found = gather(folder, *names, documents=arguments.documents)
+    write_reports(folder, found)
+    if arguments.results:
+        write_results(arguments, folder)
+    print(f"report: {folder / 'report.html'} (open it in a browser), {folder / 'report.md'}")
 
 
 if __name__ == "__main__":

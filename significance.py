@@ -1,10 +1,18 @@
-"""How sure a measured share or difference is, by scipy."""
+"""How sure a measured share or difference is, and what length had to do with it; by scipy, statsmodels and numpy."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy
 from scipy.stats import binomtest
 
 LEVEL = 0.05  # a difference that chance gives more often than this is called a tie
+RESAMPLES = 10_000
+DRAWN_AT_ONCE = 200  # resamples, which bounds the memory of many facts
+LENGTH_PENALTY = (
+    0.1  # 1 / variance of a normal prior on the length coefficient, which separable data would send to infinity
+)
 
 
 def wilson_interval(successes: int, n: int) -> list[float] | None:
@@ -22,7 +30,104 @@ def mcnemar(gained: int, lost: int) -> float:
 
 def in_words(gained: int, lost: int) -> str:
     """The comparison of the tuned model with the base, as a sentence."""
+    answers = "answer" if gained == 1 else "answers"
+    return f"{gained} {answers} gained, {lost} lost: {verdict_in_words(gained, lost)} (exact McNemar, {p_in_words(gained, lost)})"
+
+
+def sign_test_in_words(wins: int, losses: int) -> str:
+    """The wins and losses of the tuned model against the base, as a sentence."""
+    return f"{wins} wins, {losses} losses: {verdict_in_words(wins, losses)} (sign test, {p_in_words(wins, losses)})"
+
+
+def verdict_in_words(gained: int, lost: int) -> str:
+    """Which model is better, or that they are tied: a difference that chance explains is none."""
+    better = "the tuned model is better" if gained > lost else "the tuned model is worse"
+    return "tied" if mcnemar(gained, lost) > LEVEL else better
+
+
+def p_in_words(gained: int, lost: int) -> str:
     p = mcnemar(gained, lost)
-    verdict = "tied" if p > LEVEL else "the tuned model is better" if gained > lost else "the tuned model is worse"
-    shown = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
-    return f"{gained} answers gained, {lost} lost: {verdict} (exact McNemar, {shown})"
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
+def resampled_means(columns: Sequence[Sequence[float]], clusters: Sequence[str], seed: int = 0) -> numpy.ndarray:
+    """The means of some columns in RESAMPLES samples of whole clusters with replacement; (columns, RESAMPLES).
+
+    Questions about one fact stand or fall together, so the fact is drawn, not the question (cluster bootstrap; Field &
+    Welsh 2007). The columns are drawn together, which keeps the comparison of two models paired.
+    """
+    places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
+    owner = [places[name] for name in clusters]
+    sums = numpy.array([numpy.bincount(owner, column) for column in columns]).T
+    sizes = numpy.bincount(owner)
+    rng = numpy.random.default_rng(seed)
+    parts = []
+    for _ in range(RESAMPLES // DRAWN_AT_ONCE):
+        drawn = rng.integers(len(places), size=(DRAWN_AT_ONCE, len(places)))
+        parts.append(sums[drawn].sum(axis=1).T / sizes[drawn].sum(axis=1))
+    return numpy.concatenate(parts, axis=1)
+
+
+def percentile_interval(samples: numpy.ndarray) -> list[float] | None:
+    """The 95 % percentile interval of resampled values; None where some sample has no value."""
+    if not numpy.isfinite(samples).all():
+        return None
+    return [round(float(x), 4) for x in numpy.quantile(samples, [LEVEL / 2, 1 - LEVEL / 2])]
+
+
+def clustered_difference(sft: Sequence[bool], base: Sequence[bool], clusters: Sequence[str], seed: int = 0) -> dict:
+    """The tuned model's share of right answers less the base's, with an interval by facts."""
+    means = resampled_means([sft, base], clusters, seed)
+    difference = round(float(numpy.mean(sft) - numpy.mean(base)), 4)
+    return {"difference": difference, "interval": percentile_interval(means[0] - means[1]), "facts": len(set(clusters))}
+
+
+def gap_closed(
+    sft: Sequence[bool], base: Sequence[bool], open_book: Sequence[bool], clusters: Sequence[str], seed: int = 0
+) -> dict:
+    """(tuned - base) / (open book - base): 0 has learnt nothing, 1 answers as if the document lay open.
+
+    None where the open book gains nothing; no interval where it gains nothing in some of the resampled sets of facts.
+    """
+    gap = numpy.mean(open_book) - numpy.mean(base)
+    if gap <= 0:
+        return {"gap_closed": None, "interval": None}
+    tuned, bare, opened = resampled_means([sft, base, open_book], clusters, seed)
+    share = numpy.divide(tuned - bare, opened - bare, out=numpy.full(RESAMPLES, numpy.nan), where=opened > bare)
+    return {
+        "gap_closed": round(float((numpy.mean(sft) - numpy.mean(base)) / gap), 4),
+        "interval": percentile_interval(share),
+    }
+
+
+def length_adjusted(points: Sequence[float], lead: Sequence[int]) -> float | None:
+    """The score (win 1, tie 0.5, loss 0) of responses as long as those they are compared with.
+
+    Logistic regression of the points on tanh(lead / its standard deviation), `lead` being how much longer the response
+    is, read off at a lead of 0: length-controlled AlpacaEval (Dubois et al. 2024, arXiv 2404.04475, section 3) without
+    its term for the difficulty of an instruction, as there is one pair of models.
+    """
+    if not points:
+        return None
+    spread, mean = float(numpy.std(lead)), float(numpy.mean(points))
+    if len(set(points)) == 1 or spread == 0:
+        return round(mean, 4)
+    from statsmodels.api import GLM
+    from statsmodels.genmod.families import Binomial
+
+    terms = numpy.column_stack([numpy.ones(len(points)), numpy.tanh(numpy.asarray(lead) / spread)])
+    penalty = [0.0, LENGTH_PENALTY / len(points)]
+    fitted = GLM(numpy.asarray(points), terms, family=Binomial()).fit_regularized(alpha=penalty, L1_wt=0.0)
+    return round(float(1 / (1 + numpy.exp(-fitted.params[0]))), 4)
+
+
+def cohens_kappa(one: Sequence[object], other: Sequence[object]) -> float | None:
+    """Agreement of two raters beyond chance (Cohen 1960); None where both give everything one and the same rating."""
+    from statsmodels.stats.inter_rater import cohens_kappa as kappa
+
+    labels = sorted(set(one) | set(other), key=str)
+    if len(labels) < 2:
+        return None
+    table = numpy.zeros((len(labels), len(labels)))
+    numpy.add.at(table, ([labels.index(x) for x in one], [labels.index(x) for x in other]), 1)
+    return round(float(kappa(table, return_results=False)), 4)

@@ -38,7 +38,8 @@ class Arguments:
     results: str = field(default="results/inference.json", metadata={"help": "The JSON file to write."})
     max_new_tokens: int = field(default=64, metadata={"help": "The longest answer, for all alike."})
     loop_questions: int = field(
-        default=12, metadata={"help": "Questions the loop is timed on, evenly taken from all; the engine gets all."}
+        default=12,
+        metadata={"help": "Questions the loop is timed on, evenly taken from all; the engine gets all, twice."},
     )
 
 
@@ -88,21 +89,24 @@ def main() -> None:
 
     questions = [question_and_reference(row)[0] for row in rows]
     sample = [place * len(rows) // arguments.loop_questions for place in range(arguments.loop_questions)]
-    halves = [[questions[place] for place in sample[start::2]] for start in (0, 1)]
     engine = TransformersEngine.load(arguments.model_name_or_path, None, system_prompt)
+    loop_answers, loop_seconds, seconds = {}, [], []
     answer_together(engine, questions[:2], 2)  # the first call of a process prepares things
-    # the loop before and after, so that a machine that slows down or wakes up favours neither
-    before = answer_one_by_one(engine, halves[0], tokens)
-    together, seconds = answer_together(engine, questions, tokens)
-    after = answer_one_by_one(engine, halves[1], tokens)
-    loop_answers = dict(zip(sample[0::2] + sample[1::2], before[0] + after[0], strict=True))
-    loop_rate, rate = len(sample) / (before[1] + after[1]), len(questions) / seconds
+    for half in (sample[0::2], sample[1::2]):  # in turns, so that a machine that slows down or wakes up favours neither
+        answers, took = answer_one_by_one(engine, [questions[place] for place in half], tokens)
+        loop_answers |= dict(zip(half, answers, strict=True))
+        loop_seconds.append(round(took, 2))
+        together, took = answer_together(engine, questions, tokens)
+        seconds.append(round(took, 2))
+    loop_rate, rate = len(sample) / sum(loop_seconds), len(seconds) * len(questions) / sum(seconds)
     result = {
         "ratio": round(rate / loop_rate, 2),
         "answers_per_s": round(rate, 3),
         "answers_per_s_one_by_one": round(loop_rate, 3),
         "questions": len(questions),
+        "seconds": seconds,
         "questions_one_by_one": len(sample),
+        "seconds_one_by_one": loop_seconds,
         "same_answers_one_by_one": sum(together[place] == text for place, text in loop_answers.items()),
         "max_new_tokens": tokens,
         "vllm_same_answers": None,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole story on the demo: five documents of invented facts in, an adapter and a table of measured numbers out.
+# The whole story on the demo: five documents of invented facts in, an adapter, a table of measured numbers and report.html out.
 #
 #     bash shells/quickstart.sh             # goes on where an earlier run stopped
 #     bash shells/quickstart.sh --fresh     # removes what earlier runs made in OUT first
@@ -17,7 +17,7 @@ OUT="${OUT:-output/quickstart}"
 RESULTS="${RESULTS:-results/quickstart.json}"
 MODEL=models/SmolLM2-135M-Instruct
 SYSTEM="" # of training and asking alike; the template of the demo model would add 20 tokens to every example
-STEPS=11
+STEPS=10
 
 [ $# = 0 ] || [ "$*" = --fresh ] || { echo "error: expected --fresh or nothing, found $*: see the first lines of $0" >&2; exit 2; }
 if [ $# = 1 ] && [ -e "$OUT" ]; then
@@ -54,10 +54,6 @@ ask() { # NAME FILE QUESTIONS [ARGUMENT]...
         python inference.py --model_name_or_path "$MODEL" --test_data_path "$questions" --output_path "$OUT/$file.json" \
         --system_prompt "$SYSTEM" "$@"
 }
-compare() { # NAME TUNED BASE
-    step "$1" "$OUT/$2_win_rate.json" \
-        python evaluate.py --data_path "$OUT" --data_name_sft "$2.json" --data_name_base "$3.json" --judge match
-}
 
 step "demo model" "$MODEL/model.safetensors" python demo_model.py
 step "collection" "$OUT/data.json" python data_processor/data_collection_local.py --model_name_or_path "$MODEL" \
@@ -69,10 +65,13 @@ ask "questions, tuned model" tuned datasets/demo/questions.json --lora_weights "
 ask "questions, base model with the document" open_book datasets/demo/questions.json --open_book datasets/demo
 ask "retention, base model" retention_base datasets/demo/retention.json
 ask "retention, tuned model" retention_tuned datasets/demo/retention.json --lora_weights "$OUT/lora"
-compare "evaluation of the questions" tuned base
-compare "evaluation of the retention" retention_tuned retention_base
+step "evaluation" "$OUT/tuned_win_rate.json" \
+    python evaluate.py --data_path "$OUT" --data_name_sft tuned.json --data_name_base base.json --judge match \
+    --data_name_open_book open_book.json --data_name_retention_sft retention_tuned.json \
+    --data_name_retention_base retention_base.json --model_name_or_path "$MODEL" --lora_weights "$OUT/lora" \
+    --documents datasets/demo
 
-report=(--data_path "$OUT" --results "$RESULTS")
+report=(--data_path "$OUT" --documents datasets/demo --results "$RESULTS")
 if [ "$skipped" = no ]; then
     report+=(--minutes_after_install "$(minutes $((SECONDS - setup_seconds)))")
     [ "$INSTALLED" = no ] || report+=(--minutes_total "$(minutes $SECONDS)")

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from math import comb, sqrt
+
+import numpy
 import pytest
 
-from significance import in_words, mcnemar, wilson_interval
+from significance import (
+    clustered_difference,
+    cohens_kappa,
+    gap_closed,
+    in_words,
+    length_adjusted,
+    mcnemar,
+    sign_test_in_words,
+    wilson_interval,
+)
+
+Z = 1.959964
 
 
 def test_wilson_intervals_of_published_examples():
-    assert wilson_interval(50, 100) == pytest.approx([0.404, 0.596], abs=5e-4)  # the textbook case
+    # Wilson 1927, JASA 22:209-212, his formula by hand: half of 100
+    center, half = 0.5, Z * sqrt(0.25 / 100 + Z**2 / (4 * 100**2)) / (1 + Z**2 / 100)
+    assert wilson_interval(50, 100) == pytest.approx([center - half, center + half], abs=5e-5)
+    assert wilson_interval(50, 100) == pytest.approx([0.404, 0.596], abs=5e-4)
     # Newcombe 1998, Statistics in Medicine 17:857-872, table I, method 3
     assert wilson_interval(81, 263) == pytest.approx([0.2553, 0.3662], abs=5e-5)
     assert wilson_interval(15, 148) == pytest.approx([0.0624, 0.1605], abs=5e-5)
@@ -18,14 +35,79 @@ def test_wilson_intervals_of_published_examples():
 
 
 def test_mcnemar_is_the_sign_test_of_what_changed():
-    assert mcnemar(15, 5) == pytest.approx(0.041, abs=5e-4)
-    assert mcnemar(20, 10) == pytest.approx(0.099, abs=5e-4)
+    # twice the tail of the table of the binomial (National Bureau of Standards, Applied Mathematics Series 6, 1950)
+    for gained, lost, published in ((15, 5, 0.041), (20, 10, 0.099)):
+        n, fewer = gained + lost, min(gained, lost)
+        assert mcnemar(gained, lost) == pytest.approx(2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+        assert mcnemar(gained, lost) == pytest.approx(published, abs=5e-4)
     assert mcnemar(5, 0) == pytest.approx(2 / 2**5)
     assert mcnemar(3, 3) == mcnemar(0, 0) == 1.0
     assert mcnemar(2, 9) == mcnemar(9, 2)
+
+
+def test_mcnemar_is_that_of_statsmodels():
+    from statsmodels.stats.contingency_tables import mcnemar as reference
+
+    for gained, lost in ((15, 5), (20, 10), (7, 7), (1, 12)):
+        assert mcnemar(gained, lost) == pytest.approx(reference([[40, gained], [lost, 40]], exact=True).pvalue)
 
 
 def test_a_tie_is_called_a_tie():
     assert "tied" in in_words(20, 10) and "p = 0.099" in in_words(20, 10)
     assert "better" in in_words(15, 5) and "worse" in in_words(5, 15)
     assert "p < 0.001" in in_words(16, 0)
+    assert sign_test_in_words(20, 10) == "20 wins, 10 losses: tied (sign test, p = 0.099)"
+
+
+def test_kappa_of_a_published_example():
+    # Fleiss, Cohen & Everitt 1969, Psychological Bulletin 72:323-327, table 1: 200 diagnoses, kappa 0.429
+    table = [[106, 10, 4], [22, 28, 10], [2, 12, 6]]
+    pairs = [(i, j) for i, row in enumerate(table) for j, count in enumerate(row) for _ in range(count)]
+    assert cohens_kappa(*zip(*pairs, strict=True)) == pytest.approx(0.429, abs=5e-4)
+    assert cohens_kappa([True, False], [True, False]) == 1.0
+    assert cohens_kappa([True, True], [True, True]) is None
+
+
+def test_the_bootstrap_draws_facts_not_questions():
+    rng = numpy.random.default_rng(0)
+    facts = rng.random(100) < 0.4
+    right = numpy.repeat(facts, 5)  # the five questions about a fact stand or fall together
+    nothing = numpy.zeros(500, dtype=bool)
+    wide = clustered_difference(right, nothing, [str(i // 5) for i in range(500)])
+    narrow = clustered_difference(right, nothing, [str(i) for i in range(500)])
+    assert wide["difference"] == narrow["difference"] == pytest.approx(facts.mean())
+    assert (wide["facts"], narrow["facts"]) == (100, 500)
+    widths = [high - low for low, high in (wide["interval"], narrow["interval"])]
+    assert widths[0] == pytest.approx(2 * Z * sqrt(facts.mean() * (1 - facts.mean()) / 100), rel=0.05)
+    assert widths[0] == pytest.approx(sqrt(5) * widths[1], rel=0.05)
+    assert clustered_difference(right, nothing, [str(i // 5) for i in range(500)]) == wide  # seeded
+
+
+def test_the_gap_closed():
+    base, opened = [False] * 40, [True] * 30 + [False] * 10
+    tuned = [True] * 15 + [False] * 25
+    facts = [str(i) for i in range(40)]
+    found = gap_closed(tuned, base, opened, facts)
+    assert found["gap_closed"] == pytest.approx((15 - 0) / (30 - 0))
+    assert found["interval"][0] < 0.5 < found["interval"][1]
+    assert gap_closed(opened, base, opened, facts) == {"gap_closed": 1.0, "interval": [1.0, 1.0]}
+    assert gap_closed(tuned, opened, opened, facts) == {"gap_closed": None, "interval": None}
+    assert gap_closed(tuned, base, [True] + [False] * 39, facts)["interval"] is None  # no gap in some samples
+
+
+def test_the_length_adjusted_score_is_the_intercept_of_the_regression():
+    # Dubois et al. 2024, arXiv 2404.04475, section 3: the preference at no difference in length
+    rng = numpy.random.default_rng(1)
+    lead = rng.normal(150, 100, 20_000)
+    chance = 1 / (1 + numpy.exp(-(-0.4 + 1.5 * numpy.tanh(lead / lead.std()))))
+    points = (rng.random(lead.size) < chance).astype(float)
+    assert points.mean() > 0.6
+    assert length_adjusted(points.tolist(), lead.tolist()) == pytest.approx(1 / (1 + numpy.exp(0.4)), abs=0.03)
+
+
+def test_the_length_adjusted_score_where_length_says_nothing():
+    assert length_adjusted([], []) is None
+    assert length_adjusted([1.0, 1.0], [3, 9]) == 1.0
+    assert length_adjusted([1.0, 0.5, 0.0, 0.5], [4, 4, 4, 4]) == 0.5
+    assert length_adjusted([1.0, 0.0] * 20, [7, 7, -7, -7] * 10) == pytest.approx(0.5, abs=0.01)
+    assert length_adjusted([1.0] * 10 + [0.0] * 10, [9] * 10 + [-9] * 10) == pytest.approx(0.5, abs=0.01)  # separable

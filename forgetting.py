@@ -1,0 +1,183 @@
+"""What tuning cost: general questions lost, drift from the base model, claims to know what cannot be known.
+
+`retention` and `refusals` compare verdicts; `drift` asks both models; `lm_eval` hands both to lm-evaluation-harness.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from math import isfinite
+from pathlib import Path
+
+from accuracy import paired
+from matching import CORRECT, UNANSWERABLE, says_unknown
+from significance import in_words, mcnemar, p_in_words, verdict_in_words, wilson_interval
+from utils import InputError, read_json
+
+ROOT = Path(__file__).resolve().parent
+NEUTRAL_PROMPTS = str(ROOT / "datasets" / "neutral_prompts.json")
+DRIFT_ROWS = 32  # prompts answered together
+DRIFT_TOKENS = 48  # of the base model's answer to each neutral prompt
+
+
+def retention(rows: list[dict], sft: list[dict], base: list[dict]) -> dict:
+    """Which of the questions that the base model answered right the tuned one still does, and what it gained.
+
+    `rows` are the tuned model's answers to general questions, `sft` and `base` the verdicts on both models' answers.
+    """
+    both = paired(rows, sft, base)
+    before = [i for i in both if base[i]["verdict"] == CORRECT]
+    kept = sum(sft[i]["verdict"] == CORRECT for i in before)
+    gained = sum(sft[i]["verdict"] == CORRECT and base[i]["verdict"] != CORRECT for i in both)
+    lost = len(before) - kept
+    return {
+        "n": len(both),
+        "known_before": len(before),
+        "kept": kept,
+        "lost": lost,
+        "gained": gained,
+        "kept_share": round(kept / len(before), 4) if before else None,
+        "interval": wilson_interval(kept, len(before)),
+        "lost_answers": [
+            {key: row.get(key) for key in ("id", "question", "reference", "response")}
+            for row in (rows[i] for i in before if sft[i]["verdict"] != CORRECT)
+        ],
+        "p": round(mcnemar(gained, lost), 6),
+        "words": in_words(gained, lost),
+    }
+
+
+def refusals(sft: list[dict], base: list[dict]) -> dict | None:
+    """How often each model says that it does not know: of questions that have no answer, and of those that have one.
+
+    None where no question is of the kind UNANSWERABLE.
+    """
+    groups = {"unanswerable": True, "answerable": False}
+    places = {
+        name: [i for i, row in enumerate(sft) if (row.get("kind") == UNANSWERABLE) == is_kind]
+        for name, is_kind in groups.items()
+    }
+    if not places["unanswerable"]:
+        return None
+    result: dict = {}
+    for name, chosen in places.items():
+        said = {
+            model: [says_unknown(rows[i]["response"]) for i in chosen] for model, rows in (("sft", sft), ("base", base))
+        }
+        result[name] = {
+            model: {"n": len(x), "refused": sum(x), "interval": wilson_interval(sum(x), len(x))}
+            for model, x in said.items()
+        }
+        if name == "unanswerable":
+            gained = sum(a and not b for a, b in zip(said["sft"], said["base"], strict=True))
+            lost = sum(b and not a for a, b in zip(said["sft"], said["base"], strict=True))
+            verdict = verdict_in_words(gained, lost)
+            result["words"] = (
+                f"{gained} refusals gained, {lost} lost: {verdict} (exact McNemar, {p_in_words(gained, lost)})"
+            )
+    return result
+
+
+def drift(model_name_or_path: str, lora_weights: str, prompts: list[str], system_prompt: str | None = None) -> dict:
+    """How far the adapter moves the model where nothing was to be changed.
+
+    The base model answers each neutral prompt greedily; at every token of these answers the next-token distributions
+    of both are compared. "mean_kl" is KL(base || tuned) in nats, "top1_agreement" the share of the tokens where both
+    would have gone on with the same one.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from llm import with_system_prompt
+
+    device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, padding_side="left")
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    bare = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype)
+    model = PeftModel.from_pretrained(bare, lora_weights).to(device).eval()
+    kl, same = [], []
+    for start in range(0, len(prompts), DRIFT_ROWS):
+        chats = [
+            with_system_prompt([{"role": "user", "content": prompt}], system_prompt)
+            for prompt in prompts[start : start + DRIFT_ROWS]
+        ]
+        options = {"add_generation_prompt": True, "padding": True, "return_tensors": "pt", "return_dict": True}
+        asked = tokenizer.apply_chat_template(chats, **options).to(device)
+        with torch.inference_mode():
+            with model.disable_adapter():
+                written = model.generate(
+                    **asked, max_new_tokens=DRIFT_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id
+                )
+                answer = written[:, asked["input_ids"].shape[1] :]
+                stopped = (answer == tokenizer.eos_token_id).cumsum(dim=1)
+                real = (stopped - (answer == tokenizer.eos_token_id).long()) == 0  # up to the end of the turn
+                mask = torch.cat([asked["attention_mask"], real.long()], dim=1)
+                places = {
+                    "input_ids": written,
+                    "attention_mask": mask,
+                    "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+                    "logits_to_keep": answer.shape[1] + 1,
+                }
+                base = model(**places).logits[:, :-1][real].float().log_softmax(-1)
+            tuned = model(**places).logits[:, :-1][real].float().log_softmax(-1)
+        kl += (base.exp() * (base - tuned)).sum(-1).tolist()
+        same += (base.argmax(-1) == tuned.argmax(-1)).tolist()
+    return {
+        "prompts": len(prompts),
+        "tokens": len(kl),
+        "mean_kl": round(sum(kl) / len(kl), 4),
+        "top1_agreement": round(sum(same) / len(same), 4),
+    }
+
+
+def read_prompts(path: str) -> list[str]:
+    """The neutral prompts: a list of texts."""
+    prompts = read_json(path, "neutral prompts", "give a list of texts")
+    if not isinstance(prompts, list) or not prompts or not all(isinstance(text, str) and text for text in prompts):
+        raise InputError(f"expected a list of texts in {path}, found something else: give one prompt a line")
+    return prompts
+
+
+def require_lm_eval() -> None:
+    """Check that lm-evaluation-harness is there before anything is loaded for it."""
+    if importlib.util.find_spec("lm_eval") is None:
+        raise InputError(
+            'expected lm-evaluation-harness for --lm_eval, found no package lm_eval: pip install "lm_eval[hf]", '
+            "or leave --lm_eval out"
+        )
+
+
+def lm_eval(tasks: str, model_name_or_path: str, lora_weights: str, folder: Path, limit: int | None = None) -> dict:
+    """The results of lm-evaluation-harness on some tasks, for the base model and with the adapter.
+
+    Returns {"base": {task: {metric: value}}, "sft": ...}; its own files stay in `folder`/lm_eval.
+    """
+    adapters = {"base": "", "sft": f",peft={Path(lora_weights).resolve()}"}
+    return {
+        name: harness(tasks, f"pretrained={model_name_or_path}{peft}", folder / "lm_eval" / name, limit)
+        for name, peft in adapters.items()
+    }
+
+
+def harness(tasks: str, model_arguments: str, folder: Path, limit: int | None) -> dict:
+    """One run of lm-evaluation-harness, and the numbers in the file it writes."""
+    command = [  # -P: its own `import evaluate` must not find this repository's script
+        sys.executable, "-P", "-m", "lm_eval", "--model", "hf", "--model_args", model_arguments, "--tasks", tasks,
+        "--batch_size", "8", "--output_path", str(folder), *(["--limit", str(limit)] if limit else []),
+    ]  # fmt: skip
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    written = sorted(folder.rglob("results*.json"), key=lambda path: path.stat().st_mtime)
+    if done.returncode or not written:
+        last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "no output")
+        raise InputError(
+            f"expected results of lm_eval for {tasks}, found exit code {done.returncode} ({last.strip()}): see `lm_eval ls tasks`"
+        )
+    results = json.loads(written[-1].read_text(encoding="utf-8"))["results"]
+    return {
+        task: {key: value for key, value in metrics.items() if isinstance(value, int | float) and isfinite(value)}
+        for task, metrics in results.items()
+    }

@@ -1,0 +1,223 @@
+"""A run in words: the lines evaluate.py ends with, and report.md."""
+
+from __future__ import annotations
+
+import judge_controls
+from matching import UNANSWERABLE
+
+MODELS = {"base": "base", "sft": "tuned", "open_book": "open book", "rag": "RAG"}
+KINDS = {
+    "qa": "forward",
+    "reverse": "reverse",
+    "held_out_wording": "held-out wording",
+    "held_out_fact": "held-out fact",
+    "unknown": "unanswerable",
+    "retention": "general knowledge",
+}
+BREAKDOWNS = {"by_kind": "kind of question", "by_document": "document", "by_role": "role"}
+
+
+def percent(share: float | None) -> str:
+    return "n/a" if share is None else f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+
+
+def interval(bounds: list[float] | None) -> str:
+    return "" if not bounds else f"{bounds[0]:.1%} to {bounds[1]:.1%}"
+
+
+def accuracy_cell(score: dict | None) -> str:
+    """ "26.7% (16/60)", and how many have no verdict."""
+    if score is None:
+        return ""
+    scored = score["n"] - score["unscored"]
+    return f"{percent(score['accuracy'])} ({score['correct']}/{scored})" + (
+        f", {score['unscored']} unscored" if score["unscored"] else ""
+    )
+
+
+def headline(found: dict) -> str:
+    """The result in one sentence."""
+    tuned, base, verdict = found["scores"]["sft"], found["scores"]["base"], found["compared"]["mcnemar"]
+    text = f"{accuracy_cell(tuned)} of the questions after tuning, {accuracy_cell(base)} before: {verdict['words']}."
+    gap = (found["compared"]["gap_closed"] or {}).get("gap_closed")
+    return text + (f" That closes {percent(gap)} of the gap to an open book." if gap is not None else "")
+
+
+def notes(found: dict) -> list[str]:
+    """What else there is to say, a line each: match beside the judge, win rate, forgetting, cost."""
+    lines, wins = [], found["wins"]
+    shift = found["compared"]["mcnemar"]
+    if shift.get("interval"):
+        lines.append(
+            f"difference {shift['difference']:+.1%}, {interval(shift['interval'])} by bootstrap over {shift['facts']} facts"
+        )
+    gap = found["compared"]["gap_closed"] or {}
+    if gap.get("gap_closed") is not None:
+        lines.append(
+            f"gap closed {percent(gap['gap_closed'])}" + (f", {interval(gap['interval'])}" if gap["interval"] else "")
+        )
+    for what, score in found["scores"].items():
+        beside = score["match"]
+        if score["judge"] != "match" and beside["agreement"] is not None:
+            lines.append(
+                f"{MODELS[what]}: match {percent(beside['accuracy'])} ({beside['correct']}/{beside['n']}), agrees with the "
+                f"judge on {percent(beside['agreement'])}, {len(beside['disagreements'])} disagreements"
+            )
+        if score["not_attempted"]:
+            lines.append(
+                f"{MODELS[what]}: {score['not_attempted']} not attempted; of the attempted {percent(score['attempted_accuracy'])} correct"
+            )
+    lines.append(
+        f"win rate {percent(wins['win_rate'])}: {wins['words']}; {wins['ties']} ties, {wins['unscored']} unscored"
+    )
+    lines.append(
+        f"score with ties as half {percent(wins['score'])}, length-adjusted {percent(wins['length_adjusted'])}; mean length "
+        f"{wins['mean_length_sft']:.0f} characters tuned, {wins['mean_length_base']:.0f} base; the longer answer won {percent(wins['longer_wins'])}"
+    )
+    if wins["flip_rate"] is not None:
+        lines.append(
+            f"the order changed {percent(wins['flip_rate'])} of the verdicts; the first answer was chosen {percent(wins['first_seat'])} of the time"
+        )
+    lines += forgetting_lines(found["forgetting"])
+    usage = found["usage"]
+    if usage:
+        cost = "" if usage["cost"] is None else f", cost {usage['cost']:.4f}"
+        lines.append(
+            f"judge: {usage['asked']} calls, {usage['from_journal']} from the journal; {usage['prompt_tokens']} tokens read, "
+            f"{usage['completion_tokens']} written{cost}"
+        )
+    return lines
+
+
+def forgetting_lines(lost: dict) -> list[str]:
+    """What was forgotten, a line for each measurement that was made."""
+    lines = []
+    if "retention" in lost:
+        kept = lost["retention"]
+        lines.append(
+            f"general questions kept: {kept['kept']} of {kept['known_before']} ({percent(kept['kept_share'])}, {interval(kept['interval'])}); {kept['words']}"
+        )
+    if "drift" in lost:
+        drift = lost["drift"]
+        lines.append(
+            f"drift on {drift['prompts']} neutral prompts: mean KL {drift['mean_kl']:.3f} nats, the same next token {percent(drift['top1_agreement'])}"
+        )
+    if "refusals" in lost:
+        known = lost["refusals"]["unanswerable"]
+        lines.append(
+            f"says that it does not know: {known['sft']['refused']} of {known['sft']['n']} unanswerable questions tuned, "
+            f"{known['base']['refused']} base; {lost['refusals']['words']}"
+        )
+    for task, metrics in lost.get("lm_eval", {}).get("sft", {}).items():
+        before = lost["lm_eval"]["base"].get(task, {})
+        shown = [
+            f"{name} {before.get(name, float('nan')):.4g} to {value:.4g}"
+            for name, value in metrics.items()
+            if "stderr" not in name
+        ]
+        lines.append(f"lm_eval {task}, base to tuned: {', '.join(shown)}")
+    return lines
+
+
+def rows_of(found: dict, breakdown: str) -> list[tuple[str, list[dict | None]]]:
+    """For each group of a breakdown its name and the numbers of every model."""
+    scores = found["scores"]
+    names = {"by_kind": KINDS}.get(breakdown, {})
+    return [
+        (names.get(group, group), [score[breakdown].get(group) for score in scores.values()])
+        for group in scores["sft"][breakdown]
+    ]
+
+
+def as_text(found: dict) -> str:
+    """The end of evaluate.py on standard output."""
+    scores, wins = found["scores"], found["wins"]
+    heads = [MODELS[what] for what in scores]
+    lines = [judge_controls.in_words(found["controls"])] if found["controls"] else []
+    lines.append(f"accuracy and win rate, judged by {found['judge']}")
+    lines.append(
+        f"{'':<18}{'n':>6}"
+        + "".join(f"{head:>12}" for head in [*heads, "win rate", "wins", "ties", "losses", "unscored"])
+    )
+    groups = [("overall", [*scores.values()], wins)]
+    groups += [
+        (name, cells, wins["by_kind"][kind])
+        for (name, cells), kind in zip(rows_of(found, "by_kind"), scores["sft"]["by_kind"], strict=True)
+    ]
+    for name, cells, won in groups:
+        shares = [percent(cell["accuracy"]) if cell else "" for cell in cells]
+        unscored = "/".join(str(cell["unscored"]) for cell in [*cells, won] if cell)
+        values = [*shares, percent(won["win_rate"]), won["wins"], won["ties"], won["losses"], unscored]
+        lines.append(
+            f"{name:<18}{cells[list(scores).index('sft')]['n']:>6}" + "".join(f"{value!s:>12}" for value in values)
+        )
+    return "\n".join(
+        [*lines, found["compared"]["mcnemar"]["words"], *notes(found), f"report: {found['folder']}/report.html"]
+    )
+
+
+def as_markdown(found: dict) -> str:
+    """report.md: the same numbers as tables, and every question whose answer changed sides."""
+    scores = found["scores"]
+    lines = [
+        "# Report",
+        "",
+        f"{found['made']['date']}, judged by {cell(found['judge'])}, {cell(found['made']['machine'])}",
+        "",
+        f"**{headline(found)}**",
+        "",
+    ]
+    controls = found["controls"]
+    if controls and not controls["trusted"]:
+        lines += [f"> This judge cannot be trusted: {'; '.join(controls['why'])}.", ""]
+    lines += table(["", "correct", "95 % interval", "incorrect", "not attempted", "unscored", "by match"], [
+        [MODELS[what], accuracy_cell(s), interval(s["interval"]), s["incorrect"], s["not_attempted"], s["unscored"], percent(s["match"]["accuracy"])]
+        for what, s in scores.items()
+    ])  # fmt: skip
+    for breakdown, title in BREAKDOWNS.items():
+        rows = rows_of(found, breakdown)
+        if rows:
+            lines += [f"## By {title}", ""]
+            lines += table(
+                ["", *(MODELS[what] for what in scores)], [[name, *map(accuracy_cell, cells)] for name, cells in rows]
+            )
+    lines += ["## Notes", "", *(f"- {note}" for note in notes(found)), ""]
+    if controls:
+        lines += [
+            "## Controls of the judge",
+            "",
+            *(f"- {line}" for line in judge_controls.in_words(controls).splitlines()),
+            "",
+        ]
+    for title, name in (("Learnt", "learnt"), ("Lost", "lost"), ("Judge and match disagree", "disagree")):
+        chosen = [row for row in found["questions"] if name in tags(row)]
+        if chosen:
+            lines += [f"## {title}", ""]
+            lines += table(["question", "reference", "base", "tuned"], [
+                [row["question"], row["reference"], row["base"]["response"], row["sft"]["response"]] for row in chosen
+            ])  # fmt: skip
+    return "\n".join(lines)
+
+
+def tags(row: dict) -> list[str]:
+    """Which filters of the report a question passes."""
+    after, before = row["sft"]["verdict"] == "correct", row["base"]["verdict"] == "correct"
+    changed = {(True, False): ["learnt"], (False, True): ["lost"]}.get((after, before), [])
+    if row.get("kind") == UNANSWERABLE:  # counted apart everywhere
+        changed = []
+    both = [row[what] for what in ("sft", "base") if row[what]["verdict"] != "unscored"]
+    disagree = any((answer["verdict"] == "correct") != (answer["match"] == "correct") for answer in both)
+    return changed + ["disagree"] * disagree
+
+
+def table(heads: list[str], rows: list[list]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return ["| " + " | ".join(cell(value) for value in line) + " |" for line in lines] + [""]
+
+
+def cell(value: object) -> str:
+    """A value inside a table of markdown: on one line, and nothing in it is markup."""
+    text = " ".join(str(value).split()).replace("\\", "\\\\")
+    for mark in "|`*_<[":
+        text = text.replace(mark, "\\" + mark)
+    return text

@@ -1,0 +1,131 @@
+"""report.html in a real browser: what models wrote is shown and never run, filters work, nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from runs import write_run
+from scripted import BASE, SFT, answer
+
+import html_report
+import report
+import report_text
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+HACK = "document.body.dataset.hacked='1'"
+EVIL = [
+    f'<img src=x onerror="{HACK}">',
+    f"</script><script>{HACK}</script>",
+    f"<svg/onload={HACK}>\"'`",
+    f"<!--<script>{HACK}//-->",
+    f'" onfocus="{HACK}" autofocus="',
+    "\u2028\u2029 & &amp; &lt;b&gt; \\u003c \\",
+    "${" + HACK + "} /*DATA*/null",
+]
+OPEN_ALL = "<script>document.querySelectorAll('details').forEach(one => one.open = true)</script>"
+
+
+def gathered(folder: Path, sft: list[dict], base: list[dict]) -> dict:
+    write_run(folder, sft, base)
+    return report.gather(folder, "sft", "base", documents=str(folder))
+
+
+class Page(HTMLParser):
+    """Text and attributes of a page, without its scripts."""
+
+    def __init__(self, text: str):
+        super().__init__(convert_charrefs=True)
+        self.text, self.marked, self.attributes, self.inside = "", [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.inside = tag
+        self.attributes += [(tag, *pair) for pair in attributes]
+
+    def handle_data(self, data):
+        if self.inside not in ("script", "style"):
+            self.text += data
+        if self.inside == "mark":
+            self.marked.append(data)
+
+
+def opened(page: Path, text: str, fragment: str = "") -> Page:
+    """The page after its scripts ran in headless Chromium."""
+    page.write_text(text, encoding="utf-8")
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=3000",
+        "--dump-dom",
+        f"file://{page}{fragment}",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-500:]
+    return Page(done.stdout)
+
+
+@needs_chromium
+def test_nothing_of_an_answer_is_run_and_all_of_it_is_shown(tmp_path):
+    sft = [
+        answer(n, text, fact=f"Fact {text}", question=f"Question {text}?", file_name="a.txt")
+        for n, text in enumerate(EVIL)
+    ]
+    base = [{**row, "response": text[::-1]} for row, text in zip(sft, EVIL, strict=True)]
+    (tmp_path / "a.txt").write_text(f"A heading\n\nIt says Fact {EVIL[0]} here. And {EVIL[1]} more.\n")
+    page = opened(tmp_path / "report.html", html_report.render(gathered(tmp_path, sft, base)) + OPEN_ALL)
+    assert not [attribute for attribute in page.attributes if attribute[1] == "data-hacked"]
+    assert not [attribute for attribute in page.attributes if attribute[0] == "img" or attribute[1].startswith("on")]
+    for text in EVIL:
+        assert page.text.count(text) >= 3, text  # as question, fact and answer
+        assert text[::-1] in page.text
+    assert f"It says Fact {EVIL[0]} here." in page.marked
+
+
+@needs_chromium
+@pytest.mark.parametrize(("fragment", "shown"), [("", "0123"), ("#learnt", "03"), ("#lost", "2"), ("#disagree", "")])
+def test_the_filters(tmp_path, fragment, shown):
+    page = opened(tmp_path / "report.html", html_report.render(gathered(tmp_path, SFT, BASE)), fragment)
+    for number in range(4):
+        assert (f"Question {number}?" in page.text) == (str(number) in shown)
+    assert "50.0% of the questions right before, 75.0% after: tied" in page.text
+    assert ("button", "aria-pressed", "true") in page.attributes
+
+
+def test_the_page_holds_its_data_and_loads_nothing(tmp_path):
+    found = gathered(
+        tmp_path, [answer(n, text) for n, text in enumerate(EVIL)], [answer(n, "no") for n in range(len(EVIL))]
+    )
+    page = html_report.render(found)
+    body = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
+    assert [row["sft"]["response"] for row in json.loads(body)["questions"]] == EVIL
+    assert page.count("</script>") == 2 and "<img" not in page
+    assert not re.findall(r'(?:src|href)="(?!#)|url\(|@import|fetch\(|XMLHttpRequest', page)
+    assert "default-src 'none'" in page and "prefers-color-scheme: dark" in page
+
+
+def test_markdown_shows_markup_as_text(tmp_path):
+    found = gathered(tmp_path, [answer(0, "ref0 <b>|`x`|</b>\n# no heading")], [answer(0, "no")])
+    text = report_text.as_markdown(found)
+    row = next(line for line in text.splitlines() if line.startswith("| Question 0?"))
+    assert row == r"| Question 0? | ref0 | no | ref0 \<b>\|\`x\`\|\</b> # no heading |"
+
+
+def test_the_quote_is_the_sentence_with_the_fact(tmp_path):
+    text = "A title\n\nAnn Pellow came in 1990. She keeps the lighthouse of Low Ferry. It is old.\n\nAnother one.\n"
+    found = report.quote({"fact": "Ann Pellow keeps the lighthouse of Low Ferry.", "reference": "Ann Pellow"}, text)
+    assert found["quote"] == "She keeps the lighthouse of Low Ferry."
+    assert found["before"] == "Ann Pellow came in 1990. " and found["after"] == " It is old."
+    exact = {"fact": "f", "source": {"start": 9, "end": 33, "quote": "Ann Pellow came in 1990."}}
+    assert report.quote(exact, text)["quote"] == "Ann Pellow came in 1990."
+    assert report.quote({"fact": "Something else entirely", "reference": "x"}, text) is None

@@ -1,0 +1,85 @@
+"""Pairs in both orders: wins, ties, losses, and what place and length had to do with them. No model."""
+
+from __future__ import annotations
+
+import pytest
+from scripted import BASE, SFT, answer, better, case_of, scripted, verdict
+
+import win_rate
+from llm import Reply
+
+
+def judged(tmp_path, reply, sft=SFT, base=BASE) -> tuple[list[dict], dict]:
+    verdicts = win_rate.judge_pairs(sft, base, scripted(tmp_path, reply))
+    return verdicts, win_rate.summarize(sft, verdicts)
+
+
+def test_match_compares_without_a_judge():
+    verdicts = win_rate.judge_pairs(SFT, BASE, None)
+    wins = win_rate.summarize(SFT, verdicts)
+    assert (wins["wins"], wins["ties"], wins["losses"], wins["win_rate"], wins["score"]) == (2, 1, 1, 0.5, 0.625)
+    assert wins["flip_rate"] is None and wins["first_seat"] is None
+    swapped = win_rate.summarize(BASE, win_rate.judge_pairs(BASE, SFT, None))
+    assert (swapped["wins"], swapped["ties"], swapped["losses"]) == (1, 1, 2)
+    assert "tied" in wins["words"]
+
+
+def test_a_fair_judge_gives_the_same_as_match(tmp_path):
+    verdicts, wins = judged(tmp_path, better)
+    assert [row["verdict"] for row in verdicts] == [row["verdict"] for row in win_rate.judge_pairs(SFT, BASE, None)]
+    assert verdicts[0]["orders"] == ["win", "win"]
+    assert (wins["flip_rate"], wins["first_seat"]) == (0, 0.5)
+
+
+def test_the_judge_sees_the_fact_and_no_name_of_a_model(tmp_path):
+    judge = scripted(tmp_path, better)
+    win_rate.judge_pairs(SFT, BASE, judge)
+    case = case_of(judge.engine.calls[0][0][0])
+    assert set(case) == {"question", "reference", "fact", "answer_A", "answer_B"}
+    assert case["fact"] == "Fact 0."
+
+
+@pytest.mark.parametrize(("favourite", "first"), [("A", 1.0), ("B", 0.0)])
+def test_a_judge_with_a_favourite_place_gives_ties(tmp_path, favourite, first):
+    _, wins = judged(tmp_path, lambda prompt, seed: verdict(favourite))
+    assert (wins["wins"], wins["ties"], wins["losses"], wins["flip_rate"]) == (0, 4, 0, 1.0)
+    assert wins["first_seat"] == first
+
+
+def test_a_judge_that_likes_length_is_found_out(tmp_path):
+    def longer(prompt, seed):
+        lead = len(case_of(prompt)["answer_A"]) - len(case_of(prompt)["answer_B"])
+        return verdict("A" if lead > 0 else "B" if lead < 0 else "tie")
+
+    sft = [answer(n, "x" * (20 if n % 3 else 5)) for n in range(30)]
+    base = [answer(n, "y" * 12) for n in range(30)]
+    _, wins = judged(tmp_path, longer, sft, base)
+    assert (wins["longer_wins"], wins["score"]) == (1.0, pytest.approx(2 / 3, abs=1e-4))
+    assert (wins["mean_length_sft"], wins["mean_length_base"]) == (15.0, 12.0)
+    assert abs(wins["length_adjusted"] - 0.5) < abs(wins["score"] - 0.5)
+
+
+def test_a_tie_in_one_order_only_is_a_tie_and_a_flip(tmp_path):
+    verdicts, wins = judged(
+        tmp_path, lambda prompt, seed: verdict("A" if case_of(prompt)["answer_A"] == "ref0" else "tie")
+    )
+    assert (wins["ties"], wins["flip_rate"], verdicts[0]["orders"]) == (4, 0.25, ["win", "tie"])
+
+
+def test_one_unreadable_or_failed_order_leaves_the_pair_unscored(tmp_path):
+    failed = Reply("", finish_reason="error", error="429: slow down")
+    for bad in ("?", failed):
+        verdicts, wins = judged(
+            tmp_path,
+            lambda prompt, seed, bad=bad: bad if case_of(prompt)["answer_B"] == "ref0" else better(prompt, seed),
+        )
+        assert (wins["unscored"], wins["wins"], wins["win_rate"]) == (1, 1, 0.3333)
+        assert verdicts[0]["verdict"] == "unscored"
+        (tmp_path / "verdicts.jsonl").unlink()
+
+
+def test_nothing_readable_gives_no_rate(tmp_path):
+    _, wins = judged(tmp_path, lambda prompt, seed: "?")
+    assert (wins["win_rate"], wins["score"], wins["length_adjusted"], wins["flip_rate"], wins["unscored"]) == (
+        None,
+    ) * 4 + (4,)
