@@ -24,19 +24,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import accuracy
-import forgetting
-import judge_controls
 import provenance
 import report
-import report_text
-import win_rate
-from answers import pair_answers, read_answers
 from engines import ApiArguments, EngineArguments, load_api_engine, load_engine
-from journal import weights_stamp
-from judging import Judge, hashed
-from matching import CORRECT
-from significance import gap_closed
+from engines.journal import weights_stamp
+from evaluation import accuracy, forgetting, judge_controls, report_text, win_rate
+from evaluation.answers import pair_answers, read_answers
+from evaluation.judging import Judge, hashed
+from evaluation.matching import CORRECT
+from evaluation.significance import gap_closed
+from evaluation.verdict_journal import VerdictJournal
 from utils import (
     InputError,
     parse_arguments,
@@ -47,7 +44,6 @@ from utils import (
     trained_system_prompt,
     write_json,
 )
-from verdict_journal import VerdictJournal
 
 LOCAL_MARK = " #"  # between a local judge's name and the stamp of its weights
 

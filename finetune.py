@@ -22,17 +22,11 @@ from pathlib import Path
 import torch
 import transformers
 
-import doctor
 import provenance
-from adapters import changes_base, load_model, safe_save_model_for_hf_trainer
-from batches import PaddedCollator, PaddingFreeCollator
-from checkpoints import Checkpoints, newest, remove_old
 from dataset import read_dataset
-from recall import Recall, remove_best
-from replay import replay_examples
-from row_file import RowFile
-from trainer import Trainer, measured_peak_flops
-from training_arguments import (
+from training import doctor
+from training.adapters import changes_base, load_model, safe_save_model_for_hf_trainer
+from training.arguments import (
     DataArguments,
     LoraArguments,
     ModelArguments,
@@ -40,9 +34,15 @@ from training_arguments import (
     check_arguments,
     set_up_wandb,
 )
-from training_data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
-from training_log import TrainingLines, write_log
-from training_plan import Plan, choose_layout, parameter_estimate, recommended_learning_rate, recommended_rank
+from training.batches import PaddedCollator, PaddingFreeCollator
+from training.checkpoints import Checkpoints, newest, remove_old
+from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
+from training.log import TrainingLines, write_log
+from training.plan import Plan, choose_layout, parameter_estimate, recommended_learning_rate, recommended_rank
+from training.recall import Recall, remove_best
+from training.replay import replay_examples
+from training.row_file import RowFile
+from training.trainer import Trainer, measured_peak_flops
 from utils import ADAPTER_SETTINGS, InputError, parse_arguments, run, write_json
 
 log = logging.getLogger(__name__)

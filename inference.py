@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_processor.chunking import OPENAI_TOKENIZER
+from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
 from data_processor.documents import read_documents
 from dataset import question_and_reference, read_dataset
 from engines import ApiArguments, EngineArguments, load_api_engine, load_base_and_tuned, load_engine
@@ -109,6 +109,7 @@ def check_arguments(arguments: Arguments) -> str | None:
             raise InputError(f"expected --{name} of at least {least}, found {getattr(arguments, name)}: raise it")
     if arguments.model_name_or_path:
         require_model(arguments.model_name_or_path)
+    require_tokenizer(arguments.tokenizer)
     if not arguments.lora_weights:
         return arguments.system_prompt
     require_adapter(arguments.lora_weights, arguments.model_name_or_path)
@@ -158,7 +159,7 @@ def main() -> None:
     if arguments.api_model:
         conversations = [with_system_prompt(messages, system_prompt) for messages in conversations]
 
-    from journal import JournaledEngine, weights_stamp
+    from engines.journal import JournaledEngine, weights_stamp
 
     for path, adapter, engine in engines(arguments, system_prompt):
         settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))

@@ -74,7 +74,7 @@ class TransformersEngine:
     """A local model through Hugging Face transformers: left-padded batches of similar length, one shared prefix."""
 
     def __init__(self, model, tokenizer, name: str, system_prompt: str | None = None):
-        import shared_prefix
+        from engines import shared_prefix
 
         self.name, self.model, self.tokenizer, self.system_prompt = name, model.eval(), tokenizer, system_prompt
         config = model.config
@@ -132,7 +132,7 @@ class TransformersEngine:
 
     def _batches(self, prompts: list[list[int]], max_new_tokens: int):
         """Indices of prompts to decode together: one beginning, similar lengths, as many as the cache has room for."""
-        import shared_prefix
+        from engines import shared_prefix
 
         room = CACHE_BYTES[self.device] // self._cache_bytes_per_token
         for group in shared_prefix.prefix_groups(prompts) if self.shares_prefix else [list(range(len(prompts)))]:
@@ -189,7 +189,7 @@ class TransformersEngine:
         import torch
         from transformers import DynamicCache
 
-        import shared_prefix
+        from engines import shared_prefix
 
         shared = shared_prefix.common_prefix_length(prompts) if self.shares_prefix and len(prompts) > 1 else 0
         prefix = {}
@@ -311,7 +311,7 @@ class Row:
 
 def stop_token_ids(model, tokenizer) -> list[int]:
     """The tokens that end a turn: the tokenizer's own first, then the template's and those of the generation config."""
-    from chat_template import end_of_turn
+    from training.chat_template import end_of_turn
 
     ids = [tokenizer.eos_token_id]
     configured = model.generation_config.eos_token_id

@@ -17,14 +17,12 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
-import accuracy
-import html_report
-import report_text
 from data_processor.chunking import sentences
 from data_processor.documents import read_text
-from matching import match, token_recall
+from evaluation import accuracy, html_report, report_text
+from evaluation.matching import match, token_recall
+from evaluation.significance import wilson_interval
 from provenance import commit, machine, today
-from significance import wilson_interval
 from utils import InputError, parse_arguments, read_json, run, write_json, write_text
 
 STAGES = (  # name, meta files whose seconds and memory it sums

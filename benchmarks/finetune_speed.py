@@ -56,9 +56,9 @@ def prepare(arguments: Arguments, folder: Path) -> dict:
     sys.path.insert(0, str(ROOT))
     from transformers import AutoTokenizer
 
-    from chat_template import trained_parts
     from dataset import read_dataset, to_messages
-    from training_data import preprocess
+    from training.chat_template import trained_parts
+    from training.data import preprocess
 
     rows = [row for row in read_dataset(arguments.data_path) if len(to_messages(row)) == 2]
     random.Random(arguments.seed).shuffle(rows)

@@ -19,16 +19,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import judge_controls
 import llm
 import provenance
-from accuracy import judge_answers
-from journal import weights_stamp
-from judging import UNSCORED, Judge, hashed
-from matching import CORRECT, match, tokens
-from significance import cohens_kappa, wilson_interval
+from engines.journal import weights_stamp
+from evaluation import judge_controls
+from evaluation.accuracy import judge_answers
+from evaluation.judging import UNSCORED, Judge, hashed
+from evaluation.matching import CORRECT, match, tokens
+from evaluation.significance import cohens_kappa, wilson_interval
+from evaluation.verdict_journal import VerdictJournal
 from utils import InputError, parse_arguments, require_file, require_model, run, write_json
-from verdict_journal import VerdictJournal
 
 VERDICTS = dict.fromkeys(("correct", "true", "yes", "right", "1", "a"), True)
 VERDICTS |= dict.fromkeys(("incorrect", "false", "no", "wrong", "0", "b", "c", "not attempted"), False)

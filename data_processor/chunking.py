@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data_processor.documents import Document
-from utils import InputError
+from utils import InputError, require_model
 
 if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter
@@ -31,6 +31,12 @@ class Chunk:
     text: str
     title: str
     language: str = "en"
+
+
+def require_tokenizer(tokenizer: str | None) -> None:
+    """Check the --tokenizer of a command line before anything heavy is loaded."""
+    if tokenizer and not tokenizer.startswith(TIKTOKEN):
+        require_model(tokenizer, "a tokenizer")
 
 
 def splitter(tokenizer, chunk_size: int):

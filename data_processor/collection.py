@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_processor import questions, steps
-from data_processor.chunking import Chunk, chunk_document, splitter
+from data_processor.chunking import Chunk, chunk_document, require_tokenizer, splitter
 from data_processor.documents import Document, read_documents
 from data_processor.estimate import estimate
 from data_processor.pairs import Pair
@@ -19,7 +19,7 @@ from data_processor.prompts import language_of, load_prompts
 from data_processor.split import ASKED, hold_out_facts, split
 from data_processor.work import Fact, Work
 from dataset import to_format
-from journal import JournaledEngine
+from engines.journal import JournaledEngine
 from llm import Engine
 from provenance import write_meta
 from utils import InputError, progress_bar, write_json, write_text
@@ -117,6 +117,7 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
     if not 0 <= arguments.test_ratio <= 0.5:
         raise InputError(f"expected --test_ratio from 0 to 0.5, found {arguments.test_ratio}: change it")
     load_prompts(arguments.prompts)
+    require_tokenizer(arguments.tokenizer)
     return read_documents(arguments.data_path)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import accuracy
-import win_rate
+from evaluation import accuracy, win_rate
 
 
 def write_run(folder: Path, sft: list[dict], base: list[dict], names: tuple[str, str] = ("sft", "base")) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-from judging import Judge
+from evaluation.judging import Judge
+from evaluation.verdict_journal import VerdictJournal
 from llm import Reply
-from verdict_journal import VerdictJournal
 
 
 class ScriptedEngine:

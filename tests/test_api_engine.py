@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from api_engine import DEAD_AFTER, AdaptiveLimit, ApiEngine
 from benchmarks.fault_server import DATE_AFTER_S, FAULTS, RETRY_AFTER_S, TEXT, Answer, FaultServer, completion, error
+from engines.api import DEAD_AFTER, AdaptiveLimit, ApiEngine
 from utils import InputError
 
 BUSY = error(503, "busy")

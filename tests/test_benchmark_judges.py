@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import judge_controls
 from benchmarks import judges as benchmark
 from dataset import question_and_reference
+from evaluation import judge_controls
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,9 +8,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from chat_template import end_of_turn
 from llm import with_system_prompt
-from training_data import IGNORED, preprocess
+from training.chat_template import end_of_turn
+from training.data import IGNORED, preprocess
 from utils import InputError
 
 TURNS = [

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from scripted import BASE, SFT, answer, case_of, fair, scripted, verdict
 
-import accuracy
 import evaluate
-import win_rate
-from answers import pair_answers, read_answers
+from evaluation import accuracy, win_rate
+from evaluation.answers import pair_answers, read_answers
 from utils import InputError
 
 SCRIPT = Path(evaluate.__file__)

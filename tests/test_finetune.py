@@ -12,13 +12,13 @@ import torch
 import transformers
 from test_chat_template import TURNS
 
-from adapters import load_model, safe_save_model_for_hf_trainer
-from batches import LengthBucketedSampler, PaddedCollator, PaddingFreeCollator, TokenBudgetBatches
-from loss import before_labels, head_only_at, loss_per_token
-from trainer import Trainer
-from training_arguments import LoraArguments, TrainingArguments, check_arguments, set_up_wandb
-from training_data import IGNORED, SupervisedDataset, preprocess
-from training_plan import Plan, recommended_learning_rate, recommended_rank
+from training.adapters import load_model, safe_save_model_for_hf_trainer
+from training.arguments import LoraArguments, TrainingArguments, check_arguments, set_up_wandb
+from training.batches import LengthBucketedSampler, PaddedCollator, PaddingFreeCollator, TokenBudgetBatches
+from training.data import IGNORED, SupervisedDataset, preprocess
+from training.loss import before_labels, head_only_at, loss_per_token
+from training.plan import Plan, recommended_learning_rate, recommended_rank
+from training.trainer import Trainer
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

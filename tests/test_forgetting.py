@@ -8,8 +8,7 @@ import json
 import pytest
 from scripted import answer
 
-import accuracy
-import forgetting
+from evaluation import accuracy, forgetting
 from utils import InputError
 
 KNOWN = [answer(n, f"ref{n}") for n in range(8)]

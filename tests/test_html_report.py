@@ -13,9 +13,8 @@ import pytest
 from runs import write_run
 from scripted import BASE, SFT, answer
 
-import html_report
 import report
-import report_text
+from evaluation import html_report, report_text
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None

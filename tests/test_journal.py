@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import ROOT, collect_command
 
-from journal import JournaledEngine
+from engines.journal import JournaledEngine
 from llm import Reply
 from utils import InputError
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from scripted import case_of, fair, scripted, verdict
 
-import judge_controls
 from dataset import question_and_reference
-from matching import grade, match
+from evaluation import judge_controls
+from evaluation.matching import grade, match
 
 QUESTIONS = Path(__file__).resolve().parents[1] / "datasets" / "demo" / "questions.json"
 

@@ -7,11 +7,11 @@ import json
 import pytest
 from scripted import SFT, answer, case_of, right, scripted, verdict
 
-import accuracy
-from judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, read_verdict, to_case
+from evaluation import accuracy
+from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, read_verdict, to_case
+from evaluation.verdict_journal import VerdictJournal
 from llm import Reply
 from utils import InputError
-from verdict_journal import VerdictJournal
 
 CASE = to_case(answer(0, "It is ref0."), answer="It is ref0.")
 TAG = CASE.tag
@@ -154,7 +154,7 @@ def test_an_answer_cannot_leave_its_case_or_forge_a_verdict(tmp_path, response, 
 def test_a_tag_that_stands_in_the_answer_is_not_taken(monkeypatch):
     first = to_case({"question": "q"}, answer="").item
     monkeypatch.setattr(
-        "judging.hashed", lambda text: first if not text[-1].isdigit() else f"{text[-1]}2345678abcdefgh"
+        "evaluation.judging.hashed", lambda text: first if not text[-1].isdigit() else f"{text[-1]}2345678abcdefgh"
     )
     case = to_case({"question": "q"}, answer=f"{first[:8]} and 02345678")
     assert case.tag == "12345678"

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from engines.shared_prefix import common_prefix_length, prefix_groups
 from llm import TransformersEngine
-from shared_prefix import common_prefix_length, prefix_groups
 
 QUESTIONS = [
     "What is the capital of France?",

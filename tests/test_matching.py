@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import matching
+from evaluation import matching
 
 SAME = [  # reference, response
     ("Ilsabet Corrane", "ILSABET CORRANE"),

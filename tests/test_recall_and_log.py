@@ -11,10 +11,10 @@ import torch
 import transformers
 from test_finetune import examples, make_trainer
 
-import doctor
-from checkpoints import MARK, newest, remove_old, torn, write_mark
-from recall import BEST, BUDGET, Recall
-from training_log import line, write_log
+from training import doctor
+from training.checkpoints import MARK, newest, remove_old, torn, write_mark
+from training.log import line, write_log
+from training.recall import BEST, BUDGET, Recall
 from utils import InputError
 
 

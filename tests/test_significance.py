@@ -7,7 +7,7 @@ from math import comb, sqrt
 import numpy
 import pytest
 
-from significance import (
+from evaluation.significance import (
     clustered_difference,
     cohens_kappa,
     gap_closed,

@@ -7,8 +7,7 @@ import tracemalloc
 
 import pytest
 
-from row_file import RowFile
-from training_data import (
+from training.data import (
     CACHED_EXAMPLES,
     IGNORED,
     LazySupervisedDataset,
@@ -18,6 +17,7 @@ from training_data import (
     split_by_fact,
     split_example,
 )
+from training.row_file import RowFile
 from utils import InputError
 
 TURNS = [

@@ -14,10 +14,10 @@ pytest.importorskip("vllm", reason="vLLM is not installed; to run these without 
 from test_llm import QUESTIONS, SCHEMA, asked
 
 from engines import EngineArguments, load_base_and_tuned, load_engine
-from journal import JournaledEngine
+from engines.journal import JournaledEngine
+from engines.vllm import VllmEngine, lora_rank
 from llm import TransformersEngine
 from utils import InputError
-from vllm_engine import VllmEngine, lora_rank
 
 ARGUMENTS = EngineArguments(engine="vllm", max_model_len=512)
 
@@ -81,7 +81,7 @@ def test_a_prompt_too_long_is_an_error_that_names_the_room(pair):
 
 
 def test_a_wave_is_a_line_of_the_journal(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr("vllm_engine.WAVE", 2)
+    monkeypatch.setattr("engines.vllm.WAVE", 2)
     path = tmp_path / "data.journal.jsonl"
     first = JournaledEngine(pair[0], path).chat(asked(*QUESTIONS), max_new_tokens=4)
     assert path.read_text().count("\n") == 2

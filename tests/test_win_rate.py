@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scripted import BASE, SFT, answer, better, case_of, scripted, verdict
 
-import win_rate
+from evaluation import win_rate
 from llm import Reply
 
 

@@ -6,7 +6,7 @@ import functools
 import random
 from pathlib import Path
 
-from journal import JournaledEngine
+from engines.journal import JournaledEngine
 from utils import read_json
 
 REPLAY_TOKENS = 20  # a replayed answer is cut here and trained without an end: how it begins is what gets lost

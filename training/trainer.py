@@ -8,8 +8,8 @@ import torch
 import transformers
 from torch.utils.data import DataLoader
 
-from batches import LengthBucketedSampler, TokenBudgetBatches
-from loss import before_labels, head_only_at, loss_per_token
+from training.batches import LengthBucketedSampler, TokenBudgetBatches
+from training.loss import before_labels, head_only_at, loss_per_token
 
 FLOPS_PER_PARAMETER = 4  # a token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights
 

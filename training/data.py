@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from torch.utils.data import Dataset
 
-from chat_template import trained_parts
 from dataset import to_messages
+from training.chat_template import trained_parts
 from utils import InputError
 
 IGNORED = -100  # the label of a token that is read but not trained

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matching import UNANSWERABLE, tokens
+from evaluation.matching import UNANSWERABLE, tokens
 from utils import InputError, read_json
 
 NOT_KNOWN = "This is not known."  # the right answer to a question of the kind UNANSWERABLE

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from training_data import IGNORED
+from training.data import IGNORED
 
 
 def before_labels(labels: torch.Tensor) -> torch.Tensor:

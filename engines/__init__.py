@@ -72,10 +72,10 @@ def load_engine(
     names = ("tensor_parallel_size", "gpu_memory_utilization", "max_model_len")
     options = {name: getattr(arguments, name) for name in names}
     if arguments.data_parallel_size > 1:
-        from vllm_replicas import VllmReplicas
+        from engines.vllm_replicas import VllmReplicas
 
         return VllmReplicas.load(arguments.data_parallel_size, *wanted, **options)
-    from vllm_engine import VllmEngine
+    from engines.vllm import VllmEngine
 
     return VllmEngine.load(*wanted, **options)
 
@@ -96,7 +96,7 @@ def load_base_and_tuned(
 
 def load_api_engine(arguments: ApiArguments) -> Engine:
     """A model behind an OpenAI-compatible API; the first call shows whether address, key and model are right."""
-    from api_engine import ApiEngine
+    from engines.api import ApiEngine
 
     names = ("api_base", "api_key_env", "max_attempts", "retry_delay", "timeout", "concurrency", "rpm", "tpm")
     return ApiEngine(arguments.api_model, **{name: getattr(arguments, name) for name in names})

@@ -11,10 +11,10 @@ import json
 import re
 from dataclasses import dataclass, field
 
+from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED
+from evaluation.verdict_journal import VerdictJournal
 from llm import Engine, Reply
-from matching import CORRECT, INCORRECT, NOT_ATTEMPTED
 from utils import InputError, progress_bar
-from verdict_journal import VerdictJournal
 
 UNSCORED = "unscored"
 REASONING_CHARACTERS = 300

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from judging import ACCURACY, UNSCORED, Judge, ask, to_case
-from matching import CORRECT, INCORRECT, NOT_ATTEMPTED, UNANSWERABLE, grade
-from significance import clustered_difference, cohens_kappa, in_words, mcnemar, wilson_interval
+from evaluation.judging import ACCURACY, UNSCORED, Judge, ask, to_case
+from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED, UNANSWERABLE, grade
+from evaluation.significance import clustered_difference, cohens_kappa, in_words, mcnemar, wilson_interval
 
 SHOWN = ("question", "reference", "fact", "kind", "file_name", "role", "source")  # what a verdict repeats of its answer
 BREAKDOWNS = {"by_kind": "kind", "by_document": "file_name", "by_role": "role"}

@@ -12,12 +12,12 @@ import sys
 from math import isfinite
 from pathlib import Path
 
-from accuracy import paired
-from matching import CORRECT, UNANSWERABLE, says_unknown
-from significance import in_words, mcnemar, p_in_words, verdict_in_words, wilson_interval
+from evaluation.accuracy import paired
+from evaluation.matching import CORRECT, UNANSWERABLE, says_unknown
+from evaluation.significance import in_words, mcnemar, p_in_words, verdict_in_words, wilson_interval
 from utils import InputError, read_json
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 NEUTRAL_PROMPTS = str(ROOT / "datasets" / "neutral_prompts.json")
 DRIFT_ROWS = 32  # prompts answered together
 DRIFT_TOKENS = 48  # of the base model's answer to each neutral prompt

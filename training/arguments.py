@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 import transformers
 
-import doctor
-from adapters import changes_base
-from training_plan import choose_precision
+from training import doctor
+from training.adapters import changes_base
+from training.plan import choose_precision
 from utils import InputError, require_file, require_model
 
 

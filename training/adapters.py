@@ -1,6 +1,6 @@
 """LoRA adapters: laid on a model, saved, and read again by a fresh process before anybody is told that they are saved.
 
-python adapters.py REQUEST.json     # that process: see `reopen`
+python -m training.adapters REQUEST.json     # that process: see `reopen`
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import transformers
 
 from utils import InputError
 
+ROOT = Path(__file__).resolve().parents[1]
 SAME_LOGITS = 1e-3  # of the adapter read back and the trained model, in float32
 SAME_LOGITS_16_BIT = 0.05  # as a share of the largest logit: bfloat16 keeps 8 bits, and kernels round differently
 SAME_NORM = 1e-4  # relative
@@ -175,7 +176,9 @@ def compare_in_fresh_process(model, adapter: str, inputs: dict, trained: torch.T
             )
         )
         alone = {key: value for key, value in os.environ.items() if key not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-        done = subprocess.run([sys.executable, __file__, str(request)], capture_output=True, text=True, env=alone)
+        alone["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "training.adapters", str(request)]
+        done = subprocess.run(command, capture_output=True, text=True, env=alone)
         if done.returncode:
             raise RuntimeError(f"the adapter in {adapter} cannot be read back: {done.stderr.strip()[-2000:]}")
         found = torch.load(answer, weights_only=True)

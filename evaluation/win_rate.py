@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from judging import UNSCORED, WIN_RATE, Judge, ask, to_case
-from matching import CORRECT, grade
-from significance import length_adjusted, sign_test_in_words, wilson_interval
+from evaluation.judging import UNSCORED, WIN_RATE, Judge, ask, to_case
+from evaluation.matching import CORRECT, grade
+from evaluation.significance import length_adjusted, sign_test_in_words, wilson_interval
 
 POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 SEATS = ({"A": "win", "B": "loss"}, {"A": "loss", "B": "win"})  # the tuned answer as A, then as B

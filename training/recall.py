@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 import transformers
 
-from adapters import gathered
 from dataset import question_and_reference
+from evaluation.matching import match
 from llm import stop_token_ids, with_system_prompt
-from matching import match
+from training.adapters import gathered
 from utils import read_json, write_json
 
 BUDGET = 0.02  # of the wall time

@@ -13,8 +13,8 @@ import multiprocessing
 import os
 from multiprocessing.connection import Connection, wait
 
+from engines.vllm import WAVE, VllmEngine
 from utils import InputError
-from vllm_engine import WAVE, VllmEngine
 
 
 class VllmReplicas:

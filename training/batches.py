@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from training_data import IGNORED
+from training.data import IGNORED
 
 
 @dataclass

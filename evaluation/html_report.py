@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import report_text
-from significance import verdict_in_words
+from evaluation import report_text
+from evaluation.significance import verdict_in_words
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 PLACE = "/*DATA*/null"

@@ -12,9 +12,9 @@ import random
 import re
 from dataclasses import dataclass
 
-from judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, to_case
-from matching import CORRECT, UNANSWERABLE, grade, match, token_recall
-from significance import wilson_interval
+from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, to_case
+from evaluation.matching import CORRECT, UNANSWERABLE, grade, match, token_recall
+from evaluation.significance import wilson_interval
 
 FLOOR = 0.8  # the least share of each kind that a judge must get right to be trusted
 RIGHT, OTHER, ALTERED, VAGUE, IDENTICAL = "right", "other fact", "altered", "vague", "identical pair"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import judge_controls
-from matching import UNANSWERABLE
+from evaluation import judge_controls
+from evaluation.matching import UNANSWERABLE
 
 MODELS = {"base": "base", "sft": "tuned", "open_book": "open book", "rag": "RAG"}
 KINDS = {
