@@ -66,25 +66,23 @@ def measure(rows: list[dict], verdicts: list[dict], summary: Callable = summariz
     def part(places: list[int]) -> dict:
         return summary([rows[i] for i in places], [verdicts[i] for i in places])
 
-    parts = {}
+    parts, overall = {}, set(counted(rows))
     for name, key in BREAKDOWNS.items():
         groups: dict[str, list[int]] = {}
         for place, row in enumerate(rows):
-            if row.get(key) and (key == "kind" or row.get("kind") != UNANSWERABLE):
+            if row.get(key) and (key == "kind" or place in overall):
                 groups.setdefault(row[key], []).append(place)
         parts[name] = {group: part(places) for group, places in groups.items()}
     shown = [
         {"id": row.get("id", place), **{key: row[key] for key in SHOWN if row.get(key)}, **verdict}
         for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True))
     ]
-    overall = part([place for place, row in enumerate(rows) if row.get("kind") != UNANSWERABLE])
-    return {**overall, **parts, "verdicts": shown}
+    return {**part(counted(rows)), **parts, "verdicts": shown}
 
 
 def beside_match(rows: list[dict], verdicts: list[dict]) -> dict:
     """What string matching says of the same answers: its accuracy, and where it and the judge disagree."""
-    answerable = [verdict for row, verdict in zip(rows, verdicts, strict=True) if row.get("kind") != UNANSWERABLE]
-    answerable = [verdict for verdict in answerable if verdict["match"] != UNSCORED]
+    answerable = [verdicts[i] for i in counted(rows) if verdicts[i]["match"] != UNSCORED]
     right = sum(verdict["match"] == CORRECT for verdict in answerable)
     scored = [
         (verdict["verdict"] == CORRECT, verdict["match"] == CORRECT)
@@ -127,12 +125,14 @@ def compare(rows: list[dict], sft: list[dict], base: list[dict], seed: int = 0) 
 
 
 def paired(rows: list[dict], *measured: list[dict]) -> list[int]:
-    """The places of the answerable questions that every measurement has scored."""
-    return [
-        place
-        for place, row in enumerate(rows)
-        if row.get("kind") != UNANSWERABLE and all(verdicts[place]["verdict"] != UNSCORED for verdicts in measured)
-    ]
+    """The places of the counted questions that every measurement has scored."""
+    return [i for i in counted(rows) if all(verdicts[i]["verdict"] != UNSCORED for verdicts in measured)]
+
+
+def counted(rows: list[dict]) -> list[int]:
+    """The places of the questions that make up an overall number: those with an answer, or all if none has one."""
+    answerable = [place for place, row in enumerate(rows) if row.get("kind") != UNANSWERABLE]
+    return answerable or list(range(len(rows)))
 
 
 def fact_of(row: dict) -> str:

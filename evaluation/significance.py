@@ -78,8 +78,9 @@ def percentile_interval(samples: numpy.ndarray) -> list[float] | None:
 def clustered_difference(sft: Sequence[bool], base: Sequence[bool], clusters: Sequence[str], seed: int = 0) -> dict:
     """The tuned model's share of right answers less the base's, with an interval by facts."""
     means = resampled_means([sft, base], clusters, seed)
-    difference = round(float(numpy.mean(sft) - numpy.mean(base)), 4)
-    return {"difference": difference, "interval": percentile_interval(means[0] - means[1]), "facts": len(set(clusters))}
+    difference, facts = round(float(numpy.mean(sft) - numpy.mean(base)), 4), len(set(clusters))
+    interval = percentile_interval(means[0] - means[1]) if facts > 1 else None
+    return {"difference": difference, "interval": interval, "facts": facts}
 
 
 def gap_closed(

@@ -51,6 +51,8 @@ def test_questions_without_an_answer_are_counted_apart():
     assert (measured["n"], measured["accuracy"]) == (4, 0.75)
     assert (measured["by_kind"]["unknown"]["correct"], measured["by_kind"]["unknown"]["incorrect"]) == (1, 1)
     assert accuracy.compare(rows, verdicts, verdicts)["gained"] == 0
+    alone = accuracy.measure(rows[4:], verdicts[4:])
+    assert (alone["n"], alone["accuracy"]) == (2, 0.5)  # nothing else to count
 
 
 def test_an_answer_that_could_not_be_had_is_unscored(tmp_path):
