@@ -133,7 +133,7 @@ def make_plan(trainer: Trainer, facts: int, replay: list, held_out, lora: LoraAr
         learning_rate=training.learning_rate,
         rank=lora.lora_r if lora.use_lora else None,
         trainable_parameters=sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad),
-        parameters=trainer.parameter_estimate,
+        parameters=trainer.parameter_count,
         processes=training.world_size,
         device=str(training.device),
         precision="bfloat16" if training.bf16 else "float32",
