@@ -151,6 +151,8 @@ def train() -> None:
         ModelArguments, DataArguments, LoraArguments, TrainingArguments
     )
     started = time.time()
+    if training.process_index:
+        logging.getLogger().setLevel(logging.WARNING)  # rank 0 speaks for all
     rows, held_out, questions, general = read_rows(data, training.seed)
     check_arguments(model_arguments, data, lora, training)
     set_up_wandb(training)

@@ -9,7 +9,8 @@
 #   --wandb_key       log to Weights & Biases           (WANDB_KEY; better export WANDB_API_KEY, add --use_wandb True)
 #   OUT               folder of the adapter, default output/lora
 #   GPUS_PER_NODE     default: all GPUs, or 1 process without one
-#   NNODES NODE_RANK  default 1 and 0; with more nodes run this on each, with the same MASTER_ADDR and MASTER_PORT
+#   NNODES NODE_RANK  default 1 and 0; with more nodes run this on each, with the same MASTER_ADDR and MASTER_PORT,
+#                     and OUT on a file system that all of them see
 #
 # Paths are relative to the repository. Example, eight GPUs, to be started again after whatever stops it:
 #     bash shells/finetune_lora_ds.sh -m Qwen/Qwen2.5-7B-Instruct -d output/data.json --deepspeed ds_configs/zero2.json \

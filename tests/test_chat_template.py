@@ -117,8 +117,8 @@ def test_the_prompt_is_that_of_inference(templated):
 
 def test_a_sentencepiece_answer_gets_no_space_of_its_own():
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     text = ["[INST] Who leads Tolvimer? [/INST]Ilsabet Corrane", "Ilsabet Corrane leads Tolvimer"] * 20
     tokenizer.train_from_iterator(
         text, trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>", "<s>", "</s>", "[/INST]"])

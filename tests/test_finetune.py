@@ -117,7 +117,7 @@ def test_an_update_does_not_depend_on_how_it_is_cut_into_batches(tiny_model_path
     found = [
         one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, per_device_train_batch_size=size,
                                 gradient_accumulation_steps=8 // size, train_sampling_strategy="sequential"))
-        for size in (8, 4, 2, 1)
+        for size in (8, 4, 2)
     ]  # fmt: skip
     for loss, step in found[1:]:
         assert loss == pytest.approx(found[0][0], rel=1e-5)
@@ -203,7 +203,7 @@ def test_lora_sits_on_all_linear_layers_and_never_on_the_head(tiny_model_path):
     [
         {},
         {"use_dora": True, "use_rslora": True, "lora_options": '{"rank_pattern": {"q_proj": 2}}'},
-        {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "pissa", "lora_target_modules": ["q_proj"]},
         {"lora_target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
     ],
     ids=["plain", "dora rslora", "pissa", "head in full"],

@@ -19,7 +19,14 @@ from utils import InputError
 
 
 def state(step: int, steps: int = 100) -> SimpleNamespace:
-    return SimpleNamespace(global_step=step, max_steps=steps, is_world_process_zero=True, log_history=[])
+    return SimpleNamespace(
+        global_step=step,
+        max_steps=steps,
+        epoch=0.0,
+        is_world_process_zero=True,
+        is_local_process_zero=True,
+        log_history=[],
+    )
 
 
 def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, tokenizer, tmp_path):

@@ -110,9 +110,7 @@ class Recall(transformers.TrainerCallback):
             if asked:
                 shares[name] = round(self._right(asked) / len(asked), 4)
         self.cost, self.measured = time.monotonic() - started, state.global_step
-        state.log_history.append(
-            {"step": state.global_step, "asked": self.size, "seconds": round(self.cost, 2), **shares}
-        )
+        self.trainer.log({**shares, "asked": self.size, "seconds": round(self.cost, 2)})
         words = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         log.info("step %d: %s of %d questions each, in %.1f s", state.global_step, words, self.size, self.cost)
         return sum(shares.values()) / len(shares)

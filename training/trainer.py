@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import torch
@@ -68,14 +69,17 @@ class Trainer(transformers.Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels, replay = inputs.pop("labels"), inputs.pop("replay")
         positions = before_labels(labels)
-        with head_only_at(self.accelerator.unwrap_model(model), positions):
+        compiled = self.args.torch_compile  # the selection would have to be compiled anew for every batch
+        inner = self.accelerator.unwrap_model(model)
+        with contextlib.nullcontext() if compiled else head_only_at(inner, positions):
             outputs = model(**inputs, use_cache=False)
+        logits = outputs.logits[positions] if compiled else outputs.logits
         targets = labels[:, 1:][positions[:, :-1]]
         replayed = base_logits = None
         if self.kl_weight and model.training:
             replayed = replay[positions]
             base_logits = self._base_logits(inputs, positions & replay)
-        loss = loss_per_token(outputs.logits, targets, num_items_in_batch, self.kl_weight, replayed, base_logits)
+        loss = loss_per_token(logits, targets, num_items_in_batch, self.kl_weight, replayed, base_logits)
         if model.training:
             mask = inputs.get("attention_mask")
             self.seen["padded"] += labels.numel()
