@@ -5,7 +5,7 @@
     replies = engine.base().chat(...)    # the same weights in memory, without the adapter
 
 Prompts, stop tokens, sampling and the layout of JSON are those of llm.TransformersEngine, so that either engine can go on
-with a journal of the other. vLLM starts processes of its own, so a script that uses it needs `if __name__ == "__main__"`.
+with a journal of the other. On several GPUs vLLM starts processes of its own, and a script needs `if __name__ == "__main__"`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,13 @@ class VllmEngine:
     """A local model through vLLM's `LLMEngine`, with or without a LoRA adapter."""
 
     def __init__(self, engine, tokenizer, name: str, system_prompt: str | None = None, lora_request=None):
+        from training.chat_template import end_of_turn
+
         self.engine, self.tokenizer, self.name = engine, tokenizer, name
         self.system_prompt, self.lora_request = system_prompt, lora_request
         self.max_model_len = engine.model_config.max_model_len
+        # vLLM knows the ends that the model's folder names; a template may end a turn with yet another token
+        self.stop_ids = [tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))]
         self._numbers = itertools.count()
 
     @classmethod
@@ -134,7 +138,7 @@ class VllmEngine:
         return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
 
     def _sampling(self, prompt: list[int], schema: dict | None, max_new_tokens: int, temperature: float, seed: int):
-        """What vLLM needs to know of one request; the turn's end is known to it from the model's folder."""
+        """What vLLM needs to know of one request."""
         import numpy
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
@@ -149,6 +153,7 @@ class VllmEngine:
         form = None if schema is None else StructuredOutputsParams(json={**schema, "x-guidance": JSON_LAYOUT})
         return SamplingParams(
             max_tokens=max_new_tokens,
+            stop_token_ids=self.stop_ids,
             structured_outputs=form,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
