@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader
 from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.loss import before_labels, head_only_at, loss_per_token
 
-FLOPS_PER_PARAMETER = 4  # a token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights
+# A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all of the
+# weights, so a small model with a large vocabulary looks better than it is: its head runs on the trained tokens only.
+FLOPS_PER_PARAMETER = 4
 
 
 class Trainer(transformers.Trainer):
