@@ -168,14 +168,13 @@ def test_a_stop_saves_and_a_torn_checkpoint_is_passed_over(single, tiny_model_pa
     torn = tmp_path / "checkpoint-5"
     torn.mkdir()
     (torn / "optimizer.pt").write_bytes(b"half")
-    output = finish(start(1, command))
-    assert f"skipped {torn}: torn" in output and f"resumed from {whole}" in output
-    check(single, tmp_path)
-    started = time.time()
     other = subprocess.run(
         [sys.executable, *command, "--learning_rate", "2e-3"], cwd=ROOT, capture_output=True, text=True
     )
-    assert other.returncode == 2 and "learning_rate" in other.stderr.splitlines()[-1] and time.time() - started < 60
+    assert other.returncode == 2 and "learning_rate" in other.stderr.splitlines()[-1]
+    output = finish(start(1, command))
+    assert f"skipped {torn}: torn" in output and f"resumed from {whole}" in output
+    check(single, tmp_path)
 
 
 def test_the_doctor_takes_seconds_and_trains_nothing(tiny_model_path, data, tmp_path):

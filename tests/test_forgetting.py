@@ -47,7 +47,7 @@ def test_refusals_of_what_cannot_be_known():
 
 @pytest.fixture(scope="module")
 def adapters(tmp_path_factory, model_path) -> dict:
-    """Two adapters of the real model: one that changes nothing yet, and one that changes a little at random."""
+    """Two adapters of the real model: one that changes nothing yet, and one that changes it at random."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -60,7 +60,7 @@ def adapters(tmp_path_factory, model_path) -> dict:
     torch.manual_seed(0)
     for name, weights in model.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(weights, std=0.05)
+            torch.nn.init.normal_(weights, std=0.25)
     model.save_pretrained(folder / "something")
     return {"nothing": str(folder / "nothing"), "something": str(folder / "something")}
 
