@@ -48,7 +48,7 @@ def test_refusals_of_what_cannot_be_known():
 
 @pytest.fixture(scope="module")
 def adapters(tmp_path_factory, model_path) -> dict:
-    """Two adapters of the real model: one that changes nothing yet, and one that changes a little at random."""
+    """Two adapters of the real model: one that changes nothing yet, and one that changes much at random."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -61,17 +61,18 @@ def adapters(tmp_path_factory, model_path) -> dict:
     torch.manual_seed(0)
     for name, weights in model.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(weights, std=0.05)
+            torch.nn.init.normal_(weights, std=0.5)
     model.save_pretrained(folder / "something")
     return {"nothing": str(folder / "nothing"), "something": str(folder / "something")}
 
 
-def test_drift_of_a_real_adapter(model_path, adapters):
+def test_drift_of_a_real_adapter(model_path, adapters, monkeypatch):
+    monkeypatch.setattr(forgetting, "DRIFT_TOKENS", 16)
     prompts = forgetting.read_prompts(forgetting.NEUTRAL_PROMPTS)[:3]
     same = forgetting.drift(model_path, adapters["nothing"], prompts)
-    assert (same["mean_kl"], same["top1_agreement"], same["prompts"]) == (0, 1, 3) and same["tokens"] > 60
+    assert (same["mean_kl"], same["top1_agreement"], same["prompts"]) == (0, 1, 3) and 20 < same["tokens"] <= 48
     moved = forgetting.drift(model_path, adapters["something"], prompts)
-    assert moved["mean_kl"] > 0.01 and moved["top1_agreement"] < 1 and moved["tokens"] == same["tokens"]
+    assert moved["mean_kl"] > 0.1 and moved["top1_agreement"] < 1 and moved["tokens"] == same["tokens"]
 
 
 def test_neutral_prompts_are_texts_that_training_does_not_use(tmp_path):
