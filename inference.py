@@ -2,8 +2,9 @@
 
 In:  --test_data_path, a dataset (see dataset.py): the last user's turn is asked, the last assistant's is the reference.
      Or a list of questions: texts, or objects with "question" and, where known, "reference", "fact", "id", "file_name", "kind".
-Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order;
-     "error" in place of an answer that could not be had, "retrieved" with --rag: the chunks that were in the prompt.
+Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order, and
+     "role", "fact_id", "source" where the question has them; "error" in place of an answer that could not be had;
+     "retrieved" with --rag: the chunks that were in the prompt.
 
     python inference.py --model_name_or_path models/SmolLM2-135M-Instruct --test_data_path datasets/demo/questions.json \\
         --output_path output/tuned.json --lora_weights output/lora --also_base output/base.json
@@ -36,6 +37,7 @@ from utils import (
     write_json,
 )
 
+HANDED_ON = ("role", "fact_id", "source")  # of a collection's test file: the report counts and quotes by them
 WITH_TEXT = "{text}\n\n{question} Answer in a few words."
 
 log = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ def check_arguments(arguments: Arguments) -> str | None:
     return arguments.system_prompt
 
 
-def engines(arguments: Arguments, system_prompt: str | None) -> Iterator[tuple[Path, str | None, Engine]]:
+def answering_engines(arguments: Arguments, system_prompt: str | None) -> Iterator[tuple[Path, str | None, Engine]]:
     """The files to write, the adapter of each, and the engine that answers; each engine is used before the next is made."""
     output, adapter = Path(arguments.output_path), arguments.lora_weights
     if arguments.api_model:
@@ -161,7 +163,7 @@ def main() -> None:
 
     from engines.journal import JournaledEngine, weights_stamp
 
-    for path, adapter, engine in engines(arguments, system_prompt):
+    for path, adapter, engine in answering_engines(arguments, system_prompt):
         settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
         engine = JournaledEngine(engine, path.with_suffix(".journal.jsonl"), *settings)
         with progress_bar(path.stem, len(conversations)) as bar:
@@ -177,6 +179,7 @@ def main() -> None:
                 "reference": reference,
                 "file_name": row.get("file_name", ""),
                 "kind": row.get("kind", "qa"),
+                **{key: row[key] for key in HANDED_ON if row.get(key)},
                 **note,
                 **({"error": reply.error} if reply.error else {}),
             }

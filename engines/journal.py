@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from llm import Engine, Reply
 from utils import InputError
@@ -30,25 +32,10 @@ class JournaledEngine:
         self.identity = [engine.name, weights_stamp(engine.name), *settings]
         self.known: dict[str, Reply] = {}
         self.asked = self.reused = 0
-        if self.path.exists():
-            self._read()
+        read_lines(self.path, self._take, "a journal of replies")
 
-    def _read(self) -> None:
-        """Take in what earlier runs wrote and cut off a line that was never finished."""
-        whole = 0
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    self.known |= {key: Reply(**reply) for key, reply in json.loads(line).items()}
-                except (ValueError, TypeError, AttributeError):
-                    raise InputError(
-                        f"expected a journal of replies at {self.path}, found something else in line {number}: "
-                        "remove the file to ask everything again"
-                    ) from None
-                whole += len(line)
-        os.truncate(self.path, whole)
+    def _take(self, wave: dict[str, dict]) -> None:
+        self.known |= {key: Reply(**reply) for key, reply in wave.items()}
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         if not isinstance(schemas, list):
@@ -79,28 +66,51 @@ class JournaledEngine:
                 on_reply=(lambda place, reply, wave=open_ones: on_reply(wave[place], reply)) if on_reply else None,
             )
             self.asked += len(open_ones)
-            self._append({keys[i]: reply for i, reply in zip(open_ones, answers, strict=True) if not reply.error})
+            new = {keys[i]: reply for i, reply in zip(open_ones, answers, strict=True) if not reply.error}
+            if new:
+                self.known |= new
+                append_line(self.path, {key: asdict(reply) for key, reply in new.items()})
             for index, reply in zip(open_ones, answers, strict=True):
                 replies[index] = reply
         return replies
 
-    def _append(self, wave: dict[str, Reply]) -> None:
-        """Add one line, on the disk before this returns."""
-        if not wave:
-            return
-        self.known |= wave
-        line = json.dumps({key: asdict(reply) for key, reply in wave.items()}, ensure_ascii=False)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise InputError(
-                f"expected to write {self.path}, found {error.strerror}: free the disk and run this again; "
-                "what is in the file is kept"
-            ) from None
+
+def read_lines(path: Path, read: Callable[[Any], None], what: str) -> None:
+    """Give each line of a JSONL journal to `read` and cut off a last line that a kill left unfinished.
+
+    InputError names a line that is not JSON, or that `read` cannot take (ValueError, TypeError, KeyError, AttributeError).
+    """
+    if not path.exists():
+        return
+    whole = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                read(json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise InputError(
+                    f"expected {what} at {path}, found something else in line {number}: "
+                    "remove the file to ask everything again"
+                ) from None
+            whole += len(line)
+    os.truncate(path, whole)
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Add one line to a JSONL journal, on the disk before this returns."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(
+            f"expected to write {path}, found {error.strerror}: free the disk and run this again; "
+            "what is in the file is kept"
+        ) from None
 
 
 def weights_stamp(folder: str) -> str:

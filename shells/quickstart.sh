@@ -19,7 +19,7 @@ OUT="${OUT:-output/quickstart}"
 RESULTS="${RESULTS:-results/quickstart.json}"
 MODEL=models/SmolLM2-135M-Instruct
 SYSTEM="" # of training and asking alike; the template of the demo model would add 20 tokens to every example
-STEPS=10
+STEPS=8
 
 [ $# = 0 ] || [ "$*" = --fresh ] || { echo "error: expected --fresh or nothing, found $*: see the first lines of $0" >&2; exit 2; }
 if [ $# = 1 ] && [ -e "$OUT" ]; then
@@ -62,11 +62,10 @@ step "collection" "$OUT/data.json" python data_processor/data_collection_local.p
     --data_path datasets/demo --json_save_dir "$OUT/data.json" "${COLLECT_ARGS[@]}"
 step "fine-tuning" "$OUT/lora/training.meta.json" python finetune.py --model_name_or_path "$MODEL" \
     --data_path "$OUT/data.json" --output_dir "$OUT/lora" --system_prompt "$SYSTEM" "${FINETUNE_ARGS[@]}"
-ask "questions, base model" base datasets/demo/questions.json
-ask "questions, tuned model" tuned datasets/demo/questions.json --lora_weights "$OUT/lora"
+both=(--lora_weights "$OUT/lora" --also_base) # the model is loaded once for both
+ask "questions, base and tuned model" tuned datasets/demo/questions.json "${both[@]}" "$OUT/base.json"
 ask "questions, base model with the document" open_book datasets/demo/questions.json --open_book datasets/demo
-ask "retention, base model" retention_base datasets/demo/retention.json
-ask "retention, tuned model" retention_tuned datasets/demo/retention.json --lora_weights "$OUT/lora"
+ask "retention, base and tuned model" retention_tuned datasets/demo/retention.json "${both[@]}" "$OUT/retention_base.json"
 step "evaluation" "$OUT/tuned_win_rate.json" \
     python evaluate.py --data_path "$OUT" --data_name_sft tuned.json --data_name_base base.json --judge match \
     --data_name_open_book open_book.json --data_name_retention_sft retention_tuned.json \

@@ -49,6 +49,18 @@ def engine(model_path):
     return TransformersEngine.load(model_path)
 
 
+def save_random_adapter(model_path: str, folder: Path, rank: int) -> None:
+    """An adapter of the real model that changes every answer."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    settings = LoraConfig(r=rank, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(model, settings).save_pretrained(folder)
+
+
 def collect_command(model_path: str, folder: Path, name: str) -> list[str]:
     """A small real collection: the first two sentences of each of two documents."""
     (folder / "texts").mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ import json
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, save_random_adapter
 
 import inference
 from benchmarks.fault_server import FAULTS, TEXT, Answer, FaultServer, completion
@@ -50,15 +50,8 @@ def questions(tmp_path):
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory, model_path) -> str:
     """An adapter that changes every answer."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
     folder = tmp_path_factory.mktemp("adapter")
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
-    settings = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(model, settings).save_pretrained(folder)
+    save_random_adapter(model_path, folder, 2)
     (folder / "knowledge_update.json").write_text('{"system_prompt": "Be brief."}')
     return str(folder)
 

