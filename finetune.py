@@ -23,6 +23,7 @@ import torch
 import transformers
 
 import provenance
+from budget import BudgetArguments, Clock, process_start, start_clock
 from dataset import read_dataset
 from training import doctor
 from training.adapters import changes_base, load_model, safe_save_model_for_hf_trainer
@@ -36,6 +37,7 @@ from training.arguments import (
 )
 from training.batches import PaddedCollator, PaddingFreeCollator
 from training.checkpoints import Checkpoints, newest, remove_old
+from training.clock import TrainingClock
 from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
 from training.log import TrainingLines, write_log
 from training.plan import Plan, choose_layout, parameter_estimate, recommended_learning_rate, recommended_rank
@@ -44,6 +46,8 @@ from training.replay import replay_examples
 from training.row_file import RowFile
 from training.trainer import Trainer, measured_peak_flops
 from utils import ADAPTER_SETTINGS, InputError, parse_arguments, run, write_json
+
+SAVED_SHARE = 0.01  # of a time budget: a checkpoint so often
 
 log = logging.getLogger(__name__)
 
@@ -142,15 +146,32 @@ def make_plan(trainer: Trainer, facts: int, replay: list, held_out, lora: LoraAr
     )  # fmt: skip
 
 
+def set_pace(clock: Clock | None, training: TrainingArguments) -> None:
+    """With a budget: a checkpoint each hundredth of it, and from there on after a kill, unless said."""
+    if clock:
+        training.save_minutes = training.save_minutes or clock.seconds * SAVED_SHARE / 60
+        training.resume_from_checkpoint = training.resume_from_checkpoint or "auto"
+
+
+def seconds_to_save(trainer: Trainer) -> float:
+    """Measured on the adapter as it is before the first update."""
+    folder, started = Path(trainer.args.output_dir) / "rehearsal", time.monotonic()
+    trainer.save_model(str(folder))
+    if trainer.args.process_index == 0:
+        shutil.rmtree(folder)
+    return time.monotonic() - started
+
+
 def train() -> None:
     if "--deepspeed" in sys.argv and not torch.cuda.is_available():
         import deepspeed
 
         deepspeed.init_distributed(dist_backend="gloo")
-    model_arguments, data, lora, training = parse_arguments(
-        ModelArguments, DataArguments, LoraArguments, TrainingArguments
+    model_arguments, data, lora, training, budget = parse_arguments(
+        ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments
     )
     started = time.time()
+    to_start = started - process_start()  # seconds, of importing for the most part
     if training.process_index:
         logging.getLogger().setLevel(logging.WARNING)  # rank 0 speaks for all
     rows, held_out, questions, general = read_rows(data, training.seed)
@@ -160,6 +181,8 @@ def train() -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     if data.check_only:
         raise SystemExit(doctor.report(rows, held_out, tokenizer, name, data, training))
+    clock = start_clock(budget, "fine-tuning", training.output_dir, training.process_index == 0)
+    set_pace(clock, training)
 
     with training.main_process_first(desc="replay"):
         replay = replay_examples(
@@ -179,7 +202,9 @@ def train() -> None:
     facts = len({fact_of(row) for row in rows})
     settle(name, lora, training, facts, max(train_set.lengths))
     transformers.set_seed(training.seed)
+    to_load = time.monotonic()
     model = load_model(name, lora, training)
+    to_load = time.monotonic() - to_load
     initial = None
     if lora.use_lora and changes_base(lora.init_lora_weights):
         initial = str(Path(training.output_dir) / "initial_adapter")
@@ -193,6 +218,7 @@ def train() -> None:
     checkpoints = Checkpoints(training.save_minutes, training.save_total_limit, settings, elapsed)
     training.save_total_limit = None  # Checkpoints removes old ones, after the new one is whole
     recall = make_recall(questions, general, data, lora, training)
+    pace = TrainingClock(clock, elapsed, to_start + to_load) if clock else None  # to read back: another such start
     collator = (
         PaddingFreeCollator(training.attention.startswith("flash"))
         if training.padding_free
@@ -208,7 +234,8 @@ def train() -> None:
         eval_dataset=eval_set,
         data_collator=collator,
         processing_class=tokenizer,
-        callbacks=[TrainingLines(), *([recall] if recall else []), checkpoints],
+        clock=pace,
+        callbacks=[TrainingLines(), *filter(None, [pace, recall]), checkpoints],
     )
     for shown_by_us in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(shown_by_us)
@@ -220,6 +247,9 @@ def train() -> None:
             log.info("resumed from %s, after %.1f minutes of training", resume, elapsed / 60)
     if recall:
         recall.trainer = trainer
+    if pace:
+        pace.prepare(seconds_to_save(trainer), plan, recall)
+        log.info("%s", pace.words())
 
     result = trainer.train(resume_from_checkpoint=resume)
     if checkpoints.stopped_by:
@@ -246,7 +276,10 @@ def train() -> None:
             train_loss=result.training_loss,
             training_seconds=round(checkpoints.elapsed, 1),
             reopened_difference=difference,
+            **({"budget": pace.facts()} if pace else {}),
         )
+        if clock:
+            clock.end()
         log.info(
             "adapter in %s; read back by a fresh process, its logits differ by %s", training.output_dir, difference
         )

@@ -4,7 +4,8 @@ In:  --test_data_path, a dataset (see dataset.py): the last user's turn is asked
      Or a list of questions: texts, or objects with "question" and, where known, "reference", "fact", "id", "file_name", "kind".
 Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order, and
      "role", "fact_id", "source" where the question has them; "error" in place of an answer that could not be had;
-     "retrieved" with --rag: the chunks that were in the prompt.
+     "retrieved" with --rag: the chunks that were in the prompt. With a time budget, as many questions as fit are asked,
+     evenly over the documents; the others have an error.
 
     python inference.py --model_name_or_path models/SmolLM2-135M-Instruct --test_data_path datasets/demo/questions.json \\
         --output_path output/tuned.json --lora_weights output/lora --also_base output/base.json
@@ -15,15 +16,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from budget import BudgetArguments, Clock, Stopped, even_order, next_round, start_clock
 from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
 from data_processor.documents import read_documents
 from dataset import question_and_reference, read_dataset
 from engines import ApiArguments, EngineArguments, load_api_engine, load_base_and_tuned, load_engine
-from llm import Engine, with_system_prompt
+from llm import Engine, Reply, with_system_prompt
 from provenance import write_meta
 from retrieval import find_chunks, read_book
 from utils import (
@@ -38,13 +40,16 @@ from utils import (
 )
 
 HANDED_ON = ("role", "fact_id", "source")  # of a collection's test file: the report counts and quotes by them
+FIRST_QUESTIONS = 8  # asked with a time budget to see how long one takes
+WRITING_S = 1.0  # kept back to write the answers
+NO_TIME = "not asked: the time budget had no room"
 WITH_TEXT = "{text}\n\n{question} Answer in a few words."
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Arguments(ApiArguments, EngineArguments):
+class Arguments(BudgetArguments, ApiArguments, EngineArguments):
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "A model folder, or a name on the Hugging Face hub; or give --api_model."}
     )
@@ -150,6 +155,30 @@ def prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tup
     return asked, notes
 
 
+def ask_in_time(ask: Callable[[list[int]], list[Reply]], rows: list[dict], clock: Clock, until: float, most: int):
+    """(replies, seconds a question): to as many questions, at most `most`, as can be asked until a moment.
+
+    They are taken in an order that is even over the documents and the same each time; those left out have an error.
+    """
+    order = even_order([row.get("file_name", "") for row in rows])[:most]
+    replies = [Reply("", finish_reason="error", error=NO_TIME)] * len(rows)
+    done, cost = 0, None
+    while size := next_round(len(order) - done, FIRST_QUESTIONS, cost, until - time.time()):
+        places = sorted(order[done : done + size])
+        started = time.monotonic()
+        try:
+            with clock.interruptible(clock.deadline - until):
+                answered = ask(places)
+        except Stopped:
+            break
+        for place, reply in zip(places, answered, strict=True):
+            replies[place] = reply
+        done += size
+        cost = (time.monotonic() - started) / size
+        clock.say(done / len(order), time.time() + cost * (len(order) - done), f"{done} of {len(rows)} questions asked")
+    return replies, cost
+
+
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     started = time.time()
@@ -161,15 +190,36 @@ def main() -> None:
     if arguments.api_model:
         conversations = [with_system_prompt(messages, system_prompt) for messages in conversations]
 
+    clock = start_clock(arguments, f"inference, {Path(arguments.output_path).stem}", Path(arguments.output_path).parent)
+
     from engines.journal import JournaledEngine, weights_stamp
 
+    models, most = 1 if arguments.also_base is None else 2, len(rows)
     for path, adapter, engine in answering_engines(arguments, system_prompt):
         settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
         engine = JournaledEngine(engine, path.with_suffix(".journal.jsonl"), *settings)
         with progress_bar(path.stem, len(conversations)) as bar:
-            replies = engine.chat(
-                conversations, max_new_tokens=arguments.max_new_tokens, on_reply=lambda *_, bar=bar: bar.update(1)
-            )
+
+            def ask(places: list[int], engine=engine, bar=bar) -> list[Reply]:
+                asked = [conversations[place] for place in places]
+                options = {"max_new_tokens": arguments.max_new_tokens, "on_reply": lambda *_: bar.update(1)}
+                return engine.chat(asked, **options)
+
+            budget = {}
+            if clock is None:
+                replies = ask(list(range(len(rows))))
+            else:
+                ready, models = time.time(), models - 1
+                until = clock.deadline - WRITING_S - clock.left() / 2 * models
+                replies, cost = ask_in_time(ask, rows, clock, until, most)
+                most = sum(reply.error != NO_TIME for reply in replies)
+                budget = {
+                    "seconds": round(clock.seconds, 1),
+                    "seconds_to_start": round(ready - clock.started, 1),
+                    "seconds_a_question": cost and round(cost, 3),
+                    "questions": len(rows),
+                    "left_out": len(rows) - most,
+                }
         answers = [
             {
                 "fact": row.get("fact", ""),
@@ -187,7 +237,8 @@ def main() -> None:
                 zip(rows, pairs, notes, replies, strict=True)
             )
         ]
-        failed = [reply.error for reply in replies if reply.error]
+        failed = [reply.error for reply in replies if reply.error not in (None, NO_TIME)]
+        left_out = sum(reply.error == NO_TIME for reply in replies)
         write_json(path, answers)
         write_meta(
             path,
@@ -198,7 +249,7 @@ def main() -> None:
             engine=type(engine.engine).__name__,
             calls={"asked": engine.asked, "from_journal": engine.reused},
             counts={
-                "asked": len(rows),
+                "asked": len(rows) - left_out,
                 "failed": len(failed),
                 "cut_at_max_new_tokens": sum(reply.finish_reason == "length" for reply in replies),
             },
@@ -206,11 +257,19 @@ def main() -> None:
                 "prompt": sum(reply.prompt_tokens for reply in replies),
                 "completion": sum(reply.completion_tokens for reply in replies),
             },
+            **({"budget": budget} if clock else {}),
         )
-        log.info("%d answers in %s", len(answers) - len(failed), path)
+        log.info("%d answers in %s", len(answers) - len(failed) - left_out, path)
+        if left_out:
+            log.info("%d of %d questions left out for time, evenly over the documents", left_out, len(rows))
         if failed:
             log.warning("%d not answered, the first: %s; the next run asks them again", len(failed), failed[0])
+        if clock and clock.stopped_by:
+            log.info("stopped; run this again to go on")
+            raise SystemExit(128 + clock.stopped_by)
         started = time.time()
+    if clock:
+        clock.end()
 
 
 if __name__ == "__main__":

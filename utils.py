@@ -43,6 +43,9 @@ def run(main: Callable[[], None]) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped: what is done is kept, run this again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:

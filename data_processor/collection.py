@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from data_processor import questions, steps
+from budget import BudgetArguments, Clock
+from data_processor import questions, rounds, steps
 from data_processor.chunking import Chunk, chunk_document, require_tokenizer, splitter
 from data_processor.documents import Document, read_documents
 from data_processor.estimate import estimate
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class CollectionArguments:
+class CollectionArguments(BudgetArguments):
     """Arguments of both scripts."""
 
     data_path: str = field(
@@ -91,6 +92,9 @@ class CollectionArguments:
     )
     price_in: float = field(default=0.0, metadata={"help": "Price of a million prompt tokens, for the cost."})
     price_out: float = field(default=0.0, metadata={"help": "Price of a million written tokens, for the cost."})
+    rounds: int | None = field(
+        default=None, metadata={"help": "With a time budget: stop after so many rounds; 1 measures what a unit takes."}
+    )
     limit: int | None = field(
         default=None, metadata={"help": "Take the first N sentences of each chunk only: a smoke run."}
     )
@@ -116,13 +120,20 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
             raise InputError(f"expected --{name} of at least {least}, found {getattr(arguments, name)}: raise it")
     if not 0 <= arguments.test_ratio <= 0.5:
         raise InputError(f"expected --test_ratio from 0 to 0.5, found {arguments.test_ratio}: change it")
+    if arguments.rounds is not None and (arguments.rounds < 1 or not (arguments.time_budget or arguments.until)):
+        raise InputError(f"expected a time budget and 1 or more with --rounds, found {arguments.rounds}: mend it")
     load_prompts(arguments.prompts)
     require_tokenizer(arguments.tokenizer)
     return read_documents(arguments.data_path)
 
 
-def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments) -> None:
-    """Run all steps and write the dataset with its meta file; `tokenizer` as chunking.splitter takes it."""
+def collect(
+    engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock | None = None
+) -> None:
+    """Run all steps and write the dataset with its meta file; `tokenizer` as chunking.splitter takes it.
+
+    With a `clock`, what it gives time for; ended by a signal, the dataset has what is whole, and the exit code says so.
+    """
     started = time.time()
     path = dataset_path(arguments.json_save_dir)
     chunks = chunks_of(documents, tokenizer, arguments)
@@ -138,7 +149,11 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
     if journal.known:
         log.info("%d replies of an earlier run in %s are not asked for again", len(journal.known), journal.path)
     work = work_of(journal, arguments)
-    rows, facts, pairs, held = make_rows(documents, arguments)(work, chunks)
+    budget = {}
+    if clock:
+        rows, facts, pairs, held, budget = rows_in_time(work, documents, chunks, arguments, clock)
+    else:
+        rows, facts, pairs, held = make_rows(documents, arguments)(work, chunks)
     if not any(row["kind"] in ASKED for row in rows):
         raise InputError(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
@@ -169,9 +184,16 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         dropped=dict(work.drops.most_common()),
         tokens={**work.tokens, "cost": price(work.tokens)},
         calls={"asked": journal.asked, "from_journal": journal.reused},
+        **({"budget": {**budget, "seconds_to_start": round(started - clock.started, 1)}} if clock else {}),
     )
     print_yield(documents, chunks, facts, rows, work)
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
+    if clock and clock.stopped_by:
+        log.info("stopped; run this again to go on")
+        raise SystemExit(128 + clock.stopped_by)
+    if clock:
+        log.info("%s", rounds.in_words(budget))
+        clock.end()
 
 
 def chunks_of(documents: list[Document], tokenizer, arguments: CollectionArguments) -> list[Chunk]:
@@ -215,10 +237,30 @@ def make_rows(documents: list[Document], arguments: CollectionArguments):
             pairs += questions.ask_unknown(work, chunks, arguments.unknown_amount_per_chunk)
         held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
         passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
-        held_ids = {f"{facts[number].chunk.file_name}#{number}" for number in held}
-        return to_rows(work, documents, facts, pairs, passages), facts, pairs, held_ids
+        return to_rows(work, documents, facts, pairs, passages), facts, pairs, ids_of(facts, held)
 
     return make
+
+
+def rows_in_time(
+    work: Work, documents: list[Document], chunks: list[Chunk], arguments: CollectionArguments, clock: Clock
+) -> tuple[list[dict], list[Fact], list[Pair], set[str], dict]:
+    """What make_rows gives, of the units that `clock` gives time for, and what was left out."""
+    path = dataset_path(arguments.json_save_dir).with_suffix(".rounds.jsonl")
+    in_rounds = rounds.Rounds(work, chunks, arguments, clock, path)
+
+    def rows_of(made: rounds.Collected) -> list[dict]:
+        return to_rows(work, documents, made.facts, made.pairs, made.passages)
+
+    def assemble(made: rounds.Collected) -> None:
+        split(rows_of(made), ids_of(made.facts, made.held), arguments.test_ratio, arguments.seed)
+
+    made = in_rounds.run(assemble, arguments.rounds)
+    return rows_of(made), made.facts, made.pairs, ids_of(made.facts, made.held), in_rounds.coverage()
+
+
+def ids_of(facts: list[Fact], numbers: set[int]) -> set[str]:
+    return {f"{facts[number].chunk.file_name}#{number}" for number in numbers}
 
 
 def to_rows(

@@ -14,8 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from budget import start_clock
 from data_processor.chunking import OPENAI_TOKENIZER
-from data_processor.collection import CollectionArguments, check_arguments, collect
+from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
 from engines import ApiArguments, load_api_engine
 from utils import parse_arguments, run
 
@@ -28,7 +29,8 @@ class Arguments(ApiArguments, CollectionArguments):
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     documents = check_arguments(arguments)
-    collect(load_api_engine(arguments), arguments.tokenizer or OPENAI_TOKENIZER, documents, arguments)
+    clock = start_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent)
+    collect(load_api_engine(arguments), arguments.tokenizer or OPENAI_TOKENIZER, documents, arguments, clock)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processor.collection import CollectionArguments, check_arguments, collect
+from budget import start_clock
+from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
 from engines import EngineArguments, load_engine
 from utils import parse_arguments, require_model, run
 
@@ -33,9 +34,10 @@ def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     documents = check_arguments(arguments)
     require_model(arguments.model_name_or_path)
+    clock = start_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent)
 
     engine = load_engine(arguments.model_name_or_path, arguments)
-    collect(engine, arguments.tokenizer or engine.tokenizer, documents, arguments)
+    collect(engine, arguments.tokenizer or engine.tokenizer, documents, arguments, clock)
 
 
 if __name__ == "__main__":

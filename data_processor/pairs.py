@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from data_processor.curation import (
     LONGEST_ANSWER,
-    NearCopies,
     contains,
     content_words,
     length_in_words,
@@ -106,7 +105,7 @@ def verified(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
 
     Round-trip consistency (Alberti et al. 2019). Repeats of a question are dropped.
     """
-    sound, new = [], NearCopies()
+    sound, new = [], work.said[step]
     for pair in pairs:
         reason = question_problem(pair, work.copies_only, prompts_of(work, pair.fact))
         reason = reason or (None if new.is_new(pair.question) else "near copy")

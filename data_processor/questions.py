@@ -7,7 +7,7 @@ import re
 from collections import Counter
 
 from data_processor.chunking import Chunk
-from data_processor.curation import NearCopies, contains, content_words, length_in_words, spans, subject_of, words
+from data_processor.curation import contains, content_words, length_in_words, spans, subject_of, words
 from data_processor.pairs import Pair, about, normal_answer, prompts_of, question_problem, verified
 from data_processor.prompts import Prompts
 from data_processor.work import YES_OR_NO, Fact, Work
@@ -155,7 +155,7 @@ def reword(work: Work, step: str, jobs: list[tuple[Pair, str, str]], temperature
     if not work.copies_only:
         return verified(work, step, [wording for _, wording in wordings])
     reworded = []
-    new = NearCopies()
+    new = work.said[step]
     for pair, wording in wordings:
         prompts = prompts_of(work, pair.fact)
         reason = question_problem(wording, work.copies_only, prompts) or wording_problem(wording, pair)
@@ -181,8 +181,8 @@ def wording_problem(wording: Pair, pair: Pair) -> str | None:
     return None
 
 
-def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> list[Pair]:
-    """Each question again for each role of its theme, the ways to begin taking turns within a fact.
+def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]], turn: int = 0) -> list[Pair]:
+    """Each question again for each role of its theme, the ways to begin taking turns within a fact, from `turn` on.
 
     Within a fact, so that a change to one document asks nothing again about the others.
     """
@@ -191,19 +191,19 @@ def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> lis
     for pair in pairs:
         starts = question_starts(pair, prompts_of(work, pair.fact))
         for role in roles[pair.fact.theme]:
-            jobs.append((pair, role, starts[turns[id(pair.fact)] % len(starts)]))
+            jobs.append((pair, role, starts[(turn + turns[id(pair.fact)]) % len(starts)]))
             turns[id(pair.fact)] += 1
     return reword(work, "wordings", jobs, temperature=0.7)
 
 
-def ask_unknown(work: Work, chunks: list[Chunk], amount: int) -> list[Pair]:
+def ask_unknown(work: Work, chunks: list[Chunk], amount: int, among: list[Chunk] | None = None) -> list[Pair]:
     """`amount` questions on each chunk's subject that no document answers; the right answer is that it is not known.
 
-    A model writes them and is then asked whether its text answers them after all. A generator held to its words is
+    `among` are all chunks of these documents, if there are more. A model writes them and is then asked whether its text answers them after all. A generator held to its words is
     given questions instead that no text answers unless it uses their words.
     """
     texts: dict[str, str] = {}
-    for chunk in chunks:
+    for chunk in among or chunks:
         texts[chunk.file_name] = f"{texts.get(chunk.file_name, '')} {chunk.text}"
     subjects = [(chunk, subject_of(chunk.title, chunk.text)) for chunk in chunks]
     subjects = [(chunk, subject) for chunk, subject in subjects if subject]
@@ -241,7 +241,7 @@ def ask_unknown(work: Work, chunks: list[Chunk], amount: int) -> list[Pair]:
             if verdict != "no":
                 work.drop("unknown", "its text may answer it", question, chunk)
         asked = [item for item, verdict in zip(asked, verdicts, strict=True) if verdict == "no"]
-    pairs, new = [], NearCopies()
+    pairs, new = [], work.said["unknown"]
     for chunk, subject, question in asked:
         if new.is_new(question):
             prompts = work.prompts[chunk.language]

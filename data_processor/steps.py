@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 
 from data_processor.chunking import Chunk, sentences
-from data_processor.curation import NearCopies, copied_in_order, names_and_numbers, spans, subject_of, supported, words
+from data_processor.curation import copied_in_order, names_and_numbers, spans, subject_of, supported, words
 from data_processor.work import Fact, Work, entailed
 
 NOT_COVERED = "no fact covers this sentence"
@@ -38,7 +38,11 @@ def find_facts(work: Work, chunks: list[Chunk], themes: list[str], limit: int | 
     A sentence whose names and numbers the kept facts leave out stands as a fact itself, if there is one to ask for.
     `limit` takes the first sentences of each chunk only.
     """
-    items = sentences_to_read(chunks, themes, limit)
+    return state_facts(work, sentences_to_read(chunks, themes, limit))
+
+
+def state_facts(work: Work, items: list[Fact]) -> list[Fact]:
+    """The same for sentences that `sentences_to_read` found."""
     requests = []
     for item in items:
         prompts, before = work.prompts[item.chunk.language], text_before(work, item)
@@ -70,7 +74,7 @@ def find_facts(work: Work, chunks: list[Chunk], themes: list[str], limit: int | 
     for item, text in stated:
         by_item.setdefault(id(item), []).append(text)
     facts: list[Fact] = []
-    new = NearCopies()
+    new = work.said["facts"]
     for item in items:
         kept = []
         for text in by_item.get(id(item), ()):
@@ -187,7 +191,7 @@ def rewrite(work: Work, facts: list[Fact], group: int = 3) -> list[tuple[Fact, s
         for own, style in jobs
     ]
     texts = []
-    new = NearCopies()
+    new = work.said["rewrites"]
     for (own, style), reply in zip(jobs, work.ask("rewrites", requests, 96, temperature=0.5), strict=True):
         kept = []
         for start, end in sentences(reply or ""):

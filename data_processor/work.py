@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from data_processor.chunking import Chunk
+from data_processor.curation import NearCopies
 from data_processor.prompts import Prompts, load_prompts
 from llm import Engine, Reply
 
@@ -44,6 +45,7 @@ class Work:
     prompts: dict[str, Prompts] = field(default_factory=load_prompts)  # by language
     dropped: list[dict] = field(default_factory=list)
     tokens: Counter = field(default_factory=Counter)
+    said: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step: what it has kept
 
     def drop(self, step: str, reason: str, text: str, source: Fact | Chunk | None = None, **more) -> None:
         """Record something that is not kept, with why and where it came from."""

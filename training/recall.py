@@ -44,6 +44,7 @@ class Recall(transformers.TrainerCallback):
         self.sets = {"recall": shuffled(questions, seed), "retention": shuffled(general, seed)}
         self.size: int | None = None  # questions of each set in a round, the same in all rounds
         self.spent = self.cost = 0.0  # seconds
+        self.progress = 0.0  # by the clock, at the last update
         self.best: dict = {}
         self.worse = self.measured = 0  # rounds without a better one; the step of the last round
 
@@ -58,7 +59,12 @@ class Recall(transformers.TrainerCallback):
 
     def on_step_end(self, args, state, control, **_):
         turns = {round(state.max_steps * (number + 1) / ROUNDS) for number in range(ROUNDS)}
-        if state.global_step in turns:
+        clock = self.trainer.clock
+        if clock:
+            before, self.progress = self.progress, clock.progress
+            if int(ROUNDS * self.progress) > int(ROUNDS * before):
+                self.round(args, state, control, clock.seconds)
+        elif state.global_step in turns:
             done = (state.global_step - self.first) / max(state.max_steps - self.first, 1)
             self.round(args, state, control, (time.monotonic() - self.began) / done)
 
@@ -83,6 +89,10 @@ class Recall(transformers.TrainerCallback):
         if stop:
             control.should_training_stop = True
 
+    def _done(self, state) -> float:
+        """The share of the training that is done."""
+        return self.trainer.clock.progress if self.trainer.clock else state.global_step / state.max_steps
+
     def _score(self, seconds: float, state) -> float | None:
         """The mean share of right answers, or None where the budget has no room."""
         if self.size is None:
@@ -90,14 +100,14 @@ class Recall(transformers.TrainerCallback):
             timed = [row for rows in self.sets.values() for row in rows][:TIMED]
             self._right(timed)
             each = (time.monotonic() - started) / TIMED
-            rounds_left = max(1, ROUNDS - round(ROUNDS * state.global_step / state.max_steps) + 1)
+            rounds_left = max(1, ROUNDS - round(ROUNDS * self._done(state)) + 1)
             room = int((seconds - TIMED * each) / rounds_left / each)
             if room < FEWEST:
                 log.info("recall skipped at step %d: %.1f s a question, %.1f s left", state.global_step, each, seconds)
                 return None
             parts = sum(bool(rows) for rows in self.sets.values())
             self.size, self.cost = min(MOST, room) // parts, 0.0
-        last = state.global_step == state.max_steps
+        last = self._done(state) == 1
         if self.cost * (1 if last else 2) > seconds:  # what is trained to its end is always worth asking
             log.info(
                 "recall skipped at step %d: it would take more than %.0f%% of the time", state.global_step, 100 * BUDGET

@@ -10,6 +10,7 @@ import transformers
 from torch.utils.data import DataLoader
 
 from training.batches import LengthBucketedSampler, TokenBudgetBatches
+from training.clock import TrainingClock
 from training.loss import before_labels, head_only_at, loss_per_token
 
 # A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all of the
@@ -21,13 +22,20 @@ class Trainer(transformers.Trainer):
     """`transformers.Trainer` on datasets with `lengths` and batches of our collators.
 
     `max_tokens_per_batch` fills batches by tokens instead of examples. `peak_flops` is what the device does in matrix
-    products, per second; the log then has the share of it that is used (MFU).
+    products, per second; the log then has the share of it that is used (MFU). With a `clock` the schedule follows it.
     """
 
     def __init__(
-        self, *, kl_weight: float = 0.0, max_tokens_per_batch: int | None = None, peak_flops: float = 0.0, **options
+        self,
+        *,
+        kl_weight: float = 0.0,
+        max_tokens_per_batch: int | None = None,
+        peak_flops: float = 0.0,
+        clock: TrainingClock | None = None,
+        **options,
     ):
         super().__init__(**options)
+        self.clock = clock
         self.kl_weight, self.max_tokens_per_batch, self.peak_flops = kl_weight, max_tokens_per_batch, peak_flops
         self.padded = "attention_mask" in options["data_collator"]([self.train_dataset[0]])
         # The loss is ours: it takes the number of an update's trained tokens and is not scaled again.
@@ -62,6 +70,12 @@ class Trainer(transformers.Trainer):
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        if self.clock:
+            self.clock.lead(scheduler, num_training_steps)
+        return scheduler
 
     def _run_epoch(self, **options):
         if self.sampler is not None:  # a loader that skips to where a run is resumed does not pass the epoch on

@@ -1,0 +1,279 @@
+"""A time budget: a deadline on the disk, the clock of a stage, and the even order in which work is taken that may not all fit.
+
+    clock = start_clock(arguments, "collection", folder)     # None without --time_budget and --until
+    while size := next_round(left, last, cost, clock.left()):
+        with clock.interruptible(kept_back):                 # raises Stopped when the time is up, or at Ctrl-C
+            ...
+
+Moments are seconds since 1970 as time.time() gives them; on the disk they are ISO 8601 with the offset from UTC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import os
+import re
+import signal
+import time
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utils import InputError, read_json, write_json
+
+RUN_FILE = "run.json"  # in the output folder: the deadline, and what each stage was given and took
+PROGRESS_FILE = "progress.json"  # in the output folder of a stage: how far it is and when it expects to end
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SLACK = 1.15  # of a measured time, for what varies from one piece of work to the next
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The time is up, or a signal asked to end: what is whole is handed over."""
+
+
+@dataclass
+class BudgetArguments:
+    """Arguments of every stage."""
+
+    time_budget: str | None = field(
+        default=None,
+        metadata={
+            "help": "How long this may take, such as 6h, 40m, 90s or 1.5h, from its first start on: what fits is done, "
+            "evenly over the documents. Started again before the deadline in run.json, it goes on against it."
+        },
+    )
+    until: str | None = field(
+        default=None, metadata={"help": "The same as a moment: 07:30, or a date and time such as 2026-11-24T07:30."}
+    )
+
+
+def seconds_of(text: str) -> float:
+    """The seconds in "6h", "40m", "90s", "1.5h" or "1h30m"."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or not seconds:
+        raise InputError(f"expected a time such as 6h, 40m, 90s or 1.5h, found {text!r}: write it so")
+    return seconds
+
+
+def moment_of(text: str, now: float) -> float:
+    """The next time of day "07:30" after `now`, or the moment of an ISO date and time."""
+    try:
+        if "T" in text or " " in text:
+            return datetime.datetime.fromisoformat(text).timestamp()
+        today = datetime.datetime.fromtimestamp(now)
+        moment = datetime.datetime.combine(today.date(), datetime.time.fromisoformat(text))
+    except ValueError:
+        raise InputError(
+            f"expected a time of day such as 07:30, or a date and time such as 2026-11-24T07:30, found {text!r}: write it so"
+        ) from None
+    return (moment if moment > today else moment + datetime.timedelta(days=1)).timestamp()
+
+
+def written(moment: float) -> str:
+    return datetime.datetime.fromtimestamp(moment).astimezone().isoformat(timespec="milliseconds")
+
+
+def of_day(moment: float) -> str:
+    """A moment as a person reads it, "07:30:00"; with the date where it is not today."""
+    when = datetime.datetime.fromtimestamp(moment)
+    return when.strftime("%H:%M:%S" if when.date() == datetime.date.today() else "%Y-%m-%d %H:%M:%S")
+
+
+def in_words(seconds: float) -> str:
+    """A stretch of time: "45 s", "12.5 min", "7.5 h"."""
+    for unit, size, most in (("s", 1, 100), ("min", 60, 6000)):
+        if abs(seconds) < most:
+            return f"{seconds / size:.0f} {unit}" if unit == "s" else f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 3600:.1f} h"
+
+
+def deadline_of(arguments: BudgetArguments, now: float) -> float | None:
+    """The moment a new run has to end at, or None where it has no budget."""
+    if arguments.time_budget and arguments.until:
+        raise InputError("expected --time_budget or --until, found both: give one")
+    if arguments.time_budget:
+        return now + seconds_of(arguments.time_budget)
+    if not arguments.until:
+        return None
+    deadline = moment_of(arguments.until, now)
+    if deadline <= now:
+        raise InputError(f"expected a moment ahead for --until, found {arguments.until}: give a later one")
+    return deadline
+
+
+def process_start() -> float:
+    """When this process was started: what it took to import is part of the budget."""
+    import psutil
+
+    return psutil.Process().create_time()
+
+
+class Clock:
+    """The time of one stage: when it began and has to end, and the signals that end it sooner.
+
+    `interruptible` raises Stopped when the time is up, or at SIGINT or SIGTERM, which are heard from its first use on; a
+    second Ctrl-C ends the process at once. `stopped_by` is the first signal.
+    """
+
+    def __init__(self, stage: str, started: float, deadline: float, folder: Path, run_file: Path | None = None):
+        self.stage, self.started, self.deadline = stage, started, deadline
+        self.folder, self.run_file = folder, run_file
+        self.stopped_by: int | None = None
+        self._interruptible = self._listens = False
+
+    def left(self) -> float:
+        return self.deadline - time.time()
+
+    @property
+    def seconds(self) -> float:
+        """The whole budget."""
+        return self.deadline - self.started
+
+    def _listen(self) -> None:
+        self._listens = True
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGALRM, self._on_alarm)
+
+    def _on_signal(self, number: int, _frame) -> None:
+        if self.stopped_by and number == signal.SIGINT:
+            os._exit(128 + number)
+        self.stopped_by = self.stopped_by or number
+        if self._interruptible:
+            raise Stopped
+
+    def _on_alarm(self, _number: int, _frame) -> None:
+        if self._interruptible:
+            raise Stopped
+
+    @contextlib.contextmanager
+    def interruptible(self, kept_back: float = 0.0) -> Iterator[None]:
+        """Work that Stopped may cut anywhere: at a signal, or `kept_back` seconds before the deadline."""
+        if not self._listens:
+            self._listen()
+        room = self.left() - kept_back
+        if room <= 0 or self.stopped_by:
+            raise Stopped
+        self._interruptible = True
+        signal.setitimer(signal.ITIMER_REAL, room)
+        try:
+            yield
+        finally:
+            self._interruptible = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def say(self, done: float, expected_end: float, words: str = "") -> None:
+        """Tell a person, and whoever reads PROGRESS_FILE, the share that is done and when the stage will end."""
+        expected_end = min(expected_end, max(self.deadline, time.time()))
+        log.info(
+            "%s: %.0f%% done, ends about %s%s", self.stage, 100 * done, of_day(expected_end), words and f"; {words}"
+        )
+        said = {"stage": self.stage, "time": time.time(), "done": round(done, 4), "expected_end": expected_end}
+        write_json(self.folder / PROGRESS_FILE, said)
+
+    def end(self) -> None:
+        """Note in a stage's own RUN_FILE that it is done: started again, it has a new budget."""
+        if self.run_file:
+            note(self.run_file, self.stage, {"seconds": round(time.time() - self.started, 1)})
+
+
+def start_clock(arguments: BudgetArguments, stage: str, folder: str | Path, writes: bool = True) -> Clock | None:
+    """The clock of a stage; None where it has no budget. One of several processes `writes`.
+
+    The deadline is kept in RUN_FILE of the output folder until the stage has ended; a moment with its date, as
+    run_all.py gives it, needs no file.
+    """
+    folder, started = Path(folder), process_start()
+    deadline = deadline_of(arguments, started)
+    if deadline is None:
+        return None
+    run_file = None
+    if not (arguments.until and "T" in arguments.until):
+        run_file = folder / RUN_FILE
+        before = stage_of(read_run(run_file), stage)
+        if not writes:
+            run_file = None
+        elif "deadline" in before and "seconds" not in before:
+            started, deadline = (moment_of(before[key], 0) for key in ("started", "deadline"))
+            require_ahead(deadline, run_file)
+            log.info("%s goes on against its deadline, %s", stage, of_day(deadline))
+        else:
+            facts = {"budget_seconds": round(deadline - started, 1), "started": written(started)}
+            note(run_file, stage, {**facts, "deadline": written(deadline)}, fresh=True)
+    return Clock(stage, started, deadline, folder, run_file)
+
+
+def require_ahead(deadline: float, run_file: Path) -> None:
+    if deadline <= time.time():
+        raise InputError(
+            f"expected a deadline ahead in {run_file}, found {of_day(deadline)}, which has passed: remove the file to "
+            "begin with a new budget; what is done is kept"
+        )
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    return read_json(path, "the times of a run", "remove it") if path.is_file() else {"stages": []}
+
+
+def stage_of(run: dict, name: str) -> dict:
+    return next((stage for stage in run["stages"] if stage["name"] == name), {})
+
+
+def note(path: Path, name: str, facts: dict, fresh: bool = False) -> None:
+    """Add facts to a stage of RUN_FILE; `fresh` forgets what it had."""
+    run = read_run(path)
+    stage = stage_of(run, name)
+    if not stage:
+        stage = {"name": name}
+        run["stages"].append(stage)
+    if fresh:
+        stage.clear()
+        stage["name"] = name
+    stage |= facts
+    write_json(path, run)
+
+
+def next_round(left: int, first: int, cost: float | None, seconds: float) -> int:
+    """How many of `left` units to do next in `seconds`, at a measured `cost` of seconds a unit; 0 where none fits.
+
+    Without a measurement it is the `first` few. After that half of what fits, so that the pace is measured again before
+    the time is used up, and all of it once that is less than `first`.
+    """
+    if cost is None:
+        return min(left, first)
+    fits = int(max(seconds, 0) / (SLACK * cost)) if cost > 0 else left
+    return min(left, fits if fits <= first or fits >= 2 * left else max(first, fits // 2))
+
+
+def even_order(groups: Sequence[Hashable]) -> list[int]:
+    """The places of `groups`, ordered so that every beginning of the list is an even sample.
+
+    First one of each group, then of every group in proportion to its size; within a group, and over the groups, from
+    one end to the other at ever smaller steps (van der Corput's sequence).
+    """
+    members: dict[Hashable, list[int]] = {}
+    for place, group in enumerate(groups):
+        members.setdefault(group, []).append(place)
+    ranks = {group: inverse(number) for number, group in enumerate(members)}
+    order = []
+    for group, places in members.items():
+        spread = sorted(range(len(places)), key=inverse)
+        order += [(turn / len(places), ranks[group], places[number]) for turn, number in enumerate(spread)]
+    return [place for *_, place in sorted(order)]
+
+
+def inverse(number: int) -> float:
+    """The binary digits of a number mirrored at the point: 0, 1/2, 1/4, 3/4, 1/8 ..."""
+    found, step = 0.0, 0.5
+    while number:
+        found += step * (number & 1)
+        number >>= 1
+        step /= 2
+    return found

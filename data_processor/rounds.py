@@ -1,0 +1,257 @@
+"""Collection to a time budget: rounds that are each whole, of units spread evenly over the documents.
+
+A unit is up to UNIT_SENTENCES neighbouring sentences of a chunk. A round takes the next few units from facts through
+questions to rewrites; once all units have that, a round asks their questions again in the words of a role. A round is
+begun only if the measured time of a unit says that it fits, and what it made is taken only if it ends. Which units are
+next does not depend on the time, and the sizes of the rounds are in a journal: a run that was killed makes the same
+rounds again, from the replies it has, and goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from budget import SLACK, Clock, Stopped, even_order, next_round
+from data_processor import questions, steps
+from data_processor.chunking import Chunk
+from data_processor.pairs import Pair
+from data_processor.split import hold_out_facts
+from data_processor.work import Fact, Work
+from engines.journal import JournaledEngine, append_line, read_lines
+from utils import InputError
+
+UNIT_SENTENCES = 3  # as many facts as a rewrite tells
+FIRST_UNITS = 16  # of the first round at most: it is there to measure
+WRITING_S = 1.0  # to write the dataset's files, besides the measured time to put its rows together
+
+
+@dataclass
+class Collected:
+    """What the rounds have made so far. `held` are the places in `facts` of those held out whole."""
+
+    facts: list[Fact] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    passages: list[tuple[Fact, str, str]] = field(default_factory=list)
+    held: set[int] = field(default_factory=set)
+    themes: dict[Chunk, str] = field(default_factory=dict)
+    roles: dict[str, list[str]] = field(default_factory=dict)
+    pairs_of_unit: list[list[Pair]] = field(default_factory=list)
+    done: dict[str, int] = field(default_factory=dict)  # by kind of round
+
+
+def units_of(chunks: list[Chunk], limit: int | None = None) -> list[list[Fact]]:
+    """All units, in the order they are taken: even over the documents, and over each from its begin to its end."""
+    by_chunk: dict[Chunk, list[Fact]] = {}
+    for item in steps.sentences_to_read(chunks, [""] * len(chunks), limit):
+        by_chunk.setdefault(item.chunk, []).append(item)
+    units = [
+        own[start : start + UNIT_SENTENCES] for own in by_chunk.values() for start in range(0, len(own), UNIT_SENTENCES)
+    ]
+    return [units[place] for place in even_order([unit[0].chunk.file_name for unit in units])]
+
+
+class Rounds:
+    """The rounds of one collection: what is next, what it cost, and the journal of both."""
+
+    def __init__(self, work: Work, chunks: list[Chunk], arguments, clock: Clock, path: Path):
+        self.work, self.chunks, self.arguments, self.clock, self.path = work, chunks, arguments, clock, path
+        self.engine: JournaledEngine = work.engine
+        self.units = units_of(chunks, arguments.limit)
+        self.made = Collected()
+        self.identity = identity_of(self.units, arguments)
+        self.recorded: dict[tuple[str, int], dict] = {}
+        read_lines(path, self._take, "a journal of rounds")
+        self.costs: dict[str, float] = {}  # seconds a unit, by kind
+        self.kept_back = WRITING_S
+
+    def _take(self, line: dict) -> None:
+        if line["of"] == self.identity:
+            self.recorded[line["kind"], line["start"]] = line
+
+    def run(self, assemble: Callable[[Collected], object], most: int | None) -> Collected:
+        """All rounds that fit, at most `most`; `assemble` puts the rows together, to see how long that takes."""
+        kinds = [("facts", len(self.units), self._facts)]
+        if self.arguments.unknown_amount_per_chunk:
+            kinds.append(("unknown", 1, self._unknown))
+        if self.arguments.role_amount_per_fact:
+            kinds.append(("roles", len(self.units) * self.arguments.role_amount_per_fact, self._roles))
+        count = 0
+        for kind, total, make in kinds:
+            self.made.done[kind] = 0
+            if kind == "roles" and self.made.done["facts"] < len(self.units):
+                break
+            while self.made.done[kind] < total and count != most:
+                size = self._size(kind, total - self.made.done[kind])
+                if not size or not self._round(kind, size, make):
+                    break
+                count += 1
+                if count == 1:
+                    started = time.monotonic()
+                    assemble(self.made)
+                    self.kept_back += SLACK * (time.monotonic() - started) * total / self.made.done[kind]
+        if not self.made.done["facts"]:
+            raise InputError(
+                f"expected a time budget in which the first {self._first()} units of sentences are done, found "
+                f"{self.clock.seconds:.0f} s: give more"
+            )
+        return self.made
+
+    def _first(self) -> int:
+        return min(FIRST_UNITS, max(1, len({chunk.file_name for chunk in self.chunks})), len(self.units))
+
+    def _size(self, kind: str, left: int) -> int:
+        """The units of the next round: as recorded where it was begun before, if it still fits."""
+        recorded = self.recorded.get((kind, self.made.done[kind]), {})
+        if "seconds" in recorded:
+            return recorded["size"]
+        size = next_round(left, self._first(), self._cost(kind), self.clock.left() - self.kept_back)
+        return min(recorded["size"], 2 * size) if recorded else size
+
+    def _cost(self, kind: str) -> float | None:
+        """Seconds a unit: measured, or for the first round of a kind by the calls it will make."""
+        if kind in self.costs or kind == "facts":
+            return self.costs.get(kind)
+        calls = len(self.made.themes)
+        if kind == "roles":  # a wording for each question, and a check of each by a model that is not held to words
+            calls = sum(map(len, self.made.pairs_of_unit)) / len(self.units)
+        if self.work.copies_only and kind == "unknown":
+            return 0.0
+        return calls * (1 if self.work.copies_only else 2) * self.costs["call"]
+
+    def _round(self, kind: str, size: int, make: Callable[[int, int], None]) -> bool:
+        """One round; False where it was stopped, and left no trace but replies in the journal."""
+        start = self.made.done[kind]
+        recorded = self.recorded.get((kind, start), {})
+        line = {"of": self.identity, "kind": kind, "start": start, "size": size}
+        if not recorded:
+            append_line(self.path, line)
+        drops, asked, reused, started = len(self.work.dropped), self.engine.asked, self.engine.reused, time.monotonic()
+        seconds = recorded.get("seconds")
+        try:  # what was whole before is in the journal of replies, whatever the time is now
+            with self.clock.interruptible(self.kept_back) if seconds is None else contextlib.nullcontext():
+                take = make(start, size)
+        except Stopped:
+            del self.work.dropped[drops:]
+            return False
+        take()
+        asked, reused = self.engine.asked - asked, self.engine.reused - reused
+        if seconds is None:  # what came from the journal is counted as if it had been asked
+            seconds = (time.monotonic() - started) * (asked + reused) / max(asked, 1)
+            append_line(self.path, {**line, "seconds": round(seconds, 3)})
+        self.made.done[kind] += size
+        self.costs[kind] = seconds / size
+        if kind == "facts" and asked + reused:
+            self.costs["call"] = seconds / (asked + reused)
+        self._say(kind, size, seconds)
+        return True
+
+    def _say(self, kind: str, size: int, seconds: float) -> None:
+        done = self.made.done
+        units, roles = len(self.units), self.arguments.role_amount_per_fact
+        left = (units - done["facts"]) * self.costs["facts"]
+        if roles:
+            left += (units * roles - done.get("roles", 0)) * (self._cost("roles") or 0)
+        words = f"{size} units of {kind} in {seconds:.0f} s; {done['facts']} of {units} units have facts"
+        words += f", {done['roles']} of {units * roles} a role" if done.get("roles") else ""
+        now = time.time()
+        spent = now - self.clock.started
+        self.clock.say(spent / (spent + min(left, self.clock.left())), now + left + self.kept_back, words)
+
+    def _facts(self, start: int, size: int) -> Callable[[], None]:
+        work, arguments, made = self.work, self.arguments, self.made
+        units = self.units[start : start + size]
+        new = [chunk for chunk in dict.fromkeys(unit[0].chunk for unit in units) if chunk not in made.themes]
+        themes = made.themes | dict(zip(new, steps.find_themes(work, new), strict=True))
+        facts = steps.state_facts(work, [replace(item, theme=themes[item.chunk]) for unit in units for item in unit])
+        pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
+        held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
+        passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
+
+        def take() -> None:
+            made.themes = themes
+            made.held |= {len(made.facts) + number for number in held}
+            made.facts += facts
+            made.passages += passages
+            made.pairs += pairs
+            place = {(item.chunk, item.start): number for number, unit in enumerate(units) for item in unit}
+            made.pairs_of_unit += [[] for _ in units]
+            for pair in pairs:
+                made.pairs_of_unit[start + place[pair.fact.chunk, pair.fact.start]].append(pair)
+
+        return take
+
+    def _unknown(self, start: int, size: int) -> Callable[[], None]:
+        amount = self.arguments.unknown_amount_per_chunk
+        chunks = [chunk for chunk in self.chunks if chunk in self.made.themes]
+        pairs = questions.ask_unknown(self.work, chunks, amount, self.chunks)
+        return lambda: self.made.pairs.extend(pairs)
+
+    def _roles(self, start: int, size: int) -> Callable[[], None]:
+        """Units in turn for the first role, then for the next."""
+        made, amount = self.made, self.arguments.role_amount_per_fact
+        roles, found = made.roles, []
+        for number in range(start, start + size):
+            role, unit = divmod(number, len(self.units))
+            chunk = self.units[unit][0].chunk
+            if made.themes[chunk] not in roles:
+                found.append(chunk)
+        if found:
+            roles = roles | steps.find_roles(self.work, found, [made.themes[chunk] for chunk in found], amount)
+        pairs: list[Pair] = []
+        for role in range(start // len(self.units), (start + size - 1) // len(self.units) + 1):
+            first, last = max(start, role * len(self.units)), min(start + size, (role + 1) * len(self.units))
+            own = [pair for number in range(first, last) for pair in made.pairs_of_unit[number % len(self.units)]]
+            one = {theme: names[role : role + 1] for theme, names in roles.items()}
+            pairs += questions.diversify(self.work, own, one, turn=role)
+
+        def take() -> None:
+            made.roles = roles
+            made.pairs += pairs
+
+        return take
+
+    def coverage(self) -> dict:
+        """What was done of what, and what was left out, for the meta file."""
+        done, roles = self.made.done, self.arguments.role_amount_per_fact
+        covered = {unit[0].chunk.file_name for unit in self.units[: done["facts"]]}
+        documents = {chunk.file_name for chunk in self.chunks}
+        return {
+            "seconds": round(self.clock.seconds, 1),
+            "documents": len(documents),
+            "documents_covered": len(covered),
+            "units": len(self.units),
+            "units_done": done["facts"],
+            "sentences": sum(map(len, self.units)),
+            "sentences_read": sum(map(len, self.units[: done["facts"]])),
+            "role_units": len(self.units) * roles,
+            "role_units_done": done.get("roles", 0),
+            "unknown_asked": bool(done.get("unknown")),
+            "seconds_a_unit": {kind: round(cost, 3) for kind, cost in self.costs.items() if kind != "call"},
+            "stopped_by_signal": self.clock.stopped_by,
+        }
+
+
+def identity_of(units: list[list[Fact]], arguments) -> str:
+    """What decides which units the rounds have and what they make of them."""
+    names = ("seed", "limit", "qa_amount_per_fact", "role_amount_per_fact", "unknown_amount_per_chunk", "test_ratio")
+    text = json.dumps([[getattr(arguments, name) for name in names], [[item.quote for item in unit] for unit in units]])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def in_words(coverage: dict) -> str:
+    """What a budget left out."""
+    left = coverage["sentences"] - coverage["sentences_read"]
+    missing = coverage["documents"] - coverage["documents_covered"]
+    roles = coverage["role_units"] - coverage["role_units_done"]
+    words = [
+        f"{left} of {coverage['sentences']} sentences" if left else "",
+        f"{missing} of {coverage['documents']} documents whole" if missing else "",
+        f"{roles} of {coverage['role_units']} wordings by role" if roles else "",
+    ]
+    return "left out for time: " + (", ".join(filter(None, words)) or "nothing")

@@ -1,0 +1,140 @@
+"""Training to the clock: the learning-rate schedule reaches its end at the deadline, whatever the speed does.
+
+Progress is max(share of the updates, share of the time). Rank 0 says it after every update, so that all ranks have the
+same learning rate and stop at the same step. What comes after the last update (validation, the last questions, save,
+read back, compare) has its time kept back as it was measured.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections import deque
+
+import torch
+import transformers
+
+from budget import Clock, in_words, of_day
+from training.plan import Plan
+from training.recall import Recall
+from utils import InputError
+
+MEASURED_UPDATES = 5  # after so many the number of epochs is said
+RECENT_UPDATES = 20  # of which the longest has to fit before the end
+FINISH_SLACK = 1.5  # of the measured finish: another process may have taken a core by then
+WRITING_S = 3.0  # the log, the loss curve and the meta file
+SAID = 0.02  # of the time: how often it says when it ends
+
+log = logging.getLogger(__name__)
+
+
+class TrainingClock(transformers.TrainerCallback):
+    """Says how far the training is and ends it so that what comes after has its time.
+
+    `finish` are the seconds to read the adapter back, `elapsed` those of training before a resume. `progress` goes from
+    0 to 1, which is said at the last update.
+    """
+
+    def __init__(self, clock: Clock, elapsed: float, finish: float):
+        self.clock, self.elapsed = clock, elapsed
+        self.finish = finish
+        self.recall = None
+        self.exposures_per_epoch = 0.0
+        self.validation_updates = 0.0  # as many examples as the validation has, in updates
+        self.progress = 0.0
+        self.peak = self.last_rate = 0.0  # learning rates that were used
+        self.validation = 0.0  # seconds, as measured, before it has been made by the time of an update
+        self._validated = False
+        self._recent: deque[float] = deque(maxlen=RECENT_UPDATES)
+
+    @property
+    def kept_back(self) -> float:
+        last = self.validation + (self.recall.cost if self.recall else 0.0)
+        return FINISH_SLACK * (self.finish + last) + WRITING_S
+
+    def prepare(self, to_save: float, plan: Plan, recall: Recall | None) -> None:
+        """What is known once the trainer is there: the seconds of a save, the plan, who asks questions meanwhile."""
+        self.finish += to_save
+        self.exposures_per_epoch = plan.exposures_per_fact / plan.epochs
+        self.validation_updates = plan.held_out / plan.examples_per_update
+        self.recall = recall
+
+    def left(self) -> float:
+        """Seconds for updates."""
+        return max(0.0, self.clock.left() - self.kept_back)
+
+    @property
+    def seconds(self) -> float:
+        """Of training in all."""
+        return self.elapsed + time.monotonic() - self._began + self.left()
+
+    def lead(self, scheduler, steps: int) -> None:
+        """Make a schedule over `steps` follow the progress instead of the number of its calls."""
+        if not hasattr(scheduler, "lr_lambdas"):
+            raise InputError(
+                f"expected a schedule that is a function of the step with --time_budget, found {type(scheduler).__name__}: "
+                "take --lr_scheduler_type cosine or linear"
+            )
+        scheduler.lr_lambdas = [lambda _, rate=rate: rate(self.progress * steps) for rate in scheduler.lr_lambdas]
+
+    def on_train_begin(self, args, state, control, **_):
+        self._began = self._said = self._update_began = time.monotonic()
+        self._first = state.global_step
+
+    def on_step_begin(self, args, state, control, **_):
+        self._update_began = time.monotonic()
+
+    def on_optimizer_step(self, args, state, control, optimizer=None, **_):
+        """After the update and before the schedule's next rate."""
+        now = time.monotonic()
+        self._recent.append(now - self._update_began)
+        if not self._validated:  # forward alone is a third of an update
+            self.validation = self.validation_updates * self._recent[-1] / 2
+        self.last_rate = max(group["lr"] for group in optimizer.param_groups)
+        self.peak = max(self.peak, self.last_rate)
+        left, spent = self.left(), self.elapsed + now - self._began
+        by_time = spent / (spent + left) if left > max(self._recent) else 1.0
+        by_steps = (state.global_step + 1) / state.max_steps
+        self.progress = from_rank_0(max(self.progress, by_time, min(by_steps, 1.0)), args)
+
+    def on_step_end(self, args, state, control, **_):
+        if self.progress >= 1:
+            control.should_training_stop = True
+        now, done = time.monotonic(), state.global_step - self._first
+        due = now - self._said >= SAID * self.clock.seconds
+        if state.is_world_process_zero and (done == MEASURED_UPDATES or due or self.progress >= 1):
+            pace = (now - self._began) / done
+            fit = state.global_step + min(self.left() / pace, state.max_steps - state.global_step)
+            if done == MEASURED_UPDATES:
+                epochs = fit * state.epoch / state.global_step
+                log.info(
+                    "%.2f s an update: about %.0f of at most %d updates until %s, %.2f epochs, each fact %.1f times",
+                    pace, fit, state.max_steps, of_day(time.time() + self.left()), epochs, epochs * self.exposures_per_epoch,
+                )  # fmt: skip
+            self.clock.say(self.progress, time.time() + (fit - state.global_step) * pace + self.kept_back)
+            self._said = now
+
+    def on_evaluate(self, args, state, control, metrics=None, **_):
+        self.validation, self._validated = (metrics or {}).get("eval_runtime", self.validation), True
+
+    def facts(self) -> dict:
+        """For the meta file."""
+        return {
+            "seconds": round(self.clock.seconds, 1),
+            "kept_back": round(self.kept_back, 1),
+            "progress": self.progress,
+            "lr_end_over_peak": round(self.last_rate / self.peak, 5) if self.peak else None,
+            "seconds_an_update": round(statistics.mean(self._recent), 3) if self._recent else None,
+        }
+
+    def words(self) -> str:
+        return f"to end at {of_day(self.clock.deadline)}, with {in_words(self.kept_back)} kept back to save and check"
+
+
+def from_rank_0(value: float, args) -> float:
+    if args.world_size == 1:
+        return value
+    tensor = torch.tensor([value], device=args.device)
+    torch.distributed.broadcast(tensor, 0)
+    return tensor.item()
