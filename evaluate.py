@@ -10,7 +10,8 @@ Out: beside them, each with its .meta.json, and as text on standard output:
      <sft>_forgetting.json    "retention", "refusals", "drift", "lm_eval", each where its arguments are given
      report.md, report.html   all of it, to read
      <sft>_verdicts.jsonl     every reply of the judge: a rerun asks nothing again, --rescore asks nothing at all
-A rate is a share of the questions that were scored. A question without a verdict is counted as unscored.
+A rate is a share of the questions that were scored. A question without a verdict is counted as unscored: with a time
+budget also those that the judge has no time for, spread evenly over the documents.
 
     python evaluate.py --data_path output --data_name_sft tuned.json --data_name_base base.json --judge match
     python evaluate.py --data_path output --data_name_sft tuned.json --data_name_base base.json --local_model_path JUDGE \\
@@ -19,13 +20,17 @@ A rate is a share of the questions that were scored. A question without a verdic
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import provenance
 import report
+from budget import BudgetArguments, Clock, Stopped, even_order, start_clock
 from engines import ApiArguments, EngineArguments, load_api_engine, load_engine
 from engines.journal import weights_stamp
 from evaluation import accuracy, forgetting, judge_controls, report_text, win_rate
@@ -45,11 +50,15 @@ from utils import (
     write_json,
 )
 
+WRITING_S = 3.0  # kept back of a time budget until writing has been measured
+NO_TIME = "not judged: the time budget had no room"
+log = logging.getLogger(__name__)
+
 LOCAL_MARK = " #"  # between a local judge's name and the stamp of its weights
 
 
 @dataclass(kw_only=True)
-class Arguments(ApiArguments, EngineArguments):
+class Arguments(BudgetArguments, ApiArguments, EngineArguments):
     data_path: str = field(metadata={"help": "The folder of the answers; the verdicts are written there too."})
     data_name_sft: str = field(metadata={"help": "File name of the tuned model's answers."})
     data_name_base: str = field(metadata={"help": "File name of the base model's answers."})
@@ -166,8 +175,8 @@ def check(arguments: Arguments) -> None:
         forgetting.require_lm_eval()
 
 
-def measure_forgetting(arguments: Arguments, rows: dict[str, list[dict]], verdicts: dict[str, list[dict]]) -> dict:
-    """Everything that can be said about what was lost, with the arguments and files that are given."""
+def lost_by_answers(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]]) -> dict:
+    """What can be said from the answers about what was lost."""
     found: dict = {}
     if "retention_sft" in rows:
         found["retention"] = forgetting.retention(
@@ -176,6 +185,12 @@ def measure_forgetting(arguments: Arguments, rows: dict[str, list[dict]], verdic
     refusals = forgetting.refusals(rows["sft"], rows["base"])
     if refusals:
         found["refusals"] = refusals
+    return found
+
+
+def lost_by_models(arguments: Arguments) -> dict:
+    """What has to be measured on the models themselves, where they are given."""
+    found: dict = {}
     if arguments.lora_weights:
         system_prompt = arguments.system_prompt
         if system_prompt is None:
@@ -188,6 +203,40 @@ def measure_forgetting(arguments: Arguments, rows: dict[str, list[dict]], verdic
                 arguments.lm_eval, *models, Path(arguments.data_path), arguments.limit
             )
     return found
+
+
+def asked_in_time(judge: Judge | None, clock: Clock | None, ask: Callable[[], dict]) -> dict:
+    """What `ask` returns; once the time is up, of the verdicts there are, and no more are asked for."""
+    if judge is None or clock is None:
+        return ask()
+    try:
+        with clock.interruptible(WRITING_S):
+            return ask()
+    except Stopped:
+        log.info("no time for further verdicts: what has none is unscored")
+        judge.engine = None
+        return ask()
+
+
+def leave_out(rows: dict[str, list[dict]], room: float, cost: float) -> int:
+    """Mark the answers that a judge of `cost` seconds a verdict has no time for; returns how many questions those are.
+
+    Each question is judged once in every file, and the pair of base and tuned model twice.
+    """
+    questions = {what: answers for what, answers in rows.items() if not what.startswith("retention")}
+    general = [answers for what, answers in rows.items() if what.startswith("retention")]
+    left = 0
+    calls = sum(map(len, [*questions.values(), *general])) + 2 * len(rows["sft"])
+    share = room / (cost * calls) if cost else 1.0
+    for group in (list(questions.values()), general):
+        if share >= 1 or not group:
+            continue
+        order = even_order([row.get("file_name", "") for row in group[0]])
+        for place in order[int(share * len(order)) :]:
+            left += 1
+            for answers in group:
+                answers[place].setdefault("error", NO_TIME)
+    return left
 
 
 def usage_of(judge: Judge, arguments: Arguments) -> dict:
@@ -209,6 +258,7 @@ def main() -> None:
     rows = read_all(arguments, kind)
     names = {what: Path(getattr(arguments, f"data_name_{what}")).stem for what in rows}
     folder, sft = Path(arguments.data_path), names["sft"]
+    clock = start_clock(arguments, "evaluation", folder)
     judge = load_judge(arguments, kind, folder / f"{sft}_verdicts.jsonl")
 
     def write(name: str, measured: dict) -> dict:
@@ -219,28 +269,51 @@ def main() -> None:
         return measured
 
     by = {"judge": judge.name if judge else "match"}
-    write(f"{sft}_controls", judge_controls.run_controls(rows["sft"], judge, arguments.controls, arguments.seed))
+    begun, asked = time.monotonic(), (rows["sft"], judge, arguments.controls, arguments.seed)
+    write(f"{sft}_controls", asked_in_time(judge, clock, lambda: judge_controls.run_controls(*asked)))
+    if clock and judge and judge.usage["asked"]:
+        cost = (time.monotonic() - begun) / judge.usage["asked"]
+        left = leave_out(rows, clock.left() - WRITING_S, cost)
+        log.info("%.1f s a verdict: %d questions left out for time, evenly over the documents", cost, left)
     verdicts = {}
     for what, answers in rows.items():
-        verdicts[what] = accuracy.judge_answers(answers, judge, names[what])
+        own = (answers, judge, names[what])
+        verdicts[what] = asked_in_time(judge, clock, lambda own=own: accuracy.judge_answers(*own))
         beside = {"match": accuracy.beside_match(answers, verdicts[what])}
         write(f"{names[what]}_acc", {**by, **beside, **accuracy.measure(answers, verdicts[what])})
 
-    wins = win_rate.judge_pairs(rows["sft"], rows["base"], judge)
+    wins = asked_in_time(judge, clock, lambda: win_rate.judge_pairs(rows["sft"], rows["base"], judge))
     compared = {"mcnemar": accuracy.compare(rows["sft"], verdicts["sft"], verdicts["base"], arguments.seed)}
     if "open_book" in rows:
         both = accuracy.paired(rows["sft"], verdicts["sft"], verdicts["base"], verdicts["open_book"])
         right = ([verdicts[what][i]["verdict"] == CORRECT for i in both] for what in ("sft", "base", "open_book"))
         compared["gap_closed"] = gap_closed(*right, [accuracy.fact_of(rows["sft"][i]) for i in both], arguments.seed)
-    lost = measure_forgetting(arguments, rows, verdicts)
+    lost = lost_by_answers(rows, verdicts)
+    usage = {"usage": usage_of(judge, arguments)} if judge else {}
     if arguments.rescore and (folder / f"{sft}_forgetting.json").is_file():  # what needs a model stays as it was
         lost = read_json(folder / f"{sft}_forgetting.json", "what was forgotten") | lost
-    write(f"{sft}_forgetting", {**by, **lost})
-    usage = {"usage": usage_of(judge, arguments)} if judge else {}
     write(f"{sft}_win_rate", {**by, **compared, **usage, **accuracy.measure(rows["sft"], wins, win_rate.summarize)})
-    found = report.gather(folder, sft, names["base"], documents=arguments.documents)
-    report.write_reports(folder, found)
+
+    def write_report() -> dict:
+        write(f"{sft}_forgetting", {**by, **lost})
+        found = report.gather(folder, sft, names["base"], documents=arguments.documents)
+        report.write_reports(folder, found)
+        return found
+
+    begun = time.monotonic()
+    found = write_report() if clock else {}  # whole, whatever the models take
+    try:
+        with clock.interruptible(2 * (time.monotonic() - begun) + 1) if clock else contextlib.nullcontext():
+            lost |= lost_by_models(arguments)
+    except Stopped:
+        log.info("no time to measure the drift: left out")
+    else:
+        found = write_report()
     print(report_text.as_text(found))
+    if clock and clock.stopped_by:
+        raise SystemExit(128 + clock.stopped_by)
+    if clock:
+        clock.end()
 
 
 if __name__ == "__main__":

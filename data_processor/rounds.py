@@ -67,7 +67,7 @@ class Rounds:
         self.identity = identity_of(self.units, arguments)
         self.recorded: dict[tuple[str, int], dict] = {}
         read_lines(path, self._take, "a journal of rounds")
-        self.costs: dict[str, float] = {}  # seconds a unit, by kind
+        self.costs: dict[str, float] = {}  # seconds a unit, by kind; and those of a "call"
         self.kept_back = WRITING_S
 
     def _take(self, line: dict) -> None:
@@ -232,7 +232,7 @@ class Rounds:
             "role_units": len(self.units) * roles,
             "role_units_done": done.get("roles", 0),
             "unknown_asked": bool(done.get("unknown")),
-            "seconds_a_unit": {kind: round(cost, 3) for kind, cost in self.costs.items() if kind != "call"},
+            "seconds_a_unit": {kind: round(cost, 3) for kind, cost in self.costs.items()},
             "stopped_by_signal": self.clock.stopped_by,
         }
 

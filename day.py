@@ -1,0 +1,222 @@
+"""A run of all stages under way: run.json, the plan for the stages that are left, and the process that works on one of them.
+
+run.json: {"budget_seconds", "started", "deadline", "starts": moments of each start, "stages": [{"name", "planned_seconds",
+"started", "seconds"}], "etas": [{"at", "end"} in seconds from the start], "ended", "seconds"}.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import forecast
+from budget import (
+    PROGRESS_FILE,
+    RUN_FILE,
+    SIGNALS,
+    SLACK,
+    BudgetArguments,
+    deadline_of,
+    in_words,
+    moment_of,
+    of_day,
+    read_run,
+    require_ahead,
+    stage_of,
+    written,
+)
+from forecast import BASE, EVALUATION, TRAINING, TUNED, Timings
+from utils import InputError, read_json, write_json
+
+ROOT = Path(__file__).resolve().parent
+END_S = 2.0  # kept back at the end: the last lines of the report
+GRACE_S, GRACE_SHARE = 10.0, 0.01  # after its deadline a stage that still runs is asked to end, then made to
+RESTART_SHARE = 0.03  # of the budget: what a stage has at least that a crash kept from its share
+SAID_S, SAID_SHARE = 10.0, 0.01  # how often the end is said: so many seconds or this share of the budget
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Step:
+    """One command of a stage. `part` is its share of what the stage has left; one that is not `needed` may fail."""
+
+    name: str
+    output: Path
+    command: list[str]
+    part: float = 1.0
+    needed: bool = True
+
+
+class Interrupted(Exception):
+    """A signal ended the run; `number` is the signal."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+
+class Run:
+    """A run under way: run.json, the plan for the stages that are left, and the process that works on one of them."""
+
+    def __init__(self, budget: BudgetArguments, out: Path):
+        self.out = out
+        self.path = self.out / RUN_FILE
+        self.state = self._open(budget)
+        self.started, self.deadline = (moment_of(self.state[key], 0) for key in ("started", "deadline"))
+        self.budget = self.deadline - self.started
+        self.measured: dict[str, float] = {}  # seconds that a stage will need
+        self.child: subprocess.Popen | None = None
+        self.stopped_by: int | None = None
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def _open(self, budget: BudgetArguments) -> dict[str, Any]:
+        state, now = read_run(self.path), time.time()
+        if "deadline" in state and "ended" not in state:
+            require_ahead(moment_of(state["deadline"], 0), self.path)
+            state["starts"].append(written(now))
+            log.info("goes on against its deadline, %s", of_day(moment_of(state["deadline"], 0)))
+        else:
+            deadline = deadline_of(budget, now)
+            if deadline is None:
+                raise InputError("expected --time_budget or --until, found neither: give one")
+            state = {"budget_seconds": round(deadline - now, 1), "started": written(now), "deadline": written(deadline)}
+            state |= {"starts": [written(now)], "stages": [], "etas": []}
+        return state
+
+    def left(self) -> float:
+        return self.deadline - time.time()
+
+    def end(self) -> None:
+        self.state |= {"ended": written(time.time()), "seconds": round(time.time() - self.started, 1)}
+        self.write()
+
+    def write(self) -> None:
+        write_json(self.path, self.state)
+
+    def _on_signal(self, number: int, _frame) -> None:
+        if self.stopped_by and number == signal.SIGINT:
+            if self.child:
+                self.child.kill()
+            os._exit(128 + number)
+        self.stopped_by = self.stopped_by or number
+        if self.child:  # SIGTERM: a Ctrl-C of the terminal has reached it already, and twice means at once
+            self.child.send_signal(signal.SIGTERM)
+
+    def planned(self) -> dict[str, float]:
+        """The seconds of each stage as of now: what is measured, the prior for the rest, fine-tuning what is left."""
+        left = self.deadline - time.time() - END_S
+        open_stages = [name for name in forecast.STAGES if "seconds" not in stage_of(self.state, name)]
+        plan = {name: need for name, need in forecast.needs(self.budget, self.measured).items() if name in open_stages}
+        for name in plan:
+            record = stage_of(self.state, name)
+            if record:  # begun before
+                used = time.time() - moment_of(record["started"], 0)
+                plan[name] = max(plan[name] - used, RESTART_SHARE * self.budget)
+        taker = TRAINING if TRAINING in open_stages else open_stages[0]
+        plan[taker] = max(0.0, left - sum(seconds for name, seconds in plan.items() if name != taker))
+        return {name: plan[name] for name in open_stages}
+
+    def carry_out(self, name: str, steps: list[Step]) -> None:
+        """One stage, unless it has ended before; InputError or Interrupted where the run cannot go on after it."""
+        record = stage_of(self.state, name)
+        if "seconds" in record:
+            return
+        plan, now = self.planned(), time.time()
+        if not record:
+            record = {"name": name, "planned_seconds": round(plan[name], 1), "started": written(now)}
+            self.state["stages"].append(record)
+        end = now + max(plan[name], 5.0)
+        words = ", ".join(f"{stage} {in_words(seconds)}" for stage, seconds in plan.items())
+        log.info("[%s] until %s; planned: %s", name, of_day(end), words)
+        self.write()
+        for step in steps:
+            until = time.time() + max(step.part * (end - time.time()), 1.0)
+            if step.needed or until - time.time() > SLACK * self.measured.get("start", 0):
+                self._run(step, until, name)
+            else:
+                log.info("%s left out: no time", step.name)
+        record["seconds"] = round(time.time() - moment_of(record["started"], 0), 1)
+        self.write()
+
+    def _run(self, step: Step, until: float, stage: str) -> None:
+        code = self.start([*step.command, "--until", written(until)], step.output.parent, until, stage)
+        if self.stopped_by:
+            raise Interrupted(self.stopped_by)
+        if code and step.needed:
+            raise InputError(
+                f"expected {step.name} to end well, found exit code {code}: see above; what is done is kept, run this again"
+            )
+        if code:
+            log.warning("%s failed with exit code %d and is left out", step.name, code)
+
+    def start(self, command: list[str], folder: Path, until: float, stage: str) -> int:
+        """Run a command in this process group, say meanwhile when all will end; its exit code."""
+        grace = max(GRACE_S, GRACE_SHARE * self.budget)
+        begun = said = time.time()
+        self.child = subprocess.Popen([sys.executable, *command], cwd=ROOT)
+        if self.stopped_by:
+            self.child.terminate()
+        while self.child.poll() is None:
+            time.sleep(0.2)
+            now = time.time()
+            if now > until + 2 * grace:
+                self.child.kill()
+            elif now > until + grace:
+                self.child.terminate()
+            if now - said >= max(SAID_S, SAID_SHARE * self.budget):
+                self.say_end(stage, folder, begun, until)
+                said = now
+        code, self.child = self.child.returncode, None
+        return code
+
+    def say_end(self, stage: str, folder: Path, begun: float, until: float) -> None:
+        """The expected end of the run: of the stage as it says itself, and the plan for those after it."""
+        now, end = time.time(), min(until, begun + self.measured.get(stage, self.budget))
+        said = read_json(folder / PROGRESS_FILE, "progress") if (folder / PROGRESS_FILE).is_file() else {"time": 0}
+        if said["time"] > begun:
+            end = max(now, said["expected_end"])
+        after = {name: seconds for name, seconds in self.planned().items() if name != stage}
+        if TRAINING in after:
+            whole = self.measured.get(TRAINING, self.budget)
+            room = self.deadline - END_S - end - sum(after.values()) + after[TRAINING]
+            after[TRAINING] = min(whole, max(room, 0.0))
+        end = min(end + sum(after.values()) + END_S, max(self.deadline, now))
+        self.state["etas"].append({"at": round(now - self.started, 1), "end": round(end - self.started, 1)})
+        self.write()
+        log.info("the run ends about %s, in %s (deadline %s)", of_day(end), in_words(end - now), of_day(self.deadline))
+
+    def measure(self, questions: int, general: int, judged_by_model: bool) -> None:
+        """What calibration and stages so far say about the stages to come."""
+        made, timings = budget_of(self.out / "data.meta.json"), read_timings(self.out)
+        if made and timings:
+            whole = forecast.forecast(1e9, timings, made["units"], questions, general)
+            self.measured = {name: SLACK * whole.stages[name] for name in (BASE, TUNED, EVALUATION)}
+            self.measured |= {TRAINING: whole.stages[TRAINING], "start": timings.start}
+        base = [budget_of(self.out / f"{name}.meta.json") for name in ("base", "retention_base")]
+        if base[0] and "seconds" in stage_of(self.state, BASE):
+            need = sum(
+                asked["seconds_to_start"]
+                + (asked["seconds_a_question"] or 0) * (asked["questions"] - asked["left_out"])
+                for asked in filter(None, base)
+            )
+            start = base[0]["seconds_to_start"]
+            self.measured |= {TUNED: SLACK * need + END_S, "start": start}
+            self.measured |= forecast.evaluation_needs(start, judged_by_model)
+
+
+def budget_of(meta: Path) -> dict | None:
+    """What a stage wrote of its budget to its meta file."""
+    return read_json(meta, "a meta file").get("budget") if meta.is_file() else None
+
+
+def read_timings(out: Path) -> Timings | None:
+    path = out / "calibration.json"
+    return Timings(**read_json(path, "a calibration")) if path.is_file() else None

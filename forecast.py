@@ -1,0 +1,137 @@
+"""What a time budget buys: shares of the stages from a stated prior, corrected by what was measured.
+
+Everything here is arithmetic on recorded timings (see Timings); no model is loaded and no clock is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from budget import SLACK, in_words
+
+COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
+    "collection", "inference, base", "fine-tuning", "inference, tuned", "evaluation",
+)  # fmt: skip
+# Of the whole budget; fine-tuning also gets what the others leave. The demo in full takes 21, 7, 65, 4 and 3 %.
+PRIOR = {COLLECTION: 0.25, BASE: 0.12, TRAINING: 0.48, TUNED: 0.10, EVALUATION: 0.05}
+EVALUATION_STARTS = 6  # starts of a process with the model that string match and the drift take, measured on the demo
+OPEN_BOOK = 2  # a question with its document takes as long as so many without, on the demo
+ROLE_YIELD = 0.65  # of the questions asked again for a role, kept on the demo
+STARTS = 7  # processes that load the model in a run: collection, 3 with the base, fine-tuning and its check, 2 tuned
+IMPORT_S, BYTES_A_SECOND = 6.0, 200e6  # prior of a start: importing, and reading weights from the disk
+LEAST_WORK_S = 75.0  # besides the starts: the first round of a collection, some updates, some questions
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What a calibration measures. Seconds and counts on one machine, with one model and its arguments."""
+
+    start: float  # until a process is ready to ask the model
+    unit: float  # a unit of the collection, from facts to rewrites
+    call: float  # a call of the collection, on average
+    questions_a_unit: float
+    rows_a_unit: float  # without those by role
+    facts_a_unit: float
+    roles: int
+    update: float  # of the training
+    examples_an_update: int
+    epochs: float  # the most that are trained
+    replay: float  # share of replayed answers
+    training_overhead: float  # to start, read back and write
+    question: float  # of inference
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What fits into a budget. Seconds for each stage, and how far the documents are covered."""
+
+    budget: float
+    stages: dict[str, float]
+    units_done: int
+    units: int
+    roles_done: float  # of those for each question
+    epochs: float
+    exposures: float  # of a covered fact
+    questions_asked: int
+    questions: int
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.stages.values())
+
+    @property
+    def coverage(self) -> float:
+        return self.units_done / max(self.units, 1)
+
+
+def needs(budget: float, measured: dict[str, float]) -> dict[str, float]:
+    """The seconds of each stage but fine-tuning: its prior share at most, and no more than it was measured to need."""
+    return {name: min(PRIOR[name] * budget, measured.get(name, budget)) for name in STAGES if name != TRAINING}
+
+
+def evaluation_needs(start: float, judged_by_model: bool) -> dict[str, float]:
+    return {} if judged_by_model else {EVALUATION: EVALUATION_STARTS * start}
+
+
+def forecast(budget: float, timings: Timings, units: int, questions: int, general: int = 0) -> Forecast:
+    """The plan of a run that asks `questions` and `general` ones, evaluated by string match."""
+    t = timings
+    base_questions = (1 + OPEN_BOOK) * questions + general
+    whole = {BASE: 3 * t.start + base_questions * t.question, TUNED: 2 * t.start + (questions + general) * t.question}
+    most = needs(budget, whole | evaluation_needs(t.start, False))
+    facts_whole = t.unit * units
+    roles_whole = t.roles * t.questions_a_unit * units * t.call
+    room = max(0.0, most[COLLECTION] - t.start)
+    units_done = min(units, int(room / (SLACK * t.unit)))
+    roles_done = 0.0
+    if units_done == units and roles_whole:
+        roles_done = t.roles * min(1.0, (room - SLACK * facts_whole) / (SLACK * roles_whole))
+    collection = t.start + t.unit * units_done + roles_whole * roles_done / max(t.roles, 1)
+    room = max(0.0, most[BASE] - 3 * t.start)
+    asked = int(questions * min(1.0, room / max(base_questions * t.question, 1e-9)))
+    rows = units_done * (t.rows_a_unit + roles_done * ROLE_YIELD * t.questions_a_unit)
+    updates_an_epoch = max(1.0, rows * (1 + t.replay) / t.examples_an_update)
+    others = collection + most[BASE] + most[TUNED] + most[EVALUATION]
+    updates = min(t.epochs * updates_an_epoch, max(0.0, budget - others - t.training_overhead) / t.update)
+    epochs = updates / updates_an_epoch
+    return Forecast(
+        budget=budget,
+        stages={
+            COLLECTION: collection,
+            BASE: most[BASE],
+            TRAINING: t.training_overhead + updates * t.update,
+            TUNED: most[TUNED],
+            EVALUATION: most[EVALUATION],
+        },
+        units_done=units_done,
+        units=units,
+        roles_done=roles_done,
+        epochs=epochs,
+        exposures=epochs * rows / max(1.0, t.facts_a_unit * units_done),
+        questions_asked=asked,
+        questions=questions,
+    )
+
+
+def least_budget(weight_bytes: int) -> float:
+    """Seconds below which a run makes no sense, by the prior: nothing has been measured yet."""
+    return STARTS * (IMPORT_S + weight_bytes / BYTES_A_SECOND) + LEAST_WORK_S
+
+
+def lines(chosen: Forecast, others: list[Forecast]) -> list[str]:
+    """The plan for a person: minutes a stage, what it does, and what more time would buy."""
+    what = {
+        COLLECTION: f"{chosen.units_done} of {chosen.units} units of sentences ({chosen.coverage:.0%}), {chosen.roles_done:.2g} roles a question",
+        BASE: f"{chosen.questions_asked} of {chosen.questions} questions",
+        TRAINING: f"{chosen.epochs:.2f} epochs, each covered fact {chosen.exposures:.0f} times",
+        TUNED: "the same questions",
+        EVALUATION: "by string match",
+    }
+    found = [f"plan for {in_words(chosen.budget)}: {in_words(chosen.seconds)} used"]
+    found += [f"  {name:<18}{seconds / 60:8.1f} min  {what[name]}" for name, seconds in chosen.stages.items()]
+    found += [
+        f"with {in_words(other.budget)}: {other.coverage:.0%} of the sentences, {other.roles_done:.2g} roles a question, "
+        f"{other.epochs:.2f} epochs, each covered fact {other.exposures:.0f} times; {in_words(other.seconds)} used"
+        for other in others
+    ]
+    return found

@@ -1,0 +1,241 @@
+"""All stages to one deadline: documents in, an adapter and a report out, inside the time budget.
+
+In:  --data_path, a folder of .txt files; --test_data_path, questions about them (default: some of the collection's own).
+Out: in --out what the stages write (data.json, lora, base.json, tuned.json, open_book.json, report.html ...), and run.json:
+     the deadline, and for each stage what was planned and what it took. Stopped in any way and started again, the run
+     goes on against the same deadline.
+
+    python run_all.py --time_budget 24h --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts --out output/day
+    python run_all.py --time_budget 24h --plan_only True --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import forecast
+import report
+from budget import BudgetArguments, in_words, of_day, written
+from day import Interrupted, Run, Step, budget_of, read_timings
+from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
+from utils import InputError, parse_arguments, read_json, require_model, run, write_json
+
+TEST_RATIO = 0.1  # of the collection's questions, where there are no others to test with
+CALIBRATION_S, CALIBRATION_SHARE = 30.0, 0.02  # prior of its seconds; it is worth this share of a budget
+CALIBRATION_UPDATES, CALIBRATION_QUESTIONS = 6, 8
+ONE_HOUR = 3600
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Arguments(BudgetArguments):
+    model_name_or_path: str = field(metadata={"help": "A model folder, or a name on the Hugging Face hub."})
+    data_path: str = field(metadata={"help": "Folder of the documents."})
+    out: str = field(default="output/run", metadata={"help": "Folder of all that is made."})
+    test_data_path: str | None = field(
+        default=None,
+        metadata={"help": "The test questions; by default a tenth of the collection's, kept out of training."},
+    )
+    retention_data_path: str | None = field(
+        default=None, metadata={"help": "General questions, to see what is forgotten."}
+    )
+    open_book: bool = field(default=True, metadata={"help": "Ask the base model with the document too, if it fits."})
+    system_prompt: str | None = field(default=None, metadata={"help": "Of training and asking alike."})
+    collect_args: str = field(default="", metadata={"help": "More arguments of the collection, in one string."})
+    finetune_args: str = field(default="", metadata={"help": "More arguments of finetune.py."})
+    inference_args: str = field(default="", metadata={"help": "More arguments of inference.py."})
+    evaluate_args: str = field(default="--judge match", metadata={"help": "More arguments of evaluate.py."})
+    plan_only: bool = field(default=False, metadata={"help": "Calibrate, say what the budget buys, and stop."})
+
+
+def steps_of(arguments: Arguments) -> dict[str, list[Step]]:
+    """The commands of every stage, but for the moment each has to end at."""
+    out, model = Path(arguments.out), ["--model_name_or_path", arguments.model_name_or_path]
+    prompt = [] if arguments.system_prompt is None else ["--system_prompt", arguments.system_prompt]
+    test = arguments.test_data_path or str(out / "data.test.json")
+    lora = ["--lora_weights", str(out / "lora")]
+
+    def ask(name: str, questions: str, part: float, *more: str, needed: bool = False) -> Step:
+        command = ["inference.py", *model, "--test_data_path", questions, "--output_path", str(out / f"{name}.json")]
+        return Step(
+            name, out / f"{name}.json", [*command, *prompt, *more, *shlex.split(arguments.inference_args)], part, needed
+        )
+
+    collect_args = shlex.split(arguments.collect_args)
+    collect = ["data_processor/data_collection_local.py", *model]
+    if "--api_model" in collect_args:
+        collect = ["data_processor/data_collection_api.py"]
+    collect += ["--data_path", arguments.data_path, "--json_save_dir", str(out / "data.json")]
+    collect += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
+    base, tuned = [ask("base", test, 0.4, needed=True)], [ask("tuned", test, 0.7, *lora, needed=True)]
+    if arguments.retention_data_path:
+        base.append(ask("retention_base", arguments.retention_data_path, 0.4))
+        tuned.append(ask("retention_tuned", arguments.retention_data_path, 1.0, *lora))
+    if arguments.open_book:
+        base.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
+    train = [*launcher(), *model, "--data_path", str(out / "data.json"), "--output_dir", str(out / "lora"), *prompt]
+    judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
+    judge += [*model, *lora, "--documents", arguments.data_path, *shlex.split(arguments.evaluate_args)]
+    return {
+        COLLECTION: [Step("collection", out / "data.json", [*collect, *collect_args])],
+        BASE: base,
+        TRAINING: [Step("fine-tuning", out / "lora/training.meta.json", [*train, *shlex.split(arguments.finetune_args)])],
+        TUNED: tuned,
+        EVALUATION: [Step("evaluation", out / "tuned_win_rate.json", judge)],
+    }  # fmt: skip
+
+
+def launcher() -> list[str]:
+    """finetune.py, by torchrun where there are several GPUs."""
+    if shutil.which("nvidia-smi") is None:
+        return ["finetune.py"]
+    import torch
+
+    if torch.cuda.device_count() < 2:
+        return ["finetune.py"]
+    return [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(torch.cuda.device_count()),
+        "finetune.py",
+    ]
+
+
+def counts_of(arguments: Arguments) -> tuple[int | None, int]:
+    """How many test questions and general ones there are; None before the collection has made them."""
+    paths = (arguments.test_data_path, arguments.retention_data_path)
+    test, general = (len(read_json(path, "questions")) if path else None for path in paths)
+    return test, general or 0
+
+
+def check(arguments: Arguments, budget: float) -> None:
+    """What can be known to be wrong before anything is started."""
+    require_model(arguments.model_name_or_path)
+    if not Path(arguments.data_path).is_dir():
+        raise InputError(f"expected a folder of documents at {arguments.data_path}, found none: give --data_path")
+    counts_of(arguments)
+    folder = Path(arguments.model_name_or_path)
+    weights = sum(file.stat().st_size for kind in ("safetensors", "bin") for file in folder.glob(f"*.{kind}"))
+    least = forecast.least_budget(weights)
+    if budget < least and not arguments.plan_only:
+        raise InputError(
+            f"expected a time budget of at least {in_words(least)} for all stages, found {in_words(budget)}: give more, "
+            "or run the stages one by one"
+        )
+
+
+def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
+    """Time the first round of the collection, which is kept, some updates on what it made, and (`ask`) some questions."""
+    folder = day.out / "calibration"
+    later = time.time() + ONE_HOUR
+
+    def finish(step: Step, *more: str) -> None:
+        code = day.start([*step.command, *more], folder, later, "calibration")
+        if day.stopped_by:
+            raise Interrupted(day.stopped_by)
+        if code:
+            raise InputError(f"expected the calibration of {step.name} to end well, found exit code {code}: see above")
+
+    finish(steps[COLLECTION][0], "--rounds", "1", "--until", written(later))
+    lora = folder / "lora"
+    finish(steps[TRAINING][0], "--output_dir", str(lora), "--max_steps", str(CALIBRATION_UPDATES))
+    if ask:
+        more = ["--output_path", str(folder / "base.json"), "--limit", str(CALIBRATION_QUESTIONS)]
+        finish(steps[BASE][0], *more, "--until", written(later))
+    made = read_json(day.out / "data.meta.json", "the collection's numbers")
+    trained = read_json(lora / "training.meta.json", "the training's numbers")
+    plan = read_json(lora / "train_log.json", "the training's plan")["plan"]
+    collected, rows = made["budget"], made["counts"]["rows"]
+    units, start, call = collected["units_done"], collected["seconds_to_start"], collected["seconds_a_unit"]["call"]
+    timings = Timings(
+        start=start,
+        unit=collected["seconds_a_unit"]["facts"],
+        call=call,
+        questions_a_unit=(rows.get("qa", 0) + rows.get("reverse", 0)) / units,
+        rows_a_unit=sum(rows.values()) / units,
+        facts_a_unit=made["counts"]["facts"] / units,
+        roles=made["arguments"]["role_amount_per_fact"],
+        update=trained["training_seconds"] / trained["updates"],
+        examples_an_update=plan["examples_per_update"],
+        epochs=trained["arguments"]["num_train_epochs"],
+        replay=plan["replayed"] / plan["examples"],
+        training_overhead=start + trained["seconds"] - trained["training_seconds"],
+        question=(budget_of(folder / "base.meta.json") or {}).get("seconds_a_question") or call,
+    )
+    write_json(day.out / "calibration.json", asdict(timings))
+
+
+def print_plan(day: Run, steps: dict[str, list[Step]], arguments: Arguments) -> None:
+    """What the budget buys, and what half, twice and four times as much would."""
+    calibrate(day, steps, ask=arguments.test_data_path is not None)
+    timings, made = read_timings(day.out), budget_of(day.out / "data.meta.json")
+    questions, general = counts_of(arguments)
+    if questions is None:
+        questions = round(TEST_RATIO * made["units"] * timings.questions_a_unit)
+    plans = [
+        forecast.forecast(day.budget * times, timings, made["units"], questions, general) for times in (1, 0.5, 2, 4)
+    ]
+    print("\n".join(forecast.lines(plans[0], plans[1:])))
+
+
+def begin(day: Run, steps: dict[str, list[Step]]) -> None:
+    """A new run: no answers of an earlier one are taken for its own; what the journals hold is not asked again."""
+    for step in [*steps[BASE], *steps[TUNED], *steps[EVALUATION]]:
+        step.output.unlink(missing_ok=True)
+    log.info("%s, until %s", in_words(day.budget), of_day(day.deadline))
+    day.write()
+
+
+def more_answers(out: Path) -> list[str]:
+    """The further answers that were had, as arguments of evaluate.py."""
+    words = ["--data_name_open_book", "open_book.json"] if (out / "open_book.json").is_file() else []
+    pair = [f"retention_{what}.json" for what in ("tuned", "base")]
+    if all((out / name).is_file() for name in pair):
+        words += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
+    return words
+
+
+def finish(day: Run, documents: str) -> None:
+    """The report once more, with the time that everything took."""
+    day.end()
+    report.write_reports(day.out, report.gather(day.out, "tuned", "base", documents=documents))
+    for stage in day.state["stages"]:
+        planned, took = in_words(stage["planned_seconds"]), in_words(stage["seconds"])
+        log.info("%-18s planned %8s, took %8s", stage["name"], planned, took)
+    log.info("%s before the deadline: %s, %s", in_words(day.left()), day.out / "lora", day.out / "report.html")
+
+
+def main() -> None:
+    (arguments,) = parse_arguments(Arguments)
+    day, steps = Run(arguments, Path(arguments.out)), steps_of(arguments)
+    check(arguments, day.budget)
+    try:
+        if arguments.plan_only:
+            print_plan(day, steps, arguments)
+            return
+        if len(day.state["starts"]) == 1:
+            begin(day, steps)
+        if read_timings(day.out) is None and CALIBRATION_SHARE * day.budget > CALIBRATION_S:
+            calibrate(day, steps, ask=False)
+        for name in forecast.STAGES:
+            questions, general = counts_of(arguments)
+            day.measure(questions or 0, general, "match" not in arguments.evaluate_args)
+            if name == EVALUATION:
+                steps[name][0].command += more_answers(day.out)
+            day.carry_out(name, steps[name])
+        finish(day, arguments.data_path)
+    except Interrupted as stopped:
+        log.info("stopped; run this again before %s to go on", of_day(day.deadline))
+        raise SystemExit(128 + stopped.number) from None
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# The whole day: a folder of documents in, an adapter and a report out, inside a time budget. More arguments go to
+# run_all.py and win over those below; paths are relative to the repository:
+#
+#     bash shells/run_all.sh --time_budget 12m                  # the demo
+#     bash shells/run_all.sh --until 07:30
+#     MODEL=Qwen/Qwen2.5-7B-Instruct DATA=my_texts OUT=output/day bash shells/run_all.sh --time_budget 24h
+#     MODEL=... DATA=... bash shells/run_all.sh --time_budget 24h --plan_only True     # what it would do, and what more time buys
+#
+#   TEST RETENTION   questions on the documents (default: some of the collection's own) and general ones
+#   COLLECT_ARGS FINETUNE_ARGS INFERENCE_ARGS EVALUATE_ARGS   more arguments of a stage, in one string
+#
+# Ctrl-C ends it with what there is, twice at once. Started again, after that or a crash, it goes on against the deadline
+# in OUT/run.json.
+# Hardware: 2 cores to one node. Minutes: as many as you give, on the demo from 4 on.
+# Expected result: OUT/lora and OUT/report.html, and in OUT/run.json what was planned and what it took.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source shells/setup.sh requirements.txt
+
+DATA="${DATA:-datasets/demo}"
+OUT="${OUT:-output/run}"
+more=()
+if [ -z "${MODEL:-}" ]; then # the demo model is small: what shells/quickstart.sh says of these
+    python demo_model.py
+    MODEL=models/SmolLM2-135M-Instruct
+    more+=(--system_prompt "")
+    COLLECT_ARGS="${COLLECT_ARGS:---guard words --context_sentences 0 --chunk_size_by_token 512 --qa_amount_per_fact 5 --role_amount_per_fact 1}"
+    FINETUNE_ARGS="${FINETUNE_ARGS:---learning_rate 2e-3 --lora_r 16 --num_train_epochs 3.5 --per_device_train_batch_size 8
+        --replay_ratio 0.2 --kl_weight 2 --lora_target_modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj
+        --lora_options '{\"layers_to_transform\": [$(seq -s, 15 29)]}'}"
+fi
+if [ "$DATA" = datasets/demo ]; then
+    TEST="${TEST:-datasets/demo/questions.json}"
+    RETENTION="${RETENTION:-datasets/demo/retention.json}"
+fi
+[ -z "${TEST:-}" ] || more+=(--test_data_path "$TEST")
+[ -z "${RETENTION:-}" ] || more+=(--retention_data_path "$RETENTION")
+
+exec python run_all.py \
+    --model_name_or_path "$MODEL" \
+    --data_path "$DATA" \
+    --out "$OUT" \
+    --collect_args="${COLLECT_ARGS:-}" \
+    --finetune_args="${FINETUNE_ARGS:-}" \
+    --inference_args="${INFERENCE_ARGS:-}" \
+    --evaluate_args="${EVALUATE_ARGS:---judge match}" \
+    ${more[@]+"${more[@]}"} \
+    "$@"
