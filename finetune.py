@@ -47,7 +47,8 @@ from training.row_file import RowFile
 from training.trainer import Trainer, measured_peak_flops
 from utils import ADAPTER_SETTINGS, InputError, parse_arguments, run, write_json
 
-SAVED_SHARE = 0.01  # of a time budget: a checkpoint so often
+SAVED_SHARE = 0.01  # of a time budget: a checkpoint so often,
+SAVING_SHARE = 0.02  # if saving the adapter alone takes no more than this of the time
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +236,7 @@ def train() -> None:
         data_collator=collator,
         processing_class=tokenizer,
         clock=pace,
-        callbacks=[TrainingLines(), *filter(None, [pace, recall]), checkpoints],
+        callbacks=[TrainingLines(pace), *filter(None, [pace, recall]), checkpoints],
     )
     for shown_by_us in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(shown_by_us)
@@ -248,7 +249,9 @@ def train() -> None:
     if recall:
         recall.trainer = trainer
     if pace:
-        pace.prepare(seconds_to_save(trainer), plan, recall)
+        to_save = seconds_to_save(trainer)
+        pace.prepare(to_save, plan, recall)
+        checkpoints.minutes = max(checkpoints.minutes, to_save / SAVING_SHARE / 60)
         log.info("%s", pace.words())
 
     result = trainer.train(resume_from_checkpoint=resume)

@@ -24,7 +24,7 @@ MEASURED_UPDATES = 5  # after so many the number of epochs is said
 RECENT_UPDATES = 20  # of which the longest has to fit before the end
 FINISH_SLACK = 1.5  # of the measured finish: another process may have taken a core by then
 WRITING_S = 3.0  # the log, the loss curve and the meta file
-SAID = 0.02  # of the time: how often it says when it ends
+SAID_S, SAID_SHARE = 10.0, 0.01  # how often it says when it ends: so many seconds, or this share of the time
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class TrainingClock(transformers.TrainerCallback):
         if self.progress >= 1:
             control.should_training_stop = True
         now, done = time.monotonic(), state.global_step - self._first
-        due = now - self._said >= SAID * self.clock.seconds
+        due = now - self._said >= max(SAID_S, SAID_SHARE * self.clock.seconds)
         if state.is_world_process_zero and (done == MEASURED_UPDATES or due or self.progress >= 1):
             pace = (now - self._began) / done
             fit = state.global_step + min(self.left() / pace, state.max_steps - state.global_step)

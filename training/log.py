@@ -8,13 +8,17 @@ from pathlib import Path
 
 import transformers
 
+from training.clock import TrainingClock
 from utils import write_json
 
 log = logging.getLogger(__name__)
 
 
 class TrainingLines(transformers.TrainerCallback):
-    """One line for each entry of the log, on rank 0, instead of a progress bar."""
+    """One line for each entry of the log, on rank 0, instead of a progress bar. A `clock` may end it before its steps."""
+
+    def __init__(self, clock: TrainingClock | None = None):
+        self.clock = clock
 
     def on_train_begin(self, args, state, control, **_):
         self._began, self._first = time.monotonic(), state.global_step
@@ -23,12 +27,14 @@ class TrainingLines(transformers.TrainerCallback):
         if state.is_world_process_zero and logs:
             if "loss" in logs:
                 pace = (time.monotonic() - self._began) / max(state.global_step - self._first, 1)
-                log.info("%s", line(logs, state.global_step, state.max_steps, pace))
+                left = (state.max_steps - state.global_step) * pace
+                left = min(left, self.clock.left()) if self.clock else left
+                log.info("%s", line(logs, state.global_step, state.max_steps, left))
             elif "eval_loss" in logs:
                 log.info("step %d: loss of the held-out facts %.3f", state.global_step, logs["eval_loss"])
 
 
-def line(logs: dict, step: int, steps: int, seconds_per_step: float) -> str:
+def line(logs: dict, step: int, steps: int, seconds_left: float) -> str:
     """The entry of a log in words."""
     words = [
         f"step {step}/{steps}",
@@ -39,7 +45,7 @@ def line(logs: dict, step: int, steps: int, seconds_per_step: float) -> str:
     ]
     if "mfu" in logs:
         words.append(f"MFU {logs['mfu']:.0%}")
-    return ", ".join([*words, f"{(steps - step) * seconds_per_step / 60:.1f} min left"])
+    return ", ".join([*words, f"{seconds_left / 60:.1f} min left"])
 
 
 def write_log(folder: str | Path, plan: dict, history: list[dict]) -> None:
