@@ -27,6 +27,7 @@ from budget import (
     in_words,
     moment_of,
     of_day,
+    process_start,
     read_run,
     require_ahead,
     stage_of,
@@ -78,7 +79,7 @@ class Run:
             signal.signal(number, self._on_signal)
 
     def _open(self, budget: BudgetArguments) -> dict[str, Any]:
-        state, now = read_run(self.path), time.time()
+        state, now = read_run(self.path), process_start()
         if "deadline" in state and "ended" not in state:
             require_ahead(moment_of(state["deadline"], 0), self.path)
             state["starts"].append(written(now))

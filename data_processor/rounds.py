@@ -84,7 +84,8 @@ class Rounds:
         count = 0
         for kind, total, make in kinds:
             self.made.done[kind] = 0
-            if kind == "roles" and self.made.done["facts"] < len(self.units):
+            facts = self.made.done["facts"]
+            if (kind != "facts" and not facts) or (kind == "roles" and facts < len(self.units)):
                 break
             while self.made.done[kind] < total and count != most:
                 size = self._size(kind, total - self.made.done[kind])

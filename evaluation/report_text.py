@@ -182,6 +182,7 @@ def as_markdown(found: dict) -> str:
                 ["", *(MODELS[what] for what in scores)], [[name, *map(accuracy_cell, cells)] for name, cells in rows]
             )
     lines += ["## Notes", "", *(f"- {note}" for note in notes(found)), ""]
+    lines += time_table(found.get("timeline"))
     if controls:
         lines += [
             "## Controls of the judge",
@@ -197,6 +198,20 @@ def as_markdown(found: dict) -> str:
                 [row["question"], row["reference"], row["base"]["response"], row["sft"]["response"]] for row in chosen
             ])  # fmt: skip
     return "\n".join(lines)
+
+
+def time_table(timeline: dict | None) -> list[str]:
+    """What each stage took, and what it was given where the run had a time budget."""
+    if not timeline:
+        return []
+    stages = [
+        [stage["name"], *(f"{stage[key] / 60:.1f}" if stage.get(key) else "" for key in ("planned_seconds", "seconds"))]
+        for stage in timeline["stages"]
+    ]
+    budget = timeline["budget_seconds"]
+    used = sum(stage.get("seconds") or 0 for stage in timeline["stages"])
+    words = f", {used / 60:.1f} of {budget / 60:.1f} minutes used" if budget else ""
+    return [f"## Time{words}", "", *table(["stage", "minutes planned", "minutes"], stages)]
 
 
 def tags(row: dict) -> list[str]:

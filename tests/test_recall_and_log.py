@@ -102,7 +102,7 @@ def test_an_old_checkpoint_goes_only_when_newer_ones_are_whole(tmp_path):
 def test_the_log_is_a_line_a_file_and_a_picture(tmp_path):
     logs = {"loss": 1.5, "learning_rate": 1e-3, "tokens_per_second": 250.0, "padding_share": 0.04, "mfu": 0.31}
     said = "step 25/100, loss 1.500, learning rate 1.00e-03, 250 tokens/s, padding 4%, MFU 31%, 2.5 min left"
-    assert line(logs, 25, 100, 2.0) == said
+    assert line(logs, 25, 100, 150.0) == said
     history = [{"step": 1, **logs}, {"step": 2, "eval_loss": 2.0}, {"step": 2, "recall": 0.5}]
     write_log(tmp_path, {"updates": 2}, history)
     assert json.loads((tmp_path / "train_log.json").read_text()) == {"plan": {"updates": 2}, "log": history}

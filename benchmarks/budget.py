@@ -1,0 +1,289 @@
+"""Runs of shells/run_all.sh under time budgets: whether each ends in time, what it has learnt by then, what a kill costs.
+
+In:  nothing; the documents and questions of the demo. COLLECT_ARGS, FINETUNE_ARGS ... reach shells/run_all.sh as they are.
+Out: --results, a list of runs, each with "budget_s", "wall_s", "overrun_s", "lr_end_over_peak", "eta_error" (of the end
+     said after a tenth of the run, as a share of the run), "documents", "documents_covered", "tuned", "loaded", "kills";
+     a run of the same kind replaces the one in the file. --picture, accuracy against budget.
+     --simulate writes NAME_simulation.json beside it.
+
+    python benchmarks/budget.py --budgets 6m          # each takes as long as it says; 12m, 30m and 60m likewise
+    python benchmarks/budget.py --budgets 12m --loaded True     # another process takes a core from the middle of each stage on
+    python benchmarks/budget.py --budgets 12m --kills 12        # SIGKILL of all processes, a new start 5 s later
+    python benchmarks/budget.py --simulate 1000                 # the plan for a thousand times the demo; no model is asked
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import forecast
+from budget import RUN_FILE, moment_of, seconds_of
+from data_processor.chunking import chunk_document, splitter
+from data_processor.documents import Document, read_documents
+from data_processor.rounds import units_of
+from evaluation.significance import wilson_interval
+from provenance import commit, machine, today
+from utils import InputError, parse_arguments, read_json, run, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "datasets" / "demo"
+PAUSE_S = 5.0  # from a kill to the next start
+QUIET_SHARE = 0.03  # of the budget, at both ends, in which nothing is killed
+HUNG_S = 300.0  # beyond its budget a run is ended
+SPOILT_BY_KILL = (
+    "*.journal.jsonl",
+    "*.rounds.jsonl",
+    "*_verdicts.jsonl",
+    "lora/checkpoint-*/whole.json",
+    "*.meta.json",
+)
+
+
+@dataclass
+class Arguments:
+    budgets: list[str] = field(default_factory=list, metadata={"help": "One run for each, such as 6m 12m 30m 60m."})
+    loaded: bool = field(default=False, metadata={"help": "Burn a core from the middle of each stage on."})
+    kills: int = field(default=0, metadata={"help": "Kill all processes so often, at random moments."})
+    simulate: int = field(default=0, metadata={"help": "Plan for the demo's documents so many times over."})
+    simulated_budget: str = "24h"
+    timings: str = field(default="benchmarks/budget_timings.json", metadata={"help": "calibration.json of a run."})
+    model_name_or_path: str = "models/SmolLM2-135M-Instruct"
+    folder: str = field(
+        default="output/budget", metadata={"help": "Where the runs are made; an earlier one is removed."}
+    )
+    results: str = "results/budget.json"
+    picture: str = "docs/budget.png"
+    seed: int = 0
+
+
+class Load:
+    """A process that burns one core from the middle of each stage to its end, by what run.json says of them."""
+
+    def __init__(self, run_file: Path):
+        self.run_file, self.burner = run_file, None
+
+    def follow(self) -> None:
+        stages = read_json(self.run_file, "a run")["stages"] if self.run_file.is_file() else []
+        current = stages[-1] if stages and "seconds" not in stages[-1] else None
+        due = current and time.time() > moment_of(current["started"], 0) + current["planned_seconds"] / 2
+        if due and not self.burner:
+            self.burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        if self.burner and not due:
+            self.end()
+
+    def end(self) -> None:
+        if self.burner:
+            self.burner.kill()
+            self.burner.wait()
+            self.burner = None
+
+
+def start(budget: str, out: Path) -> subprocess.Popen:
+    """shells/run_all.sh in a process group of its own; what it prints is added to a file beside `out`."""
+    venv = os.environ.get("VENV") or str(Path(sys.executable).parents[1])
+    with out.with_suffix(".txt").open("a") as printed:
+        return subprocess.Popen(
+            ["bash", "shells/run_all.sh", "--time_budget", budget],
+            cwd=ROOT,
+            env={**os.environ, "OUT": str(out.resolve()), "VENV": venv},
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def lost(out: Path, started: float) -> float:
+    """Seconds since the last thing that a restart finds, or since this process was started."""
+    found = [path.stat().st_mtime for pattern in SPOILT_BY_KILL for path in out.glob(pattern)]
+    return time.time() - max([started, *found])
+
+
+def one_run(budget: str, arguments: Arguments) -> dict:
+    seconds, draw = seconds_of(budget), random.Random(arguments.seed)
+    name = budget + "_loaded" * arguments.loaded + f"_{arguments.kills}_kills" * bool(arguments.kills)
+    out = Path(arguments.folder) / name
+    shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".txt").unlink(missing_ok=True)
+    moments = sorted(draw.uniform(QUIET_SHARE, 1 - QUIET_SHARE) * seconds for _ in range(arguments.kills))
+    began = started = time.time()
+    process, load, losses = start(budget, out), Load(out / RUN_FILE), []
+    try:
+        while process.poll() is None:
+            time.sleep(0.2)
+            if arguments.loaded:
+                load.follow()
+            if moments and time.time() - began > moments[0]:
+                moments.pop(0)
+                losses.append(lost(out, started))
+                kill_group(process)
+                time.sleep(PAUSE_S)
+                started = time.time()
+                process = start(budget, out)
+            if time.time() - began > seconds + HUNG_S:
+                break
+    finally:
+        load.end()
+        if process.poll() is None:
+            kill_group(process)
+    wall = time.time() - began
+    if process.returncode:
+        said = out.with_suffix(".txt").read_text(errors="replace")[-2000:]
+        raise InputError(f"expected the run of {budget} to end well, found exit code {process.returncode}: {said}")
+    return {**measured(out, seconds, wall), **asked_of(arguments), "kills": len(losses), **cost_of(losses, seconds)}
+
+
+def asked_of(arguments: Arguments) -> dict:
+    return {"loaded": arguments.loaded, "machine": machine(), "date": today(), "commit": commit()}
+
+
+def cost_of(losses: list[float], budget: float) -> dict:
+    """The work that each kill lost, in seconds and as the largest share of the budget."""
+    if not losses:
+        return {}
+    return {"lost_s": [round(seconds, 1) for seconds in losses], "largest_loss": round(max(losses) / budget, 4)}
+
+
+def measured(out: Path, budget: float, wall: float) -> dict:
+    """What the files of a run say of it."""
+    state = read_json(out / RUN_FILE, "a run")
+    collected = read_json(out / "data.meta.json", "the collection's numbers")
+    trained = read_json(out / "lora" / "training.meta.json", "the training's numbers")
+    scores = {name: read_json(out / f"{name}_acc.json", "an accuracy") for name in ("base", "tuned")}
+    lost = read_json(out / "tuned_forgetting.json", "what was forgotten").get("retention") or {}
+    return {
+        "budget_s": budget,
+        "wall_s": round(wall, 1),
+        "overrun_s": round(max(0.0, wall - budget), 1),
+        "eta_error": eta_error(state["etas"], state["seconds"]),
+        "lr_end_over_peak": trained["budget"]["lr_end_over_peak"],
+        "updates": trained["updates"],
+        "documents": collected["budget"]["documents"],
+        "documents_covered": collected["budget"]["documents_covered"],
+        "sentences": collected["budget"]["sentences"],
+        "sentences_read": collected["budget"]["sentences_read"],
+        "examples": trained["counts"]["examples"],
+        "tuned": scores["tuned"]["accuracy"],
+        "base": scores["base"]["accuracy"],
+        "tuned_correct": scores["tuned"]["correct"],
+        "scored": scores["tuned"]["n"] - scores["tuned"]["unscored"],
+        "questions": scores["tuned"]["n"],
+        "kept": lost.get("kept_share"),
+        "stages": {stage["name"]: [stage["planned_seconds"], stage["seconds"]] for stage in state["stages"]},
+    }
+
+
+def eta_error(etas: list[dict], seconds: float) -> float | None:
+    """How far the end said first after a tenth of the run was off, as a share of the run."""
+    said = next((eta["end"] for eta in etas if eta["at"] >= seconds / 10), None)
+    return None if said is None else round(abs(said - seconds) / seconds, 4)
+
+
+def kind(found: dict) -> tuple:
+    return found["budget_s"], found["loaded"], found["kills"]
+
+
+def merged(before: list[dict], new: dict) -> list[dict]:
+    return sorted([found for found in before if kind(found) != kind(new)] + [new], key=kind)
+
+
+def draw_curve(runs: list[dict], path: str) -> None:
+    """Accuracy against budget, with 95 % intervals; the runs beside a load and with kills as points of their own."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    groups = (
+        ("alone", "o-", [found for found in runs if not found["loaded"] and not found["kills"]]),
+        ("a core taken from the middle of each stage", "s", [found for found in runs if found["loaded"]]),
+        ("killed and started again", "^", [found for found in runs if found["kills"]]),
+    )
+    for label, style, chosen in groups:
+        if chosen:
+            shares = [found["tuned"] for found in chosen]
+            bounds = [wilson_interval(found["tuned_correct"], found["scored"]) for found in chosen]
+            spread = [
+                [share - low for share, (low, _) in zip(shares, bounds, strict=True)],
+                [high - share for share, (_, high) in zip(shares, bounds, strict=True)],
+            ]
+            minutes = [found["budget_s"] / 60 for found in chosen]
+            axes.errorbar(minutes, shares, yerr=spread, fmt=style, capsize=3, label=label)
+    axes.set_xlabel("time budget (minutes)")
+    axes.set_ylabel("questions answered right after tuning")
+    axes.set_ylim(0, 1)
+    axes.legend()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def simulate(arguments: Arguments) -> dict:
+    """The plan for many documents: how long planning takes, its memory, and how even the chosen sample is."""
+    demo = read_documents(str(DEMO))
+    started = time.monotonic()
+    documents = [
+        Document(f"{number:06}_{document.file_name}", document.text)
+        for number in range(arguments.simulate)
+        for document in demo
+    ]
+    cut = splitter(arguments.model_name_or_path, 512)
+    units = units_of([chunk for document in documents for chunk in chunk_document(document, cut)])
+    timings = forecast.Timings(**read_json(arguments.timings, "recorded timings"))
+    plan = forecast.forecast(seconds_of(arguments.simulated_budget), timings, len(units), 60, 24)
+    seconds = time.monotonic() - started
+    chosen = Counter(unit[0].chunk.file_name for unit in units[: plan.units_done])
+    place = {document.file_name: number for number, document in enumerate(documents)}
+    tenths = Counter(10 * place[name] // len(documents) for name in chosen.elements())
+    return {
+        "documents": len(documents),
+        "units": len(units),
+        "budget_s": plan.budget,
+        "planned_s": {name: round(value, 1) for name, value in plan.stages.items()},
+        "units_chosen": plan.units_done,
+        "documents_covered": len(chosen),
+        "units_of_a_document": [min(chosen[document.file_name] for document in documents), max(chosen.values())],
+        "units_of_each_tenth": [tenths[number] for number in range(10)],
+        "planning_s": round(seconds, 1),
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        **asked_of(arguments),
+    }
+
+
+def main() -> None:
+    (arguments,) = parse_arguments(Arguments)
+    if not arguments.budgets and not arguments.simulate:
+        raise InputError("expected --budgets or --simulate, found neither: give one")
+    results = Path(arguments.results)
+    for budget in arguments.budgets:
+        found = one_run(budget, arguments)
+        before = read_json(results, "earlier runs") if results.is_file() else []
+        write_json(results, merged(before, found))
+        draw_curve(read_json(results, "the runs"), arguments.picture)
+        print(found)
+    if arguments.simulate:
+        found = simulate(arguments)
+        write_json(results.with_name(f"{results.stem}_simulation.json"), found)
+        print(found)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,189 @@
+"""Deadlines, clocks and the even order; the plan that a budget buys. No model."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+import forecast
+from budget import (
+    BudgetArguments,
+    Clock,
+    Stopped,
+    even_order,
+    in_words,
+    moment_of,
+    next_round,
+    seconds_of,
+    start_clock,
+    written,
+)
+from forecast import BASE, COLLECTION, TRAINING, Timings
+from utils import InputError
+
+TIMINGS = Timings(
+    start=4.0, unit=6.0, call=0.4, questions_a_unit=15, rows_a_unit=25, facts_a_unit=3, roles=1, update=1.0,
+    examples_an_update=8, epochs=3.5, replay=0.2, training_overhead=20.0, question=0.5,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("6h", 21600), ("40m", 2400), ("90s", 90), ("1.5h", 5400), ("1h30m", 5400), ("1d", 86400)]
+)
+def test_a_time_is_read(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["6", "h", "6 h", "-1h", "0m", "six hours", "1h30", "6H"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(InputError, match="expected a time such as 6h"):
+        seconds_of(text)
+
+
+def test_a_time_of_day_is_the_next_one():
+    noon = datetime.datetime(2026, 11, 24, 12, 0).timestamp()
+    assert moment_of("12:30", noon) == noon + 1800
+    assert moment_of("07:30", noon) == noon + 19.5 * 3600
+    assert moment_of("2026-11-24T13:00", noon) == noon + 3600
+    assert moment_of(written(noon), 0) == noon
+    with pytest.raises(InputError, match="07:30"):
+        moment_of("25:00", noon)
+
+
+def test_times_in_words():
+    assert [in_words(s) for s in (45, 750, 27000)] == ["45 s", "12.5 min", "7.5 h"]
+
+
+def test_every_beginning_of_the_order_is_even():
+    groups = ["a"] * 40 + ["b"] * 20 + ["c"] * 10
+    order = even_order(groups)
+    assert sorted(order) == list(range(70))
+    assert {groups[place] for place in order[:3]} == {"a", "b", "c"}
+    for size in (7, 14, 35, 63):
+        found = Counter(groups[place] for place in order[:size])
+        for group, share in (("a", 4 / 7), ("b", 2 / 7), ("c", 1 / 7)):
+            assert abs(found[group] - share * size) <= 2
+    first = [place for place in order[:14] if groups[place] == "a"]  # within a group from one end to the other
+    assert max(first) >= 30 and all(abs(a - b) <= 12 for a, b in zip(sorted(first), sorted(first)[1:], strict=False))
+
+
+def test_fewer_than_one_of_each_group_are_spread_over_the_groups():
+    order = even_order([f"{number:03}" for number in range(100) for _ in range(3)])
+    tenths = Counter(place // 30 for place in order[:20])
+    assert len(tenths) == 10 and max(tenths.values()) <= 3
+
+
+def test_a_round_leaves_time_to_measure_again():
+    assert next_round(100, 5, None, 1.0) == 5  # nothing is known yet
+    assert next_round(100, 5, 1.0, 0.5) == 0  # not one fits
+    assert next_round(100, 5, 1.0, 1e9) == 100  # all of it fits twice
+    assert next_round(100, 5, 1.15**-1, 60.0) == 30  # half of what fits
+    assert next_round(100, 5, 1.0, 4.0) == 3  # the last few
+    left, seconds = 100, 100.0
+    while size := next_round(left, 5, 1.0, seconds):
+        left, seconds = left - size, seconds - size
+    assert seconds >= 0 and left <= 20  # never over, and most of the time is used
+
+
+def test_a_restart_goes_on_against_the_deadline_on_the_disk(tmp_path):
+    first = start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
+    again = start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
+    assert abs(first.deadline - again.deadline) < 0.01
+    other = start_clock(BudgetArguments(time_budget="90s"), "inference", tmp_path)
+    assert abs(other.deadline - first.deadline - 30) < 0.01
+    again.end()
+    assert {stage["name"]: "seconds" in stage for stage in json.loads((tmp_path / "run.json").read_text())["stages"]} == {
+        "collection": True, "inference": False,
+    }  # fmt: skip
+    fresh = start_clock(BudgetArguments(time_budget="120s"), "collection", tmp_path)
+    assert abs(fresh.deadline - first.deadline - 60) < 0.01
+    assert start_clock(BudgetArguments(), "collection", tmp_path) is None
+
+
+def test_a_deadline_that_has_passed_is_said(tmp_path):
+    past = {"name": "collection", "started": written(time.time() - 100), "deadline": written(time.time() - 10)}
+    (tmp_path / "run.json").write_text(json.dumps({"stages": [past]}))
+    with pytest.raises(InputError, match=r"which has passed: remove the file"):
+        start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
+    for wrong in (BudgetArguments("60s", "07:30"), BudgetArguments(until="2020-01-01T00:00")):
+        with pytest.raises(InputError):
+            start_clock(wrong, "evaluation", tmp_path)
+
+
+def stage_clock(tmp_path, seconds: float) -> Clock:
+    return Clock("collection", time.time(), time.time() + seconds, tmp_path)
+
+
+@pytest.fixture
+def handlers():
+    """The signals as they were, after a test that hears them."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def test_work_is_cut_at_the_deadline_and_at_a_signal(tmp_path, handlers):
+    clock = stage_clock(tmp_path, 0.6)
+    started = time.monotonic()
+    with pytest.raises(Stopped), clock.interruptible(0.3):
+        time.sleep(5)
+    assert 0.2 < time.monotonic() - started < 0.5 and clock.stopped_by is None
+    with clock.interruptible():
+        pass
+    time.sleep(0.4)  # no alarm is left behind
+    with pytest.raises(Stopped), clock.interruptible():
+        raise AssertionError("begun though the time is up")
+    clock = stage_clock(tmp_path, 60)
+    with pytest.raises(Stopped), clock.interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert clock.stopped_by == signal.SIGTERM
+    clock = stage_clock(tmp_path, 60)
+    with clock.interruptible():
+        pass
+    os.kill(os.getpid(), signal.SIGINT)  # while something is being written: heard, but later
+    with pytest.raises(Stopped), clock.interruptible():
+        pass
+
+
+def test_a_stage_says_how_far_it_is(tmp_path):
+    clock = stage_clock(tmp_path, 60)
+    clock.say(0.5, clock.deadline + 100)
+    said = json.loads((tmp_path / "progress.json").read_text())
+    assert said["done"] == 0.5 and said["expected_end"] == clock.deadline
+
+
+@pytest.mark.parametrize("minutes", [3, 6, 12, 30, 60, 1440])
+def test_a_plan_fits_its_budget_and_more_time_buys_more(minutes):
+    plan = forecast.forecast(60 * minutes, TIMINGS, 31, 60, 24)
+    twice = forecast.forecast(120 * minutes, TIMINGS, 31, 60, 24)
+    assert plan.seconds <= 60 * minutes + 1e-6
+    assert (plan.units_done, plan.roles_done) <= (twice.units_done, twice.roles_done)
+    assert plan.exposures <= twice.exposures + 1e-6 or plan.units_done < twice.units_done
+    assert plan.roles_done == 0 or plan.units_done == plan.units  # facts before roles
+    assert plan.epochs <= TIMINGS.epochs + 1e-9
+
+
+def test_a_plan_is_said_in_lines():
+    plans = [forecast.forecast(360 * times, TIMINGS, 31, 60, 24) for times in (1, 2)]
+    lines = forecast.lines(plans[0], plans[1:])
+    assert lines[0].startswith("plan for 6.0 min") and lines[-1].startswith("with 12.0 min: ")
+    assert [line.split("  ")[1].strip() for line in lines[1:6]] == list(forecast.STAGES)
+
+
+def test_what_a_stage_does_not_need_goes_to_training():
+    assert sum(forecast.PRIOR.values()) == pytest.approx(1)
+    assert forecast.needs(1000, {BASE: 30.0})[BASE] == 30.0
+    assert forecast.needs(1000, {BASE: 3000.0})[BASE] == 120.0
+    assert TRAINING not in forecast.needs(1000, {}) and forecast.needs(1000, {})[COLLECTION] == 250.0
+
+
+def test_the_least_budget_grows_with_the_model():
+    assert 120 < forecast.least_budget(540_000_000) < 240 < forecast.least_budget(15_000_000_000)

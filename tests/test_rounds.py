@@ -1,0 +1,162 @@
+"""Collection to a time budget: whole rounds, even over the documents, and the same ones after a kill. No model."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from test_budget import handlers, stage_clock  # noqa: F401
+from test_collection import SilentBar
+
+from data_processor.chunking import chunk_document, splitter
+from data_processor.collection import CollectionArguments, make_rows, rows_in_time
+from data_processor.documents import Document, read_documents
+from data_processor.rounds import in_words, units_of
+from data_processor.work import Work
+from engines.journal import JournaledEngine
+from llm import Reply
+from utils import InputError
+
+DEMO = Path(__file__).resolve().parents[1] / "datasets" / "demo"
+DOCUMENTS = read_documents(str(DEMO))
+
+
+class Timed:
+    """Gives two roles, and nothing else of use, so that every sentence stands as a fact; every call takes `pause` seconds; `at_call` may do more."""
+
+    name = "timed"
+
+    def __init__(self, pause: float = 0.0, at_call=lambda number: None):
+        self.pause, self.at_call, self.asked = pause, at_call, []
+
+    def chat(self, conversations, *, schemas=None, on_reply=None, **options):
+        replies, schemas = [], schemas if isinstance(schemas, list) else [schemas] * len(conversations)
+        for conversation, schema in zip(conversations, schemas, strict=True):
+            self.at_call(len(self.asked))
+            time.sleep(self.pause)
+            self.asked.append(str(conversation))
+            kind = "object" if "object" in str(schema) else schema and schema.get("type")
+            replies.append(Reply({"object": "[]", "array": '["pupil", "nurse"]', "string": '""'}.get(kind, "")))
+            if on_reply:
+                on_reply(len(replies) - 1, replies[-1])
+        return replies
+
+    def waves(self, conversations, max_new_tokens):
+        order = list(range(len(conversations)))
+        return [order[start : start + 8] for start in range(0, len(order), 8)]
+
+
+def collected(tmp_path, seconds: float, engine: Timed, documents=DOCUMENTS, clock=None, **changed):
+    """(rows, facts, coverage) of a collection with a budget; its journals are in `tmp_path`."""
+    arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), role_amount_per_fact=2, **changed)
+    journal = JournaledEngine(engine, tmp_path / "data.journal.jsonl")
+    work = Work(journal, 0, SilentBar, copies_only=arguments.guard == "words")
+    chunks = chunks_of(documents)
+    clock = clock or stage_clock(tmp_path, seconds)
+    rows, facts, _, _, coverage = rows_in_time(work, documents, chunks, arguments, clock)
+    return rows, facts, coverage
+
+
+def chunks_of(documents: list[Document]):
+    cut = splitter("tiktoken:gpt-4o", 256)
+    return [chunk for document in documents for chunk in chunk_document(document, cut)]
+
+
+def told(rows: list[dict]) -> Counter:
+    return Counter((row["kind"], row["conversations"][1]["value"], row["role"]) for row in rows)
+
+
+@pytest.mark.parametrize("guard", ["names", "words"])
+def test_a_budget_that_is_large_enough_leaves_nothing_out(tmp_path, handlers, guard):  # noqa: F811
+    rows, facts, coverage = collected(tmp_path, 600, Timed(), guard=guard)
+    arguments = CollectionArguments(role_amount_per_fact=2, guard=guard)
+    plain = Work(Timed(), 0, SilentBar, copies_only=guard == "words")
+    whole, whole_facts, _, _ = make_rows(DOCUMENTS, arguments)(plain, chunks_of(DOCUMENTS))
+    assert {fact.text for fact in facts} == {fact.text for fact in whole_facts} and told(rows) == told(whole)
+    assert in_words(coverage) == "left out for time: nothing" and coverage["documents_covered"] == len(DOCUMENTS)
+    assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_a_small_budget_takes_an_even_part_and_is_not_overrun(tmp_path, handlers):  # noqa: F811
+    started = time.monotonic()
+    rows, _, coverage = collected(tmp_path, 3.0, Timed(pause=0.015))
+    assert time.monotonic() - started < 3.3
+    assert 5 <= coverage["units_done"] < coverage["units"] and coverage["role_units_done"] == 0
+    counts = Counter(row["file_name"] for row in rows if row["kind"] == "qa")
+    assert set(counts) == {document.file_name for document in DOCUMENTS} and max(counts.values()) < 4 * min(
+        counts.values()
+    )
+    assert f"{coverage['sentences'] - coverage['sentences_read']} of {coverage['sentences']} sentences" in in_words(
+        coverage
+    )
+
+
+def test_after_a_kill_the_same_rounds_are_made_and_nothing_is_asked_twice(tmp_path, handlers):  # noqa: F811
+    (tmp_path / "unbroken").mkdir()
+    unbroken = Timed()
+    whole, _, _ = collected(tmp_path / "unbroken", 600, unbroken)
+
+    def kill(number: int) -> None:
+        if number and number % 90 == 0:
+            raise MemoryError("as a kill: nothing is cleaned up")
+
+    asked = 0
+    for _ in range(100):
+        engine = Timed(at_call=kill)
+        with contextlib.suppress(MemoryError):
+            rows, _, _ = collected(tmp_path, 600, engine)
+            asked += len(engine.asked)
+            break
+        asked += len(engine.asked)
+    assert told(rows) == told(whole)
+    assert asked - len(unbroken.asked) <= 8 * (asked // 90)  # at most the wave that a kill has cut
+
+
+def test_finished_rounds_stay_in_the_dataset_when_the_time_is_used_up(tmp_path, handlers):  # noqa: F811
+    first, _, before = collected(tmp_path, 3.0, Timed(pause=0.015))
+    clock = stage_clock(tmp_path, 0.01)  # a restart after a crash, the share of the stage long used up
+    rows, _, after = collected(tmp_path, 0, Timed(pause=0.015), clock=clock)
+    assert after["units_done"] == before["units_done"] and told(rows) == told(first)
+
+
+def test_a_signal_ends_it_with_what_is_whole(tmp_path, handlers):  # noqa: F811
+    def stop(number: int) -> None:
+        if number == 400:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    clock = stage_clock(tmp_path, 60)
+    _, _, coverage = collected(tmp_path, 60, Timed(at_call=stop, pause=0.001), clock=clock)
+    assert coverage["stopped_by_signal"] == signal.SIGTERM == clock.stopped_by
+    assert 0 < coverage["units_done"] < coverage["units"] or coverage["role_units_done"] < coverage["role_units"]
+
+
+def test_a_budget_too_small_for_the_first_round_is_said(tmp_path, handlers):  # noqa: F811
+    with pytest.raises(InputError, match="expected a time budget in which the first 5 units"):
+        collected(tmp_path, 1.3, Timed(pause=0.05))
+
+
+def test_one_round_is_a_calibration(tmp_path, handlers):  # noqa: F811
+    _, _, coverage = collected(tmp_path, 600, Timed(pause=0.001), rounds=1)
+    assert coverage["units_done"] == 5 and coverage["seconds_a_unit"]["facts"] > 0
+    assert not coverage["unknown_asked"] and coverage["role_units_done"] == 0
+
+
+def test_held_out_facts_are_in_no_passage(tmp_path, handlers):  # noqa: F811
+    arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.3)
+    work = Work(JournaledEngine(Timed(), tmp_path / "data.journal.jsonl"), 0, SilentBar)
+    chunks = chunks_of(DOCUMENTS)
+    _, facts, _, held, _ = rows_in_time(work, DOCUMENTS, chunks, arguments, stage_clock(tmp_path, 600))
+    assert 0 < len(held) < 0.2 * len(facts)
+
+
+def test_units_are_short_and_in_the_order_of_an_even_sample():
+    units = units_of(chunks_of(DOCUMENTS))
+    assert all(1 <= len(unit) <= 3 and len({item.chunk for item in unit}) == 1 for unit in units)
+    names = [unit[0].chunk.file_name for unit in units]
+    assert len(set(names[:5])) == 5 and dataclasses.is_dataclass(units[0][0])
