@@ -1,7 +1,7 @@
 """A run of all stages under way: run.json, the plan for the stages that are left, and the process that works on one of them.
 
 run.json: {"budget_seconds", "started", "deadline", "starts": moments of each start, "stages": [{"name", "planned_seconds",
-"started", "seconds"}], "etas": [{"at", "end"} in seconds from the start], "ended", "seconds"}.
+"started", "seconds", "steps"}], "etas": [{"at", "end"} in seconds from the start], "ended", "seconds"}.
 """
 
 from __future__ import annotations
@@ -138,10 +138,15 @@ class Run:
         words = ", ".join(f"{stage} {in_words(seconds)}" for stage, seconds in plan.items())
         log.info("[%s] until %s; planned: %s", name, of_day(end), words)
         self.write()
+        done = record.setdefault("steps", [])  # by an earlier start
         for step in steps:
+            if step.name in done:
+                continue
             until = time.time() + max(step.part * (end - time.time()), 1.0)
             if step.needed or until - time.time() > SLACK * self.measured.get("start", 0):
                 self._run(step, until, name)
+                done.append(step.name)
+                self.write()
             else:
                 log.info("%s left out: no time", step.name)
         record["seconds"] = round(time.time() - moment_of(record["started"], 0), 1)
@@ -202,7 +207,7 @@ class Run:
             self.measured = {name: SLACK * whole.stages[name] for name in (BASE, TUNED, EVALUATION)}
             self.measured |= {TRAINING: whole.stages[TRAINING], "start": timings.start}
         base = [budget_of(self.out / f"{name}.meta.json") for name in ("base", "retention_base")]
-        if base[0] and "seconds" in stage_of(self.state, BASE):
+        if base[0] and base[0]["seconds_a_question"] and "seconds" in stage_of(self.state, BASE):
             need = sum(
                 asked["seconds_to_start"]
                 + (asked["seconds_a_question"] or 0) * (asked["questions"] - asked["left_out"])

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from budget import BudgetArguments, Clock, Stopped, even_order, next_round, start_clock
 from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
@@ -38,6 +39,9 @@ from utils import (
     trained_system_prompt,
     write_json,
 )
+
+if TYPE_CHECKING:
+    from engines.journal import JournaledEngine
 
 HANDED_ON = ("role", "fact_id", "source")  # of a collection's test file: the report counts and quotes by them
 FIRST_QUESTIONS = 8  # asked with a time budget to see how long one takes
@@ -155,7 +159,14 @@ def prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tup
     return asked, notes
 
 
-def ask_in_time(ask: Callable[[list[int]], list[Reply]], rows: list[dict], clock: Clock, until: float, most: int):
+def ask_in_time(
+    engine: JournaledEngine,
+    ask: Callable[[list[int]], list[Reply]],
+    rows: list[dict],
+    clock: Clock,
+    until: float,
+    most: int,
+):
     """(replies, seconds a question): to as many questions, at most `most`, as can be asked until a moment.
 
     They are taken in an order that is even over the documents and the same each time; those left out have an error.
@@ -165,7 +176,7 @@ def ask_in_time(ask: Callable[[list[int]], list[Reply]], rows: list[dict], clock
     done, cost = 0, None
     while size := next_round(len(order) - done, FIRST_QUESTIONS, cost, until - time.time()):
         places = sorted(order[done : done + size])
-        started = time.monotonic()
+        started, asked = time.monotonic(), engine.asked
         try:
             with clock.interruptible(clock.deadline - until):
                 answered = ask(places)
@@ -174,8 +185,10 @@ def ask_in_time(ask: Callable[[list[int]], list[Reply]], rows: list[dict], clock
         for place, reply in zip(places, answered, strict=True):
             replies[place] = reply
         done += size
-        cost = (time.monotonic() - started) / size
-        clock.say(done / len(order), time.time() + cost * (len(order) - done), f"{done} of {len(rows)} questions asked")
+        if engine.asked > asked:  # not all from the journal
+            cost = (time.monotonic() - started) / (engine.asked - asked)
+        left = (cost or 0) * (len(order) - done)
+        clock.say(done / len(order), time.time() + left, f"{done} of {len(rows)} questions asked")
     return replies, cost
 
 
@@ -211,7 +224,7 @@ def main() -> None:
             else:
                 ready, models = time.time(), models - 1
                 until = clock.deadline - WRITING_S - clock.left() / 2 * models
-                replies, cost = ask_in_time(ask, rows, clock, until, most)
+                replies, cost = ask_in_time(engine, ask, rows, clock, until, most)
                 most = sum(reply.error != NO_TIME for reply in replies)
                 budget = {
                     "seconds": round(clock.seconds, 1),

@@ -135,7 +135,7 @@ def check(arguments: Arguments, budget: float) -> None:
 def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
     """Time the first round of the collection, which is kept, some updates on what it made, and (`ask`) some questions."""
     folder = day.out / "calibration"
-    later = time.time() + ONE_HOUR
+    begun, later = time.time(), time.time() + ONE_HOUR
 
     def finish(step: Step, *more: str) -> None:
         code = day.start([*step.command, *more], folder, later, "calibration")
@@ -171,6 +171,8 @@ def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
         question=(budget_of(folder / "base.meta.json") or {}).get("seconds_a_question") or call,
     )
     write_json(day.out / "calibration.json", asdict(timings))
+    record = {"name": "calibration", "planned_seconds": CALIBRATION_S, "started": written(begun)}
+    day.state["stages"].append({**record, "seconds": round(time.time() - begun, 1)})
 
 
 def print_plan(day: Run, steps: dict[str, list[Step]], arguments: Arguments) -> None:

@@ -1,0 +1,190 @@
+"""The run over all stages: its deadline, its plan, its processes. The stages are commands of a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_budget import handlers  # noqa: F401
+
+import day
+import forecast
+from benchmarks import budget as benchmark
+from budget import BudgetArguments, moment_of, stage_of, written
+from day import Interrupted, Run, Step
+from forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
+from run_all import Arguments, more_answers, steps_of
+from utils import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def step(tmp_path, code: str, **options) -> Step:
+    return Step("a step", tmp_path / "made.json", ["-c", code], **options)
+
+
+def new_run(tmp_path, budget: str = "100s") -> Run:
+    run = Run(BudgetArguments(time_budget=budget), tmp_path)
+    run.started, run.deadline = time.time(), time.time() + run.budget  # not since the tests were started
+    run.state |= {"started": written(run.started), "deadline": written(run.deadline)}
+    run.write()
+    return run
+
+
+def test_the_plan_gives_training_what_the_others_leave(tmp_path, handlers):  # noqa: F811
+    run = new_run(tmp_path)
+    first = run.planned()
+    assert list(first) == list(STAGES) and sum(first.values()) == pytest.approx(100 - day.END_S, abs=0.2)
+    run.carry_out(COLLECTION, [step(tmp_path, "pass")])
+    run.measured = {BASE: 4.0, TUNED: 3.0, EVALUATION: 2.0}
+    plan = run.planned()
+    assert (plan[BASE], plan[TUNED], plan[EVALUATION]) == (4.0, 3.0, 2.0)
+    assert plan[TRAINING] > first[TRAINING] + 24  # the share of the collection, and more
+    run.carry_out(BASE, [step(tmp_path, "pass")])
+    run.carry_out(TRAINING, [step(tmp_path, "pass")])
+    assert run.planned()[TUNED] > 90  # nobody after it can use the time
+
+
+def test_a_restart_keeps_the_deadline_and_the_stages_that_have_ended(tmp_path, handlers):  # noqa: F811
+    run = new_run(tmp_path)
+    code = "import pathlib; f = pathlib.Path(r'%s'); f.write_text(f.read_text() + 'x' if f.exists() else 'x')" % (
+        tmp_path / "count"
+    )
+    run.carry_out(COLLECTION, [step(tmp_path, code)])
+    again = Run(BudgetArguments(time_budget="100s"), tmp_path)
+    assert abs(again.deadline - run.deadline) < 0.01 and len(again.state["starts"]) == 2
+    again.carry_out(COLLECTION, [step(tmp_path, code)])
+    assert (tmp_path / "count").read_text() == "x"
+    again.state["deadline"] = written(time.time() - 5)
+    again.write()
+    with pytest.raises(InputError, match="has passed"):
+        Run(BudgetArguments(time_budget="100s"), tmp_path)
+    again.end()
+    assert Run(BudgetArguments(time_budget="100s"), tmp_path).state["starts"] != again.state["starts"]  # a new run
+
+
+def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
+    run = new_run(tmp_path)
+    said = tmp_path / "said.json"
+    code = f"import sys, json; json.dump(sys.argv[1:], open(r'{said}', 'w'))"
+    run.carry_out(COLLECTION, [step(tmp_path, code)])
+    name, moment = json.loads(said.read_text())
+    assert name == "--until" and moment_of(moment, 0) == pytest.approx(run.started + 25, abs=0.5)
+    assert stage_of(run.state, COLLECTION)["planned_seconds"] == pytest.approx(25, abs=0.2)
+
+
+def test_a_stage_that_does_not_end_is_ended(tmp_path, handlers, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(day, "GRACE_S", 0.5)
+    monkeypatch.setattr(day, "GRACE_SHARE", 0.0)
+    run, started = new_run(tmp_path), time.monotonic()
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    assert run.start(["-c", deaf], tmp_path, time.time() + 1, COLLECTION) == -signal.SIGKILL
+    assert time.monotonic() - started < 5
+
+
+def test_what_is_not_needed_may_fail_and_what_is_needed_may_not(tmp_path, handlers):  # noqa: F811
+    run = new_run(tmp_path)
+    run.carry_out(COLLECTION, [step(tmp_path, "raise SystemExit(3)", needed=False)])
+    with pytest.raises(InputError, match="exit code 3"):
+        run.carry_out(BASE, [step(tmp_path, "raise SystemExit(3)")])
+    assert "seconds" not in stage_of(run.state, BASE)
+
+
+def test_a_signal_reaches_the_stage_and_ends_the_run(tmp_path, handlers):  # noqa: F811
+    run = new_run(tmp_path)
+    code = f"import os, signal, time; os.kill({os.getpid()}, signal.SIGTERM); time.sleep(60)"
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        run.carry_out(COLLECTION, [step(tmp_path, code)])
+    assert time.monotonic() - started < 5 and "seconds" not in stage_of(run.state, COLLECTION)
+
+
+def test_the_end_is_said_from_what_the_stage_says_and_the_plan(tmp_path, handlers, monkeypatch):  # noqa: F811
+    run = new_run(tmp_path, "1000s")
+    begun = time.time() - 1
+    (tmp_path / "progress.json").write_text(json.dumps({"time": time.time(), "expected_end": time.time() + 50}))
+    run.say_end(COLLECTION, tmp_path, begun, begun + 250)
+    assert run.state["etas"][-1]["end"] == pytest.approx(1000, abs=2)  # training fills what is left
+    run.measured = {BASE: 20.0, TRAINING: 100.0, TUNED: 20.0, EVALUATION: 10.0}
+    run.say_end(COLLECTION, tmp_path, begun, begun + 250)
+    assert run.state["etas"][-1]["end"] == pytest.approx(200 + day.END_S, abs=3)
+
+
+def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # noqa: F811
+    run = new_run(tmp_path, "1000s")
+    asked = {"seconds_to_start": 4.0, "seconds_a_question": 0.5, "questions": 60, "left_out": 20}
+    (tmp_path / "base.meta.json").write_text(json.dumps({"budget": asked}))
+    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": written(time.time())})
+    run.measure(60, 24, judged_by_model=False)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)
+    assert run.measured[EVALUATION] == 4.0 * forecast.EVALUATION_STARTS
+    run.measure(60, 24, judged_by_model=True)
+    assert "start" in run.measured
+
+
+def arguments(tmp_path, **changed) -> Arguments:
+    return Arguments(model_name_or_path="m", data_path="texts", out=str(tmp_path), **changed)
+
+
+def test_the_commands_of_the_stages(tmp_path):
+    steps = steps_of(arguments(tmp_path, system_prompt="", finetune_args="--lora_options '{\"r\": 1}' --lora_r 4"))
+    assert list(steps) == list(STAGES)
+    assert steps[COLLECTION][0].command[-2:] == ["--test_ratio", "0.1"]
+    assert steps[TRAINING][0].command[-4:] == ["--lora_options", '{"r": 1}', "--lora_r", "4"]
+    assert [step.name for step in steps[BASE]] == ["base", "open_book"] and [step.name for step in steps[TUNED]] == [
+        "tuned"
+    ]
+    assert all(step.command[step.command.index("--system_prompt") + 1] == "" for step in steps[BASE] + steps[TUNED])
+    steps = steps_of(
+        arguments(tmp_path, test_data_path="t.json", retention_data_path="r.json", collect_args="--api_model x")
+    )
+    assert (
+        steps[COLLECTION][0].command[0].endswith("data_collection_api.py")
+        and "--test_ratio" not in steps[COLLECTION][0].command
+    )
+    assert [step.name for step in steps[TUNED]] == ["tuned", "retention_tuned"]
+    assert more_answers(tmp_path) == []
+    for name in ("open_book", "retention_base", "retention_tuned"):
+        (tmp_path / f"{name}.json").write_text("[]")
+    assert len(more_answers(tmp_path)) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--time_budget 60s", "at least 2.3 min"),
+        ("", "--time_budget or --until"),
+        ("--time_budget 10m --until 07:30", "found both"),
+        ("--time_budget ten", "a time such as 6h"),
+        ("--time_budget 10m --data_path nowhere", "a folder of documents at nowhere"),
+        ("--time_budget 10m --test_data_path nowhere.json", "nowhere.json, found nothing"),
+    ],
+)
+def test_what_cannot_work_is_said_at_the_start(words, message, model_path, tmp_path):
+    command = [sys.executable, "run_all.py", "--model_name_or_path", model_path, "--out", str(tmp_path / "out")]
+    command += [*([] if "--data_path" in words else ["--data_path", "datasets/demo"]), *words.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and message in done.stderr and not (tmp_path / "out").exists(), done.stderr
+
+
+def test_results_of_a_kind_replace_each_other_and_others_stay():
+    def found(budget: float, loaded: bool = False, kills: int = 0, tuned: float = 0.1) -> dict:
+        return {"budget_s": budget, "loaded": loaded, "kills": kills, "tuned": tuned}
+
+    runs: list[dict] = []
+    for new in (found(720), found(360), found(720, loaded=True), found(720, kills=12), found(720, tuned=0.2)):
+        runs = benchmark.merged(runs, new)
+    assert [(run["budget_s"], run["loaded"], run["kills"], run["tuned"]) for run in runs] == [
+        (360, False, 0, 0.1), (720, False, 0, 0.2), (720, False, 12, 0.1), (720, True, 0, 0.1),
+    ]  # fmt: skip
+
+
+def test_the_error_of_what_was_said_after_a_tenth():
+    etas = [{"at": 50, "end": 2000}, {"at": 101, "end": 1100}, {"at": 500, "end": 1000}]
+    assert benchmark.eta_error(etas, 1000.0) == 0.1 and benchmark.eta_error([], 1000.0) is None

@@ -1,0 +1,90 @@
+"""Training to the clock: the schedule ends at the deadline at any speed, after a resume too, and ranks agree."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+import transformers
+from test_finetune import make_trainer
+
+from budget import Clock
+from training import clock as training_clock
+from training.clock import TrainingClock
+from utils import InputError
+
+
+class Speed(transformers.TrainerCallback):
+    """Makes an update take longer from some step on, as a neighbour on the machine does."""
+
+    def __init__(self, seconds: float, from_step: int = 0):
+        self.seconds, self.from_step = seconds, from_step
+
+    def on_pre_optimizer_step(self, args, state, control, **_):
+        if state.global_step >= self.from_step:
+            time.sleep(self.seconds)
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_write(monkeypatch):
+    monkeypatch.setattr(training_clock, "WRITING_S", 0.2)
+
+
+def timed(path, tokenizer, tmp_path, seconds: float, *more, elapsed: float = 0.0, finish: float = 0.2, **options):
+    """(trainer after training, its clock, seconds it took)"""
+    pace = TrainingClock(Clock("fine-tuning", time.time(), time.time() + seconds, tmp_path), elapsed, finish)
+    settings = {"max_steps": 100_000, "lr_scheduler_type": "cosine", "warmup_steps": 0.1, **options}
+    trainer = make_trainer(path, tokenizer, tmp_path, options={"clock": pace, "callbacks": [pace, *more]}, **settings)
+    began = time.time()
+    pace.clock.started, pace.clock.deadline = began, began + seconds
+    trainer.train()
+    return trainer, pace, time.time() - began
+
+
+@pytest.mark.parametrize("slow", [0.0, 0.15])
+def test_the_schedule_ends_at_the_deadline_at_any_speed(tiny_model_path, tokenizer, tmp_path, slow):
+    trainer, pace, took = timed(tiny_model_path, tokenizer, tmp_path, 4.0, Speed(slow, from_step=15))
+    assert 2.5 < took <= 4.0 - 0.4  # what was kept back is left
+    assert pace.progress == 1 and pace.facts()["lr_end_over_peak"] <= 0.05
+    assert pace.peak > 0.95 * trainer.args.learning_rate  # the warm-up has ended too
+
+
+def test_updates_that_are_all_done_sooner_end_the_schedule(tiny_model_path, tokenizer, tmp_path):
+    trainer, pace, took = timed(tiny_model_path, tokenizer, tmp_path, 60.0, max_steps=20)
+    assert trainer.state.global_step == 20 and took < 30
+    assert pace.facts()["lr_end_over_peak"] <= 0.05 and pace.progress == 1
+
+
+def test_a_resumed_training_knows_what_was_before(tiny_model_path, tokenizer, tmp_path):
+    """Three quarters were done before: it begins in the last quarter of the schedule."""
+    _, pace, _ = timed(tiny_model_path, tokenizer, tmp_path, 2.5, elapsed=6.0)
+    assert pace.peak < 0.6 * 1e-2 and pace.seconds == pytest.approx(8.0, abs=1.0)
+
+
+def test_a_resume_after_the_deadline_makes_one_update(tiny_model_path, tokenizer, tmp_path):
+    trainer, _, _ = timed(tiny_model_path, tokenizer, tmp_path, 0.1, elapsed=6.0)
+    assert trainer.state.global_step == 1
+
+
+def test_time_for_the_validation_and_the_last_questions_is_kept(tmp_path):
+    pace = TrainingClock(Clock("fine-tuning", time.time(), time.time() + 100, tmp_path), 0.0, 10.0)
+    pace.prepare(1.0, SimpleNamespace(exposures_per_fact=30.0, epochs=3.0, held_out=80, examples_per_update=8), None)
+    pace.on_train_begin(None, SimpleNamespace(global_step=0), None)
+    state, args = SimpleNamespace(global_step=0, max_steps=100), SimpleNamespace(world_size=1)
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+    pace._update_began -= 2.0
+    pace.on_optimizer_step(args, state, None, optimizer=optimizer)
+    assert pace.validation == pytest.approx(10.0, abs=0.1)  # ten updates' worth of examples, forward only
+    pace.on_evaluate(args, state, None, metrics={"eval_runtime": 6.0})
+    pace.recall = SimpleNamespace(cost=2.0)
+    assert pace.kept_back == pytest.approx(1.5 * (11.0 + 6.0 + 2.0) + 0.2)
+    assert pace.left() == pytest.approx(100 - pace.kept_back, abs=0.5)
+
+
+def test_a_schedule_that_looks_at_the_loss_is_refused(tmp_path):
+    pace = TrainingClock(Clock("fine-tuning", time.time(), time.time() + 100, tmp_path), 0.0, 1.0)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    with pytest.raises(InputError, match="ReduceLROnPlateau"):
+        pace.lead(torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), 10)
