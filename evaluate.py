@@ -23,18 +23,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import provenance
 import report
-from budget import BudgetArguments, Clock, Stopped, even_order, start_clock
+from budget import BudgetArguments, Stopped, start_clock
 from engines import ApiArguments, EngineArguments, load_api_engine, load_engine
 from engines.journal import weights_stamp
 from evaluation import accuracy, forgetting, judge_controls, report_text, win_rate
 from evaluation.answers import pair_answers, read_answers
+from evaluation.in_time import WRITING_S, asked_in_time, leave_out
 from evaluation.judging import Judge, hashed
 from evaluation.matching import CORRECT
 from evaluation.significance import gap_closed
@@ -50,11 +50,9 @@ from utils import (
     write_json,
 )
 
-WRITING_S = 3.0  # kept back of a time budget until writing has been measured
-NO_TIME = "not judged: the time budget had no room"
-log = logging.getLogger(__name__)
-
 LOCAL_MARK = " #"  # between a local judge's name and the stamp of its weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -203,40 +201,6 @@ def lost_by_models(arguments: Arguments) -> dict:
                 arguments.lm_eval, *models, Path(arguments.data_path), arguments.limit
             )
     return found
-
-
-def asked_in_time(judge: Judge | None, clock: Clock | None, ask: Callable[[], dict]) -> dict:
-    """What `ask` returns; once the time is up, of the verdicts there are, and no more are asked for."""
-    if judge is None or clock is None:
-        return ask()
-    try:
-        with clock.interruptible(WRITING_S):
-            return ask()
-    except Stopped:
-        log.info("no time for further verdicts: what has none is unscored")
-        judge.engine = None
-        return ask()
-
-
-def leave_out(rows: dict[str, list[dict]], room: float, cost: float) -> int:
-    """Mark the answers that a judge of `cost` seconds a verdict has no time for; returns how many questions those are.
-
-    Each question is judged once in every file, and the pair of base and tuned model twice.
-    """
-    questions = {what: answers for what, answers in rows.items() if not what.startswith("retention")}
-    general = [answers for what, answers in rows.items() if what.startswith("retention")]
-    left = 0
-    calls = sum(map(len, [*questions.values(), *general])) + 2 * len(rows["sft"])
-    share = room / (cost * calls) if cost else 1.0
-    for group in (list(questions.values()), general):
-        if share >= 1 or not group:
-            continue
-        order = even_order([row.get("file_name", "") for row in group[0]])
-        for place in order[int(share * len(order)) :]:
-            left += 1
-            for answers in group:
-                answers[place].setdefault("error", NO_TIME)
-    return left
 
 
 def usage_of(judge: Judge, arguments: Arguments) -> dict:

@@ -14,7 +14,7 @@ from budget import BudgetArguments, Clock
 from data_processor import questions, rounds, steps
 from data_processor.chunking import Chunk, chunk_document, require_tokenizer, splitter
 from data_processor.documents import Document, read_documents
-from data_processor.estimate import estimate
+from data_processor.estimate import estimate, print_estimate
 from data_processor.pairs import Pair
 from data_processor.prompts import language_of, load_prompts
 from data_processor.split import ASKED, hold_out_facts, split
@@ -317,11 +317,3 @@ def print_yield(
             f"{dropped[name, False]:>9}{dropped[name, True]:>13}"
         )
     print("dropped: " + ("; ".join(f"{count} {reason}" for reason, count in work.drops.most_common()) or "nothing"))
-
-
-def print_estimate(whole: dict[str, float]) -> None:
-    print(
-        f"{whole['sample_chunks']} of {whole['chunks']} chunks measured. The whole: about {whole['calls']} calls, "
-        f"{whole['prompt_tokens']} prompt tokens, {whole['completion_tokens']} written tokens, {whole['examples']} examples, "
-        f"{whole['minutes']} minutes at most" + (f", cost {whole['cost']}" if whole["cost"] else "")
-    )

@@ -54,3 +54,11 @@ def estimate(
         "minutes": round((time.monotonic() - started) * scale / 60, 1),
         "cost": price(tokens),
     }
+
+
+def print_estimate(whole: dict[str, float]) -> None:
+    print(
+        f"{whole['sample_chunks']} of {whole['chunks']} chunks measured. The whole: about {whole['calls']} calls, "
+        f"{whole['prompt_tokens']} prompt tokens, {whole['completion_tokens']} written tokens, {whole['examples']} examples, "
+        f"{whole['minutes']} minutes at most" + (f", cost {whole['cost']}" if whole["cost"] else "")
+    )

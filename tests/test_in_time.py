@@ -1,0 +1,117 @@
+"""Questions and verdicts to a time budget: an even sample, and what is left out is said. No model."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+from scripted import fair, scripted
+from test_budget import handlers, stage_clock  # noqa: F401
+
+from evaluation import accuracy, in_time, win_rate
+from evaluation.in_time import NO_TIME, asked_in_time, leave_out
+from evaluation.judging import UNSCORED
+from inference import NO_TIME as NOT_ASKED
+from inference import ask_in_time
+from llm import Reply
+
+
+class Engine:
+    """Counts what it was asked; every question takes `pause` seconds."""
+
+    def __init__(self, pause: float):
+        self.pause, self.asked = pause, 0
+
+    def ask(self, places: list[int]) -> list[Reply]:
+        time.sleep(self.pause * len(places))
+        self.asked += len(places)
+        return [Reply(str(place)) for place in places]
+
+
+ROWS = [{"file_name": f"{number % 4}.txt"} for number in range(60)]
+
+
+def asked(replies: list[Reply]) -> list[int]:
+    assert all(reply.text == str(place) for place, reply in enumerate(replies) if not reply.error)
+    return [place for place, reply in enumerate(replies) if reply.error != NOT_ASKED]
+
+
+def test_as_many_questions_are_asked_as_fit_and_evenly(tmp_path, handlers):  # noqa: F811
+    engine, clock = Engine(0.02), stage_clock(tmp_path, 1.0)
+    replies, cost = ask_in_time(engine, engine.ask, ROWS, clock, clock.deadline - 0.1, 60)
+    assert clock.left() > 0.05 and cost == pytest.approx(0.02, rel=0.3)
+    places = asked(replies)
+    counts = Counter(ROWS[place]["file_name"] for place in places)
+    assert 20 < len(places) < 45 and max(counts.values()) - min(counts.values()) <= 1
+    later, _ = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 60), time.time() + 50, len(places))
+    assert asked(later) == places  # the same questions for the next model
+    whole, _ = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 60), time.time() + 50, 60)
+    assert len(asked(whole)) == 60
+
+
+def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers):  # noqa: F811
+    engine, clock = Engine(0.01), stage_clock(tmp_path, 1.0)
+
+    def ask(places: list[int]) -> list[Reply]:
+        replies = engine.ask(places)
+        engine.pause = 1.0
+        return replies
+
+    replies, _ = ask_in_time(engine, ask, ROWS, clock, clock.deadline - 0.2, 60)
+    assert len(asked(replies)) == 8 and 0.05 < clock.left() < 0.3
+
+
+def answers(prefix: str) -> list[dict]:
+    return [
+        {"id": str(n), "question": f"Question {n}?", "reference": f"ref{n}", "fact": f"Fact {n}.", "response": f"{prefix}{n}",
+         "file_name": ROWS[n]["file_name"]}
+        for n in range(20)
+    ]  # fmt: skip
+
+
+def test_a_judge_gets_an_even_part_of_the_questions():
+    rows = {
+        "sft": answers("ref"),
+        "base": answers("no"),
+        "retention_sft": answers("ref"),
+        "retention_base": answers("no"),
+    }
+    assert leave_out({what: list(found) for what, found in rows.items()}, room=1e9, cost=1.0) == 0
+    left = leave_out(rows, room=60.0, cost=1.0)  # of 120 verdicts
+    assert left == 20 and all(sum("error" in row for row in found) == 10 for found in rows.values())
+    out = {what: [row["id"] for row in found if "error" in row] for what, found in rows.items()}
+    assert out["sft"] == out["base"]
+    assert max(Counter(row["file_name"] for row in rows["sft"] if "error" in row).values()) <= 3
+    verdicts = accuracy.judge_answers(rows["sft"], None)
+    assert sum(verdict["verdict"] == UNSCORED and NO_TIME in verdict["reason"] for verdict in verdicts) == 10
+
+
+def test_verdicts_that_are_there_count_when_the_time_is_up(tmp_path, handlers, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(in_time, "WRITING_S", 0.1)
+    rows = answers("ref")
+
+    def slow(prompt: str, seed: int) -> str:
+        time.sleep(0.05)
+        return fair(prompt, seed)
+
+    judge, clock = scripted(tmp_path, slow), stage_clock(tmp_path, 0.6)
+    judge.engine.chat = one_by_one(judge.engine)
+    verdicts = asked_in_time(judge, clock, lambda: accuracy.judge_answers(rows, judge, "sft"))
+    found = Counter(verdict["verdict"] for verdict in verdicts)
+    assert judge.engine is None and 3 <= found["correct"] <= 10 and found[UNSCORED] == 20 - found["correct"]
+    wins = asked_in_time(judge, clock, lambda: win_rate.judge_pairs(rows, rows, judge))
+    assert {win["verdict"] for win in wins} == {UNSCORED} and clock.left() > 0
+
+
+def one_by_one(engine):
+    """The engine's chat, telling each reply when it is there, as real engines do."""
+    whole = type(engine).chat
+
+    def chat(conversations, *, on_reply, **options):
+        return [
+            whole(engine, [one], on_reply=lambda _, reply, place=place: on_reply(place, reply), **options)[0]
+            for place, one in enumerate(conversations)
+        ]
+
+    return chat
