@@ -33,13 +33,15 @@ from budget import (
     stage_of,
     written,
 )
-from forecast import BASE, EVALUATION, TRAINING, TUNED, Timings
+from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
 from utils import InputError, read_json, write_json
 
 ROOT = Path(__file__).resolve().parent
 END_S = 2.0  # kept back at the end: the last lines of the report
 GRACE_S, GRACE_SHARE = 10.0, 0.01  # after its deadline a stage that still runs is asked to end, then made to
+LEAST_S = 5.0  # of a stage: one that comes too late hands over what is whole
 RESTART_SHARE = 0.03  # of the budget: what a stage has at least that a crash kept from its share
+FOR_EVER = 1e9  # seconds: a budget in which everything fits
 SAID_S, SAID_SHARE = 10.0, 0.01  # how often the end is said: so many seconds or this share of the budget
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,10 @@ class Run:
         self.state = self._open(budget)
         self.started, self.deadline = (moment_of(self.state[key], 0) for key in ("started", "deadline"))
         self.budget = self.deadline - self.started
-        self.measured: dict[str, float] = {}  # seconds that a stage will need
+        self.measured: dict[str, float] = {}  # seconds that a stage will need at most
+        self.expected: dict[str, float] = {}  # and those that a calibration makes likely, to say when the run ends
+        self.start_seconds = 0.0  # until a process is ready to ask the model
+        self.stage_ends = 0.0
         self.child: subprocess.Popen | None = None
         self.stopped_by: int | None = None
         for number in SIGNALS:
@@ -134,7 +139,7 @@ class Run:
         if not record:
             record = {"name": name, "planned_seconds": round(plan[name], 1), "started": written(now)}
             self.state["stages"].append(record)
-        end = now + max(plan[name], 5.0)
+        end = self.stage_ends = now + max(plan[name], LEAST_S)
         words = ", ".join(f"{stage} {in_words(seconds)}" for stage, seconds in plan.items())
         log.info("[%s] until %s; planned: %s", name, of_day(end), words)
         self.write()
@@ -143,7 +148,7 @@ class Run:
             if step.name in done:
                 continue
             until = time.time() + max(step.part * (end - time.time()), 1.0)
-            if step.needed or until - time.time() > SLACK * self.measured.get("start", 0):
+            if step.needed or until - time.time() > SLACK * self.start_seconds:
                 self._run(step, until, name)
                 done.append(step.name)
                 self.write()
@@ -185,15 +190,17 @@ class Run:
 
     def say_end(self, stage: str, folder: Path, begun: float, until: float) -> None:
         """The expected end of the run: of the stage as it says itself, and the plan for those after it."""
-        now, end = time.time(), min(until, begun + self.measured.get(stage, self.budget))
+        now = time.time()
+        end = min(self.stage_ends, begun + self.expected.get(stage, self.budget))
         said = read_json(folder / PROGRESS_FILE, "progress") if (folder / PROGRESS_FILE).is_file() else {"time": 0}
         if said["time"] > begun:
-            end = max(now, said["expected_end"])
+            end = said["expected_end"] + max(0.0, self.stage_ends - until)  # of this command, and for further ones
+        end = max(now, end)
         after = {name: seconds for name, seconds in self.planned().items() if name != stage}
-        if TRAINING in after:
-            whole = self.measured.get(TRAINING, self.budget)
+        after = {name: min(seconds, self.expected.get(name, seconds)) for name, seconds in after.items()}
+        if TRAINING in after:  # it fills what the others leave, if it has enough to do
             room = self.deadline - END_S - end - sum(after.values()) + after[TRAINING]
-            after[TRAINING] = min(whole, max(room, 0.0))
+            after[TRAINING] = min(self.expected.get(TRAINING, room), max(room, 0.0))
         end = min(end + sum(after.values()) + END_S, max(self.deadline, now))
         self.state["etas"].append({"at": round(now - self.started, 1), "end": round(end - self.started, 1)})
         self.write()
@@ -203,9 +210,9 @@ class Run:
         """What calibration and stages so far say about the stages to come."""
         made, timings = budget_of(self.out / "data.meta.json"), read_timings(self.out)
         if made and timings:
-            whole = forecast.forecast(1e9, timings, made["units"], questions, general)
-            self.measured = {name: SLACK * whole.stages[name] for name in (BASE, TUNED, EVALUATION)}
-            self.measured |= {TRAINING: whole.stages[TRAINING], "start": timings.start}
+            whole = forecast.forecast(FOR_EVER, timings, made["units"], questions, general).stages
+            self.expected = {name: whole[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
+            self.start_seconds = timings.start
         base = [budget_of(self.out / f"{name}.meta.json") for name in ("base", "retention_base")]
         if base[0] and base[0]["seconds_a_question"] and "seconds" in stage_of(self.state, BASE):
             need = sum(
@@ -213,9 +220,12 @@ class Run:
                 + (asked["seconds_a_question"] or 0) * (asked["questions"] - asked["left_out"])
                 for asked in filter(None, base)
             )
-            start = base[0]["seconds_to_start"]
-            self.measured |= {TUNED: SLACK * need + END_S, "start": start}
-            self.measured |= forecast.evaluation_needs(start, judged_by_model)
+            self.start_seconds = base[0]["seconds_to_start"]
+            self.measured = {TUNED: SLACK * need + END_S}
+            self.measured |= forecast.evaluation_needs(self.start_seconds, judged_by_model)
+        if timings and "seconds" in stage_of(self.state, COLLECTION):
+            rows = read_json(self.out / "data.meta.json", "the collection's numbers")["counts"]["rows"]
+            self.expected[TRAINING] = forecast.training_seconds(sum(rows.values()), timings)
 
 
 def budget_of(meta: Path) -> dict | None:

@@ -113,6 +113,12 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
     )
 
 
+def training_seconds(rows: float, timings: Timings) -> float:
+    """Of a training that does all its epochs."""
+    updates = timings.epochs * rows * (1 + timings.replay) / timings.examples_an_update
+    return timings.training_overhead + updates * timings.update
+
+
 def least_budget(weight_bytes: int) -> float:
     """Seconds below which a run makes no sense, by the prior: nothing has been measured yet."""
     return STARTS * (IMPORT_S + weight_bytes / BYTES_A_SECOND) + LEAST_WORK_S

@@ -188,7 +188,8 @@ def ask_in_time(
         if engine.asked > asked:  # not all from the journal
             cost = (time.monotonic() - started) / (engine.asked - asked)
         left = (cost or 0) * (len(order) - done)
-        clock.say(done / len(order), time.time() + left, f"{done} of {len(rows)} questions asked")
+        words = f"{done} of {len(rows)} questions asked" + (f", the rest would take {left:.0f} s" if left else "")
+        clock.say(done / len(order), time.time() + left, words)
     return replies, cost
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from budget import SLACK, Clock, Stopped, even_order, next_round
+from budget import in_words as in_time
 from data_processor import questions, steps
 from data_processor.chunking import Chunk
 from data_processor.pairs import Pair
@@ -144,6 +145,8 @@ class Rounds:
         asked, reused = self.engine.asked - asked, self.engine.reused - reused
         if seconds is None:  # what came from the journal is counted as if it had been asked
             seconds = (time.monotonic() - started) * (asked + reused) / max(asked, 1)
+            if not asked and kind in self.costs:
+                seconds = size * self.costs[kind]
             append_line(self.path, {**line, "seconds": round(seconds, 3)})
         self.made.done[kind] += size
         self.costs[kind] = seconds / size
@@ -160,6 +163,7 @@ class Rounds:
             left += (units * roles - done.get("roles", 0)) * (self._cost("roles") or 0)
         words = f"{size} units of {kind} in {seconds:.0f} s; {done['facts']} of {units} units have facts"
         words += f", {done['roles']} of {units * roles} a role" if done.get("roles") else ""
+        words += f"; all of the rest would take {in_time(left)}" if left else ""
         now = time.time()
         spent = now - self.clock.started
         self.clock.say(spent / (spent + min(left, self.clock.left())), now + left + self.kept_back, words)

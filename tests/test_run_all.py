@@ -111,7 +111,7 @@ def test_the_end_is_said_from_what_the_stage_says_and_the_plan(tmp_path, handler
     (tmp_path / "progress.json").write_text(json.dumps({"time": time.time(), "expected_end": time.time() + 50}))
     run.say_end(COLLECTION, tmp_path, begun, begun + 250)
     assert run.state["etas"][-1]["end"] == pytest.approx(1000, abs=2)  # training fills what is left
-    run.measured = {BASE: 20.0, TRAINING: 100.0, TUNED: 20.0, EVALUATION: 10.0}
+    run.expected = {BASE: 20.0, TRAINING: 100.0, TUNED: 20.0, EVALUATION: 10.0}
     run.say_end(COLLECTION, tmp_path, begun, begun + 250)
     assert run.state["etas"][-1]["end"] == pytest.approx(200 + day.END_S, abs=3)
 
@@ -125,7 +125,7 @@ def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # 
     assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)
     assert run.measured[EVALUATION] == 4.0 * forecast.EVALUATION_STARTS
     run.measure(60, 24, judged_by_model=True)
-    assert "start" in run.measured
+    assert EVALUATION not in run.measured and run.start_seconds == 4.0
 
 
 def arguments(tmp_path, **changed) -> Arguments:
