@@ -66,10 +66,13 @@ class Interrupted(Exception):
 
 
 class Run:
-    """A run under way: run.json, the plan for the stages that are left, and the process that works on one of them."""
+    """A run under way: run.json, the plan for the stages that are left, and the process that works on one of them.
 
-    def __init__(self, budget: BudgetArguments, out: Path):
-        self.out = out
+    Not `kept`, it leaves no run.json: nothing goes on with it.
+    """
+
+    def __init__(self, budget: BudgetArguments, out: Path, kept: bool = True):
+        self.out, self.kept = out, kept
         self.path = self.out / RUN_FILE
         self.state = self._open(budget)
         self.started, self.deadline = (moment_of(self.state[key], 0) for key in ("started", "deadline"))
@@ -105,7 +108,8 @@ class Run:
         self.write()
 
     def write(self) -> None:
-        write_json(self.path, self.state)
+        if self.kept:
+            write_json(self.path, self.state)
 
     def _on_signal(self, number: int, _frame) -> None:
         if self.stopped_by and number == signal.SIGINT:

@@ -217,7 +217,7 @@ def finish(day: Run, documents: str) -> None:
 
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
-    day, steps = Run(arguments, Path(arguments.out)), steps_of(arguments)
+    day, steps = Run(arguments, Path(arguments.out), kept=not arguments.plan_only), steps_of(arguments)
     check(arguments, day.budget)
     try:
         if arguments.plan_only:
