@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 from types import SimpleNamespace
 
 import pytest
 import torch
 import transformers
+from test_distributed import arguments, data, finish, start  # noqa: F401
 from test_finetune import make_trainer
 
 from budget import Clock
@@ -88,3 +91,31 @@ def test_a_schedule_that_looks_at_the_loss_is_refused(tmp_path):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     with pytest.raises(InputError, match="ReduceLROnPlateau"):
         pace.lead(torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), 10)
+
+
+def test_two_ranks_stopped_and_started_again_end_at_the_first_deadline(tiny_model_path, data, tmp_path):  # noqa: F811
+    began = time.time()
+    command = arguments(
+        tiny_model_path,
+        data,
+        tmp_path,
+        "--max_steps",
+        100_000,
+        "--per_device_train_batch_size",
+        4,
+        "--time_budget",
+        "45s",
+    )
+    first = start(2, command)
+    for line in first.stdout:
+        if line.startswith("step 10/"):
+            first.send_signal(signal.SIGTERM)
+            break
+    first.communicate(timeout=60)
+    said = finish(start(2, command))
+    assert "goes on against its deadline" in said and "resumed from" in said
+    assert 25 < time.time() - began <= 45 + 10
+    made = json.loads((tmp_path / "training.meta.json").read_text())
+    assert made["budget"]["lr_end_over_peak"] <= 0.05 and made["updates"] > 20
+    (stage,) = json.loads((tmp_path / "run.json").read_text())["stages"]
+    assert stage["seconds"] <= 45 and stage["budget_seconds"] == pytest.approx(45, abs=0.1)
