@@ -116,7 +116,11 @@ class ApiEngine:
         order = list(range(len(conversations)))
         alone = 0 if self.reached else 1  # the very first call shows whether key, address and model are right
         with ThreadPoolExecutor(self.concurrency) as pool:
-            return [*map(ask, order[:alone]), *pool.map(ask, order[alone:])]
+            try:
+                return [*map(ask, order[:alone]), *pool.map(ask, order[alone:])]
+            except BaseException:  # the time is up, or Ctrl-C: what is not sent yet stays so
+                stopped.set()
+                raise
 
     def waves(self, conversations, max_new_tokens):
         size = 1 if self.concurrency == 1 else CALLS_A_WAVE * self.concurrency

@@ -6,8 +6,10 @@ import json
 import time
 
 import pytest
+from test_budget import handlers, stage_clock  # noqa: F401
 
 from benchmarks.fault_server import DATE_AFTER_S, FAULTS, RETRY_AFTER_S, TEXT, Answer, FaultServer, completion, error
+from budget import Stopped
 from engines.api import DEAD_AFTER, AdaptiveLimit, ApiEngine
 from utils import InputError
 
@@ -186,3 +188,10 @@ def test_requests_and_tokens_a_minute_are_kept(server):
     assert not engine.requests.try_acquire("requests", blocking=False)
     assert not engine.tokens.try_acquire("tokens", weight=250, blocking=False)
     assert engine.tokens.try_acquire("tokens", weight=200, blocking=False)
+
+
+def test_when_the_time_is_up_nothing_more_is_sent(server, tmp_path, handlers):  # noqa: F811
+    server.delay_s, clock = 0.1, stage_clock(tmp_path, 0.5)
+    with pytest.raises(Stopped), clock.interruptible():
+        engine_of(server, concurrency=2).chat(asked(*"abcdefghijklmnopqrstuvwxyz"))
+    assert clock.left() > -0.3 and len(server.calls) < 15
