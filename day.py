@@ -39,6 +39,7 @@ from utils import InputError, read_json, write_json
 ROOT = Path(__file__).resolve().parent
 END_S = 2.0  # kept back at the end: the last lines of the report
 GRACE_S, GRACE_SHARE = 10.0, 0.01  # after its deadline a stage that still runs is asked to end, then made to
+ASKING_STARTS = 2  # a command that is not needed is begun if it can work for as long as it takes to start
 LEAST_S = 5.0  # of a stage: one that comes too late hands over what is whole
 RESTART_SHARE = 0.03  # of the budget: what a stage has at least that a crash kept from its share
 FOR_EVER = 1e9  # seconds: a budget in which everything fits
@@ -152,7 +153,7 @@ class Run:
             if step.name in done:
                 continue
             until = time.time() + max(step.part * (end - time.time()), 1.0)
-            if step.needed or until - time.time() > SLACK * self.start_seconds:
+            if step.needed or until - time.time() > ASKING_STARTS * self.start_seconds:
                 self._run(step, until, name)
                 done.append(step.name)
                 self.write()
@@ -216,7 +217,7 @@ class Run:
         if made and timings:
             whole = forecast.forecast(FOR_EVER, timings, made["units"], questions, general).stages
             self.expected = {name: whole[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
-            self.start_seconds = timings.start
+        self.start_seconds = made["seconds_to_start"] if made else 0.0
         base = [budget_of(self.out / f"{name}.meta.json") for name in ("base", "retention_base")]
         if base[0] and base[0]["seconds_a_question"] and "seconds" in stage_of(self.state, BASE):
             need = sum(

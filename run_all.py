@@ -73,9 +73,9 @@ def steps_of(arguments: Arguments) -> dict[str, list[Step]]:
         collect = ["data_processor/data_collection_api.py"]
     collect += ["--data_path", arguments.data_path, "--json_save_dir", str(out / "data.json")]
     collect += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
-    base, tuned = [ask("base", test, 0.4, needed=True)], [ask("tuned", test, 0.7, *lora, needed=True)]
+    base, tuned = [ask("base", test, 0.6, needed=True)], [ask("tuned", test, 0.8, *lora, needed=True)]
     if arguments.retention_data_path:
-        base.append(ask("retention_base", arguments.retention_data_path, 0.4))
+        base.append(ask("retention_base", arguments.retention_data_path, 0.5))
         tuned.append(ask("retention_tuned", arguments.retention_data_path, 1.0, *lora))
     if arguments.open_book:
         base.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
@@ -197,10 +197,15 @@ def begin(day: Run, steps: dict[str, list[Step]]) -> None:
 
 
 def more_answers(out: Path) -> list[str]:
-    """The further answers that were had, as arguments of evaluate.py."""
-    words = ["--data_name_open_book", "open_book.json"] if (out / "open_book.json").is_file() else []
+    """The further answers files in which something was answered, as arguments of evaluate.py."""
+
+    def answered(name: str) -> bool:
+        rows = read_json(out / name, "answers") if (out / name).is_file() else []
+        return any(not row.get("error") for row in rows)
+
+    words = ["--data_name_open_book", "open_book.json"] if answered("open_book.json") else []
     pair = [f"retention_{what}.json" for what in ("tuned", "base")]
-    if all((out / name).is_file() for name in pair):
+    if all(map(answered, pair)):
         words += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
     return words
 

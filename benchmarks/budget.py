@@ -42,7 +42,7 @@ DEMO = ROOT / "datasets" / "demo"
 PAUSE_S = 5.0  # from a kill to the next start
 QUIET_SHARE = 0.03  # of the budget, at both ends, in which nothing is killed
 HUNG_S = 300.0  # beyond its budget a run is ended
-SPOILT_BY_KILL = (
+KEPT = (
     "*.journal.jsonl",
     "*.rounds.jsonl",
     "*_verdicts.jsonl",
@@ -111,7 +111,7 @@ def kill_group(process: subprocess.Popen) -> None:
 
 def lost(out: Path, started: float) -> float:
     """Seconds since the last thing that a restart finds, or since this process was started."""
-    found = [path.stat().st_mtime for pattern in SPOILT_BY_KILL for path in out.glob(pattern)]
+    found = [path.stat().st_mtime for pattern in KEPT for path in out.glob(pattern)]
     return time.time() - max([started, *found])
 
 

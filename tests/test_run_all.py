@@ -151,7 +151,10 @@ def test_the_commands_of_the_stages(tmp_path):
     assert [step.name for step in steps[TUNED]] == ["tuned", "retention_tuned"]
     assert more_answers(tmp_path) == []
     for name in ("open_book", "retention_base", "retention_tuned"):
-        (tmp_path / f"{name}.json").write_text("[]")
+        (tmp_path / f"{name}.json").write_text('[{"response": "", "error": "no time"}]')
+    assert more_answers(tmp_path) == []  # nothing was answered
+    for name in ("open_book", "retention_base", "retention_tuned"):
+        (tmp_path / f"{name}.json").write_text('[{"response": "", "error": "no time"}, {"response": "It is."}]')
     assert len(more_answers(tmp_path)) == 6
 
 
