@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,17 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Step:
-    """One command of a stage. `part` is its share of what the stage has left; one that is not `needed` may fail."""
+    """One command of a stage. `part` is its share of what the stage has left; one that is not `needed` may fail.
+
+    `rescue` hands over what a command left that had to be ended at its deadline; False where that is nothing.
+    """
 
     name: str
     output: Path
     command: list[str]
     part: float = 1.0
     needed: bool = True
+    rescue: Callable[[], bool] | None = None
 
 
 class Interrupted(Exception):
@@ -166,11 +171,13 @@ class Run:
         code = self.start([*step.command, "--until", written(until)], step.output.parent, until, stage)
         if self.stopped_by:
             raise Interrupted(self.stopped_by)
-        if code and step.needed:
+        if code and step.rescue and time.time() > until and step.rescue():
+            log.warning("%s did not end in time: what it left is handed over", step.name)
+        elif code and step.needed:
             raise InputError(
                 f"expected {step.name} to end well, found exit code {code}: see above; what is done is kept, run this again"
             )
-        if code:
+        elif code:
             log.warning("%s failed with exit code %d and is left out", step.name, code)
 
     def start(self, command: list[str], folder: Path, until: float, stage: str) -> int:

@@ -29,6 +29,7 @@ TEST_RATIO = 0.1  # of the collection's questions, where there are no others to 
 CALIBRATION_S, CALIBRATION_SHARE = 30.0, 0.02  # prior of its seconds; it is worth this share of a budget
 CALIBRATION_UPDATES, CALIBRATION_QUESTIONS = 6, 8
 ONE_HOUR = 3600
+ADAPTER = "adapter_model.safetensors"
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +86,28 @@ def steps_of(arguments: Arguments) -> dict[str, list[Step]]:
     return {
         COLLECTION: [Step("collection", out / "data.json", [*collect, *collect_args])],
         BASE: base,
-        TRAINING: [Step("fine-tuning", out / "lora/training.meta.json", [*train, *shlex.split(arguments.finetune_args)])],
+        TRAINING: [
+            Step(
+                "fine-tuning",
+                out / "lora" / "training.meta.json",
+                [*train, *shlex.split(arguments.finetune_args)],
+                rescue=lambda: rescue_adapter(out / "lora"),
+            )
+        ],
         TUNED: tuned,
         EVALUATION: [Step("evaluation", out / "tuned_win_rate.json", judge)],
     }  # fmt: skip
+
+
+def rescue_adapter(lora: Path) -> bool:
+    """Whether a training that had to be ended left an adapter: saved and not compared, or that of its last checkpoint."""
+    if (lora / ADAPTER).is_file():
+        return True
+    whole = sorted(lora.glob("checkpoint-*/whole.json"), key=lambda mark: int(mark.parent.name.partition("-")[2]))
+    if whole:
+        for name in (ADAPTER, "adapter_config.json"):
+            shutil.copy(whole[-1].with_name(name), lora / name)
+    return bool(whole)
 
 
 def launcher() -> list[str]:
@@ -190,8 +209,10 @@ def print_plan(day: Run, steps: dict[str, list[Step]], arguments: Arguments) -> 
 
 def begin(day: Run, steps: dict[str, list[Step]]) -> None:
     """A new run: no answers of an earlier one are taken for its own; what the journals hold is not asked again."""
-    for step in [*steps[BASE], *steps[TUNED], *steps[EVALUATION]]:
-        step.output.unlink(missing_ok=True)
+    for name in (BASE, TRAINING, TUNED, EVALUATION):
+        for step in steps[name]:
+            step.output.unlink(missing_ok=True)
+    (day.out / "lora" / ADAPTER).unlink(missing_ok=True)
     log.info("%s, until %s", in_words(day.budget), of_day(day.deadline))
     day.write()
 

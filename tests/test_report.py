@@ -100,6 +100,8 @@ def test_what_a_report_gathers(run):
     assert found["timeline"] == {"budget_seconds": 3600, "stages": stages} and found["loss"] == [
         {"step": 1, "loss": 3.0}
     ]
+    report.write_reports(run, found)
+    assert "| collection | 1.0 | 0.8 |" in (run / "report.md").read_text()
 
 
 def test_a_run_without_verdicts_is_told_to_make_them(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from benchmarks import budget as benchmark
 from budget import BudgetArguments, moment_of, stage_of, written
 from day import Interrupted, Run, Step
 from forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
-from run_all import Arguments, more_answers, steps_of
+from run_all import Arguments, more_answers, rescue_adapter, steps_of
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,6 +94,23 @@ def test_what_is_not_needed_may_fail_and_what_is_needed_may_not(tmp_path, handle
     with pytest.raises(InputError, match="exit code 3"):
         run.carry_out(BASE, [step(tmp_path, "raise SystemExit(3)")])
     assert "seconds" not in stage_of(run.state, BASE)
+
+
+def test_a_training_ended_at_its_deadline_leaves_its_last_whole_checkpoint(tmp_path, handlers, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(day, "GRACE_S", 0.3)
+    monkeypatch.setattr(day, "GRACE_SHARE", 0.0)
+    monkeypatch.setattr(day, "LEAST_S", 0.5)
+    assert not rescue_adapter(tmp_path)
+    for step_number, mark in ((9, True), (10, True), (11, False)):
+        folder = tmp_path / f"checkpoint-{step_number}"
+        folder.mkdir()
+        for name in ("adapter_model.safetensors", "adapter_config.json", *(["whole.json"] if mark else [])):
+            (folder / name).write_text(str(step_number))
+    run = new_run(tmp_path, "3s")
+    run.carry_out(COLLECTION, [step(tmp_path, "import time; time.sleep(60)", rescue=lambda: rescue_adapter(tmp_path))])
+    assert (tmp_path / "adapter_model.safetensors").read_text() == "10"
+    with pytest.raises(InputError, match="exit code 3"):  # a failure before the deadline is not passed over
+        run.carry_out(BASE, [step(tmp_path, "raise SystemExit(3)", rescue=lambda: True)])
 
 
 def test_a_signal_reaches_the_stage_and_ends_the_run(tmp_path, handlers):  # noqa: F811
