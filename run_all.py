@@ -96,7 +96,7 @@ def steps_of(arguments: Arguments) -> dict[str, list[Step]]:
         ],
         TUNED: tuned,
         EVALUATION: [Step("evaluation", out / "tuned_win_rate.json", judge)],
-    }  # fmt: skip
+    }
 
 
 def rescue_adapter(lora: Path) -> bool:

@@ -29,6 +29,9 @@ from utils import InputError
 
 UNIT_SENTENCES = 3  # as many facts as a rewrite tells
 FIRST_UNITS = 16  # of the first round at most: it is there to measure
+FREE = (  # arguments that change nothing about what the rounds make
+    "time_budget", "until", "rounds", "data_path", "json_save_dir", "format", "dry_run", "price_in", "price_out",
+)  # fmt: skip
 WRITING_S = 1.0  # to write the dataset's files, besides the measured time to put its rows together
 
 
@@ -65,7 +68,7 @@ class Rounds:
         self.engine: JournaledEngine = work.engine
         self.units = units_of(chunks, arguments.limit)
         self.made = Collected()
-        self.identity = identity_of(self.units, arguments)
+        self.identity = identity_of(self.units, arguments, self.engine)
         self.recorded: dict[tuple[str, int], dict] = {}
         read_lines(path, self._take, "a journal of rounds")
         self.costs: dict[str, float] = {}  # seconds a unit, by kind; and those of a "call"
@@ -242,10 +245,11 @@ class Rounds:
         }
 
 
-def identity_of(units: list[list[Fact]], arguments) -> str:
-    """What decides which units the rounds have and what they make of them."""
-    names = ("seed", "limit", "qa_amount_per_fact", "role_amount_per_fact", "unknown_amount_per_chunk", "test_ratio")
-    text = json.dumps([[getattr(arguments, name) for name in names], [[item.quote for item in unit] for unit in units]])
+def identity_of(units: list[list[Fact]], arguments, engine: JournaledEngine) -> str:
+    """What decides which units the rounds have and what is asked about them."""
+    settings = {name: value for name, value in vars(arguments).items() if name not in FREE}
+    prompts = Path(arguments.prompts).read_text(encoding="utf-8") if arguments.prompts else None
+    text = json.dumps([engine.identity, settings, prompts, [[item.quote for item in unit] for unit in units]])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

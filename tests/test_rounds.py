@@ -125,6 +125,14 @@ def test_finished_rounds_stay_in_the_dataset_when_the_time_is_used_up(tmp_path, 
     assert after["units_done"] == before["units_done"] and told(rows) == told(first)
 
 
+def test_rounds_of_other_settings_are_not_taken_for_these(tmp_path, handlers):  # noqa: F811
+    collected(tmp_path, 600, Timed(), rounds=1)
+    clock = stage_clock(tmp_path, 1.3)
+    with pytest.raises(InputError, match="expected a time budget"):  # nothing of it is asked beyond the deadline
+        collected(tmp_path, 0, Timed(pause=0.05), clock=clock, context_sentences=0)
+    assert clock.left() > -0.3
+
+
 def test_a_signal_ends_it_with_what_is_whole(tmp_path, handlers):  # noqa: F811
     def stop(number: int) -> None:
         if number == 400:
