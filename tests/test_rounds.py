@@ -129,7 +129,7 @@ def test_rounds_of_other_settings_are_not_taken_for_these(tmp_path, handlers):  
     collected(tmp_path, 600, Timed(), rounds=1)
     clock = stage_clock(tmp_path, 1.3)
     with pytest.raises(InputError, match="expected a time budget"):  # nothing of it is asked beyond the deadline
-        collected(tmp_path, 0, Timed(pause=0.05), clock=clock, context_sentences=0)
+        collected(tmp_path, 0, Timed(pause=0.05), clock=clock, guard="words")
     assert clock.left() > -0.3
 
 
