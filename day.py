@@ -84,6 +84,7 @@ class Run:
         self.started, self.deadline = (moment_of(self.state[key], 0) for key in ("started", "deadline"))
         self.budget = self.deadline - self.started
         self.measured: dict[str, float] = {}  # seconds that a stage will need at most
+        self.shares = forecast.PRIOR
         self.expected: dict[str, float] = {}  # and those that a calibration makes likely, to say when the run ends
         self.start_seconds = 0.0  # until a process is ready to ask the model
         self.stage_ends = 0.0
@@ -130,7 +131,11 @@ class Run:
         """The seconds of each stage as of now: what is measured, the prior for the rest, fine-tuning what is left."""
         left = self.deadline - time.time() - END_S
         open_stages = [name for name in forecast.STAGES if "seconds" not in stage_of(self.state, name)]
-        plan = {name: need for name, need in forecast.needs(self.budget, self.measured).items() if name in open_stages}
+        plan = {
+            name: need
+            for name, need in forecast.needs(self.budget, self.measured, self.shares).items()
+            if name in open_stages
+        }
         for name in plan:
             record = stage_of(self.state, name)
             if record:  # begun before
@@ -223,6 +228,9 @@ class Run:
         made, timings = budget_of(self.out / "data.meta.json"), read_timings(self.out)
         if made and timings:
             whole = forecast.forecast(FOR_EVER, timings, made["units"], questions, general).stages
+            asking = forecast.asking_needs(timings, questions, general, judged_by_model)
+            share = forecast.collection_share(self.budget, timings, asking)
+            self.shares = {**forecast.PRIOR, COLLECTION: share}
             self.expected = {name: whole[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
         self.start_seconds = made["seconds_to_start"] if made else 0.0
         base = [budget_of(self.out / f"{name}.meta.json") for name in ("base", "retention_base")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from budget import SLACK, in_words
+from budget import in_words
 
 COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
     "collection", "inference, base", "fine-tuning", "inference, tuned", "evaluation",
@@ -64,9 +64,26 @@ class Forecast:
         return self.units_done / max(self.units, 1)
 
 
-def needs(budget: float, measured: dict[str, float]) -> dict[str, float]:
-    """The seconds of each stage but fine-tuning: its prior share at most, and no more than it was measured to need."""
-    return {name: min(PRIOR[name] * budget, measured.get(name, budget)) for name in STAGES if name != TRAINING}
+def needs(budget: float, measured: dict[str, float], shares: dict[str, float] = PRIOR) -> dict[str, float]:
+    """The seconds of each stage but fine-tuning: its share at most, and no more than it was measured to need."""
+    return {name: min(shares[name] * budget, measured.get(name, budget)) for name in STAGES if name != TRAINING}
+
+
+def asking_needs(timings: Timings, questions: int, general: int, judged_by_model: bool) -> dict[str, float]:
+    """The seconds in which base and tuned model answer everything, and of the evaluation where it can be known."""
+    t = timings
+    base = 3 * t.start + ((1 + OPEN_BOOK) * questions + general) * t.question
+    tuned = 2 * t.start + (questions + general) * t.question
+    return {BASE: base, TUNED: tuned, **evaluation_needs(t.start, judged_by_model)}
+
+
+def collection_share(budget: float, timings: Timings, asking: dict[str, float]) -> float:
+    """The prior, or as much more as leaves time to train all epochs of what is collected."""
+    t, others = timings, sum(needs(budget, asking).values()) - PRIOR[COLLECTION] * budget
+    training_of_a_unit = t.epochs * t.rows_a_unit * (1 + t.replay) / t.examples_an_update * t.update
+    room = max(0.0, budget - others - t.training_overhead - t.start)
+    collected = t.start + room * t.unit / (t.unit + training_of_a_unit)
+    return max(PRIOR[COLLECTION], collected / budget)
 
 
 def evaluation_needs(start: float, judged_by_model: bool) -> dict[str, float]:
@@ -76,19 +93,17 @@ def evaluation_needs(start: float, judged_by_model: bool) -> dict[str, float]:
 def forecast(budget: float, timings: Timings, units: int, questions: int, general: int = 0) -> Forecast:
     """The plan of a run that asks `questions` and `general` ones, evaluated by string match."""
     t = timings
-    base_questions = (1 + OPEN_BOOK) * questions + general
-    whole = {BASE: 3 * t.start + base_questions * t.question, TUNED: 2 * t.start + (questions + general) * t.question}
-    most = needs(budget, whole | evaluation_needs(t.start, False))
+    asking = asking_needs(t, questions, general, judged_by_model=False)
+    most = needs(budget, asking, {**PRIOR, COLLECTION: collection_share(budget, t, asking)})
     facts_whole = t.unit * units
     roles_whole = t.roles * t.questions_a_unit * units * t.call
     room = max(0.0, most[COLLECTION] - t.start)
-    units_done = min(units, int(room / (SLACK * t.unit)))
+    units_done = min(units, int(room / (t.unit)))
     roles_done = 0.0
     if units_done == units and roles_whole:
-        roles_done = t.roles * min(1.0, (room - SLACK * facts_whole) / (SLACK * roles_whole))
+        roles_done = t.roles * min(1.0, (room - facts_whole) / (roles_whole))
     collection = t.start + t.unit * units_done + roles_whole * roles_done / max(t.roles, 1)
-    room = max(0.0, most[BASE] - 3 * t.start)
-    asked = int(questions * min(1.0, room / max(base_questions * t.question, 1e-9)))
+    asked = int(questions * max(0.0, most[BASE] - 3 * t.start) / max(asking[BASE] - 3 * t.start, 1e-9))
     rows = units_done * (t.rows_a_unit + roles_done * ROLE_YIELD * t.questions_a_unit)
     updates_an_epoch = max(1.0, rows * (1 + t.replay) / t.examples_an_update)
     others = collection + most[BASE] + most[TUNED] + most[EVALUATION]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import os
@@ -183,6 +184,17 @@ def test_what_a_stage_does_not_need_goes_to_training():
     assert forecast.needs(1000, {BASE: 30.0})[BASE] == 30.0
     assert forecast.needs(1000, {BASE: 3000.0})[BASE] == 150.0
     assert TRAINING not in forecast.needs(1000, {}) and forecast.needs(1000, {})[COLLECTION] == 250.0
+
+
+def test_the_collection_gets_more_where_training_could_not_use_it():
+    fast = dataclasses.replace(TIMINGS, update=0.05)
+    asking = forecast.asking_needs(TIMINGS, 60, 24, judged_by_model=False)
+    assert forecast.collection_share(36_000, TIMINGS, asking) == pytest.approx(0.32, abs=0.03)
+    assert forecast.collection_share(36_000, fast, asking) > 0.85
+    slow = dataclasses.replace(TIMINGS, update=20.0)
+    assert forecast.collection_share(36_000, slow, asking) == forecast.PRIOR[COLLECTION]
+    more = forecast.forecast(36_000, fast, 100_000, 60)
+    assert more.epochs == pytest.approx(fast.epochs) and 0.9 * more.budget < more.seconds <= more.budget
 
 
 def test_the_least_budget_grows_with_the_model():
