@@ -98,10 +98,10 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
     facts_whole = t.unit * units
     roles_whole = t.roles * t.questions_a_unit * units * t.call
     room = max(0.0, most[COLLECTION] - t.start)
-    units_done = min(units, int(room / (t.unit)))
+    units_done = min(units, int(room / t.unit))
     roles_done = 0.0
     if units_done == units and roles_whole:
-        roles_done = t.roles * min(1.0, (room - facts_whole) / (roles_whole))
+        roles_done = t.roles * min(1.0, (room - facts_whole) / roles_whole)
     collection = t.start + t.unit * units_done + roles_whole * roles_done / max(t.roles, 1)
     asked = int(questions * max(0.0, most[BASE] - 3 * t.start) / max(asking[BASE] - 3 * t.start, 1e-9))
     rows = units_done * (t.rows_a_unit + roles_done * ROLE_YIELD * t.questions_a_unit)
