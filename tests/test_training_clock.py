@@ -51,7 +51,7 @@ def test_the_schedule_ends_at_the_deadline_at_any_speed(tiny_model_path, tokeniz
     trainer, pace, took = timed(tiny_model_path, tokenizer, tmp_path, 4.0, Speed(slow, from_step=15))
     assert 2.5 < took <= 4.0 - 0.4  # what was kept back is left
     assert pace.progress == 1 and pace.facts()["lr_end_over_peak"] <= 0.05
-    assert pace.peak > 0.95 * trainer.args.learning_rate  # the warm-up has ended too
+    assert pace.highest_rate > 0.95 * trainer.args.learning_rate == 0.95 * pace.peak  # the warm-up has ended too
 
 
 def test_updates_that_are_all_done_sooner_end_the_schedule(tiny_model_path, tokenizer, tmp_path):
@@ -63,7 +63,7 @@ def test_updates_that_are_all_done_sooner_end_the_schedule(tiny_model_path, toke
 def test_a_resumed_training_knows_what_was_before(tiny_model_path, tokenizer, tmp_path):
     """Three quarters were done before: it begins in the last quarter of the schedule."""
     _, pace, _ = timed(tiny_model_path, tokenizer, tmp_path, 2.5, elapsed=6.0)
-    assert pace.peak < 0.6 * 1e-2 and pace.seconds == pytest.approx(8.0, abs=1.0)
+    assert pace.highest_rate < 0.6 * 1e-2 and pace.seconds == pytest.approx(8.0, abs=1.0)
 
 
 def test_a_resume_after_the_deadline_makes_one_update(tiny_model_path, tokenizer, tmp_path):

@@ -43,7 +43,9 @@ class TrainingClock(transformers.TrainerCallback):
         self.exposures_per_epoch = 0.0
         self.validation_updates = 0.0  # as many examples as the validation has, in updates
         self.progress = 0.0
-        self.peak = self.last_rate = 0.0  # learning rates that were used
+        self.peak = self.last_rate = self.highest_rate = (
+            0.0  # learning rates: of the schedule, and used in this process
+        )
         self.validation = 0.0  # seconds, as measured, before it has been made by the time of an update
         self._validated = False
         self._recent: deque[float] = deque(maxlen=RECENT_UPDATES)
@@ -76,6 +78,7 @@ class TrainingClock(transformers.TrainerCallback):
                 f"expected a schedule that is a function of the step with --time_budget, found {type(scheduler).__name__}: "
                 "take --lr_scheduler_type cosine or linear"
             )
+        self.peak = max(scheduler.base_lrs)
         scheduler.lr_lambdas = [lambda _, rate=rate: rate(self.progress * steps) for rate in scheduler.lr_lambdas]
 
     def on_train_begin(self, args, state, control, **_):
@@ -92,7 +95,7 @@ class TrainingClock(transformers.TrainerCallback):
         if not self._validated:  # forward alone is a third of an update
             self.validation = self.validation_updates * self._recent[-1] / 2
         self.last_rate = max(group["lr"] for group in optimizer.param_groups)
-        self.peak = max(self.peak, self.last_rate)
+        self.highest_rate = max(self.highest_rate, self.last_rate)
         left, spent = self.left(), self.elapsed + now - self._began
         by_time = spent / (spent + left) if left > max(self._recent) else 1.0
         by_steps = (state.global_step + 1) / state.max_steps
