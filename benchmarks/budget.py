@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import forecast
 from budget import RUN_FILE, moment_of, seconds_of
-from data_processor.chunking import chunk_document, splitter
+from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, splitter
 from data_processor.documents import Document, read_documents
 from data_processor.rounds import units_of
 from evaluation.significance import wilson_interval
@@ -59,7 +59,6 @@ class Arguments:
     simulate: int = field(default=0, metadata={"help": "Plan for the demo's documents so many times over."})
     simulated_budget: str = "24h"
     timings: str = field(default="benchmarks/budget_timings.json", metadata={"help": "calibration.json of a run."})
-    model_name_or_path: str = "models/SmolLM2-135M-Instruct"
     folder: str = field(
         default="output/budget", metadata={"help": "Where the runs are made; an earlier one is removed."}
     )
@@ -147,11 +146,12 @@ def one_run(budget: str, arguments: Arguments) -> dict:
     if process.returncode:
         said = out.with_suffix(".txt").read_text(errors="replace")[-2000:]
         raise InputError(f"expected the run of {budget} to end well, found exit code {process.returncode}: {said}")
-    return {**measured(out, seconds, wall), **asked_of(arguments), "kills": len(losses), **cost_of(losses, seconds)}
+    found = {**measured(out, seconds, wall), "loaded": arguments.loaded, "kills": len(losses)}
+    return {**found, **cost_of(losses, seconds), **made_on()}
 
 
-def asked_of(arguments: Arguments) -> dict:
-    return {"loaded": arguments.loaded, "machine": machine(), "date": today(), "commit": commit()}
+def made_on() -> dict:
+    return {"machine": machine(), "date": today(), "commit": commit()}
 
 
 def cost_of(losses: list[float], budget: float) -> dict:
@@ -245,7 +245,7 @@ def simulate(arguments: Arguments) -> dict:
         for number in range(arguments.simulate)
         for document in demo
     ]
-    cut = splitter(arguments.model_name_or_path, 512)
+    cut = splitter(OPENAI_TOKENIZER, 512)
     units = units_of([chunk for document in documents for chunk in chunk_document(document, cut)])
     timings = forecast.Timings(**read_json(arguments.timings, "recorded timings"))
     plan = forecast.forecast(seconds_of(arguments.simulated_budget), timings, len(units), 60, 24)
@@ -264,7 +264,7 @@ def simulate(arguments: Arguments) -> dict:
         "units_of_each_tenth": [tenths[number] for number in range(10)],
         "planning_s": round(seconds, 1),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        **asked_of(arguments),
+        **made_on(),
     }
 
 

@@ -97,15 +97,22 @@ class Rounds:
                     break
                 count += 1
                 if count == 1:
-                    started = time.monotonic()
-                    assemble(self.made)
-                    self.kept_back += SLACK * (time.monotonic() - started) * total / self.made.done[kind]
+                    self.kept_back = WRITING_S + self._seconds_to_assemble(assemble)
         if not self.made.done["facts"]:
             raise InputError(
                 f"expected a time budget in which the first {self._first()} units of sentences are done, found "
                 f"{self.clock.seconds:.0f} s: give more"
             )
         return self.made
+
+    def _seconds_to_assemble(self, assemble: Callable[[Collected], object]) -> float:
+        """For all units that there will be time for, by those of the first round."""
+        assemble(self.made)  # once unmeasured: it imports
+        started = time.monotonic()
+        assemble(self.made)
+        seconds, done = time.monotonic() - started, self.made.done["facts"]
+        expected = min(len(self.units), done + max(0.0, self.clock.left()) / max(self.costs["facts"], 1e-6))
+        return SLACK * seconds * expected / done
 
     def _first(self) -> int:
         return min(FIRST_UNITS, max(1, len({chunk.file_name for chunk in self.chunks})), len(self.units))
