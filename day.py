@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 class Step:
     """One command of a stage. `part` is its share of what the stage has left; one that is not `needed` may fail.
 
-    `rescue` hands over what a command left that had to be ended at its deadline; False where that is nothing.
+    The `output` of one that is `sealed` is the last it writes: once it is there, nothing is left to do. `rescue` hands over what a command left that had to be ended at its deadline; False where that is nothing.
     """
 
     name: str
@@ -61,7 +61,11 @@ class Step:
     command: list[str]
     part: float = 1.0
     needed: bool = True
+    sealed: bool = False
     rescue: Callable[[], bool] | None = None
+
+    def ended(self, since: float) -> bool:
+        return self.sealed and self.output.is_file() and self.output.stat().st_mtime > since
 
 
 class Interrupted(Exception):
@@ -160,7 +164,7 @@ class Run:
         self.write()
         done = record.setdefault("steps", [])  # by an earlier start
         for step in steps:
-            if step.name in done:
+            if step.name in done or step.ended(moment_of(record["started"], 0)):
                 continue
             until = time.time() + max(step.part * (end - time.time()), 1.0)
             if step.needed or until - time.time() > ASKING_STARTS * self.start_seconds:

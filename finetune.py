@@ -261,11 +261,6 @@ def train() -> None:
     weights_of_step = recall.restore_best(training.output_dir, result.global_step) if recall else result.global_step
     difference = safe_save_model_for_hf_trainer(trainer, training.output_dir, collator([train_set[0]]), initial)
     if training.process_index == 0:
-        remove_best(training.output_dir)
-        if initial:
-            shutil.rmtree(initial)
-        if training.save_strategy == "no":  # those of --save_minutes have served
-            remove_old(Path(training.output_dir), 0, None)
         write_json(Path(training.output_dir) / ADAPTER_SETTINGS, {"system_prompt": data.system_prompt})
         write_log(training.output_dir, plan.as_dict(), trainer.state.log_history)
         provenance.write_meta(
@@ -283,6 +278,11 @@ def train() -> None:
         )
         if clock:
             clock.end()
+        remove_best(training.output_dir)  # from here on a kill can undo nothing
+        if initial:
+            shutil.rmtree(initial)
+        if training.save_strategy == "no":  # those of --save_minutes have served
+            remove_old(Path(training.output_dir), 0, None)
         log.info(
             "adapter in %s; read back by a fresh process, its logits differ by %s", training.output_dir, difference
         )

@@ -91,6 +91,7 @@ def steps_of(arguments: Arguments) -> dict[str, list[Step]]:
                 "fine-tuning",
                 out / "lora" / "training.meta.json",
                 [*train, *shlex.split(arguments.finetune_args)],
+                sealed=True,
                 rescue=lambda: rescue_adapter(out / "lora"),
             )
         ],

@@ -59,7 +59,7 @@ def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers):  # noqa: 
         return replies
 
     replies, _ = ask_in_time(engine, ask, ROWS, clock, clock.deadline - 0.2, 60)
-    assert len(asked(replies)) == 8 and 0.05 < clock.left() < 0.3
+    assert len(asked(replies)) == 16 and 0.05 < clock.left() < 0.3
 
 
 def answers(prefix: str) -> list[dict]:

@@ -69,6 +69,16 @@ def test_a_restart_keeps_the_deadline_and_the_stages_that_have_ended(tmp_path, h
     assert Run(BudgetArguments(time_budget="100s"), tmp_path).state["starts"] != again.state["starts"]  # a new run
 
 
+def test_what_was_sealed_before_a_kill_is_not_made_again(tmp_path, handlers):  # noqa: F811
+    run = new_run(tmp_path)
+    run.state["stages"].append({"name": TRAINING, "planned_seconds": 50, "started": written(time.time() - 5)})
+    (tmp_path / "made.json").write_text("{}")
+    run.carry_out(TRAINING, [step(tmp_path, "raise SystemExit(3)", sealed=True)])
+    os.utime(tmp_path / "made.json", (0, 0))  # of an earlier run
+    with pytest.raises(InputError, match="exit code 3"):
+        run.carry_out(TUNED, [step(tmp_path, "raise SystemExit(3)", sealed=True)])
+
+
 def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
     said = tmp_path / "said.json"

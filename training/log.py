@@ -74,6 +74,7 @@ def write_log(folder: str | Path, plan: dict, history: list[dict]) -> None:
             points = [(entry["step"], entry[key]) for entry in history if key in entry]
             shares.plot(*zip(*points, strict=True), "--", marker="o", label=key)
         shares.legend(loc="upper right")
-    axes.legend(loc="upper left")
+    if axes.lines:
+        axes.legend(loc="upper left")
     figure.savefig(folder / "loss_curve.png", dpi=120)
     pyplot.close(figure)
