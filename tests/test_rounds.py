@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 from test_budget import handlers, stage_clock  # noqa: F401
 from test_collection import SilentBar
 
+from benchmarks.fault_server import FaultServer
 from data_processor.chunking import chunk_document, splitter
 from data_processor.collection import CollectionArguments, make_rows, rows_in_time
 from data_processor.documents import Document, read_documents
@@ -168,3 +172,48 @@ def test_units_are_short_and_in_the_order_of_an_even_sample():
     assert all(1 <= len(unit) <= 3 and len({item.chunk for item in unit}) == 1 for unit in units)
     names = [unit[0].chunk.file_name for unit in units]
     assert len(set(names[:5])) == 5 and dataclasses.is_dataclass(units[0][0])
+
+
+def test_a_real_collection_ends_at_ctrl_c_with_what_is_whole_and_goes_on(tmp_path):
+    def start_it(server: FaultServer) -> subprocess.Popen:
+        command = [
+            sys.executable,
+            "data_processor/data_collection_api.py",
+            "--api_model",
+            "m",
+            "--api_base",
+            server.address,
+        ]
+        command += [
+            "--data_path",
+            "datasets/demo",
+            "--json_save_dir",
+            str(tmp_path / "data.json"),
+            "--time_budget",
+            "60s",
+        ]
+        return subprocess.Popen(
+            command, cwd=DEMO.parents[1], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    with FaultServer(delay_s=0.02) as server:
+        first = start_it(server)
+        rounds, deadline = tmp_path / "data.rounds.jsonl", time.monotonic() + 50
+        while time.monotonic() < deadline and not (rounds.is_file() and "seconds" in rounds.read_text()):
+            time.sleep(0.1)
+        time.sleep(0.5)
+        first.send_signal(signal.SIGINT)
+        said = first.communicate(timeout=20)[0]
+        assert first.returncode == 130 and "run this again to go on" in said, said[-2000:]
+        part = json.loads((tmp_path / "data.meta.json").read_text())["budget"]
+        assert 5 <= part["units_done"] < part["units"] and part["documents_covered"] == 5
+        assert "seconds" not in json.loads((tmp_path / "run.json").read_text())["stages"][0]
+
+        server.delay_s = 0.0
+        second = start_it(server)
+        said = second.communicate(timeout=60)[0]
+        assert second.returncode == 0 and "goes on against its deadline" in said, said[-2000:]
+        whole = json.loads((tmp_path / "data.meta.json").read_text())
+        assert whole["calls"]["from_journal"] > 0 and whole["budget"]["units_done"] == part["units"]
+        prompts = [json.dumps(call["body"], sort_keys=True) for call in server.calls]
+        assert len(prompts) - len(set(prompts)) <= 1  # the call that was under way
