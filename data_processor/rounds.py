@@ -29,8 +29,9 @@ from utils import InputError
 
 UNIT_SENTENCES = 3  # as many facts as a rewrite tells
 FIRST_UNITS = 16  # of the first round at most: it is there to measure
-FREE = (  # arguments that change nothing about what the rounds make
-    "time_budget", "until", "rounds", "data_path", "json_save_dir", "format", "dry_run", "price_in", "price_out",
+MADE_BY = (  # the arguments that decide what the rounds ask
+    "seed", "limit", "language", "guard", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
+    "unknown_amount_per_chunk", "test_ratio",
 )  # fmt: skip
 WRITING_S = 1.0  # to write the dataset's files, besides the measured time to put its rows together
 
@@ -254,7 +255,7 @@ class Rounds:
 
 def identity_of(units: list[list[Fact]], arguments, engine: JournaledEngine) -> str:
     """What decides which units the rounds have and what is asked about them."""
-    settings = {name: value for name, value in vars(arguments).items() if name not in FREE}
+    settings = [getattr(arguments, name) for name in MADE_BY]
     prompts = Path(arguments.prompts).read_text(encoding="utf-8") if arguments.prompts else None
     text = json.dumps([engine.identity, settings, prompts, [[item.quote for item in unit] for unit in units]])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

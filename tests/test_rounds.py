@@ -175,29 +175,16 @@ def test_units_are_short_and_in_the_order_of_an_even_sample():
 
 
 def test_a_real_collection_ends_at_ctrl_c_with_what_is_whole_and_goes_on(tmp_path):
-    def start_it(server: FaultServer) -> subprocess.Popen:
-        command = [
-            sys.executable,
-            "data_processor/data_collection_api.py",
-            "--api_model",
-            "m",
-            "--api_base",
-            server.address,
-        ]
-        command += [
-            "--data_path",
-            "datasets/demo",
-            "--json_save_dir",
-            str(tmp_path / "data.json"),
-            "--time_budget",
-            "60s",
-        ]
+    def start_it(server: FaultServer, concurrency: int) -> subprocess.Popen:
+        words = f"--api_model m --api_base {server.address} --concurrency {concurrency} --data_path datasets/demo"
+        words += f" --json_save_dir {tmp_path}/data.json --limit 5 --role_amount_per_fact 0 --time_budget 60s"
+        command = [sys.executable, "data_processor/data_collection_api.py", *words.split()]
         return subprocess.Popen(
             command, cwd=DEMO.parents[1], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
     with FaultServer(delay_s=0.02) as server:
-        first = start_it(server)
+        first = start_it(server, 1)
         rounds, deadline = tmp_path / "data.rounds.jsonl", time.monotonic() + 50
         while time.monotonic() < deadline and not (rounds.is_file() and "seconds" in rounds.read_text()):
             time.sleep(0.1)
@@ -210,7 +197,7 @@ def test_a_real_collection_ends_at_ctrl_c_with_what_is_whole_and_goes_on(tmp_pat
         assert "seconds" not in json.loads((tmp_path / "run.json").read_text())["stages"][0]
 
         server.delay_s = 0.0
-        second = start_it(server)
+        second = start_it(server, 8)
         said = second.communicate(timeout=60)[0]
         assert second.returncode == 0 and "goes on against its deadline" in said, said[-2000:]
         whole = json.loads((tmp_path / "data.meta.json").read_text())
