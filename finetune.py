@@ -37,6 +37,7 @@ from training.arguments import (
 from training.batches import PaddedCollator, PaddingFreeCollator
 from training.checkpoints import Checkpoints, newest, remove_old
 from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
+from training.frozen_trunk import frozen_layers, with_states
 from training.log import TrainingLines, write_log
 from training.plan import Plan, choose_layout, parameter_estimate, recommended_learning_rate, recommended_rank
 from training.recall import Recall, remove_best
@@ -92,6 +93,13 @@ def settle(name: str, lora: LoraArguments, training: TrainingArguments, facts: i
     choose_layout(training, config, weight_bytes, batch_tokens)
     training.dataloader_pin_memory = training.device.type == "cuda"
     training.remove_unused_columns = False  # the loss needs to know what is replayed
+
+
+def keeps_states(training: TrainingArguments, data: DataArguments) -> bool:
+    """Whether what frozen layers give is kept: where one process runs them as they are, on examples in memory."""
+    alone = training.world_size == 1 and not training.deepspeed
+    changed = training.padding_free or training.torch_compile or training.gradient_checkpointing
+    return training.keep_frozen_states and alone and not changed and not data.lazy_preprocess
 
 
 def make_recall(questions, general, data: DataArguments, lora: LoraArguments, training) -> Recall | None:
@@ -198,13 +206,15 @@ def train() -> None:
         if training.padding_free
         else PaddedCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
     )
+    frozen = frozen_layers(model) if keeps_states(training, data) else 0
     trainer = Trainer(
+        frozen_layers=frozen,
         kl_weight=training.kl_weight,
         max_tokens_per_batch=training.max_tokens_per_batch,
         peak_flops=measured_peak_flops(training.device, model.dtype),
         model=model,
         args=training,
-        train_dataset=train_set,
+        train_dataset=with_states(model, train_set, collator, frozen) if frozen else train_set,
         eval_dataset=eval_set,
         data_collator=collator,
         processing_class=tokenizer,

@@ -163,7 +163,7 @@ def test_subject_is_the_name_the_text_keeps_using():
 )
 def test_questions_are_refused_for_a_reason(question, answer, reason):
     pair = Pair(question, answer, fact("Ann Pellow opened the Hexley Bridge on 3 May 1990."), "model")
-    assert pair_checks.question_problem(pair, False, ENGLISH) == reason
+    assert pair_checks.question_problem(pair, ENGLISH) == reason
 
 
 def test_questions_in_place_ask_for_every_name_date_and_number():

@@ -10,6 +10,7 @@ import transformers
 from torch.utils.data import DataLoader
 
 from training.batches import LengthBucketedSampler, TokenBudgetBatches
+from training.frozen_trunk import above
 from training.loss import before_labels, head_only_at, loss_per_token
 
 # A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all of the
@@ -21,13 +22,21 @@ class Trainer(transformers.Trainer):
     """`transformers.Trainer` on datasets with `lengths` and batches of our collators.
 
     `max_tokens_per_batch` fills batches by tokens instead of examples. `peak_flops` is what the device does in matrix
-    products, per second; the log then has the share of it that is used (MFU).
+    products, per second; the log then has the share of it that is used (MFU). Where the examples have the states of the
+    lowest `frozen_layers`, these are not run.
     """
 
     def __init__(
-        self, *, kl_weight: float = 0.0, max_tokens_per_batch: int | None = None, peak_flops: float = 0.0, **options
+        self,
+        *,
+        kl_weight: float = 0.0,
+        max_tokens_per_batch: int | None = None,
+        peak_flops: float = 0.0,
+        frozen_layers: int = 0,
+        **options,
     ):
         super().__init__(**options)
+        self.frozen_layers = frozen_layers
         self.kl_weight, self.max_tokens_per_batch, self.peak_flops = kl_weight, max_tokens_per_batch, peak_flops
         self.padded = "attention_mask" in options["data_collator"]([self.train_dataset[0]])
         # The loss is ours: it takes the number of an update's trained tokens and is not scaled again.
@@ -73,7 +82,9 @@ class Trainer(transformers.Trainer):
         positions = before_labels(labels)
         compiled = self.args.torch_compile  # the selection would have to be compiled anew for every batch
         inner = self.accelerator.unwrap_model(model)
-        with contextlib.nullcontext() if compiled else head_only_at(inner, positions):
+        if "inputs_embeds" in inputs:
+            inputs = {name: value for name, value in inputs.items() if name != "input_ids"}
+        with self._begin(inputs), contextlib.nullcontext() if compiled else head_only_at(inner, positions):
             outputs = model(**inputs, use_cache=False)
         logits = outputs.logits[positions] if compiled else outputs.logits
         targets = labels[:, 1:][positions[:, :-1]]
@@ -90,6 +101,12 @@ class Trainer(transformers.Trainer):
                 loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
+    def _begin(self, inputs: dict) -> contextlib.AbstractContextManager:
+        """Where a batch has the states of the frozen layers, a forward pass begins above these."""
+        if "inputs_embeds" not in inputs:
+            return contextlib.nullcontext()
+        return above(self.accelerator.unwrap_model(self.model), self.frozen_layers)
+
     def _base_logits(self, inputs: dict, positions: torch.Tensor) -> torch.Tensor | None:
         """The untrained model's logits (R, V) at the true positions (B, T); only rows that have any are read."""
         rows = positions.any(dim=1).nonzero()[:, 0]
@@ -100,13 +117,13 @@ class Trainer(transformers.Trainer):
             rows = rows.new_zeros(1)
         model = self.accelerator.unwrap_model(self.model)
         part = {
-            key: value[rows] if torch.is_tensor(value) and value.dim() == 2 else value for key, value in inputs.items()
+            key: value[rows] if torch.is_tensor(value) and value.dim() > 1 else value for key, value in inputs.items()
         }
         positions = positions[rows]
         if self.padded:  # what is padding in all of these rows
             first = int(part["attention_mask"].any(dim=0).nonzero()[0, 0])
             part, positions = {key: value[:, first:] for key, value in part.items()}, positions[:, first:]
-        with torch.no_grad(), model.disable_adapter(), head_only_at(model, positions):
+        with torch.no_grad(), model.disable_adapter(), self._begin(part), head_only_at(model, positions):
             return model(**part, use_cache=False).logits
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
