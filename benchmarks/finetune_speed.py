@@ -22,6 +22,7 @@ others can be had: pip uninstall torchvision, and remove torchaudio/lib/*.so. Tr
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import random
@@ -258,7 +259,10 @@ def train_llamafactory(settings: dict) -> dict:
 def run_child(settings: dict) -> None:
     contestant = settings["contestant"]
     trainers = {"trl": train_trl, "llamafactory": train_llamafactory, "reference": train_reference}
-    found = trainers[contestant.partition("_")[0]](settings)
+    name = contestant.partition("_")[0]
+    found = trainers[name](settings)
+    packages = ("torch", "transformers", "peft", *({name} - {"reference"}))
+    found["versions"] = {package: importlib.metadata.version(package) for package in packages}
     Path(settings["folder"], f"{contestant}.json").write_text(json.dumps(found))
 
 
@@ -298,7 +302,7 @@ def loss_of_adapters(arguments: Arguments, folder: Path, names: list[str]) -> di
 
 def main() -> None:
     sys.path.insert(0, str(ROOT))
-    from provenance import commit, machine, today
+    from provenance import commit, machine, today, versions
     from utils import parse_arguments, write_json
 
     (arguments,) = parse_arguments(Arguments)
@@ -309,6 +313,7 @@ def main() -> None:
     ):
         contestants += [(name, python, {}), (f"{name}_best", python, best)] if python else []
     runs: dict[str, list[float]] = {}  # real tokens/s of each contestant's runs
+    found_versions: dict[str, dict] = {"ours": versions()}
     parameters = peak_flops = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -326,6 +331,7 @@ def main() -> None:
                 share = arguments.reference_updates / arguments.updates if contestant == "reference" else 1.0
                 runs.setdefault(contestant, []).append(round(counts["tokens"] * share / found["seconds"], 1))
                 print(f"{contestant}: {runs[contestant][-1]} real tokens/s", flush=True)
+                found_versions.setdefault(contestant.partition("_")[0], found.get("versions", {}))
                 if contestant == "ours":
                     parameters, peak_flops = found["parameters"], max(peak_flops, found["peak_flops"])
         losses = loss_of_adapters(arguments, folder, [name for name in runs if name != "reference"])
@@ -339,7 +345,8 @@ def main() -> None:
         **counts,
         "all_runs_tok_s": runs,
         "best_settings": {"trl": TRL_BEST, "llamafactory": LLAMAFACTORY_BEST},
-        "arguments": vars(arguments),
+        "arguments": {key: value for key, value in vars(arguments).items() if not key.endswith("_python")},
+        "versions": found_versions,
         "machine": machine(),
         "date": today(),
         "commit": commit(),
