@@ -255,6 +255,7 @@ def train() -> None:
             weights_of_step=weights_of_step,
             train_loss=result.training_loss,
             training_seconds=round(checkpoints.elapsed, 1),
+            recall_seconds=round(recall.spent, 1) if recall else 0.0,
             reopened_difference=difference,
         )
         log.info(
