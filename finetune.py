@@ -142,6 +142,8 @@ def make_plan(trainer: Trainer, facts: int, replay: list, held_out, lora: LoraAr
         rank=lora.lora_r if lora.use_lora else None,
         trainable_parameters=sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad),
         parameters=trainer.parameter_count,
+        frozen_layers=trainer.frozen_layers,
+        frozen_parameters=trainer.frozen_parameters,
         processes=training.world_size,
         device=str(training.device),
         precision="bfloat16" if training.bf16 else "float32",
@@ -207,14 +209,15 @@ def train() -> None:
         else PaddedCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
     )
     frozen = frozen_layers(model) if keeps_states(training, data) else 0
+    train_data = with_states(model, train_set, collator, frozen) if frozen else train_set
     trainer = Trainer(
-        frozen_layers=frozen,
+        frozen_layers=frozen if train_data is not train_set else 0,
         kl_weight=training.kl_weight,
         max_tokens_per_batch=training.max_tokens_per_batch,
         peak_flops=measured_peak_flops(training.device, model.dtype),
         model=model,
         args=training,
-        train_dataset=with_states(model, train_set, collator, frozen) if frozen else train_set,
+        train_dataset=train_data,
         eval_dataset=eval_set,
         data_collator=collator,
         processing_class=tokenizer,

@@ -13,8 +13,8 @@ from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.frozen_trunk import above
 from training.loss import before_labels, head_only_at, loss_per_token
 
-# A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all of the
-# weights, so a small model with a large vocabulary looks better than it is: its head runs on the trained tokens only.
+# A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all weights
+# that run, so a small model with a large vocabulary looks better than it is: its head runs on the trained tokens only.
 FLOPS_PER_PARAMETER = 4
 
 
@@ -42,6 +42,8 @@ class Trainer(transformers.Trainer):
         # The loss is ours: it takes the number of an update's trained tokens and is not scaled again.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = self._loss_shifts_labels = True
         self.parameter_count = sum(getattr(p, "ds_numel", p.numel()) for p in self.model.parameters())
+        frozen = self.model.get_decoder().layers[:frozen_layers] if frozen_layers else ()
+        self.frozen_parameters = sum(p.numel() for layer in frozen for p in layer.parameters())
         self.seen = {"real": 0, "padded": 0}  # tokens of this rank, in this process
         self._since = (time.monotonic(), 0, 0)
         self.sampler = None
@@ -136,7 +138,8 @@ class Trainer(transformers.Trainer):
             logs["tokens_per_second"] = round(speed * self.args.world_size, 1)
             logs["padding_share"] = round(1 - (real - real_then) / max(padded - padded_then, 1), 4)
             if self.peak_flops:
-                logs["mfu"] = round(FLOPS_PER_PARAMETER * self.parameter_count * speed / self.peak_flops, 4)
+                work = FLOPS_PER_PARAMETER * (self.parameter_count - self.frozen_parameters)
+                logs["mfu"] = round(work * speed / self.peak_flops, 4)
         super().log(logs, start_time)
 
 
