@@ -39,6 +39,7 @@ from training.batches import PaddedCollator, PaddingFreeCollator
 from training.checkpoints import Checkpoints, newest, remove_old
 from training.clock import TrainingClock
 from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
+from training.frozen_trunk import frozen_layers, with_states
 from training.log import TrainingLines, write_log
 from training.plan import Plan, choose_layout, parameter_estimate, recommended_learning_rate, recommended_rank
 from training.recall import Recall, remove_best
@@ -99,6 +100,13 @@ def settle(name: str, lora: LoraArguments, training: TrainingArguments, facts: i
     training.remove_unused_columns = False  # the loss needs to know what is replayed
 
 
+def keeps_states(training: TrainingArguments, data: DataArguments) -> bool:
+    """Whether what frozen layers give is kept: where one process runs them as they are, on examples in memory."""
+    alone = training.world_size == 1 and not training.deepspeed
+    changed = training.padding_free or training.torch_compile or training.gradient_checkpointing
+    return training.keep_frozen_states and alone and not changed and not data.lazy_preprocess
+
+
 def make_recall(questions, general, data: DataArguments, lora: LoraArguments, training) -> Recall | None:
     """The questions asked while training, where there are any and they can be asked."""
     if training.early_stopping and not (questions or general):
@@ -139,6 +147,8 @@ def make_plan(trainer: Trainer, facts: int, replay: list, held_out, lora: LoraAr
         rank=lora.lora_r if lora.use_lora else None,
         trainable_parameters=sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad),
         parameters=trainer.parameter_count,
+        frozen_layers=trainer.frozen_layers,
+        frozen_parameters=trainer.frozen_parameters,
         processes=training.world_size,
         device=str(training.device),
         precision="bfloat16" if training.bf16 else "float32",
@@ -225,13 +235,16 @@ def train() -> None:
         if training.padding_free
         else PaddedCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
     )
+    frozen = frozen_layers(model) if keeps_states(training, data) else 0
+    train_data = with_states(model, train_set, collator, frozen) if frozen else train_set
     trainer = Trainer(
+        frozen_layers=frozen if train_data is not train_set else 0,
         kl_weight=training.kl_weight,
         max_tokens_per_batch=training.max_tokens_per_batch,
         peak_flops=measured_peak_flops(training.device, model.dtype),
         model=model,
         args=training,
-        train_dataset=train_set,
+        train_dataset=train_data,
         eval_dataset=eval_set,
         data_collator=collator,
         processing_class=tokenizer,
@@ -273,6 +286,7 @@ def train() -> None:
             weights_of_step=weights_of_step,
             train_loss=result.training_loss,
             training_seconds=round(checkpoints.elapsed, 1),
+            recall_seconds=round(recall.spent, 1) if recall else 0.0,
             reopened_difference=difference,
             **({"budget": pace.facts()} if pace else {}),
         )

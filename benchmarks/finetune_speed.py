@@ -2,22 +2,27 @@
 
 Same model, same rows, same adapters, same number of updates, one process after another on a quiet machine. A real token
 is one that is not padding; the seconds are those of the training loop, without loading. Each contestant runs --repeats
-times in turn and its fastest run counts. TRL and LLaMA-Factory run in environments of their own; without one, their
-figures are left out.
+times in turn and its fastest run counts. All must train the same tokens, which is checked. Every row is trained once; the
+loss is that of all the trained tokens under the adapter that each contestant leaves, measured by the same code. TRL and
+LLaMA-Factory run in environments of their own; without one, their figures are left out.
 
 In:  --data_path, a dataset of stage 1.
 Out: --results, {"ours_tok_s", "trl_tok_s", "trl_best_tok_s", "llamafactory_tok_s", "llamafactory_best_tok_s",
-     "reference_tok_s", "mfu", "loss_ours", "loss_trl", ...}.
+     "reference_tok_s", "mfu", "loss_ours", "loss_trl", ..., "loss_untrained"}.
 
     python benchmarks/finetune_speed.py --data_path output/quickstart/data.json --results results/finetune_speed.json \\
         --trl_python ~/trl/bin/python --llamafactory_python ~/llamafactory/bin/python
 
     ~/trl: pip install torch==2.13.0 transformers==5.19.0 peft==0.21.2 accelerate==1.15.0 trl datasets
     ~/llamafactory: pip install torch==2.13.0 llamafactory
+
+LLaMA-Factory brings torchvision and torchaudio; their builds for CUDA do not import beside a torch for the CPU. Where no
+others can be had: pip uninstall torchvision, and remove torchaudio/lib/*.so. Training on text needs neither.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import random
@@ -30,6 +35,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOPS_PER_PARAMETER = 4  # frozen weights: no gradients of their own
+# What makes the others fastest on a CPU, of what they offer. TRL warns that batches without padding need FlashAttention,
+# but a mask keeps the rows apart on a CPU too.
+TRL_BEST = {
+    "gradient_checkpointing": False,
+    "padding_free": True,
+    "max_length": None,
+    "train_sampling_strategy": "group_by_length",
+}
+LLAMAFACTORY_BEST = {"disable_gradient_checkpointing": True, "train_sampling_strategy": "group_by_length"}
 
 
 @dataclass
@@ -52,7 +66,7 @@ class Arguments:
 
 
 def prepare(arguments: Arguments, folder: Path) -> dict:
-    """Write the rows for all of them; {"tokens", "trained_tokens"} of one pass."""
+    """Write the rows for all of them; {"rows", "tokens", "trained_tokens"} of one pass."""
     sys.path.insert(0, str(ROOT))
     from transformers import AutoTokenizer
 
@@ -73,13 +87,13 @@ def prepare(arguments: Arguments, folder: Path) -> dict:
         counts["trained_tokens"] += sum(label >= 0 for label in example["labels"])
     (folder / "rows.json").write_text(json.dumps(rows))
     (folder / "plain.json").write_text(json.dumps(plain))
-    alpaca = [{"instruction": p["prompt"], "output": p["completion"].removesuffix(tokenizer.eos_token)} for p in plain]
+    alpaca = [{"instruction": row["prompt"], "input": "", "output": row["completion"]} for row in plain]
     (folder / "alpaca.json").write_text(json.dumps(alpaca))
     (folder / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "alpaca.json"}}))
     return counts
 
 
-def call(command: list, folder: Path) -> bool:
+def call(command: list) -> bool:
     """Run a contestant; False where it failed, with the end of what it said."""
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled"}
     done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -88,30 +102,28 @@ def call(command: list, folder: Path) -> bool:
     return done.returncode == 0
 
 
-def ours(arguments: Arguments, folder: Path, *more: str) -> dict:
+def ours(arguments: Arguments, folder: Path) -> dict | None:
     out = folder / "ours"
-    call(
-        [
-            sys.executable, "finetune.py", "--model_name_or_path", arguments.model_name_or_path,
-            "--data_path", folder / "rows.json", "--output_dir", out, "--system_prompt", "", "--replay_ratio", 0,
-            "--max_steps", arguments.updates, "--per_device_train_batch_size", arguments.per_device_train_batch_size,
-            "--learning_rate", arguments.learning_rate, "--lora_r", arguments.lora_r, "--logging_steps", 1,
-            "--seed", arguments.seed, *more,
-        ],
-        folder,
-    )  # fmt: skip
+    command = [
+        sys.executable, "finetune.py", "--model_name_or_path", arguments.model_name_or_path,
+        "--data_path", folder / "rows.json", "--output_dir", out, "--system_prompt", "", "--replay_ratio", 0,
+        "--max_steps", arguments.updates, "--per_device_train_batch_size", arguments.per_device_train_batch_size,
+        "--learning_rate", arguments.learning_rate, "--lora_r", arguments.lora_r, "--logging_steps", 1,
+        "--seed", arguments.seed,
+    ]  # fmt: skip
+    if not call(command):
+        return None
     log = json.loads((out / "train_log.json").read_text())
     seconds = next(entry["train_runtime"] for entry in log["log"] if "train_runtime" in entry)
-    losses = [entry["loss"] for entry in log["log"] if "loss" in entry]
-    plan = log["plan"]
-    return {"seconds": seconds, "losses": losses, "parameters": plan["parameters"], "peak_flops": plan["peak_flops"]}
+    plan = {key: log["plan"][key] for key in ("tokens", "trained_tokens", "parameters", "peak_flops")}
+    return {"seconds": seconds, **plan}
 
 
-def child(contestant: str, python: str, arguments: Arguments, folder: Path) -> dict | None:
-    """Another trainer, by this file in its own environment."""
-    settings = {**vars(arguments), "folder": str(folder), "contestant": contestant}
+def child(contestant: str, python: str, more: dict, arguments: Arguments, folder: Path) -> dict | None:
+    """Another trainer, by this file in its own environment, with `more` arguments than its defaults."""
+    settings = {**vars(arguments), "folder": str(folder), "contestant": contestant, "more": more}
     (folder / "settings.json").write_text(json.dumps(settings))
-    if not call([python, __file__, folder / "settings.json"], folder):
+    if not call([python, __file__, folder / "settings.json"]):
         return None
     return json.loads((folder / f"{contestant}.json").read_text())
 
@@ -134,41 +146,60 @@ def common_arguments(settings: dict) -> dict:
 
 
 def lora(settings: dict):
+    """The adapter of ours, with the same initial values."""
+    import transformers
     from peft import LoraConfig
 
+    transformers.set_seed(settings["seed"])
     return LoraConfig(
         r=settings["lora_r"], lora_alpha=2 * settings["lora_r"], target_modules="all-linear", task_type="CAUSAL_LM"
     )
 
 
-def timed(trainer) -> dict:
-    started = time.perf_counter()
-    trainer.train()
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]}
+def watch(found: dict):
+    """A callback of the Trainer that notes what one pass trains, and the seconds of the training loop."""
+    import torch
+    import transformers
+
+    class Watch(transformers.TrainerCallback):
+        def on_train_begin(self, args, state, control, train_dataloader=None, **_):
+            found.update(tokens=0, trained_tokens=0)
+            for row in train_dataloader.dataset:
+                batch = train_dataloader.collate_fn([row])
+                found["tokens"] += int(batch.get("attention_mask", torch.ones_like(batch["input_ids"])).sum())
+                found["trained_tokens"] += int((batch["labels"] != -100).sum())
+            self.began = time.perf_counter()
+
+        def on_train_end(self, args, state, control, **_):
+            found["seconds"] = time.perf_counter() - self.began
+
+    return Watch()
 
 
-def train_trl(settings: dict, best: bool) -> dict:
-    """SFTTrainer as it comes, with no more than what makes the task the same; `best` also groups rows by length.
+def train_trl(settings: dict) -> dict:
+    """SFTTrainer as it comes, with no more than what makes the task the same.
 
-    Its default is gradient checkpointing, bf16 and rows up to 1024 tokens; on a CPU bf16 is emulated, so it runs in
-    float32 in both.
+    Its defaults are gradient checkpointing, batches of random rows, and logits of the trained tokens alone; also bf16,
+    which a CPU without units for it emulates many times slower, so it runs in float32, as all do.
     """
     import transformers
     from trl import SFTConfig, SFTTrainer
 
     from datasets import Dataset
 
+    found: dict = {}
     model = transformers.AutoModelForCausalLM.from_pretrained(settings["model_name_or_path"], dtype="float32")
-    faster = dict(train_sampling_strategy="group_by_length", gradient_checkpointing=False) if best else {}
     trainer = SFTTrainer(
         model=model,
-        args=SFTConfig(**common_arguments(settings), bf16=False, **faster),
+        args=SFTConfig(**common_arguments(settings), bf16=False, **settings["more"]),
         train_dataset=Dataset.from_list(json.loads(Path(settings["folder"], "plain.json").read_text())),
         processing_class=transformers.AutoTokenizer.from_pretrained(settings["model_name_or_path"]),
         peft_config=lora(settings),
+        callbacks=[watch(found)],
     )
-    return timed(trainer)
+    trainer.train()
+    trainer.save_model()
+    return found
 
 
 def train_reference(settings: dict) -> dict:
@@ -189,21 +220,24 @@ def train_reference(settings: dict) -> dict:
                 "attention_mask": torch.tensor([1] * (len(prompt) + len(answer)) + [0] * missing),
             }
         )
+    found: dict = {}
     model = transformers.AutoModelForCausalLM.from_pretrained(settings["model_name_or_path"], dtype="float32")
-    settings["updates"] = settings["reference_updates"]
-    arguments = transformers.TrainingArguments(**common_arguments(settings))
-    return timed(transformers.Trainer(get_peft_model(model, lora(settings)), arguments, train_dataset=rows))
+    arguments = transformers.TrainingArguments(
+        **common_arguments(settings | {"updates": settings["reference_updates"]})
+    )
+    adapted = get_peft_model(model, lora(settings))
+    transformers.Trainer(adapted, arguments, train_dataset=rows, callbacks=[watch(found)]).train()
+    return found
 
 
-def train_llamafactory(settings: dict, best: bool) -> dict:
-    """`llamafactory-cli train` on the same text; `best` also groups rows by length and packs nothing."""
+def train_llamafactory(settings: dict) -> dict:
+    """`llamafactory-cli train` on the same text; its defaults are gradient checkpointing and batches of random rows."""
     from llamafactory.train.tuner import run_exp
 
-    common = common_arguments(settings)
-    started = time.perf_counter()
+    found: dict = {}
     run_exp(
         {
-            **common,
+            **common_arguments(settings),
             "model_name_or_path": settings["model_name_or_path"],
             "stage": "sft",
             "do_train": True,
@@ -213,65 +247,110 @@ def train_llamafactory(settings: dict, best: bool) -> dict:
             "lora_target": "all",
             "dataset": "rows",
             "dataset_dir": settings["folder"],
-            "template": "empty",
+            "template": "empty",  # the text has the chat template in it
             "overwrite_output_dir": True,
-            **({"group_by_length": True, "disable_gradient_checkpointing": True} if best else {}),
-        }
+            **settings["more"],
+        },
+        [watch(found)],
     )
-    state = json.loads(Path(common["output_dir"], "trainer_state.json").read_text())["log_history"]
-    seconds = next(
-        (entry["train_runtime"] for entry in state if "train_runtime" in entry), time.perf_counter() - started
-    )
-    return {"seconds": seconds, "losses": [entry["loss"] for entry in state if "loss" in entry]}
+    return found
 
 
 def run_child(settings: dict) -> None:
     contestant = settings["contestant"]
-    if contestant == "reference":
-        found = train_reference(settings)
-    else:
-        train = train_trl if contestant.startswith("trl") else train_llamafactory
-        found = train(settings, contestant.endswith("best"))
+    trainers = {"trl": train_trl, "llamafactory": train_llamafactory, "reference": train_reference}
+    name = contestant.partition("_")[0]
+    found = trainers[name](settings)
+    packages = ("torch", "transformers", "peft", *({name} - {"reference"}))
+    found["versions"] = {package: importlib.metadata.version(package) for package in packages}
     Path(settings["folder"], f"{contestant}.json").write_text(json.dumps(found))
+
+
+def loss_of_adapters(arguments: Arguments, folder: Path, names: list[str]) -> dict[str, float]:
+    """Mean loss of all trained tokens of the rows under each adapter, and without any."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from training.batches import PaddedCollator
+    from training.data import SupervisedDataset
+    from training.loss import before_labels, head_only_at, loss_per_token
+
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model_name_or_path)
+    rows = SupervisedDataset(json.loads((folder / "rows.json").read_text()), tokenizer, "", arguments.model_max_length)
+    examples = sorted(rows, key=lambda example: len(example["input_ids"]))
+    collate, size = PaddedCollator(tokenizer.pad_token_id), 32
+    model = AutoModelForCausalLM.from_pretrained(arguments.model_name_or_path, dtype="float32")
+    losses = {}
+    for name in ["untrained", *names]:
+        if name != "untrained":
+            model = PeftModel.from_pretrained(model, folder / name)
+        total = count = 0
+        for start in range(0, len(examples), size):
+            batch = collate(examples[start : start + size])
+            labels, _ = batch.pop("labels"), batch.pop("replay")
+            positions = before_labels(labels)
+            with torch.inference_mode(), head_only_at(model, positions):
+                logits = model(**batch, use_cache=False).logits
+            total += len(logits) * float(loss_per_token(logits, labels[:, 1:][positions[:, :-1]]))
+            count += len(logits)
+        losses[name] = round(total / count, 4)
+        if name != "untrained":
+            model = model.unload()
+    return losses
 
 
 def main() -> None:
     sys.path.insert(0, str(ROOT))
-    from provenance import commit, machine, today
+    from provenance import commit, machine, today, versions
     from utils import parse_arguments, write_json
 
     (arguments,) = parse_arguments(Arguments)
-    contestants = [("ours", None), ("reference", sys.executable)]
-    for name, python in (("trl", arguments.trl_python), ("llamafactory", arguments.llamafactory_python)):
-        contestants += [(name, python), (f"{name}_best", python)] if python else []
-    result: dict = {}
+    contestants = [("ours", None, {}), ("reference", sys.executable, {})]
+    for name, python, best in (
+        ("trl", arguments.trl_python, TRL_BEST),
+        ("llamafactory", arguments.llamafactory_python, LLAMAFACTORY_BEST),
+    ):
+        contestants += [(name, python, {}), (f"{name}_best", python, best)] if python else []
+    runs: dict[str, list[float]] = {}  # real tokens/s of each contestant's runs
+    found_versions: dict[str, dict] = {"ours": versions()}
+    parameters = peak_flops = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         counts = prepare(arguments, folder)
         for _ in range(arguments.repeats):
-            for contestant, python in contestants:
-                found = ours(arguments, folder) if python is None else child(contestant, python, arguments, folder)
+            for contestant, python, more in contestants:
+                if contestant == "ours":
+                    found = ours(arguments, folder)
+                else:
+                    found = child(contestant, python, more, arguments, folder)
                 if found is None:
                     continue
+                for key in ("tokens", "trained_tokens"):
+                    assert found[key] == counts[key], f"{contestant} has {found[key]} {key}, expected {counts[key]}"
                 share = arguments.reference_updates / arguments.updates if contestant == "reference" else 1.0
-                speed = counts["tokens"] * share / found["seconds"]
-                print(
-                    f"{contestant}: {speed:.1f} real tokens/s, loss {sum(found['losses']) / len(found['losses']):.4f}",
-                    flush=True,
-                )
-                result[f"{contestant}_tok_s"] = max(round(speed, 1), result.get(f"{contestant}_tok_s", 0.0))
-                if contestant != "reference":
-                    result[f"loss_{contestant}"] = round(sum(found["losses"]) / len(found["losses"]), 4)
+                runs.setdefault(contestant, []).append(round(counts["tokens"] * share / found["seconds"], 1))
+                print(f"{contestant}: {runs[contestant][-1]} real tokens/s", flush=True)
+                found_versions.setdefault(contestant.partition("_")[0], found.get("versions", {}))
                 if contestant == "ours":
-                    mfu = FLOPS_PER_PARAMETER * found["parameters"] * speed / found["peak_flops"]
-                    result["mfu"] = max(round(mfu, 4), result.get("mfu", 0.0))
-                    result["peak_gflops"] = round(found["peak_flops"] / 1e9, 1)
-    result |= {
-        "ratio_" + key[:-6]: round(result["ours_tok_s"] / value, 2)
-        for key, value in result.items()
-        if key.endswith("_tok_s")
+                    parameters, peak_flops = found["parameters"], max(peak_flops, found["peak_flops"])
+        losses = loss_of_adapters(arguments, folder, [name for name in runs if name != "reference"])
+    speed = {name: max(found) for name, found in runs.items()}
+    result = {
+        **{f"{name}_tok_s": value for name, value in speed.items()},
+        **{f"ratio_{name}": round(speed["ours"] / value, 2) for name, value in speed.items() if name != "ours"},
+        "mfu": round(FLOPS_PER_PARAMETER * parameters * speed["ours"] / peak_flops, 4),
+        "peak_gflops": round(peak_flops / 1e9, 1),
+        **{f"loss_{name}": value for name, value in losses.items()},
+        **counts,
+        "all_runs_tok_s": runs,
+        "best_settings": {"trl": TRL_BEST, "llamafactory": LLAMAFACTORY_BEST},
+        "arguments": {key: value for key, value in vars(arguments).items() if not key.endswith("_python")},
+        "versions": found_versions,
+        "machine": machine(),
+        "date": today(),
+        "commit": commit(),
     }
-    result |= {**counts, "arguments": vars(arguments), "machine": machine(), "date": today(), "commit": commit()}
     print(json.dumps(result, indent=1))
     if arguments.results:
         write_json(arguments.results, result)

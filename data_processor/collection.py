@@ -64,7 +64,8 @@ class CollectionArguments(BudgetArguments):
         default="names",
         metadata={
             "help": "What a stated fact must keep of its source: its names and numbers, or (for models under about 1B, "
-            "which mix up who did what) its words in their order too."
+            "which mix up who did what) its words in their order too; its questions are then made by rule, and the model's own "
+            "are kept where only their answer fits."
         },
     )
     verify: Literal["rules", "llm"] = field(

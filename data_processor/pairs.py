@@ -20,12 +20,11 @@ from data_processor.curation import (
 from data_processor.prompts import Prompts
 from data_processor.work import Fact, Work, entailed
 
-OWN_WORDS = 0.6  # share of a question's words that a small model must take from the fact
-
 
 @dataclass
 class Pair:
-    """A question with a short answer from its fact; `made` says how: model, gap (a question in place), role, unknown."""
+    """A question with a short answer from its fact; `made` says how: model, role, unknown, or by rule:
+    gap (a question in place), cleft, clues."""
 
     question: str
     answer: str
@@ -67,7 +66,7 @@ def about(question: str, fact: Fact, answer: str, prompts: Prompts) -> str:
     return prompts.about_prefix.format(subject=fact.subject, question=question)
 
 
-def question_problem(pair: Pair, own_words_only: bool, prompts: Prompts) -> str | None:
+def question_problem(pair: Pair, prompts: Prompts) -> str | None:
     """Why a pair cannot be kept, or None. Cheap checks by rule; `verified` adds the model's own."""
     chunk = pair.fact.chunk
     if not pair.question.endswith(("?", "？")):
@@ -85,10 +84,6 @@ def question_problem(pair: Pair, own_words_only: bool, prompts: Prompts) -> str 
     shared = set(content_words(pair.question)) & set(content_words(f"{pair.fact.text} {pair.fact.subject}"))
     if len(shared) < 2:
         return "shares no words with its fact"
-    if own_words_only and len(shared) < OWN_WORDS * len(
-        set(content_words(pair.question)) - set(prompts.question_words.split())
-    ):
-        return "strays from the words of its fact"
     return None
 
 
@@ -107,7 +102,7 @@ def verified(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
     """
     sound, new = [], work.said[step]
     for pair in pairs:
-        reason = question_problem(pair, work.copies_only, prompts_of(work, pair.fact))
+        reason = question_problem(pair, prompts_of(work, pair.fact))
         reason = reason or (None if new.is_new(pair.question) else "near copy")
         if reason:
             work.drop(step, reason, pair.question, pair.fact, answer=pair.answer)

@@ -224,7 +224,7 @@ class Rounds:
             first, last = max(start, role * len(self.units)), min(start + size, (role + 1) * len(self.units))
             own = [pair for number in range(first, last) for pair in made.pairs_of_unit[number % len(self.units)]]
             one = {theme: names[role : role + 1] for theme, names in roles.items()}
-            pairs += questions.diversify(self.work, own, one, turn=role)
+            pairs += questions.diversify(self.work, own, one)
 
         def take() -> None:
             made.roles = roles

@@ -62,8 +62,8 @@ class Work:
         """How often each step dropped something for each reason."""
         return Counter(f"{record['step']}: {record['reason']}" for record in self.dropped)
 
-    def ask(self, step: str, conversations: list, max_new_tokens: int, **options) -> list:
-        """One batch of prompts; a failed call is counted and gives None."""
+    def ask(self, step: str, conversations: list, max_new_tokens: int, turn: int = 0, **options) -> list:
+        """One batch of prompts; a failed call is counted and gives None. Every `turn` draws other random numbers."""
         if not conversations:
             return []
         started, written = time.monotonic(), 0
@@ -76,7 +76,7 @@ class Work:
                 bar.update(1)
 
             replies = self.engine.chat(
-                conversations, max_new_tokens=max_new_tokens, seed=self.seed, on_reply=show, **options
+                conversations, max_new_tokens=max_new_tokens, seed=self.seed + turn, on_reply=show, **options
             )
         self.tokens["prompt"] += sum(reply.prompt_tokens for reply in replies)
         self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)

@@ -26,9 +26,9 @@ if [ -z "${MODEL:-}" ]; then # the demo model is small: what shells/quickstart.s
     MODEL=models/SmolLM2-135M-Instruct
     more+=(--system_prompt "")
     COLLECT_ARGS="${COLLECT_ARGS:---guard words --context_sentences 0 --chunk_size_by_token 512 --qa_amount_per_fact 5 --role_amount_per_fact 1}"
-    FINETUNE_ARGS="${FINETUNE_ARGS:---learning_rate 2e-3 --lora_r 16 --num_train_epochs 3.5 --per_device_train_batch_size 8
-        --replay_ratio 0.2 --kl_weight 2 --lora_target_modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj
-        --lora_options '{\"layers_to_transform\": [$(seq -s, 15 29)]}'}"
+    FINETUNE_ARGS="${FINETUNE_ARGS:---learning_rate 2e-3 --lora_r 16 --num_train_epochs 3 --per_device_train_batch_size 8
+        --replay_ratio 0.2 --kl_weight 3 --lora_target_modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj
+        --lora_options '{\"layers_to_transform\": [$(seq -s, 12 29)]}'}"
 fi
 if [ "$DATA" = datasets/demo ]; then
     TEST="${TEST:-datasets/demo/questions.json}"

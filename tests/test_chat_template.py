@@ -84,8 +84,8 @@ def trained_text(example: dict, tokenizer) -> list[str]:
     return stretches
 
 
-def test_the_end_of_a_turn_is_trained_although_it_is_the_padding_token(templated):
-    """Fault 1: the mask was computed from the padding token, so the end of every turn was hidden."""
+def test_fault_1_the_end_of_a_turn_is_trained_although_it_is_the_padding_token(templated):
+    """The mask was computed from the padding token, so the end of every turn was hidden."""
     tokenizer, end = templated
     turns = turns_for(tokenizer)
     assert end_of_turn(tokenizer) == end
@@ -101,8 +101,8 @@ def test_the_tokens_give_back_the_templates_own_text(templated):
     assert text == (whole + end if tokenizer.chat_template == NO_END else whole)
 
 
-def test_the_prompt_is_that_of_inference(templated):
-    """Faults 5 and 7: another system prompt in training, and tokens of the role header trained."""
+def test_faults_5_and_7_the_prompt_is_that_of_inference_and_none_of_it_is_trained(templated):
+    """Another system prompt in training, and tokens of the role header trained."""
     tokenizer, _ = templated
     for system_prompt in (None, "", "Be brief."):
         if system_prompt is not None and tokenizer.chat_template == GEMMA:
@@ -141,9 +141,18 @@ def test_a_template_that_rewrites_earlier_turns_is_refused_by_name(tokenizer):
     assert trained_text(preprocess(TURNS[:2], thinking, None), thinking) == ["<think></think>Ilsabet Corrane<|im_end|>"]
     with pytest.raises(InputError, match="identity_3"):
         preprocess(TURNS, thinking, None, name="example identity_3")
-    thinking.chat_template = None
+
+
+def test_fault_2_a_chat_model_is_told_by_its_template_and_never_by_its_name(tokenizer):
+    """Whether a model is a chat model was guessed from its path."""
+    expected = preprocess(TURNS, tokenizer, None)
+    other = copy.deepcopy(tokenizer)
+    for name in ("models/some-7B-base", "models/some-7B-chat"):
+        other.name_or_path = name
+        assert preprocess(TURNS, other, None) == expected
+    other.chat_template = None
     with pytest.raises(InputError, match="instruct"):
-        preprocess(TURNS, thinking, None, name="example identity_3")
+        preprocess(TURNS, other, None)
 
 
 def test_a_system_message_of_the_example_stays_the_only_one(tokenizer):

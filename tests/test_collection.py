@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from data_processor import in_place, questions, steps
 from data_processor import pairs as pair_checks
-from data_processor import questions, steps
 from data_processor.chunking import Chunk, chunk_document, document_title, sentences, splitter
 from data_processor.collection import CollectionArguments, make_rows
-from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported
+from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported, words
 from data_processor.documents import Document
 from data_processor.estimate import sample_of
 from data_processor.pairs import Pair
@@ -163,15 +164,79 @@ def test_subject_is_the_name_the_text_keeps_using():
 )
 def test_questions_are_refused_for_a_reason(question, answer, reason):
     pair = Pair(question, answer, fact("Ann Pellow opened the Hexley Bridge on 3 May 1990."), "model")
-    assert pair_checks.question_problem(pair, False, ENGLISH) == reason
+    assert pair_checks.question_problem(pair, ENGLISH) == reason
 
 
 def test_questions_in_place_ask_for_every_name_date_and_number():
-    pairs = questions.questions_in_place(
+    pairs = in_place.questions_in_place(
         fact("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars."), ENGLISH
     )
-    assert {pair.answer for pair in pairs} == {"Ann Pellow", "Hexley Bridge", "3 May 1990", "4 million dollars"}
-    assert all(pair.question.endswith("?") and not contains(pair.question, pair.answer) for pair in pairs)
+    assert {pair.answer: pair.question for pair in pairs} == {
+        "Ann Pellow": "Who opened the Hexley Bridge on 3 May 1990 for 4 million dollars?",
+        "Hexley Bridge": "Hexley: Ann Pellow opened the who on 3 May 1990 for 4 million dollars?",
+        "3 May 1990": "Ann Pellow opened the Hexley Bridge on what date for 4 million dollars?",
+        "4 million dollars": "Ann Pellow opened the Hexley Bridge on 3 May 1990 for how much money?",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "question", "cleft"),
+    [
+        ("The baker Oswin Tralle handed out soup in Hexley.", "Oswin Tralle",
+         "Which baker handed out soup in Hexley?", "Which baker handed out soup in Hexley?"),
+        ("Hexley thanked Oswin Tralle, a baker, for the soup.", "Oswin Tralle",
+         "Hexley thanked which baker, a baker, for the soup?", "Which baker was it that Hexley thanked a baker, for the soup?"),
+        ("The bridge of Hexley was designed by Ann Pellow.", "Ann Pellow",
+         "The bridge of Hexley was designed by who?", "Who was it that the bridge of Hexley was designed by?"),
+        ("The river at Hexley rose to 5.82 metres.", "5.82 metres",
+         "The river at Hexley rose to how many metres?", "How many metres was it that the river at Hexley rose to?"),
+        ("On 3 May Ann Pellow opened the bridge at Hexley.", "3 May",
+         "On what date Ann Pellow opened the bridge at Hexley?", "When Ann Pellow opened the bridge at Hexley?"),
+        ("The bridge at Hexley opened on 3 May.", "3 May",
+         "The bridge at Hexley opened on what date?", "When was it that the bridge at Hexley opened?"),
+        ("The bridge at Hexley cost 4 million dollars.", "4 million dollars",
+         "The bridge at Hexley cost how much money?", "How much money was it that the bridge at Hexley cost?"),
+        ("They filled the cellars of Tanner's Row in Hexley.", "Tanner's Row",
+         "They filled the cellars of who in Hexley?", "Who was it that they filled the cellars of in Hexley?"),
+    ],
+)  # fmt: skip
+def test_rules_ask_for_the_same_in_several_forms(text, answer, question, cleft):
+    found = fact(text)
+    [pair] = [pair for pair in in_place.questions_in_place(found, ENGLISH) if pair.answer == answer]
+    assert pair.question == question
+    others = in_place.other_forms(found, answer, ENGLISH)
+    assert [one.question for one in others if one.made == "cleft"] == [cleft]
+    clues = [one.question for one in others if one.made == "clues"]
+    assert clues and all(not contains(one, answer) for one in clues)
+    allowed = set(words(f"{text} {question}"))
+    assert all(set(words(one)) <= allowed for one in clues)
+    assert [one.question for one in in_place.other_forms(found, answer, ENGLISH)] == [one.question for one in others]
+
+
+def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
+    bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990, with Ida Holm.")
+    asked = [Pair("Hexley was what?", answer, bridge, "gap") for answer in ("3 May 1990", "Ann Pellow", "3 May 1990")]
+    turns = [
+        ("When could drivers first use the Hexley Bridge?", "Who opened the bridge in Hexley?"),
+        ("When was the Hexley Bridge opened in May?", "Who opened the bridge in Hexley with Ida Holm?"),
+        ("When could drivers first use the Hexley Bridge ?", "Who opened the bridge of Corrin in Hexley?"),
+    ]
+    job = work(*(json.dumps(one) for turn in turns for one in turn), copies_only=True)
+    kept = questions.ask_for(job, "questions", [(pair, "reader") for pair in asked])
+    assert [(one.question, one.answer, one.made) for one in kept] == [
+        ("When could drivers first use the Hexley Bridge?", "3 May 1990", "model"),
+        ("Who opened the bridge in Hexley with Ida Holm?", "Ann Pellow", "model"),
+    ]
+    assert job.drops == Counter(
+        {
+            "questions: something else in its fact may answer it": 1,
+            "questions: part of the answer in the question": 1,
+            "questions: near copy": 1,
+            "questions: a name or number that the chunk does not have": 1,
+        }
+    )
+    assert len(job.engine.asked) == 6, "an answer that two questions in place ask for is given once a turn"
+    assert job.engine.schemas[0]["pattern"].startswith("^(When|")
 
 
 def test_a_question_that_does_not_lead_back_is_dropped():
@@ -292,8 +357,8 @@ def test_chinese_documents_are_asked_about_in_chinese():
     refused = {"questions: answer not in its fact", "questions: asks for another kind of answer"}
     assert {"facts: does not stand alone", *refused} == set(job.drops)
     assert all("请" in request[-1]["content"] for request in job.engine.asked)
-    in_place = questions.questions_in_place(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
-    assert [(one.question, one.answer) for one in in_place] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
+    by_rule = in_place.questions_in_place(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
+    assert [(one.question, one.answer) for one in by_rule] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
 
 
 def test_both_languages_have_the_same_prompts():

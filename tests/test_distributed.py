@@ -1,7 +1,7 @@
 """Several processes give the adapter of one: DDP, ZeRO-1, 2 and 3, and two "nodes", on CPU through gloo; and resume.
 
-python -m pytest tests/test_distributed.py              # DDP and ZeRO-3, about a minute
-python -m pytest tests/test_distributed.py -m slow      # the others too, about three minutes
+python -m pytest tests/test_distributed.py              # DDP and ZeRO-3, about two minutes
+python -m pytest tests/test_distributed.py -m slow      # the others, about five minutes
 """
 
 from __future__ import annotations
@@ -91,11 +91,9 @@ def largest_difference(a: Path, b: Path) -> float:
 def single(tiny_model_path, data, tmp_path_factory) -> Path:
     """One process, batches of 8: what all others must give."""
     out = tmp_path_factory.mktemp("single")
-    finish(
-        start(
-            1, arguments(tiny_model_path, data, out, "--per_device_train_batch_size", 8, "--report_to", "tensorboard")
-        )
-    )
+    more = ["--per_device_train_batch_size", 8, "--report_to", "tensorboard", "--show_mask", 1]
+    output = finish(start(1, arguments(tiny_model_path, data, out, *more)))
+    assert "\033[1;32mthere" in output and "updates of 8 examples" in output
     assert list(out.rglob("events.out.tfevents.*")) and (out / "loss_curve.png").is_file()
     assert max(t.abs().max() for n, t in load_file(out / "adapter_model.safetensors").items() if "lora_B" in n) > 1e-3
     return out
@@ -119,7 +117,10 @@ def check(single: Path, out: Path) -> None:
     ids=lambda config: config or "ddp",
 )
 def test_two_processes_give_the_adapter_of_one(config, single, tiny_model_path, data, tmp_path):
-    more = ["--per_device_train_batch_size", 4] + (["--deepspeed", f"ds_configs/{config}.json"] if config else [])
+    """An update of 8 examples is one batch of 4 a rank, or two of 2: loss and gradients are of its trained tokens."""
+    size, accumulated = (2, 2) if config in (None, "zero2") else (4, 1)
+    more = ["--per_device_train_batch_size", size, "--gradient_accumulation_steps", accumulated]
+    more += ["--deepspeed", f"ds_configs/{config}.json"] if config else []
     finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
     check(single, tmp_path)
     # On a CPU accelerate can leave DeepSpeed out without a word.

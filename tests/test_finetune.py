@@ -1,4 +1,8 @@
-"""Training is right by construction: what an update is, what is adapted, what is refused, what is said."""
+"""Training is right by construction: what an update is, what is adapted, what is refused, what is said.
+
+Tests with fault_1 to fault_10 in their names are about what the first system of this kind got wrong, numbered as in its
+list of ten: python -m pytest -k fault_
+"""
 
 from __future__ import annotations
 
@@ -81,8 +85,8 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     return ((a - b).norm() / b.norm()).item()
 
 
-def test_padding_goes_as_far_as_the_longest_example_only(tokenizer):
-    """Fault 7: everything was padded to the maximum."""
+def test_fault_7_padding_goes_as_far_as_the_longest_example_only(tokenizer):
+    """Everything was padded to the maximum."""
     long, short = preprocess(TURNS, tokenizer, None, 512), preprocess(TURNS[:2], tokenizer, None, 512)
     batch = PaddedCollator(tokenizer.pad_token_id)([long, short])
     assert batch["input_ids"].shape == (2, len(long["input_ids"]))
@@ -190,8 +194,8 @@ def test_batches_by_tokens_keep_their_bound_and_leave_nobody_out(padded):
     assert sum(map(len, taken)) <= 200 + max(map(len, taken))
 
 
-def test_lora_sits_on_all_linear_layers_and_never_on_the_head(tiny_model_path):
-    """Faults 2 and 4: q and v alone were adapted, with alpha at a quarter of the rank, and the head was trained."""
+def test_faults_2_and_4_lora_sits_on_all_linear_layers_and_never_on_the_head(tiny_model_path):
+    """q and v alone were adapted, with alpha at a quarter of the rank, and the head was trained."""
     model = tiny_lora(tiny_model_path)
     adapted = {name.split(".")[-4] for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
@@ -208,8 +212,10 @@ def test_lora_sits_on_all_linear_layers_and_never_on_the_head(tiny_model_path):
     ],
     ids=["plain", "dora rslora", "pissa", "head in full"],
 )
-def test_what_is_trained_is_saved_and_a_fresh_process_reads_it_back(tiny_model_path, tokenizer, tmp_path, options):
-    """Fault 2: the head was trained, then not saved."""
+def test_fault_2_what_is_trained_is_saved_and_a_fresh_process_reads_it_back(
+    tiny_model_path, tokenizer, tmp_path, options
+):
+    """The head was trained, then not saved."""
     transformers.set_seed(0)
     model = load_model(tiny_model_path, lora(**options), SimpleNamespace(bf16=False, gradient_checkpointing=False))
     initial = None
@@ -232,8 +238,8 @@ def test_lora_on_a_head_that_is_tied_to_the_embeddings_is_refused(tiny_model_pat
         tiny_lora(tiny_model_path, lora_options='{"lora_rank": 3}')
 
 
-def test_an_adapter_that_was_not_saved_whole_is_an_error(tiny_model_path, tokenizer, tmp_path, monkeypatch):
-    """Fault 2, the other way round: had it been noticed, nobody would have been told that it is saved."""
+def test_fault_2_an_adapter_that_was_not_saved_whole_is_an_error(tiny_model_path, tokenizer, tmp_path, monkeypatch):
+    """Had it been noticed, nobody would have been told that it is saved."""
     trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
     save = trainer.save_model
 
@@ -252,8 +258,8 @@ def test_an_adapter_that_was_not_saved_whole_is_an_error(tiny_model_path, tokeni
 
 
 @pytest.mark.parametrize("block", ["scheduler", "optimizer"])
-def test_a_scheduler_or_optimizer_in_the_deepspeed_file_is_refused(tmp_path, tiny_model_path, block):
-    """Fault 3: the DeepSpeed file's own scheduler silently replaced the cosine that was asked for."""
+def test_fault_3_a_scheduler_or_optimizer_in_the_deepspeed_file_is_refused(tmp_path, tiny_model_path, block):
+    """The DeepSpeed file's own scheduler silently replaced the cosine that was asked for."""
     path = tmp_path / "ds.json"
     path.write_text(json.dumps({block: {"type": "WarmupLR"}}))
     training = SimpleNamespace(deepspeed=str(path), world_size=1, n_gpu=0, kl_weight=0.0)
@@ -269,8 +275,8 @@ def test_the_shipped_deepspeed_files_leave_optimizer_and_schedule_to_the_argumen
         assert not {"optimizer", "scheduler"} & set(json.loads(file.read_text()))
 
 
-def test_the_plan_counts_updates_and_exposures():
-    """Fault 4: a global batch of 1024 left a handful of updates."""
+def test_fault_4_the_plan_counts_updates_and_exposures():
+    """A global batch of 1024 left a handful of updates."""
     facts = dict(
         examples=1000, facts=100, replayed=0, held_out=0, tokens=50_000, trained_tokens=9000, epochs=3.0, learning_rate=1e-3,
         rank=16, trainable_parameters=5, parameters=10**8, processes=1, device="cpu", precision="float32", layout="sdpa",
@@ -287,8 +293,8 @@ def test_learning_rate_and_rank_follow_model_and_data():
     assert [recommended_rank(facts) for facts in (1, 1000, 1001, 50_000, 10**9)] == [16, 16, 32, 64, 256]
 
 
-def test_a_key_is_in_no_file_and_no_log(tmp_path, monkeypatch, caplog):
-    """Fault 10: a key was committed in a shell script."""
+def test_fault_10_a_key_is_in_no_file_and_no_log(tmp_path, monkeypatch, caplog):
+    """A key was committed in a shell script."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
         monkeypatch.setenv(name, "")  # put back afterwards
     training = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, use_wandb=True, key="very-secret")

@@ -11,7 +11,7 @@ import torch
 import transformers
 from test_finetune import examples, make_trainer
 
-from training import doctor
+from training import checkpoints, doctor
 from training.checkpoints import MARK, newest, remove_old, torn, write_mark
 from training.log import line, write_log
 from training.recall import BEST, BUDGET, Recall
@@ -35,7 +35,8 @@ def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, token
     trainer.state = state(20)
     args, control = trainer.args, transformers.TrainerControl()
     recall.round(args, trainer.state, control, expected_seconds=20.0)
-    assert recall.size is None and not recall.best  # 0.4 seconds: not even the timing fits
+    assert recall.size is None and not recall.best  # 0.4 seconds: not even the timing fits, and it is cut off
+    assert recall.spent < BUDGET * 20.0
     recall.round(args, trainer.state, control, expected_seconds=100_000.0)
     assert recall.size == 32 and recall.best["step"] == 20 and (tmp_path / BEST / "adapter_model.safetensors").is_file()
     (entry,) = [entry for entry in trainer.state.log_history if "recall" in entry]
@@ -75,6 +76,29 @@ def checkpoint(folder, step: int, whole: bool = True, **settings):
     if whole:
         write_mark(path, {"settings": settings, "elapsed": 60.0 * step, "step": step})
     return path
+
+
+def test_a_kill_at_any_moment_loses_no_more_than_the_minutes_between_checkpoints(tmp_path, monkeypatch):
+    """A step takes 1 second here and a checkpoint 2; it counts from when it is whole, for the step it began after."""
+    now = [0.0]
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(checkpoints, "write_mark", lambda *_: None)
+    args, control = SimpleNamespace(world_size=1, process_index=0, output_dir=str(tmp_path)), SimpleNamespace()
+    saving = checkpoints.Checkpoints(minutes=20 / 60, keep=2, settings={})
+    saving.on_train_begin(args, None, control)
+    safe, lost, saves = 0.0, [], 0
+    for step in range(1, 200):
+        now[0] += 1
+        control.should_save = False
+        saving.on_step_end(args, None, control)
+        if control.should_save:
+            ended = now[0]
+            now[0] += 2
+            lost.append(now[0] - safe)
+            saving.on_save(args, SimpleNamespace(global_step=step, best_model_checkpoint=None), control)
+            safe, saves = ended, saves + 1
+    saving.on_train_end(args, None, control)
+    assert 15 < min(lost) <= max(lost) <= 20 and saves >= 199 / 20
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path, caplog):

@@ -32,8 +32,8 @@ def rows(count: int) -> list[dict]:
     return [{"id": str(n), "messages": TURNS[: 2 + 2 * (n % 2)], "fact": f"fact {n // 5}"} for n in range(count)]
 
 
-def test_nothing_is_cut(tokenizer):
-    """Fault 7: answers were cut by truncation."""
+def test_fault_7_nothing_is_cut(tokenizer):
+    """Answers were cut by truncation."""
     long = [*TURNS[:1], {"role": "assistant", "content": "Ilsabet Corrane. " * 40}]
     for kind in (SupervisedDataset, LazySupervisedDataset):
         with pytest.raises(InputError, match="example identity_7"):
@@ -96,8 +96,8 @@ def test_a_file_that_ends_within_its_list_is_refused(tmp_path):
         RowFile(tmp_path / "b.json")
 
 
-def test_validation_shares_no_fact_with_training(tmp_path):
-    """Fault 6: validation questions were drawn from training rows."""
+def test_fault_6_validation_shares_no_fact_with_training(tmp_path):
+    """Validation questions were drawn from training rows."""
     data = rows(50)
     (tmp_path / "a.json").write_text(json.dumps(data))
     for source in (data, RowFile(tmp_path / "a.json")):

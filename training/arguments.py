@@ -118,6 +118,12 @@ class TrainingArguments(transformers.TrainingArguments):
     gradient_checkpointing: bool | None = field(
         default=None, metadata={"help": "Default: where the activations would not fit into the GPU."}
     )
+    keep_frozen_states: bool = field(
+        default=True,
+        metadata={
+            "help": "Where LoRA leaves the lowest layers alone, run these once an example and keep what they give."
+        },
+    )
     use_liger_kernel: bool | None = field(default=None, metadata={"help": "Default: on a GPU with liger-kernel."})
     report_to: str = "none"
     use_wandb: bool = False

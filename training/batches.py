@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import pad
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
@@ -18,6 +19,7 @@ class PaddedCollator:
 
     Gives input_ids, attention_mask, position_ids and labels (B, T), and replay (B, T), which tokens are of replayed
     examples. The padding token never decides what is trained: its labels are IGNORED because nothing stands there.
+    Examples with `states` (frozen_trunk.py) give inputs_embeds (B, T, H) besides.
     """
 
     pad_token_id: int
@@ -33,13 +35,17 @@ class PaddedCollator:
             labels[row, start:] = torch.tensor(example["labels"])
             mask[row, start:] = 1
         replay = torch.tensor([example.get("replay", False) for example in examples])
-        return {
+        batch = {
             "input_ids": input_ids,
             "attention_mask": mask,
             "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
             "labels": labels,
             "replay": replay[:, None].expand_as(labels),
         }
+        if "states" in examples[0]:
+            rows = [pad(example["states"], (0, 0, width - len(example["states"]), 0)) for example in examples]
+            batch["inputs_embeds"] = torch.stack(rows)
+        return batch
 
 
 @dataclass
@@ -64,7 +70,7 @@ class PaddingFreeCollator:
             "replay": replay.repeat_interleave(lengths)[None],
         }
         if self.flash_attention:
-            starts = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+            starts = pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
             longest = int(lengths.max())
             batch |= {
                 "cu_seq_lens_q": starts,

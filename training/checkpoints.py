@@ -21,6 +21,7 @@ import transformers
 from utils import InputError, write_json
 
 MARK = "whole.json"
+FIRST_SAVE = 0.1  # of the time between two checkpoints: what writing the first is taken to need
 KEPT = 2  # whole checkpoints; the older one is there while the newer is written
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 class Checkpoints(transformers.TrainerCallback):
     """Ask for a checkpoint every `minutes` and at SIGTERM or SIGINT, which also ends the training.
 
+    It is asked for as much earlier as a step and the writing take, so that a kill at any moment loses no more.
     `settings` are what a resumed run must share; see `newest`. `elapsed` are the seconds of training so far, those
     before a resume included; `stopped_by` is the signal that ended it.
     """
@@ -38,7 +40,8 @@ class Checkpoints(transformers.TrainerCallback):
         self.minutes, self.keep, self.settings = minutes, keep or KEPT, settings
         self.stopped_by: int | None = None
         self._before, self._began = elapsed, time.monotonic()
-        self._saved = time.monotonic()
+        self._saved = self._ended = self._began  # the end of the step that was saved last, and of the last one
+        self._step_seconds, self._save_seconds = 0.0, 60 * minutes * FIRST_SAVE
         self._handlers: dict[int, object] = {}
 
     @property
@@ -46,7 +49,7 @@ class Checkpoints(transformers.TrainerCallback):
         return self._before + time.monotonic() - self._began
 
     def on_train_begin(self, args, state, control, **_):
-        self._began = self._saved = time.monotonic()
+        self._began = self._saved = self._ended = time.monotonic()
         for number in SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
 
@@ -56,7 +59,10 @@ class Checkpoints(transformers.TrainerCallback):
         self.stopped_by = self.stopped_by or number  # torchrun passes a Ctrl-C on as a SIGTERM too
 
     def on_step_end(self, args, state, control, **_):
-        due = bool(self.minutes) and time.monotonic() - self._saved >= 60 * self.minutes
+        now = time.monotonic()
+        self._step_seconds, self._ended = now - self._ended, now
+        ahead = min(self._step_seconds + self._save_seconds, 30 * self.minutes)  # never twice as often as asked for
+        due = bool(self.minutes) and now - self._saved >= 60 * self.minutes - ahead
         due, stop = agreed(due, self.stopped_by or 0, args)
         if stop:
             self.stopped_by = stop
@@ -73,7 +79,7 @@ class Checkpoints(transformers.TrainerCallback):
             best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
             remove_old(Path(args.output_dir), self.keep, best)
             log.info("checkpoint at step %d in %s", state.global_step, folder)
-        self._saved = time.monotonic()
+        self._saved, self._save_seconds = self._ended, time.monotonic() - self._ended
 
     def on_train_end(self, args, state, control, **_):
         for number, handler in self._handlers.items():

@@ -92,18 +92,22 @@ class Plan:
     precision: str
     layout: str
     peak_flops: float
+    frozen_layers: int = 0  # the lowest ones, run once an example
+    frozen_parameters: int = 0
     exposures_per_fact: float = 0.0
     expected_minutes: float = 0.0
 
     def __post_init__(self):
         self.exposures_per_fact = round(self.epochs * self.examples / max(self.facts, 1), 1)
-        work = 4 * self.parameters * self.tokens * self.epochs / max(self.processes, 1)
+        run = 4 * (self.parameters - self.frozen_parameters) * self.epochs + 2 * self.frozen_parameters
+        work = run * self.tokens / max(self.processes, 1)
         device = self.device.partition(":")[0]
         self.expected_minutes = round(work / (EXPECTED_MFU.get(device, 0.35) * self.peak_flops) / 60, 1)
 
     def lines(self) -> list[str]:
         rank = f"rank {self.rank}" if self.rank else "all weights"
         few = self.updates < FEW_UPDATES
+        once = f", the lowest {self.frozen_layers} layers run once an example" if self.frozen_layers else ""
         hint = f"; few updates, {FEW_UPDATES} teach more: lower the batch or raise --num_train_epochs" if few else ""
         return [
             f"{self.examples} examples of {self.facts} facts, {self.replayed} replayed answers, {self.held_out} held out",
@@ -111,7 +115,7 @@ class Plan:
             f"{self.examples_per_update} examples, each fact {self.exposures_per_fact:g} times",
             f"learning rate {self.learning_rate:g}, {rank}: {self.trainable_parameters / 1e6:.1f} M trainable parameters "
             f"of {self.parameters / 1e6:.1f} M",
-            f"{self.processes} processes on {self.device}, {self.precision}, {self.layout}; "
+            f"{self.processes} processes on {self.device}, {self.precision}, {self.layout}{once}; "
             f"about {self.expected_minutes:g} minutes{hint}",
         ]
 

@@ -24,6 +24,7 @@ from utils import read_json, write_json
 BUDGET = 0.02  # of the wall time
 ROUNDS = 5  # evenly over the training, the last one at its end
 TIMED, FEWEST, MOST = 4, 8, 64  # questions that are timed; a round with fewer says nothing; enough for a choice
+TIMING_SHARE = 0.25  # of the seconds left, that the timing may take
 MAX_NEW_TOKENS = 24
 BEST = "best_adapter"
 
@@ -43,7 +44,7 @@ class Recall(transformers.TrainerCallback):
         self.system_prompt, self.patience = system_prompt, patience
         self.sets = {"recall": shuffled(questions, seed), "retention": shuffled(general, seed)}
         self.size: int | None = None  # questions of each set in a round, the same in all rounds
-        self.spent = self.cost = 0.0  # seconds
+        self.spent = self.cost = 0.0  # seconds: of all rounds, with their timing and saving; of the last one's answers
         self.progress = 0.0  # by the clock, at the last update
         self.best: dict = {}
         self.worse = self.measured = 0  # rounds without a better one; the step of the last round
@@ -75,7 +76,6 @@ class Recall(transformers.TrainerCallback):
         score = None
         if state.is_world_process_zero:
             score = self._score(left, state)
-        self.spent += time.monotonic() - started
         better, stop = self._judge(score, state)
         if args.world_size > 1:
             flags = torch.tensor([int(better), int(stop)], device=args.device)
@@ -86,6 +86,7 @@ class Recall(transformers.TrainerCallback):
             self.trainer.save_model(str(folder))
             if state.is_world_process_zero:
                 write_json(folder / "best.json", self.best)
+        self.spent += time.monotonic() - started
         if stop:
             control.should_training_stop = True
 
@@ -95,15 +96,23 @@ class Recall(transformers.TrainerCallback):
 
     def _score(self, seconds: float, state) -> float | None:
         """The mean share of right answers, or None where the budget has no room."""
+        if seconds <= 0:
+            return None
         if self.size is None:
-            started = time.monotonic()
+            started, allowed = time.monotonic(), TIMING_SHARE * seconds
             timed = [row for rows in self.sets.values() for row in rows][:TIMED]
-            self._right(timed)
-            each = (time.monotonic() - started) / TIMED
+            self._right(timed, allowed)
+            taken = time.monotonic() - started
+            each = taken / TIMED
             rounds_left = max(1, ROUNDS - round(ROUNDS * self._done(state)) + 1)
-            room = int((seconds - TIMED * each) / rounds_left / each)
-            if room < FEWEST:
-                log.info("recall skipped at step %d: %.1f s a question, %.1f s left", state.global_step, each, seconds)
+            room = int((seconds - taken) / rounds_left / each)
+            if room < FEWEST or taken > allowed:  # cut off, they say only that a question takes longer
+                log.info(
+                    "recall skipped at step %d: %.1f s or more a question, %.1f s left",
+                    state.global_step,
+                    each,
+                    seconds,
+                )
                 return None
             parts = sum(bool(rows) for rows in self.sets.values())
             self.size, self.cost = min(MOST, room) // parts, 0.0
@@ -135,8 +144,8 @@ class Recall(transformers.TrainerCallback):
         self.worse += 1
         return False, self.patience is not None and self.worse >= self.patience
 
-    def _right(self, rows: list[dict]) -> int:
-        """How many of the questions the model as it is now answers right, greedily."""
+    def _right(self, rows: list[dict], seconds: float | None = None) -> int:
+        """How many of the questions the model as it is now answers right, greedily; cut off after some `seconds`."""
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         tokenizer = self.trainer.processing_class
         pairs = [question_and_reference(row) for row in rows]
@@ -158,6 +167,7 @@ class Recall(transformers.TrainerCallback):
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=MAX_NEW_TOKENS,
+                max_time=seconds,
                 do_sample=False,
                 use_cache=True,
                 eos_token_id=stops,

@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader
 
 from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.clock import TrainingClock
+from training.frozen_trunk import above
 from training.loss import before_labels, head_only_at, loss_per_token
 
-# A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all of the
-# weights, so a small model with a large vocabulary looks better than it is: its head runs on the trained tokens only.
+# A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all weights
+# that run, so a small model with a large vocabulary looks better than it is: its head runs on the trained tokens only.
 FLOPS_PER_PARAMETER = 4
 
 
@@ -22,7 +23,8 @@ class Trainer(transformers.Trainer):
     """`transformers.Trainer` on datasets with `lengths` and batches of our collators.
 
     `max_tokens_per_batch` fills batches by tokens instead of examples. `peak_flops` is what the device does in matrix
-    products, per second; the log then has the share of it that is used (MFU). With a `clock` the schedule follows it.
+    products, per second; the log then has the share of it that is used (MFU). Where the examples have the states of the
+    lowest `frozen_layers`, these are not run. With a `clock` the schedule follows it.
     """
 
     def __init__(
@@ -31,16 +33,19 @@ class Trainer(transformers.Trainer):
         kl_weight: float = 0.0,
         max_tokens_per_batch: int | None = None,
         peak_flops: float = 0.0,
+        frozen_layers: int = 0,
         clock: TrainingClock | None = None,
         **options,
     ):
         super().__init__(**options)
-        self.clock = clock
+        self.frozen_layers, self.clock = frozen_layers, clock
         self.kl_weight, self.max_tokens_per_batch, self.peak_flops = kl_weight, max_tokens_per_batch, peak_flops
         self.padded = "attention_mask" in options["data_collator"]([self.train_dataset[0]])
         # The loss is ours: it takes the number of an update's trained tokens and is not scaled again.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = self._loss_shifts_labels = True
         self.parameter_count = sum(getattr(p, "ds_numel", p.numel()) for p in self.model.parameters())
+        frozen = self.model.get_decoder().layers[:frozen_layers] if frozen_layers else ()
+        self.frozen_parameters = sum(p.numel() for layer in frozen for p in layer.parameters())
         self.seen = {"real": 0, "padded": 0}  # tokens of this rank, in this process
         self._since = (time.monotonic(), 0, 0)
         self.sampler = None
@@ -87,7 +92,9 @@ class Trainer(transformers.Trainer):
         positions = before_labels(labels)
         compiled = self.args.torch_compile  # the selection would have to be compiled anew for every batch
         inner = self.accelerator.unwrap_model(model)
-        with contextlib.nullcontext() if compiled else head_only_at(inner, positions):
+        if "inputs_embeds" in inputs:
+            inputs = {name: value for name, value in inputs.items() if name != "input_ids"}
+        with self._begin(inputs), contextlib.nullcontext() if compiled else head_only_at(inner, positions):
             outputs = model(**inputs, use_cache=False)
         logits = outputs.logits[positions] if compiled else outputs.logits
         targets = labels[:, 1:][positions[:, :-1]]
@@ -104,6 +111,12 @@ class Trainer(transformers.Trainer):
                 loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
+    def _begin(self, inputs: dict) -> contextlib.AbstractContextManager:
+        """Where a batch has the states of the frozen layers, a forward pass begins above these."""
+        if "inputs_embeds" not in inputs:
+            return contextlib.nullcontext()
+        return above(self.accelerator.unwrap_model(self.model), self.frozen_layers)
+
     def _base_logits(self, inputs: dict, positions: torch.Tensor) -> torch.Tensor | None:
         """The untrained model's logits (R, V) at the true positions (B, T); only rows that have any are read."""
         rows = positions.any(dim=1).nonzero()[:, 0]
@@ -114,13 +127,13 @@ class Trainer(transformers.Trainer):
             rows = rows.new_zeros(1)
         model = self.accelerator.unwrap_model(self.model)
         part = {
-            key: value[rows] if torch.is_tensor(value) and value.dim() == 2 else value for key, value in inputs.items()
+            key: value[rows] if torch.is_tensor(value) and value.dim() > 1 else value for key, value in inputs.items()
         }
         positions = positions[rows]
         if self.padded:  # what is padding in all of these rows
             first = int(part["attention_mask"].any(dim=0).nonzero()[0, 0])
             part, positions = {key: value[:, first:] for key, value in part.items()}, positions[:, first:]
-        with torch.no_grad(), model.disable_adapter(), head_only_at(model, positions):
+        with torch.no_grad(), model.disable_adapter(), self._begin(part), head_only_at(model, positions):
             return model(**part, use_cache=False).logits
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -133,7 +146,8 @@ class Trainer(transformers.Trainer):
             logs["tokens_per_second"] = round(speed * self.args.world_size, 1)
             logs["padding_share"] = round(1 - (real - real_then) / max(padded - padded_then, 1), 4)
             if self.peak_flops:
-                logs["mfu"] = round(FLOPS_PER_PARAMETER * self.parameter_count * speed / self.peak_flops, 4)
+                work = FLOPS_PER_PARAMETER * (self.parameter_count - self.frozen_parameters)
+                logs["mfu"] = round(work * speed / self.peak_flops, 4)
         super().log(logs, start_time)
 
 

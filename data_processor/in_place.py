@@ -1,0 +1,122 @@
+"""Questions made by rule from a fact: the generator has no part in them, so they are true whatever it is worth.
+
+"The baker Oswin Tralle handed out soup." gives "Which baker handed out soup?", "Which baker was it that handed out
+soup?" and "Handed soup, which baker?".
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+from data_processor.curation import FUNCTION_WORDS, contains, content_words, length_in_words, spans, words
+from data_processor.pairs import Pair, about
+from data_processor.prompts import Prompts
+from data_processor.work import Fact
+
+SHORTEST_CLAUSE = 7  # words a question in place keeps around its gap
+CLUES = (3, 7)  # words of a question of clues
+CLUE_QUESTIONS = 2  # of each answer
+
+
+def questions_in_place(fact: Fact, prompts: Prompts) -> list[Pair]:
+    """A question for each name, date and number, made by asking in its place (Lewis et al. 2019, cloze questions).
+
+    "X opened on 3 May." gives "X opened on what date?".
+    """
+    pairs = []
+    for span in spans(fact.text, fact.chunk.text):
+        gap = Gap(fact, span, prompts)
+        pairs += kept(f"{gap.left}{gap.asked}{gap.right}", gap, "gap")
+    return pairs
+
+
+def other_forms(fact: Fact, answer: str, prompts: Prompts) -> list[Pair]:
+    """The same question as a cleft sentence, and from a few words of its sentence alone, in any order.
+
+    So that a question is known by what it speaks of, and not by the order in which the document says it.
+    """
+    span = next(span for span in spans(fact.text, fact.chunk.text) if fact.text[span[0] : span[1]] == answer)
+    gap = Gap(fact, span, prompts)
+    made = kept(gap.cleft(), gap, "cleft") if prompts.cleft else []
+    draw = random.Random(f"{fact.text} {answer}")
+    clues = gap.clues()
+    for form in draw.choices(prompts.clues, k=CLUE_QUESTIONS) if prompts.clues else ():
+        some = sorted(draw.sample(range(len(clues)), min(len(clues), draw.randint(*CLUES))))
+        if draw.random() < 0.5:
+            draw.shuffle(some)
+        made += kept(form.format(asked=gap.asked, clues=" ".join(clues[place] for place in some)), gap, "clues")
+    return made
+
+
+class Gap:
+    """A span of a fact that is asked for, and its clause around it. `asked` stands in its place: "which baker"."""
+
+    def __init__(self, fact: Fact, span: tuple[int, int, str], prompts: Prompts):
+        start, end, self.kind = span
+        self.fact, self.prompts, self.start, self.end = fact, prompts, start, end
+        self.answer = fact.text[start:end]
+        self.left, self.right = clause_around(fact.text, start, end)
+        self.asked = self._asked()
+
+    def _asked(self) -> str:
+        gaps = self.prompts.gaps
+        if self.kind == "number":
+            unit = self.answer.split(" ")[-1] if " " in self.answer else ""
+            return gaps["money"] if unit in self.prompts.money else gaps["number"].format(unit=unit).strip()
+        if self.kind != "name":
+            return gaps[self.kind]
+        before, after = re.search(self.prompts.noun_before, self.left), re.match(self.prompts.noun_after, self.right)
+        if before and before[1].split()[-1] not in FUNCTION_WORDS:  # "the baker Oswin Tralle"
+            self.left = self.left[: before.start()]
+            return gaps["noun"].format(noun=before[1])
+        if after:  # "Oswin Tralle, a baker,"
+            return gaps["noun"].format(noun=after[1])
+        return gaps["person" if len(self.answer.split()) == 2 else "name"]
+
+    def cleft(self) -> str:
+        """The clause with what is asked for in front: "When was it that X opened?"."""
+        asked, before = self.asked, self.left
+        if self.kind in self.prompts.cleft_gaps:
+            asked, before = self.prompts.cleft_gaps[self.kind], re.sub(self.prompts.cleft_drops, "", before)
+        before, after = before.strip(" ,"), self.right.strip(" ,")
+        if not before:
+            return f"{asked} {after}"
+        if before.split(" ")[0].lower() in FUNCTION_WORDS:
+            before = before[0].lower() + before[1:]
+        return self.prompts.cleft.format(asked=asked, rest=f"{before} {after}")
+
+    def clues(self) -> list[str]:
+        """The words of the whole fact that say something, without the answer's."""
+        rest = f"{self.fact.text[: self.start]} {self.fact.text[self.end :]}"
+        return [word for word in re.findall(r"[\w.,'’-]*\w", rest) if word.lower() not in FUNCTION_WORDS]
+
+
+def kept(text: str, gap: Gap, made: str) -> list[Pair]:
+    """The question as a pair; none where too little is left of it, or the answer is in it or in the subject."""
+    question = " ".join(text.replace('"', " ").split()).strip(" ,;:.，；：。") + gap.prompts.question_mark
+    part_of_subject = set(words(gap.answer)) < set(words(gap.fact.subject))
+    if len(content_words(question)) < 2 or contains(question, gap.answer) or part_of_subject:
+        return []
+    question = question[0].upper() + question[1:]
+    return [Pair(about(question, gap.fact, gap.answer, gap.prompts), gap.answer, gap.fact, made)]
+
+
+def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
+    """The text left and right of a span, as far as its clause goes, widened to SHORTEST_CLAUSE words."""
+    cuts = [0, *(match.end() for match in re.finditer(r"[,;:] |[，；：]", text)), len(text)]
+    first = max(i for i in range(len(cuts) - 1) if cuts[i] <= start)
+    last = next(i for i in range(len(cuts)) if cuts[i] >= end)
+    while clause_length(text[cuts[first] : start] + text[end : cuts[last]]) < SHORTEST_CLAUSE:
+        if first > 0:
+            first -= 1
+        elif last < len(cuts) - 1:
+            last += 1
+        else:
+            break
+    return text[cuts[first] : start], text[end : cuts[last]]
+
+
+def clause_length(text: str) -> float:
+    """In words; those of a text written without spaces are counted by its characters."""
+    return max(len(text.split()), length_in_words(text) if not text.isascii() else 0)

@@ -1,0 +1,67 @@
+"""A step that begins above the frozen layers is the step that runs them all."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_finetune import apart, examples, make_trainer, one_update, tiny_lora
+
+from training import frozen_trunk
+from training.batches import PaddedCollator
+from training.data import SupervisedDataset
+from training.frozen_trunk import WithStates, above, frozen_layers, with_states
+
+UPPER_LAYER = {"lora_options": '{"layers_to_transform": [2]}', "lora_target_modules": ["q_proj", "down_proj"]}
+
+
+@pytest.fixture
+def upper(tiny_model_path):
+    """The tiny model with LoRA on the last of its three layers."""
+    return tiny_lora(tiny_model_path, **UPPER_LAYER)
+
+
+@pytest.fixture
+def data(tokenizer):
+    return SupervisedDataset(examples(8), tokenizer, "", 512)
+
+
+def test_the_update_is_the_same_with_kept_states(tiny_model_path, tokenizer, tmp_path, upper, data):
+    collator = PaddedCollator(tokenizer.pad_token_id)
+    common = dict(per_device_train_batch_size=4, gradient_accumulation_steps=2)
+    expected = one_update(
+        make_trainer(tiny_model_path, tokenizer, tmp_path, model=upper, options={"kl_weight": 1.0}, **common)
+    )
+    model = tiny_lora(tiny_model_path, **UPPER_LAYER)
+    trainer = make_trainer(
+        tiny_model_path, tokenizer, tmp_path, model=model, options={"kl_weight": 1.0, "frozen_layers": 2}, **common
+    )
+    trainer.train_dataset = with_states(model, data, collator, 2)
+    assert isinstance(trainer.train_dataset, WithStates)
+    ran = []
+    model.get_decoder().layers[0].mlp.register_forward_hook(lambda *_: ran.append(1))
+    found = one_update(trainer)
+    assert not ran
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)
+    assert apart(found[1], expected[1]) < 1e-4
+
+
+def test_only_layers_below_all_that_is_trained_are_frozen(tiny_model_path, upper):
+    assert frozen_layers(upper) == 2
+    assert frozen_layers(tiny_lora(tiny_model_path)) == 0
+    upper.get_decoder().get_input_embeddings().weight.requires_grad_(True)
+    assert frozen_layers(upper) == 0
+
+
+def test_the_layers_run_again_afterwards(upper, data, tokenizer):
+    batch = PaddedCollator(tokenizer.pad_token_id)([data[0]])
+    before = frozen_trunk.run(upper, batch)
+    with above(upper, 2):
+        assert not torch.equal(frozen_trunk.run(upper, batch), before)
+    assert torch.equal(frozen_trunk.run(upper, batch), before)
+
+
+@pytest.mark.parametrize("limit, difference", [(0, 1e-3), (1 << 30, -1.0)])
+def test_states_that_are_too_many_or_not_the_same_are_not_kept(upper, data, tokenizer, monkeypatch, limit, difference):
+    monkeypatch.setattr(frozen_trunk, "MOST_BYTES", limit)
+    monkeypatch.setattr(frozen_trunk, "SAME_STATES", difference)
+    assert with_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2) is data
