@@ -11,8 +11,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # What is tuned for the demo model and the demo documents:
 COLLECT_ARGS=(--guard words --context_sentences 0 --chunk_size_by_token 512 --qa_amount_per_fact 5 --role_amount_per_fact 1)
-FINETUNE_ARGS=(--learning_rate 2e-3 --lora_r 16 --num_train_epochs 3 --per_device_train_batch_size 8 --logging_steps 25
-    --replay_ratio 0.2 --kl_weight 3 --lora_target_modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj
+FINETUNE_ARGS=(--learning_rate 2e-3 --lora_r 16 --num_train_epochs 4 --per_device_train_batch_size 8 --logging_steps 25
+    --replay_ratio 0.3 --kl_weight 4 --lora_target_modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj
     --lora_options "{\"layers_to_transform\": [$(seq -s, 12 29)]}") # not the lower ones: it forgets less, and is faster
 
 OUT="${OUT:-output/quickstart}"
