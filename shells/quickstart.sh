@@ -9,11 +9,7 @@
 # Expected result: a table, also in results/quickstart.json: base 0/50, tuned 14/50.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# What is tuned for the demo model and the demo documents:
-COLLECT_ARGS=(--guard words --context_sentences 0 --chunk_size_by_token 512 --qa_amount_per_fact 5 --role_amount_per_fact 1)
-FINETUNE_ARGS=(--learning_rate 2e-3 --lora_r 16 --num_train_epochs 4 --per_device_train_batch_size 8 --logging_steps 25
-    --replay_ratio 0.3 --kl_weight 4 --lora_target_modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj
-    --lora_options "{\"layers_to_transform\": [$(seq -s, 12 29)]}") # not the lower ones: it forgets less, and is faster
+source shells/demo_args.sh
 
 OUT="${OUT:-output/quickstart}"
 RESULTS="${RESULTS:-results/quickstart.json}"
@@ -59,9 +55,9 @@ ask() { # NAME FILE QUESTIONS [ARGUMENT]...
 
 step "demo model" "$MODEL/model.safetensors" python demo_model.py
 step "collection" "$OUT/data.json" python data_processor/data_collection_local.py --model_name_or_path "$MODEL" \
-    --data_path datasets/demo --json_save_dir "$OUT/data.json" "${COLLECT_ARGS[@]}"
+    --data_path datasets/demo --json_save_dir "$OUT/data.json" "${DEMO_COLLECT_ARGS[@]}"
 step "fine-tuning" "$OUT/lora/training.meta.json" python finetune.py --model_name_or_path "$MODEL" \
-    --data_path "$OUT/data.json" --output_dir "$OUT/lora" --system_prompt "$SYSTEM" "${FINETUNE_ARGS[@]}"
+    --data_path "$OUT/data.json" --output_dir "$OUT/lora" --system_prompt "$SYSTEM" --logging_steps 25 "${DEMO_FINETUNE_ARGS[@]}"
 both=(--lora_weights "$OUT/lora" --also_base) # the model is loaded once for both
 ask "questions, base and tuned model" tuned datasets/demo/questions.json "${both[@]}" "$OUT/base.json"
 ask "questions, base model with the document" open_book datasets/demo/questions.json --open_book datasets/demo

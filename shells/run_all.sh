@@ -21,14 +21,13 @@ source shells/setup.sh requirements.txt
 DATA="${DATA:-datasets/demo}"
 OUT="${OUT:-output/run}"
 more=()
-if [ -z "${MODEL:-}" ]; then # the demo model is small: what shells/quickstart.sh says of these
+if [ -z "${MODEL:-}" ]; then
     python demo_model.py
+    source shells/demo_args.sh
     MODEL=models/SmolLM2-135M-Instruct
-    more+=(--system_prompt "")
-    COLLECT_ARGS="${COLLECT_ARGS:---guard words --context_sentences 0 --chunk_size_by_token 512 --qa_amount_per_fact 5 --role_amount_per_fact 1}"
-    FINETUNE_ARGS="${FINETUNE_ARGS:---learning_rate 2e-3 --lora_r 16 --num_train_epochs 3 --per_device_train_batch_size 8
-        --replay_ratio 0.2 --kl_weight 3 --lora_target_modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj
-        --lora_options '{\"layers_to_transform\": [$(seq -s, 12 29)]}'}"
+    more+=(--system_prompt "") # as in shells/quickstart.sh
+    COLLECT_ARGS="${COLLECT_ARGS:-${DEMO_COLLECT_ARGS[*]}}"
+    FINETUNE_ARGS="${FINETUNE_ARGS:-$(printf '%q ' "${DEMO_FINETUNE_ARGS[@]}")}"
 fi
 if [ "$DATA" = datasets/demo ]; then
     TEST="${TEST:-datasets/demo/questions.json}"
