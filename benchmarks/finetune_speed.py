@@ -2,7 +2,8 @@
 
 Same model, same rows, same adapters, same number of updates, one process after another on a quiet machine. A real token
 is one that is not padding; the seconds are those of the training loop, without loading. Each contestant runs --repeats
-times in turn and its fastest run counts. All must train the same tokens, which is checked. Every row is trained once; the
+times in turn and its fastest run counts; one beside which other programs took more than QUIET of the machine is run
+again, and counts for nothing if it never was quiet. All must train the same tokens, which is checked. Every row is trained once; the
 loss is that of all the trained tokens under the adapter that each contestant leaves, measured by the same code. TRL and
 LLaMA-Factory run in environments of their own; without one, their figures are left out.
 
@@ -22,6 +23,7 @@ others can be had: pip uninstall torchvision, and remove torchaudio/lib/*.so. Tr
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -30,11 +32,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOPS_PER_PARAMETER = 4  # frozen weights: no gradients of their own
+QUIET, ATTEMPTS = 0.05, 3  # share of all cores that other programs may take; runs until one is so
 # What makes the others fastest on a CPU, of what they offer. TRL warns that batches without padding need FlashAttention,
 # but a mask keeps the rows apart on a CPU too.
 TRL_BEST = {
@@ -100,6 +104,27 @@ def call(command: list) -> bool:
     if done.returncode:
         print(f"{command[0]} failed, its figure is left out:\n{(done.stdout + done.stderr)[-3000:]}", file=sys.stderr)
     return done.returncode == 0
+
+
+def processor_seconds() -> tuple[float, float]:
+    """Of the whole machine, and of this process and the children it has waited for."""
+    ticks = Path("/proc/stat").read_text().split("\n")[0].split()[1:4]  # user, nice, system
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
+
+
+def quietly(run: Callable[[], dict | None]) -> dict | None:
+    """What `run` gives once nobody else uses the machine; None where it fails or that never is so."""
+    for _ in range(ATTEMPTS):
+        began, before = time.perf_counter(), processor_seconds()
+        found = run()
+        if found is None:
+            return None
+        all_of_it, own = (after - earlier for after, earlier in zip(processor_seconds(), before, strict=True))
+        found["elsewhere"] = round((all_of_it - own) / (time.perf_counter() - began) / os.cpu_count(), 3)
+        if found["elsewhere"] <= QUIET:
+            return found
+        print(f"not quiet: other programs took {found['elsewhere']:.0%} of the machine", flush=True)
+    return None
 
 
 def ours(arguments: Arguments, folder: Path) -> dict | None:
@@ -321,9 +346,9 @@ def main() -> None:
         for _ in range(arguments.repeats):
             for contestant, python, more in contestants:
                 if contestant == "ours":
-                    found = ours(arguments, folder)
+                    found = quietly(lambda: ours(arguments, folder))
                 else:
-                    found = child(contestant, python, more, arguments, folder)
+                    found = quietly(functools.partial(child, contestant, python, more, arguments, folder))
                 if found is None:
                     continue
                 for key in ("tokens", "trained_tokens"):
