@@ -47,6 +47,8 @@ TRL_BEST = {
     "max_length": None,
     "train_sampling_strategy": "group_by_length",
 }
+# The order of the others' defaults, without padding: what is left of a difference of the losses is not of the order.
+OURS_RANDOM = ["--padding_free", "True", "--train_sampling_strategy", "random"]
 LLAMAFACTORY_BEST = {"disable_gradient_checkpointing": True, "train_sampling_strategy": "group_by_length"}
 
 
@@ -127,14 +129,14 @@ def quietly(run: Callable[[], dict | None]) -> dict | None:
     return None
 
 
-def ours(arguments: Arguments, folder: Path) -> dict | None:
-    out = folder / "ours"
+def ours(contestant: str, more: list[str], arguments: Arguments, folder: Path) -> dict | None:
+    out = folder / contestant
     command = [
         sys.executable, "finetune.py", "--model_name_or_path", arguments.model_name_or_path,
         "--data_path", folder / "rows.json", "--output_dir", out, "--system_prompt", "", "--replay_ratio", 0,
         "--max_steps", arguments.updates, "--per_device_train_batch_size", arguments.per_device_train_batch_size,
         "--learning_rate", arguments.learning_rate, "--lora_r", arguments.lora_r, "--logging_steps", 1,
-        "--seed", arguments.seed,
+        "--seed", arguments.seed, *more,
     ]  # fmt: skip
     if not call(command):
         return None
@@ -331,7 +333,11 @@ def main() -> None:
     from utils import parse_arguments, write_json
 
     (arguments,) = parse_arguments(Arguments)
-    contestants = [("ours", None, {}), ("reference", sys.executable, {})]
+    contestants = [
+        ("ours", None, []),
+        ("ours_random", None, OURS_RANDOM),
+        ("reference", sys.executable, {}),
+    ]
     for name, python, best in (
         ("trl", arguments.trl_python, TRL_BEST),
         ("llamafactory", arguments.llamafactory_python, LLAMAFACTORY_BEST),
@@ -345,8 +351,8 @@ def main() -> None:
         counts = prepare(arguments, folder)
         for _ in range(arguments.repeats):
             for contestant, python, more in contestants:
-                if contestant == "ours":
-                    found = quietly(lambda: ours(arguments, folder))
+                if python is None:
+                    found = quietly(functools.partial(ours, contestant, more, arguments, folder))
                 else:
                     found = quietly(functools.partial(child, contestant, python, more, arguments, folder))
                 if found is None:
@@ -369,7 +375,7 @@ def main() -> None:
         **{f"loss_{name}": value for name, value in losses.items()},
         **counts,
         "all_runs_tok_s": runs,
-        "best_settings": {"trl": TRL_BEST, "llamafactory": LLAMAFACTORY_BEST},
+        "settings": {"ours_random": OURS_RANDOM, "trl_best": TRL_BEST, "llamafactory_best": LLAMAFACTORY_BEST},
         "arguments": {key: value for key, value in vars(arguments).items() if not key.endswith("_python")},
         "versions": found_versions,
         "machine": machine(),
