@@ -2,7 +2,8 @@
 
 Same model, same rows, same adapters, same number of updates, one process after another on a quiet machine. A real token
 is one that is not padding; the seconds are those of the training loop, without loading. Each contestant runs --repeats
-times in turn and its fastest run counts. All must train the same tokens, which is checked. Every row is trained once; the
+times in turn and its fastest run counts; one beside which other programs took more than QUIET of the machine is run
+again, and counts for nothing if it never was quiet. All must train the same tokens, which is checked. Every row is trained once; the
 loss is that of all the trained tokens under the adapter that each contestant leaves, measured by the same code. TRL and
 LLaMA-Factory run in environments of their own; without one, their figures are left out.
 
@@ -22,6 +23,7 @@ others can be had: pip uninstall torchvision, and remove torchaudio/lib/*.so. Tr
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -30,11 +32,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOPS_PER_PARAMETER = 4  # frozen weights: no gradients of their own
+QUIET, ATTEMPTS = 0.05, 3  # share of all cores that other programs may take; runs until one is so
 # What makes the others fastest on a CPU, of what they offer. TRL warns that batches without padding need FlashAttention,
 # but a mask keeps the rows apart on a CPU too.
 TRL_BEST = {
@@ -43,6 +47,8 @@ TRL_BEST = {
     "max_length": None,
     "train_sampling_strategy": "group_by_length",
 }
+# The order of the others' defaults, without padding: what is left of a difference of the losses is not of the order.
+OURS_RANDOM = ["--padding_free", "True", "--train_sampling_strategy", "random"]
 LLAMAFACTORY_BEST = {"disable_gradient_checkpointing": True, "train_sampling_strategy": "group_by_length"}
 
 
@@ -102,14 +108,35 @@ def call(command: list) -> bool:
     return done.returncode == 0
 
 
-def ours(arguments: Arguments, folder: Path) -> dict | None:
-    out = folder / "ours"
+def processor_seconds() -> tuple[float, float]:
+    """Of the whole machine, and of this process and the children it has waited for."""
+    ticks = Path("/proc/stat").read_text().split("\n")[0].split()[1:4]  # user, nice, system
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
+
+
+def quietly(run: Callable[[], dict | None]) -> dict | None:
+    """What `run` gives once nobody else uses the machine; None where it fails or that never is so."""
+    for _ in range(ATTEMPTS):
+        began, before = time.perf_counter(), processor_seconds()
+        found = run()
+        if found is None:
+            return None
+        all_of_it, own = (after - earlier for after, earlier in zip(processor_seconds(), before, strict=True))
+        found["elsewhere"] = round((all_of_it - own) / (time.perf_counter() - began) / os.cpu_count(), 3)
+        if found["elsewhere"] <= QUIET:
+            return found
+        print(f"not quiet: other programs took {found['elsewhere']:.0%} of the machine", flush=True)
+    return None
+
+
+def ours(contestant: str, more: list[str], arguments: Arguments, folder: Path) -> dict | None:
+    out = folder / contestant
     command = [
         sys.executable, "finetune.py", "--model_name_or_path", arguments.model_name_or_path,
         "--data_path", folder / "rows.json", "--output_dir", out, "--system_prompt", "", "--replay_ratio", 0,
         "--max_steps", arguments.updates, "--per_device_train_batch_size", arguments.per_device_train_batch_size,
         "--learning_rate", arguments.learning_rate, "--lora_r", arguments.lora_r, "--logging_steps", 1,
-        "--seed", arguments.seed,
+        "--seed", arguments.seed, *more,
     ]  # fmt: skip
     if not call(command):
         return None
@@ -306,7 +333,11 @@ def main() -> None:
     from utils import parse_arguments, write_json
 
     (arguments,) = parse_arguments(Arguments)
-    contestants = [("ours", None, {}), ("reference", sys.executable, {})]
+    contestants = [
+        ("ours", None, []),
+        ("ours_random", None, OURS_RANDOM),
+        ("reference", sys.executable, {}),
+    ]
     for name, python, best in (
         ("trl", arguments.trl_python, TRL_BEST),
         ("llamafactory", arguments.llamafactory_python, LLAMAFACTORY_BEST),
@@ -320,10 +351,10 @@ def main() -> None:
         counts = prepare(arguments, folder)
         for _ in range(arguments.repeats):
             for contestant, python, more in contestants:
-                if contestant == "ours":
-                    found = ours(arguments, folder)
+                if python is None:
+                    found = quietly(functools.partial(ours, contestant, more, arguments, folder))
                 else:
-                    found = child(contestant, python, more, arguments, folder)
+                    found = quietly(functools.partial(child, contestant, python, more, arguments, folder))
                 if found is None:
                     continue
                 for key in ("tokens", "trained_tokens"):
@@ -344,7 +375,7 @@ def main() -> None:
         **{f"loss_{name}": value for name, value in losses.items()},
         **counts,
         "all_runs_tok_s": runs,
-        "best_settings": {"trl": TRL_BEST, "llamafactory": LLAMAFACTORY_BEST},
+        "settings": {"ours_random": OURS_RANDOM, "trl_best": TRL_BEST, "llamafactory_best": LLAMAFACTORY_BEST},
         "arguments": {key: value for key, value in vars(arguments).items() if not key.endswith("_python")},
         "versions": found_versions,
         "machine": machine(),

@@ -3,7 +3,7 @@
 #
 #     bash shells/test.sh
 #     bash shells/test.sh tests/test_finetune.py -k mask
-#     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 5 minutes more
+#     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 3 minutes more
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
 # Minutes: 7, and the installation the first time. Expected result: all passed.

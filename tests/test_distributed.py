@@ -1,7 +1,7 @@
 """Several processes give the adapter of one: DDP, ZeRO-1, 2 and 3, and two "nodes", on CPU through gloo; and resume.
 
-python -m pytest tests/test_distributed.py              # DDP and ZeRO-3, about two minutes
-python -m pytest tests/test_distributed.py -m slow      # the others, about five minutes
+python -m pytest tests/test_distributed.py              # DDP and ZeRO-3, about a minute
+python -m pytest tests/test_distributed.py -m slow      # the others, about three minutes
 """
 
 from __future__ import annotations
