@@ -40,7 +40,8 @@ class Trainer(transformers.Trainer):
     def _get_train_sampler(self, train_dataset=None):
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
-        together = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        # Examples of an update, on all ranks: so the updates do not depend on how many ranks there are.
+        together = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self.sampler = LengthBucketedSampler(self.train_dataset.lengths, together, self.args.seed)
         return self.sampler
 
