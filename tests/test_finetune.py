@@ -191,6 +191,18 @@ def test_all_ranks_take_the_same_order_and_every_epoch_another():
     assert list(samplers[0]) == orders[1]
 
 
+def test_the_updates_do_not_depend_on_how_many_ranks_there_are():
+    data = SimpleNamespace(lengths=[n % 13 + 1 for n in range(500)])
+    orders = []
+    for size, accumulated, ranks in ((8, 1, 1), (4, 1, 2), (2, 2, 2)):
+        arguments = SimpleNamespace(
+            train_sampling_strategy="group_by_length", train_batch_size=size, gradient_accumulation_steps=accumulated,
+            world_size=ranks, seed=1,
+        )  # fmt: skip
+        orders.append(list(Trainer._get_train_sampler(SimpleNamespace(args=arguments, train_dataset=data))))
+    assert orders[0] == orders[1] == orders[2]
+
+
 @pytest.mark.parametrize("padded", [True, False])
 def test_batches_by_tokens_keep_their_bound_and_leave_nobody_out(padded):
     lengths = [(7 * n) % 50 + 1 for n in range(200)]
