@@ -128,15 +128,6 @@ def test_an_update_does_not_depend_on_how_it_is_cut_into_batches(tiny_model_path
         assert apart(step, found[0][1]) < 1e-4
 
 
-def test_examples_are_ordered_for_the_update_of_all_ranks(tiny_model_path, tokenizer, tmp_path, monkeypatch):
-    """So one process with larger batches and several ranks make the same updates."""
-    trainer = make_trainer(
-        tiny_model_path, tokenizer, tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=2
-    )
-    monkeypatch.setattr(TrainingArguments, "world_size", 4)
-    assert trainer._get_train_sampler(trainer.train_dataset).batch_size == 16
-
-
 def test_batches_without_padding_and_by_tokens_give_the_same_update(tiny_model_path, tokenizer, tmp_path):
     common = dict(gradient_accumulation_steps=1, per_device_train_batch_size=8)
     expected = one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, **common))
