@@ -97,7 +97,7 @@ class TrainingClock(transformers.TrainerCallback):
         self.last_rate = max(group["lr"] for group in optimizer.param_groups)
         self.highest_rate = max(self.highest_rate, self.last_rate)
         left, spent = self.left(), self.elapsed + now - self._began
-        by_time = spent / (spent + left) if left > max(self._recent) else 1.0
+        by_time = min(1.0, (spent + max(self._recent)) / (spent + left))  # when the next update ends
         by_steps = (state.global_step + 1) / state.max_steps
         self.progress = from_rank_0(max(self.progress, by_time, min(by_steps, 1.0)), args)
 
