@@ -1,4 +1,4 @@
-"""A time budget: a deadline on the disk, the clock of a stage, and the even order in which work is taken that may not all fit.
+"""A time budget: a deadline on the disk, the clock of a stage, and the even order of work that may not all fit.
 
     clock = start_clock(arguments, "collection", folder)     # None without --time_budget and --until
     while size := next_round(left, last, cost, clock.left()):

@@ -53,7 +53,8 @@ log = logging.getLogger(__name__)
 class Step:
     """One command of a stage. `part` is its share of what the stage has left; one that is not `needed` may fail.
 
-    The `output` of one that is `sealed` is the last it writes: once it is there, nothing is left to do. `rescue` hands over what a command left that had to be ended at its deadline; False where that is nothing.
+    The `output` of one that is `sealed` is the last it writes: once it is there, nothing is left to do. `rescue` hands over
+    what a command left that had to be ended at its deadline; False where that is nothing.
     """
 
     name: str
