@@ -169,12 +169,12 @@ def adapter_of(folder: Path, models: dict[str, str]) -> Path | None:
 
 
 def loss_curve(folder: Path, models: dict[str, str]) -> list[dict]:
-    """[{"step", "loss" or "eval_loss"}] of the training, from train_log.json or trainer_state.json."""
+    """[{"step", "loss" or "eval_loss"}] of the training, from train_log.json, or the trainer_state.json of other trainers."""
     adapter = adapter_of(folder, models)
-    found = next(
-        (log for name in ("train_log", "trainer_state") if adapter and (log := optional(adapter / f"{name}.json"))), []
-    )
-    rows = found if isinstance(found, list) else found.get("log_history", [])
+    rows: list[dict] = []
+    for name, key in (("trainer_state", "log_history"), ("train_log", "log")):
+        if adapter and (found := optional(adapter / f"{name}.json")):
+            rows = found.get(key, rows)
     kept = ("step", "loss", "eval_loss")
     curve = [{key: row[key] for key in kept if isfinite(row.get(key, inf))} for row in rows]
     return [row for row in curve if "step" in row and len(row) > 1]

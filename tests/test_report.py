@@ -10,6 +10,7 @@ from runs import write_run
 from scripted import BASE, SFT
 
 import report
+from training.log import write_log
 from utils import InputError
 
 RESULT_KEYS = {
@@ -95,7 +96,7 @@ def test_what_a_report_gathers(run):
     assert [row["open_book"]["verdict"] for row in found["questions"]] == ["correct", "correct", "incorrect"]
     stages = [{"name": "collection", "seconds": 50, "planned_seconds": 60}]
     (run / "run.json").write_text(json.dumps({"budget_seconds": 3600, "stages": stages}))
-    (run / "lora" / "train_log.json").write_text(json.dumps([{"step": 1, "loss": 3.0}]))
+    write_log(run / "lora", {"updates": 1}, [{"step": 1, "loss": 3.0}])
     found = report.gather(run, "tuned", "base")
     assert found["timeline"] == {"budget_seconds": 3600, "stages": stages} and found["loss"] == [
         {"step": 1, "loss": 3.0}
