@@ -29,7 +29,7 @@ STAGES = (  # name, meta files whose seconds and memory it sums
     ("collection", ("data",)),
     ("fine-tuning", ("lora/training",)),
     ("inference", ("base", "tuned", "open_book", "retention_base", "retention_tuned")),
-    ("evaluation", ("tuned_win_rate",)),
+    ("evaluation", ("tuned_forgetting",)),  # the last it writes
 )
 REMEDY = "run evaluate.py first"
 QUOTE_RECALL = 0.5  # a sentence with less of the fact's words is not its source
@@ -193,7 +193,7 @@ def timeline(folder: Path, models: dict[str, str]) -> dict | None:
         "collection": [folder / "data"],
         "fine-tuning": [adapter / "training"] if adapter else [],
         "inference": [folder / name for name in models.values()],
-        "evaluation": [folder / f"{models['sft']}_win_rate"],
+        "evaluation": [folder / f"{models['sft']}_forgetting"],
     }
     metas = {
         name: [meta for path in paths if (meta := optional(path.with_name(path.name + ".meta.json")))]

@@ -5,8 +5,8 @@
 #     bash shells/quickstart.sh --fresh     # removes what earlier runs made in OUT first
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU; Python 3.11 and a network for the installation.
-# Minutes: 22 from a fresh clone, 20 of them after the installation.
-# Expected result: a table, also in results/quickstart.json: base 0/50, tuned 14/50.
+# Minutes: 21 from a fresh clone, 20 of them after the installation.
+# Expected result: a table, also in results/quickstart.json: base 0/50, tuned 17/50.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/demo_args.sh
@@ -62,7 +62,7 @@ both=(--lora_weights "$OUT/lora" --also_base) # the model is loaded once for bot
 ask "questions, base and tuned model" tuned datasets/demo/questions.json "${both[@]}" "$OUT/base.json"
 ask "questions, base model with the document" open_book datasets/demo/questions.json --open_book datasets/demo
 ask "retention, base and tuned model" retention_tuned datasets/demo/retention.json "${both[@]}" "$OUT/retention_base.json"
-step "evaluation" "$OUT/tuned_win_rate.json" \
+step "evaluation" "$OUT/tuned_forgetting.json" \
     python evaluate.py --data_path "$OUT" --data_name_sft tuned.json --data_name_base base.json --judge match \
     --data_name_open_book open_book.json --data_name_retention_sft retention_tuned.json \
     --data_name_retention_base retention_base.json --model_name_or_path "$MODEL" --lora_weights "$OUT/lora" \

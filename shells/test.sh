@@ -6,7 +6,7 @@
 #     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 3 minutes more
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
-# Minutes: 7, and the installation the first time. Expected result: all passed.
+# Minutes: 10, and the installation the first time. Expected result: all passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements-dev.txt

@@ -46,7 +46,7 @@ def run(tmp_path):
     for name, content in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     write_run(tmp_path, files["tuned"], files["base"], names=("tuned", "base"))
-    for name in (*files, "data", "lora/training", "tuned_win_rate"):
+    for name in (*files, "data", "lora/training", "tuned_win_rate", "tuned_forgetting"):
         meta = {"seconds": 60, "peak_gib": 1.5, "counts": {"facts": 3}}
         (tmp_path / f"{name}.meta.json").write_text(json.dumps(meta))
     return tmp_path
