@@ -1,7 +1,7 @@
 """Questions made by rule from a fact: the generator has no part in them, so they are true whatever it is worth.
 
-"The baker Oswin Tralle handed out soup." gives "Which baker handed out soup?", "Which baker was it that handed out
-soup?" and "Handed soup, which baker?".
+"The town thanked the baker Oswin Tralle for soup." gives "The town thanked which baker for soup?", "Which baker was it
+that the town thanked for soup?" and, from a few of its words, "Soup thanked town, which baker?".
 """
 
 from __future__ import annotations

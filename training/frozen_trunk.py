@@ -1,7 +1,7 @@
 """The layers below the first trained one give the same states in every epoch: they are run once, and kept.
 
 Where LoRA is laid on the upper layers alone (`--lora_options '{"layers_to_transform": [15, 16, ...]}'`), a training step
-then begins above the frozen ones. Its result is the same; with the upper half trained it takes two thirds of the time.
+then begins above the frozen ones. Its result is the same, and their forward pass is saved in every epoch but the first.
 """
 
 from __future__ import annotations
