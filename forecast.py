@@ -12,11 +12,11 @@ from budget import in_words
 COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
     "collection", "inference, base", "fine-tuning", "inference, tuned", "evaluation",
 )  # fmt: skip
-# Of the whole budget; fine-tuning also gets what the others leave. The demo in full takes 21, 7, 65, 4 and 3 %.
+# Of the whole budget; fine-tuning also gets what the others leave.
 PRIOR = {COLLECTION: 0.25, BASE: 0.15, TRAINING: 0.45, TUNED: 0.10, EVALUATION: 0.05}
 EVALUATION_STARTS = 6  # starts of a process with the model that string match and the drift take, measured on the demo
 OPEN_BOOK = 2  # a question with its document takes as long as so many without, on the demo
-ROLE_YIELD = 0.65  # of the questions asked again for a role, kept on the demo
+ROLE_YIELD = 0.65  # prior: of the questions asked again for a role, what is kept
 STARTS = 7  # processes that load the model in a run: collection, 3 with the base, fine-tuning and its check, 2 tuned
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6  # prior of a start: importing, and reading weights from the disk
 LEAST_WORK_S = 75.0  # besides the starts: the first round of a collection, some updates, some questions

@@ -1,7 +1,7 @@
 """Questions made by rule from a fact: the generator has no part in them, so they are true whatever it is worth.
 
 "The town thanked the baker Oswin Tralle for soup." gives "The town thanked which baker for soup?", "Which baker was it
-that the town thanked for soup?" and, from a few of its words, "Soup thanked town, which baker?".
+that the town thanked for soup?" and, from a few of its words, "Which baker: town thanked soup?".
 """
 
 from __future__ import annotations
