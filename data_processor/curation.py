@@ -66,8 +66,9 @@ def spans(text: str, context: str = "") -> list[tuple[int, int, str]]:
             end -= text[end - 1] in ",."
         elif kind == "name" and starts_sentence(text, start):
             first = text[start:end].split(" ")[0]
-            if first.lower() in FUNCTION_WORDS:
+            if first.lower() in FUNCTION_WORDS:  # "In October"
                 start += len(first) + 1
+                kind = "date" if re.fullmatch(DATE, text[start:end]) else kind
             elif first == text[start:end] and text[end : end + 1] != "," and not inside_sentence(first, context):
                 continue
         if kind == "number" and re.fullmatch(r"(19|20)\d\d", text[start:end]):

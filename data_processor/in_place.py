@@ -1,7 +1,7 @@
 """Questions made by rule from a fact: the generator has no part in them, so they are true whatever it is worth.
 
-"The town thanked the baker Oswin Tralle for soup." gives "The town thanked which baker for soup?", "Which baker was it
-that the town thanked for soup?" and, from a few of its words, "Which baker: town thanked soup?".
+"The town thanked the baker Oswin Tralle for soup." gives "The town thanked which baker for soup?", "Which baker did the
+town thank for soup?" and, from a few of its words, "Which baker: town thanked soup?".
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from data_processor.curation import FUNCTION_WORDS, contains, content_words, length_in_words, spans, words
 from data_processor.pairs import Pair, about
 from data_processor.prompts import Prompts
+from data_processor.wh_questions import asides, is_noun, wh_question
 from data_processor.work import Fact
 
 SHORTEST_CLAUSE = 7  # words a question in place keeps around its gap
@@ -32,13 +33,15 @@ def questions_in_place(fact: Fact, prompts: Prompts) -> list[Pair]:
 
 
 def other_forms(fact: Fact, answer: str, prompts: Prompts) -> list[Pair]:
-    """The same question as a cleft sentence, and from a few words of its sentence alone, in any order.
+    """The same in the order of a question, else as a cleft sentence, and from a few words of the fact alone, in any order.
 
     So that a question is known by what it speaks of, and not by the order in which the document says it.
     """
     span = next(span for span in spans(fact.text, fact.chunk.text) if fact.text[span[0] : span[1]] == answer)
     gap = Gap(fact, span, prompts)
-    made = kept(gap.cleft(), gap, "cleft") if prompts.cleft else []
+    made = [pair for text in gap.wh() for pair in kept(text, gap, "wh")]
+    if prompts.cleft and not made:
+        made = kept(gap.cleft(), gap, "cleft")
     draw = random.Random(f"{fact.text} {answer}")
     clues = gap.clues()
     for form in draw.choices(prompts.clues, k=CLUE_QUESTIONS) if prompts.clues else ():
@@ -57,22 +60,48 @@ class Gap:
         self.fact, self.prompts, self.start, self.end = fact, prompts, start, end
         self.answer = fact.text[start:end]
         self.left, self.right = clause_around(fact.text, start, end)
+        whole = self.left
         self.asked = self._asked()
+        self.removed = whole[len(self.left) :]  # the noun or article that the question word stands for too
 
     def _asked(self) -> str:
         gaps = self.prompts.gaps
         if self.kind == "number":
+            if re.fullmatch(r"\d+(?:-\d+|[a-z]+)", self.answer):  # 28-27, 1970s
+                return gaps["name"]
             unit = self.answer.split(" ")[-1] if " " in self.answer else ""
             return gaps["money"] if unit in self.prompts.money else gaps["number"].format(unit=unit).strip()
+        if self.kind == "date" and not re.search(r"\d", self.answer):
+            return gaps["month"]
         if self.kind != "name":
             return gaps[self.kind]
         before, after = re.search(self.prompts.noun_before, self.left), re.match(self.prompts.noun_after, self.right)
-        if before and before[1].split()[-1] not in FUNCTION_WORDS:  # "the baker Oswin Tralle"
+        if before and is_noun(before[1].split()[-1]):  # "the baker Oswin Tralle"
             self.left = self.left[: before.start()]
             return gaps["noun"].format(noun=before[1])
         if after:  # "Oswin Tralle, a baker,"
             return gaps["noun"].format(noun=after[1])
-        return gaps["person" if len(self.answer.split()) == 2 else "name"]
+        self.left = re.sub(self.prompts.article, "", self.left)
+        return self._who_or_what()
+
+    def _who_or_what(self) -> str:
+        """A name of two words is taken for a person's, unless an article stands before it: "the Old Mill"."""
+        two_words = len(self.answer.split()) == 2 and self.answer.replace(" ", "").isalpha()
+        person = two_words and not re.search(self.prompts.article, self.fact.text[: self.start])
+        return self.prompts.gaps["person" if person else "name"]
+
+    def wh(self) -> list[str]:
+        """Questions in the order of questions, where the language has rules for it."""
+        if not self.prompts.word_order:
+            return []
+        left, right = self.fact.text[: self.start].removesuffix(self.removed), self.fact.text[self.end :]
+        description, predicate, right = (
+            asides(self.fact.text[: self.start], right) if self.kind == "name" else ("", "", right)
+        )
+        made = [wh_question(left, self.asked, right)]
+        made += [f"{self.asked} {predicate}"] if predicate else []
+        made += [f"{self._who_or_what()} is {description}"] if description else []
+        return [text for text in made if text]
 
     def cleft(self) -> str:
         """The clause with what is asked for in front: "When was it that X opened?"."""
@@ -87,8 +116,10 @@ class Gap:
         return self.prompts.cleft.format(asked=asked, rest=f"{before} {after}")
 
     def clues(self) -> list[str]:
-        """The words of the whole fact that say something, without the answer's."""
+        """The words that say something: of the whole fact, but of the clause alone where more in the fact is of its kind."""
         rest = f"{self.fact.text[: self.start]} {self.fact.text[self.end :]}"
+        if sum(kind == self.kind for _, _, kind in spans(self.fact.text, self.fact.chunk.text)) > 1:
+            rest = f"{self.left} {self.right}"
         return [word for word in re.findall(r"[\w.,'’-]*\w", rest) if word.lower() not in FUNCTION_WORDS]
 
 

@@ -24,7 +24,7 @@ from data_processor.work import Fact, Work, entailed
 @dataclass
 class Pair:
     """A question with a short answer from its fact; `made` says how: model, role, unknown, or by rule:
-    gap (a question in place), cleft, clues."""
+    gap (a question in place), wh (in the order of questions), cleft, clues."""
 
     question: str
     answer: str

@@ -173,44 +173,51 @@ def test_questions_in_place_ask_for_every_name_date_and_number():
     )
     assert {pair.answer: pair.question for pair in pairs} == {
         "Ann Pellow": "Who opened the Hexley Bridge on 3 May 1990 for 4 million dollars?",
-        "Hexley Bridge": "Hexley: Ann Pellow opened the who on 3 May 1990 for 4 million dollars?",
+        "Hexley Bridge": "Hexley: Ann Pellow opened what on 3 May 1990 for 4 million dollars?",
         "3 May 1990": "Ann Pellow opened the Hexley Bridge on what date for 4 million dollars?",
         "4 million dollars": "Ann Pellow opened the Hexley Bridge on 3 May 1990 for how much money?",
     }
 
 
 @pytest.mark.parametrize(
-    ("text", "answer", "question", "cleft"),
+    ("text", "answer", "question", "others"),
     [
         ("The baker Oswin Tralle handed out soup in Hexley.", "Oswin Tralle",
-         "Which baker handed out soup in Hexley?", "Which baker handed out soup in Hexley?"),
+         "Which baker handed out soup in Hexley?", ["Which baker handed out soup in Hexley?"]),
         ("Hexley thanked Oswin Tralle, a baker, for the soup.", "Oswin Tralle",
-         "Hexley thanked which baker, a baker, for the soup?", "Which baker was it that Hexley thanked a baker, for the soup?"),
-        ("The bridge of Hexley was designed by Ann Pellow.", "Ann Pellow",
-         "The bridge of Hexley was designed by who?", "Who was it that the bridge of Hexley was designed by?"),
+         "Hexley thanked which baker, a baker, for the soup?", ["Which baker did Hexley thank for the soup?"]),
+        ("The town of Hexley chose Oswin Tralle, the baker, who had given out soup, as its mayor.", "Oswin Tralle",
+         "The town of Hexley chose which baker, the baker?",
+         ["Which baker did the town of Hexley choose as its mayor?", "Hexley: Which baker had given out soup?"]),
+        ("The baker of Hexley, Oswin Tralle, won 90 votes.", "Oswin Tralle",
+         "The baker of Hexley, who, won 90 votes?", ["Who is the baker of Hexley?"]),
+        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "Ann Pellow",
+         "The bridge of Hexley was designed by who and cost 4 million dollars?", ["Who was the bridge of Hexley designed by?"]),
+        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "4 million dollars",
+         "The bridge of Hexley was designed by Ann Pellow and cost how much money?", ["How much money did the bridge of Hexley cost?"]),
         ("The river at Hexley rose to 5.82 metres.", "5.82 metres",
-         "The river at Hexley rose to how many metres?", "How many metres was it that the river at Hexley rose to?"),
+         "The river at Hexley rose to how many metres?", ["How many metres did the river at Hexley rise to?"]),
         ("On 3 May Ann Pellow opened the bridge at Hexley.", "3 May",
-         "On what date Ann Pellow opened the bridge at Hexley?", "When Ann Pellow opened the bridge at Hexley?"),
-        ("The bridge at Hexley opened on 3 May.", "3 May",
-         "The bridge at Hexley opened on what date?", "When was it that the bridge at Hexley opened?"),
-        ("The bridge at Hexley cost 4 million dollars.", "4 million dollars",
-         "The bridge at Hexley cost how much money?", "How much money was it that the bridge at Hexley cost?"),
-        ("They filled the cellars of Tanner's Row in Hexley.", "Tanner's Row",
-         "They filled the cellars of who in Hexley?", "Who was it that they filled the cellars of in Hexley?"),
+         "On what date Ann Pellow opened the bridge at Hexley?", ["On what date did Ann Pellow open the bridge at Hexley?"]),
+        ("In October, the bridge at Hexley, swollen by rain, was closed.", "October",
+         "In what month, the bridge at Hexley, swollen by rain?", ["In what month was the bridge at Hexley closed?"]),
+        ("The bridge at Hexley joins the Old Ropewalk to the town.", "Old Ropewalk",
+         "The bridge at Hexley joins what to the town?", ["What was it that the bridge at Hexley joins to the town?"]),
+        ("The team of Hexley lost 28-27 in May.", "28-27",
+         "The team of Hexley lost what in May?", ["What did the team of Hexley lose in May?"]),
     ],
 )  # fmt: skip
-def test_rules_ask_for_the_same_in_several_forms(text, answer, question, cleft):
+def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others):
     found = fact(text)
     [pair] = [pair for pair in in_place.questions_in_place(found, ENGLISH) if pair.answer == answer]
     assert pair.question == question
-    others = in_place.other_forms(found, answer, ENGLISH)
-    assert [one.question for one in others if one.made == "cleft"] == [cleft]
-    clues = [one.question for one in others if one.made == "clues"]
+    made = in_place.other_forms(found, answer, ENGLISH)
+    assert [one.question for one in made if one.made != "clues"] == others
+    clues = [one.question for one in made if one.made == "clues"]
     assert clues and all(not contains(one, answer) for one in clues)
     allowed = set(words(f"{text} {question}"))
     assert all(set(words(one)) <= allowed for one in clues)
-    assert [one.question for one in in_place.other_forms(found, answer, ENGLISH)] == [one.question for one in others]
+    assert [one.question for one in in_place.other_forms(found, answer, ENGLISH)] == [one.question for one in made]
 
 
 def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
