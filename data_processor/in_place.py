@@ -17,7 +17,7 @@ from data_processor.work import Fact
 
 SHORTEST_CLAUSE = 7  # words a question in place keeps around its gap
 CLUES = (3, 7)  # words of a question of clues
-CLUE_QUESTIONS = 2  # of each answer
+CLUE_QUESTIONS = 3  # of each answer
 
 
 def questions_in_place(fact: Fact, prompts: Prompts) -> list[Pair]:
