@@ -50,15 +50,16 @@ class Engine(Protocol):
         conversations: list[Conversation],
         *,
         max_new_tokens: int = 256,
-        temperature: float = 0.0,
-        seed: int = 0,
+        temperature: float | list[float] = 0.0,
+        seed: int | list[int] = 0,
         schemas: dict | list[dict] | None = None,
         on_reply: Callable[[int, Reply], None] | None = None,
     ) -> list[Reply]:
         """Answer every conversation (messages with "role" and "content").
 
-        `schemas` is one JSON schema for all, or one for each conversation. `on_reply(index, reply)` is called as
-        soon as a reply is whole, in any order. Sampling depends on `seed` and the prompt, not on the neighbours.
+        `temperature`, `seed` and `schemas` (JSON schemas) are one for all, or one for each conversation.
+        `on_reply(index, reply)` is called as soon as a reply is whole, in any order. Sampling depends on the seed and
+        the prompt, not on the neighbours; several replies to one prompt are best asked for together, which reads it once.
         """
 
     def waves(self, conversations: list[Conversation], max_new_tokens: int) -> list[list[int]]:
@@ -68,6 +69,11 @@ class Engine(Protocol):
 def with_system_prompt(messages: Conversation, system_prompt: str | None) -> Conversation:
     """Put `system_prompt` in front; None leaves it to the chat template, which may have a default of its own."""
     return messages if system_prompt is None else [{"role": "system", "content": system_prompt}, *messages]
+
+
+def for_each(value: Any, amount: int) -> list:
+    """What is given for all conversations or for each of them, as a list."""
+    return value if isinstance(value, list) else [value] * amount
 
 
 class TransformersEngine:
@@ -112,11 +118,11 @@ class TransformersEngine:
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         prompts = self._prompts(conversations)
-        if not isinstance(schemas, list):
-            schemas = [schemas] * len(prompts)
+        temperatures, seeds, schemas = (for_each(value, len(prompts)) for value in (temperature, seed, schemas))
         replies: list[Reply | None] = [None] * len(prompts)
         for batch in self._batches(prompts, max_new_tokens):
-            self._decode(batch, prompts, schemas, max_new_tokens, temperature, seed, replies, on_reply)
+            rows = [Row(self, i, prompts[i], schemas[i], max_new_tokens, temperatures[i], seeds[i]) for i in batch]
+            self._decode(rows, [prompts[i] for i in batch], replies, on_reply)
         return replies
 
     def waves(self, conversations, max_new_tokens):
@@ -147,15 +153,14 @@ class TransformersEngine:
             if batch:
                 yield batch
 
-    def _decode(self, batch, prompts, schemas, max_new_tokens, temperature, seed, replies, on_reply):
+    def _decode(self, rows: list[Row], prompts: list[list[int]], replies, on_reply):
         """Write the replies to one batch of prompts, token by token, dropping rows as they finish."""
         import torch
 
         with torch.inference_mode():
-            logits, cache, mask, positions, prefix = self._prefill([prompts[i] for i in batch])
-            rows = [Row(self, index, prompts[index], schemas[index], max_new_tokens, seed) for index in batch]
+            logits, cache, mask, positions, prefix = self._prefill(prompts)
             while rows:
-                tokens = self._next_tokens(logits, rows, temperature)
+                tokens = self._next_tokens(logits, rows)
                 for row, token in zip(rows, tokens, strict=True):
                     row.push(token)
                     if row.finish_reason and replies[row.index] is None:
@@ -181,7 +186,7 @@ class TransformersEngine:
                 ).logits[:, -1]
 
     def _prefill(self, prompts: list[list[int]]):
-        """Read the prompts; what they all begin with is read once.
+        """Read the prompts; what they all begin with is read once, and so is a prompt that occurs several times.
 
         Returns logits (B, V) after each prompt, the cache and the mask (B, T) of what is each row's own, each row's
         last position (B,), and the shared prefix as an argument of the model's further calls.
@@ -200,6 +205,9 @@ class TransformersEngine:
             prefix = {"shared_prefix": [(layer.keys, layer.values) for layer in read.layers]}
         else:
             shared = 0
+        places = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        which = torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self.device)
+        prompts = [list(prompt) for prompt in places]
         width = max(len(prompt) for prompt in prompts) - shared
         ids = torch.full((len(prompts), width), self.stop_ids[0], device=self.device)
         mask = torch.zeros((len(prompts), width), dtype=torch.long, device=self.device)
@@ -220,24 +228,31 @@ class TransformersEngine:
                 **prefix,
             )
             logits.append(output.logits[:, -1])
-        return torch.cat(logits), shared_prefix.joined(caches, self.model.config), mask, positions[:, -1], prefix
+        cache = shared_prefix.joined(caches, self.model.config)
+        if len(prompts) < len(which):
+            cache.batch_select_indices(which)
+        return torch.cat(logits)[which], cache, mask[which], positions[which, -1], prefix
 
-    def _next_tokens(self, logits, rows: list[Row], temperature: float) -> list[int]:
+    def _next_tokens(self, logits, rows: list[Row]) -> list[int]:
         """Greedy at temperature 0, else top-k, then nucleus sampling with each row's own random numbers."""
         import torch
 
         logits = logits.float()
         if any(row.matcher for row in rows):
             logits = logits.masked_fill(~self._allowed(rows, logits.shape[-1]), float("-inf"))
-        if temperature == 0:
-            return logits.argmax(dim=-1).tolist()
-        best, ids = logits.topk(TOP_K, dim=-1)
-        shares = (best / temperature).softmax(dim=-1)
+        greedy = logits.argmax(dim=-1)
+        warm = [place for place, row in enumerate(rows) if row.temperature]
+        if not warm:
+            return greedy.tolist()
+        best, ids = logits[warm].topk(TOP_K, dim=-1)
+        temperatures = torch.tensor([rows[place].temperature for place in warm], device=logits.device, dtype=best.dtype)
+        shares = (best / temperatures[:, None]).softmax(dim=-1)
         before = shares.cumsum(dim=-1) - shares
         shares = shares.masked_fill(before >= TOP_P, 0.0)
-        draws = torch.tensor([row.draw() for row in rows], device=logits.device, dtype=shares.dtype)[:, None]
+        draws = torch.tensor([rows[place].draw() for place in warm], device=logits.device, dtype=shares.dtype)[:, None]
         chosen = (shares.cumsum(dim=-1) < draws * shares.sum(dim=-1, keepdim=True)).sum(dim=-1, keepdim=True)
-        return ids.gather(1, chosen.clamp(max=TOP_K - 1))[:, 0].tolist()
+        greedy[warm] = ids.gather(1, chosen.clamp(max=TOP_K - 1))[:, 0]
+        return greedy.tolist()
 
     def _allowed(self, rows: list[Row], vocabulary: int):
         """(B, V) bool: the tokens each row's grammar allows next; all of them for a row without one."""
@@ -274,7 +289,7 @@ class Row:
     """One reply being written: its tokens, its grammar, its random numbers."""
 
     def __init__(
-        self, engine: TransformersEngine, index: int, prompt: list[int], schema, max_new_tokens: int, seed: int
+        self, engine: TransformersEngine, index: int, prompt: list[int], schema, max_new_tokens: int, temperature, seed
     ):
         import numpy
 
@@ -282,7 +297,7 @@ class Row:
         self.prompt_tokens = len(prompt)
         self.matcher = engine.matcher(schema)
         self.stop_ids = engine.stop_ids
-        self.max_new_tokens = max_new_tokens
+        self.max_new_tokens, self.temperature = max_new_tokens, temperature
         self.tokens: list[int] = []
         self.finish_reason = ""
         prompt_hash = zlib.crc32(numpy.array(prompt, dtype=numpy.int32).tobytes())

@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processor import data_collection_local
-from llm import Reply, Row, TransformersEngine
+from llm import Reply, Row, TransformersEngine, for_each
 from utils import InputError, run
 
 LEAST = 3  # of a batch, where it has so many, so that its spread is known
@@ -33,11 +33,11 @@ def one_by_one(engine, conversation, schema, max_new_tokens: int, temperature: f
     import torch
 
     [prompt] = engine._prompts([conversation])
-    row = Row(engine, 0, prompt, schema, max_new_tokens, seed)
+    row = Row(engine, 0, prompt, schema, max_new_tokens, temperature, seed)
 
     def choose(ids, logits):
         """Leave only the token that the engine takes, by the row's grammar and random numbers."""
-        [token] = engine._next_tokens(logits, [row], temperature)
+        [token] = engine._next_tokens(logits, [row])
         row.push(token)
         return torch.full_like(logits, float("-inf")).index_fill(1, torch.tensor([token], device=logits.device), 0.0)
 
@@ -68,10 +68,12 @@ class Watch:
     def answer(
         self, engine, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None
     ):
-        if not isinstance(schemas, list):
-            schemas = [schemas] * len(conversations)
-        sampling = (max_new_tokens, temperature, seed)
-        asked = [json.dumps([*one, sampling]) for one in zip(conversations, schemas, strict=True)]
+        amount = len(conversations)
+        temperatures, seeds, schemas = (for_each(value, amount) for value in (temperature, seed, schemas))
+        asked = [
+            json.dumps([messages, schema, (max_new_tokens, warmth, draw)])
+            for messages, schema, warmth, draw in zip(conversations, schemas, temperatures, seeds, strict=True)
+        ]
         self.note(calls=[hashlib.sha256(one.encode()).hexdigest()[:16] for one in asked])
         started = time.perf_counter()
         replies = self.chat(
@@ -92,6 +94,7 @@ class Watch:
             engine.model.set_attn_implementation("sdpa")  # what a plain loop has
         for index in self.draw.sample(range(len(asked)), amount):
             started = time.perf_counter()
+            sampling = (max_new_tokens, temperatures[index], seeds[index])
             reply = one_by_one(engine, conversations[index], schemas[index], *sampling)
             seconds.append(time.perf_counter() - started)
             same += reply.text == replies[index].text

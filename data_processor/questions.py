@@ -74,11 +74,17 @@ def ask_for(work: Work, step: str, jobs: list[tuple[Pair, str]], turn: int = 0) 
         prompts = prompts_of(work, pair.fact)
         conversations.append(prompts.conversation("ask", fact=pair.fact.text, role=role, answer=pair.answer))
         schemas.append({"type": "string", "pattern": f"^{prompts.questions_for[pair.answer_kind or 'name']}$"})
+    turns = [turn + number for number in range(WORDINGS)]
+    replies = work.ask_json(
+        step,
+        [conversation for conversation in conversations for _ in turns],
+        40,
+        [schema for schema in schemas for _ in turns],
+        temperature=[TEMPERATURE if turn else 0.0 for turn in turns] * len(conversations),
+        turns=turns * len(conversations),
+    )
     for number in range(WORDINGS):
-        replies = work.ask_json(
-            step, conversations, 40, schemas, temperature=TEMPERATURE if turn + number else 0.0, turn=turn + number
-        )
-        for (pair, role), reply in zip(asked.values(), replies, strict=True):
+        for (pair, role), reply in zip(asked.values(), replies[number::WORDINGS], strict=True):
             if reply is None:
                 continue
             prompts = prompts_of(work, pair.fact)

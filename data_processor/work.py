@@ -62,8 +62,13 @@ class Work:
         """How often each step dropped something for each reason."""
         return Counter(f"{record['step']}: {record['reason']}" for record in self.dropped)
 
-    def ask(self, step: str, conversations: list, max_new_tokens: int, turn: int = 0, **options) -> list:
-        """One batch of prompts; a failed call is counted and gives None. Every `turn` draws other random numbers."""
+    def ask(
+        self, step: str, conversations: list, max_new_tokens: int, turns: list[int] | None = None, **options
+    ) -> list:
+        """One batch of prompts; a failed call is counted and gives None.
+
+        `turns`, one for each prompt, let one that is asked again draw other random numbers.
+        """
         if not conversations:
             return []
         started, written = time.monotonic(), 0
@@ -75,8 +80,9 @@ class Work:
                 bar.set_postfix_str(f"{written / (time.monotonic() - started):.0f} tokens/s", refresh=False)
                 bar.update(1)
 
+            seed = self.seed if turns is None else [self.seed + turn for turn in turns]
             replies = self.engine.chat(
-                conversations, max_new_tokens=max_new_tokens, seed=self.seed + turn, on_reply=show, **options
+                conversations, max_new_tokens=max_new_tokens, seed=seed, on_reply=show, **options
             )
         self.tokens["prompt"] += sum(reply.prompt_tokens for reply in replies)
         self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)

@@ -6,7 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from llm import Conversation, Reply
+from llm import Conversation, Reply, for_each
 from utils import QUOTA_USED_UP, InputError, llm_chat
 
 CALLS_A_WAVE = 8  # for each call at once; what a journal may have to repeat after a kill
@@ -93,9 +93,8 @@ class ApiEngine:
         self.reached, self.unreached = False, 0  # whether any call got through, and how many in a row did not since
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
-        if not isinstance(schemas, list):
-            schemas = [schemas] * len(conversations)
-        options = {"max_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+        amount = len(conversations)
+        temperatures, seeds, schemas = (for_each(value, amount) for value in (temperature, seed, schemas))
         reported = threading.Lock()
         stopped = threading.Event()
 
@@ -104,7 +103,8 @@ class ApiEngine:
                 if stopped.is_set():
                     return Reply("", finish_reason="error", error="not sent: the run was stopped")
                 try:
-                    reply = self._ask(conversations[index], schemas[index], **options)
+                    options = {"temperature": temperatures[index], "seed": seeds[index]}
+                    reply = self._ask(conversations[index], schemas[index], max_tokens=max_new_tokens, **options)
                 except InputError:
                     stopped.set()
                     raise

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llm import Engine, Reply
+from llm import Engine, Reply, for_each
 from utils import InputError
 
 
@@ -38,13 +38,12 @@ class JournaledEngine:
         self.known |= {key: Reply(**reply) for key, reply in wave.items()}
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
-        if not isinstance(schemas, list):
-            schemas = [schemas] * len(conversations)
-        sampling = [max_new_tokens, temperature, seed if temperature else 0]
-        keys = [
-            hashlib.sha256(json.dumps([self.identity, sampling, schema, messages], sort_keys=True).encode()).hexdigest()
-            for messages, schema in zip(conversations, schemas, strict=True)
-        ]
+        amount = len(conversations)
+        temperatures, seeds, schemas = (for_each(value, amount) for value in (temperature, seed, schemas))
+        keys = []
+        for messages, schema, warmth, draw in zip(conversations, schemas, temperatures, seeds, strict=True):
+            asked = [self.identity, [max_new_tokens, warmth, draw if warmth else 0], schema, messages]
+            keys.append(hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest())
         replies: list[Reply] = [self.known.get(key) for key in keys]
         for index, reply in enumerate(replies):
             if reply is not None:
@@ -60,8 +59,8 @@ class JournaledEngine:
             answers = self.engine.chat(
                 [conversations[index] for index in open_ones],
                 max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                seed=seed,
+                temperature=[temperatures[index] for index in open_ones],
+                seed=[seeds[index] for index in open_ones],
                 schemas=[schemas[index] for index in open_ones],
                 on_reply=(lambda place, reply, wave=open_ones: on_reply(wave[place], reply)) if on_reply else None,
             )

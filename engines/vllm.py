@@ -16,7 +16,7 @@ import os
 import zlib
 from pathlib import Path
 
-from llm import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, with_system_prompt
+from llm import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, for_each, with_system_prompt
 from utils import InputError, read_json
 
 WAVE = 512  # prompts between two lines of a journal: what a kill may cost; vLLM decodes at most 256 to 1024 at once
@@ -98,9 +98,9 @@ class VllmEngine:
         from vllm.exceptions import VLLMValidationError
         from vllm.inputs.engine import tokens_input
 
-        if not isinstance(schemas, list):
-            schemas = [schemas] * len(conversations)
-        replies: list[Reply | None] = [None] * len(conversations)
+        amount = len(conversations)
+        temperatures, seeds, schemas = (for_each(value, amount) for value in (temperature, seed, schemas))
+        replies: list[Reply | None] = [None] * amount
 
         def finish(index: int, reply: Reply) -> None:
             replies[index] = reply
@@ -115,7 +115,7 @@ class VllmEngine:
                     finish(index, self._too_long(prompt))
                     continue
                 request = str(next(self._numbers))
-                sampling = self._sampling(prompt, schema, max_new_tokens, temperature, seed)
+                sampling = self._sampling(prompt, schema, max_new_tokens, temperatures[index], seeds[index])
                 try:
                     self.engine.add_request(request, tokens_input(prompt), sampling, lora_request=self.lora_request)
                 except VLLMValidationError as error:

@@ -14,6 +14,7 @@ import os
 from multiprocessing.connection import Connection, wait
 
 from engines.vllm import WAVE, VllmEngine
+from llm import for_each
 from utils import InputError
 
 
@@ -68,15 +69,15 @@ class VllmReplicas:
         other.tuned = False
         return other
 
-    def chat(self, conversations, *, schemas=None, on_reply=None, **options):
-        if not isinstance(schemas, list):
-            schemas = [schemas] * len(conversations)
+    def chat(self, conversations, *, max_new_tokens=256, on_reply=None, **each):
+        each = {name: for_each(value, len(conversations)) for name, value in each.items()}
         replies = [None] * len(conversations)
         first = {}  # of each copy at work: the index of its first conversation
         for number, connection in enumerate(self.connections):
             start, end = (len(conversations) * place // len(self.connections) for place in (number, number + 1))
             if start < end:
-                connection.send((self.tuned, conversations[start:end], {**options, "schemas": schemas[start:end]}))
+                own = {name: values[start:end] for name, values in each.items()}
+                connection.send((self.tuned, conversations[start:end], {"max_new_tokens": max_new_tokens, **own}))
                 first[connection] = start
         failure = None
         while first:

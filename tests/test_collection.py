@@ -228,7 +228,7 @@ def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
         ("When was the Hexley Bridge opened in May?", "Who opened the bridge in Hexley with Ida Holm?"),
         ("When could drivers first use the Hexley Bridge ?", "Who opened the bridge of Corrin in Hexley?"),
     ]
-    job = work(*(json.dumps(one) for turn in turns for one in turn), copies_only=True)
+    job = work(*(json.dumps(one) for asked_again in zip(*turns, strict=True) for one in asked_again), copies_only=True)
     kept = questions.ask_for(job, "questions", [(pair, "reader") for pair in asked])
     assert [(one.question, one.answer, one.made) for one in kept] == [
         ("When could drivers first use the Hexley Bridge?", "3 May 1990", "model"),

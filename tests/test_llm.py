@@ -82,6 +82,25 @@ def test_sampling_depends_on_the_seed_and_not_on_the_neighbours(engine):
     ]
 
 
+def test_several_replies_to_one_prompt_are_those_that_it_gets_alone(engine, monkeypatch):
+    prompts = asked(*[QUESTIONS[2]] * 3, QUESTIONS[1], QUESTIONS[3])
+    sampling = [(0.0, 0), (1.0, 1), (1.0, 2), (1.0, 1), (0.0, 7)]
+    alone = [
+        engine.chat([prompt], max_new_tokens=12, temperature=warmth, seed=seed)[0].text
+        for prompt, (warmth, seed) in zip(prompts, sampling, strict=True)
+    ]
+    assert len(set(alone)) == len(alone)
+    read = []
+    prefill = type(engine.model).forward
+    monkeypatch.setattr(
+        type(engine.model), "forward", lambda *a, **k: (read.append(k["input_ids"].shape), prefill(*a, **k))[1]
+    )
+    warmths, seeds = map(list, zip(*sampling, strict=True))
+    replies = engine.chat(prompts, max_new_tokens=12, temperature=warmths, seed=seeds)
+    assert [reply.text for reply in replies] == alone
+    assert max(rows for rows, width in read if width > 1) == 3  # each prompt is read once
+
+
 def test_replies_say_how_they_ended_and_are_reported_once(engine):
     seen = []
     replies = engine.chat(
