@@ -205,8 +205,8 @@ class TransformersEngine:
             prefix = {"shared_prefix": [(layer.keys, layer.values) for layer in read.layers]}
         else:
             shared = 0
-        places = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-        which = torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self.device)
+        places: dict[tuple[int, ...], int] = {}  # of each prompt, the row that it is read in
+        which = torch.tensor([places.setdefault(tuple(prompt), len(places)) for prompt in prompts], device=self.device)
         prompts = [list(prompt) for prompt in places]
         width = max(len(prompt) for prompt in prompts) - shared
         ids = torch.full((len(prompts), width), self.stop_ids[0], device=self.device)
@@ -289,7 +289,14 @@ class Row:
     """One reply being written: its tokens, its grammar, its random numbers."""
 
     def __init__(
-        self, engine: TransformersEngine, index: int, prompt: list[int], schema, max_new_tokens: int, temperature, seed
+        self,
+        engine: TransformersEngine,
+        index: int,
+        prompt: list[int],
+        schema: dict | None,
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
     ):
         import numpy
 

@@ -98,7 +98,7 @@ class Gap:
         description, predicate, right = (
             asides(self.fact.text[: self.start], right) if self.kind == "name" else ("", "", right)
         )
-        made = [wh_question(left, self.asked, right)]
+        made = [wh_question(left, self.asked, right, self.kind in ("date", "year"))]
         made += [f"{self.asked} {predicate}"] if predicate else []
         made += [f"{self._who_or_what()} is {description}"] if description else []
         return [text for text in made if text]

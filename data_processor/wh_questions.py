@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from data_processor.curation import FUNCTION_WORDS
+from data_processor.curation import DATE, FUNCTION_WORDS
 
 AUXILIARY = frozenset("was were is are has have had will can could would must should may might did does do".split())
 RELATIVE = frozenset("who whom whose which that where when what".split())
@@ -18,7 +18,8 @@ PREPOSITION = frozenset(
     "of in on at to for by with from as into over under after before since until during between against about near".split()
 )
 JOINING = frozenset("and but or so while because although though if nor yet".split())
-FRONT_DATE = r"(?:On|In) (?:\d{1,2} )?[A-Z][a-z]+(?: \d{4})?|In \d{4}"
+PRONOUN = frozenset("it he she they we".split())
+FRONT_DATE = rf"(?:On|In) (?:{DATE}|\d{{4}})"
 NEXT_CLAUSE = r"[;:] |, (?:and|but|so|while|where|when) "
 
 
@@ -33,14 +34,14 @@ def base_of_past(word: str) -> str | None:
     return None
 
 
-def wh_question(left: str, asked: str, right: str) -> str | None:
+def wh_question(left: str, asked: str, right: str, is_time: bool) -> str | None:
     """The question for what stands between `left` and `right`, `asked` being its question word: "which baker".
 
-    None where the statement's verb is not found. A preposition in front of a date goes along: "on what date".
+    None where the statement's verb is not found. Of a time the preposition goes along: "on what date".
     """
     before = without_aside(re.split(NEXT_CLAUSE, left)[-1].strip(" "))
     after = re.split(rf"{NEXT_CLAUSE}|, ", right)[0].strip(" .,")
-    moved = re.search(r"\b(?:[Oo]n|[Ii]n)$", before) if "date" in asked or "year" in asked or "month" in asked else None
+    moved = re.search(r"\b(?:[Oo]n|[Ii]n)$", before) if is_time else None
     if moved:
         asked, before = f"{moved[0].lower()} {asked}", before[: moved.start()].strip(" ")
         if not before:  # "On 3 May, the town opened ..."
@@ -72,7 +73,7 @@ def second_predicate(before: str, after: str) -> tuple[str, str]:
 def inverted(before: str, after: str) -> str | None:
     """A statement in the order of a question, without its question word; None where no verb is found for certain.
 
-    "In May the town was moved" gives "was the town moved in May", "The Otters lost" gives "did the Otters lost".
+    "In May the town was moved" gives "was the town moved in May", "The Otters lost" gives "did the Otters lose".
     """
     statement = f"{before} {after}".strip()
     front = ""
@@ -86,7 +87,8 @@ def inverted(before: str, after: str) -> str | None:
     if not place or "," in " ".join(tokens[:place]):
         return None
     subject, verb, rest = tokens[:place], tokens[place], tokens[place + 1 :]
-    if any(token.lower() in RELATIVE | JOINING for token in subject) or subject[0].lower() in PREPOSITION:
+    clause_begins = any(token.lower() in RELATIVE | JOINING for token in subject) or PRONOUN & set(subject[1:])
+    if clause_begins or subject[0].lower() in PREPOSITION:
         return None
     first, base = (verb, []) if verb in AUXILIARY else ("did", [base_of_past(verb) or verb])
     return " ".join([first, lower_start(" ".join(subject)), *base, *rest, *([lower_start(front)] if front else [])])
@@ -147,4 +149,4 @@ def is_noun(word: str) -> bool:
 def lower_start(text: str) -> str:
     """With its first word in lower case where that is no name."""
     first = text.split(" ")[0].lower()
-    return text[0].lower() + text[1:] if first in ARTICLE | PREPOSITION | {"it", "he", "she", "they"} else text
+    return text[0].lower() + text[1:] if first in ARTICLE | PREPOSITION | PRONOUN else text

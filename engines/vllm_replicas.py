@@ -70,6 +70,7 @@ class VllmReplicas:
         return other
 
     def chat(self, conversations, *, max_new_tokens=256, on_reply=None, **each):
+        # temperature, seed, schemas: shared out with the conversations
         each = {name: for_each(value, len(conversations)) for name, value in each.items()}
         replies = [None] * len(conversations)
         first = {}  # of each copy at work: the index of its first conversation
