@@ -9,7 +9,7 @@ from pathlib import Path
 from engines.journal import JournaledEngine
 from utils import read_json
 
-REPLAY_TOKENS = 20  # a replayed answer is cut here and trained without an end: how it begins is what gets lost
+REPLAY_TOKENS = 32  # a replayed answer is cut here and trained without an end: how it begins is what gets lost
 
 
 def replay_examples(
