@@ -6,8 +6,8 @@
 #     MODEL=Qwen/Qwen2.5-7B-Instruct DATA=/path/to/texts OUT=output/texts/data.json bash shells/collect_data.sh
 #
 # A smaller chunk gives more facts and takes longer; so do more questions and roles for each fact.
-# Hardware: 2 cores or one GPU. Minutes on the demo with 2 cores: 6.
-# Expected result: OUT with about 900 examples, and beside it a .meta.json that counts what was dropped and why.
+# Hardware: 2 cores or one GPU. Minutes: --dry_run True measures them.
+# Expected result: OUT, on the demo more than a thousand examples, and beside it a .meta.json that counts what was dropped and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt

@@ -16,7 +16,7 @@
 #     bash shells/finetune_lora_ds.sh -m Qwen/Qwen2.5-7B-Instruct -d output/data.json --deepspeed ds_configs/zero2.json \
 #         --save_minutes 10 --resume_from_checkpoint auto
 # Check data and arguments first, in seconds: add --check_only True.
-# Hardware: 2 cores to several nodes. Minutes on the demo with 2 cores: 13 for 3 epochs.
+# Hardware: 2 cores to several nodes. Minutes: its plan says how many, before it trains.
 # Expected result: OUT/adapter_model.safetensors and OUT/training.meta.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,10 +50,10 @@ if [ -n "${WANDB_KEY:-}" ]; then
     arguments+=(--use_wandb True)
 fi
 
-python -m torch.distributed.run \
-    --nnodes "$NNODES" \
-    --node_rank "${NODE_RANK:-0}" \
-    --nproc_per_node "${GPUS_PER_NODE:-$((GPUS > 0 ? GPUS : 1))}" \
-    --master_addr "${MASTER_ADDR:-127.0.0.1}" \
-    --master_port "${MASTER_PORT:-$(python -c "$free_port")}" \
-    finetune.py "${arguments[@]}" ${more[@]+"${more[@]}"}
+PROCESSES="${GPUS_PER_NODE:-$((GPUS > 0 ? GPUS : 1))}"
+launch=(python)
+if [ "$NNODES" != 1 ] || [ "$PROCESSES" != 1 ] || [ "$GPUS" -gt 1 ] || [ -n "${DS_CONFIG_PATH:-}" ]; then
+    launch+=(-m torch.distributed.run --nnodes "$NNODES" --node_rank "${NODE_RANK:-0}" --nproc_per_node "$PROCESSES"
+        --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "${MASTER_PORT:-$(python -c "$free_port")}")
+fi
+"${launch[@]}" finetune.py "${arguments[@]}" ${more[@]+"${more[@]}"}

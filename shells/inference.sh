@@ -5,7 +5,7 @@
 #     bash shells/inference.sh
 #     MODEL=Qwen/Qwen2.5-7B-Instruct LORA=output/lora TEST=questions.json OUT=output bash shells/inference.sh
 #
-# Hardware: 2 cores or one GPU. Minutes on the 60 questions of the demo with 2 cores: 0.5 for each model.
+# Hardware: 2 cores or one GPU. Minutes on the 60 questions of the demo with 2 cores: less than 1.
 # Expected result: OUT/base.json, and OUT/tuned.json with LORA.
 set -euo pipefail
 cd "$(dirname "$0")/.."
