@@ -160,7 +160,7 @@ def collect(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
             "try a larger model, or documents that state names, dates or numbers"
         )
-    rows, test = split(rows, held, arguments.test_ratio, arguments.seed)
+    rows, test = split(without_copies(work, rows), held, arguments.test_ratio, arguments.seed)
     write_json(path, [to_format(row, arguments.format) for row in rows])
     if arguments.test_ratio:
         write_json(path.with_suffix(".test.json"), test)
@@ -299,6 +299,17 @@ def to_rows(
             forms = work.prompts[fact.chunk.language].about
             rows.append(row(forms[len(rows) % len(forms)].format(name=name), text, fact, "passage", style))
     return rows
+
+
+def without_copies(work: Work, rows: list[dict]) -> list[dict]:
+    """The rows, each question with its answer once: a step does not see what the other steps made."""
+    kept: dict[tuple[str, str], dict] = {}
+    for row in rows:
+        question, answer = (turn["value"] for turn in row["conversations"])
+        if kept.setdefault((question, answer), row) is not row:
+            where = {name: row[name] for name in ("file_name", "fact")}
+            work.drop("dataset", "the same question and answer twice", question, answer=answer, **where)
+    return list(kept.values())
 
 
 def print_yield(

@@ -11,7 +11,7 @@ import pytest
 from data_processor import in_place, questions, steps
 from data_processor import pairs as pair_checks
 from data_processor.chunking import Chunk, chunk_document, document_title, sentences, splitter
-from data_processor.collection import CollectionArguments, make_rows
+from data_processor.collection import CollectionArguments, make_rows, without_copies
 from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported, words
 from data_processor.documents import Document
 from data_processor.estimate import sample_of
@@ -453,3 +453,16 @@ def test_a_change_to_one_document_asks_nothing_again_about_the_others(guard):
     for paragraphs in (2, 3, 4):
         beside_another = asked("\n\n".join(company[:paragraphs]))
         assert not {call for call in alone - beside_another if "Nothing" not in call}
+
+
+def test_a_pair_that_two_steps_made_is_trained_once():
+    def row(question: str, answer: str) -> dict:
+        turns = [{"from": "user", "value": question}, {"from": "assistant", "value": answer}]
+        return {"conversations": turns, "file_name": "a.txt", "fact": "It opened in 1990."}
+
+    job = work()
+    first, other, again = row("When?", "1990"), row("When?", "in 1990"), row("When?", "1990")
+    assert without_copies(job, [first, other, again]) == [first, other]
+    (dropped,) = job.dropped
+    assert job.drops == {"dataset: the same question and answer twice": 1}
+    assert (dropped["text"], dropped["answer"], dropped["file_name"]) == ("When?", "1990", "a.txt")

@@ -127,6 +127,7 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
     text = (documents / "company_year.txt").read_text()
     assert {example["kind"] for example in examples} == {"qa", "reverse", "unknown", "passage"}
     assert len({example["id"] for example in examples}) == len(examples) == sum(meta["counts"]["rows"].values())
+    assert len({json.dumps(example["conversations"]) for example in examples}) == len(examples)
     for source in (example["source"] for example in examples if example["kind"] != "unknown"):
         assert text[source["start"] : source["end"]] == source["quote"]
     assert meta["dropped"] and meta["model"] == model_path and meta["versions"]["torch"]
