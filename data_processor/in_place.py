@@ -17,7 +17,7 @@ from data_processor.work import Fact
 
 SHORTEST_CLAUSE = 7  # words a question in place keeps around its gap
 CLUES = (3, 7)  # words of a question of clues
-CLUE_QUESTIONS = 3  # of each answer
+CLUE_QUESTIONS = 4  # of each answer
 
 
 def questions_in_place(fact: Fact, prompts: Prompts) -> list[Pair]:
@@ -33,9 +33,10 @@ def questions_in_place(fact: Fact, prompts: Prompts) -> list[Pair]:
 
 
 def other_forms(fact: Fact, answer: str, prompts: Prompts) -> list[Pair]:
-    """The same in the order of a question, else as a cleft sentence, and from a few words of the fact alone, in any order.
+    """The same in the order of a question, else as a cleft sentence, and from a few words of the fact alone.
 
-    So that a question is known by what it speaks of, and not by the order in which the document says it.
+    Those stand in any order, with the subject anywhere among them and other words that ask for this kind of answer: a
+    question is to be known by what it speaks of and asks for, not by the order in which the document says it.
     """
     span = next(span for span in spans(fact.text, fact.chunk.text) if fact.text[span[0] : span[1]] == answer)
     gap = Gap(fact, span, prompts)
@@ -43,12 +44,17 @@ def other_forms(fact: Fact, answer: str, prompts: Prompts) -> list[Pair]:
     if prompts.cleft and not made:
         made = kept(gap.cleft(), gap, "cleft")
     draw = random.Random(f"{fact.text} {answer}")
-    clues = gap.clues()
-    for form in draw.choices(prompts.clues, k=CLUE_QUESTIONS) if prompts.clues else ():
+    clues, asked = gap.clues(), [gap.asked, *gap.also_asked()]
+    draw.shuffle(asked)
+    for number in range(CLUE_QUESTIONS) if prompts.clues else ():
         some = sorted(draw.sample(range(len(clues)), min(len(clues), draw.randint(*CLUES))))
         if draw.random() < 0.5:
             draw.shuffle(some)
-        made += kept(form.format(asked=gap.asked, clues=" ".join(clues[place] for place in some)), gap, "clues")
+        said = [clues[place] for place in some]
+        if gap.names_subject:
+            said.insert(draw.randint(0, len(said)), fact.subject)
+        form = draw.choice(prompts.clues)
+        made += kept(form.format(asked=asked[number % len(asked)], clues=" ".join(said)), gap, "clues")
     return made
 
 
@@ -59,36 +65,50 @@ class Gap:
         start, end, self.kind = span
         self.fact, self.prompts, self.start, self.end = fact, prompts, start, end
         self.answer = fact.text[start:end]
+        self.unit = self.answer.split(" ")[-1] if " " in self.answer else ""
         self.left, self.right = clause_around(fact.text, start, end)
         whole = self.left
-        self.asked = self._asked()
+        self.form, self.noun = self._form()
+        self.asked = self._with(prompts.gaps[self.form])
         self.removed = whole[len(self.left) :]  # the noun or article that the question word stands for too
 
-    def _asked(self) -> str:
-        gaps = self.prompts.gaps
+    def _with(self, words: str) -> str:
+        return words.format(noun=self.noun, unit=self.unit).strip()
+
+    def _form(self) -> tuple[str, str]:
+        """Which of the prompts' `gaps` stands in its place, and the noun that it takes along; `left` is then without it."""
         if self.kind == "number":
             if re.fullmatch(r"\d+(?:-\d+|[a-z]+)", self.answer):  # 28-27, 1970s
-                return gaps["name"]
-            unit = self.answer.split(" ")[-1] if " " in self.answer else ""
-            return gaps["money"] if unit in self.prompts.money else gaps["number"].format(unit=unit).strip()
+                return "name", ""
+            return "money" if self.unit in self.prompts.money else "number", ""
         if self.kind == "date" and not re.search(r"\d", self.answer):
-            return gaps["month"]
+            return "month", ""
         if self.kind != "name":
-            return gaps[self.kind]
+            return self.kind, ""
         before, after = re.search(self.prompts.noun_before, self.left), re.match(self.prompts.noun_after, self.right)
         if before and is_noun(before[1].split()[-1]):  # "the baker Oswin Tralle"
             self.left = self.left[: before.start()]
-            return gaps["noun"].format(noun=before[1])
+            return "noun", before[1]
         if after:  # "Oswin Tralle, a baker,"
-            return gaps["noun"].format(noun=after[1])
+            return "noun", after[1]
         self.left = re.sub(self.prompts.article, "", self.left)
-        return self._who_or_what()
+        return self._who_or_what(), ""
 
     def _who_or_what(self) -> str:
         """A name of two words is taken for a person's, unless an article stands before it: "the Old Mill"."""
         two_words = len(self.answer.split()) == 2 and self.answer.replace(" ", "").isalpha()
         person = two_words and not re.search(self.prompts.article, self.fact.text[: self.start])
-        return self.prompts.gaps["person" if person else "name"]
+        return "person" if person else "name"
+
+    def also_asked(self) -> list[str]:
+        """Other words that ask for the same kind of answer: "what price", "how far"."""
+        if self.kind == "number" and self.form == "name":
+            return []
+        for unit, *asked in self.prompts.also_asked_by_unit:
+            if self.form == "number" and re.fullmatch(unit, self.unit):
+                return asked
+        forms = ["noun", self._who_or_what()] if self.form == "noun" else [self.form]
+        return [self._with(words) for form in forms for words in self.prompts.also_asked.get(form, ())]
 
     def wh(self) -> list[str]:
         """Questions in the order of questions, where the language has rules for it."""
@@ -100,7 +120,7 @@ class Gap:
         )
         made = [wh_question(left, self.asked, right, self.kind in ("date", "year"))]
         made += [f"{self.asked} {predicate}"] if predicate else []
-        made += [f"{self._who_or_what()} is {description}"] if description else []
+        made += [f"{self.prompts.gaps[self._who_or_what()]} is {description}"] if description else []
         return [text for text in made if text]
 
     def cleft(self) -> str:
@@ -120,7 +140,15 @@ class Gap:
         rest = f"{self.fact.text[: self.start]} {self.fact.text[self.end :]}"
         if sum(kind == self.kind for _, _, kind in spans(self.fact.text, self.fact.chunk.text)) > 1:
             rest = f"{self.left} {self.right}"
-        return [word for word in re.findall(r"[\w.,'’-]*\w", rest) if word.lower() not in FUNCTION_WORDS]
+        drop = words(self.fact.subject) if self.names_subject else ()
+        found = re.findall(r"[\w.,'’-]*\w", rest)
+        return [word for word in found if word.lower() not in FUNCTION_WORDS and word.lower() not in drop]
+
+    @property
+    def names_subject(self) -> bool:
+        """Whether its questions name the subject: it has one, and it is not what is asked for."""
+        subject = self.fact.subject
+        return bool(subject) and not contains(subject, self.answer) and not contains(self.answer, subject)
 
 
 def kept(text: str, gap: Gap, made: str) -> list[Pair]:

@@ -220,9 +220,32 @@ def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others)
     assert [one.question for one in made if one.made != "clues"] == others
     clues = [one.question for one in made if one.made == "clues"]
     assert clues and all(not contains(one, answer) for one in clues)
-    allowed = set(words(f"{text} {question}"))
-    assert all(set(words(one)) <= allowed for one in clues)
+    asking = [one for table in (ENGLISH.also_asked.values(), ENGLISH.also_asked_by_unit) for some in table for one in some]
+    allowed = set(words(f"{text} {question} {' '.join(asking)}"))
+    assert all(set(words(one)) <= allowed and "Hexley" in one for one in clues)
     assert [one.question for one in in_place.other_forms(found, answer, ENGLISH)] == [one.question for one in made]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "asked"),
+    [
+        ("The river rose to 5.82 metres at the mill.", "5.82 metres",
+         "How many metres|How far|How high|How deep|How long|What length"),
+        ("The order was for 620 gauges and more in the end.", "620 gauges", "How many gauges|How many|What number|How large a number"),
+        ("The fee was 1.4 million euros for the whole season.", "1.4 million euros",
+         "How much money|How much|What price|What sum|What cost"),
+        ("The surveyor Ann Pellow drew it on a long train journey.", "Ann Pellow",
+         "Which surveyor|What surveyor|Whom|Which person|What is the name of the person"),
+        ("The match ended 28-27 after a very long evening.", "28-27", "What"),
+    ],
+)  # fmt: skip
+def test_clues_ask_in_the_words_that_fit_the_kind_of_answer(text, answer, asked):
+    found = fact(text, "Corrin Rovers")
+    clues = [pair.question for pair in in_place.other_forms(found, answer, ENGLISH) if pair.made == "clues"]
+    assert len(clues) == in_place.CLUE_QUESTIONS
+    assert all("Corrin Rovers" in clue for clue in clues), "the subject is named whole, wherever it stands"
+    used = {form for clue in clues for form in asked.split("|") if form.lower() in clue.lower()}
+    assert used and (len(used) > 1 or asked == "What"), clues
 
 
 def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
