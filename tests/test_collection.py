@@ -220,7 +220,9 @@ def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others)
     assert [one.question for one in made if one.made != "clues"] == others
     clues = [one.question for one in made if one.made == "clues"]
     assert clues and all(not contains(one, answer) for one in clues)
-    asking = [one for table in (ENGLISH.also_asked.values(), ENGLISH.also_asked_by_unit) for some in table for one in some]
+    asking = [
+        one for table in (ENGLISH.also_asked.values(), ENGLISH.also_asked_by_unit) for some in table for one in some
+    ]
     allowed = set(words(f"{text} {question} {' '.join(asking)}"))
     assert all(set(words(one)) <= allowed and "Hexley" in one for one in clues)
     assert [one.question for one in in_place.other_forms(found, answer, ENGLISH)] == [one.question for one in made]
