@@ -16,7 +16,7 @@ COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
 PRIOR = {COLLECTION: 0.25, BASE: 0.15, TRAINING: 0.45, TUNED: 0.10, EVALUATION: 0.05}
 EVALUATION_STARTS = 6  # starts of a process with the model that string match and the drift take, measured on the demo
 OPEN_BOOK = 2  # a question with its document takes as long as so many without, on the demo
-ROLE_YIELD = 0.65  # prior: of the questions asked again for a role, what is kept
+ROLE_YIELD = 0.65  # prior: rows in the words of a role, for each question that a model made before
 STARTS = 7  # processes that load the model in a run: collection, 3 with the base, fine-tuning and its check, 2 tuned
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6  # prior of a start: importing, and reading weights from the disk
 LEAST_WORK_S = 75.0  # besides the starts: the first round of a collection, some updates, some questions
@@ -31,6 +31,8 @@ class Timings:
     call: float  # a call of the collection, on average
     questions_a_unit: float
     rows_a_unit: float  # without those by role
+    role_calls_a_unit: float  # for each role
+    role_rows_a_unit: float
     facts_a_unit: float
     roles: int
     update: float  # of the training
@@ -96,7 +98,7 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
     asking = asking_needs(t, questions, general, judged_by_model=False)
     most = needs(budget, asking, {**PRIOR, COLLECTION: collection_share(budget, t, asking)})
     facts_whole = t.unit * units
-    roles_whole = t.roles * t.questions_a_unit * units * t.call
+    roles_whole = t.roles * t.role_calls_a_unit * units * t.call
     room = max(0.0, most[COLLECTION] - t.start)
     units_done = min(units, int(room / t.unit))
     roles_done = 0.0
@@ -104,7 +106,7 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
         roles_done = t.roles * min(1.0, (room - facts_whole) / roles_whole)
     collection = t.start + t.unit * units_done + roles_whole * roles_done / max(t.roles, 1)
     asked = int(questions * max(0.0, most[BASE] - 3 * t.start) / max(asking[BASE] - 3 * t.start, 1e-9))
-    rows = units_done * (t.rows_a_unit + roles_done * ROLE_YIELD * t.questions_a_unit)
+    rows = units_done * (t.rows_a_unit + roles_done * t.role_rows_a_unit)
     updates_an_epoch = max(1.0, rows * (1 + t.replay) / t.examples_an_update)
     others = collection + most[BASE] + most[TUNED] + most[EVALUATION]
     updates = min(t.epochs * updates_an_epoch, max(0.0, budget - others - t.training_overhead) / t.update)

@@ -174,13 +174,19 @@ def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
     trained = read_json(lora / "training.meta.json", "the training's numbers")
     plan = read_json(lora / "train_log.json", "the training's plan")["plan"]
     collected, rows = made["budget"], made["counts"]["rows"]
+    questions = rows.get("qa", 0) + rows.get("reverse", 0)
+    reworded = (
+        made["counts"]["questions_made_by"].get("model", 0) if made["arguments"]["guard"] == "words" else questions
+    )
     units, start, call = collected["units_done"], collected["seconds_to_start"], collected["seconds_a_unit"]["call"]
     timings = Timings(
         start=start,
         unit=collected["seconds_a_unit"]["facts"],
         call=call,
-        questions_a_unit=(rows.get("qa", 0) + rows.get("reverse", 0)) / units,
+        questions_a_unit=questions / units,
         rows_a_unit=sum(rows.values()) / units,
+        role_calls_a_unit=collected["role_calls_a_unit"],
+        role_rows_a_unit=forecast.ROLE_YIELD * reworded / units,
         facts_a_unit=made["counts"]["facts"] / units,
         roles=made["arguments"]["role_amount_per_fact"],
         update=trained["training_seconds"] / trained["updates"],

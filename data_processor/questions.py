@@ -140,6 +140,13 @@ def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> lis
     return reword(work, "wordings", [(pair, role) for pair in pairs for role in roles[pair.fact.theme]])
 
 
+def calls_of_a_role(work: Work, pairs: list[Pair]) -> int:
+    """How many calls `diversify` makes for one role, at most."""
+    if work.copies_only:
+        return WORDINGS * sum(pair.made == "gap" for pair in pairs)
+    return 2 * len(pairs)  # a wording and its check
+
+
 def ask_unknown(work: Work, chunks: list[Chunk], amount: int, among: list[Chunk] | None = None) -> list[Pair]:
     """`amount` questions on each chunk's subject that no document answers; the right answer is that it is not known.
 

@@ -130,12 +130,16 @@ class Rounds:
         """Seconds a unit: measured, or for the first round of a kind by the calls it will make."""
         if kind in self.costs or kind == "facts":
             return self.costs.get(kind)
-        calls = len(self.made.themes)
-        if kind == "roles":  # a wording for each question, and a check of each by a model that is not held to words
-            calls = sum(map(len, self.made.pairs_of_unit)) / len(self.units)
-        if self.work.copies_only and kind == "unknown":
-            return 0.0
-        return calls * (1 if self.work.copies_only else 2) * self.costs["call"]
+        return self.costs["call"] * (self._role_calls() if kind == "roles" else self._unknown_calls())
+
+    def _unknown_calls(self) -> int:
+        """A question without an answer for each theme, and a check that it has none."""
+        return 0 if self.work.copies_only else 2 * len(self.made.themes)
+
+    def _role_calls(self) -> float:
+        """Of a unit, for one role."""
+        made = self.made.pairs_of_unit
+        return questions.calls_of_a_role(self.work, [pair for own in made for pair in own]) / max(len(made), 1)
 
     def _round(self, kind: str, size: int, make: Callable[[int, int], None]) -> bool:
         """One round; False where it was stopped, and left no trace but replies in the journal."""
@@ -247,6 +251,7 @@ class Rounds:
             "sentences_read": sum(map(len, self.units[: done["facts"]])),
             "role_units": len(self.units) * roles,
             "role_units_done": done.get("roles", 0),
+            "role_calls_a_unit": round(self._role_calls(), 2),
             "unknown_asked": bool(done.get("unknown")),
             "seconds_a_unit": {kind: round(cost, 3) for kind, cost in self.costs.items()},
             "stopped_by_signal": self.clock.stopped_by,
