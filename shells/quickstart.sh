@@ -6,7 +6,7 @@
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU; Python 3.11 and a network for the installation.
 # Minutes: 19 from a fresh clone, 18 of them after the installation.
-# Expected result: a table, also in results/quickstart.json: base 0/50, tuned 20/50.
+# Expected result: a table, also in results/quickstart.json: base 0/50, tuned 22/50.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/demo_args.sh
