@@ -16,6 +16,7 @@ from typing import Any
 from utils import write_json
 
 ROOT = Path(__file__).resolve().parent
+NO_CODE = (":!results", ":!docs")  # what the code writes: one measurement does not put the next in doubt
 REPORTED_PACKAGES = (
     "torch",
     "transformers",
@@ -50,13 +51,15 @@ def write_meta(path: str | Path, arguments: Any, started: float, **facts: Any) -
 
 
 def commit() -> str:
-    """The commit of this repository, with a + where files differ from it; "unknown" outside git."""
+    """The commit of this repository, with a + where files but results differ from it; "unknown" outside git."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "-uno", "--", ".", *NO_CODE) else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
