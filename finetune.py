@@ -195,11 +195,13 @@ def train() -> None:
     clock = start_clock(budget, "fine-tuning", training.output_dir, training.process_index == 0)
     set_pace(clock, training)
 
+    preparing = time.monotonic()
     with training.main_process_first(desc="replay"):
         replay = replay_examples(
             name, data.replay_prompts, data.system_prompt, round(data.replay_ratio * len(rows)),
             Path(training.output_dir) / "replay.journal.jsonl", training.seed,
         )  # fmt: skip
+    preparing = time.monotonic() - preparing
     kind = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset
     options = (tokenizer, data.system_prompt, training.model_max_length, data.split_long_examples)
     train_set = kind(rows + replay, *options)
@@ -236,7 +238,9 @@ def train() -> None:
         else PaddedCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
     )
     frozen = frozen_layers(model) if keeps_states(training, data) else 0
+    to_keep = time.monotonic()
     train_data = with_states(model, train_set, collator, frozen) if frozen else train_set
+    preparing += time.monotonic() - to_keep
     trainer = Trainer(
         frozen_layers=frozen if train_data is not train_set else 0,
         kl_weight=training.kl_weight,
@@ -285,6 +289,7 @@ def train() -> None:
             updates=result.global_step,
             weights_of_step=weights_of_step,
             train_loss=result.training_loss,
+            preparing_seconds=round(preparing, 1),
             training_seconds=round(checkpoints.elapsed, 1),
             recall_seconds=round(recall.spent, 1) if recall else 0.0,
             reopened_difference=difference,

@@ -28,7 +28,7 @@ class Timings:
 
     start: float  # until a process is ready to ask the model
     unit: float  # a unit of the collection, from facts to rewrites
-    call: float  # a call of the collection, on average
+    call: float  # a call for a question
     questions_a_unit: float
     rows_a_unit: float  # without those by role
     role_calls_a_unit: float  # for each role
@@ -39,6 +39,7 @@ class Timings:
     examples_an_update: int
     epochs: float  # the most that are trained
     replay: float  # share of replayed answers
+    example: float  # to prepare one: replayed answers, and the states of layers that are run once
     training_overhead: float  # to start, read back and write
     question: float  # of inference
 
@@ -82,7 +83,7 @@ def asking_needs(timings: Timings, questions: int, general: int, judged_by_model
 def collection_share(budget: float, timings: Timings, asking: dict[str, float]) -> float:
     """The prior, or as much more as leaves time to train all epochs of what is collected."""
     t, others = timings, sum(needs(budget, asking).values()) - PRIOR[COLLECTION] * budget
-    training_of_a_unit = t.epochs * t.rows_a_unit * (1 + t.replay) / t.examples_an_update * t.update
+    training_of_a_unit = t.rows_a_unit * (1 + t.replay) * (t.example + t.epochs / t.examples_an_update * t.update)
     room = max(0.0, budget - others - t.training_overhead - t.start)
     collected = t.start + room * t.unit / (t.unit + training_of_a_unit)
     return max(PRIOR[COLLECTION], collected / budget)
@@ -107,16 +108,18 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
     collection = t.start + t.unit * units_done + roles_whole * roles_done / max(t.roles, 1)
     asked = int(questions * max(0.0, most[BASE] - 3 * t.start) / max(asking[BASE] - 3 * t.start, 1e-9))
     rows = units_done * (t.rows_a_unit + roles_done * t.role_rows_a_unit)
-    updates_an_epoch = max(1.0, rows * (1 + t.replay) / t.examples_an_update)
+    examples = rows * (1 + t.replay)
+    updates_an_epoch = max(1.0, examples / t.examples_an_update)
     others = collection + most[BASE] + most[TUNED] + most[EVALUATION]
-    updates = min(t.epochs * updates_an_epoch, max(0.0, budget - others - t.training_overhead) / t.update)
+    to_prepare = t.training_overhead + t.example * examples
+    updates = min(t.epochs * updates_an_epoch, max(0.0, budget - others - to_prepare) / t.update)
     epochs = updates / updates_an_epoch
     return Forecast(
         budget=budget,
         stages={
             COLLECTION: collection,
             BASE: most[BASE],
-            TRAINING: t.training_overhead + updates * t.update,
+            TRAINING: to_prepare + updates * t.update,
             TUNED: most[TUNED],
             EVALUATION: most[EVALUATION],
         },
@@ -132,8 +135,8 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
 
 def training_seconds(rows: float, timings: Timings) -> float:
     """Of a training that does all its epochs."""
-    updates = timings.epochs * rows * (1 + timings.replay) / timings.examples_an_update
-    return timings.training_overhead + updates * timings.update
+    t, examples = timings, rows * (1 + timings.replay)
+    return t.training_overhead + examples * (t.example + t.epochs / t.examples_an_update * t.update)
 
 
 def least_budget(weight_bytes: int) -> float:

@@ -26,8 +26,8 @@ from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
 from utils import InputError, parse_arguments, read_json, require_model, run, write_json
 
 TEST_RATIO = 0.1  # of the collection's questions, where there are no others to test with
-CALIBRATION_S, CALIBRATION_SHARE = 30.0, 0.02  # prior of its seconds; it is worth this share of a budget
-CALIBRATION_UPDATES, CALIBRATION_QUESTIONS = 6, 8
+CALIBRATION_S, CALIBRATION_SHARE = 60.0, 0.04  # prior of its seconds; it is worth this share of a budget
+CALIBRATION_UPDATES, CALIBRATION_QUESTIONS = 10, 8
 ONE_HOUR = 3600
 ADAPTER = "adapter_model.safetensors"
 
@@ -166,37 +166,46 @@ def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
 
     finish(steps[COLLECTION][0], "--rounds", "1", "--until", written(later))
     lora = folder / "lora"
-    finish(steps[TRAINING][0], "--output_dir", str(lora), "--max_steps", str(CALIBRATION_UPDATES))
+    steps_said = [
+        "--logging_steps",
+        str(CALIBRATION_UPDATES),
+        "--logging_first_step",
+        "True",
+    ]  # the first is the slowest
+    finish(steps[TRAINING][0], "--output_dir", str(lora), "--max_steps", str(CALIBRATION_UPDATES), *steps_said)
     if ask:
         more = ["--output_path", str(folder / "base.json"), "--limit", str(CALIBRATION_QUESTIONS)]
         finish(steps[BASE][0], *more, "--until", written(later))
     made = read_json(day.out / "data.meta.json", "the collection's numbers")
     trained = read_json(lora / "training.meta.json", "the training's numbers")
-    plan = read_json(lora / "train_log.json", "the training's plan")["plan"]
-    collected, rows = made["budget"], made["counts"]["rows"]
-    questions = rows.get("qa", 0) + rows.get("reverse", 0)
-    reworded = (
-        made["counts"]["questions_made_by"].get("model", 0) if made["arguments"]["guard"] == "words" else questions
-    )
-    units, start, call = collected["units_done"], collected["seconds_to_start"], collected["seconds_a_unit"]["call"]
+    log_of_training = read_json(lora / "train_log.json", "the training's log")
+    plan, said = log_of_training["plan"], [entry for entry in log_of_training["log"] if "loss" in entry]
+    examples = plan["examples"] + plan["replayed"]
+    tokens_an_update = plan["tokens"] / examples * plan["examples_per_update"]
+    collected, counts = made["budget"], made["counts"]
+    units, start, call = collected["units"], collected["seconds_to_start"], collected["seconds_a_call"]
+    read = collected["share_read"] * units
+    questions = counts["rows"].get("qa", 0) + counts["rows"].get("reverse", 0)
+    reworded = counts["questions_made_by"].get("model", 0) if made["arguments"]["guard"] == "words" else questions
     timings = Timings(
         start=start,
-        unit=collected["seconds_a_unit"]["facts"],
+        unit=collected["seconds_of_all_facts"] / units,
         call=call,
-        questions_a_unit=questions / units,
-        rows_a_unit=sum(rows.values()) / units,
-        role_calls_a_unit=collected["role_calls_a_unit"],
-        role_rows_a_unit=forecast.ROLE_YIELD * reworded / units,
-        facts_a_unit=made["counts"]["facts"] / units,
+        questions_a_unit=questions / read,
+        rows_a_unit=sum(counts["rows"].values()) / read,
+        role_calls_a_unit=collected["role_calls"] / units,
+        role_rows_a_unit=forecast.ROLE_YIELD * reworded / read,
+        facts_a_unit=counts["facts"] / read,
         roles=made["arguments"]["role_amount_per_fact"],
-        update=trained["training_seconds"] / trained["updates"],
+        update=tokens_an_update / said[-1]["tokens_per_second"],
         examples_an_update=plan["examples_per_update"],
         epochs=trained["arguments"]["num_train_epochs"],
         replay=plan["replayed"] / plan["examples"],
-        training_overhead=start + trained["seconds"] - trained["training_seconds"],
+        example=trained["preparing_seconds"] / examples,
+        training_overhead=start + trained["seconds"] - trained["training_seconds"] - trained["preparing_seconds"],
         question=(budget_of(folder / "base.meta.json") or {}).get("seconds_a_question") or call,
     )
-    write_json(day.out / "calibration.json", asdict(timings))
+    write_json(day.out / "calibration.json", {name: round(value, 4) for name, value in asdict(timings).items()})
     record = {"name": "calibration", "planned_seconds": CALIBRATION_S, "started": written(begun)}
     day.state["stages"].append({**record, "seconds": round(time.time() - begun, 1)})
 

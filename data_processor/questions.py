@@ -65,9 +65,9 @@ def ask_for(work: Work, step: str, jobs: list[tuple[Pair, str]], turn: int = 0) 
     Its first words are held to those that ask for this kind of answer. A question is kept where it speaks of its fact
     and nothing else in the fact can answer it.
     """
-    asked: dict[tuple[str, ...], tuple[Pair, str]] = {}  # facts of one sentence have answers in common
+    asked: dict[tuple[str, ...], tuple[Pair, str]] = {}
     for pair, role in jobs:
-        asked.setdefault((pair.fact.chunk.file_name, pair.fact.quote, pair.answer, role), (pair, role))
+        asked.setdefault((*asked_for(pair), role), (pair, role))
     pairs, new = [], work.said[step]
     conversations, schemas = [], []
     for pair, role in asked.values():
@@ -140,10 +140,15 @@ def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> lis
     return reword(work, "wordings", [(pair, role) for pair in pairs for role in roles[pair.fact.theme]])
 
 
+def asked_for(pair: Pair) -> tuple[str, str, str]:
+    """What a question of `ask_for` is about: facts of one sentence have answers in common."""
+    return pair.fact.chunk.file_name, pair.fact.quote, pair.answer
+
+
 def calls_of_a_role(work: Work, pairs: list[Pair]) -> int:
     """How many calls `diversify` makes for one role, at most."""
     if work.copies_only:
-        return WORDINGS * sum(pair.made == "gap" for pair in pairs)
+        return WORDINGS * len({asked_for(pair) for pair in pairs if pair.made == "gap"})
     return 2 * len(pairs)  # a wording and its check
 
 

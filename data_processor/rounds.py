@@ -21,6 +21,7 @@ from budget import SLACK, Clock, Stopped, even_order, next_round
 from budget import in_words as in_time
 from data_processor import questions, steps
 from data_processor.chunking import Chunk
+from data_processor.curation import spans
 from data_processor.pairs import Pair
 from data_processor.split import hold_out_facts
 from data_processor.work import Fact, Work
@@ -33,6 +34,7 @@ MADE_BY = (  # the arguments that decide what the rounds ask
     "seed", "limit", "language", "guard", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
     "unknown_amount_per_chunk", "test_ratio",
 )  # fmt: skip
+PARTS = ("theme", "call")  # what is measured within a round: seconds for a chunk's theme and for a question's call
 WRITING_S = 1.0  # to write the dataset's files, besides the measured time to put its rows together
 
 
@@ -61,6 +63,28 @@ def units_of(chunks: list[Chunk], limit: int | None = None) -> list[list[Fact]]:
     return [units[place] for place in even_order([unit[0].chunk.file_name for unit in units])]
 
 
+class Watch:
+    """Seconds since it was made, as if the replies that came from the journal had been asked for as well."""
+
+    def __init__(self, engine: JournaledEngine):
+        self.engine, self.asked, self.reused, self.started = engine, engine.asked, engine.reused, time.monotonic()
+
+    @property
+    def calls(self) -> int:
+        return self.engine.asked + self.engine.reused - self.asked - self.reused
+
+    @property
+    def seconds(self) -> float | None:
+        """None where all came from the journal."""
+        asked = self.engine.asked - self.asked
+        return (time.monotonic() - self.started) * self.calls / asked if asked else None
+
+
+def to_ask_for(unit: list[Fact]) -> int:
+    """The names and numbers of its sentences, one at least of each: what a unit costs and gives goes by these."""
+    return sum(max(1, len(spans(item.quote, item.chunk.text))) for item in unit)
+
+
 class Rounds:
     """The rounds of one collection: what is next, what it cost, and the journal of both."""
 
@@ -68,11 +92,13 @@ class Rounds:
         self.work, self.chunks, self.arguments, self.clock, self.path = work, chunks, arguments, clock, path
         self.engine: JournaledEngine = work.engine
         self.units = units_of(chunks, arguments.limit)
+        self.weights = [to_ask_for(unit) for unit in self.units]
         self.made = Collected()
         self.identity = identity_of(self.units, arguments, self.engine)
         self.recorded: dict[tuple[str, int], dict] = {}
         read_lines(path, self._take, "a journal of rounds")
-        self.costs: dict[str, float] = {}  # seconds a unit, by kind; and those of a "call"
+        # Seconds: "facts" for one thing to ask for, "theme" for a chunk, "call" for a question, "unknown" in all, "roles" a unit.
+        self.costs: dict[str, float] = {}
         self.kept_back = WRITING_S
 
     def _take(self, line: dict) -> None:
@@ -112,7 +138,7 @@ class Rounds:
         started = time.monotonic()
         assemble(self.made)
         seconds, done = time.monotonic() - started, self.made.done["facts"]
-        expected = min(len(self.units), done + max(0.0, self.clock.left()) / max(self.costs["facts"], 1e-6))
+        expected = min(len(self.units), done + max(0.0, self.clock.left()) / max(self._cost("facts"), 1e-6))
         return SLACK * seconds * expected / done
 
     def _first(self) -> int:
@@ -127,10 +153,23 @@ class Rounds:
         return min(recorded["size"], 2 * size) if recorded else size
 
     def _cost(self, kind: str) -> float | None:
-        """Seconds a unit: measured, or for the first round of a kind by the calls it will make."""
-        if kind in self.costs or kind == "facts":
-            return self.costs.get(kind)
+        """Seconds a unit of those left: as measured, or for the first round of a kind by the calls it will make."""
+        if kind == "facts":
+            left = max(1, len(self.units) - self.made.done["facts"])
+            return self._facts_left() / left if "facts" in self.costs else None
+        if kind in self.costs:
+            return self.costs[kind]
         return self.costs["call"] * (self._role_calls() if kind == "roles" else self._unknown_calls())
+
+    def _facts_left(self) -> float:
+        """Seconds, themes included."""
+        done = self.made.done["facts"]
+        chunks = {unit[0].chunk for unit in self.units[done:]} - self.made.themes.keys()
+        return self.costs["facts"] * sum(self.weights[done:]) + self.costs.get("theme", 0.0) * len(chunks)
+
+    def _seconds_of_all_facts(self) -> float:
+        themes = self.costs.get("theme", 0.0) * len({unit[0].chunk for unit in self.units})
+        return self.costs["facts"] * sum(self.weights) + themes
 
     def _unknown_calls(self) -> int:
         """A question without an answer for each theme, and a check that it has none."""
@@ -138,8 +177,11 @@ class Rounds:
 
     def _role_calls(self) -> float:
         """Of a unit, for one role."""
-        made = self.made.pairs_of_unit
-        return questions.calls_of_a_role(self.work, [pair for own in made for pair in own]) / max(len(made), 1)
+        pairs = [pair for own in self.made.pairs_of_unit for pair in own]
+        return questions.calls_of_a_role(self.work, pairs) / max(self._share_read() * len(self.units), 1e-9)
+
+    def _share_read(self) -> float:
+        return sum(self.weights[: self.made.done["facts"]]) / sum(self.weights)
 
     def _round(self, kind: str, size: int, make: Callable[[int, int], None]) -> bool:
         """One round; False where it was stopped, and left no trace but replies in the journal."""
@@ -148,34 +190,36 @@ class Rounds:
         line = {"of": self.identity, "kind": kind, "start": start, "size": size}
         if not recorded:
             append_line(self.path, line)
-        drops, asked, reused, started = len(self.work.dropped), self.engine.asked, self.engine.reused, time.monotonic()
-        seconds = recorded.get("seconds")
+        drops, watch, seconds = len(self.work.dropped), Watch(self.engine), recorded.get("seconds")
         try:  # what was whole before is in the journal of replies, whatever the time is now
             with self.clock.interruptible(self.kept_back) if seconds is None else contextlib.nullcontext():
                 take = make(start, size)
         except Stopped:
             del self.work.dropped[drops:]
             return False
+        if seconds is None:
+            seconds = watch.seconds or size * (self._cost(kind) or 0.0)
+            parts = {name: round(self.costs[name], 4) for name in PARTS if name in self.costs}
+            append_line(self.path, {**line, "seconds": round(seconds, 3), "parts": parts})
+        self.costs |= recorded.get("parts", {})
+        if kind == "facts":
+            new = {unit[0].chunk for unit in self.units[start : start + size]} - self.made.themes.keys()
+            without_themes = max(0.0, seconds - self.costs.get("theme", 0.0) * len(new))
+            self.costs["facts"] = without_themes / sum(self.weights[start : start + size])
+            self.costs.setdefault("call", seconds / max(watch.calls, 1))
+        else:
+            self.costs[kind] = seconds / size
         take()
-        asked, reused = self.engine.asked - asked, self.engine.reused - reused
-        if seconds is None:  # what came from the journal is counted as if it had been asked
-            seconds = (time.monotonic() - started) * (asked + reused) / max(asked, 1)
-            if not asked and kind in self.costs:
-                seconds = size * self.costs[kind]
-            append_line(self.path, {**line, "seconds": round(seconds, 3)})
         self.made.done[kind] += size
-        self.costs[kind] = seconds / size
-        if kind == "facts" and asked + reused:
-            self.costs["call"] = seconds / (asked + reused)
         self._say(kind, size, seconds)
         return True
 
     def _say(self, kind: str, size: int, seconds: float) -> None:
         done = self.made.done
         units, roles = len(self.units), self.arguments.role_amount_per_fact
-        left = (units - done["facts"]) * self.costs["facts"]
+        left = self._facts_left()
         if roles:
-            left += (units * roles - done.get("roles", 0)) * (self._cost("roles") or 0)
+            left += (units * roles - done.get("roles", 0)) * self._cost("roles")
         words = f"{size} units of {kind} in {seconds:.0f} s; {done['facts']} of {units} units have facts"
         words += f", {done['roles']} of {units * roles} a role" if done.get("roles") else ""
         words += f"; all of the rest would take {in_time(left)}" if left else ""
@@ -187,9 +231,15 @@ class Rounds:
         work, arguments, made = self.work, self.arguments, self.made
         units = self.units[start : start + size]
         new = [chunk for chunk in dict.fromkeys(unit[0].chunk for unit in units) if chunk not in made.themes]
+        watch = Watch(self.engine)
         themes = made.themes | dict(zip(new, steps.find_themes(work, new), strict=True))
+        if watch.seconds is not None:
+            self.costs["theme"] = watch.seconds / len(new)
         facts = steps.state_facts(work, [replace(item, theme=themes[item.chunk]) for unit in units for item in unit])
+        watch = Watch(self.engine)
         pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
+        if watch.seconds is not None:
+            self.costs["call"] = watch.seconds / watch.calls
         held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
         passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
 
@@ -238,22 +288,24 @@ class Rounds:
 
     def coverage(self) -> dict:
         """What was done of what, and what was left out, for the meta file."""
-        done, roles = self.made.done, self.arguments.role_amount_per_fact
+        done, roles, units = self.made.done, self.arguments.role_amount_per_fact, len(self.units)
         covered = {unit[0].chunk.file_name for unit in self.units[: done["facts"]]}
         documents = {chunk.file_name for chunk in self.chunks}
         return {
             "seconds": round(self.clock.seconds, 1),
             "documents": len(documents),
             "documents_covered": len(covered),
-            "units": len(self.units),
+            "units": units,
             "units_done": done["facts"],
             "sentences": sum(map(len, self.units)),
             "sentences_read": sum(map(len, self.units[: done["facts"]])),
-            "role_units": len(self.units) * roles,
+            "role_units": units * roles,
             "role_units_done": done.get("roles", 0),
-            "role_calls_a_unit": round(self._role_calls(), 2),
             "unknown_asked": bool(done.get("unknown")),
-            "seconds_a_unit": {kind: round(cost, 3) for kind, cost in self.costs.items()},
+            "share_read": round(self._share_read(), 4),
+            "role_calls": round(self._role_calls() * units),
+            "seconds_of_all_facts": round(self._seconds_of_all_facts(), 1),
+            "seconds_a_call": round(self.costs["call"], 4),
             "stopped_by_signal": self.clock.stopped_by,
         }
 

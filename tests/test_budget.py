@@ -31,7 +31,7 @@ from utils import InputError
 
 TIMINGS = Timings(
     start=4.0, unit=6.0, call=0.4, questions_a_unit=15, rows_a_unit=25, role_calls_a_unit=15, role_rows_a_unit=10,
-    facts_a_unit=3, roles=1, update=1.0, examples_an_update=8, epochs=3.5, replay=0.2, training_overhead=20.0, question=0.5,
+    facts_a_unit=3, roles=1, update=1.0, examples_an_update=8, epochs=3.5, replay=0.2, example=0.05, training_overhead=20.0, question=0.5,
 )  # fmt: skip
 
 
@@ -190,9 +190,9 @@ def test_what_a_stage_does_not_need_goes_to_training():
 
 
 def test_the_collection_gets_more_where_training_could_not_use_it():
-    fast = dataclasses.replace(TIMINGS, update=0.05)
+    fast = dataclasses.replace(TIMINGS, update=0.05, example=0.0)
     asking = forecast.asking_needs(TIMINGS, 60, 24, judged_by_model=False)
-    assert forecast.collection_share(36_000, TIMINGS, asking) == pytest.approx(0.32, abs=0.03)
+    assert forecast.collection_share(36_000, TIMINGS, asking) == pytest.approx(0.29, abs=0.03)
     assert forecast.collection_share(36_000, fast, asking) > 0.85
     slow = dataclasses.replace(TIMINGS, update=20.0)
     assert forecast.collection_share(36_000, slow, asking) == forecast.PRIOR[COLLECTION]

@@ -218,3 +218,53 @@ def test_results_of_a_kind_replace_each_other_and_others_stay():
 def test_the_error_of_what_was_said_after_a_tenth():
     etas = [{"at": 50, "end": 2000}, {"at": 101, "end": 1100}, {"at": 500, "end": 1000}]
     assert benchmark.eta_error(etas, 1000.0) == 0.1 and benchmark.eta_error([], 1000.0) is None
+
+
+DOCUMENT = """Ferrowick Bridge was opened on 4 May 2027 by Mayor Ulla Drest. It is 312 metres long and cost 48 million euros.
+The bridge was designed by Anselm Korvath. About 9,400 cars cross Ferrowick Bridge every day."""
+
+
+def run_of_all(model_path, tmp_path, *words: str) -> str:
+    """What run_all.py prints of a run on one short document with the real model."""
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "bridge.txt").write_text(DOCUMENT)
+    command = [sys.executable, "run_all.py", "--model_name_or_path", model_path, "--data_path", str(tmp_path / "texts")]
+    command += [
+        "--out",
+        str(tmp_path / "out"),
+        "--test_data_path",
+        "datasets/demo/questions.json",
+        "--system_prompt",
+        "",
+    ]
+    command += [
+        "--collect_args=--guard words --context_sentences 0 --role_amount_per_fact 1",
+        "--evaluate_args=--judge match",
+    ]
+    command += ["--finetune_args=--learning_rate 2e-3 --lora_r 16 --replay_ratio 0.3 --per_device_train_batch_size 4"]
+    done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_plan_alone_is_of_what_was_measured(model_path, tmp_path):
+    said = run_of_all(model_path, tmp_path, "--time_budget", "30m", "--plan_only", "True")
+    assert "plan for 30.0 min" in said and "with 15.0 min" in said and "60 of 60 questions" in said
+    assert not (tmp_path / "out" / "run.json").exists()  # a run of all does not go on with it
+    timings = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert all(value > 0 for value in timings.values()), timings
+    assert timings["update"] < 5 and timings["question"] < 5  # of a small model: no start is in them
+
+
+@pytest.mark.slow
+def test_all_stages_end_inside_their_budget(model_path, tmp_path):
+    started = time.monotonic()
+    run_of_all(model_path, tmp_path, "--time_budget", "160s")
+    assert time.monotonic() - started < 165
+    state = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [stage["name"] for stage in state["stages"]] == list(STAGES) and state["seconds"] <= 160
+    out = tmp_path / "out"
+    assert all((out / name).is_file() for name in ("lora/adapter_model.safetensors", "report.html", "tuned_acc.json"))
+    trained = json.loads((out / "lora" / "training.meta.json").read_text())
+    assert trained["budget"]["lr_end_over_peak"] <= 0.05
