@@ -10,7 +10,7 @@ Out: --results, one JSON object: a part for each measurement that was run, with 
     python benchmarks/collection.py --parts api --documents 2 --limit 3 --vllm_python .venv-vllm/bin/python
     python benchmarks/collection.py --parts faults
 
-On a quiet machine with 2 cores the parts take 3 (faults) to 40 minutes (quality); the results have the seconds of each.
+On a quiet machine with 2 cores the parts take 3 (faults) to 10 minutes (kills); the results have the seconds of each.
 """
 
 from __future__ import annotations
