@@ -39,7 +39,7 @@ from training.batches import PaddedCollator, PaddingFreeCollator
 from training.checkpoints import Checkpoints, newest, remove_old
 from training.clock import TrainingClock
 from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
-from training.frozen_trunk import frozen_layers, with_states
+from training.frozen_trunk import frozen_layers, remove_states, with_states
 from training.log import TrainingLines, write_log
 from training.plan import Plan, choose_layout, parameter_estimate, recommended_learning_rate, recommended_rank
 from training.recall import Recall, remove_best
@@ -239,7 +239,8 @@ def train() -> None:
     )
     frozen = frozen_layers(model) if keeps_states(training, data) else 0
     to_keep = time.monotonic()
-    train_data = with_states(model, train_set, collator, frozen) if frozen else train_set
+    output = Path(training.output_dir)
+    train_data = with_states(model, train_set, collator, frozen, output) if frozen else train_set
     preparing += time.monotonic() - to_keep
     trainer = Trainer(
         frozen_layers=frozen if train_data is not train_set else 0,
@@ -300,6 +301,7 @@ def train() -> None:
         remove_best(training.output_dir)  # from here on a kill can undo nothing
         if initial:
             shutil.rmtree(initial)
+        remove_states(output)
         if training.save_strategy == "no":  # those of --save_minutes have served
             remove_old(Path(training.output_dir), 0, None)
         log.info(

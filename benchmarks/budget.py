@@ -44,6 +44,8 @@ QUIET_SHARE = 0.03  # of the budget, at both ends, in which nothing is killed
 HUNG_S = 300.0  # beyond its budget a run is ended
 KEPT = (
     "*.journal.jsonl",
+    "lora/*.journal.jsonl",
+    "lora/frozen_states.bin",
     "*.rounds.jsonl",
     "*_verdicts.jsonl",
     "lora/checkpoint-*/whole.json",

@@ -35,7 +35,7 @@ def test_the_update_is_the_same_with_kept_states(tiny_model_path, tokenizer, tmp
     trainer = make_trainer(
         tiny_model_path, tokenizer, tmp_path, model=model, options={"kl_weight": 1.0, "frozen_layers": 2}, **common
     )
-    trainer.train_dataset = with_states(model, data, collator, 2)
+    trainer.train_dataset = with_states(model, data, collator, 2, tmp_path)
     assert isinstance(trainer.train_dataset, WithStates)
     ran = []
     model.get_decoder().layers[0].mlp.register_forward_hook(lambda *_: ran.append(1))
@@ -61,7 +61,29 @@ def test_the_layers_run_again_afterwards(upper, data, tokenizer):
 
 
 @pytest.mark.parametrize("limit, difference", [(0, 1e-3), (1 << 30, -1.0)])
-def test_states_that_are_too_many_or_not_the_same_are_not_kept(upper, data, tokenizer, monkeypatch, limit, difference):
+def test_states_that_are_too_many_or_not_the_same_are_not_kept(
+    upper, data, tokenizer, tmp_path, monkeypatch, limit, difference
+):
     monkeypatch.setattr(frozen_trunk, "MOST_BYTES", limit)
     monkeypatch.setattr(frozen_trunk, "SAME_STATES", difference)
-    assert with_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2) is data
+    assert with_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2, tmp_path) is data
+    assert not list(tmp_path.iterdir())
+
+
+def test_after_a_kill_only_the_states_that_are_missing_are_run(upper, data, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(frozen_trunk, "ROWS", 2)
+    ran, states_at = [], frozen_trunk.states_at
+    monkeypatch.setattr(frozen_trunk, "states_at", lambda *given: ran.append(1) or states_at(*given))
+
+    def states(examples=data) -> list[torch.Tensor]:
+        ran.clear()
+        return [row.clone() for row in with_states(upper, examples, PaddedCollator(0), 2, tmp_path).states]
+
+    whole, path = states(), tmp_path / frozen_trunk.STATES
+    assert len(ran) == 4
+    assert all(map(torch.equal, states(), whole)) and not ran
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])  # in the middle of a row
+    assert all(map(torch.equal, states(), whole)) and 1 <= len(ran) < 4
+    fewer = SupervisedDataset(examples(6), tokenizer, "", 512)
+    assert len(states(fewer)) == 6 and len(ran) == 3  # the states of other examples are not taken for these
+    assert all(map(torch.equal, states(fewer), whole[:6]))

@@ -224,8 +224,8 @@ DOCUMENT = """Ferrowick Bridge was opened on 4 May 2027 by Mayor Ulla Drest. It 
 The bridge was designed by Anselm Korvath. About 9,400 cars cross Ferrowick Bridge every day."""
 
 
-def run_of_all(model_path, tmp_path, *words: str) -> str:
-    """What run_all.py prints of a run on one short document with the real model."""
+def command_of_all(model_path, tmp_path, *words: str) -> list[str]:
+    """run_all.py on one short document with the real model."""
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "bridge.txt").write_text(DOCUMENT)
     command = [sys.executable, "run_all.py", "--model_name_or_path", model_path, "--data_path", str(tmp_path / "texts")]
@@ -242,14 +242,15 @@ def run_of_all(model_path, tmp_path, *words: str) -> str:
         "--evaluate_args=--judge match",
     ]
     command += ["--finetune_args=--learning_rate 2e-3 --lora_r 16 --replay_ratio 0.3 --per_device_train_batch_size 4"]
-    done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    return [*command, *words]
 
 
 @pytest.mark.slow
 def test_a_plan_alone_is_of_what_was_measured(model_path, tmp_path):
-    said = run_of_all(model_path, tmp_path, "--time_budget", "30m", "--plan_only", "True")
+    command = command_of_all(model_path, tmp_path, "--time_budget", "30m", "--plan_only", "True")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
     assert "plan for 30.0 min" in said and "with 15.0 min" in said and "60 of 60 questions" in said
     assert not (tmp_path / "out" / "run.json").exists()  # a run of all does not go on with it
     timings = json.loads((tmp_path / "out" / "calibration.json").read_text())
@@ -258,13 +259,22 @@ def test_a_plan_alone_is_of_what_was_measured(model_path, tmp_path):
 
 
 @pytest.mark.slow
-def test_all_stages_end_inside_their_budget(model_path, tmp_path):
+def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tmp_path):
+    command, out = command_of_all(model_path, tmp_path, "--time_budget", "180s"), tmp_path / "out"
     started = time.monotonic()
-    run_of_all(model_path, tmp_path, "--time_budget", "160s")
-    assert time.monotonic() - started < 165
-    state = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert [stage["name"] for stage in state["stages"]] == list(STAGES) and state["seconds"] <= 160
-    out = tmp_path / "out"
+    first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not (out / "lora" / "progress.json").is_file():  # the training is under way
+        assert first.poll() is None and time.monotonic() - started < 150
+        time.sleep(0.2)
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal sends it, to all processes
+    _, said = first.communicate(timeout=30)
+    assert first.returncode == 130 and "run this again before" in said, said
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert second.returncode == 0, second.stderr
+    assert time.monotonic() - started < 185
+    state = json.loads((out / "run.json").read_text())
+    assert [stage["name"] for stage in state["stages"]] == list(STAGES) and len(state["starts"]) == 2
+    assert state["seconds"] <= 180
     assert all((out / name).is_file() for name in ("lora/adapter_model.safetensors", "report.html", "tuned_acc.json"))
     trained = json.loads((out / "lora" / "training.meta.json").read_text())
     assert trained["budget"]["lr_end_over_peak"] <= 0.05

@@ -2,17 +2,26 @@
 
 Where LoRA is laid on the upper layers alone (`--lora_options '{"layers_to_transform": [15, 16, ...]}'`), a training step
 then begins above the frozen ones. Its result is the same, and their forward pass is saved in every epoch but the first.
+The states are kept in a file beside the adapter, where a training that was killed finds them again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import logging
+import os
+from array import array
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
 
+from utils import read_json, write_json
+
+STATES, STATES_OF = "frozen_states.bin", "frozen_states.json"  # the states, and a hash of what they are of
 MOST_BYTES = 4 << 30  # of states; a larger dataset is trained in the ordinary way
 ROWS = 32  # run together
 SAME_STATES = 1e-3  # by which the last states may differ when a step begins above the frozen layers
@@ -63,28 +72,67 @@ def above(model, first: int) -> Iterator[None]:
             del layer.forward
 
 
-def with_states(model, examples: Dataset, collator: Callable, first: int) -> Dataset:
-    """The examples with the states that come to layer `first`; as they are where these would be too many or not the same."""
-    size = sum(examples.lengths) * model.config.hidden_size * model.dtype.itemsize
+def with_states(model, examples: Dataset, collator: Callable, first: int, folder: Path) -> Dataset:
+    """The examples with the states that come to layer `first`; as they are where these would be too many or not the same.
+
+    The states are in a file in `folder`, row after row from the shortest on; what an earlier start wrote is not run again.
+    """
+    row_bytes = model.config.hidden_size * model.dtype.itemsize
+    size = sum(examples.lengths) * row_bytes
     if size > MOST_BYTES:
         log.info(
             "the states of %d frozen layers would take %.1f GiB: they are computed anew each time", first, size / 2**30
         )
         return examples
-    states: list[torch.Tensor | None] = [None] * len(examples)
     order = sorted(range(len(examples)), key=lambda index: examples.lengths[index])
-    for start in range(0, len(order), ROWS):
-        some = order[start : start + ROWS]
-        for index, own in zip(some, states_at(model, collator([examples[i] for i in some]), first), strict=True):
-            states[index] = own
-    kept = WithStates(examples, states)
+    ends = list(itertools.accumulate(examples.lengths[index] * row_bytes for index in order))
+    folder.mkdir(parents=True, exist_ok=True)
+    path, identity = folder / STATES, identity_of(model, examples, first)
+    there = path.stat().st_size if path.is_file() and written_of(folder) == identity else 0
+    done = sum(end <= there for end in ends) // ROWS * ROWS  # the same batches as without a stop
+    write_json(folder / STATES_OF, {"of": identity})
+    with path.open("ab") as file:
+        file.truncate(ends[done - 1] if done else 0)
+        for start in range(done, len(order), ROWS):
+            some = order[start : start + ROWS]
+            for own in states_at(model, collator([examples[index] for index in some]), first):
+                file.write(own.contiguous().view(torch.uint8).numpy())
+            file.flush()
+            os.fsync(file.fileno())
+    mapped = torch.from_file(str(path), size=size // model.dtype.itemsize, dtype=model.dtype)
+    rows = mapped.view(-1, model.config.hidden_size).split([examples.lengths[index] for index in order])
+    states = dict(zip(order, rows, strict=True))
+    kept = WithStates(examples, [states[index] for index in range(len(examples))])
     difference = largest_difference(model, collator, examples, kept, first)
     if difference > SAME_STATES:
         log.info(
             "%s does not begin above its frozen layers (difference %.1g): all are run", type(model).__name__, difference
         )
+        remove_states(folder)
         return examples
     return kept
+
+
+def identity_of(model, examples: Dataset, first: int) -> str:
+    """A hash of what decides the states: the weights below layer `first`, and the tokens of the examples in their order."""
+    decoder = model.get_decoder()
+    frozen = [decoder.get_input_embeddings(), *decoder.layers[:first]]
+    sums = [p.double().sum().item() for module in frozen for p in module.parameters()]
+    found = hashlib.sha256(repr((first, str(model.dtype), sums, list(examples.lengths))).encode())
+    for index in range(len(examples)):
+        found.update(array("q", [int(token) for token in examples[index]["input_ids"]]).tobytes())
+    return found.hexdigest()[:16]
+
+
+def written_of(folder: Path) -> str | None:
+    """What the states in a folder are of."""
+    path = folder / STATES_OF
+    return read_json(path, "what states are of")["of"] if path.is_file() else None
+
+
+def remove_states(folder: Path) -> None:
+    for name in (STATES, STATES_OF):
+        (folder / name).unlink(missing_ok=True)
 
 
 def states_at(model, batch: dict, first: int) -> list[torch.Tensor]:
