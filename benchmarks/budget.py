@@ -167,7 +167,8 @@ def measured(out: Path, budget: float, wall: float) -> dict:
     """What the files of a run say of it."""
     state = read_json(out / RUN_FILE, "a run")
     collected = read_json(out / "data.meta.json", "the collection's numbers")
-    trained = read_json(out / "lora" / "training.meta.json", "the training's numbers")
+    meta = out / "lora" / "training.meta.json"  # not there where the training had to be ended from outside
+    trained = read_json(meta, "the training's numbers") if meta.is_file() else {}
     scores = {name: read_json(out / f"{name}_acc.json", "an accuracy") for name in ("base", "tuned")}
     lost = read_json(out / "tuned_forgetting.json", "what was forgotten").get("retention") or {}
     return {
@@ -175,13 +176,13 @@ def measured(out: Path, budget: float, wall: float) -> dict:
         "wall_s": round(wall, 1),
         "overrun_s": round(max(0.0, wall - budget), 1),
         "eta_error": eta_error(state["etas"], state["seconds"]),
-        "lr_end_over_peak": trained["budget"]["lr_end_over_peak"],
-        "updates": trained["updates"],
+        "lr_end_over_peak": trained.get("budget", {}).get("lr_end_over_peak"),
+        "updates": trained.get("updates"),
         "documents": collected["budget"]["documents"],
         "documents_covered": collected["budget"]["documents_covered"],
         "sentences": collected["budget"]["sentences"],
         "sentences_read": collected["budget"]["sentences_read"],
-        "examples": trained["counts"]["examples"],
+        "examples": sum(collected["counts"]["rows"].values()),
         "tuned": scores["tuned"]["accuracy"],
         "base": scores["base"]["accuracy"],
         "tuned_correct": scores["tuned"]["correct"],
@@ -229,10 +230,14 @@ def draw_curve(runs: list[dict], path: str) -> None:
             ]
             minutes = [found["budget_s"] / 60 for found in chosen]
             axes.errorbar(minutes, shares, yerr=spread, fmt=style, capsize=3, label=label)
+    budgets = sorted({found["budget_s"] / 60 for found in runs})
+    axes.set_xscale("log")
+    axes.set_xticks(budgets, [f"{minutes:g}" for minutes in budgets])
+    axes.minorticks_off()
     axes.set_xlabel("time budget (minutes)")
     axes.set_ylabel("questions answered right after tuning")
     axes.set_ylim(0, 1)
-    axes.legend()
+    axes.legend(loc="upper left", frameon=False)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
