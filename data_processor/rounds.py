@@ -2,9 +2,10 @@
 
 A unit is up to UNIT_SENTENCES neighbouring sentences of a chunk. A round takes the next few units from facts through
 questions to rewrites; once all units have that, a round asks their questions again in the words of a role. A round is
-begun only if the measured time of a unit says that it fits, and what it made is taken only if it ends. Which units are
-next does not depend on the time, and the sizes of the rounds are in a journal: a run that was killed makes the same
-rounds again, from the replies it has, and goes on.
+begun only if the measured time of a unit says that it fits, and what it made is taken only if it ends (of the first,
+without which there is no dataset, also facts and questions whose rewrites have no time). Which units are next does not
+depend on the time, and the sizes of the rounds are in a journal: a run that was killed makes the same rounds again, from
+the replies it has, and goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -36,6 +38,8 @@ MADE_BY = (  # the arguments that decide what the rounds ask
 )  # fmt: skip
 PARTS = ("theme", "call")  # what is measured within a round: seconds for a chunk's theme and for a question's call
 WRITING_S = 1.0  # to write the dataset's files, besides the measured time to put its rows together
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -100,6 +104,9 @@ class Rounds:
         # Seconds: "facts" for one thing to ask for, "theme" for a chunk, "call" for a question, "unknown" in all, "roles" a unit.
         self.costs: dict[str, float] = {}
         self.kept_back = WRITING_S
+        self.so_far: Callable[[], None] | None = (
+            None  # takes the first facts and questions, before their rewrites are there
+        )
 
     def _take(self, line: dict) -> None:
         if line["of"] == self.identity:
@@ -195,8 +202,11 @@ class Rounds:
             with self.clock.interruptible(self.kept_back) if seconds is None else contextlib.nullcontext():
                 take = make(start, size)
         except Stopped:
-            del self.work.dropped[drops:]
-            return False
+            if self.so_far is None or self.made.done["facts"]:
+                del self.work.dropped[drops:]
+                return False
+            take, line["rewrites"] = self.so_far, False  # without the first round there would be no dataset
+            log.info("the time ended in the first rewrites: its facts and questions are taken without")
         if seconds is None:
             seconds = watch.seconds or size * (self._cost(kind) or 0.0)
             parts = {name: round(self.costs[name], 4) for name in PARTS if name in self.costs}
@@ -241,9 +251,8 @@ class Rounds:
         if watch.seconds is not None:
             self.costs["call"] = watch.seconds / watch.calls
         held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
-        passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
 
-        def take() -> None:
+        def take(passages: list[tuple[Fact, str, str]]) -> None:
             made.themes = themes
             made.held |= {len(made.facts) + number for number in held}
             made.facts += facts
@@ -254,7 +263,11 @@ class Rounds:
             for pair in pairs:
                 made.pairs_of_unit[start + place[pair.fact.chunk, pair.fact.start]].append(pair)
 
-        return take
+        self.so_far = lambda: take([])
+        if not self.recorded.get(("facts", start), {}).get("rewrites", True):
+            return self.so_far
+        passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
+        return lambda: take(passages)
 
     def _unknown(self, start: int, size: int) -> Callable[[], None]:
         amount = self.arguments.unknown_amount_per_chunk

@@ -18,6 +18,7 @@ from test_budget import handlers, stage_clock  # noqa: F401
 from test_collection import SilentBar
 
 from benchmarks.fault_server import FaultServer
+from data_processor import rounds
 from data_processor.chunking import chunk_document, splitter
 from data_processor.collection import CollectionArguments, make_rows, rows_in_time
 from data_processor.documents import Document, read_documents
@@ -151,6 +152,19 @@ def test_a_signal_ends_it_with_what_is_whole(tmp_path, handlers):  # noqa: F811
 def test_a_budget_too_small_for_the_first_round_is_said(tmp_path, handlers):  # noqa: F811
     with pytest.raises(InputError, match="expected a time budget in which the first 5 units"):
         collected(tmp_path, 1.3, Timed(pause=0.05))
+
+
+def test_the_first_facts_and_questions_are_taken_without_their_rewrites(tmp_path, handlers, monkeypatch):  # noqa: F811
+    def no_time(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(rounds.steps, "rewrite", no_time)
+    rows, _, coverage = collected(tmp_path, 60, Timed(), guard="words")
+    assert coverage["units_done"] == 5 and {"qa", "reverse"} <= {row["kind"] for row in rows}
+    clock = stage_clock(tmp_path, 0.01)  # started again, nothing is rewritten either
+    again, _, _ = collected(tmp_path, 0, Timed(), clock=clock, guard="words")
+    assert told(again) == told(rows)
 
 
 def test_one_round_is_a_calibration(tmp_path, handlers):  # noqa: F811
