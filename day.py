@@ -228,12 +228,12 @@ class Run:
         self.write()
         log.info("the run ends about %s, in %s (deadline %s)", of_day(end), in_words(end - now), of_day(self.deadline))
 
-    def measure(self, questions: int, general: int, judged_by_model: bool) -> None:
+    def measure(self, questions: int, general: int, judged_by_model: bool, open_book: bool) -> None:
         """What calibration and stages so far say about the stages to come."""
         made, timings = budget_of(self.out / "data.meta.json"), read_timings(self.out)
         if made and timings:
             whole = forecast.forecast(FOR_EVER, timings, made["units"], questions, general).stages
-            asking = forecast.asking_needs(timings, questions, general, judged_by_model)
+            asking = forecast.asking_needs(timings, questions, general, judged_by_model, open_book)
             share = forecast.collection_share(self.budget, timings, asking)
             self.shares = {**forecast.PRIOR, COLLECTION: share}
             self.expected = {name: whole[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
@@ -246,6 +246,9 @@ class Run:
                 for asked in filter(None, base)
             )
             self.start_seconds = base[0]["seconds_to_start"]
+            if open_book:
+                answered = base[0]["questions"] - base[0]["left_out"]
+                need += self.start_seconds + forecast.open_book_seconds(answered, base[0]["seconds_a_question"])
             self.measured = {TUNED: SLACK * need + END_S}
             self.measured |= forecast.evaluation_needs(self.start_seconds, judged_by_model)
         if timings and "seconds" in stage_of(self.state, COLLECTION):

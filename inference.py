@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from engines.journal import JournaledEngine
 
 HANDED_ON = ("role", "fact_id", "source")  # of a collection's test file: the report counts and quotes by them
-FIRST_QUESTIONS = 16  # asked with a time budget to see how long one takes
+FIRST_QUESTIONS = 32  # asked with a time budget to see how long one takes
 WRITING_S = 1.0  # kept back to write the answers
 NO_TIME = "not asked: the time budget had no room"
 WITH_TEXT = "{text}\n\n{question} Answer in a few words."

@@ -76,10 +76,10 @@ def steps_of(arguments: Arguments) -> dict[str, list[Step]]:
     collect += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
     base, tuned = [ask("base", test, 0.6, needed=True)], [ask("tuned", test, 0.8, *lora, needed=True)]
     if arguments.retention_data_path:
-        base.append(ask("retention_base", arguments.retention_data_path, 0.5))
-        tuned.append(ask("retention_tuned", arguments.retention_data_path, 1.0, *lora))
-    if arguments.open_book:
-        base.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
+        base.append(ask("retention_base", arguments.retention_data_path, 1.0))
+        tuned.append(ask("retention_tuned", arguments.retention_data_path, 0.8, *lora))
+    if arguments.open_book:  # last: it takes nothing from what comes before, where there is little time
+        tuned.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
     train = [*launcher(), *model, "--data_path", str(out / "data.json"), "--output_dir", str(out / "lora"), *prompt]
     judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
     judge += [*model, *lora, "--documents", arguments.data_path, *shlex.split(arguments.evaluate_args)]
@@ -166,13 +166,9 @@ def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
 
     finish(steps[COLLECTION][0], "--rounds", "1", "--until", written(later))
     lora = folder / "lora"
-    steps_said = [
-        "--logging_steps",
-        str(CALIBRATION_UPDATES),
-        "--logging_first_step",
-        "True",
-    ]  # the first is the slowest
-    finish(steps[TRAINING][0], "--output_dir", str(lora), "--max_steps", str(CALIBRATION_UPDATES), *steps_said)
+    updates = str(CALIBRATION_UPDATES)
+    said = ["--logging_steps", updates, "--logging_first_step", "True"]  # the first is the slowest
+    finish(steps[TRAINING][0], "--output_dir", str(lora), "--max_steps", updates, *said)
     if ask:
         more = ["--output_path", str(folder / "base.json"), "--limit", str(CALIBRATION_QUESTIONS)]
         finish(steps[BASE][0], *more, "--until", written(later))
@@ -271,7 +267,7 @@ def main() -> None:
             calibrate(day, steps, ask=False)
         for name in forecast.STAGES:
             questions, general = counts_of(arguments)
-            day.measure(questions or 0, general, "match" not in arguments.evaluate_args)
+            day.measure(questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book)
             if name == EVALUATION:
                 steps[name][0].command += more_answers(day.out)
             day.carry_out(name, steps[name])

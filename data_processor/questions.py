@@ -59,6 +59,11 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
     return pairs
 
 
+def asked_for(pair: Pair) -> tuple[str, str, str]:
+    """What a question of `ask_for` is about: facts of one sentence have answers in common."""
+    return pair.fact.chunk.file_name, pair.fact.quote, pair.answer
+
+
 def ask_for(work: Work, step: str, jobs: list[tuple[Pair, str]], turn: int = 0) -> list[Pair]:
     """Questions by a model that is not trusted to the answers of pairs, in the words of a role, WORDINGS each.
 
@@ -138,11 +143,6 @@ def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> lis
         jobs = [(pair, role) for pair in pairs if pair.made == "gap" for role in roles[pair.fact.theme]]
         return ask_for(work, "wordings", jobs, OFTEN)
     return reword(work, "wordings", [(pair, role) for pair in pairs for role in roles[pair.fact.theme]])
-
-
-def asked_for(pair: Pair) -> tuple[str, str, str]:
-    """What a question of `ask_for` is about: facts of one sentence have answers in common."""
-    return pair.fact.chunk.file_name, pair.fact.quote, pair.answer
 
 
 def calls_of_a_role(work: Work, pairs: list[Pair]) -> int:

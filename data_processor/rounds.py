@@ -104,9 +104,8 @@ class Rounds:
         # Seconds: "facts" for one thing to ask for, "theme" for a chunk, "call" for a question, "unknown" in all, "roles" a unit.
         self.costs: dict[str, float] = {}
         self.kept_back = WRITING_S
-        self.so_far: Callable[[], None] | None = (
-            None  # takes the first facts and questions, before their rewrites are there
-        )
+        # Takes facts and questions of the round under way, before their rewrites are there.
+        self.so_far: Callable[[], None] | None = None
 
     def _take(self, line: dict) -> None:
         if line["of"] == self.identity:
@@ -114,6 +113,9 @@ class Rounds:
 
     def run(self, assemble: Callable[[Collected], object], most: int | None) -> Collected:
         """All rounds that fit, at most `most`; `assemble` puts the rows together, to see how long that takes."""
+        first = self.recorded.get(("facts", 0), {})
+        if not first.get("rewrites", True) and self.clock.left() > first["seconds"]:  # there was no time for them then
+            self.recorded["facts", 0] = {name: first[name] for name in ("of", "kind", "start", "size")}
         kinds = [("facts", len(self.units), self._facts)]
         if self.arguments.unknown_amount_per_chunk:
             kinds.append(("unknown", 1, self._unknown))

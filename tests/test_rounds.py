@@ -165,6 +165,9 @@ def test_the_first_facts_and_questions_are_taken_without_their_rewrites(tmp_path
     clock = stage_clock(tmp_path, 0.01)  # started again, nothing is rewritten either
     again, _, _ = collected(tmp_path, 0, Timed(), clock=clock, guard="words")
     assert told(again) == told(rows)
+    monkeypatch.undo()
+    longer, _, _ = collected(tmp_path, 60, Timed(), guard="words")  # and with more time everything is
+    assert "passage" in {row["kind"] for row in longer} and set(told(rows)) < set(told(longer))
 
 
 def test_one_round_is_a_calibration(tmp_path, handlers):  # noqa: F811

@@ -148,10 +148,11 @@ def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # 
     asked = {"seconds_to_start": 4.0, "seconds_a_question": 0.5, "questions": 60, "left_out": 20}
     (tmp_path / "base.meta.json").write_text(json.dumps({"budget": asked}))
     run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": written(time.time())})
-    run.measure(60, 24, judged_by_model=False)
+    run.measure(60, 24, judged_by_model=False, open_book=False)
     assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)
     assert run.measured[EVALUATION] == 4.0 * forecast.EVALUATION_STARTS
-    run.measure(60, 24, judged_by_model=True)
+    run.measure(60, 24, judged_by_model=True, open_book=True)
+    assert run.measured[TUNED] == pytest.approx(1.15 * (24 + 4 + forecast.OPEN_BOOK * 20) + day.END_S)
     assert EVALUATION not in run.measured and run.start_seconds == 4.0
 
 
@@ -164,9 +165,7 @@ def test_the_commands_of_the_stages(tmp_path):
     assert list(steps) == list(STAGES)
     assert steps[COLLECTION][0].command[-2:] == ["--test_ratio", "0.1"]
     assert steps[TRAINING][0].command[-4:] == ["--lora_options", '{"r": 1}', "--lora_r", "4"]
-    assert [step.name for step in steps[BASE]] == ["base", "open_book"] and [step.name for step in steps[TUNED]] == [
-        "tuned"
-    ]
+    assert [[step.name for step in steps[stage]] for stage in (BASE, TUNED)] == [["base"], ["tuned", "open_book"]]
     assert all(step.command[step.command.index("--system_prompt") + 1] == "" for step in steps[BASE] + steps[TUNED])
     steps = steps_of(
         arguments(tmp_path, test_data_path="t.json", retention_data_path="r.json", collect_args="--api_model x")
@@ -175,7 +174,7 @@ def test_the_commands_of_the_stages(tmp_path):
         steps[COLLECTION][0].command[0].endswith("data_collection_api.py")
         and "--test_ratio" not in steps[COLLECTION][0].command
     )
-    assert [step.name for step in steps[TUNED]] == ["tuned", "retention_tuned"]
+    assert [step.name for step in steps[TUNED]] == ["tuned", "retention_tuned", "open_book"]
     assert more_answers(tmp_path) == []
     for name in ("open_book", "retention_base", "retention_tuned"):
         (tmp_path / f"{name}.json").write_text('[{"response": "", "error": "no time"}]')
@@ -228,21 +227,17 @@ def command_of_all(model_path, tmp_path, *words: str) -> list[str]:
     """run_all.py on one short document with the real model."""
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "bridge.txt").write_text(DOCUMENT)
-    command = [sys.executable, "run_all.py", "--model_name_or_path", model_path, "--data_path", str(tmp_path / "texts")]
-    command += [
-        "--out",
-        str(tmp_path / "out"),
-        "--test_data_path",
-        "datasets/demo/questions.json",
-        "--system_prompt",
-        "",
-    ]
-    command += [
-        "--collect_args=--guard words --context_sentences 0 --role_amount_per_fact 1",
-        "--evaluate_args=--judge match",
-    ]
-    command += ["--finetune_args=--learning_rate 2e-3 --lora_r 16 --replay_ratio 0.3 --per_device_train_batch_size 4"]
-    return [*command, *words]
+    options = {
+        "model_name_or_path": model_path,
+        "data_path": tmp_path / "texts",
+        "out": tmp_path / "out",
+        "test_data_path": "datasets/demo/questions.json",
+        "system_prompt": "",
+        "collect_args": "--guard words --context_sentences 0 --role_amount_per_fact 1",
+        "finetune_args": "--learning_rate 2e-3 --lora_r 16 --replay_ratio 0.3 --per_device_train_batch_size 4",
+        "evaluate_args": "--judge match",
+    }
+    return [sys.executable, "run_all.py", *(f"--{name}={value}" for name, value in options.items()), *words]
 
 
 @pytest.mark.slow

@@ -89,10 +89,12 @@ def with_states(model, examples: Dataset, collator: Callable, first: int, folder
     folder.mkdir(parents=True, exist_ok=True)
     path, identity = folder / STATES, identity_of(model, examples, first)
     there = path.stat().st_size if path.is_file() and written_of(folder) == identity else 0
-    done = sum(end <= there for end in ends) // ROWS * ROWS  # the same batches as without a stop
-    write_json(folder / STATES_OF, {"of": identity})
+    done = sum(end <= there for end in ends)
+    if done < len(order):
+        done -= done % ROWS  # the same batches as without a stop
     with path.open("ab") as file:
         file.truncate(ends[done - 1] if done else 0)
+        write_json(folder / STATES_OF, {"of": identity})  # only now: the states of other examples are gone
         for start in range(done, len(order), ROWS):
             some = order[start : start + ROWS]
             for own in states_at(model, collator([examples[index] for index in some]), first):
