@@ -233,7 +233,7 @@ class Run:
         made, timings = budget_of(self.out / "data.meta.json"), read_timings(self.out)
         if made and timings:
             whole = forecast.forecast(FOR_EVER, timings, made["units"], questions, general).stages
-            asking = forecast.asking_needs(timings, questions, general, judged_by_model, open_book)
+            asking = forecast.asking_needs(self.budget, timings, questions, general, judged_by_model, open_book)
             share = forecast.collection_share(self.budget, timings, asking)
             self.shares = {**forecast.PRIOR, COLLECTION: share}
             self.expected = {name: whole[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
@@ -248,7 +248,8 @@ class Run:
             self.start_seconds = base[0]["seconds_to_start"]
             if open_book:
                 answered = base[0]["questions"] - base[0]["left_out"]
-                need += self.start_seconds + forecast.open_book_seconds(answered, base[0]["seconds_a_question"])
+                cost = base[0]["seconds_a_question"]
+                need += forecast.open_book_needs(self.budget, self.start_seconds, answered, cost)
             self.measured = {TUNED: SLACK * need + END_S}
             self.measured |= forecast.evaluation_needs(self.start_seconds, judged_by_model)
         if timings and "seconds" in stage_of(self.state, COLLECTION):

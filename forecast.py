@@ -16,6 +16,7 @@ COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
 PRIOR = {COLLECTION: 0.25, BASE: 0.10, TRAINING: 0.50, TUNED: 0.10, EVALUATION: 0.05}
 EVALUATION_STARTS = 4.5  # starts of a process with the model that string match and the drift take, measured on the demo
 OPEN_BOOK = 4  # a question with its document takes as long as so many without, on the demo
+OPEN_BOOK_SHARE = 0.03  # of the budget that it is worth; where it takes more, it is asked if time is left over
 ROLE_YIELD = 0.65  # prior: rows in the words of a role, for each question that a model made before
 STARTS = 7  # processes that load the model: collection, 2 with the base, fine-tuning and its check, 2 tuned, open book
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6  # prior of a start: importing, and reading weights from the disk
@@ -73,21 +74,22 @@ def needs(budget: float, measured: dict[str, float], shares: dict[str, float] = 
 
 
 def asking_needs(
-    timings: Timings, questions: int, general: int, judged_by_model: bool, open_book: bool = True
+    budget: float, timings: Timings, questions: int, general: int, judged_by_model: bool, open_book: bool = True
 ) -> dict[str, float]:
     """The seconds in which base and tuned model answer everything, and of the evaluation where it can be known.
 
-    What is asked with the document comes last, with the tuned model's questions.
+    What is asked with the document comes last, after the tuned model's questions.
     """
     t = timings
     both = 2 * t.start + (questions + general) * t.question
-    tuned = both + (t.start + open_book_seconds(questions, t.question) if open_book else 0.0)
+    tuned = both + (open_book_needs(budget, t.start, questions, t.question) if open_book else 0.0)
     return {BASE: both, TUNED: tuned, **evaluation_needs(t.start, judged_by_model)}
 
 
-def open_book_seconds(questions: int, question: float) -> float:
-    """With the document in each prompt, by the seconds that one takes without."""
-    return OPEN_BOOK * questions * question
+def open_book_needs(budget: float, start: float, questions: int, question: float) -> float:
+    """Seconds kept to ask with the document in each prompt, by those of one `question` without: none if it is too many."""
+    seconds = start + OPEN_BOOK * questions * question
+    return seconds if seconds <= OPEN_BOOK_SHARE * budget else 0.0
 
 
 def collection_share(budget: float, timings: Timings, asking: dict[str, float]) -> float:
@@ -106,7 +108,7 @@ def evaluation_needs(start: float, judged_by_model: bool) -> dict[str, float]:
 def forecast(budget: float, timings: Timings, units: int, questions: int, general: int = 0) -> Forecast:
     """The plan of a run that asks `questions` and `general` ones, evaluated by string match."""
     t = timings
-    asking = asking_needs(t, questions, general, judged_by_model=False)
+    asking = asking_needs(budget, t, questions, general, judged_by_model=False)
     most = needs(budget, asking, {**PRIOR, COLLECTION: collection_share(budget, t, asking)})
     facts_whole = t.unit * units
     roles_whole = t.roles * t.role_calls_a_unit * units * t.call

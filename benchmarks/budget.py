@@ -2,8 +2,9 @@
 
 In:  nothing; the documents and questions of the demo. COLLECT_ARGS, FINETUNE_ARGS ... reach shells/run_all.sh as they are.
 Out: --results, a list of runs, each with "budget_s", "wall_s", "overrun_s", "lr_end_over_peak", "eta_error" (of the end
-     said after a tenth of the run, as a share of the run), "documents", "documents_covered", "tuned", "loaded", "kills";
-     a run of the same kind replaces the one in the file. --picture, accuracy against budget.
+     said after a tenth of the run, as a share of the run), "documents", "documents_covered", "tuned", "loaded", "kills"; a
+     run that was disturbed is compared with the one of its budget that was not, on the same questions (McNemar), as
+     "p_against_alone"; a run of the same kind replaces the one in the file. --picture, accuracy against budget.
      --simulate writes NAME_simulation.json beside it.
 
     python benchmarks/budget.py --budgets 6m          # each takes as long as it says; 12m, 30m and 60m likewise
@@ -33,7 +34,7 @@ from budget import RUN_FILE, moment_of, seconds_of
 from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, splitter
 from data_processor.documents import Document, read_documents
 from data_processor.rounds import units_of
-from evaluation.significance import wilson_interval
+from evaluation.significance import mcnemar, wilson_interval
 from provenance import commit, machine, today
 from utils import InputError, parse_arguments, read_json, run, write_json
 
@@ -186,6 +187,7 @@ def measured(out: Path, budget: float, wall: float) -> dict:
         "tuned": scores["tuned"]["accuracy"],
         "base": scores["base"]["accuracy"],
         "tuned_correct": scores["tuned"]["correct"],
+        "right": [row["id"] for row in scores["tuned"]["verdicts"] if row["verdict"] == "correct"],
         "scored": scores["tuned"]["n"] - scores["tuned"]["unscored"],
         "questions": scores["tuned"]["n"],
         "kept": lost.get("kept_share"),
@@ -204,7 +206,14 @@ def kind(found: dict) -> tuple:
 
 
 def merged(before: list[dict], new: dict) -> list[dict]:
-    return sorted([found for found in before if kind(found) != kind(new)] + [new], key=kind)
+    runs = sorted([found for found in before if kind(found) != kind(new)] + [new], key=kind)
+    alone = {found["budget_s"]: found for found in runs if not found["loaded"] and not found["kills"]}
+    for found in runs:
+        other = alone.get(found["budget_s"])
+        if other and other is not found:
+            right, expected = set(found["right"]), set(other["right"])
+            found["p_against_alone"] = round(mcnemar(len(right - expected), len(expected - right)), 4)
+    return runs
 
 
 def draw_curve(runs: list[dict], path: str) -> None:

@@ -191,7 +191,7 @@ def test_what_a_stage_does_not_need_goes_to_training():
 
 def test_the_collection_gets_more_where_training_could_not_use_it():
     fast = dataclasses.replace(TIMINGS, update=0.05, example=0.0)
-    asking = forecast.asking_needs(TIMINGS, 60, 24, judged_by_model=False)
+    asking = forecast.asking_needs(36_000, TIMINGS, 60, 24, judged_by_model=False)
     assert forecast.collection_share(36_000, TIMINGS, asking) == pytest.approx(0.29, abs=0.03)
     assert forecast.collection_share(36_000, fast, asking) > 0.85
     slow = dataclasses.replace(TIMINGS, update=20.0)

@@ -152,6 +152,9 @@ def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # 
     assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)
     assert run.measured[EVALUATION] == 4.0 * forecast.EVALUATION_STARTS
     run.measure(60, 24, judged_by_model=True, open_book=True)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)  # the open book would take too much of it
+    run.budget = 3600
+    run.measure(60, 24, judged_by_model=True, open_book=True)
     assert run.measured[TUNED] == pytest.approx(1.15 * (24 + 4 + forecast.OPEN_BOOK * 20) + day.END_S)
     assert EVALUATION not in run.measured and run.start_seconds == 4.0
 
@@ -204,7 +207,8 @@ def test_what_cannot_work_is_said_at_the_start(words, message, model_path, tmp_p
 
 def test_results_of_a_kind_replace_each_other_and_others_stay():
     def found(budget: float, loaded: bool = False, kills: int = 0, tuned: float = 0.1) -> dict:
-        return {"budget_s": budget, "loaded": loaded, "kills": kills, "tuned": tuned}
+        right = [str(number) for number in range(round(100 * tuned))]
+        return {"budget_s": budget, "loaded": loaded, "kills": kills, "tuned": tuned, "right": right}
 
     runs: list[dict] = []
     for new in (found(720), found(360), found(720, loaded=True), found(720, kills=12), found(720, tuned=0.2)):
@@ -212,6 +216,7 @@ def test_results_of_a_kind_replace_each_other_and_others_stay():
     assert [(run["budget_s"], run["loaded"], run["kills"], run["tuned"]) for run in runs] == [
         (360, False, 0, 0.1), (720, False, 0, 0.2), (720, False, 12, 0.1), (720, True, 0, 0.1),
     ]  # fmt: skip
+    assert [run.get("p_against_alone") for run in runs] == [None, None, 0.002, 0.002]  # ten lost, none gained
 
 
 def test_the_error_of_what_was_said_after_a_tenth():
