@@ -85,8 +85,9 @@ def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
     code = f"import sys, json; json.dump(sys.argv[1:], open(r'{said}', 'w'))"
     run.carry_out(COLLECTION, [step(tmp_path, code)])
     name, moment = json.loads(said.read_text())
-    assert name == "--until" and moment_of(moment, 0) == pytest.approx(run.started + 25, abs=0.5)
-    assert stage_of(run.state, COLLECTION)["planned_seconds"] == pytest.approx(25, abs=0.2)
+    share = 100 * forecast.PRIOR[COLLECTION]
+    assert name == "--until" and moment_of(moment, 0) == pytest.approx(run.started + share, abs=0.5)
+    assert stage_of(run.state, COLLECTION)["planned_seconds"] == pytest.approx(share, abs=0.2)
 
 
 def test_a_stage_that_does_not_end_is_ended(tmp_path, handlers, monkeypatch):  # noqa: F811
