@@ -186,10 +186,8 @@ def test_what_a_stage_does_not_need_goes_to_training():
     assert sum(forecast.PRIOR.values()) == pytest.approx(1)
     assert forecast.needs(1000, {BASE: 30.0})[BASE] == 30.0
     assert forecast.needs(1000, {BASE: 3000.0})[BASE] == 1000 * forecast.PRIOR[BASE]
-    assert (
-        TRAINING not in forecast.needs(1000, {})
-        and forecast.needs(1000, {})[COLLECTION] == 1000 * forecast.PRIOR[COLLECTION]
-    )
+    unmeasured = forecast.needs(1000, {})
+    assert TRAINING not in unmeasured and unmeasured[COLLECTION] == 1000 * forecast.PRIOR[COLLECTION]
 
 
 def test_the_collection_gets_more_where_training_could_not_use_it():
