@@ -115,7 +115,7 @@ class Rounds:
         """All rounds that fit, at most `most`; `assemble` puts the rows together, to see how long that takes."""
         first = self.recorded.get(("facts", 0), {})
         if not first.get("rewrites", True) and self.clock.left() > first["seconds"]:  # there was no time for them then
-            self.recorded["facts", 0] = {name: first[name] for name in ("of", "kind", "start", "size")}
+            self.recorded["facts", 0] = {"size": first["size"]}
         kinds = [("facts", len(self.units), self._facts)]
         if self.arguments.unknown_amount_per_chunk:
             kinds.append(("unknown", 1, self._unknown))

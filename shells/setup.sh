@@ -47,8 +47,8 @@ if [ ! -e "$(stamp "$REQUIREMENTS")" ]; then
     INSTALLED=yes
 fi
 
-# Beside another process torch's threads wait for each other on cores that they do not let go: with one of two cores taken
-# an update of the demo took 27 s instead of 1. A shorter wait lets go, and costs a few percent where nothing else runs.
+# Beside another process torch's threads wait for each other on cores that they do not let go, and a training on two cores
+# all but stands still. With a shorter wait it goes on (benchmarks/budget.py --loaded True).
 export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
 
 # DeepSpeed compiles its operators here; a lock left by a killed run would make every later one wait without a word.
