@@ -14,15 +14,11 @@ COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
 )  # fmt: skip
 # Of the whole budget; fine-tuning also gets what the others leave.
 PRIOR = {COLLECTION: 0.18, BASE: 0.10, TRAINING: 0.57, TUNED: 0.10, EVALUATION: 0.05}
-EVALUATION_STARTS = (
-    4.5  # starts of a process with the model, in which string match and the drift end with room to spare
-)
+EVALUATION_STARTS = 4.5  # starts of a process with the model: time for string match and the drift, with room to spare
 OPEN_BOOK = 4  # prior: a question with its document takes as long as so many without
 OPEN_BOOK_SHARE = 0.03  # of the budget that it is worth; where it takes more, it is asked if time is left over
 ROLE_YIELD = 0.65  # prior: rows in the words of a role, for each question that a model made before
-STARTS = (
-    7  # processes that load the model and are needed: collection, 2 with the base, fine-tuning and its check, 2 tuned
-)
+STARTS = 7  # needed processes with the model: collection, 2 with the base, fine-tuning and its check, 2 tuned
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6  # prior of a start: importing, and reading weights from the disk
 LEAST_WORK_S = 75.0  # besides the starts: the first round of a collection, some updates, some questions
 
