@@ -12,8 +12,8 @@ from test_budget import handlers, stage_clock  # noqa: F401
 from evaluation import accuracy, in_time, win_rate
 from evaluation.in_time import NO_TIME, asked_in_time, leave_out
 from evaluation.judging import UNSCORED
+from inference import FIRST_QUESTIONS, ask_in_time
 from inference import NO_TIME as NOT_ASKED
-from inference import ask_in_time
 from llm import Reply
 
 
@@ -59,7 +59,7 @@ def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers):  # noqa: 
         return replies
 
     replies, _ = ask_in_time(engine, ask, ROWS, clock, clock.deadline - 0.2, 60)
-    assert len(asked(replies)) == 16 and 0.05 < clock.left() < 0.3
+    assert len(asked(replies)) == FIRST_QUESTIONS and 0.05 < clock.left() < 0.3
 
 
 def answers(prefix: str) -> list[dict]:
