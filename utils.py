@@ -97,8 +97,10 @@ def read_json(path: str | Path, what: str, remedy: str = "give another file") ->
             f"expected {what} in UTF-8 at {path}, found byte {error.object[error.start]:#x} at {error.start}: save it as UTF-8"
         ) from None
     except json.JSONDecodeError as error:
+        rest = error.doc[error.pos :].strip()
+        found = repr(rest[:20]) if rest else "its end"
         raise InputError(
-            f"expected {what} as JSON at {path}, found {error.msg} in line {error.lineno} column {error.colno}: mend it"
+            f"expected {what} as JSON at {path}, found {found} in line {error.lineno} column {error.colno} ({error.msg}): mend it"
         ) from None
 
 

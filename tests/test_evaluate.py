@@ -111,7 +111,8 @@ def test_an_unanswerable_question_needs_no_reference(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[", "as JSON at .*Expecting value"),
+        ("[", r"as JSON at .*found its end in line 1 column 2 \(Expecting value\)"),
+        ("What is it?", "as JSON at .*found 'What is it\\?' in line 1 column 1"),
         ("", "found an empty file"),
         ("[]", "found an empty list"),
         ("{}", "found a dict"),
