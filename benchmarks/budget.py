@@ -34,6 +34,7 @@ from budget import RUN_FILE, moment_of, seconds_of
 from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, splitter
 from data_processor.documents import Document, read_documents
 from data_processor.rounds import units_of
+from day import FOR_EVER
 from evaluation.significance import mcnemar, wilson_interval
 from provenance import commit, machine, today
 from utils import InputError, parse_arguments, read_json, run, write_json
@@ -71,19 +72,25 @@ class Arguments:
 
 
 class Load:
-    """A process that burns one core from the middle of each stage to its end, by what run.json says of them."""
+    """A process that burns one core from the middle of each stage to its end.
 
-    def __init__(self, run_file: Path):
-        self.run_file, self.burner = run_file, None
+    The middle is that of the plan in run.json, or of the seconds the stage took alone where it needs less than planned.
+    """
+
+    def __init__(self, run_file: Path, took_alone: dict[str, float]):
+        self.run_file, self.took_alone, self.burner = run_file, took_alone, None
 
     def follow(self) -> None:
         stages = read_json(self.run_file, "a run")["stages"] if self.run_file.is_file() else []
         current = stages[-1] if stages and "seconds" not in stages[-1] else None
-        due = current and time.time() > moment_of(current["started"], 0) + current["planned_seconds"] / 2
+        due = current and time.time() > moment_of(current["started"], 0) + self.middle(current)
         if due and not self.burner:
             self.burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         if self.burner and not due:
             self.end()
+
+    def middle(self, stage: dict) -> float:
+        return min(stage["planned_seconds"], self.took_alone.get(stage["name"], FOR_EVER)) / 2
 
     def end(self) -> None:
         if self.burner:
@@ -117,7 +124,13 @@ def lost(out: Path, started: float) -> float:
     return time.time() - max([started, *found])
 
 
-def one_run(budget: str, arguments: Arguments) -> dict:
+def took_alone(budget: float, runs: list[dict]) -> dict[str, float]:
+    """The seconds of each stage of the run of this budget that nothing disturbed, if there is one."""
+    stages = next((found["stages"] for found in runs if kind(found) == (budget, False, 0)), {})
+    return {name: seconds for name, (_, seconds) in stages.items()}
+
+
+def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
     seconds, draw = seconds_of(budget), random.Random(arguments.seed)
     name = budget + "_loaded" * arguments.loaded + f"_{arguments.kills}_kills" * bool(arguments.kills)
     out = Path(arguments.folder) / name
@@ -126,7 +139,7 @@ def one_run(budget: str, arguments: Arguments) -> dict:
     out.with_suffix(".txt").unlink(missing_ok=True)
     moments = sorted(draw.uniform(QUIET_SHARE, 1 - QUIET_SHARE) * seconds for _ in range(arguments.kills))
     began = started = time.time()
-    process, load, losses = start(budget, out), Load(out / RUN_FILE), []
+    process, load, losses = start(budget, out), Load(out / RUN_FILE, took_alone(seconds, before)), []
     try:
         while process.poll() is None:
             time.sleep(0.2)
@@ -290,8 +303,8 @@ def main() -> None:
         raise InputError("expected --budgets or --simulate, found neither: give one")
     results = Path(arguments.results)
     for budget in arguments.budgets:
-        found = one_run(budget, arguments)
         before = read_json(results, "earlier runs") if results.is_file() else []
+        found = one_run(budget, arguments, before)
         write_json(results, merged(before, found))
         draw_curve(read_json(results, "the runs"), arguments.picture)
         print(found)
