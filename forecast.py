@@ -17,6 +17,8 @@ PRIOR = {COLLECTION: 0.18, BASE: 0.10, TRAINING: 0.57, TUNED: 0.10, EVALUATION: 
 EVALUATION_STARTS = 4.5  # starts of a process with the model: time for string match and the drift, with room to spare
 OPEN_BOOK = 4  # prior: a question with its document takes as long as so many without
 OPEN_BOOK_SHARE = 0.03  # of the budget that it is worth; where it takes more, it is asked if time is left over
+QUESTION_CALLS = 2  # prior: a question answered at length takes as long as so many calls of the collection
+LATER_YIELD = 0.85  # prior: what a unit gives, by those that open the documents; these have more names, nothing repeats
 ROLE_YIELD = 0.65  # prior: rows in the words of a role, for each question that a model made before
 STARTS = 7  # needed processes with the model: collection, 2 with the base, fine-tuning and its check, 2 tuned
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6  # prior of a start: importing, and reading weights from the disk
@@ -66,6 +68,11 @@ class Forecast:
     @property
     def coverage(self) -> float:
         return self.units_done / max(self.units, 1)
+
+
+def mean_units(read: float, units: int) -> float:
+    """The units of the mean yield that give as much as the first `read` of all `units` gave."""
+    return units * read / (read + LATER_YIELD * (units - read))
 
 
 def needs(budget: float, measured: dict[str, float], shares: dict[str, float] = PRIOR) -> dict[str, float]:

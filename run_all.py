@@ -180,7 +180,7 @@ def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
     tokens_an_update = plan["tokens"] / examples * plan["examples_per_update"]
     collected, counts = made["budget"], made["counts"]
     units, start, call = collected["units"], collected["seconds_to_start"], collected["seconds_a_call"]
-    read = collected["share_read"] * units
+    read = forecast.mean_units(collected["share_read"] * units, units)
     questions = counts["rows"].get("qa", 0) + counts["rows"].get("reverse", 0)
     reworded = counts["questions_made_by"].get("model", 0) if made["arguments"]["guard"] == "words" else questions
     timings = Timings(
@@ -199,7 +199,8 @@ def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
         replay=plan["replayed"] / plan["examples"],
         example=trained["preparing_seconds"] / examples,
         training_overhead=start + trained["seconds"] - trained["training_seconds"] - trained["preparing_seconds"],
-        question=(budget_of(folder / "base.meta.json") or {}).get("seconds_a_question") or call,
+        question=(budget_of(folder / "base.meta.json") or {}).get("seconds_a_question")
+        or forecast.QUESTION_CALLS * call,
     )
     write_json(day.out / "calibration.json", {name: round(value, 4) for name, value in asdict(timings).items()})
     record = {"name": "calibration", "planned_seconds": CALIBRATION_S, "started": written(begun)}

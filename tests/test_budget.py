@@ -93,6 +93,13 @@ def test_a_round_leaves_time_to_measure_again():
     assert seconds >= 0 and left <= 20  # never over, and most of the time is used
 
 
+def test_what_the_first_units_gave_is_not_taken_for_the_mean():
+    assert forecast.mean_units(31, 31) == 31  # all of them are their own mean
+    found = forecast.mean_units(5, 31)
+    rest = 26 * forecast.LATER_YIELD
+    assert 100 / found * 31 == pytest.approx(100 + rest * 100 / 5)  # 100 rows of 5 units, and of the rest fewer each
+
+
 def test_a_restart_goes_on_against_the_deadline_on_the_disk(tmp_path, monkeypatch):
     now = time.time()
     monkeypatch.setattr(budget, "process_start", lambda: now)  # that of the tests may be minutes ago
