@@ -34,7 +34,6 @@ from budget import RUN_FILE, moment_of, seconds_of
 from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, splitter
 from data_processor.documents import Document, read_documents
 from data_processor.rounds import units_of
-from day import FOR_EVER
 from evaluation.significance import mcnemar, wilson_interval
 from provenance import commit, machine, today
 from utils import InputError, parse_arguments, read_json, run, write_json
@@ -90,7 +89,8 @@ class Load:
             self.end()
 
     def middle(self, stage: dict) -> float:
-        return min(stage["planned_seconds"], self.took_alone.get(stage["name"], FOR_EVER)) / 2
+        planned = stage["planned_seconds"]
+        return min(planned, self.took_alone.get(stage["name"], planned)) / 2
 
     def end(self) -> None:
         if self.burner:
