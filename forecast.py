@@ -125,7 +125,7 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
     if units_done == units and roles_whole:
         roles_done = t.roles * min(1.0, (room - facts_whole) / roles_whole)
     collection = t.start + t.unit * units_done + roles_whole * roles_done / max(t.roles, 1)
-    asked = int(questions * max(0.0, most[BASE] - 2 * t.start) / max(asking[BASE] - 2 * t.start, 1e-9))
+    share_asked = max(0.0, most[BASE] - 2 * t.start) / max(asking[BASE] - 2 * t.start, 1e-9)
     rows = units_done * (t.rows_a_unit + roles_done * t.role_rows_a_unit)
     examples = rows * (1 + t.replay)
     updates_an_epoch = max(1.0, examples / t.examples_an_update)
@@ -147,7 +147,7 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
         roles_done=roles_done,
         epochs=epochs,
         exposures=epochs * rows / max(1.0, t.facts_a_unit * units_done),
-        questions_asked=asked,
+        questions_asked=int(questions * share_asked),  # in this order: 60 * x / x may be less than 60
         questions=questions,
     )
 

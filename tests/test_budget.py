@@ -182,6 +182,12 @@ def test_a_plan_fits_its_budget_and_more_time_buys_more(minutes):
     assert plan.epochs <= TIMINGS.epochs + 1e-9
 
 
+def test_where_there_is_time_all_questions_are_asked():
+    for step in range(1000):
+        measured = dataclasses.replace(TIMINGS, question=0.5 + 1e-4 * step)
+        assert forecast.forecast(3600, measured, 31, 60, 24).questions_asked == 60
+
+
 def test_a_plan_is_said_in_lines():
     plans = [forecast.forecast(360 * times, TIMINGS, 31, 60, 24) for times in (1, 2)]
     lines = forecast.lines(plans[0], plans[1:])
