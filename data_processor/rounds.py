@@ -28,6 +28,7 @@ from data_processor.pairs import Pair
 from data_processor.split import hold_out_facts
 from data_processor.work import Fact, Work
 from engines.journal import JournaledEngine, append_line, read_lines
+from forecast import LATER_COST
 from utils import InputError
 
 UNIT_SENTENCES = 3  # as many facts as a rewrite tells
@@ -103,6 +104,7 @@ class Rounds:
         read_lines(path, self._take, "a journal of rounds")
         # Seconds: "facts" for one thing to ask for, "theme" for a chunk, "call" for a question, "unknown" in all, "roles" a unit.
         self.costs: dict[str, float] = {}
+        self.fact_rounds: list[float] = []  # the seconds of each
         self.kept_back = WRITING_S
         # Takes facts and questions of the round under way, before their rewrites are there.
         self.so_far: Callable[[], None] | None = None
@@ -176,9 +178,9 @@ class Rounds:
         chunks = {unit[0].chunk for unit in self.units[done:]} - self.made.themes.keys()
         return self.costs["facts"] * sum(self.weights[done:]) + self.costs.get("theme", 0.0) * len(chunks)
 
-    def _seconds_of_all_facts(self) -> float:
-        themes = self.costs.get("theme", 0.0) * len({unit[0].chunk for unit in self.units})
-        return self.costs["facts"] * sum(self.weights) + themes
+    def _expected(self, left: float) -> float:
+        """Of seconds left at the cost of the last round. Rounds are sized without it: one too large would be lost."""
+        return LATER_COST * left if len(self.fact_rounds) == 1 else left
 
     def _unknown_calls(self) -> int:
         """A question without an answer for each theme, and a check that it has none."""
@@ -217,6 +219,7 @@ class Rounds:
         if kind == "facts":
             new = {unit[0].chunk for unit in self.units[start : start + size]} - self.made.themes.keys()
             without_themes = max(0.0, seconds - self.costs.get("theme", 0.0) * len(new))
+            self.fact_rounds.append(seconds)
             self.costs["facts"] = without_themes / sum(self.weights[start : start + size])
             self.costs.setdefault("call", seconds / max(watch.calls, 1))
         else:
@@ -232,6 +235,7 @@ class Rounds:
         left = self._facts_left()
         if roles:
             left += (units * roles - done.get("roles", 0)) * self._cost("roles")
+        left = self._expected(left)
         words = f"{size} units of {kind} in {seconds:.0f} s; {done['facts']} of {units} units have facts"
         words += f", {done['roles']} of {units * roles} a role" if done.get("roles") else ""
         words += f"; all of the rest would take {in_time(left)}" if left else ""
@@ -319,7 +323,7 @@ class Rounds:
             "unknown_asked": bool(done.get("unknown")),
             "share_read": round(self._share_read(), 4),
             "role_calls": round(self._role_calls() * units),
-            "seconds_of_all_facts": round(self._seconds_of_all_facts(), 1),
+            "seconds_of_all_facts": round(sum(self.fact_rounds) + self._expected(self._facts_left()), 1),
             "seconds_a_call": round(self.costs["call"], 4),
             "stopped_by_signal": self.clock.stopped_by,
         }

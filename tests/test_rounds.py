@@ -25,6 +25,7 @@ from data_processor.documents import Document, read_documents
 from data_processor.rounds import in_words, units_of
 from data_processor.work import Work
 from engines.journal import JournaledEngine
+from forecast import LATER_COST
 from llm import Reply
 from utils import InputError
 
@@ -173,7 +174,10 @@ def test_the_first_facts_and_questions_are_taken_without_their_rewrites(tmp_path
 def test_one_round_is_a_calibration(tmp_path, handlers):  # noqa: F811
     _, _, coverage = collected(tmp_path, 600, Timed(pause=0.001), rounds=1)
     assert coverage["units_done"] == 5 and 0 < coverage["share_read"] < 1
-    assert coverage["seconds_of_all_facts"] > 0 and coverage["seconds_a_call"] >= 0.001
+    assert coverage["seconds_a_call"] >= 0.001
+    first = json.loads((tmp_path / "data.rounds.jsonl").read_text().splitlines()[-1])["seconds"]
+    rest = first * (1 / coverage["share_read"] - 1)  # themes aside
+    assert coverage["seconds_of_all_facts"] == pytest.approx(first + LATER_COST * rest, rel=0.1, abs=0.1)
     assert not coverage["unknown_asked"] and coverage["role_units_done"] == 0
 
 
