@@ -180,7 +180,8 @@ class Rounds:
 
     def _expected(self, left: float) -> float:
         """Of seconds left at the cost of the last round. Rounds are sized without it: one too large would be lost."""
-        return LATER_COST * left if len(self.fact_rounds) == 1 else left
+        later = len(self.fact_rounds) > 1 or "roles" in self.costs
+        return left if later else LATER_COST * left
 
     def _unknown_calls(self) -> int:
         """A question without an answer for each theme, and a check that it has none."""
