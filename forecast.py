@@ -19,7 +19,6 @@ OPEN_BOOK = 4  # prior: a question with its document takes as long as so many wi
 OPEN_BOOK_SHARE = 0.03  # of the budget that it is worth; where it takes more, it is asked if time is left over
 QUESTION_CALLS = 2  # prior: a question answered at length takes as long as so many calls of the collection
 LATER_YIELD = 0.85  # prior: what a unit gives, by those that open the documents; these have more names, nothing repeats
-LATER_COST = 0.65  # prior: what a unit takes after the first round, by what it took in that; more is asked at once then
 ROLE_YIELD = 0.65  # prior: rows in the words of a role, for each question that a model made before
 STARTS = 7  # needed processes with the model: collection, 2 with the base, fine-tuning and its check, 2 tuned
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6  # prior of a start: importing, and reading weights from the disk
@@ -32,10 +31,9 @@ class Timings:
 
     start: float  # until a process is ready to ask the model
     unit: float  # a unit of the collection, from facts to rewrites
-    call: float  # a call for a question
     questions_a_unit: float
     rows_a_unit: float  # without those by role
-    role_calls_a_unit: float  # for each role
+    role_unit: float  # a unit for one role
     role_rows_a_unit: float
     facts_a_unit: float
     roles: int
@@ -119,7 +117,7 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
     asking = asking_needs(budget, t, questions, general, judged_by_model=False)
     most = needs(budget, asking, {**PRIOR, COLLECTION: collection_share(budget, t, asking)})
     facts_whole = t.unit * units
-    roles_whole = t.roles * t.role_calls_a_unit * units * LATER_COST * t.call
+    roles_whole = t.roles * t.role_unit * units
     room = max(0.0, most[COLLECTION] - t.start)
     units_done = min(units, int(room / t.unit))
     roles_done = 0.0

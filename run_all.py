@@ -188,10 +188,9 @@ def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
     timings = Timings(
         start=start,
         unit=collected["seconds_of_all_facts"] / units,
-        call=call,
         questions_a_unit=questions / read,
         rows_a_unit=sum(counts["rows"].values()) / read,
-        role_calls_a_unit=collected["role_calls"] / units,
+        role_unit=collected["seconds_of_a_role"] / units,
         role_rows_a_unit=forecast.ROLE_YIELD * reworded / read,
         facts_a_unit=counts["facts"] / read,
         roles=made["arguments"]["role_amount_per_fact"],

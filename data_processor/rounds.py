@@ -28,11 +28,11 @@ from data_processor.pairs import Pair
 from data_processor.split import hold_out_facts
 from data_processor.work import Fact, Work
 from engines.journal import JournaledEngine, append_line, read_lines
-from forecast import LATER_COST
 from utils import InputError
 
 UNIT_SENTENCES = 3  # as many facts as a rewrite tells
 FIRST_UNITS = 16  # of the first round at most: it is there to measure
+LATER_COST = 0.65  # prior: what a unit takes in later rounds, by the first, where more can be asked at once
 MADE_BY = (  # the arguments that decide what the rounds ask
     "seed", "limit", "language", "guard", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
     "unknown_amount_per_chunk", "test_ratio",
@@ -180,8 +180,8 @@ class Rounds:
 
     def _expected(self, left: float) -> float:
         """Of seconds left at the cost of the last round. Rounds are sized without it: one too large would be lost."""
-        later = len(self.fact_rounds) > 1 or "roles" in self.costs
-        return left if later else LATER_COST * left
+        only_first = len(self.fact_rounds) == 1 and "roles" not in self.costs
+        return LATER_COST * left if only_first and self.engine.largest_wave != 1 else left
 
     def _unknown_calls(self) -> int:
         """A question without an answer for each theme, and a check that it has none."""
@@ -323,8 +323,8 @@ class Rounds:
             "role_units_done": done.get("roles", 0),
             "unknown_asked": bool(done.get("unknown")),
             "share_read": round(self._share_read(), 4),
-            "role_calls": round(self._role_calls() * units),
             "seconds_of_all_facts": round(sum(self.fact_rounds) + self._expected(self._facts_left()), 1),
+            "seconds_of_a_role": round(self._expected(self._cost("roles") * units), 1),
             "seconds_a_call": round(self.costs["call"], 4),
             "stopped_by_signal": self.clock.stopped_by,
         }

@@ -31,7 +31,7 @@ class JournaledEngine:
         self.engine, self.name, self.path = engine, engine.name, Path(path)
         self.identity = [engine.name, weights_stamp(engine.name), *settings]
         self.known: dict[str, Reply] = {}
-        self.asked = self.reused = 0
+        self.asked = self.reused = self.largest_wave = 0
         read_lines(self.path, self._take, "a journal of replies")
 
     def _take(self, wave: dict[str, dict]) -> None:
@@ -53,6 +53,7 @@ class JournaledEngine:
         if None not in replies:  # an engine that is not loaded yet stays so
             return replies
         for wave in self.engine.waves(conversations, max_new_tokens):
+            self.largest_wave = max(self.largest_wave, len(wave))
             open_ones = [index for index in wave if replies[index] is None]
             if not open_ones:
                 continue

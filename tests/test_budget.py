@@ -30,7 +30,7 @@ from forecast import BASE, COLLECTION, TRAINING, Timings
 from utils import InputError
 
 TIMINGS = Timings(
-    start=4.0, unit=6.0, call=0.4, questions_a_unit=15, rows_a_unit=25, role_calls_a_unit=15, role_rows_a_unit=10,
+    start=4.0, unit=6.0, questions_a_unit=15, rows_a_unit=25, role_unit=3.9, role_rows_a_unit=10,
     facts_a_unit=3, roles=1, update=1.0, examples_an_update=8, epochs=3.5, replay=0.2, example=0.05, training_overhead=20.0, question=0.5,
 )  # fmt: skip
 

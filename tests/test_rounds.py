@@ -25,7 +25,6 @@ from data_processor.documents import Document, read_documents
 from data_processor.rounds import in_words, units_of
 from data_processor.work import Work
 from engines.journal import JournaledEngine
-from forecast import LATER_COST
 from llm import Reply
 from utils import InputError
 
@@ -38,8 +37,8 @@ class Timed:
 
     name = "timed"
 
-    def __init__(self, pause: float = 0.0, at_call=lambda number: None):
-        self.pause, self.at_call, self.asked = pause, at_call, []
+    def __init__(self, pause: float = 0.0, at_call=lambda number: None, wave: int = 8):
+        self.pause, self.at_call, self.wave, self.asked = pause, at_call, wave, []
 
     def chat(self, conversations, *, schemas=None, on_reply=None, **options):
         replies, schemas = [], schemas if isinstance(schemas, list) else [schemas] * len(conversations)
@@ -55,7 +54,7 @@ class Timed:
 
     def waves(self, conversations, max_new_tokens):
         order = list(range(len(conversations)))
-        return [order[start : start + 8] for start in range(0, len(order), 8)]
+        return [order[start : start + self.wave] for start in range(0, len(order), self.wave)]
 
 
 def collected(tmp_path, seconds: float, engine: Timed, documents=DOCUMENTS, clock=None, **changed):
@@ -171,13 +170,15 @@ def test_the_first_facts_and_questions_are_taken_without_their_rewrites(tmp_path
     assert "passage" in {row["kind"] for row in longer} and set(told(rows)) < set(told(longer))
 
 
-def test_one_round_is_a_calibration(tmp_path, handlers):  # noqa: F811
-    _, _, coverage = collected(tmp_path, 600, Timed(pause=0.001), rounds=1)
+@pytest.mark.parametrize(("wave", "later_cost"), [(8, rounds.LATER_COST), (1, 1.0)])  # one by one, nothing gets cheaper
+def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # noqa: F811
+    _, _, coverage = collected(tmp_path, 600, Timed(pause=0.001, wave=wave), rounds=1)
     assert coverage["units_done"] == 5 and 0 < coverage["share_read"] < 1
     assert coverage["seconds_a_call"] >= 0.001
     first = json.loads((tmp_path / "data.rounds.jsonl").read_text().splitlines()[-1])["seconds"]
     rest = first * (1 / coverage["share_read"] - 1)  # themes aside
-    assert coverage["seconds_of_all_facts"] == pytest.approx(first + LATER_COST * rest, rel=0.1, abs=0.1)
+    assert coverage["seconds_of_all_facts"] == pytest.approx(first + later_cost * rest, rel=0.1, abs=0.1)
+    assert coverage["seconds_of_a_role"] > 0
     assert not coverage["unknown_asked"] and coverage["role_units_done"] == 0
 
 
