@@ -264,4 +264,4 @@ def budget_of(meta: Path) -> dict | None:
 
 def read_timings(out: Path) -> Timings | None:
     path = out / "calibration.json"
-    return Timings(**read_json(path, "a calibration")) if path.is_file() else None
+    return forecast.read_timings(path) if path.is_file() else None

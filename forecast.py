@@ -6,8 +6,10 @@ Everything here is arithmetic on recorded timings (see Timings); no model is loa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from budget import in_words
+from utils import InputError, read_json
 
 COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
     "collection", "inference, base", "fine-tuning", "inference, tuned", "evaluation",
@@ -44,6 +46,15 @@ class Timings:
     example: float  # to prepare one: replayed answers, and the states of layers that are run once
     training_overhead: float  # to start, read back and write
     question: float  # of inference
+
+
+def read_timings(path: str | Path) -> Timings:
+    """A calibration.json; InputError where there is none, or one of another version."""
+    found = read_json(path, "a calibration")
+    try:
+        return Timings(**found)
+    except TypeError:
+        raise InputError(f"expected a calibration of this version at {path}, found other fields: remove it") from None
 
 
 @dataclass(frozen=True)

@@ -276,7 +276,7 @@ def simulate(arguments: Arguments) -> dict:
     ]
     cut = splitter(OPENAI_TOKENIZER, 512)
     units = units_of([chunk for document in documents for chunk in chunk_document(document, cut)])
-    timings = forecast.Timings(**read_json(arguments.timings, "recorded timings"))
+    timings = forecast.read_timings(arguments.timings)
     plan = forecast.forecast(seconds_of(arguments.simulated_budget), timings, len(units), 60, 24)
     seconds = time.monotonic() - started
     chosen = Counter(unit[0].chunk.file_name for unit in units[: plan.units_done])

@@ -182,6 +182,15 @@ def test_a_plan_fits_its_budget_and_more_time_buys_more(minutes):
     assert plan.epochs <= TIMINGS.epochs + 1e-9
 
 
+def test_a_calibration_of_another_version_is_named(tmp_path):
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(dataclasses.asdict(TIMINGS)))
+    assert forecast.read_timings(path) == TIMINGS
+    path.write_text(json.dumps({**dataclasses.asdict(TIMINGS), "call": 0.2}))
+    with pytest.raises(InputError, match="expected a calibration of this version"):
+        forecast.read_timings(path)
+
+
 def test_where_there_is_time_all_questions_are_asked():
     for step in range(1000):
         measured = dataclasses.replace(TIMINGS, question=0.5 + 1e-4 * step)
