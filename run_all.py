@@ -26,7 +26,7 @@ from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
 from utils import InputError, parse_arguments, read_json, require_model, run, write_json
 
 TEST_RATIO = 0.1  # of the collection's questions, where there are no others to test with
-CALIBRATION_S, CALIBRATION_SHARE = 60.0, 0.04  # prior of its seconds; it is worth this share of a budget
+CALIBRATION_S, CALIBRATION_SHARE = 110.0, 0.075  # prior of its seconds; it is worth this share of a budget
 # Batches come from long to short, and again: in as few examples as a calibration has, after about so many updates.
 CALIBRATION_UPDATES = 16
 CALIBRATION_QUESTIONS = 8
