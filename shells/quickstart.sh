@@ -23,6 +23,7 @@ if [ $# = 1 ] && [ -e "$OUT" ]; then
     rm -rf "$OUT"
 fi
 SECONDS=0
+GPU="${GPU:-no}" # it stays small: the demo needs none, and vLLM with its 200 packages would be most of the installation
 source shells/setup.sh requirements.txt
 setup_seconds=$SECONDS
 mkdir -p "$OUT" && touch "$OUT/.quickstart"
@@ -62,11 +63,13 @@ both=(--lora_weights "$OUT/lora" --also_base) # the model is loaded once for bot
 ask "questions, base and tuned model" tuned datasets/demo/questions.json "${both[@]}" "$OUT/base.json"
 ask "questions, base model with the document" open_book datasets/demo/questions.json --open_book datasets/demo
 ask "retention, base and tuned model" retention_tuned datasets/demo/retention.json "${both[@]}" "$OUT/retention_base.json"
-step "evaluation" "$OUT/tuned_forgetting.json" \
+evaluate() { # it writes each of its files before it has ended: the mark says that it has
     python evaluate.py --data_path "$OUT" --data_name_sft tuned.json --data_name_base base.json --judge match \
-    --data_name_open_book open_book.json --data_name_retention_sft retention_tuned.json \
-    --data_name_retention_base retention_base.json --model_name_or_path "$MODEL" --lora_weights "$OUT/lora" \
-    --documents datasets/demo
+        --data_name_open_book open_book.json --data_name_retention_sft retention_tuned.json \
+        --data_name_retention_base retention_base.json --model_name_or_path "$MODEL" --lora_weights "$OUT/lora" \
+        --documents datasets/demo && touch "$OUT/.evaluated"
+}
+step "evaluation" "$OUT/.evaluated" evaluate
 
 report=(--data_path "$OUT" --documents datasets/demo --results "$RESULTS")
 if [ "$skipped" = no ]; then
