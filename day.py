@@ -7,6 +7,7 @@ run.json: {"budget_seconds", "started", "deadline", "starts": moments of each st
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -35,11 +36,14 @@ from budget import (
     written,
 )
 from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
+from processes import PROCESSES_FILE, Family
 from utils import InputError, read_json, write_json
 
 ROOT = Path(__file__).resolve().parent
 END_S = 2.0  # kept back at the end: the last lines of the report
 GRACE_S, GRACE_SHARE = 10.0, 0.01  # after its deadline a stage that still runs is asked to end, then made to
+STOP_S = 60.0  # and at least so long after a signal, for an update to end and a checkpoint to be written
+LEFT_OVER_S = 5.0  # what a stage that has ended left running is asked to end, then made to
 ASKING_STARTS = 2  # a command that is not needed is begun if it can work for as long as it takes to start
 LEAST_S = 5.0  # of a stage: one that comes too late hands over what is whole
 RESTART_SHARE = 0.03  # of the budget: what a stage has at least that a crash kept from its share
@@ -92,9 +96,13 @@ class Run:
         self.shares = forecast.PRIOR
         self.expected: dict[str, float] = {}  # and those that a calibration makes likely, to say when the run ends
         self.start_seconds = 0.0  # until a process is ready to ask the model
+        self.loading: float | None = None  # the same with transformers, by the prior, where vLLM asks
         self.stage_ends = 0.0
+        self.family = Family(self.out / PROCESSES_FILE)
         self.child: subprocess.Popen | None = None
         self.stopped_by: int | None = None
+        self._grace = max(GRACE_S, GRACE_SHARE * self.budget)
+        self._kill_at = math.inf  # the moment of it, once the child was asked to end
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
@@ -126,11 +134,16 @@ class Run:
     def _on_signal(self, number: int, _frame) -> None:
         if self.stopped_by and number == signal.SIGINT:
             if self.child:
-                self.child.kill()
+                self.family.kill()
             os._exit(128 + number)
         self.stopped_by = self.stopped_by or number
-        if self.child:  # SIGTERM: a Ctrl-C of the terminal has reached it already, and twice means at once
-            self.child.send_signal(signal.SIGTERM)
+        self._ask_to_end(max(self._grace, STOP_S))
+
+    def _ask_to_end(self, grace: float) -> None:
+        """One SIGTERM to the child, which no Ctrl-C of the terminal reaches; what has not ended after `grace` is killed."""
+        if self.child and self._kill_at == math.inf:
+            self.child.terminate()
+            self._kill_at = time.time() + grace
 
     def planned(self) -> dict[str, float]:
         """The seconds of each stage as of now: what is measured, the prior for the rest, fine-tuning what is left."""
@@ -191,23 +204,25 @@ class Run:
             log.warning("%s failed with exit code %d and is left out", step.name, code)
 
     def start(self, command: list[str], folder: Path, until: float, stage: str) -> int:
-        """Run a command in this process group, say meanwhile when all will end; its exit code."""
-        grace = max(GRACE_S, GRACE_SHARE * self.budget)
+        """Run a command, say meanwhile when all will end; its exit code, once nothing that it started is left."""
         begun = said = time.time()
-        self.child = subprocess.Popen([sys.executable, *command], cwd=ROOT)
+        self._kill_at = math.inf
+        self.child = self.family.start([sys.executable, *command], cwd=ROOT)
         if self.stopped_by:
-            self.child.terminate()
+            self._ask_to_end(max(self._grace, STOP_S))
         while self.child.poll() is None:
             time.sleep(0.2)
             now = time.time()
-            if now > until + 2 * grace:
-                self.child.kill()
-            elif now > until + grace:
-                self.child.terminate()
+            self.family.look()
+            if now > self._kill_at:
+                self.family.kill()
+            elif now > until + self._grace:
+                self._ask_to_end(self._grace)
             if now - said >= max(SAID_S, SAID_SHARE * self.budget):
                 self.say_end(stage, folder, begun, until)
                 said = now
         code, self.child = self.child.returncode, None
+        self.family.end(LEFT_OVER_S)
         return code
 
     def say_end(self, stage: str, folder: Path, begun: float, until: float) -> None:
@@ -238,20 +253,22 @@ class Run:
             self.shares = {**forecast.PRIOR, COLLECTION: share}
             self.expected = {name: whole[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
         self.start_seconds = made["seconds_to_start"] if made else 0.0
+        cold = 0.0 if self.loading is None else self.start_seconds  # vLLM compiles again for an adapter
         base = [budget_of(self.out / f"{name}.meta.json") for name in ("base", "retention_base")]
         if base[0] and base[0]["seconds_a_question"] and "seconds" in stage_of(self.state, BASE):
             need = sum(
-                asked["seconds_to_start"]
+                max(cold, asked["seconds_to_start"])
                 + (asked["seconds_a_question"] or 0) * (asked["questions"] - asked["left_out"])
                 for asked in filter(None, base)
             )
-            self.start_seconds = base[0]["seconds_to_start"]
+            self.start_seconds = max(cold, base[0]["seconds_to_start"])
             if open_book:
                 answered = base[0]["questions"] - base[0]["left_out"]
                 cost = base[0]["seconds_a_question"]
                 need += forecast.open_book_needs(self.budget, self.start_seconds, answered, cost)
             self.measured = {TUNED: SLACK * need + END_S}
-            self.measured |= forecast.evaluation_needs(self.start_seconds, judged_by_model)
+            loading = (timings and timings.loading) or self.loading or self.start_seconds
+            self.measured |= forecast.evaluation_needs(loading, judged_by_model)
         if timings and "seconds" in stage_of(self.state, COLLECTION):
             rows = read_json(self.out / "data.meta.json", "the collection's numbers")["counts"]["rows"]
             self.expected[TRAINING] = forecast.training_seconds(sum(rows.values()), timings)

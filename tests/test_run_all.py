@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from test_budget import handlers  # noqa: F401
+from test_processes import DEAF, LAUNCHER, pid_in, runs, wait_for
 
 import day
 import forecast
@@ -19,6 +21,7 @@ from benchmarks import budget as benchmark
 from budget import BudgetArguments, moment_of, stage_of, written
 from day import Interrupted, Run, Step
 from forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
+from processes import lock_folder
 from run_all import Arguments, more_answers, rescue_adapter, steps_of
 from utils import InputError
 
@@ -90,13 +93,59 @@ def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
     assert stage_of(run.state, COLLECTION)["planned_seconds"] == pytest.approx(share, abs=0.2)
 
 
-def test_a_stage_that_does_not_end_is_ended(tmp_path, handlers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(day, "GRACE_S", 0.5)
+def test_a_stage_that_does_not_end_is_asked_once_then_ended_with_its_workers(tmp_path, handlers, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(day, "GRACE_S", 0.8)
     monkeypatch.setattr(day, "GRACE_SHARE", 0.0)
     run, started = new_run(tmp_path), time.monotonic()
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-    assert run.start(["-c", deaf], tmp_path, time.time() + 1, COLLECTION) == -signal.SIGKILL
-    assert time.monotonic() - started < 5
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: open(r'%s', 'a').write('.')); " % (
+        tmp_path / "asked"
+    )
+    deaf += LAUNCHER.replace("time.sleep(100)", "[time.sleep(1) for _ in range(100)]")
+    assert (
+        run.start(["-c", deaf, str(tmp_path / "pid"), DEAF], tmp_path, time.time() + 1, COLLECTION) == -signal.SIGKILL
+    )
+    assert time.monotonic() - started < 6 and (tmp_path / "asked").read_text() == "."
+    assert not runs(pid_in(tmp_path / "pid")) and not (tmp_path / "processes.json").exists()
+
+
+STAGE = """
+import sys, time
+from pathlib import Path
+from budget import BudgetArguments
+from day import Run
+out, *command = sys.argv[1:]
+Run(BudgetArguments(time_budget="100s"), Path(out)).start(["-c", *command], Path(out), time.time() + 90, "collection")
+print("the stage has ended")
+"""
+
+
+def stage_under_way(tmp_path, code: str):
+    """A run whose stage has a worker in a session of its own: (its process, the worker's pid)."""
+    words = [sys.executable, "-c", STAGE, str(tmp_path), code, str(tmp_path / "pid"), DEAF]
+    run = subprocess.Popen(words, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    worker = pid_in(tmp_path / "pid")
+    time.sleep(0.5)  # the handlers of the stage are set
+    return run, worker
+
+
+def test_ctrl_c_once_lets_the_stage_end_and_what_it_leaves_is_ended(tmp_path):
+    ending = "import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
+    run, worker = stage_under_way(tmp_path, LAUNCHER.replace("time.sleep(100)", f"{ending}; time.sleep(100)"))
+    os.killpg(run.pid, signal.SIGINT)
+    said, _ = run.communicate(timeout=20)
+    assert "the stage has ended" in said and not runs(worker)
+
+
+def test_ctrl_c_twice_ends_all_at_once(tmp_path):
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    run, worker = stage_under_way(tmp_path, LAUNCHER.replace("time.sleep(100)", f"{deaf}; time.sleep(100)"))
+    stage = psutil.Process(worker).ppid()
+    os.killpg(run.pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert run.poll() is None and runs(stage)
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(5) == 128 + signal.SIGINT
+    wait_for(lambda: not runs(stage) and not runs(worker), 5)
 
 
 def test_what_is_not_needed_may_fail_and_what_is_needed_may_not(tmp_path, handlers):  # noqa: F811
@@ -160,6 +209,24 @@ def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # 
     assert EVALUATION not in run.measured and run.start_seconds == 4.0
 
 
+def test_every_start_of_vllm_is_planned_and_none_where_transformers_load(tmp_path, handlers):  # noqa: F811
+    """The collection compiled in 90 s, the base model's start found it done in 50; with an adapter it compiles again."""
+    run = new_run(tmp_path, "10000s")
+    asked = {"seconds_to_start": 50.0, "seconds_a_question": 0.5, "questions": 60, "left_out": 0}
+    for name in ("base", "retention_base"):
+        (tmp_path / f"{name}.meta.json").write_text(json.dumps({"budget": asked}))
+    (tmp_path / "data.meta.json").write_text(json.dumps({"budget": {"seconds_to_start": 90.0, "units": 1}}))
+    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": written(time.time())})
+    run.loading = 25.0
+    run.measure(60, 60, judged_by_model=False, open_book=False)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (90 + 30) + day.END_S)
+    assert run.measured[EVALUATION] == 25.0 * forecast.EVALUATION_STARTS and run.start_seconds == 90.0
+    run.loading = None  # without vLLM one start is as another
+    run.measure(60, 60, judged_by_model=False, open_book=False)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (50 + 30) + day.END_S)
+    assert run.measured[EVALUATION] == 50.0 * forecast.EVALUATION_STARTS
+
+
 def arguments(tmp_path, **changed) -> Arguments:
     return Arguments(model_name_or_path="m", data_path="texts", out=str(tmp_path), **changed)
 
@@ -204,6 +271,26 @@ def test_what_cannot_work_is_said_at_the_start(words, message, model_path, tmp_p
     command += [*([] if "--data_path" in words else ["--data_path", "datasets/demo"]), *words.split()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and message in done.stderr and not (tmp_path / "out").exists(), done.stderr
+
+
+def start(model_path, out, *words: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "run_all.py", "--model_name_or_path", model_path, "--out", str(out), *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_a_second_run_in_a_folder_says_who_has_it(model_path, tmp_path):
+    with lock_folder(tmp_path):
+        done = start(model_path, tmp_path, "--data_path", "datasets/demo", "--time_budget", "10m")
+    assert done.returncode == 2 and f"in use by process {os.getpid()} on " in done.stderr
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_what_a_killed_run_left_is_ended_before_anything_else(model_path, tmp_path):
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    (tmp_path / "processes.json").write_text(json.dumps([[left.pid, psutil.Process(left.pid).create_time()]]))
+    done = start(model_path, tmp_path, "--data_path", "nowhere", "--time_budget", "10m")
+    assert done.returncode == 2 and f"which are ended now: {left.pid} (" in done.stderr
+    assert left.wait(5) == -signal.SIGTERM
 
 
 def test_results_of_a_kind_replace_each_other_and_others_stay():
@@ -267,7 +354,7 @@ def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tm
     while not (out / "lora" / "progress.json").is_file():  # the training is under way
         assert first.poll() is None and time.monotonic() - started < 150
         time.sleep(0.2)
-    os.killpg(first.pid, signal.SIGINT)  # as a terminal sends it, to all processes
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal sends it
     _, said = first.communicate(timeout=30)
     assert first.returncode == 130 and "run this again before" in said, said
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
