@@ -23,18 +23,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import provenance
 import report
-from budget import BudgetArguments, Stopped, start_clock
-from engines import ApiArguments, EngineArguments, load_api_engine, load_engine
+from budget import BudgetArguments, Clock, Stopped, start_clock
+from engines import ApiArguments, EngineArguments, load_api_engine
 from engines.journal import weights_stamp
 from evaluation import accuracy, forgetting, judge_controls, report_text, win_rate
 from evaluation.answers import pair_answers, read_answers
 from evaluation.in_time import WRITING_S, asked_in_time, leave_out
+from evaluation.judge_process import JudgeProcess
 from evaluation.judging import Judge, hashed
 from evaluation.matching import CORRECT
 from evaluation.significance import gap_closed
@@ -46,7 +48,6 @@ from utils import (
     require_adapter,
     require_model,
     run,
-    trained_system_prompt,
     write_json,
 )
 
@@ -125,7 +126,7 @@ def load_judge(arguments: Arguments, kind: str, journal: Path) -> Judge | None:
     if arguments.rescore:
         engine = None
     elif kind == "local":
-        engine = load_engine(model, arguments)
+        engine = JudgeProcess(model, arguments)
     else:
         engine = load_api_engine(arguments)
     return Judge(name, engine, verdicts, kind == "local", arguments.seed)
@@ -173,36 +174,6 @@ def check(arguments: Arguments) -> None:
         forgetting.require_lm_eval()
 
 
-def lost_by_answers(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]]) -> dict:
-    """What can be said from the answers about what was lost."""
-    found: dict = {}
-    if "retention_sft" in rows:
-        found["retention"] = forgetting.retention(
-            rows["retention_sft"], verdicts["retention_sft"], verdicts["retention_base"]
-        )
-    refusals = forgetting.refusals(rows["sft"], rows["base"])
-    if refusals:
-        found["refusals"] = refusals
-    return found
-
-
-def lost_by_models(arguments: Arguments) -> dict:
-    """What has to be measured on the models themselves, where they are given."""
-    found: dict = {}
-    if arguments.lora_weights:
-        system_prompt = arguments.system_prompt
-        if system_prompt is None:
-            system_prompt = trained_system_prompt(arguments.lora_weights)
-        prompts = forgetting.read_prompts(arguments.neutral_prompts)[: arguments.limit]
-        models = (arguments.model_name_or_path, arguments.lora_weights)
-        found["drift"] = forgetting.drift(*models, prompts, system_prompt)
-        if arguments.lm_eval:
-            found["lm_eval"] = forgetting.lm_eval(
-                arguments.lm_eval, *models, Path(arguments.data_path), arguments.limit
-            )
-    return found
-
-
 def usage_of(judge: Judge, arguments: Arguments) -> dict:
     """The calls and tokens behind the verdicts, and what they cost at the prices given."""
     cost = None
@@ -212,6 +183,25 @@ def usage_of(judge: Judge, arguments: Arguments) -> dict:
         )
         cost = round(spent / 1e6, 6)
     return {**judge.usage, "cost": cost}
+
+
+def measure_models(arguments: Arguments, clock: Clock | None, kept_back: float) -> Iterator[tuple[str, dict]]:
+    """What is measured on base and tuned model, one after the other; with a clock what there is time for.
+
+    What fails is an InputError, with a clock a line: there it is one of many stages, and the report is what counts.
+    """
+    for name, measure in forgetting.by_models(arguments).items():
+        try:
+            with clock.interruptible(kept_back) if clock else contextlib.nullcontext():
+                measured = measure()
+        except Stopped:
+            log.info("no time to measure %s: left out", name)
+        except InputError as error:
+            if clock is None:
+                raise
+            log.warning("%s was not measured: %s", name, error)
+        else:
+            yield name, measured
 
 
 def main() -> None:
@@ -252,7 +242,7 @@ def main() -> None:
         both = accuracy.paired(rows["sft"], verdicts["sft"], verdicts["base"], verdicts["open_book"])
         right = ([verdicts[what][i]["verdict"] == CORRECT for i in both] for what in ("sft", "base", "open_book"))
         compared["gap_closed"] = gap_closed(*right, [accuracy.fact_of(rows["sft"][i]) for i in both], arguments.seed)
-    lost = lost_by_answers(rows, verdicts)
+    lost = forgetting.by_answers(rows, verdicts)
     usage = {"usage": usage_of(judge, arguments)} if judge else {}
     if arguments.rescore and (folder / f"{sft}_forgetting.json").is_file():  # what needs a model stays as it was
         lost = read_json(folder / f"{sft}_forgetting.json", "what was forgotten") | lost
@@ -265,13 +255,12 @@ def main() -> None:
         return found
 
     begun = time.monotonic()
-    found = write_report() if clock else {}  # whole, whatever the models take
-    try:
-        with clock.interruptible(2 * (time.monotonic() - begun) + 1) if clock else contextlib.nullcontext():
-            lost |= lost_by_models(arguments)
-    except Stopped:
-        log.info("no time to measure the drift: left out")
-    else:
+    found = write_report()  # whole, whatever comes of the models
+    writing = time.monotonic() - begun
+    if judge:
+        judge.release()  # its memory, for those that come now
+    for name, measured in measure_models(arguments, clock, 2 * writing + 1):
+        lost[name] = measured
         found = write_report()
     print(report_text.as_text(found))
     if clock and clock.stopped_by:

@@ -1,26 +1,59 @@
 """What tuning cost: general questions lost, drift from the base model, claims to know what cannot be known.
 
 `retention` and `refusals` compare verdicts; `drift` asks both models; `lm_eval` hands both to lm-evaluation-harness.
+The last two load models, each in a process of its own, so that none is in memory beside the next one.
+
+python -m evaluation.forgetting REQUEST.json ANSWER.json     # the process of a drift: see `drift_in_child`
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
+import os
 import sys
+import tempfile
+from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
 from evaluation.accuracy import paired
 from evaluation.matching import CORRECT, UNANSWERABLE, says_unknown
 from evaluation.significance import in_words, mcnemar, p_in_words, verdict_in_words, wilson_interval
-from utils import InputError, read_json
+from processes import run_child
+from utils import InputError, read_json, trained_system_prompt, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 NEUTRAL_PROMPTS = str(ROOT / "datasets" / "neutral_prompts.json")
 DRIFT_ROWS = 32  # prompts answered together
 DRIFT_TOKENS = 48  # of the base model's answer to each neutral prompt
+
+
+def by_answers(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]]) -> dict:
+    """What can be said of the answers, by what they are: "sft", "base", "retention_sft" ..., and of the verdicts on them."""
+    found: dict = {}
+    if "retention_sft" in rows:
+        found["retention"] = retention(rows["retention_sft"], verdicts["retention_sft"], verdicts["retention_base"])
+    said = refusals(rows["sft"], rows["base"])
+    if said:
+        found["refusals"] = said
+    return found
+
+
+def by_models(arguments) -> dict[str, Callable[[], dict]]:
+    """What has to be measured on the models themselves, where evaluate.py was given them: how, by name."""
+    if not arguments.lora_weights:
+        return {}
+    models = (arguments.model_name_or_path, arguments.lora_weights)
+    prompts = read_prompts(arguments.neutral_prompts)[: arguments.limit]
+    system_prompt = arguments.system_prompt
+    if system_prompt is None:
+        system_prompt = trained_system_prompt(arguments.lora_weights)
+    measures: dict[str, Callable[[], dict]] = {"drift": lambda: drift_in_child(*models, prompts, system_prompt)}
+    if arguments.lm_eval:
+        folder = Path(arguments.data_path)
+        measures["lm_eval"] = lambda: lm_eval(arguments.lm_eval, *models, folder, arguments.limit)
+    return measures
 
 
 def retention(rows: list[dict], sft: list[dict], base: list[dict]) -> dict:
@@ -92,9 +125,13 @@ def drift(model_name_or_path: str, lora_weights: str, prompts: list[str], system
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from engines import EngineArguments
+    from engines.gpus import torch_number
+    from engines.placement import place
     from llm import with_system_prompt
 
-    device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+    gpus = place(model_name_or_path, EngineArguments(engine="transformers")).gpus
+    device, dtype = (f"cuda:{torch_number(gpus[0])}", torch.bfloat16) if gpus else ("cpu", torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     bare = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype)
@@ -134,6 +171,27 @@ def drift(model_name_or_path: str, lora_weights: str, prompts: list[str], system
     }
 
 
+def drift_in_child(model_name_or_path: str, lora_weights: str, prompts: list[str], system_prompt: str | None) -> dict:
+    """`drift` by a process that ends with it; InputError where that fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        request, answer = Path(folder) / "request.json", Path(folder) / "answer.json"
+        asked = {"model_name_or_path": model_name_or_path, "lora_weights": lora_weights}
+        write_json(request, {**asked, "prompts": prompts, "system_prompt": system_prompt})
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "evaluation.forgetting", str(request), str(answer)]
+        code, printed = run_child(command, env={**os.environ, "PYTHONPATH": path})
+        if code:
+            raise InputError(
+                f"expected the drift of {lora_weights}, found exit code {code} ({last_line(printed)}): free memory, or "
+                "leave --lora_weights out"
+            )
+        return read_json(answer, "a drift")
+
+
+def last_line(printed: str) -> str:
+    return next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "no output")
+
+
 def read_prompts(path: str) -> list[str]:
     """The neutral prompts: a list of texts."""
     prompts = read_json(path, "neutral prompts", "give a list of texts")
@@ -169,12 +227,11 @@ def harness(tasks: str, model_arguments: str, folder: Path, limit: int | None) -
         sys.executable, "-P", "-m", "lm_eval", "--model", "hf", "--model_args", model_arguments, "--tasks", tasks,
         "--batch_size", "8", "--output_path", str(folder), *(["--limit", str(limit)] if limit else []),
     ]  # fmt: skip
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    code, printed = run_child(command)
     written = sorted(folder.rglob("results*.json"), key=lambda path: path.stat().st_mtime)
-    if done.returncode or not written:
-        last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "no output")
+    if code or not written:
         raise InputError(
-            f"expected results of lm_eval for {tasks}, found exit code {done.returncode} ({last.strip()}): see `lm_eval ls tasks`"
+            f"expected results of lm_eval for {tasks}, found exit code {code} ({last_line(printed)}): see `lm_eval ls tasks`"
         )
     results = json.loads(written[-1].read_text(encoding="utf-8"))["results"]
     return {
@@ -185,3 +242,7 @@ def harness(tasks: str, model_arguments: str, folder: Path, limit: int | None) -
         }
         for task, metrics in results.items()
     }
+
+
+if __name__ == "__main__":
+    write_json(sys.argv[2], drift(**read_json(sys.argv[1], "what to measure")))

@@ -24,7 +24,7 @@ def asked_in_time(judge: Judge | None, clock: Clock | None, ask: Callable[[], An
             return ask()
     except Stopped:
         log.info("no time for further verdicts: what has none is unscored")
-        judge.engine = None
+        judge.release()
         return ask()
 
 

@@ -1,6 +1,6 @@
 """Ask a model for verdicts: the prompts, the case that no answer can close or forge, and the reading of the replies.
 
-judge = Judge("models/judge", TransformersEngine.load("models/judge"), VerdictJournal("verdicts.jsonl"))
+judge = Judge("models/judge", JudgeProcess("models/judge", EngineArguments()), VerdictJournal("verdicts.jsonl"))
 verdicts = ask(judge, ACCURACY, [to_case(row, answer=row["response"]) for row in rows])
 """
 
@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
+from evaluation.judge_process import JudgeProcess
 from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED
 from evaluation.verdict_journal import VerdictJournal
 from llm import Engine, Reply
@@ -88,6 +89,12 @@ class Judge:
     usage: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("asked", "from_journal", "prompt_tokens", "completion_tokens"), 0)
     )
+
+    def release(self) -> None:
+        """Let the engine go, and with a local one its memory: from here on there is only the journal."""
+        engine, self.engine = self.engine, None
+        if isinstance(engine, JudgeProcess):
+            engine.close()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 from scripted import answer
@@ -73,6 +74,20 @@ def test_drift_of_a_real_adapter(model_path, adapters):
     assert moved["mean_kl"] > 0.01 and moved["top1_agreement"] < 1 and moved["tokens"] == same["tokens"]
 
 
+def test_a_drift_by_another_process_is_that_of_this_one(model_path, adapters):
+    prompts = forgetting.read_prompts(forgetting.NEUTRAL_PROMPTS)[:2]
+    asked = (adapters["something"], prompts, "Be brief.")
+    assert forgetting.drift_in_child(model_path, *asked) == forgetting.drift(model_path, *asked)
+
+
+def test_a_drift_that_fails_says_why_in_one_line(model_path, adapters, tmp_path):
+    (tmp_path / "adapter_config.json").write_text((Path(adapters["nothing"]) / "adapter_config.json").read_text())
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"half")
+    with pytest.raises(InputError, match=r"expected the drift of .*, found exit code 1 \(.*header.*\)") as raised:
+        forgetting.drift_in_child(model_path, str(tmp_path), ["Hello"], None)
+    assert "\n" not in str(raised.value)
+
+
 def test_neutral_prompts_are_texts_that_training_does_not_use(tmp_path):
     prompts = forgetting.read_prompts(forgetting.NEUTRAL_PROMPTS)
     replayed = json.loads((forgetting.ROOT / "datasets" / "replay_prompts.json").read_text())
@@ -91,15 +106,15 @@ def test_without_the_harness_there_is_one_line_about_it():
 def test_the_harness_is_asked_for_both_models_and_its_file_is_read(tmp_path, monkeypatch):
     commands = []
 
-    def runs(command, **_):
+    def runs(command):
         commands.append(command)
         folder = tmp_path / "lm_eval" / ("sft" if "peft=" in " ".join(command) else "base")
         folder.mkdir(parents=True)
         metrics = {"acc,none": 0.5, "acc_stderr,none": 0.1, "alias": "t", "sample_len": 6, "bad,none": float("nan")}
         (folder / "results_2026.json").write_text(json.dumps({"results": {"t": metrics}}))
-        return type("Done", (), {"returncode": 0, "stdout": ""})
+        return 0, ""
 
-    monkeypatch.setattr(forgetting.subprocess, "run", runs)
+    monkeypatch.setattr(forgetting, "run_child", runs)
     found = forgetting.lm_eval("t", "base-model", "lora", tmp_path, limit=5)
     assert found["sft"] == {"t": {"acc,none": 0.5, "acc_stderr,none": 0.1}} == found["base"]
     assert [command[command.index("--model_args") + 1].partition(",peft=")[0] for command in commands] == [
