@@ -22,9 +22,16 @@ OPEN_BOOK_SHARE = 0.03  # of the budget that it is worth; where it takes more, i
 QUESTION_CALLS = 2  # prior: a question answered at length takes as long as so many calls of the collection
 LATER_YIELD = 0.85  # prior: what a unit gives, by those that open the documents; these have more names, nothing repeats
 ROLE_YIELD = 0.65  # prior: rows in the words of a role, for each question that a model made before
-STARTS = 7  # needed processes with the model: collection, 2 with the base, fine-tuning and its check, 2 tuned
+STARTS_TO_ASK = 5  # needed processes that ask the model: collection, 2 with the base, 2 tuned
+STARTS_TO_TRAIN = 2  # and that work on it with transformers: fine-tuning and its check
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6  # prior of a start: importing, and reading weights from the disk
+# The same where there is a GPU: the CUDA libraries besides, and 22 GiB in 18 s (vllm-project/vllm#44881, 2026).
+GPU_IMPORT_S, GPU_BYTES_A_SECOND = 10.0, 1e9
+# Prior of what vLLM's start takes besides: compiling 43 s (the same issue) and capturing CUDA graphs 17 s (vllm#20264).
+VLLM_START_S = 60.0
 LEAST_WORK_S = 75.0  # besides the starts: the first round of a collection, some updates, some questions
+CALIBRATION_S = 110.0  # prior: of a calibration on a CPU, with its starts; it was measured
+GPU_CALIBRATION_WORK_S = 60.0  # prior, on a GPU: besides the starts
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,27 @@ class Timings:
     example: float  # to prepare one: replayed answers, and the states of layers that are run once
     training_overhead: float  # to start, read back and write
     question: float  # of inference
+    loading: float | None = (
+        None  # until a process works on the model with transformers, where vLLM asks; else as `start`
+    )
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Prior: seconds until a process is ready to ask the model, and until one works on it with transformers."""
+
+    asking: float
+    training: float
+    on_gpu: bool = False
+    vllm: bool = False  # asks
+
+
+def prior_starts(weight_bytes: float, on_gpu: bool = False, vllm: bool = False) -> Starts:
+    """What is taken for a start before any was measured."""
+    loading = IMPORT_S + weight_bytes / BYTES_A_SECOND
+    if on_gpu:
+        loading = GPU_IMPORT_S + weight_bytes / GPU_BYTES_A_SECOND
+    return Starts(loading + VLLM_START_S * vllm, loading, on_gpu, vllm)
 
 
 def read_timings(path: str | Path) -> Timings:
@@ -100,7 +128,7 @@ def asking_needs(
     t = timings
     both = 2 * t.start + (questions + general) * t.question
     tuned = both + (open_book_needs(budget, t.start, questions, t.question) if open_book else 0.0)
-    return {BASE: both, TUNED: tuned, **evaluation_needs(t.start, judged_by_model)}
+    return {BASE: both, TUNED: tuned, **evaluation_needs(t.loading or t.start, judged_by_model)}
 
 
 def open_book_needs(budget: float, start: float, questions: int, question: float) -> float:
@@ -168,9 +196,19 @@ def training_seconds(rows: float, timings: Timings) -> float:
     return t.training_overhead + examples * (t.example + t.epochs / t.examples_an_update * t.update)
 
 
-def least_budget(weight_bytes: int) -> float:
+def least_budget(starts: Starts, judge_start: float = 0.0) -> float:
     """Seconds below which a run makes no sense, by the prior: nothing has been measured yet."""
-    return STARTS * (IMPORT_S + weight_bytes / BYTES_A_SECOND) + LEAST_WORK_S
+    asking = STARTS_TO_ASK + (
+        1 if starts.on_gpu else 0
+    )  # replayed answers: on a CPU their start is small beside the work
+    return asking * starts.asking + STARTS_TO_TRAIN * starts.training + judge_start + LEAST_WORK_S
+
+
+def calibration_seconds(starts: Starts) -> float:
+    """Of a calibration, by the prior: collection and replayed answers ask, fine-tuning and its check load."""
+    if not starts.on_gpu:
+        return CALIBRATION_S
+    return GPU_CALIBRATION_WORK_S + 2 * starts.asking + 2 * starts.training
 
 
 def lines(chosen: Forecast, others: list[Forecast]) -> list[str]:

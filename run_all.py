@@ -11,26 +11,25 @@ Out: in --out what the stages write (data.json, lora, base.json, tuned.json, ope
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
 import shutil
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import calibration
 import forecast
+import prior
 import report
-from budget import BudgetArguments, in_words, of_day, written
+from budget import BudgetArguments, in_words, of_day
+from calibration import calibrate
 from day import Interrupted, Run, Step, budget_of, read_timings
-from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
-from utils import InputError, parse_arguments, read_json, require_model, run, write_json
+from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Starts
+from processes import alone_in
+from utils import InputError, parse_arguments, read_json, require_model, run
 
 TEST_RATIO = 0.1  # of the collection's questions, where there are no others to test with
-CALIBRATION_S, CALIBRATION_SHARE = 110.0, 0.075  # prior of its seconds; it is worth this share of a budget
-# Batches come from long to short, and again: in as few examples as a calibration has, after about so many updates.
-CALIBRATION_UPDATES = 16
-CALIBRATION_QUESTIONS = 8
-ONE_HOUR = 3600
 ADAPTER = "adapter_model.safetensors"
 
 log = logging.getLogger(__name__)
@@ -82,7 +81,16 @@ def steps_of(arguments: Arguments) -> dict[str, list[Step]]:
         tuned.append(ask("retention_tuned", arguments.retention_data_path, 0.8, *lora))
     if arguments.open_book:  # last: it takes nothing from what comes before, where there is little time
         tuned.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
-    train = [*launcher(), *model, "--data_path", str(out / "data.json"), "--output_dir", str(out / "lora"), *prompt]
+    train = [
+        "-m",
+        "training.launch",
+        *model,
+        "--data_path",
+        str(out / "data.json"),
+        "--output_dir",
+        str(out / "lora"),
+        *prompt,
+    ]
     judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
     judge += [*model, *lora, "--documents", arguments.data_path, *shlex.split(arguments.evaluate_args)]
     return {
@@ -113,24 +121,6 @@ def rescue_adapter(lora: Path) -> bool:
     return bool(whole)
 
 
-def launcher() -> list[str]:
-    """finetune.py, by torchrun where there are several GPUs."""
-    if shutil.which("nvidia-smi") is None:
-        return ["finetune.py"]
-    import torch
-
-    if torch.cuda.device_count() < 2:
-        return ["finetune.py"]
-    return [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        str(torch.cuda.device_count()),
-        "finetune.py",
-    ]
-
-
 def counts_of(arguments: Arguments) -> tuple[int | None, int]:
     """How many test questions and general ones there are; None before the collection has made them."""
     paths = (arguments.test_data_path, arguments.retention_data_path)
@@ -138,79 +128,25 @@ def counts_of(arguments: Arguments) -> tuple[int | None, int]:
     return test, general or 0
 
 
-def check(arguments: Arguments, budget: float) -> None:
-    """What can be known to be wrong before anything is started."""
+def check(arguments: Arguments, budget: float) -> Starts:
+    """What can be known to be wrong before anything is started. Returns the prior of a start."""
     require_model(arguments.model_name_or_path)
     if not Path(arguments.data_path).is_dir():
         raise InputError(f"expected a folder of documents at {arguments.data_path}, found none: give --data_path")
     counts_of(arguments)
-    folder = Path(arguments.model_name_or_path)
-    weights = sum(file.stat().st_size for kind in ("safetensors", "bin") for file in folder.glob(f"*.{kind}"))
-    least = forecast.least_budget(weights)
+    starts = prior.starts_of(arguments.model_name_or_path, shlex.split(arguments.inference_args))
+    least = forecast.least_budget(starts, prior.judge_start(shlex.split(arguments.evaluate_args), starts))
     if budget < least and not arguments.plan_only:
         raise InputError(
             f"expected a time budget of at least {in_words(least)} for all stages, found {in_words(budget)}: give more, "
             "or run the stages one by one"
         )
+    return starts
 
 
-def calibrate(day: Run, steps: dict[str, list[Step]], ask: bool) -> None:
-    """Time the first round of the collection, which is kept, some updates on what it made, and (`ask`) some questions."""
-    folder = day.out / "calibration"
-    begun, later = time.time(), time.time() + ONE_HOUR
-
-    def finish(step: Step, *more: str) -> None:
-        code = day.start([*step.command, *more], folder, later, "calibration")
-        if day.stopped_by:
-            raise Interrupted(day.stopped_by)
-        if code:
-            raise InputError(f"expected the calibration of {step.name} to end well, found exit code {code}: see above")
-
-    finish(steps[COLLECTION][0], "--rounds", "1", "--until", written(later))
-    lora = folder / "lora"
-    updates = str(CALIBRATION_UPDATES)
-    said = ["--logging_steps", updates, "--logging_first_step", "True"]  # the first is the slowest
-    finish(steps[TRAINING][0], "--output_dir", str(lora), "--max_steps", updates, *said)
-    if ask:
-        more = ["--output_path", str(folder / "base.json"), "--limit", str(CALIBRATION_QUESTIONS)]
-        finish(steps[BASE][0], *more, "--until", written(later))
-    made = read_json(day.out / "data.meta.json", "the collection's numbers")
-    trained = read_json(lora / "training.meta.json", "the training's numbers")
-    log_of_training = read_json(lora / "train_log.json", "the training's log")
-    plan, said = log_of_training["plan"], [entry for entry in log_of_training["log"] if "loss" in entry]
-    examples = plan["examples"] + plan["replayed"]
-    tokens_an_update = plan["tokens"] / examples * plan["examples_per_update"]
-    collected, counts = made["budget"], made["counts"]
-    units, start, call = collected["units"], collected["seconds_to_start"], collected["seconds_a_call"]
-    read = forecast.mean_units(collected["share_read"] * units, units)
-    questions = counts["rows"].get("qa", 0) + counts["rows"].get("reverse", 0)
-    reworded = counts["questions_made_by"].get("model", 0) if made["arguments"]["guard"] == "words" else questions
-    timings = Timings(
-        start=start,
-        unit=collected["seconds_of_all_facts"] / units,
-        questions_a_unit=questions / read,
-        rows_a_unit=sum(counts["rows"].values()) / read,
-        role_unit=collected["seconds_of_a_role"] / units,
-        role_rows_a_unit=forecast.ROLE_YIELD * reworded / read,
-        facts_a_unit=counts["facts"] / read,
-        roles=made["arguments"]["role_amount_per_fact"],
-        update=tokens_an_update / said[-1]["tokens_per_second"],
-        examples_an_update=plan["examples_per_update"],
-        epochs=trained["arguments"]["num_train_epochs"],
-        replay=plan["replayed"] / plan["examples"],
-        example=trained["preparing_seconds"] / examples,
-        training_overhead=start + trained["seconds"] - trained["training_seconds"] - trained["preparing_seconds"],
-        question=(budget_of(folder / "base.meta.json") or {}).get("seconds_a_question")
-        or forecast.QUESTION_CALLS * call,
-    )
-    write_json(day.out / "calibration.json", {name: round(value, 4) for name, value in asdict(timings).items()})
-    record = {"name": "calibration", "planned_seconds": CALIBRATION_S, "started": written(begun)}
-    day.state["stages"].append({**record, "seconds": round(time.time() - begun, 1)})
-
-
-def print_plan(day: Run, steps: dict[str, list[Step]], arguments: Arguments) -> None:
+def print_plan(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments: Arguments) -> None:
     """What the budget buys, and what half, twice and four times as much would."""
-    calibrate(day, steps, ask=arguments.test_data_path is not None)
+    calibrate(day, steps, starts, ask=arguments.test_data_path is not None)
     timings, made = read_timings(day.out), budget_of(day.out / "data.meta.json")
     questions, general = counts_of(arguments)
     if questions is None:
@@ -255,28 +191,40 @@ def finish(day: Run, documents: str) -> None:
     log.info("%s before the deadline: %s, %s", in_words(day.left()), day.out / "lora", day.out / "report.html")
 
 
+def carry_out(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments: Arguments) -> None:
+    """All stages, or with --plan_only the plan alone."""
+    if arguments.plan_only:
+        print_plan(day, steps, starts, arguments)
+        return
+    if len(day.state["starts"]) == 1:
+        begin(day, steps)
+    if read_timings(day.out) is None and calibration.SHARE * day.budget > forecast.calibration_seconds(starts):
+        calibrate(day, steps, starts, ask=False)
+    for name in forecast.STAGES:
+        questions, general = counts_of(arguments)
+        day.measure(questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book)
+        if name == EVALUATION:
+            steps[name][0].command += more_answers(day.out)
+        day.carry_out(name, steps[name])
+    finish(day, arguments.data_path)
+
+
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
-    day, steps = Run(arguments, Path(arguments.out), kept=not arguments.plan_only), steps_of(arguments)
-    check(arguments, day.budget)
-    try:
-        if arguments.plan_only:
-            print_plan(day, steps, arguments)
-            return
-        if len(day.state["starts"]) == 1:
-            begin(day, steps)
-        if read_timings(day.out) is None and CALIBRATION_SHARE * day.budget > CALIBRATION_S:
-            calibrate(day, steps, ask=False)
-        for name in forecast.STAGES:
-            questions, general = counts_of(arguments)
-            day.measure(questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book)
-            if name == EVALUATION:
-                steps[name][0].command += more_answers(day.out)
-            day.carry_out(name, steps[name])
-        finish(day, arguments.data_path)
-    except Interrupted as stopped:
-        log.info("stopped; run this again before %s to go on", of_day(day.deadline))
-        raise SystemExit(128 + stopped.number) from None
+    day = Run(arguments, Path(arguments.out), kept=not arguments.plan_only)
+    there = day.out.is_dir()
+    with contextlib.ExitStack() as held:
+        if there:  # before anything looks for GPUs, which processes of an earlier run may have
+            held.enter_context(alone_in(day.out))
+        steps, starts = steps_of(arguments), check(arguments, day.budget)
+        if not there:
+            held.enter_context(alone_in(day.out))
+        day.loading = starts.training if starts.vllm else None
+        try:
+            carry_out(day, steps, starts, arguments)
+        except Interrupted as stopped:
+            log.info("stopped; run this again before %s to go on", of_day(day.deadline))
+            raise SystemExit(128 + stopped.number) from None
 
 
 if __name__ == "__main__":

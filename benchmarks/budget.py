@@ -15,11 +15,11 @@ Out: --results, a list of runs, each with "budget_s", "wall_s", "overrun_s", "lr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import psutil
 
 import forecast
 from budget import RUN_FILE, moment_of, seconds_of
@@ -113,8 +115,12 @@ def start(budget: str, out: Path) -> subprocess.Popen:
         )
 
 
-def kill_group(process: subprocess.Popen) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
+def kill_all(process: subprocess.Popen) -> None:
+    """`kill -9` of a run and of its stages, which have sessions of their own."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
     process.wait()
 
 
@@ -148,7 +154,7 @@ def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
             if moments and time.time() - began > moments[0]:
                 moments.pop(0)
                 losses.append(lost(out, started))
-                kill_group(process)
+                kill_all(process)
                 time.sleep(PAUSE_S)
                 started = time.time()
                 process = start(budget, out)
@@ -157,7 +163,7 @@ def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
     finally:
         load.end()
         if process.poll() is None:
-            kill_group(process)
+            kill_all(process)
     wall = time.time() - began
     if process.returncode:
         said = out.with_suffix(".txt").read_text(errors="replace")[-2000:]

@@ -26,7 +26,7 @@ from budget import (
     start_clock,
     written,
 )
-from forecast import BASE, COLLECTION, TRAINING, Timings
+from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
 from utils import InputError
 
 TIMINGS = Timings(
@@ -223,5 +223,47 @@ def test_the_collection_gets_more_where_training_could_not_use_it():
     assert more.epochs == pytest.approx(fast.epochs) and 0.9 * more.budget < more.seconds <= more.budget
 
 
-def test_the_least_budget_grows_with_the_model():
-    assert 120 < forecast.least_budget(540_000_000) < 240 < forecast.least_budget(15_000_000_000)
+def test_the_least_budget_on_a_cpu_counts_seven_starts():
+    """What the demo's 540 MB take: 7 starts of 6 s and 2.7 s to read them, and 75 s of work."""
+    starts = forecast.prior_starts(540e6)
+    assert starts.asking == starts.training == pytest.approx(8.7) and not starts.on_gpu
+    assert forecast.least_budget(starts) == pytest.approx(7 * 8.7 + 75)
+    assert forecast.calibration_seconds(starts) == 110
+
+
+def test_the_least_budget_on_a_gpu_counts_every_start_of_vllm():
+    """15.2 GB of a 7B: 10 s to import and 15.2 to read; of 8 starts 6 are vLLM's, which take 60 s more."""
+    transformers = forecast.prior_starts(15.2e9, on_gpu=True)
+    assert transformers.asking == transformers.training == pytest.approx(25.2)
+    starts = forecast.prior_starts(15.2e9, on_gpu=True, vllm=True)
+    assert (starts.asking, starts.training) == pytest.approx((85.2, 25.2))
+    assert forecast.least_budget(starts) == pytest.approx(6 * 85.2 + 2 * 25.2 + 75)
+    assert forecast.least_budget(starts, judge_start=85.2) == pytest.approx(7 * 85.2 + 2 * 25.2 + 75)
+    assert forecast.calibration_seconds(starts) == pytest.approx(60 + 2 * 85.2 + 2 * 25.2)
+
+
+def test_the_plan_counts_vllm_where_it_asks_and_transformers_where_they_load():
+    """The drift of the evaluation is measured with transformers; base and tuned model are asked twice each by vLLM."""
+    both = dataclasses.replace(TIMINGS, start=85.0, loading=25.0)
+    asking = forecast.asking_needs(86_400, both, 60, 24, judged_by_model=False, open_book=False)
+    assert asking == {BASE: 2 * 85 + 84 * 0.5, TUNED: 2 * 85 + 84 * 0.5, EVALUATION: 4.5 * 25}
+    slower = forecast.forecast(86_400, dataclasses.replace(both, loading=None), 31, 60, 24)
+    plan = forecast.forecast(86_400, both, 31, 60, 24)
+    assert plan.stages[EVALUATION] == 4.5 * 25 and slower.stages[EVALUATION] == 4.5 * 85
+    assert plan.stages[COLLECTION] == slower.stages[COLLECTION] == pytest.approx(85 + 31 * (6.0 + 3.9))
+
+
+def test_a_plan_on_a_cpu_is_as_it_was():
+    """24 hours for the demo's 31 units by TIMINGS, worked by hand: all of it fits, and nothing is asked by vLLM."""
+    plan = forecast.forecast(86_400, TIMINGS, 31, 60, 24)
+    rows = 31 * (25 + 10)
+    updates = 3.5 * rows * 1.2 / 8
+    assert plan.stages == pytest.approx(
+        {
+            COLLECTION: 4 + 31 * 6.0 + 31 * 3.9,
+            BASE: 2 * 4 + 84 * 0.5,
+            TRAINING: 20 + 0.05 * rows * 1.2 + updates * 1.0,
+            TUNED: 2 * 4 + 84 * 0.5 + 4 + 4 * 60 * 0.5,  # with the open book
+            EVALUATION: 4.5 * 4,
+        }
+    )

@@ -1,0 +1,100 @@
+"""A calibration: the first work of each stage, timed on this machine with the run's own arguments, for forecast.Timings.
+
+It is worth a small share of a budget; --plan_only makes nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import forecast
+import prior
+from budget import written
+from day import Interrupted, Run, Step, budget_of
+from forecast import BASE, COLLECTION, TRAINING, Starts, Timings
+from utils import InputError, read_json, write_json
+
+SHARE = 0.075  # of a budget, which a calibration is worth
+# Batches come from long to short, and again: in as few examples as a calibration has, after about so many updates.
+UPDATES = 16
+QUESTIONS = 8
+ONE_HOUR = 3600
+
+
+def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool) -> None:
+    """Time the first round of the collection, which is kept, some updates on what it made, and (`ask`) some questions."""
+    folder = day.out / "calibration"
+    begun, later = time.time(), time.time() + ONE_HOUR
+
+    def finish(step: Step, *more: str) -> float:
+        """The seconds of its process."""
+        started = time.monotonic()
+        code = day.start([*step.command, *more], folder, later, "calibration")
+        if day.stopped_by:
+            raise Interrupted(day.stopped_by)
+        if code:
+            raise InputError(f"expected the calibration of {step.name} to end well, found exit code {code}: see above")
+        return time.monotonic() - started
+
+    finish(steps[COLLECTION][0], "--rounds", "1", "--until", written(later))
+    updates = str(UPDATES)
+    said = ["--logging_steps", updates, "--logging_first_step", "True"]  # the first is the slowest
+    training = finish(
+        steps[TRAINING][0], "--output_dir", str(folder / "lora"), "--max_steps", updates, "--all_gpus", *said
+    )
+    if ask:
+        more = ["--output_path", str(folder / "base.json"), "--limit", str(QUESTIONS)]
+        finish(steps[BASE][0], *more, "--until", written(later))
+    alike = prior.uses_vllm(steps[COLLECTION][0].command) == starts.vllm or not starts.on_gpu
+    timings = asdict(timings_of(day.out, training, starts, alike))
+    kept = {name: round(value, 4) for name, value in timings.items() if value is not None}
+    write_json(day.out / "calibration.json", kept)
+    record = {"name": "calibration", "planned_seconds": forecast.calibration_seconds(starts), "started": written(begun)}
+    day.state["stages"].append({**record, "seconds": round(time.time() - begun, 1)})
+
+
+def timings_of(out: Path, training: float, starts: Starts, alike: bool = True) -> Timings:
+    """What the files of a calibration in `out` say, the process of its training having taken `training` seconds.
+
+    `alike`: the collection was asked by the same engine as the questions will be, so that its start is theirs.
+    """
+    folder = out / "calibration"
+    made = read_json(out / "data.meta.json", "the collection's numbers")
+    trained = read_json(folder / "lora" / "training.meta.json", "the training's numbers")
+    log_of_training = read_json(folder / "lora" / "train_log.json", "the training's log")
+    plan, said = log_of_training["plan"], [entry for entry in log_of_training["log"] if "loss" in entry]
+    examples = plan["examples"] + plan["replayed"]
+    tokens_an_update = plan["tokens"] / examples * plan["examples_per_update"]
+    collected, counts = made["budget"], made["counts"]
+    units, call = collected["units"], collected["seconds_a_call"]
+    start = collected["seconds_to_start"] if alike else starts.asking
+    read = forecast.mean_units(collected["share_read"] * units, units)
+    questions = counts["rows"].get("qa", 0) + counts["rows"].get("reverse", 0)
+    reworded = counts["questions_made_by"].get("model", 0) if made["arguments"]["guard"] == "words" else questions
+    working, preparing, loading = trained["training_seconds"], trained["preparing_seconds"], None
+    overhead = start + trained["seconds"] - working - preparing
+    if starts.vllm:  # which neither the training's start is, nor that of its check: about half of what is left each
+        overhead = training - working - preparing
+        loading = overhead / 2
+    replay_start = min(start, preparing) if plan["replayed"] else 0.0  # of a process, once, however many are replayed
+    return Timings(
+        start=start,
+        unit=collected["seconds_of_all_facts"] / units,
+        questions_a_unit=questions / read,
+        rows_a_unit=sum(counts["rows"].values()) / read,
+        role_unit=collected["seconds_of_a_role"] / units,
+        role_rows_a_unit=forecast.ROLE_YIELD * reworded / read,
+        facts_a_unit=counts["facts"] / read,
+        roles=made["arguments"]["role_amount_per_fact"],
+        update=tokens_an_update / said[-1]["tokens_per_second"],
+        examples_an_update=plan["examples_per_update"],
+        epochs=trained["arguments"]["num_train_epochs"],
+        replay=plan["replayed"] / plan["examples"],
+        example=(preparing - replay_start) / examples,
+        training_overhead=overhead + replay_start,
+        question=(budget_of(folder / "base.meta.json") or {}).get("seconds_a_question")
+        or forecast.QUESTION_CALLS * call,
+        loading=loading,
+    )

@@ -1,0 +1,58 @@
+"""What a calibration makes of the files of its stages, worked by hand: on a CPU, and where vLLM asks on a GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from calibration import timings_of
+from forecast import Starts
+
+CPU, VLLM = Starts(8.7, 8.7), Starts(85.0, 25.0, on_gpu=True, vllm=True)
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    """Of 10 units all read; 100 examples and 20 replayed ones in batches of 8, 16 updates."""
+    (tmp_path / "calibration" / "lora").mkdir(parents=True)
+    files = {
+        "data.meta.json": {
+            "budget": {"units": 10, "seconds_to_start": 90.0, "seconds_a_call": 0.1, "share_read": 1.0,
+                       "seconds_of_all_facts": 50.0, "seconds_of_a_role": 20.0},
+            "counts": {"rows": {"qa": 60, "reverse": 20, "passage": 20}, "questions_made_by": {"model": 40}, "facts": 30},
+            "arguments": {"guard": "names", "role_amount_per_fact": 1},
+        },
+        "calibration/lora/training.meta.json": {
+            "seconds": 150.0, "training_seconds": 32.0, "preparing_seconds": 96.0, "arguments": {"num_train_epochs": 3.0},
+        },
+        "calibration/lora/train_log.json": {
+            "plan": {"examples": 100, "replayed": 20, "tokens": 12_000, "examples_per_update": 8},
+            "log": [{"loss": 3.0, "tokens_per_second": 100}, {"loss": 2.0, "tokens_per_second": 400}, {"runtime": 1}],
+        },
+    }  # fmt: skip
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_on_a_cpu_one_start_is_as_another(out):
+    found = timings_of(out, training=160.0, starts=CPU)
+    assert (found.start, found.unit, found.role_unit, found.loading) == (90.0, 5.0, 2.0, None)
+    assert found.update == pytest.approx(12_000 / 120 * 8 / 400)
+    assert found.example == pytest.approx((96 - 90) / 120) and found.replay == 0.2  # a process is started to replay
+    assert found.training_overhead == pytest.approx(90 + 150 - 32 - 96 + 90)
+    assert found.question == pytest.approx(2 * 0.1)
+
+
+def test_where_vllm_asks_its_start_is_in_asking_and_in_replaying_once(out):
+    found = timings_of(out, training=178.0, starts=VLLM)
+    assert found.start == 90.0
+    assert found.loading == pytest.approx((178 - 32 - 96) / 2)  # fine-tuning and its check, by transformers
+    assert found.training_overhead == pytest.approx(178 - 32 - 96 + 90)  # and one start of vLLM to replay
+    assert found.example == pytest.approx((96 - 90) / 120)  # 0.05 s an answer, not 0.8
+
+
+def test_a_collection_by_another_engine_says_nothing_of_the_start_of_vllm(out):
+    assert timings_of(out, training=178.0, starts=VLLM, alike=False).start == 85.0
