@@ -12,6 +12,7 @@ Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import shutil
@@ -25,8 +26,9 @@ import transformers
 import provenance
 from budget import BudgetArguments, Clock, process_start, start_clock
 from dataset import read_dataset
+from processes import end_with_parent, lock_folder
 from training import doctor
-from training.adapters import changes_base, load_model, safe_save_model_for_hf_trainer
+from training.adapters import changes_base, load_model
 from training.arguments import (
     DataArguments,
     LoraArguments,
@@ -40,10 +42,21 @@ from training.checkpoints import Checkpoints, newest, remove_old
 from training.clock import TrainingClock
 from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
 from training.frozen_trunk import frozen_layers, remove_states, with_states
+from training.layout import (
+    OUT_OF_MEMORY,
+    choose_attention,
+    choose_batches,
+    measure_batches,
+    restart_by_halves,
+    weights_dtype,
+)
 from training.log import TrainingLines, write_log
-from training.plan import Plan, choose_layout, parameter_estimate, recommended_learning_rate, recommended_rank
+from training.memory import shape_of
+from training.plan import Plan, recommended_learning_rate, recommended_rank
+from training.ranks import made_by_rank_0
+from training.read_back import computed_in, safe_save_model_for_hf_trainer
 from training.recall import Recall, remove_best
-from training.replay import replay_examples
+from training.replay import Untrained, replay_examples
 from training.row_file import RowFile
 from training.trainer import Trainer, measured_peak_flops
 from utils import ADAPTER_SETTINGS, InputError, parse_arguments, run, write_json
@@ -79,23 +92,21 @@ def resume_settings(model, data, lora, training, rows) -> dict:
         "number of processes": training.world_size,
         **{name: getattr(data, name) for name in ("system_prompt", "replay_ratio")},
         **{name: getattr(lora, name) for name in ("use_lora", "lora_r", "lora_target_modules", "q_lora")},
-        **{
-            name: getattr(training, name)
-            for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "max_tokens_per_batch",
-                         "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "seed")
-        },
+        **{name: getattr(training, name) for name in ("num_train_epochs", "max_steps", "learning_rate", "kl_weight", "seed")},
+        "size of an update": training.update_tokens or training.gradient_accumulation_steps
+        * (training.max_tokens_per_batch or training.per_device_train_batch_size),  # not how it is cut into batches
     }  # fmt: skip
 
 
-def settle(name: str, lora: LoraArguments, training: TrainingArguments, facts: int, longest: int) -> None:
-    """Decide what was left open: rank, learning rate, layout of the batches, gradient checkpointing."""
-    config = transformers.AutoConfig.from_pretrained(name)
+def settle(name: str, lora: LoraArguments, training: TrainingArguments, facts: int, lengths) -> None:
+    """Decide what was left open: rank, layout of the batches, gradient checkpointing, learning rate."""
     lora.lora_r = lora.lora_r or recommended_rank(facts)
+    choose_attention(training)
+    choose_batches(training, shape_of(name), sum(lengths), max(lengths), lora.lora_r, lora.q_lora)
     if training.learning_rate is None:
-        training.learning_rate = recommended_learning_rate(config.hidden_size) * (1 if lora.use_lora else 0.1)
-    weight_bytes = parameter_estimate(config) * (0.6 if lora.q_lora else 2 if training.bf16 else 4)
-    batch_tokens = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
-    choose_layout(training, config, weight_bytes, batch_tokens)
+        hidden = transformers.AutoConfig.from_pretrained(name).get_text_config().hidden_size
+        recommended = recommended_learning_rate(hidden, training.update_tokens)
+        training.learning_rate = recommended * (1 if lora.use_lora else 0.1)
     training.dataloader_pin_memory = training.device.type == "cuda"
     training.remove_unused_columns = False  # the loss needs to know what is replayed
 
@@ -151,7 +162,7 @@ def make_plan(trainer: Trainer, facts: int, replay: list, held_out, lora: LoraAr
         frozen_parameters=trainer.frozen_parameters,
         processes=training.world_size,
         device=str(training.device),
-        precision="bfloat16" if training.bf16 else "float32",
+        precision=computed_in(training),
         layout=", ".join([f"{training.attention} attention, {layout}", *(name for name, on in extras.items() if on)]),
         peak_flops=trainer.peak_flops,
     )  # fmt: skip
@@ -173,7 +184,13 @@ def seconds_to_save(trainer: Trainer) -> float:
     return time.monotonic() - started
 
 
-def train() -> None:
+def main() -> None:
+    with contextlib.ExitStack() as stack:
+        train(stack)
+
+
+def train(stack: contextlib.ExitStack) -> None:
+    """`stack` is left at the end: what the training has for itself until then."""
     if "--deepspeed" in sys.argv and not torch.cuda.is_available():
         import deepspeed
 
@@ -183,6 +200,8 @@ def train() -> None:
     )
     started = time.time()
     to_start = started - process_start()  # seconds, of importing for the most part
+    if training.world_size > 1:
+        end_with_parent()  # torchrun killed, its workers would go on and hold the GPUs
     if training.process_index:
         logging.getLogger().setLevel(logging.WARNING)  # rank 0 speaks for all
     rows, held_out, questions, general = read_rows(data, training.seed)
@@ -192,15 +211,20 @@ def train() -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     if data.check_only:
         raise SystemExit(doctor.report(rows, held_out, tokenizer, name, data, training))
+    if training.process_index == 0:
+        stack.enter_context(lock_folder(training.output_dir))
     clock = start_clock(budget, "fine-tuning", training.output_dir, training.process_index == 0)
     set_pace(clock, training)
 
     preparing = time.monotonic()
-    with training.main_process_first(desc="replay"):
-        replay = replay_examples(
-            name, data.replay_prompts, data.system_prompt, round(data.replay_ratio * len(rows)),
+    untrained = Untrained(name, data.system_prompt, lora.q_lora, training.device.type == "cpu")
+    replay = made_by_rank_0(
+        lambda: replay_examples(
+            untrained, data.replay_prompts, round(data.replay_ratio * len(rows)),
             Path(training.output_dir) / "replay.journal.jsonl", training.seed,
-        )  # fmt: skip
+        ),
+        "replayed answers are made",
+    )  # fmt: skip
     preparing = time.monotonic() - preparing
     kind = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset
     options = (tokenizer, data.system_prompt, training.model_max_length, data.split_long_examples)
@@ -213,7 +237,7 @@ def train() -> None:
             print(coloured(train_set[index], tokenizer))
 
     facts = len({fact_of(row) for row in rows})
-    settle(name, lora, training, facts, max(train_set.lengths))
+    settle(name, lora, training, facts, train_set.lengths)
     transformers.set_seed(training.seed)
     to_load = time.monotonic()
     model = load_model(name, lora, training)
@@ -246,7 +270,7 @@ def train() -> None:
         frozen_layers=frozen if train_data is not train_set else 0,
         kl_weight=training.kl_weight,
         max_tokens_per_batch=training.max_tokens_per_batch,
-        peak_flops=measured_peak_flops(training.device, model.dtype),
+        peak_flops=measured_peak_flops(training.device, weights_dtype(training)),
         model=model,
         args=training,
         train_dataset=train_data,
@@ -258,6 +282,7 @@ def train() -> None:
     )
     for shown_by_us in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(shown_by_us)
+    measure_batches(trainer)
     plan = make_plan(trainer, facts, replay, held_out, lora)
     if training.process_index == 0:
         for line in plan.lines():
@@ -272,7 +297,10 @@ def train() -> None:
         checkpoints.minutes = max(checkpoints.minutes, to_save / SAVING_SHARE / 60)
         log.info("%s", pace.words())
 
-    result = trainer.train(resume_from_checkpoint=resume)
+    try:
+        result = trainer.train(resume_from_checkpoint=resume)
+    except torch.OutOfMemoryError:
+        restart_by_halves(training, trainer.state.global_step + 1)
     if checkpoints.stopped_by:
         log.info("stopped at step %d; add --resume_from_checkpoint auto to go on", result.global_step)
         raise SystemExit(128 + checkpoints.stopped_by)
@@ -302,12 +330,15 @@ def train() -> None:
         if initial:
             shutil.rmtree(initial)
         remove_states(output)
+        (output / OUT_OF_MEMORY).unlink(missing_ok=True)
         if training.save_strategy == "no":  # those of --save_minutes have served
             remove_old(Path(training.output_dir), 0, None)
         log.info(
-            "adapter in %s; read back by a fresh process, its logits differ by %s", training.output_dir, difference
+            "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs",
+            training.output_dir,
+            difference or 0,
         )
 
 
 if __name__ == "__main__":
-    run(train)
+    run(main)

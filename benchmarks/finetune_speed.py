@@ -301,7 +301,7 @@ def loss_of_adapters(arguments: Arguments, folder: Path, names: list[str]) -> di
 
     from training.batches import PaddedCollator
     from training.data import SupervisedDataset
-    from training.loss import before_labels, head_only_at, loss_per_token
+    from training.loss import head_only_at, loss_per_token
 
     tokenizer = AutoTokenizer.from_pretrained(arguments.model_name_or_path)
     rows = SupervisedDataset(json.loads((folder / "rows.json").read_text()), tokenizer, "", arguments.model_max_length)
@@ -315,11 +315,9 @@ def loss_of_adapters(arguments: Arguments, folder: Path, names: list[str]) -> di
         total = count = 0
         for start in range(0, len(examples), size):
             batch = collate(examples[start : start + size])
-            labels, _ = batch.pop("labels"), batch.pop("replay")
-            positions = before_labels(labels)
-            with torch.inference_mode(), head_only_at(model, positions):
-                logits = model(**batch, use_cache=False).logits
-            total += len(logits) * float(loss_per_token(logits, labels[:, 1:][positions[:, :-1]]))
+            with torch.inference_mode(), head_only_at(model, batch["positions"]):
+                logits = model(batch["input_ids"], use_cache=False).logits
+            total += len(logits) * float(loss_per_token(logits, batch["targets"]))
             count += len(logits)
         losses[name] = round(total / count, 4)
         if name != "untrained":

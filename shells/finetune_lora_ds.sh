@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Stage 2: a dataset in, a LoRA adapter out. One process for each GPU of this node, or one on the CPU.
+# Stage 2: a dataset in, a LoRA adapter out. One process for each GPU that has enough to do, or one on the CPU; the
+# weights whole on each GPU, shared by ZeRO-3, or in 4 bits, as they fit. It says which and why; an argument of yours wins.
 #
 #     bash shells/finetune_lora_ds.sh -m MODEL -d DATASET [--deepspeed CONFIG] [--wandb_key KEY] [argument of finetune.py]...
 #
 #   -m, --model       model folder or hub name          (MODEL, default: the demo model)
 #   -d, --data        dataset of stage 1                (DATA, default output/data.json)
-#   --deepspeed       a file of ds_configs/             (DS_CONFIG_PATH, default: no DeepSpeed)
+#   --deepspeed       a file of ds_configs/             (DS_CONFIG_PATH, default: ZeRO-3 where one GPU is too small)
 #   --wandb_key       log to Weights & Biases           (WANDB_KEY; better export WANDB_API_KEY, add --use_wandb True)
 #   OUT               folder of the adapter, default output/lora
-#   GPUS_PER_NODE     default: all GPUs, or 1 process without one
+#   GPUS_PER_NODE     default: chosen by model, data and GPUs; with several nodes all GPUs
 #   NNODES NODE_RANK  default 1 and 0; with more nodes run this on each, with the same MASTER_ADDR and MASTER_PORT,
 #                     and OUT on a file system that all of them see
 #
 # Paths are relative to the repository. Example, eight GPUs, to be started again after whatever stops it:
-#     bash shells/finetune_lora_ds.sh -m Qwen/Qwen2.5-7B-Instruct -d output/data.json --deepspeed ds_configs/zero2.json \
+#     bash shells/finetune_lora_ds.sh -m Qwen/Qwen2.5-7B-Instruct -d output/data.json \
 #         --save_minutes 10 --resume_from_checkpoint auto
 # Check data and arguments first, in seconds: add --check_only True.
 # Hardware: 2 cores to several nodes. Minutes: its plan says how many, before it trains.
@@ -34,26 +35,28 @@ done
 source shells/setup.sh requirements.txt
 
 [ -n "${MODEL:-}" ] || python demo_model.py
-GPUS="$(python -c 'import torch; print(torch.cuda.device_count())')"
+MODEL="${MODEL:-models/SmolLM2-135M-Instruct}"
+DATA="${DATA:-output/data.json}"
 NNODES="${NNODES:-1}"
 if [ "$NNODES" != 1 ]; then
     : "${MASTER_ADDR:?expected the address of node 0, the same on every node}" "${MASTER_PORT:?expected a port, the same on every node}"
 fi
 free_port='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 
-arguments=(--model_name_or_path "${MODEL:-models/SmolLM2-135M-Instruct}" --data_path "${DATA:-output/data.json}")
-arguments+=(--output_dir "${OUT:-output/lora}")
-[ "$GPUS" != 0 ] || arguments+=(--use_cpu True)
+arguments=(--model_name_or_path "$MODEL" --data_path "$DATA" --output_dir "${OUT:-output/lora}")
 [ -z "${DS_CONFIG_PATH:-}" ] || arguments+=(--deepspeed "$DS_CONFIG_PATH")
 if [ -n "${WANDB_KEY:-}" ]; then
     export WANDB_API_KEY="$WANDB_KEY" # in the environment: a command line is read by everybody on the machine
     arguments+=(--use_wandb True)
 fi
+arguments+=(${more[@]+"${more[@]}"})
 
-PROCESSES="${GPUS_PER_NODE:-$((GPUS > 0 ? GPUS : 1))}"
-launch=(python)
-if [ "$NNODES" != 1 ] || [ "$PROCESSES" != 1 ] || [ "$GPUS" -gt 1 ] || [ -n "${DS_CONFIG_PATH:-}" ]; then
-    launch+=(-m torch.distributed.run --nnodes "$NNODES" --node_rank "${NODE_RANK:-0}" --nproc_per_node "$PROCESSES"
-        --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "${MASTER_PORT:-$(python -c "$free_port")}")
+GPUS="$(python -c 'import torch; print(torch.cuda.device_count())')"
+[ "$GPUS" != 0 ] || arguments+=(--use_cpu True)
+command=(python -m training.launch) # chooses GPUs, ZeRO-3 or 4 bits, and starts finetune.py
+if [ -n "${GPUS_PER_NODE:-}" ] || [ "$NNODES" != 1 ]; then
+    command=(python -m torch.distributed.run --nnodes "$NNODES" --node_rank "${NODE_RANK:-0}" --max_restarts 1
+        --nproc_per_node "${GPUS_PER_NODE:-$((GPUS > 0 ? GPUS : 1))}" --master_addr "${MASTER_ADDR:-127.0.0.1}"
+        --master_port "${MASTER_PORT:-$(python -c "$free_port")}" finetune.py)
 fi
-"${launch[@]}" finetune.py "${arguments[@]}" ${more[@]+"${more[@]}"}
+"${command[@]}" "${arguments[@]}"

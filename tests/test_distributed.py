@@ -15,8 +15,11 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
+
+from processes import lock_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 SAME_WEIGHTS = 1e-4
@@ -153,6 +156,88 @@ def test_a_stopped_run_of_two_processes_goes_on_where_it_was(config, single, tin
     assert process.returncode != 0 and "--resume_from_checkpoint auto to go on" in output, output[-3000:]
     assert "resumed from" in finish(start(2, command))
     check(single, tmp_path)
+
+
+def validation_losses(folder: Path) -> list[float]:
+    history = json.loads((folder / "train_log.json").read_text())["log"]
+    return [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+
+
+@pytest.mark.slow
+def test_validation_on_two_ranks_finds_the_loss_of_one(tiny_model_path, data, tmp_path):
+    """It was divided by the number of ranks. Seven examples are held out, which do not divide by two."""
+    found = []
+    for ranks in (1, 2):
+        more = ["--per_device_train_batch_size", 8 // ranks, "--validation", "True", "--validation_size", 7]
+        finish(start(ranks, arguments(tiny_model_path, data, tmp_path / str(ranks), *more)))
+        found.append(validation_losses(tmp_path / str(ranks)))
+    assert len(found[0]) >= 2 and found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+def with_replay(command: list[str]) -> list[str]:
+    """The default share of replayed answers, which the other tests leave out."""
+    place = command.index("--replay_ratio")
+    return [*command[:place], *command[place + 2 :]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [None, "zero3"], ids=lambda config: config or "ddp")
+def test_replayed_answers_are_made_once_while_the_other_rank_waits(config, tiny_model_path, data, tmp_path):
+    """Rank 0 alone loaded the model under ZeRO-3's hooks, for which it needed the other rank, which waited for it."""
+    more = ["--deepspeed", f"ds_configs/{config}.json"] if config else []
+    output = finish(start(2, with_replay(arguments(tiny_model_path, data, tmp_path, *more))))
+    assert "the others wait, at most 120 minutes" in output
+    assert json.loads((tmp_path / "training.meta.json").read_text())["counts"]["replay"] == 2
+    asked = [json.loads(line) for line in (tmp_path / "replay.journal.jsonl").read_text().splitlines()]
+    assert sum(map(len, asked)) == 2, "each answer once"
+
+
+@pytest.mark.slow
+def test_deepspeed_trains_to_a_time_budget(tiny_model_path, data, tmp_path):
+    """How long it takes to save was measured with an engine that is not there before the training."""
+    more = ["--deepspeed", "ds_configs/zero2.json", "--time_budget", "3m"]
+    output = finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
+    assert "kept back to save and check" in output
+    assert json.loads((tmp_path / "training.meta.json").read_text())["budget"]["progress"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", ["zero3", "bf16"])
+def test_updates_by_tokens_are_the_default_at_any_count_of_ranks(launch, tiny_model_path, data, tmp_path):
+    more = ["--deepspeed", "ds_configs/zero3.json"] if launch == "zero3" else ["--bf16", "True"]
+    output = finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
+    assert "256 tokens an update for each of 2 ranks: with fewer ranks each would have enough to do" in output
+    meta = json.loads((tmp_path / "training.meta.json").read_text())
+    assert meta["arguments"]["max_tokens_per_batch"] == 256 and len(losses(tmp_path)) == STEPS
+    assert meta["reopened_difference"] <= (0.03 if launch == "bf16" else 1e-5)
+
+
+@pytest.mark.slow
+def test_a_killed_launcher_leaves_no_worker_and_the_next_start_goes_on(tiny_model_path, data, tmp_path):
+    """torchrun's workers are in sessions of their own and outlived a kill -9, with the GPUs' memory."""
+    more = ["--per_device_train_batch_size", 4, "--resume_from_checkpoint", "auto"]
+    command = arguments(tiny_model_path, data, tmp_path, *more)
+    process = start(2, command)
+    output, workers = "", []
+    for line in process.stdout:
+        output += line
+        if "step 2/" in line:
+            workers = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            break
+    assert len(workers) >= 2, output[-3000:]
+    _, left = psutil.wait_procs(workers, timeout=60)
+    assert not left
+    output += process.communicate(timeout=60)[0]
+    assert list(tmp_path.glob("checkpoint-*")), output[-3000:]
+    assert "resumed from" in finish(start(2, command))
+
+
+def test_two_trainings_do_not_share_a_folder(tiny_model_path, data, tmp_path):
+    with lock_folder(tmp_path):
+        process = start(1, arguments(tiny_model_path, data, tmp_path))
+        output = process.communicate(timeout=120)[0]
+    assert process.returncode == 2 and f"process {os.getpid()}" in output.splitlines()[-1]
 
 
 def test_a_stop_saves_and_a_torn_checkpoint_is_passed_over(single, tiny_model_path, data, tmp_path):

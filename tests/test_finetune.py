@@ -16,16 +16,20 @@ import torch
 import transformers
 from test_chat_template import TURNS
 
-from training.adapters import load_model, safe_save_model_for_hf_trainer
+from training.adapters import load_model
 from training.arguments import LoraArguments, TrainingArguments, check_arguments, set_up_wandb
 from training.batches import LengthBucketedSampler, PaddedCollator, PaddingFreeCollator, TokenBudgetBatches
 from training.data import IGNORED, SupervisedDataset, preprocess
-from training.loss import before_labels, head_only_at, loss_per_token
+from training.loss import head_only_at, loss_per_token
 from training.plan import Plan, recommended_learning_rate, recommended_rank
+from training.read_back import safe_save_model_for_hf_trainer
 from training.trainer import Trainer
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+ON_CPU = SimpleNamespace(bf16=False, fp16=False, gradient_checkpointing=False, device=torch.device("cpu"))
 
 
 def lora(**changed) -> LoraArguments:
@@ -35,7 +39,7 @@ def lora(**changed) -> LoraArguments:
 def tiny_lora(path: str, **changed):
     """Random adapters, so that they change what the model says."""
     transformers.set_seed(0)
-    model = load_model(path, lora(**changed), SimpleNamespace(bf16=False, gradient_checkpointing=False))
+    model = load_model(path, lora(**changed), ON_CPU)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -90,24 +94,23 @@ def test_fault_7_padding_goes_as_far_as_the_longest_example_only(tokenizer):
     long, short = preprocess(TURNS, tokenizer, None, 512), preprocess(TURNS[:2], tokenizer, None, 512)
     batch = PaddedCollator(tokenizer.pad_token_id)([long, short])
     assert batch["input_ids"].shape == (2, len(long["input_ids"]))
-    assert batch["attention_mask"][1].sum() == len(short["input_ids"]) and batch["attention_mask"][1, -1] == 1
+    assert batch["tokens"] == len(long["input_ids"]) + len(short["input_ids"])
     assert (batch["labels"] == tokenizer.eos_token_id).sum() == 3  # all turn ends, though they look like padding
 
 
 def test_the_loss_is_that_of_the_whole_sequence(tokenizer, engine):
-    """Left padding, chosen columns and normalisation by tokens give what the plain formula gives; so without padding."""
+    """Right padding, chosen columns and normalisation by tokens give what the plain formula gives; so without padding."""
     pair = [preprocess(TURNS, tokenizer, None, 512), preprocess(TURNS[:2], tokenizer, "", 512)]
     total, count, losses = 0.0, 0, []
     engine.model.set_attn_implementation("sdpa")
     with torch.inference_mode():
         for collator in (PaddedCollator(tokenizer.pad_token_id), PaddingFreeCollator(flash_attention=False)):
             batch = collator(pair)
-            labels, _ = batch.pop("labels"), batch.pop("replay")
-            positions = before_labels(labels)
-            with head_only_at(engine.model, positions):
-                logits = engine.model(**batch, use_cache=False).logits
+            read = {name: batch[name] for name in ("input_ids", "position_ids") if name in batch}
+            with head_only_at(engine.model, batch["positions"]):
+                logits = engine.model(**read, use_cache=False).logits
             assert len(logits) == sum(label != IGNORED for example in pair for label in example["labels"])
-            losses.append(loss_per_token(logits, labels[:, 1:][positions[:, :-1]]).item())
+            losses.append(loss_per_token(logits, batch["targets"]).item())
         for example in pair:
             logits = engine.model(torch.tensor([example["input_ids"]])).logits[0, :-1]
             targets = torch.tensor(example["labels"][1:])
@@ -229,7 +232,7 @@ def test_fault_2_what_is_trained_is_saved_and_a_fresh_process_reads_it_back(
 ):
     """The head was trained, then not saved."""
     transformers.set_seed(0)
-    model = load_model(tiny_model_path, lora(**options), SimpleNamespace(bf16=False, gradient_checkpointing=False))
+    model = load_model(tiny_model_path, lora(**options), ON_CPU)
     initial = None
     if "init_lora_weights" in options:
         initial = str(tmp_path / "initial")
@@ -297,7 +300,7 @@ def test_fault_4_the_plan_counts_updates_and_exposures():
     few, many = Plan(**facts, updates=3, examples_per_update=1024), Plan(**facts, updates=375, examples_per_update=8)
     assert many.exposures_per_fact == 30 and many.expected_minutes > 0
     assert "few updates" in few.lines()[-1] and "few updates" not in many.lines()[-1]
-    assert TrainingArguments(output_dir="x", use_cpu=True).per_device_train_batch_size <= 32
+    assert TrainingArguments(output_dir="x", use_cpu=True).counts_tokens  # tests/test_layout.py: some hundreds of updates
 
 
 def test_learning_rate_and_rank_follow_model_and_data():

@@ -60,12 +60,12 @@ def test_the_layers_run_again_afterwards(upper, data, tokenizer):
     assert torch.equal(frozen_trunk.run(upper, batch), before)
 
 
-@pytest.mark.parametrize("limit, difference", [(0, 1e-3), (1 << 30, -1.0)])
+@pytest.mark.parametrize("limit, allowed", [(0, 1e-3), (1 << 30, -1.0)])
 def test_states_that_are_too_many_or_not_the_same_are_not_kept(
-    upper, data, tokenizer, tmp_path, monkeypatch, limit, difference
+    upper, data, tokenizer, tmp_path, monkeypatch, limit, allowed
 ):
     monkeypatch.setattr(frozen_trunk, "MOST_BYTES", limit)
-    monkeypatch.setattr(frozen_trunk, "SAME_STATES", difference)
+    monkeypatch.setattr(frozen_trunk, "rounding", lambda *_: allowed)
     assert with_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2, tmp_path) is data
     assert not list(tmp_path.iterdir())
 

@@ -1,33 +1,20 @@
-"""LoRA adapters: laid on a model, saved, and read again by a fresh process before anybody is told that they are saved.
-
-python -m training.adapters REQUEST.json     # that process: see `reopen`
-"""
+"""LoRA adapters: laid on a model, and saved."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import math
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import transformers
 
+from training import ranks
+from training.layout import weights_dtype
 from utils import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
-SAME_LOGITS = 1e-3  # of the adapter read back and the trained model, in float32
-SAME_LOGITS_16_BIT = 0.05  # as a share of the largest logit: bfloat16 keeps 8 bits, and kernels round differently
-SAME_NORM = 1e-4  # relative
 CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initial values that are taken out of the base weights
-
-log = logging.getLogger(__name__)
 
 
 def changes_base(init_lora_weights: str | bool) -> bool:
@@ -63,13 +50,27 @@ def load_model(name: str, lora, training):
             "which merging the adapter would change too: take --modules_to_save lm_head"
         )
     options = {"attn_implementation": training.attention} if getattr(training, "attention", None) else {}
-    model = load_base(name, torch.bfloat16 if training.bf16 else torch.float32, lora.q_lora, **options)
+    if training.device.type == "cuda" and not transformers.integrations.is_deepspeed_zero3_enabled():
+        options["device_map"] = {"": training.device}  # no rank puts a copy of the weights into the machine's memory
+    model = load_base(name, weights_dtype(training), lora.q_lora, **options)
     model.config.use_cache = False
     if lora.q_lora:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=bool(training.gradient_checkpointing))
     elif training.gradient_checkpointing:
         model.enable_input_require_grads()
-    return get_peft_model(model, lora_config(lora)) if lora.use_lora else model
+    if not lora.use_lora:
+        return model
+    model = get_peft_model(model, lora_config(lora))
+    if training.bf16 or training.fp16:
+        leave_inputs_as_they_are(model)
+    return model
+
+
+def leave_inputs_as_they_are(model) -> None:
+    """Keep LoRA layers from casting their inputs to float32, which autocast would cast back: a copy of each for nothing."""
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
 
 
 def lora_config(lora):
@@ -109,117 +110,13 @@ def gathered(model, modifier_rank: int | None = None) -> Iterator[list[tuple[str
         yield parameters
 
 
-def norms(tensors: dict[str, torch.Tensor]) -> dict[str, list]:
-    """{name: [shape, norm]}"""
-    return {name: [list(t.shape), t.detach().float().norm().item()] for name, t in tensors.items()}
+def save_adapter(model, folder: str | Path, initial: str | None = None) -> None:
+    """Write a peft model's adapter, on rank 0; under ZeRO-3 its weights are gathered, and nothing else.
 
-
-def safe_save_model_for_hf_trainer(
-    trainer: transformers.Trainer,
-    output_dir: str,
-    batch: dict[str, torch.Tensor] | None = None,
-    initial: str | None = None,
-) -> float | None:
-    """Save the adapter (or the whole model) on rank 0; under ZeRO-3 its weights are gathered, and nothing else.
-
-    With a `batch`, a fresh process reads base and adapter from the disk, and shapes and norms of all tensors and the
-    logits on the batch must be those of the trained model. Returns the largest difference of logits; RuntimeError
-    where one is too large. `initial` is the folder of the adapter before its first update, where its initial values
-    were taken from the base (`changes_base`): what is saved is then an adapter of the unchanged base.
+    `initial` is the folder of the adapter before its first update, where its initial values were taken from the base
+    (`changes_base`): what is saved is then an adapter of the unchanged base. All ranks have to come here.
     """
-    from peft import get_peft_model_state_dict
-
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    is_lora = hasattr(model, "peft_config")
-    if initial is None:
-        trainer.save_model(output_dir)
-    elif trainer.args.process_index == 0:
-        model.save_pretrained(output_dir, path_initial_model_for_weight_conversion=initial)
-        trainer.processing_class.save_pretrained(output_dir)
-    trainer.save_state()
-    if batch is None or not is_lora:
-        return None
-    inputs = {key: value for key, value in batch.items() if key not in ("labels", "replay")}
-    on_device = {
-        key: value.to(trainer.args.device) if torch.is_tensor(value) else value for key, value in inputs.items()
-    }
-    model.eval()
-    with torch.no_grad():
-        trained = model(**on_device, use_cache=False).logits.float().cpu()
+    more = {} if initial is None else {"path_initial_model_for_weight_conversion": initial}
     with gathered(model):
-        # A converted adapter has other tensors than the trained one: its logits alone are compared.
-        expected = norms(get_peft_model_state_dict(model)) if initial is None else {}
-    difference = None
-    if trainer.args.process_index == 0:
-        difference = compare_in_fresh_process(model, output_dir, inputs, trained, expected)
-    trainer.accelerator.wait_for_everyone()
-    return difference
-
-
-def compare_in_fresh_process(model, adapter: str, inputs: dict, trained: torch.Tensor, expected: dict) -> float:
-    """See safe_save_model_for_hf_trainer. `trained` are the logits (B, K, V), `expected` the norms by file name."""
-    base = model.peft_config["default"].base_model_name_or_path
-    dtype = str(model.dtype).removeprefix("torch.")
-    with tempfile.TemporaryDirectory() as folder:
-        request, answer = Path(folder) / "request.json", Path(folder) / "answer.pt"
-        torch.save(inputs, Path(folder) / "inputs.pt")
-        request.write_text(
-            json.dumps(
-                {
-                    "base": base,
-                    "adapter": str(Path(adapter).resolve()),
-                    "dtype": dtype,
-                    "in_4_bits": bool(getattr(model, "is_loaded_in_4bit", False)),
-                    "inputs": str(Path(folder) / "inputs.pt"),
-                    "answer": str(answer),
-                }
-            )
-        )
-        alone = {key: value for key, value in os.environ.items() if key not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-        alone["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "training.adapters", str(request)]
-        done = subprocess.run(command, capture_output=True, text=True, env=alone)
-        if done.returncode:
-            raise RuntimeError(f"the adapter in {adapter} cannot be read back: {done.stderr.strip()[-2000:]}")
-        found = torch.load(answer, weights_only=True)
-    for name in sorted(set(expected) | set(found["norms"]) if expected else ()):
-        (shape, norm), (shape_found, norm_found) = expected.get(name, [None, 0]), found["norms"].get(name, [None, 0])
-        if shape != shape_found or not math.isclose(norm, norm_found, rel_tol=SAME_NORM, abs_tol=1e-12):
-            raise RuntimeError(
-                f"the adapter in {adapter} has {name} as {shape_found} with norm {norm_found:.6g}, "
-                f"trained was {shape} with norm {norm:.6g}"
-            )
-    difference = max((logits - trained).abs().max().item() for logits in found["logits"])
-    allowed = SAME_LOGITS if dtype == "float32" else SAME_LOGITS_16_BIT * trained.abs().max().item()
-    if not difference <= allowed:
-        raise RuntimeError(f"the adapter in {adapter} differs from the trained one by {difference:.2g} in its logits")
-    return difference
-
-
-def reopen(request: dict) -> None:
-    """Read a base and an adapter from the disk; write the norms of the adapter's tensors and the logits on a batch,
-    beside the base and merged into it.
-
-    `request` has base, adapter, dtype, in_4_bits, and the files inputs (a batch without labels) and answer.
-    """
-    from peft import PeftModel
-    from safetensors.torch import load_file
-
-    base = load_base(request["base"], getattr(torch, request["dtype"]), request["in_4_bits"])
-    size = sum(p.numel() * p.element_size() for p in base.parameters())
-    # The trained model is still on the GPU: this one goes beside it where there is room, else to the CPU.
-    device = "cuda" if torch.cuda.is_available() and torch.cuda.mem_get_info()[0] > 1.3 * size else "cpu"
-    model = PeftModel.from_pretrained(base.to(device) if not request["in_4_bits"] else base, request["adapter"]).eval()
-    inputs = torch.load(request["inputs"], weights_only=True)
-    inputs = {key: value.to(model.device) if torch.is_tensor(value) else value for key, value in inputs.items()}
-    with torch.inference_mode():
-        logits = [model(**inputs, use_cache=False).logits.float().cpu()]
-        if not request["in_4_bits"]:  # inference merges the adapter into the base
-            logits.append(model.merge_and_unload()(**inputs, use_cache=False).logits.float().cpu())
-    saved = load_file(Path(request["adapter"]) / "adapter_model.safetensors")
-    torch.save({"norms": norms(saved), "logits": logits}, request["answer"])
-
-
-if __name__ == "__main__":
-    transformers.utils.logging.disable_progress_bar()
-    reopen(json.loads(Path(sys.argv[1]).read_text()))
+        if not ranks.several() or torch.distributed.get_rank() == 0:
+            model.save_pretrained(str(folder), **more)

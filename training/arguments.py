@@ -10,7 +10,7 @@ import transformers
 
 from training import doctor
 from training.adapters import changes_base
-from training.plan import choose_precision
+from training.layout import choose_precision, is_zero3
 from utils import InputError, require_file, require_model
 
 
@@ -87,7 +87,13 @@ class TrainingArguments(transformers.TrainingArguments):
     model_max_length: int = field(
         default=2048, metadata={"help": "In tokens; a longer example is refused by name or split, never cut."}
     )
-    per_device_train_batch_size: int = 16
+    per_device_train_batch_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Examples of a batch on each GPU. Default: an update has so many tokens that a training has some "
+            "hundreds of updates, cut into batches that fit."
+        },
+    )
     max_tokens_per_batch: int | None = field(
         default=None, metadata={"help": "Fill each batch with examples up to so many tokens, instead of by number."}
     )
@@ -97,7 +103,9 @@ class TrainingArguments(transformers.TrainingArguments):
     attention: str | None = field(
         default=None, metadata={"help": "flash_attention_2, sdpa or eager; by default the first that is there."}
     )
-    learning_rate: float | None = field(default=None, metadata={"help": "Default: by the model's width."})
+    learning_rate: float | None = field(
+        default=None, metadata={"help": "Default: by the model's width and the tokens of an update."}
+    )
     kl_weight: float = field(
         default=0.0, metadata={"help": "On replayed answers, weight of the KL divergence from the untrained model."}
     )
@@ -125,6 +133,9 @@ class TrainingArguments(transformers.TrainingArguments):
         },
     )
     use_liger_kernel: bool | None = field(default=None, metadata={"help": "Default: on a GPU with liger-kernel."})
+    ddp_find_unused_parameters: bool | None = False  # every adapter is used in every batch: no search for others
+    ddp_broadcast_buffers: bool | None = False  # none of them changes
+    logging_nan_inf_filter: bool = False  # what is not a number has to be seen
     report_to: str = "none"
     use_wandb: bool = False
     key: str | None = field(default=None, metadata={"help": "wandb key; better in the environment as WANDB_API_KEY."})
@@ -133,6 +144,10 @@ class TrainingArguments(transformers.TrainingArguments):
 
     def __post_init__(self):
         choose_precision(self)
+        self.counts_tokens = self.per_device_train_batch_size is None and self.max_tokens_per_batch is None
+        self.per_device_train_batch_size = self.per_device_train_batch_size or 1
+        self.asked_checkpointing = self.gradient_checkpointing
+        self.update_tokens = 0  # where they are counted: chosen once the data are known (layout.py)
         super().__post_init__()
 
 
@@ -143,6 +158,10 @@ def check_arguments(
     require_model(model.model_name_or_path)
     if lora.q_lora and not torch.cuda.is_available():
         raise InputError("expected a CUDA GPU for --q_lora, found none: leave --q_lora out")
+    if lora.q_lora and is_zero3(training):
+        raise InputError(
+            "expected --q_lora or ds_configs/zero3.json, found both: 4-bit weights are not shared by ZeRO-3, take zero2.json"
+        )
     if lora.q_lora and not lora.use_lora:
         raise InputError(
             "expected --use_lora True with --q_lora, found False: 4-bit weights cannot be trained themselves"

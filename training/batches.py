@@ -1,4 +1,4 @@
-"""Which examples go into a batch, and how a batch is laid out: padded on the left, or without any padding."""
+"""Which examples go into a batch, and how a batch is laid out: padded on the right, or without any padding."""
 
 from __future__ import annotations
 
@@ -15,35 +15,30 @@ from training.data import IGNORED
 
 @dataclass
 class PaddedCollator:
-    """Pad to the longest example of the batch, on the left, as generation does.
+    """Pad to the longest example of the batch, on the right: attention is causal, so no token sees what stands there.
 
-    Gives input_ids, attention_mask, position_ids and labels (B, T), and replay (B, T), which tokens are of replayed
-    examples. The padding token never decides what is trained: its labels are IGNORED because nothing stands there.
-    Examples with `states` (frozen_trunk.py) give inputs_embeds (B, T, H) besides.
+    That needs no attention mask, which costs the fast kernels and, with cuDNN's, gave gradients that are not numbers
+    (pytorch#196678). The padding token never decides what is trained: its labels are IGNORED because nothing stands there.
+
+    Gives input_ids and labels (B, T), index (B,), the examples' places in their dataset, and what the loss needs to know,
+    so that no GPU is waited for to find it out (`loss_inputs`). Examples with `states` (frozen_trunk.py) give
+    inputs_embeds (B, T, H) besides.
     """
 
     pad_token_id: int
+    padded = True
 
-    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor]:
+    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor | int]:
         width = max(len(example["input_ids"]) for example in examples)
         input_ids = torch.full((len(examples), width), self.pad_token_id)
         labels = torch.full((len(examples), width), IGNORED)
-        mask = torch.zeros((len(examples), width), dtype=torch.long)
         for row, example in enumerate(examples):
-            start = width - len(example["input_ids"])
-            input_ids[row, start:] = torch.tensor(example["input_ids"])
-            labels[row, start:] = torch.tensor(example["labels"])
-            mask[row, start:] = 1
-        replay = torch.tensor([example.get("replay", False) for example in examples])
-        batch = {
-            "input_ids": input_ids,
-            "attention_mask": mask,
-            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
-            "labels": labels,
-            "replay": replay[:, None].expand_as(labels),
-        }
+            length = len(example["input_ids"])
+            input_ids[row, :length] = torch.tensor(example["input_ids"])
+            labels[row, :length] = torch.tensor(example["labels"])
+        batch = {"input_ids": input_ids, "labels": labels, **loss_inputs(examples, labels)}
         if "states" in examples[0]:
-            rows = [pad(example["states"], (0, 0, width - len(example["states"]), 0)) for example in examples]
+            rows = [pad(example["states"], (0, 0, 0, width - len(example["states"]))) for example in examples]
             batch["inputs_embeds"] = torch.stack(rows)
         return batch
 
@@ -52,22 +47,23 @@ class PaddedCollator:
 class PaddingFreeCollator:
     """One row of all examples after another, without a padding token; attention must not cross from one to the next.
 
-    Gives what PaddedCollator gives, with B = 1 and T the sum of the lengths, but no attention_mask. position_ids begin
-    anew with each example; by them transformers keeps the examples apart: by a block-diagonal mask in eager and SDPA
+    Gives what PaddedCollator gives, with B = 1 and T the sum of the lengths, and position_ids (1, T), which begin anew
+    with each example; by them transformers keeps the examples apart: by a block-diagonal mask in eager and SDPA
     attention, and given the cumulative lengths as DataCollatorWithFlattening gives them, by the variable-length kernels
     of FlashAttention, which lose no time on it. The first token of an example is no label.
     """
 
     flash_attention: bool
+    padded = False
 
     def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor | int]:
         lengths = torch.tensor([len(example["input_ids"]) for example in examples])
-        replay = torch.tensor([example.get("replay", False) for example in examples])
+        labels = torch.cat([torch.tensor([IGNORED, *example["labels"][1:]]) for example in examples])[None]
         batch = {
             "input_ids": torch.cat([torch.tensor(example["input_ids"]) for example in examples])[None],
             "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
-            "labels": torch.cat([torch.tensor([IGNORED, *example["labels"][1:]]) for example in examples])[None],
-            "replay": replay.repeat_interleave(lengths)[None],
+            "labels": labels,
+            **loss_inputs(examples, labels),
         }
         if self.flash_attention:
             starts = pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
@@ -79,6 +75,37 @@ class PaddingFreeCollator:
                 "max_length_k": longest,
             }
         return batch
+
+
+def loss_inputs(examples: list[dict], labels: torch.Tensor) -> dict[str, torch.Tensor | int]:
+    """What of a batch with `labels` (B, T) is trained, by places, which are found here on the CPU.
+
+    positions (M,): places in the flattened (B * T) states whose next token is trained; targets (M,): those tokens; rows
+    (M,): the examples they belong to. replayed (R,): which of the M are of replayed examples; replay_rows (N,): the rows
+    of the batch that these stand in, replay_width: how far they are to be read, and replay_positions (R,): their places
+    in the flattened (N * replay_width) states. index (B,), and `tokens`, how many are no padding.
+    """
+    width = labels.shape[1]
+    row, place = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+    lengths = torch.tensor([len(example["input_ids"]) for example in examples])
+    # Without padding all examples stand in one row.
+    example_of = row if labels.shape[0] == len(examples) else torch.bucketize(place + 1, lengths.cumsum(0), right=True)
+    replay = torch.tensor([bool(example.get("replay")) for example in examples])
+    replayed = replay[example_of].nonzero()[:, 0]
+    replay_row, replay_place = row[replayed], place[replayed]
+    replay_rows = replay_row.unique()  # sorted
+    replay_width = int(replay_place.max()) + 1 if len(replayed) and len(labels) > 1 else width
+    return {
+        "positions": row * width + place,
+        "targets": labels[row, place + 1],
+        "rows": example_of,
+        "replayed": replayed,
+        "replay_rows": replay_rows,
+        "replay_width": replay_width,
+        "replay_positions": torch.searchsorted(replay_rows, replay_row) * replay_width + replay_place,
+        "index": torch.tensor([example.get("index", -1) for example in examples]),
+        "tokens": int(lengths.sum()),
+    }
 
 
 class LengthBucketedSampler(Sampler[int]):
@@ -107,15 +134,25 @@ class LengthBucketedSampler(Sampler[int]):
 
 
 class TokenBudgetBatches(Sampler[list[int]]):
-    """Batches of as many examples of like length as fit into `max_tokens`, padding included where there is padding.
+    """Batches of as many examples as fit into `max_tokens`, padding included where there is padding.
+
+    Those of like length stand together (`by_length`), so that there is little padding, or any, by chance.
 
     Each rank gets its own part; all get equally many batches, the last ones repeated where they do not divide.
     """
 
     def __init__(
-        self, lengths: Sequence[int], max_tokens: int, padded: bool, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        lengths: Sequence[int],
+        max_tokens: int,
+        padded: bool,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        by_length: bool = True,
     ):
         self.lengths, self.max_tokens, self.padded, self.seed = lengths, max_tokens, padded, seed
+        self.by_length = by_length
         self.rank, self.world_size, self.epoch = rank, world_size, 0
         self.batches = self._fill()
 
@@ -128,7 +165,9 @@ class TokenBudgetBatches(Sampler[list[int]]):
         shuffled = torch.randperm(len(self.lengths), generator=generator).tolist()
         batches: list[list[int]] = []
         longest = total = 0
-        for index in sorted(shuffled, key=lambda i: -self.lengths[i]):  # stable: equal lengths stay shuffled
+        if self.by_length:
+            shuffled.sort(key=lambda i: -self.lengths[i])  # stable: equal lengths stay shuffled
+        for index in shuffled:
             length = self.lengths[index]
             longest, total = max(longest, length), total + length
             size = longest * (len(batches[-1]) + 1) if self.padded and batches else total

@@ -15,9 +15,9 @@ import signal
 import time
 from pathlib import Path
 
-import torch
 import transformers
 
+from training import ranks
 from utils import InputError, write_json
 
 MARK = "whole.json"
@@ -63,7 +63,7 @@ class Checkpoints(transformers.TrainerCallback):
         self._step_seconds, self._ended = now - self._ended, now
         ahead = min(self._step_seconds + self._save_seconds, 30 * self.minutes)  # never twice as often as asked for
         due = bool(self.minutes) and now - self._saved >= 60 * self.minutes - ahead
-        due, stop = agreed(due, self.stopped_by or 0, args)
+        due, stop = map(int, ranks.most([due, self.stopped_by or 0]))  # all ranks save, or stop, at the same step
         if stop:
             self.stopped_by = stop
             control.should_training_stop = True
@@ -72,8 +72,7 @@ class Checkpoints(transformers.TrainerCallback):
 
     def on_save(self, args, state, control, **_):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if args.world_size > 1:
-            torch.distributed.barrier()
+        ranks.wait()
         if args.process_index == 0:
             write_mark(folder, {"settings": self.settings, "elapsed": self.elapsed, "step": state.global_step})
             best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
@@ -84,15 +83,6 @@ class Checkpoints(transformers.TrainerCallback):
     def on_train_end(self, args, state, control, **_):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-
-
-def agreed(due: bool, stop: int, args) -> tuple[bool, int]:
-    """What any rank wants, so that all save, or stop, at the same step."""
-    if args.world_size > 1:
-        wishes = torch.tensor([int(due), stop], device=args.device)
-        torch.distributed.all_reduce(wishes, op=torch.distributed.ReduceOp.MAX)
-        due, stop = bool(wishes[0]), int(wishes[1])
-    return due, stop
 
 
 def write_mark(folder: Path, facts: dict) -> None:

@@ -12,10 +12,10 @@ import statistics
 import time
 from collections import deque
 
-import torch
 import transformers
 
 from budget import Clock, in_words, of_day
+from training import ranks
 from training.plan import Plan
 from training.recall import Recall
 from utils import InputError
@@ -99,7 +99,7 @@ class TrainingClock(transformers.TrainerCallback):
         left, spent = self.left(), self.elapsed + now - self._began
         by_time = min(1.0, (spent + max(self._recent)) / (spent + left))  # when the next update ends
         by_steps = (state.global_step + 1) / state.max_steps
-        self.progress = from_rank_0(max(self.progress, by_time, min(by_steps, 1.0)), args)
+        self.progress = ranks.from_rank_0(max(self.progress, by_time, min(by_steps, 1.0)))
 
     def on_step_end(self, args, state, control, **_):
         if self.progress >= 1:
@@ -133,11 +133,3 @@ class TrainingClock(transformers.TrainerCallback):
 
     def words(self) -> str:
         return f"to end at {of_day(self.clock.deadline)}, with {in_words(self.kept_back)} kept back to save and check"
-
-
-def from_rank_0(value: float, args) -> float:
-    if args.world_size == 1:
-        return value
-    tensor = torch.tensor([value], device=args.device)
-    torch.distributed.broadcast(tensor, 0)
-    return tensor.item()

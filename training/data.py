@@ -157,8 +157,17 @@ class LazySupervisedDataset(Dataset):
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        row, piece = (index, 0) if index < len(self.rows) else self.pieces[index - len(self.rows)]
-        return self._whole(row)[piece]
+        row, piece = self._place(index)
+        return {**self._whole(row)[piece], "index": index}
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """The row of an example, and which piece of it it is."""
+        return (index, 0) if index < len(self.rows) else self.pieces[index - len(self.rows)]
+
+    def name(self, index: int) -> str:
+        """What a person finds an example by in its file."""
+        row, _ = self._place(index)
+        return str(self.rows[row].get("id", row))
 
 
 class SupervisedDataset(LazySupervisedDataset):

@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
+from training.read_back import relative_difference, rounding
 from utils import read_json, write_json
 
 STATES, STATES_OF = "frozen_states.bin", "frozen_states.json"  # the states, and a hash of what they are of
 MOST_BYTES = 4 << 30  # of states; a larger dataset is trained in the ordinary way
 ROWS = 32  # run together
-SAME_STATES = 1e-3  # by which the last states may differ when a step begins above the frozen layers
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,9 @@ class WithStates(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         return {**self.examples[index], "states": self.states[index]}
+
+    def name(self, index: int) -> str:
+        return self.examples.name(index)
 
 
 def frozen_layers(model) -> int:
@@ -96,8 +99,8 @@ def with_states(model, examples: Dataset, collator: Callable, first: int, folder
         file.truncate(ends[done - 1] if done else 0)
         write_json(folder / STATES_OF, {"of": identity})  # only now: the states of other examples are gone
         for start in range(done, len(order), ROWS):
-            some = order[start : start + ROWS]
-            for own in states_at(model, collator([examples[index] for index in some]), first):
+            some = [examples[index] for index in order[start : start + ROWS]]
+            for own in states_at(model, collator(some), lengths_of(some), first):
                 file.write(own.contiguous().view(torch.uint8).numpy())
             file.flush()
             os.fsync(file.fileno())
@@ -105,8 +108,8 @@ def with_states(model, examples: Dataset, collator: Callable, first: int, folder
     rows = mapped.view(-1, model.config.hidden_size).split([examples.lengths[index] for index in order])
     states = dict(zip(order, rows, strict=True))
     kept = WithStates(examples, [states[index] for index in range(len(examples))])
-    difference = largest_difference(model, collator, examples, kept, first)
-    if difference > SAME_STATES:
+    difference = relative_difference(*last_states(model, collator, examples, kept, first))
+    if not difference <= rounding(str(model.dtype).removeprefix("torch."), model.config.num_hidden_layers):
         log.info(
             "%s does not begin above its frozen layers (difference %.1g): all are run", type(model).__name__, difference
         )
@@ -137,14 +140,17 @@ def remove_states(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def states_at(model, batch: dict, first: int) -> list[torch.Tensor]:
+def lengths_of(examples: list[dict]) -> list[int]:
+    return [len(example["input_ids"]) for example in examples]
+
+
+def states_at(model, batch: dict, lengths: list[int], first: int) -> list[torch.Tensor]:
     """What comes to layer `first`: a tensor (T, H) for each row of a padded batch, on the CPU."""
     handle = model.get_decoder().layers[first].register_forward_pre_hook(reached, with_kwargs=True)
-    mask = batch["attention_mask"].bool()
     try:
         run(model, batch)
     except Reached as found:
-        return [row[real].cpu() for row, real in zip(found.args[0], mask, strict=True)]
+        return [row[:length].cpu() for row, length in zip(found.args[0], lengths, strict=True)]
     finally:
         handle.remove()
     raise RuntimeError(f"layer {first} of {type(model).__name__} was not run")
@@ -156,19 +162,21 @@ def reached(_, arguments: tuple, options: dict) -> None:
 
 def run(model, batch: dict) -> torch.Tensor:
     """The states (B, T, H) above the last layer."""
-    device = model.device
-    inputs = {name: batch[name].to(device) for name in ("attention_mask", "position_ids")}
     source = "inputs_embeds" if "inputs_embeds" in batch else "input_ids"
     with torch.no_grad():
-        return model.get_decoder()(**inputs, **{source: batch[source].to(device)}, use_cache=False).last_hidden_state
+        return model.get_decoder()(**{source: batch[source].to(model.device)}, use_cache=False).last_hidden_state
 
 
-def largest_difference(model, collator: Callable, examples: Dataset, kept: Dataset, first: int) -> float:
-    """Between the last states of a few examples, computed from their tokens and from the kept states."""
+def last_states(
+    model, collator: Callable, examples: Dataset, kept: Dataset, first: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The last states (N, H) of a few examples' tokens, computed from the tokens and from the kept states."""
     few = range(0, len(examples), max(1, len(examples) // 8))
-    whole = collator([examples[index] for index in few])
-    expected = run(model, whole)
+    some = [examples[index] for index in few]
+    expected = run(model, collator(some))
     with above(model, first):
         found = run(model, collator([kept[index] for index in few]))
-    real = whole["attention_mask"].bool().to(model.device)
-    return float((expected - found)[real].abs().max())
+    lengths = lengths_of(some)
+    return tuple(
+        torch.cat([row[:length] for row, length in zip(states, lengths, strict=True)]) for states in (found, expected)
+    )

@@ -8,25 +8,27 @@ from collections.abc import Iterator
 import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from training.data import IGNORED
-
-
-def before_labels(labels: torch.Tensor) -> torch.Tensor:
-    """(B, T) bool: the positions whose next token is trained."""
-    return torch.nn.functional.pad(labels[:, 1:] != IGNORED, (0, 1))
-
 
 @contextlib.contextmanager
 def head_only_at(model, positions: torch.Tensor) -> Iterator[None]:
-    """Within this the model computes logits (M, V) for the M true `positions` (B, T), and none elsewhere.
+    """Within this the model computes logits (M, V) for M `positions` of the flattened (B * T) states, and none elsewhere.
 
     A vocabulary is large: for short answers to long questions most of the head's work, and its memory, is saved.
     """
-    handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0][positions],))
+    handle = model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, inputs: (inputs[0].flatten(0, 1).index_select(0, positions),)
+    )
     try:
         yield
     finally:
         handle.remove()
+
+
+def sums_by_row(logits: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, count: int) -> torch.Tensor:
+    """Cross-entropy summed over each of `count` examples, and its number of trained tokens: (count, 2), in float64."""
+    losses = cross_entropy(logits.float(), targets, reduction="none").double()
+    sums = torch.zeros(count, 2, dtype=torch.float64, device=losses.device)
+    return sums.index_add_(0, rows, torch.stack([losses, torch.ones_like(losses)], dim=1))
 
 
 def loss_per_token(
@@ -40,12 +42,12 @@ def loss_per_token(
     """Sum of each trained token's loss, divided by the number of trained tokens of the whole update, on all ranks.
 
     So it does not matter how an update is cut into batches, and a long answer counts by its length. `logits` (M, V)
-    predict the tokens `targets` (M,). Where `replayed` (M,) is true the loss of a token is
-    cross-entropy + kl_weight * KL(base || tuned), with `base_logits` (R, V) for those R tokens.
+    predict the tokens `targets` (M,). For those R of them that are `replayed` (R,) the loss of a token is
+    cross-entropy + kl_weight * KL(base || tuned), with their `base_logits` (R, V).
     """
     total = cross_entropy(logits.float(), targets, reduction="sum")
     if kl_weight and base_logits is not None:
-        tuned = log_softmax(logits[replayed].float(), dim=-1)
+        tuned = log_softmax(logits.index_select(0, replayed).float(), dim=-1)
         base = log_softmax(base_logits.float(), dim=-1)
         total = total + kl_weight * kl_div(tuned, base, reduction="sum", log_target=True)
     return total / (tokens_in_update if tokens_in_update is not None else max(len(targets), 1))

@@ -18,6 +18,7 @@ import transformers
 from dataset import question_and_reference
 from evaluation.matching import match
 from llm import stop_token_ids, with_system_prompt
+from training import ranks
 from training.adapters import gathered
 from utils import read_json, write_json
 
@@ -77,10 +78,7 @@ class Recall(transformers.TrainerCallback):
         if state.is_world_process_zero:
             score = self._score(left, state)
         better, stop = self._judge(score, state)
-        if args.world_size > 1:
-            flags = torch.tensor([int(better), int(stop)], device=args.device)
-            torch.distributed.broadcast(flags, 0)
-            better, stop = bool(flags[0]), bool(flags[1])
+        better, stop = (bool(ranks.from_rank_0(flag)) for flag in (better, stop))
         if better:
             folder = Path(args.output_dir) / BEST
             self.trainer.save_model(str(folder))

@@ -1,20 +1,39 @@
-"""What the untrained model answers to general prompts: mixed into training, it keeps what would be forgotten."""
+"""What the untrained model answers to general prompts: mixed into training, it keeps what would be forgotten.
+
+python -m training.replay REQUEST.json     # the process that answers: see `answer`
+"""
 
 from __future__ import annotations
 
-import functools
+import json
 import random
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engines.journal import JournaledEngine
-from utils import read_json
+from llm import Reply
+from processes import end_child, start_child
+from utils import InputError, read_json, run, write_json
 
 REPLAY_TOKENS = 32  # a replayed answer is cut here and trained without an end: how it begins is what gets lost
 
 
-def replay_examples(
-    model_name_or_path: str, prompts_path: str, system_prompt: str | None, count: int, journal: Path, seed: int
-) -> list[dict]:
+@dataclass(frozen=True)
+class Untrained:
+    """Whose answers are replayed. Not loaded in the process that trains: JournaledEngine asks it only what it knows."""
+
+    name: str
+    system_prompt: str | None = None
+    in_4_bits: bool = False
+    on_cpu: bool = False
+
+    def waves(self, conversations, max_new_tokens):
+        raise LookupError("not loaded")
+
+
+def replay_examples(model: Untrained, prompts_path: str, count: int, journal: Path, seed: int) -> list[dict]:
     """`count` examples with the untrained model's answers; where there are fewer prompts, they are repeated.
 
     Every answer is asked once: it is kept in the file `journal`, also when the run is stopped in between.
@@ -24,8 +43,10 @@ def replay_examples(
     prompts = read_json(prompts_path, "a list of general prompts")
     random.Random(seed).shuffle(prompts)
     prompts = prompts[:count]
-    engine = JournaledEngine(UntrainedModel(model_name_or_path, system_prompt), journal, system_prompt)
-    replies = engine.chat([[{"role": "user", "content": prompt}] for prompt in prompts], max_new_tokens=REPLAY_TOKENS)
+    try:
+        replies = ask(model, prompts, journal, model)
+    except LookupError:
+        replies = answers_of_a_process(model, prompts, journal)
     examples = [
         {
             "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": reply.text}],
@@ -35,23 +56,55 @@ def replay_examples(
         for prompt, reply in zip(prompts, replies, strict=True)
         if reply.text
     ]
+    if not examples:
+        raise InputError(f"expected answers to {prompts_path} from {model.name}, found none: give --replay_ratio 0")
     return [{"id": f"replay_{i}", **examples[i % len(examples)]} for i in range(count)]
 
 
-class UntrainedModel:
-    """An engine whose weights are loaded at the first prompt that the journal cannot answer."""
+def ask(model: Untrained, prompts: list[str], journal: Path, engine) -> list[Reply]:
+    """The answers in the journal, and of `engine` to what is not there."""
+    settings = (model.system_prompt, *(["nf4"] if model.in_4_bits else []))
+    conversations = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    return JournaledEngine(engine, journal, *settings).chat(conversations, max_new_tokens=REPLAY_TOKENS)
 
-    def __init__(self, name: str, system_prompt: str | None):
-        self.name, self.system_prompt = name, system_prompt
 
-    @functools.cached_property
-    def _engine(self):
+def answers_of_a_process(model: Untrained, prompts: list[str], journal: Path) -> list[Reply]:
+    """Answers from a process that has all GPUs, and ends before any rank loads weights.
+
+    In a rank itself the weights would be loaded as ZeRO-3 loads them, by all ranks together, and stay in memory.
+    """
+    from training.read_back import alone
+
+    environment = alone() | ({"CUDA_VISIBLE_DEVICES": ""} if model.on_cpu else {})
+    with tempfile.TemporaryDirectory() as folder:
+        request, answers = Path(folder) / "request.json", Path(folder) / "answers.json"
+        write_json(request, {"model": asdict(model), "prompts": prompts, "journal": str(journal.resolve())})
+        child = start_child([sys.executable, "-m", "training.replay", str(request)], env=environment)
+        try:
+            code = child.wait()
+        finally:
+            end_child(child)
+        if code:
+            raise InputError(f"expected replayed answers of {model.name}, found exit code {code}: see above")
+        return [Reply(**reply) for reply in read_json(answers, "replayed answers")]
+
+
+def answer() -> None:
+    """Load the model, by vLLM where it is installed, answer a request's prompts, and write the replies beside it."""
+    from engines import EngineArguments, load_engine
+
+    path = Path(sys.argv[1])
+    request = json.loads(path.read_text())
+    model = Untrained(**request["model"])
+    if model.in_4_bits:
         from llm import TransformersEngine
 
-        return TransformersEngine.load(self.name, system_prompt=self.system_prompt)
+        engine = TransformersEngine.load(model.name, system_prompt=model.system_prompt, in_4_bits=True)
+    else:
+        engine = load_engine(model.name, EngineArguments(), None, model.system_prompt, len(request["prompts"]))
+    replies = ask(model, request["prompts"], Path(request["journal"]), engine)
+    write_json(path.with_name("answers.json"), [asdict(reply) for reply in replies])
 
-    def chat(self, conversations, **options):
-        return self._engine.chat(conversations, **options)
 
-    def waves(self, conversations, max_new_tokens):
-        return self._engine.waves(conversations, max_new_tokens)
+if __name__ == "__main__":
+    run(answer)

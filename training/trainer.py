@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 
 import torch
 import transformers
 from torch.utils.data import DataLoader
+from transformers.trainer_utils import EvalLoopOutput
 
+from training.adapters import save_adapter
 from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.clock import TrainingClock
 from training.frozen_trunk import above
-from training.loss import before_labels, head_only_at, loss_per_token
+from training.loss import head_only_at, loss_per_token, sums_by_row
+from utils import InputError
 
 # A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all weights
 # that run, so a small model with a large vocabulary looks better than it is: its head runs on the trained tokens only.
 FLOPS_PER_PARAMETER = 4
+MODEL_INPUTS = ("input_ids", "position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
+NAMED_ROWS = 8  # of an update that went wrong
+PEAK_SIZE = {"cuda": 8192, "cpu": 1024}  # rows and columns of the matrices whose product is timed
+PEAK_SECONDS = 0.5
 
 
 class Trainer(transformers.Trainer):
@@ -40,14 +48,16 @@ class Trainer(transformers.Trainer):
         super().__init__(**options)
         self.frozen_layers, self.clock = frozen_layers, clock
         self.kl_weight, self.max_tokens_per_batch, self.peak_flops = kl_weight, max_tokens_per_batch, peak_flops
-        self.padded = "attention_mask" in options["data_collator"]([self.train_dataset[0]])
         # The loss is ours: it takes the number of an update's trained tokens and is not scaled again.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = self._loss_shifts_labels = True
-        self.parameter_count = sum(getattr(p, "ds_numel", p.numel()) for p in self.model.parameters())
+        self.parameter_count = sum(map(weights_in, self.model.parameters()))
         frozen = self.model.get_decoder().layers[:frozen_layers] if frozen_layers else ()
-        self.frozen_parameters = sum(p.numel() for layer in frozen for p in layer.parameters())
+        self.frozen_parameters = sum(weights_in(p) for layer in frozen for p in layer.parameters())
         self.seen = {"real": 0, "padded": 0}  # tokens of this rank, in this process
         self._since = (time.monotonic(), 0, 0)
+        self._update: list[
+            tuple[torch.Tensor, torch.Tensor]
+        ] = []  # rows and loss of each batch of the update under way
         self.sampler = None
 
     def _get_train_sampler(self, train_dataset=None):
@@ -64,10 +74,11 @@ class Trainer(transformers.Trainer):
         self.sampler = TokenBudgetBatches(
             self.train_dataset.lengths,
             self.max_tokens_per_batch,
-            self.padded,
+            self.data_collator.padded,
             self.args.seed,
             self.args.process_index,
             self.args.world_size,
+            self.args.train_sampling_strategy == "group_by_length",
         )
         return DataLoader(
             self.train_dataset,
@@ -89,28 +100,33 @@ class Trainer(transformers.Trainer):
         return super()._run_epoch(**options)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        labels, replay = inputs.pop("labels"), inputs.pop("replay")
-        positions = before_labels(labels)
-        compiled = self.args.torch_compile  # the selection would have to be compiled anew for every batch
-        inner = self.accelerator.unwrap_model(model)
-        if "inputs_embeds" in inputs:
-            inputs = {name: value for name, value in inputs.items() if name != "input_ids"}
-        with self._begin(inputs), contextlib.nullcontext() if compiled else head_only_at(inner, positions):
-            outputs = model(**inputs, use_cache=False)
-        logits = outputs.logits[positions] if compiled else outputs.logits
-        targets = labels[:, 1:][positions[:, :-1]]
-        replayed = base_logits = None
-        if self.kl_weight and model.training:
-            replayed = replay[positions]
-            base_logits = self._base_logits(inputs, positions & replay)
-        loss = loss_per_token(logits, targets, num_items_in_batch, self.kl_weight, replayed, base_logits)
+        outputs = self._logits(model, inputs)
+        base_logits = self._base_logits(inputs) if self.kl_weight and model.training else None
+        loss = loss_per_token(
+            outputs.logits, inputs["targets"], num_items_in_batch, self.kl_weight, inputs["replayed"], base_logits
+        )
         if model.training:
-            mask = inputs.get("attention_mask")
-            self.seen["padded"] += labels.numel()
-            self.seen["real"] += labels.numel() if mask is None else mask.sum()
+            self.seen["padded"] += inputs["labels"].numel()
+            self.seen["real"] += inputs["tokens"]
+            self._update.append((inputs["index"], loss.detach()))
             if num_items_in_batch is not None:  # counted over all ranks, whose gradients are averaged
                 loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def _logits(self, model, inputs: dict):
+        """The model's output on a batch, with logits (M, V) at the M `positions` alone."""
+        read = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
+        if "inputs_embeds" in inputs:
+            read["inputs_embeds"] = inputs["inputs_embeds"]
+            del read["input_ids"]
+        positions = inputs["positions"]
+        compiled = self.args.torch_compile  # the selection would have to be compiled anew for every batch
+        inner = self.accelerator.unwrap_model(model)
+        with self._begin(inputs), contextlib.nullcontext() if compiled else head_only_at(inner, positions):
+            outputs = model(**read, use_cache=False)
+        if compiled:
+            outputs.logits = outputs.logits.flatten(0, 1).index_select(0, positions)
+        return outputs
 
     def _begin(self, inputs: dict) -> contextlib.AbstractContextManager:
         """Where a batch has the states of the frozen layers, a forward pass begins above these."""
@@ -118,46 +134,117 @@ class Trainer(transformers.Trainer):
             return contextlib.nullcontext()
         return above(self.accelerator.unwrap_model(self.model), self.frozen_layers)
 
-    def _base_logits(self, inputs: dict, positions: torch.Tensor) -> torch.Tensor | None:
-        """The untrained model's logits (R, V) at the true positions (B, T); only rows that have any are read."""
-        rows = positions.any(dim=1).nonzero()[:, 0]
+    def _base_logits(self, inputs: dict) -> torch.Tensor | None:
+        """The untrained model's logits (R, V) for the replayed tokens; only rows that have any are read."""
+        rows, width, positions = inputs["replay_rows"], inputs["replay_width"], inputs["replay_positions"]
         if not len(rows):
             # Under ZeRO-3 the ranks hold the weights together, so all must read as often.
             if not transformers.integrations.is_deepspeed_zero3_enabled():
                 return None
-            rows = rows.new_zeros(1)
+            rows, width = rows.new_zeros(1), 1
+        part = dict(inputs, positions=positions)
+        for name in ("input_ids", "position_ids", "inputs_embeds"):
+            if name in part:
+                part[name] = part[name].index_select(0, rows)[:, :width]
         model = self.accelerator.unwrap_model(self.model)
-        part = {
-            key: value[rows] if torch.is_tensor(value) and value.dim() > 1 else value for key, value in inputs.items()
-        }
-        positions = positions[rows]
-        if self.padded:  # what is padding in all of these rows
-            first = int(part["attention_mask"].any(dim=0).nonzero()[0, 0])
-            part, positions = {key: value[:, first:] for key, value in part.items()}, positions[:, first:]
-        with torch.no_grad(), model.disable_adapter(), self._begin(part), head_only_at(model, positions):
-            return model(**part, use_cache=False).logits
+        with torch.no_grad(), model.disable_adapter():
+            return self._logits(model, part).logits
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        """The gradient norm of an update, which has to be a number, as have its losses: else the training ends here."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        update, self._update = self._update, []
+        scaled = (
+            self.accelerator.scaler is not None
+        )  # float16: the scaler leaves out an update whose gradients overflow
+        losses = torch.stack([loss for _, loss in update]).tolist()
+        if math.isfinite(sum(losses)) and (scaled or math.isfinite(norm)):
+            return norm
+        bad = [rows for (rows, _), loss in zip(update, losses, strict=True) if not math.isfinite(loss)]
+        names = [self.train_dataset.name(int(i)) for rows in bad or [rows for rows, _ in update] for i in rows]
+        more = f" and {len(names) - NAMED_ROWS} more" if len(names) > NAMED_ROWS else ""
+        raise InputError(
+            f"expected a finite loss and gradient norm, found losses that add up to {sum(losses):g} and a norm of "
+            f"{float(norm):g} at step {self.state.global_step + 1}, rank {self.args.process_index}, in a batch of "
+            f"{', '.join(names[:NAMED_ROWS])}{more}: look at these rows, or lower --learning_rate; checkpoints are kept"
+        )
+
+    def evaluation_loop(
+        self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
+    ) -> EvalLoopOutput:
+        """The loss a trained token over all examples, each counted once, however many ranks and batches there are."""
+        model = self._wrap_model(self.model, training=False)
+        model.eval()
+        sums: dict[int, tuple[float, float]] = {}
+        for batch in dataloader:
+            inputs = self._prepare_inputs(batch)
+            with torch.no_grad(), self.compute_loss_context_manager():
+                logits = self._logits(model, inputs).logits
+            found = sums_by_row(logits, inputs["targets"], inputs["rows"], len(inputs["index"]))
+            rows = torch.cat([inputs["index"].double()[:, None], found.to(inputs["index"].device)], dim=1)
+            for index, loss, tokens in self.accelerator.gather(rows).tolist():
+                sums[int(index)] = (loss, tokens)  # a rank that has run out of examples has repeated some
+        loss, tokens = (sum(column) for column in zip(*sums.values(), strict=True))
+        metrics = {f"{metric_key_prefix}_loss": loss / max(tokens, 1.0)}
+        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(sums))
+
+    def save_model(self, output_dir=None, _internal_call=False):
+        """The adapter alone, where there is one: nothing of the base is copied, under DeepSpeed neither."""
+        if not hasattr(self.accelerator.unwrap_model(self.model), "peft_config"):
+            super().save_model(output_dir, _internal_call)
+            return
+        save_adapter(self.accelerator.unwrap_model(self.model), output_dir or self.args.output_dir)
+        if self.args.should_save:
+            self.processing_class.save_pretrained(output_dir or self.args.output_dir)
+
+    def floating_point_ops(self, inputs) -> int:
+        """Of one batch; transformers counts all parameters anew for each."""
+        return FLOPS_PER_PARAMETER * (self.parameter_count - self.frozen_parameters) * inputs["labels"].numel()
+
+    def batch_of(self, tokens: int) -> dict:
+        """A batch of about so many tokens, of the longest examples."""
+        batches = TokenBudgetBatches(self.train_dataset.lengths, tokens, self.data_collator.padded, self.args.seed)
+        return self.data_collator([self.train_dataset[index] for index in batches.batches[0]])
+
+    def rehearse(self, batch: dict) -> None:
+        """A forward and backward pass that counts nowhere."""
+        self.model.train()
+        seen = dict(self.seen)
+        with self.compute_loss_context_manager(), self.accelerator.autocast():
+            self.compute_loss(self.model, self._prepare_inputs(batch)).backward()
+        self.seen, self._update = seen, []
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add, to a line of losses, speed since the last one, over all ranks."""
         if "loss" in logs:
-            now, real, padded = time.monotonic(), int(self.seen["real"]), int(self.seen["padded"])
+            now, real, padded = time.monotonic(), self.seen["real"], self.seen["padded"]
             then, real_then, padded_then = self._since
             self._since = (now, real, padded)
             speed = (real - real_then) / (now - then)  # ranks have batches of like length: one speaks for all
             logs["tokens_per_second"] = round(speed * self.args.world_size, 1)
             logs["padding_share"] = round(1 - (real - real_then) / max(padded - padded_then, 1), 4)
             if self.peak_flops:
-                work = FLOPS_PER_PARAMETER * (self.parameter_count - self.frozen_parameters)
-                logs["mfu"] = round(work * speed / self.peak_flops, 4)
+                work = FLOPS_PER_PARAMETER * (self.parameter_count - self.frozen_parameters) * speed
+                if work > self.peak_flops:  # the peak was measured beside another process: measure it again
+                    self.peak_flops = max(work, measured_peak_flops(self.args.device, self.model.dtype))
+                logs["mfu"] = round(work / self.peak_flops, 4)
         super().log(logs, start_time)
 
 
+def weights_in(parameter: torch.nn.Parameter) -> int:
+    """How many weights a parameter stands for: where ZeRO-3 has shared it out, or 4 bits packed two in a byte, too."""
+    if hasattr(parameter, "ds_numel"):
+        return parameter.ds_numel
+    state = getattr(parameter, "quant_state", None)
+    return math.prod(state.shape) if state is not None else parameter.numel()
+
+
 def measured_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a large matrix product, the best of a few."""
-    size = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(6):
+    """Floating-point operations per second of a large matrix product, the best of those within PEAK_SECONDS."""
+    size = PEAK_SIZE[device.type]
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best, until = float("inf"), time.perf_counter() + PEAK_SECONDS
+    while time.perf_counter() < until:
         started = time.perf_counter()
         a @ b
         if device.type == "cuda":

@@ -1,0 +1,141 @@
+"""What the Trainer of ours does beside the loss: batches without a mask, faults that are named, validation, saving."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from test_finetune import TURNS, examples, make_trainer, tiny_lora
+
+from training.batches import PaddedCollator, TokenBudgetBatches
+from training.data import IGNORED, SupervisedDataset, preprocess
+from training.layout import choose_attention
+from training.trainer import weights_in
+from utils import InputError
+
+
+def test_padding_is_on_the_right_and_no_mask_is_passed(tiny_model_path, tokenizer, tmp_path):
+    """A mask led to cuDNN's attention, whose gradients are not numbers for some lengths on an H100 (pytorch#196678)."""
+    long, short = preprocess(TURNS, tokenizer, None, 512), preprocess(TURNS[:2], tokenizer, None, 512)
+    batch = PaddedCollator(tokenizer.pad_token_id)([long, short])
+    assert batch["input_ids"][1, : len(short["input_ids"])].tolist() == short["input_ids"]
+    assert (batch["labels"][1, len(short["input_ids"]) :] == IGNORED).all()
+    model, passed = tiny_lora(tiny_model_path), []
+    model.get_decoder().register_forward_pre_hook(lambda _, given, options: passed.append(options), with_kwargs=True)
+    masks = []
+    attention = model.get_decoder().layers[0].self_attn
+    attention.register_forward_pre_hook(
+        lambda _, given, options: masks.append(options["attention_mask"]), with_kwargs=True
+    )
+    make_trainer(
+        tiny_model_path, tokenizer, tmp_path, model=model, options={"kl_weight": 1.0}, per_device_train_batch_size=8
+    ).train()
+    assert len(passed) == 2, "the training's pass, and that of the untrained model over the replayed rows"
+    assert all(options.get("attention_mask") is None and options.get("position_ids") is None for options in passed)
+    assert masks == [None, None], "transformers makes none by itself either: the kernel is told that it is causal"
+
+
+def test_cudnn_attention_is_off_in_training(monkeypatch):
+    said = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", said.append)
+    for kind in ("cpu", "cuda"):
+        choose_attention(
+            SimpleNamespace(attention=None, padding_free=None, device=torch.device(kind), bf16=False, fp16=False)
+        )
+    assert said == [False]
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_what_is_not_a_number_stops_the_run_and_names_step_and_rows(tiny_model_path, tokenizer, tmp_path, where):
+    """transformers puts the mean of the losses before in its place, and goes on with weights that are no numbers."""
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, max_steps=3, per_device_train_batch_size=1,
+                           gradient_accumulation_steps=2, train_sampling_strategy="sequential")  # fmt: skip
+    assert not trainer.args.logging_nan_inf_filter
+    head, calls = trainer.model.get_output_embeddings(), []
+
+    def spoil(_, given, logits):
+        calls.append(1)
+        if len(calls) == 4:  # the second batch of the second update: example 3
+            if where == "loss":
+                return logits * float("nan")
+            logits.register_hook(lambda gradient: gradient * float("inf"))
+        return logits
+
+    head.register_forward_hook(spoil)
+    with pytest.raises(InputError) as caught:
+        trainer.train()
+    rows = "in a batch of 3:" if where == "loss" else "in a batch of 2, 3:"
+    assert "at step 2" in str(caught.value) and rows in str(caught.value)
+    assert trainer.state.global_step == 1 and all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def held_out(trainer, tokenizer, count: int):
+    trainer.eval_dataset = SupervisedDataset(examples(count), tokenizer, "", 512)
+    return trainer.eval_dataset
+
+
+def test_the_validation_loss_is_that_of_a_trained_token_however_it_is_cut(tiny_model_path, tokenizer, tmp_path):
+    """The mean of the batches' means counted a short answer like a long one, and on two ranks came out as half."""
+    found = []
+    for size in (1, 3, 8):
+        trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, per_device_eval_batch_size=size)
+        data = held_out(trainer, tokenizer, 7)
+        found.append(trainer.evaluate()["eval_loss"])
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for example in (data[n] for n in range(7)):
+            logits = trainer.model(torch.tensor([example["input_ids"]])).logits[0, :-1]
+            targets = torch.tensor(example["labels"][1:])
+            total += torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum").item()
+            count += int((targets != IGNORED).sum())
+    assert found == pytest.approx([total / count] * 3, rel=1e-5)
+
+
+def test_validation_asks_liger_kernels_for_logits(tiny_model_path, tokenizer, tmp_path):
+    """transformers passes skip_logits where these kernels are on, and a model without labels cannot do without logits."""
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
+    held_out(trainer, tokenizer, 3)
+    passed = []
+    trainer.model.register_forward_pre_hook(lambda _, given, options: passed.append(options), with_kwargs=True)
+    trainer.args.use_liger_kernel = True
+    assert trainer.evaluate()["eval_loss"] > 0
+    assert passed and not any("skip_logits" in options for options in passed)
+
+
+def test_the_adapter_alone_is_saved_under_deepspeed_too(tiny_model_path, tokenizer, tmp_path, monkeypatch):
+    """ZeRO-1 and -2 put the whole base into each rank's memory before they took the adapter out of it."""
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
+    monkeypatch.setattr(trainer, "is_deepspeed_enabled", True)
+    monkeypatch.setattr(trainer.accelerator, "get_state_dict", lambda *_: pytest.fail("the whole model is copied"))
+    trainer.save_model(str(tmp_path / "lora"))  # before train(), as a time budget measures it: there is no engine yet
+    tensors = load_file(tmp_path / "lora" / "adapter_model.safetensors")
+    assert len(tensors) == 2 * 7 * 3 and all("lora_" in name for name in tensors)
+    assert (tmp_path / "lora" / "tokenizer.json").is_file()
+
+
+def test_a_micro_batch_counts_no_parameters(tiny_model_path, tokenizer, tmp_path, monkeypatch):
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
+    monkeypatch.setattr(transformers.PreTrainedModel, "num_parameters", lambda *_, **__: pytest.fail("counted anew"))
+    trainer.train()
+    assert trainer.state.total_flos == 4 * trainer.parameter_count * trainer.seen["padded"]
+
+
+def test_packed_weights_count_as_what_they_stand_for():
+    packed = torch.nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
+    packed.quant_state = SimpleNamespace(shape=torch.Size([4, 4]))
+    assert weights_in(packed) == 16 and weights_in(torch.nn.Parameter(torch.zeros(3, 2))) == 6
+
+
+def test_batches_of_like_length_have_little_padding():
+    """At most 3 % with batches of 8k tokens, of the lengths that questions and passages have."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = (40 + 60 * torch.rand(4000, generator=generator) ** 4 * 10).int().tolist()
+    for by_length, most in ((True, 0.03), (False, 1.0)):
+        batches = TokenBudgetBatches(lengths, 8192, True, 0, by_length=by_length).batches
+        padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
+        share = 1 - sum(lengths) / padded
+        assert share <= most
+    assert share > 0.3, "by chance, it is another matter"

@@ -1,0 +1,201 @@
+"""How a training is laid out on its hardware: precision, attention, and the tokens of an update and of a micro-batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import math
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from training import memory, ranks
+from training.launch import LEAST_TOKENS_A_RANK, update_tokens
+from utils import InputError, write_json
+
+ENOUGH_TOKENS = 8192  # of a micro-batch: more do not make a GPU faster, and gradient checkpointing costs a third
+MEASURED_TOKENS = (1024, 3072)  # of two batches, whose difference shows what a token takes
+KEPT_FREE = 0.05  # of a GPU, for batches that are a little larger than measured ones
+OUT_OF_MEMORY = "out_of_memory.json"  # in --output_dir: that a training ran out of memory, and is going on by halves
+RESTART = 75  # exit code (EX_TEMPFAIL): torchrun starts all ranks again
+
+log = logging.getLogger(__name__)
+
+
+def choose_precision(training) -> None:
+    """bfloat16 and TF32 where the GPU has units for them, unless said; float16 on older GPUs, which emulate bfloat16.
+
+    On a CPU without bfloat16 units it is many times slower than float32.
+    """
+    cuda = torch.cuda.is_available() and not training.use_cpu
+    if training.bf16 is None:
+        training.bf16 = cuda and not training.fp16 and torch.cuda.is_bf16_supported(including_emulation=False)
+        training.fp16 = training.fp16 or (cuda and not training.bf16)
+    if training.tf32 is None and cuda and torch.cuda.get_device_capability() >= (8, 0):
+        training.tf32 = True
+    if training.use_liger_kernel is None:
+        training.use_liger_kernel = cuda and importlib.util.find_spec("liger_kernel") is not None
+
+
+def weights_dtype(training) -> torch.dtype:
+    """Of the frozen weights."""
+    return torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else torch.float32
+
+
+def choose_attention(training) -> None:
+    """FlashAttention 2 where it is installed, else PyTorch's, unless said; padding only where kernels do without it."""
+    from transformers.utils import is_flash_attn_2_available
+
+    cuda = training.device.type == "cuda"
+    if training.attention is None:
+        flash = cuda and (training.bf16 or training.fp16) and is_flash_attn_2_available()
+        training.attention = "flash_attention_2" if flash else "sdpa"
+    if training.padding_free is None:
+        # Without variable-length kernels the mask of a flattened batch is computed in full, of all with all.
+        training.padding_free = training.attention.startswith("flash")
+    if cuda:
+        # cuDNN's backward pass gives NaN where there is a mask and the length leaves 64 over 128 (pytorch#196678). Our
+        # padded batches have no mask; those of a sliding window, or without padding, have one.
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def halvings(output_dir: str | Path) -> int:
+    """How often a training in this folder ran out of memory."""
+    note = Path(output_dir) / OUT_OF_MEMORY
+    return json.loads(note.read_text())["halvings"] if note.is_file() else 0
+
+
+def choose_batches(training, shape: memory.Shape, tokens: int, longest: int, rank: int, in_4_bits: bool) -> None:
+    """The tokens of an update and of a micro-batch, and gradient checkpointing, unless said.
+
+    `tokens` are those of an epoch, `longest` those of its longest example. Where --per_device_train_batch_size or
+    --max_tokens_per_batch are given, they keep their meaning.
+    """
+    device = training.device.type
+    shared = training.world_size if is_zero3(training) else 1
+    card = torch.cuda.get_device_properties(training.device).total_memory if device == "cuda" else math.inf
+    free = memory.room(card, shape, rank, in_4_bits, shared)
+    fused = bool(training.use_liger_kernel)
+    if not training.counts_tokens:
+        batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
+        if training.gradient_checkpointing is None:
+            training.gradient_checkpointing = batch * shape.token(False, fused) > free
+    else:
+        training.update_tokens = update_tokens(tokens, training.num_train_epochs, device)
+        plain, saving = (free / shape.token(checkpointing, fused) for checkpointing in (False, True))
+        set_micro_batch(training, plain, saving)
+    halved = 2 ** halvings(training.output_dir)
+    if halved > 1:
+        if training.max_tokens_per_batch:
+            training.max_tokens_per_batch = max(1, training.max_tokens_per_batch // halved)
+        else:
+            training.per_device_train_batch_size = max(1, training.per_device_train_batch_size // halved)
+        training.gradient_accumulation_steps *= halved
+    if training.deepspeed:
+        renew_deepspeed(training)
+
+
+def set_micro_batch(training, plain: float, saving: float) -> None:
+    """Cut a rank's part of an update into micro-batches that fit: of `plain` tokens, with gradient checkpointing `saving`."""
+    part = max(1, round(training.update_tokens / training.world_size))
+    if training.gradient_checkpointing is None:
+        training.gradient_checkpointing = plain < min(part, ENOUGH_TOKENS)
+    fits = saving if training.gradient_checkpointing else plain
+    training.gradient_accumulation_steps = math.ceil(part / max(1.0, min(part, fits)))
+    training.max_tokens_per_batch = math.ceil(part / training.gradient_accumulation_steps)
+    least = LEAST_TOKENS_A_RANK[training.device.type]
+    if part < least and training.world_size > 1:
+        log.info(
+            "%d tokens an update for each of %d ranks: with fewer ranks each would have enough to do",
+            part, training.world_size,
+        )  # fmt: skip
+
+
+def is_zero3(training) -> bool:
+    if not training.deepspeed:
+        return False
+    return training.hf_deepspeed_config.is_zero3()
+
+
+def renew_deepspeed(training) -> None:
+    """Its "auto" values are filled from the arguments when these are parsed: fill them again from those chosen since."""
+    from accelerate.utils import DeepSpeedPlugin
+    from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
+
+    training.hf_deepspeed_config = HfTrainerDeepSpeedConfig(training.deepspeed)
+    training.hf_deepspeed_config.trainer_config_process(training)
+    training.deepspeed_plugin = DeepSpeedPlugin(hf_ds_config=training.hf_deepspeed_config)
+    training.deepspeed_plugin.set_mixed_precision(training.mixed_precision)
+    training.deepspeed_plugin.set_deepspeed_weakref()
+
+
+def measure_batches(trainer) -> None:
+    """Let a first forward and backward pass decide on micro-batch and gradient checkpointing, on a GPU of one's own.
+
+    What a token takes is the difference of two batches; the ranks agree on the least. Under DeepSpeed, whose engine is not
+    there yet, the arithmetic of `choose_batches` stands.
+    """
+    training = trainer.args
+    if training.device.type != "cuda" or training.deepspeed or not training.counts_tokens:
+        return
+    if halvings(training.output_dir):  # measured before, and wrong
+        return
+    fits = []
+    for checkpointing in (False, True):
+        room, token = measured_room(trainer, checkpointing)
+        fits.append(room / token)
+    training.gradient_checkpointing = training.asked_checkpointing
+    set_micro_batch(training, *ranks.least(fits))
+    trainer.max_tokens_per_batch = training.max_tokens_per_batch
+    log.info("measured: a micro-batch of %d tokens fits, %d with gradient checkpointing", *map(int, fits))
+
+
+def measured_room(trainer, checkpointing: bool) -> tuple[float, float]:
+    """(bytes for activations, bytes a token takes), measured on a GPU; infinite room where batches are too few to tell."""
+    model, device = trainer.model, trainer.args.device
+    peaks, sizes = [], []
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    for tokens in MEASURED_TOKENS:
+        batch = trainer.batch_of(tokens)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        trainer.rehearse(batch)
+        peaks.append(torch.cuda.max_memory_allocated(device) - before)
+        sizes.append(batch["labels"].numel())
+    if checkpointing:
+        model.gradient_checkpointing_disable()
+    model.zero_grad(set_to_none=True)
+    torch.cuda.empty_cache()
+    free, card = torch.cuda.mem_get_info(device)
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    token = (peaks[1] - peaks[0]) / (sizes[1] - sizes[0]) if sizes[1] > sizes[0] else peaks[1] / sizes[1]
+    return (
+        free - KEPT_FREE * card - 3 * memory.WIDTH_32_BIT * trained,
+        token,
+    )  # gradients and two moments are still to come
+
+
+def restart_by_halves(training, step: int) -> None:
+    """After a CUDA out-of-memory error: note it and start again with half the micro-batch; InputError the second time.
+
+    The update stays as large. One process takes the place of this one; of several, this one ends with RESTART and
+    torchrun starts all again (--max-restarts).
+    """
+    size = training.max_tokens_per_batch or training.per_device_train_batch_size
+    unit = "tokens" if training.max_tokens_per_batch else "examples"
+    if halvings(training.output_dir):
+        raise InputError(
+            f"expected micro-batches of {size} {unit} to fit into {training.device}, found it out of memory at step {step} "
+            "again: give --max_tokens_per_batch or --model_max_length a lower value, or --q_lora True"
+        )
+    write_json(Path(training.output_dir) / OUT_OF_MEMORY, {"halvings": 1, "step": step, "size": size, "unit": unit})
+    log.warning("out of memory at step %d with micro-batches of %d %s: starting again with half", step, size, unit)
+    if training.world_size > 1:
+        raise SystemExit(RESTART)
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

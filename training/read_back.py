@@ -1,0 +1,211 @@
+"""An adapter is read back from the disk by a fresh process, and compared, before anybody is told that it is saved.
+
+python -m training.read_back REQUEST.json     # that process: see `reopen`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+
+from processes import run_child
+from training import ranks
+from training.adapters import gathered, leave_inputs_as_they_are, load_base, save_adapter
+from training.layout import weights_dtype
+
+ROOT = Path(__file__).resolve().parents[1]
+SAME_NORM = 1e-4  # relative
+# Of rounding: the unit, and how many of them two computations of logits may lie apart for each square root of a layer.
+# Half of it or less was measured (results/read_back.json); more than twice as many lie apart where sums are rounded too.
+UNITS = {"float32": (2.0**-24, 16), "tf32": (2.0**-11, 3), "float16": (2.0**-11, 3), "bfloat16": (2.0**-8, 3)}
+MODEL_INPUTS = ("input_ids", "position_ids")
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def computed_in(training) -> str:
+    """What the products of a training are computed in: a key of UNITS."""
+    if training.bf16 or training.fp16:
+        return "bfloat16" if training.bf16 else "float16"
+    return "tf32" if training.tf32 and training.device.type == "cuda" else "float32"
+
+
+def rounding(precision: str, layers: int) -> float:
+    """How far logits or states computed twice may lie apart, as a share of their root mean square.
+
+    The roundings of the layers add up like the steps of a random walk (Higham & Mary 2019, A new approach to
+    probabilistic rounding error analysis). Two shapes of batch, another device, or an adapter merged into its base
+    round differently; a difference beyond that is another model.
+    """
+    unit, factor = UNITS[precision]
+    return factor * unit * math.sqrt(layers)
+
+
+def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The root mean square of the difference as a share of that of the values; not a number where one of them is none."""
+    found, expected = found.double(), expected.double()
+    return float((found - expected).square().mean().sqrt() / expected.square().mean().sqrt())
+
+
+def safe_save_model_for_hf_trainer(
+    trainer: transformers.Trainer,
+    output_dir: str,
+    batch: dict[str, torch.Tensor] | None = None,
+    initial: str | None = None,
+) -> float | None:
+    """Save the adapter (or the whole model) on rank 0; under ZeRO-3 its weights are gathered, and nothing else.
+
+    With a `batch`, a fresh process reads base and adapter from the disk, and shapes and norms of all tensors and the
+    logits on the batch must be those of the trained model, up to `rounding`. On a GPU the trained model is let go of
+    first, to leave room for it. Returns the largest relative difference of logits; RuntimeError, on all ranks, where
+    one is too large. `initial`: see `save_adapter`.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    is_lora = hasattr(model, "peft_config")
+    if initial is None:
+        trainer.save_model(output_dir)
+    else:
+        save_adapter(model, output_dir, initial)
+        if trainer.args.process_index == 0:
+            trainer.processing_class.save_pretrained(output_dir)
+    trainer.save_state()
+    if batch is None or not is_lora:
+        return None
+    inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
+    request = request_for(model, output_dir, trainer.args)
+    trained, expected = state_of(model, inputs, trainer.args, norms_too=initial is None)
+    release(trainer)
+    return ranks.made_by_rank_0(
+        lambda: compare_in_fresh_process(request, inputs, trained, expected), "the adapter is read back"
+    )
+
+
+def request_for(model, adapter: str, training) -> dict:
+    """What the fresh process has to know to compute what the training does, in the same precision."""
+    return {
+        "base": model.peft_config["default"].base_model_name_or_path,
+        "adapter": str(Path(adapter).resolve()),
+        "dtype": str(weights_dtype(training)).removeprefix("torch."),
+        "attention": training.attention or "sdpa",
+        "in_4_bits": bool(getattr(model, "is_loaded_in_4bit", False)),
+        "precision": computed_in(training),
+        "layers": model.config.get_text_config().num_hidden_layers,
+        "device": training.device.type,
+    }
+
+
+def autocast(precision: str, device: str) -> contextlib.AbstractContextManager:
+    """As the training casts: what its layers multiply is of the precision, where that has 16 bits."""
+    if precision in ("bfloat16", "float16"):
+        return torch.autocast(device, getattr(torch, precision))
+    return contextlib.nullcontext()
+
+
+def state_of(model, inputs: dict, training, norms_too: bool) -> tuple[torch.Tensor, dict]:
+    """The trained model's logits (B, T, V) on a batch, and its adapter's norms by tensor; all ranks compute.
+
+    A converted adapter has other tensors than the trained one, so its logits alone are compared.
+    """
+    from peft import get_peft_model_state_dict
+
+    model.eval()
+    on_device = {name: value.to(training.device) for name, value in inputs.items()}
+    with torch.no_grad(), autocast(computed_in(training), training.device.type):
+        logits = model(**on_device, use_cache=False).logits.float().cpu()
+    with gathered(model):
+        return logits, norms(get_peft_model_state_dict(model)) if norms_too else {}
+
+
+def release(trainer: transformers.Trainer) -> None:
+    """Give a GPU's memory back: nothing is trained any more. On a CPU the model stays as it is."""
+    if trainer.args.device.type != "cuda":
+        return
+    for parameter in trainer.model.parameters():
+        parameter.grad, parameter.data = None, parameter.data.new_empty(0)
+        if hasattr(parameter, "ds_tensor"):  # this rank's part of it, under ZeRO-3
+            parameter.ds_tensor.data = parameter.ds_tensor.data.new_empty(0)
+    trainer.optimizer = trainer.lr_scheduler = None
+    trainer.accelerator.free_memory()
+
+
+def norms(tensors: dict[str, torch.Tensor]) -> dict[str, list]:
+    """{name: [shape, norm]}"""
+    return {name: [list(t.shape), t.detach().float().norm().item()] for name, t in tensors.items()}
+
+
+def compare_in_fresh_process(request: dict, inputs: dict, trained: torch.Tensor, expected: dict) -> float:
+    """See safe_save_model_for_hf_trainer. `trained` are the logits (B, T, V), `expected` the norms by tensor."""
+    adapter = request["adapter"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.save(inputs, folder / "inputs.pt")
+        (folder / "request.json").write_text(json.dumps({**request, "folder": name}))
+        command = [sys.executable, "-m", "training.read_back", str(folder / "request.json")]
+        code, printed = run_child(command, env=alone())
+        if code:
+            raise RuntimeError(f"the adapter in {adapter} cannot be read back: {printed.strip()[-2000:]}")
+        found = torch.load(folder / "answer.pt", weights_only=True)
+    for name in sorted(set(expected) | set(found["norms"]) if expected else ()):
+        (shape, norm), (shape_found, norm_found) = expected.get(name, [None, 0]), found["norms"].get(name, [None, 0])
+        if shape != shape_found or not math.isclose(norm, norm_found, rel_tol=SAME_NORM, abs_tol=1e-12):
+            raise RuntimeError(
+                f"the adapter in {adapter} has {name} as {shape_found} with norm {norm_found:.6g}, "
+                f"trained was {shape} with norm {norm:.6g}"
+            )
+    allowed = rounding(request["precision"], request["layers"])
+    differences = [relative_difference(logits, trained) for logits in found["logits"]]
+    if not all(difference <= allowed for difference in differences):  # one that is not a number is none
+        raise RuntimeError(
+            f"the adapter in {adapter} differs from the trained one by {differences} of its logits, beside its base and "
+            f"merged into it; rounding explains {allowed:.2g}"
+        )
+    return max(differences)
+
+
+def alone() -> dict[str, str]:
+    """This process's environment for one that is no rank of a training, and has all cores to itself."""
+    launched = (*LAUNCHER, *(("OMP_NUM_THREADS",) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ()))
+    names = {name for name in os.environ if name in launched or name.startswith(("TORCHELASTIC_", "ACCELERATE_"))}
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    kept["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return kept
+
+
+def reopen(request: dict) -> None:
+    """Read a base and an adapter from the disk; write the norms of the adapter's tensors and the logits on a batch,
+    beside the base and merged into it.
+
+    `request` is that of `request_for`, and "folder", where inputs.pt (a batch) is and answer.pt is written.
+    """
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    device, precision, folder = request["device"], request["precision"], Path(request["folder"])
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    options = {"device_map": "auto"} if device == "cuda" else {}  # over all GPUs where one is too small
+    base = load_base(
+        request["base"], getattr(torch, request["dtype"]), request["in_4_bits"],
+        attn_implementation=request["attention"], **options,
+    )  # fmt: skip
+    model = PeftModel.from_pretrained(base, request["adapter"]).eval()
+    leave_inputs_as_they_are(model)
+    inputs = torch.load(folder / "inputs.pt", weights_only=True)
+    inputs = {name: value.to(model.device) for name, value in inputs.items()}
+    with torch.no_grad(), autocast(precision, device):
+        logits = [model(**inputs, use_cache=False).logits.float().cpu()]
+        if not request["in_4_bits"]:  # inference merges the adapter into the base
+            logits.append(model.merge_and_unload()(**inputs, use_cache=False).logits.float().cpu())
+    saved = load_file(Path(request["adapter"]) / "adapter_model.safetensors")
+    torch.save({"norms": norms(saved), "logits": logits}, folder / "answer.pt")
+
+
+if __name__ == "__main__":
+    transformers.utils.logging.disable_progress_bar()
+    reopen(json.loads(Path(sys.argv[1]).read_text()))
