@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import shutil
 import sys
 import time
@@ -200,7 +201,7 @@ def train(stack: contextlib.ExitStack) -> None:
     )
     started = time.time()
     to_start = started - process_start()  # seconds, of importing for the most part
-    if training.world_size > 1:
+    if "LOCAL_RANK" in os.environ:
         end_with_parent()  # torchrun killed, its workers would go on and hold the GPUs
     if training.process_index:
         logging.getLogger().setLevel(logging.WARNING)  # rank 0 speaks for all
@@ -264,7 +265,9 @@ def train(stack: contextlib.ExitStack) -> None:
     frozen = frozen_layers(model) if keeps_states(training, data) else 0
     to_keep = time.monotonic()
     output = Path(training.output_dir)
-    train_data = with_states(model, train_set, collator, frozen, output) if frozen else train_set
+    train_data = train_set
+    if frozen:
+        train_data = with_states(model, train_set, collator, frozen, output, computed_in(training))
     preparing += time.monotonic() - to_keep
     trainer = Trainer(
         frozen_layers=frozen if train_data is not train_set else 0,

@@ -268,3 +268,19 @@ def test_the_doctor_takes_seconds_and_trains_nothing(tiny_model_path, data, tmp_
     output = finish(start(1, arguments(tiny_model_path, data, tmp_path / "out", "--check_only", "True")))
     assert "24 rows, 0 errors, 0 warnings; nothing was trained" in output
     assert not (tmp_path / "out").exists() and time.time() - started < 60
+
+
+@pytest.mark.slow
+def test_sixteen_bits_train_ask_and_keep_states(tiny_model_path, data, tmp_path):
+    """Every forward pass beside the training's own (KL, questions, kept states, comparison) has to cast as it does."""
+    (tmp_path / "prompts.json").write_text(json.dumps(["Name a colour.", "What is a river?"]))
+    general = [{"id": f"g{n}", "question": f"What is {n}?", "reference": str(n)} for n in range(8)]
+    turns = [{**row, "conversations": [{"from": "user", "value": row.pop("question")},
+                                       {"from": "assistant", "value": row.pop("reference")}]} for row in general]  # fmt: skip
+    (tmp_path / "general.json").write_text(json.dumps(turns))
+    upper = '{"layers_to_transform": [2]}'
+    command = with_replay(arguments(tiny_model_path, data, tmp_path / "out", "--bf16", "True", "--kl_weight", "1"))
+    more = ["--replay_prompts", tmp_path / "prompts.json", "--retention_data_path", tmp_path / "general.json",
+            "--lora_options", upper, "--lora_target_modules", "q_proj", "down_proj", "--max_steps", "40"]  # fmt: skip
+    output = finish(start(1, [*command, *map(str, more)]))
+    assert "the lowest 2 layers run once an example" in output and "recall" in output, output[-3000:]

@@ -133,6 +133,29 @@ def test_a_micro_batch_fits_and_an_update_stays_as_large(tmp_path, shape_7b, car
     assert needed <= memory.room(gib * GIB, shape_7b, 16)
 
 
+@pytest.mark.parametrize(
+    "given, room, token, expected",
+    [
+        ({}, 40 * GIB, 4 << 20, (8192, 1, False)),  # a rank's part of an update fits whole
+        ({}, 20 * GIB, 4 << 20, (4096, 2, False)),  # 5120 tokens fit: two micro-batches
+        ({}, 10 * GIB, 4 << 20, (8192, 1, True)),  # 2560 fit, or with checkpointing 10240
+        ({"gradient_checkpointing": False}, 10 * GIB, 4 << 20, (2048, 4, False)),
+        ({"max_tokens_per_batch": 4000}, 10 * GIB, 4 << 20, (4000, 1, True)),
+        ({"per_device_train_batch_size": 2}, 10 * GIB, 4 << 20, (None, 1, False)),  # 2 * 900 tokens at most
+    ],
+)
+def test_a_measured_first_step_decides(tmp_path, shape_7b, card, monkeypatch, given, room, token, expected):
+    card(80)
+    own = training(tmp_path, 8, **given)
+    layout.choose_batches(own, shape_7b, 20_000_000, 900, 16, False)
+    monkeypatch.setattr(layout, "measured_room", lambda _, saving: (room, token / 4 if saving else token))
+    dataset = SimpleNamespace(lengths=[20, 900])
+    trainer = SimpleNamespace(args=own, max_tokens_per_batch=own.max_tokens_per_batch, train_dataset=dataset)
+    layout.measure_batches(trainer)
+    found = (trainer.max_tokens_per_batch, own.gradient_accumulation_steps, own.gradient_checkpointing)
+    assert found == expected
+
+
 def test_what_is_given_keeps_its_meaning(tmp_path, shape_7b, card):
     card(80)
     rows = training(tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2)

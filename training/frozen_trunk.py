@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
-from training.read_back import relative_difference, rounding
+from training.read_back import autocast, relative_difference, rounding
 from utils import read_json, write_json
 
 STATES, STATES_OF = "frozen_states.bin", "frozen_states.json"  # the states, and a hash of what they are of
@@ -75,10 +75,13 @@ def above(model, first: int) -> Iterator[None]:
             del layer.forward
 
 
-def with_states(model, examples: Dataset, collator: Callable, first: int, folder: Path) -> Dataset:
+def with_states(
+    model, examples: Dataset, collator: Callable, first: int, folder: Path, precision: str = "float32"
+) -> Dataset:
     """The examples with the states that come to layer `first`; as they are where these would be too many or not the same.
 
-    The states are in a file in `folder`, row after row from the shortest on; what an earlier start wrote is not run again.
+    They are computed on the model's device, in the `precision` of the training (read_back.computed_in), and are in a file
+    in `folder`, row after row from the shortest on; what an earlier start wrote is not run again.
     """
     row_bytes = model.config.hidden_size * model.dtype.itemsize
     size = sum(examples.lengths) * row_bytes
@@ -100,7 +103,9 @@ def with_states(model, examples: Dataset, collator: Callable, first: int, folder
         write_json(folder / STATES_OF, {"of": identity})  # only now: the states of other examples are gone
         for start in range(done, len(order), ROWS):
             some = [examples[index] for index in order[start : start + ROWS]]
-            for own in states_at(model, collator(some), lengths_of(some), first):
+            with autocast(precision, model.device.type):
+                found = states_at(model, collator(some), lengths_of(some), first)
+            for own in found:
                 file.write(own.contiguous().view(torch.uint8).numpy())
             file.flush()
             os.fsync(file.fileno())
@@ -108,8 +113,9 @@ def with_states(model, examples: Dataset, collator: Callable, first: int, folder
     rows = mapped.view(-1, model.config.hidden_size).split([examples.lengths[index] for index in order])
     states = dict(zip(order, rows, strict=True))
     kept = WithStates(examples, [states[index] for index in range(len(examples))])
-    difference = relative_difference(*last_states(model, collator, examples, kept, first))
-    if not difference <= rounding(str(model.dtype).removeprefix("torch."), model.config.num_hidden_layers):
+    with autocast(precision, model.device.type):
+        difference = relative_difference(*last_states(model, collator, examples, kept, first))
+    if not difference <= rounding(precision, model.config.num_hidden_layers):
         log.info(
             "%s does not begin above its frozen layers (difference %.1g): all are run", type(model).__name__, difference
         )

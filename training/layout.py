@@ -16,7 +16,9 @@ from training import memory, ranks
 from training.launch import LEAST_TOKENS_A_RANK, update_tokens
 from utils import InputError, write_json
 
-ENOUGH_TOKENS = 8192  # of a micro-batch: more do not make a GPU faster, and gradient checkpointing costs a third
+# Of a micro-batch: with fewer a GPU reads its weights for too little work, and gradient checkpointing, which computes half as
+# much again, is worth its price. With more nothing is gained by it.
+ENOUGH_TOKENS = 4096
 MEASURED_TOKENS = (1024, 3072)  # of two batches, whose difference shows what a token takes
 KEPT_FREE = 0.05  # of a GPU, for batches that are a little larger than measured ones
 OUT_OF_MEMORY = "out_of_memory.json"  # in --output_dir: that a training ran out of memory, and is going on by halves
@@ -139,27 +141,31 @@ def measure_batches(trainer) -> None:
     there yet, the arithmetic of `choose_batches` stands.
     """
     training = trainer.args
-    if training.device.type != "cuda" or training.deepspeed or not training.counts_tokens:
-        return
-    if halvings(training.output_dir):  # measured before, and wrong
+    if training.device.type != "cuda" or training.deepspeed or halvings(training.output_dir):
         return
     fits = []
     for checkpointing in (False, True):
         room, token = measured_room(trainer, checkpointing)
         fits.append(room / token)
-    training.gradient_checkpointing = training.asked_checkpointing
-    set_micro_batch(training, *ranks.least(fits))
-    trainer.max_tokens_per_batch = training.max_tokens_per_batch
-    log.info("measured: a micro-batch of %d tokens fits, %d with gradient checkpointing", *map(int, fits))
+    plain, saving = ranks.least(fits)
+    if training.counts_tokens:
+        training.gradient_checkpointing = training.asked_checkpointing
+        set_micro_batch(training, plain, saving)
+        trainer.max_tokens_per_batch = training.max_tokens_per_batch
+    elif training.asked_checkpointing is None:
+        longest = max(trainer.train_dataset.lengths)
+        batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
+        training.gradient_checkpointing = batch > plain
+    log.info("measured: a micro-batch of %.0f tokens fits, %.0f with gradient checkpointing", plain, saving)
 
 
 def measured_room(trainer, checkpointing: bool) -> tuple[float, float]:
-    """(bytes for activations, bytes a token takes), measured on a GPU; infinite room where batches are too few to tell."""
+    """(bytes for activations, bytes a token takes), measured on a GPU."""
     model, device = trainer.model, trainer.args.device
     peaks, sizes = [], []
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    for tokens in MEASURED_TOKENS:
+    for tokens in (MEASURED_TOKENS[0], *MEASURED_TOKENS):  # the first makes the libraries take what they keep
         batch = trainer.batch_of(tokens)
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -173,7 +179,7 @@ def measured_room(trainer, checkpointing: bool) -> tuple[float, float]:
     torch.cuda.empty_cache()
     free, card = torch.cuda.mem_get_info(device)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    token = (peaks[1] - peaks[0]) / (sizes[1] - sizes[0]) if sizes[1] > sizes[0] else peaks[1] / sizes[1]
+    token = (peaks[2] - peaks[1]) / (sizes[2] - sizes[1]) if sizes[2] > sizes[1] else peaks[2] / sizes[2]
     return (
         free - KEPT_FREE * card - 3 * memory.WIDTH_32_BIT * trained,
         token,

@@ -1,6 +1,6 @@
 """What a training needs of a GPU's memory, by arithmetic on the model's shape: before any weights are loaded.
 
-A token's activations were counted as the tensors that autograd saves (tests/test_memory.py does it again); what is held on
+A token's activations were counted as the tensors that autograd saves (tests/test_layout.py does it again); what is held on
 a GPU besides is stated below. Sizes are in bytes.
 """
 

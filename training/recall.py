@@ -20,6 +20,7 @@ from evaluation.matching import match
 from llm import stop_token_ids, with_system_prompt
 from training import ranks
 from training.adapters import gathered
+from training.read_back import autocast, computed_in
 from utils import read_json, write_json
 
 BUDGET = 0.02  # of the wall time
@@ -160,7 +161,11 @@ class Recall(transformers.TrainerCallback):
         ids = torch.tensor([[stops[0]] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
         model.eval()
-        with torch.no_grad():
+        training = self.trainer.args
+        with (
+            torch.no_grad(),
+            autocast(computed_in(training), training.device.type),
+        ):  # generate() goes by the training's
             written = model.generate(
                 input_ids=ids,
                 attention_mask=mask,

@@ -1,0 +1,207 @@
+"""Processes of benchmarks/gpu.py: a part with a limit, a training that is watched line by line, the GPU's memory meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.gpu_model import ROOT, Bench
+from utils import InputError
+
+GRACE_S = 5.0  # for a part that is over its limit to end what it has started
+TAIL = 3000  # characters of what a process printed that a result keeps
+SAMPLED_S, POLLED_S = 0.2, 0.05
+GIB = 2**30
+
+
+def bounded(words: list[str], limit: float, output: Path) -> int | None:
+    """The exit code of a process that prints into `output`; None where it was ended after `limit` seconds."""
+    import psutil
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w") as file:
+        process = psutil.Popen(words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            return process.wait(limit)
+        except psutil.TimeoutExpired:
+            started = process.children(recursive=True)
+            process.terminate()
+            psutil.wait_procs([process], timeout=GRACE_S)
+            end([process, *started])
+            return None
+
+
+def end(processes: list) -> None:
+    """SIGKILL to those of the psutil processes that still run; psutil does not take a reused id for the old process."""
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=GRACE_S)
+
+
+def tail(text: str) -> str:
+    return text[-TAIL:]
+
+
+def read_card() -> dict:
+    """{"card", "card_mib", "driver"} of the first GPU, as nvidia-smi gives them; "unknown" where it does not."""
+    words = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return {"card": "unknown"}
+    return dict(zip(("card", "card_mib", "driver"), done.stdout.splitlines()[0].split(", "), strict=True))
+
+
+@dataclass
+class Training:
+    """A start of finetune.py: its exit code (None: left running), its seconds, and each line with the second it came."""
+
+    code: int | None
+    seconds: float
+    lines: list[tuple[float, str]]
+
+    @property
+    def said(self) -> str:
+        return "\n".join(line for _, line in self.lines)
+
+    def first(self, words: str) -> str | None:
+        """The first line that has these words."""
+        return next((line for _, line in self.lines if words in line), None)
+
+    @property
+    def steps(self) -> dict[int, float]:
+        """The second at which the line of each step came."""
+        return {step_of(line): second for second, line in self.lines if step_of(line)}
+
+
+def step_of(line: str) -> int:
+    """The step whose line of losses this is; 0 for any other line."""
+    found = re.match(r"step (\d+)/\d+, loss ", line)
+    return int(found[1]) if found else 0
+
+
+def words_of(bench: Bench, model: Path, out: Path, *more: object, launcher: tuple[str, ...] = ()) -> list[str]:
+    """The command of a training of the generated rows, without replay unless `more` asks for it."""
+    words = [
+        sys.executable, *launcher, "finetune.py", "--model_name_or_path", model, "--data_path", bench.rows,
+        "--output_dir", out, "--replay_ratio", 0, "--system_prompt", "", "--logging_steps", 1, *bench.sizes.train, *more,
+    ]  # fmt: skip
+    return [str(word) for word in words]
+
+
+def train(
+    words: list[str], printed: Path, stop_at: int | None = None, act: Callable[[subprocess.Popen], None] | None = None
+) -> Training:
+    """Run a training, its lines in the file `printed`; once its step `stop_at` is over, `act` on the process, and let it end.
+
+    Not through a pipe: ranks that outlive their launcher would die of a pipe that nobody reads.
+    """
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled"}
+    began, lines, rest, acted = time.monotonic(), [], "", False
+    with printed.open("w") as file:
+        process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    with printed.open(errors="replace") as file:
+        code = None
+        while code is None:
+            time.sleep(POLLED_S)
+            code = process.poll()
+            second = round(time.monotonic() - began, 2)
+            *whole, rest = (rest + file.read()).split("\n")
+            lines += [(second, line) for line in whole]
+            if act and not acted and max((step_of(line) for line in whole), default=0) >= stop_at:
+                acted = True
+                act(process)
+    return Training(code, round(time.monotonic() - began, 2), lines)
+
+
+def left_by(training: Training, out: Path) -> Iterator[dict]:
+    """What a training left: exit code, whether all losses and gradient norms are finite, seconds, speed, difference.
+
+    InputError, after the exit code, where it failed: the part then has failed too.
+    """
+    yield {"exit_code": training.code, "wall_seconds": training.seconds}
+    if training.code:
+        raise InputError(f"expected finetune.py to end with 0, found {training.code}: {tail(training.said)}")
+    log, meta = (json.loads((out / name).read_text()) for name in ("train_log.json", "training.meta.json"))
+    entries, plan = log["log"], log["plan"]
+    values = [entry[key] for entry in entries for key in ("loss", "grad_norm", "eval_loss") if key in entry]
+    losses = [entry["loss"] for entry in entries if "loss" in entry]
+    in_training = next(entry["train_runtime"] for entry in entries if "train_runtime" in entry)
+    after = training.seconds - max(training.steps.values())
+    done = len(training.steps) / plan["updates"]  # by this process: a budget may end it sooner, and one may be resumed
+    tokens = plan["tokens"] * plan["epochs"] * done
+    yield {
+        "phases": {
+            "before_training": round(training.seconds - after - in_training, 1),
+            "training": round(in_training, 1),
+            "save_and_read_back": round(after, 1),
+        },
+        "first_loss": losses[0],
+        "last_loss": losses[-1],
+        "validation_loss": next((entry["eval_loss"] for entry in reversed(entries) if "eval_loss" in entry), None),
+        "finite": all(math.isfinite(value) for value in values),
+        "reopened_difference": meta["reopened_difference"],
+        "updates": meta["updates"],
+        "real_tokens": round(tokens),
+        "real_tokens_s": round(tokens / in_training, 1),
+        "mfu": round(4 * plan["parameters"] * tokens / in_training / plan["peak_flops"], 4),
+        "parameters": plan["parameters"],
+        "peak_tflops": round(plan["peak_flops"] / 1e12, 3),
+        "layout": plan["layout"],
+    }
+
+
+@dataclass
+class Memory:
+    """What other processes take of the GPU: [(second, bytes)] since the watching began, over what was taken then."""
+
+    samples: list[tuple[float, int]] = field(default_factory=list)
+
+    def peak(self, until: float = math.inf) -> float | None:
+        """In GiB; None where nothing was watched."""
+        sizes = [size for second, size in self.samples if second <= until]
+        return round(max(sizes) / GIB, 2) if sizes else None
+
+
+@contextlib.contextmanager
+def memory_watched(cuda: bool) -> Iterator[Memory]:
+    """Within this the memory of GPU 0 is sampled, on a GPU that nobody else uses; on a CPU nothing is."""
+    memory = Memory()
+    if not cuda:
+        yield memory
+        return
+    import torch
+
+    done, began = threading.Event(), time.monotonic()
+    before = torch.cuda.mem_get_info()[0]
+
+    def sample() -> None:
+        while not done.wait(SAMPLED_S):
+            memory.samples.append((time.monotonic() - began, before - torch.cuda.mem_get_info()[0]))
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield memory
+    finally:
+        done.set()
+        thread.join()
+
+
+def stop_at_sigterm() -> None:
+    """A part that is over its limit leaves by an exception, so that what it has started is ended."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
