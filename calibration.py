@@ -41,24 +41,31 @@ def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool)
     finish(steps[COLLECTION][0], "--rounds", "1", "--until", written(later))
     updates = str(UPDATES)
     said = ["--logging_steps", updates, "--logging_first_step", "True"]  # the first is the slowest
-    training = finish(
-        steps[TRAINING][0], "--output_dir", str(folder / "lora"), "--max_steps", updates, "--all_gpus", *said
-    )
+    training = finish(steps[TRAINING][0], "--output_dir", str(folder / "lora"), "--max_steps", updates, *said)
     if ask:
         more = ["--output_path", str(folder / "base.json"), "--limit", str(QUESTIONS)]
         finish(steps[BASE][0], *more, "--until", written(later))
     alike = prior.uses_vllm(steps[COLLECTION][0].command) == starts.vllm or not starts.on_gpu
-    timings = asdict(timings_of(day.out, training, starts, alike))
+    ranks = most_ranks(steps[TRAINING][0].command) if starts.on_gpu else 1
+    timings = asdict(timings_of(day.out, training, starts, alike, ranks))
     kept = {name: round(value, 4) for name, value in timings.items() if value is not None}
     write_json(day.out / "calibration.json", kept)
     record = {"name": "calibration", "planned_seconds": forecast.calibration_seconds(starts), "started": written(begun)}
     day.state["stages"].append({**record, "seconds": round(time.time() - begun, 1)})
 
 
-def timings_of(out: Path, training: float, starts: Starts, alike: bool = True) -> Timings:
+def most_ranks(command: list[str]) -> int:
+    """The ranks that the command of a training starts where the data are large; a calibration's keep one or two busy."""
+    from training.launch import plan_launch
+
+    return plan_launch(command[command.index("--model_name_or_path") + 1], None, command).processes
+
+
+def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, ranks: int = 1) -> Timings:
     """What the files of a calibration in `out` say, the process of its training having taken `training` seconds.
 
-    `alike`: the collection was asked by the same engine as the questions will be, so that its start is theirs.
+    `alike`: the collection was asked by the same engine as the questions will be, so that its start is theirs. The
+    training itself will have `ranks`, each as fast as those of the calibration.
     """
     folder = out / "calibration"
     made = read_json(out / "data.meta.json", "the collection's numbers")
@@ -88,7 +95,7 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True) -
         role_rows_a_unit=forecast.ROLE_YIELD * reworded / read,
         facts_a_unit=counts["facts"] / read,
         roles=made["arguments"]["role_amount_per_fact"],
-        update=tokens_an_update / said[-1]["tokens_per_second"],
+        update=tokens_an_update / said[-1]["tokens_per_second"] * plan["processes"] / max(ranks, plan["processes"]),
         examples_an_update=plan["examples_per_update"],
         epochs=trained["arguments"]["num_train_epochs"],
         replay=plan["replayed"] / plan["examples"],

@@ -28,7 +28,7 @@ def out(tmp_path) -> Path:
             "seconds": 150.0, "training_seconds": 32.0, "preparing_seconds": 96.0, "arguments": {"num_train_epochs": 3.0},
         },
         "calibration/lora/train_log.json": {
-            "plan": {"examples": 100, "replayed": 20, "tokens": 12_000, "examples_per_update": 8},
+            "plan": {"examples": 100, "replayed": 20, "tokens": 12_000, "examples_per_update": 8, "processes": 1},
             "log": [{"loss": 3.0, "tokens_per_second": 100}, {"loss": 2.0, "tokens_per_second": 400}, {"runtime": 1}],
         },
     }  # fmt: skip
@@ -56,3 +56,9 @@ def test_where_vllm_asks_its_start_is_in_asking_and_in_replaying_once(out):
 
 def test_a_collection_by_another_engine_says_nothing_of_the_start_of_vllm(out):
     assert timings_of(out, training=178.0, starts=VLLM, alike=False).start == 85.0
+
+
+def test_a_calibration_on_one_gpu_speaks_for_all_that_the_training_will_have(out):
+    """Its few examples keep one GPU busy, those of a day eight."""
+    one, eight = (timings_of(out, training=178.0, starts=VLLM, ranks=ranks) for ranks in (1, 8))
+    assert eight.update == pytest.approx(one.update / 8) and eight.unit == one.unit

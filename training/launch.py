@@ -1,8 +1,8 @@
 """How a training is launched: on how many GPUs, with the weights whole on each, shared by ZeRO-3, or in 4 bits.
 
 python -m training.launch --model_name_or_path MODEL --data_path DATA [arguments of finetune.py]
-starts finetune.py so, and says why; an argument of the user's wins. With --all_gpus the data are not looked at: a short
-run takes as many as a long one would. python -m training.launch --table prints the table of docs/gpu.md.
+starts finetune.py so, and says why; an argument of the user's wins. python -m training.launch --table prints the table of
+docs/gpu.md.
 """
 
 from __future__ import annotations
@@ -215,14 +215,11 @@ def main() -> None:
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--model_name_or_path")
     own.add_argument("--data_path")
-    own.add_argument("--all_gpus", action="store_true")
     found, _ = own.parse_known_args(arguments)
-    arguments = [word for word in arguments if word != "--all_gpus"]
     launch = Launch(1, "given", "", ())
     if found.model_name_or_path and found.data_path:  # else finetune.py says what is missing, or --help
         require_model(found.model_name_or_path)
-        data = None if found.all_gpus else found.data_path
-        launch = plan_launch(found.model_name_or_path, data, arguments)
+        launch = plan_launch(found.model_name_or_path, found.data_path, arguments)
     if launch.devices:
         log.info("%s", launch.reason)
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(launch.devices)
