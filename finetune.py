@@ -40,7 +40,7 @@ from training.arguments import (
 )
 from training.batches import PaddedCollator, PaddingFreeCollator
 from training.checkpoints import Checkpoints, newest, remove_old
-from training.clock import TrainingClock
+from training.clock import TrainingClock, seconds_to_save
 from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
 from training.frozen_trunk import frozen_layers, remove_states, with_states
 from training.layout import (
@@ -53,7 +53,7 @@ from training.layout import (
 )
 from training.log import TrainingLines, write_log
 from training.memory import shape_of
-from training.plan import Plan, recommended_learning_rate, recommended_rank
+from training.plan import make_plan, recommended_learning_rate, recommended_rank
 from training.ranks import made_by_rank_0
 from training.read_back import computed_in, safe_save_model_for_hf_trainer
 from training.recall import Recall, remove_best
@@ -133,56 +133,11 @@ def make_recall(questions, general, data: DataArguments, lora: LoraArguments, tr
     return Recall(questions, general, data.system_prompt, training.early_stopping, training.seed)
 
 
-def make_plan(trainer: Trainer, facts: int, replay: list, held_out, lora: LoraArguments) -> Plan:
-    training, data = trainer.args, trainer.train_dataset
-    sample = [data[index] for index in range(0, len(data), max(1, len(data) // 1000))]
-    scale = len(data) / len(sample)
-    per_epoch = -(-len(trainer.get_train_dataloader()) // training.gradient_accumulation_steps)
-    updates = training.max_steps if training.max_steps > 0 else round(per_epoch * training.num_train_epochs)
-    trained = [sum(label >= 0 for label in example["labels"]) for example in sample]
-    layout = "padding-free batches" if training.padding_free else "padded batches of like length"
-    extras = {
-        "gradient checkpointing": training.gradient_checkpointing, "Liger kernels": training.use_liger_kernel,
-        "TF32": training.tf32, "torch.compile": training.torch_compile, "DeepSpeed": training.deepspeed,
-    }  # fmt: skip
-    return Plan(
-        examples=len(data) - len(replay),
-        facts=facts,
-        replayed=len(replay),
-        held_out=len(held_out),
-        tokens=round(scale * sum(len(example["input_ids"]) for example in sample)),
-        trained_tokens=round(scale * sum(trained)),
-        updates=updates,
-        epochs=updates / per_epoch,
-        examples_per_update=round(len(data) / per_epoch),
-        learning_rate=training.learning_rate,
-        rank=lora.lora_r if lora.use_lora else None,
-        trainable_parameters=sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad),
-        parameters=trainer.parameter_count,
-        frozen_layers=trainer.frozen_layers,
-        frozen_parameters=trainer.frozen_parameters,
-        processes=training.world_size,
-        device=str(training.device),
-        precision=computed_in(training),
-        layout=", ".join([f"{training.attention} attention, {layout}", *(name for name, on in extras.items() if on)]),
-        peak_flops=trainer.peak_flops,
-    )  # fmt: skip
-
-
 def set_pace(clock: Clock | None, training: TrainingArguments) -> None:
     """With a budget: a checkpoint each hundredth of it, and from there on after a kill, unless said."""
     if clock:
         training.save_minutes = training.save_minutes or clock.seconds * SAVED_SHARE / 60
         training.resume_from_checkpoint = training.resume_from_checkpoint or "auto"
-
-
-def seconds_to_save(trainer: Trainer) -> float:
-    """Measured on the adapter as it is before the first update."""
-    folder, started = Path(trainer.args.output_dir) / "rehearsal", time.monotonic()
-    trainer.save_model(str(folder))
-    if trainer.args.process_index == 0:
-        shutil.rmtree(folder)
-    return time.monotonic() - started
 
 
 def main() -> None:
@@ -199,7 +154,7 @@ def train(stack: contextlib.ExitStack) -> None:
     model_arguments, data, lora, training, budget = parse_arguments(
         ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments
     )
-    started = time.time()
+    started, output = time.time(), Path(training.output_dir)
     to_start = started - process_start()  # seconds, of importing for the most part
     if "LOCAL_RANK" in os.environ:
         end_with_parent()  # torchrun killed, its workers would go on and hold the GPUs
@@ -222,7 +177,7 @@ def train(stack: contextlib.ExitStack) -> None:
     replay = made_by_rank_0(
         lambda: replay_examples(
             untrained, data.replay_prompts, round(data.replay_ratio * len(rows)),
-            Path(training.output_dir) / "replay.journal.jsonl", training.seed,
+            output / "replay.journal.jsonl", training.seed,
         ),
         "replayed answers are made",
     )  # fmt: skip
@@ -245,7 +200,7 @@ def train(stack: contextlib.ExitStack) -> None:
     to_load = time.monotonic() - to_load
     initial = None
     if lora.use_lora and changes_base(lora.init_lora_weights):
-        initial = str(Path(training.output_dir) / "initial_adapter")
+        initial = str(output / "initial_adapter")
         model.peft_config["default"].init_lora_weights = True  # read back, it must not be taken out of the base again
         if training.process_index == 0:
             model.save_pretrained(initial)
@@ -264,7 +219,6 @@ def train(stack: contextlib.ExitStack) -> None:
     )
     frozen = frozen_layers(model) if keeps_states(training, data) else 0
     to_keep = time.monotonic()
-    output = Path(training.output_dir)
     train_data = train_set
     if frozen:
         train_data = with_states(model, train_set, collator, frozen, output, computed_in(training))
@@ -286,7 +240,7 @@ def train(stack: contextlib.ExitStack) -> None:
     for shown_by_us in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(shown_by_us)
     measure_batches(trainer)
-    plan = make_plan(trainer, facts, replay, held_out, lora)
+    plan = make_plan(trainer, facts, len(replay), len(held_out), lora.lora_r if lora.use_lora else None)
     if training.process_index == 0:
         for line in plan.lines():
             log.info("%s", line)
@@ -310,10 +264,10 @@ def train(stack: contextlib.ExitStack) -> None:
     weights_of_step = recall.restore_best(training.output_dir, result.global_step) if recall else result.global_step
     difference = safe_save_model_for_hf_trainer(trainer, training.output_dir, collator([train_set[0]]), initial)
     if training.process_index == 0:
-        write_json(Path(training.output_dir) / ADAPTER_SETTINGS, {"system_prompt": data.system_prompt})
+        write_json(output / ADAPTER_SETTINGS, {"system_prompt": data.system_prompt})
         write_log(training.output_dir, plan.as_dict(), trainer.state.log_history)
         provenance.write_meta(
-            Path(training.output_dir) / "training",
+            output / "training",
             {**vars(model_arguments), **vars(data), **vars(lora), **training.to_dict()},
             started,
             counts={"examples": len(rows), "replay": len(replay), "held_out": len(held_out)},
@@ -335,12 +289,9 @@ def train(stack: contextlib.ExitStack) -> None:
         remove_states(output)
         (output / OUT_OF_MEMORY).unlink(missing_ok=True)
         if training.save_strategy == "no":  # those of --save_minutes have served
-            remove_old(Path(training.output_dir), 0, None)
-        log.info(
-            "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs",
-            training.output_dir,
-            difference or 0,
-        )
+            remove_old(output, 0, None)
+        words = "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs"
+        log.info(words, output, difference or 0)
 
 
 if __name__ == "__main__":

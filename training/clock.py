@@ -8,9 +8,11 @@ read back, compare) has its time kept back as it was measured.
 from __future__ import annotations
 
 import logging
+import shutil
 import statistics
 import time
 from collections import deque
+from pathlib import Path
 
 import transformers
 
@@ -23,6 +25,7 @@ from utils import InputError
 MEASURED_UPDATES = 5  # after so many the number of epochs is said
 RECENT_UPDATES = 20  # of which the longest has to fit before the end
 FINISH_SLACK = 1.5  # of the measured finish: another process may have taken a core by then
+WRITTEN_A_SECOND = 200e6  # prior: bytes of weights to a disk
 WRITING_S = 3.0  # the log, the loss curve and the meta file
 SAID_S, SAID_SHARE = 10.0, 0.01  # how often it says when it ends: so many seconds, or this share of the time
 
@@ -133,3 +136,17 @@ class TrainingClock(transformers.TrainerCallback):
 
     def words(self) -> str:
         return f"to end at {of_day(self.clock.deadline)}, with {in_words(self.kept_back)} kept back to save and check"
+
+
+def seconds_to_save(trainer) -> float:
+    """Measured on the adapter as it is before the first update; of all weights under DeepSpeed by their size.
+
+    Its engine, which gathers these, is there only from the first update on.
+    """
+    if trainer.is_deepspeed_enabled and not hasattr(trainer.model, "peft_config"):
+        return trainer.parameter_count * trainer.model.dtype.itemsize / WRITTEN_A_SECOND
+    folder, started = Path(trainer.args.output_dir) / "rehearsal", time.monotonic()
+    trainer.save_model(str(folder))
+    if trainer.args.process_index == 0:
+        shutil.rmtree(folder)
+    return time.monotonic() - started

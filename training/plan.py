@@ -91,7 +91,40 @@ class Plan:
         return dataclasses.asdict(self)
 
 
-def parameter_estimate(config) -> int:
-    """About the weights of a dense decoder: attention and a gated MLP in each layer, and the vocabulary."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    return config.num_hidden_layers * (4 * hidden**2 + 3 * hidden * inner) + config.vocab_size * hidden
+def make_plan(trainer, facts: int, replayed: int, held_out: int, rank: int | None) -> Plan:
+    """The plan of a Trainer of ours; `rank` is None where all weights are trained."""
+    from training.read_back import computed_in
+
+    training, data = trainer.args, trainer.train_dataset
+    sample = [data[index] for index in range(0, len(data), max(1, len(data) // 1000))]
+    scale = len(data) / len(sample)
+    per_epoch = -(-len(trainer.get_train_dataloader()) // training.gradient_accumulation_steps)
+    updates = training.max_steps if training.max_steps > 0 else round(per_epoch * training.num_train_epochs)
+    trained = [sum(label >= 0 for label in example["labels"]) for example in sample]
+    layout = "padding-free batches" if training.padding_free else "padded batches of like length"
+    extras = {
+        "gradient checkpointing": training.gradient_checkpointing, "Liger kernels": training.use_liger_kernel,
+        "TF32": training.tf32, "torch.compile": training.torch_compile, "DeepSpeed": training.deepspeed,
+    }  # fmt: skip
+    return Plan(
+        examples=len(data) - replayed,
+        facts=facts,
+        replayed=replayed,
+        held_out=held_out,
+        tokens=round(scale * sum(len(example["input_ids"]) for example in sample)),
+        trained_tokens=round(scale * sum(trained)),
+        updates=updates,
+        epochs=updates / per_epoch,
+        examples_per_update=round(len(data) / per_epoch),
+        learning_rate=training.learning_rate,
+        rank=rank,
+        trainable_parameters=sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad),
+        parameters=trainer.parameter_count,
+        frozen_layers=trainer.frozen_layers,
+        frozen_parameters=trainer.frozen_parameters,
+        processes=training.world_size,
+        device=str(training.device),
+        precision=computed_in(training),
+        layout=", ".join([f"{training.attention} attention, {layout}", *(name for name, on in extras.items() if on)]),
+        peak_flops=trainer.peak_flops,
+    )  # fmt: skip
