@@ -129,16 +129,18 @@ def check_arguments(arguments: Arguments) -> str | None:
     return arguments.system_prompt
 
 
-def answering_engines(arguments: Arguments, system_prompt: str | None) -> Iterator[tuple[Path, str | None, Engine]]:
-    """The files to write, the adapter of each, and the engine that answers; each engine is used before the next is made."""
+def answering_engines(
+    arguments: Arguments, system_prompt: str | None, amount: int
+) -> Iterator[tuple[Path, str | None, Engine]]:
+    """The files to write, the adapter of each, and the engine that answers `amount` questions; each is used before the next."""
     output, adapter = Path(arguments.output_path), arguments.lora_weights
     if arguments.api_model:
         yield output, None, load_api_engine(arguments)
     elif arguments.also_base is None:
-        yield output, adapter, load_engine(arguments.model_name_or_path, arguments, adapter, system_prompt)
+        yield output, adapter, load_engine(arguments.model_name_or_path, arguments, adapter, system_prompt, amount)
     else:
         base = Path(arguments.also_base or output.with_name(f"{output.stem}_base.json"))
-        pair = load_base_and_tuned(arguments.model_name_or_path, arguments, adapter, system_prompt)
+        pair = load_base_and_tuned(arguments.model_name_or_path, arguments, adapter, system_prompt, amount)
         yield from zip((base, output), (None, adapter), pair, strict=True)
 
 
@@ -209,7 +211,7 @@ def main() -> None:
     from engines.journal import JournaledEngine, weights_stamp
 
     models, most = 1 if arguments.also_base is None else 2, len(rows)
-    for path, adapter, engine in answering_engines(arguments, system_prompt):
+    for path, adapter, engine in answering_engines(arguments, system_prompt, len(rows)):
         settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
         engine = JournaledEngine(engine, path.with_suffix(".journal.jsonl"), *settings)
         with progress_bar(path.stem, len(conversations)) as bar:

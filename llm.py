@@ -59,11 +59,15 @@ class Engine(Protocol):
 
         `temperature`, `seed` and `schemas` (JSON schemas) are one for all, or one for each conversation.
         `on_reply(index, reply)` is called as soon as a reply is whole, in any order. Sampling depends on the seed and
-        the prompt, not on the neighbours; several replies to one prompt are best asked for together, which reads it once.
+        the prompt, not on the neighbours, except on vLLM, which hears no seed (engines.continuous). Several replies to one
+        prompt are best asked for together, which reads it once.
         """
 
-    def waves(self, conversations: list[Conversation], max_new_tokens: int) -> list[list[int]]:
-        """Indices of the conversations that `chat` answers together, wave after wave."""
+    def waves(self, conversations: list[Conversation], max_new_tokens: int) -> list[list[int]] | None:
+        """Indices of the conversations that `chat` answers together, wave after wave.
+
+        None from an engine that finishes each by itself and takes up another in its place: it is best handed all at once.
+        """
 
 
 def with_system_prompt(messages: Conversation, system_prompt: str | None) -> Conversation:
@@ -95,13 +99,28 @@ class TransformersEngine:
         self._executor: Any = None  # fills the grammars' masks on several cores
 
     @classmethod
-    def load(cls, model_name_or_path: str, lora_weights: str | None = None, system_prompt: str | None = None):
-        """Load a model, merge an adapter into it where one is given, and put it on the GPU if there is one."""
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    def load(
+        cls,
+        model_name_or_path: str,
+        lora_weights: str | None = None,
+        system_prompt: str | None = None,
+        in_4_bits: bool = False,
+    ):
+        """Load a model, merge an adapter into it where one is given, and put it on the GPU if there is one.
 
-        device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-        model = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype).to(device)
+        `in_4_bits` as finetune.py --q_lora loads it.
+        """
+        import torch
+        from transformers import AutoTokenizer
+
+        from training.adapters import load_base
+
+        device, dtype = "cpu", torch.float32
+        if torch.cuda.is_available():
+            bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)  # a GPU before Ampere only emulates it
+            device, dtype = "cuda", torch.bfloat16 if bfloat16 else torch.float16
+        model = load_base(model_name_or_path, dtype, in_4_bits)
+        model = model if in_4_bits else model.to(device)
         engine = cls(model, AutoTokenizer.from_pretrained(model_name_or_path), model_name_or_path, system_prompt)
         return engine.merge(lora_weights) if lora_weights else engine
 

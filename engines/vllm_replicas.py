@@ -2,66 +2,83 @@
 
 vLLM's `LLM` refuses data parallelism in one process (0.32: "not supported for single-process usage and may hang") and asks
 for a process each. Copies of a dense model have nothing to tell one another, so each is an engine of its own here, and
-this process divides the prompts: neighbours, which share a beginning, go to one copy and its prefix cache.
+this process shares out the prompts as replies come in: stretches of neighbours, which share a beginning, go to one copy and
+its prefix cache, and the next stretch to the copy that has the least to do.
+
+Main to copy: (call, [(index, Request), ...]), (call, None) to forget the call, None to end. Copy to main: how many requests
+it is worth giving it at once, when it is loaded; then (call, index, reply) and (call, None, exception).
 """
 
 from __future__ import annotations
 
 import atexit
 import copy
+import itertools
 import multiprocessing
 import os
-from multiprocessing.connection import Connection, wait
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
 
-from engines.vllm import WAVE, VllmEngine
-from llm import for_each
+from engines.continuous import ContinuousEngine, Decoder, Request
+from engines.vllm import VllmEngine
+from llm import Reply
 from utils import InputError
 
+STRETCH = 64  # neighbours that go to a copy together: about the prompts on one chunk of a document
 
-class VllmReplicas:
-    """`count` engines; a wave of prompts is cut into as many stretches."""
 
-    def __init__(self, connections: list[Connection], tokenizer, name: str, tuned: bool):
-        self.connections, self.tokenizer, self.name, self.tuned = connections, tokenizer, name, tuned
+class VllmReplicas(ContinuousEngine):
+    """As many engines as there are `channels`, answering side by side."""
+
+    def __init__(self, channels: list[Channel], arrived: SimpleQueue, most: int, tokenizer, name: str, tuned: bool):
+        self.channels, self.arrived, self.most = channels, arrived, most
+        self.tokenizer, self.name, self.tuned = tokenizer, name, tuned
+        self._calls = itertools.count()
 
     @classmethod
     def load(
         cls,
-        count: int,
+        devices: list[list[str]],
         model_name_or_path: str,
         lora_weights: str | None = None,
         system_prompt: str | None = None,
         *,
-        tensor_parallel_size: int = 1,
+        load_decoder: Callable[..., Decoder] = VllmEngine.load,
         **options,
     ) -> VllmReplicas:
-        """Start `count` copies on `tensor_parallel_size` GPUs each, or on equal shares of the cores without GPUs.
+        """Start a copy on each entry of `devices`: its GPUs, as CUDA_VISIBLE_DEVICES names them.
 
-        `options` are those of VllmEngine.load; whatever a copy raises is raised here.
+        Copies without GPUs have equal shares of the cores. `options` are those of `load_decoder`, which makes the engine in
+        a copy's process; its InputError is raised here, and any other fault is a RuntimeError.
         """
-        import torch
         from transformers import AutoTokenizer
 
-        gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
-        devices, cores = [gpu for gpu in gpus.split(",") if gpu], sorted(os.sched_getaffinity(0))
-        options |= {"tensor_parallel_size": tensor_parallel_size, "lora_weights": lora_weights}
-        options |= {"model_name_or_path": model_name_or_path, "system_prompt": system_prompt}
-        context = multiprocessing.get_context("spawn")
-        connections, processes = [], []
-        for number in range(count):
+        options |= {"model_name_or_path": model_name_or_path, "lora_weights": lora_weights}
+        options |= {"system_prompt": system_prompt}
+        context, cores = multiprocessing.get_context("spawn"), sorted(os.sched_getaffinity(0))
+        arrived: SimpleQueue = SimpleQueue()
+        channels, processes = [], []
+        for number, names in enumerate(devices):
             ours, theirs = context.Pipe()
-            own_devices = devices[number * tensor_parallel_size :][:tensor_parallel_size]
-            own_cores = cores[number * len(cores) // count : (number + 1) * len(cores) // count] or cores
-            arguments = (theirs, own_devices, own_cores, options)
+            own_cores = cores[number * len(cores) // len(devices) : (number + 1) * len(cores) // len(devices)] or cores
+            arguments = (theirs, load_decoder, names, own_cores, {**options, "seed": number})
             processes.append(context.Process(target=serve, args=arguments, name=f"vLLM copy {number}"))
             processes[-1].start()
             theirs.close()
-            connections.append(ours)
-        atexit.register(lambda: [connection.close() for connection in connections])  # which ends the copies
-        for connection in connections:
-            receive(connection)
+            channels.append(Channel(ours, number, arrived))
+        atexit.register(lambda: [channel.send(None) for channel in channels])  # which ends the copies
+        try:
+            most = min(next_arrived(arrived)[1] for _ in channels)
+        except BaseException:  # one could not be loaded, or this was stopped: the others need not go on
+            for process in processes:
+                process.terminate()
+            raise
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path)
-        return cls(connections, tokenizer, model_name_or_path, lora_weights is not None)
+        return cls(channels, arrived, most, tokenizer, model_name_or_path, lora_weights is not None)
 
     def base(self) -> VllmReplicas:
         """The same engines without the adapter."""
@@ -69,72 +86,134 @@ class VllmReplicas:
         other.tuned = False
         return other
 
-    def chat(self, conversations, *, max_new_tokens=256, on_reply=None, **each):
-        # temperature, seed, schemas: shared out with the conversations
-        each = {name: for_each(value, len(conversations)) for name, value in each.items()}
-        replies = [None] * len(conversations)
-        first = {}  # of each copy at work: the index of its first conversation
-        for number, connection in enumerate(self.connections):
-            start, end = (len(conversations) * place // len(self.connections) for place in (number, number + 1))
-            if start < end:
-                own = {name: values[start:end] for name, values in each.items()}
-                connection.send((self.tuned, conversations[start:end], {"max_new_tokens": max_new_tokens, **own}))
-                first[connection] = start
-        failure = None
-        while first:
-            for connection in wait(list(first)):
-                try:
-                    reply = receive(connection)
-                except Exception as error:
-                    failure, reply = error, None
-                if reply is None:
-                    del first[connection]
-                    continue
-                index = first[connection] + reply[0]
-                replies[index] = reply[1]
-                if on_reply:
-                    on_reply(index, reply[1])
-        if failure:
-            raise failure
-        return replies
-
-    def waves(self, conversations, max_new_tokens):
-        size = WAVE * len(self.connections)
-        order = list(range(len(conversations)))
-        return [order[start : start + size] for start in range(0, len(order), size)]
+    def decode(self, requests: list[Request], finish: Callable[[int, Reply], None]) -> None:
+        call, left = next(self._calls), len(requests)
+        size = max(1, min(STRETCH, left // len(self.channels)))  # few prompts are for all copies too
+        places = range(left)
+        coming = iter([places[start : start + size] for start in places[::size]])
+        open_ones = [0] * len(self.channels)
+        try:
+            while left:
+                while (fewest := min(open_ones)) == 0 or fewest + size <= self.most:
+                    stretch = next(coming, None)
+                    if stretch is None:
+                        break
+                    number = open_ones.index(fewest)
+                    self.channels[number].send((call, [(index, requests[index]) for index in stretch]))
+                    open_ones[number] += len(stretch)
+                number, (of, index, reply) = next_arrived(self.arrived)
+                if of != call:
+                    continue  # of a call that was stopped
+                if isinstance(reply, BaseException):
+                    raise reply
+                open_ones[number] -= 1
+                left -= 1
+                finish(index, reply)
+        finally:
+            if left:
+                for channel in self.channels:
+                    channel.send((call, None))
 
 
-def receive(connection: Connection):
-    """(index, reply) of the next finished reply, None after the last; raises what the copy raised."""
+class Channel:
+    """A copy's connection, read and written by threads of its own.
+
+    A signal's handler can raise in the main thread at any point, also in the middle of a message, and the next one would
+    then begin with the rest of it. It cannot in another thread.
+    """
+
+    def __init__(self, connection: Connection, number: int, arrived: SimpleQueue):
+        self.leaving: SimpleQueue = SimpleQueue()
+        self.send = self.leaving.put
+        read = (connection, lambda message: arrived.put((number, message)))
+        for work, arguments in ((receive_all, read), (send_all, (connection, self.leaving.get))):
+            threading.Thread(target=work, args=arguments, daemon=True).start()
+
+
+def receive_all(connection: Connection, put: Callable[[Any], None]) -> None:
+    """Hand over what comes, None when the other end is gone."""
     try:
-        message = connection.recv()
-    except EOFError:
-        raise RuntimeError("a copy of the model ended before its time: what it wrote above says why") from None
-    if isinstance(message, BaseException):
+        while True:
+            put(connection.recv())
+    except (EOFError, OSError):
+        put(None)
+
+
+def send_all(connection: Connection, get: Callable[[], Any]) -> None:
+    """Send what `get` gives, up to a None, or until the other end is gone, of which `receive_all` tells."""
+    try:
+        while True:
+            message = get()
+            connection.send(message)
+            if message is None:
+                return
+    except OSError:
+        return
+
+
+def next_arrived(arrived: SimpleQueue) -> tuple[int, Any]:
+    """(number of the copy, its message); raises what a copy could not be loaded for, and where one is gone."""
+    number, message = arrived.get()
+    if message is None:
+        arrived.put((number, None))  # for the next call
+        raise RuntimeError("a copy of the model ended before its time: what it wrote above says why")
+    if isinstance(message, InputError):
         raise message
-    return message
+    return number, message
 
 
-def serve(connection: Connection, devices: list[str], cores: list[int], options: dict) -> None:
-    """One copy: answers what comes over the connection until its other end is closed, or its process is gone."""
+def serve(
+    connection: Connection, load: Callable[..., Decoder], devices: list[str], cores: list[int], options: dict
+) -> None:
+    """One copy: answers what comes over the connection until it is told to end, or the other end is gone.
+
+    Ctrl-C reaches all processes of a terminal; what it means is for the main process to say.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     else:
+        import torch
+
         os.sched_setaffinity(0, cores)
+        torch.set_num_threads(len(cores))  # OpenMP may have counted all cores before: it then waits for itself
     try:
-        tuned = VllmEngine.load(**options)
-        connection.send(None)
-        while True:
-            adapted, conversations, settings = connection.recv()
-            engine = tuned if adapted else tuned.base()
-            try:
-                engine.chat(conversations, on_reply=lambda *reply: connection.send(reply), **settings)
-                connection.send(None)
-            except ValueError as error:
-                connection.send(error)
-    except (EOFError, BrokenPipeError):
-        return
-    except BaseException as error:
+        decoder = load(**options)
+    except InputError as error:
         connection.send(error)
-        if not isinstance(error, InputError):
-            raise
+        return
+    arrived: SimpleQueue = SimpleQueue()
+    threading.Thread(target=receive_all, args=(connection, arrived.put), daemon=True).start()
+    try:
+        connection.send(decoder.most)
+        answer(decoder, arrived, connection.send)
+    except BrokenPipeError:
+        return
+
+
+def answer(decoder: Decoder, arrived: SimpleQueue, send: Callable[[Any], None]) -> None:
+    """Take up what has arrived between two steps, and send each reply as it is finished, until a None arrives."""
+    writing: dict[str, tuple[int, int]] = {}  # key: call and index
+    while True:
+        while not writing or not arrived.empty():
+            message = arrived.get()
+            if message is None:
+                return
+            call, requests = message
+            if requests is None:
+                decoder.abort([*writing])
+                writing.clear()
+                continue
+            for index, request in requests:
+                try:
+                    refusal = decoder.add(f"{call}.{index}", request)
+                except ValueError as error:
+                    send((call, None, error))
+                    break
+                if refusal:
+                    send((call, index, refusal))
+                else:
+                    writing[f"{call}.{index}"] = call, index
+        for key, reply in decoder.step():
+            if key in writing:
+                send((*writing.pop(key), reply))

@@ -39,7 +39,19 @@ class Echo:
         return replies
 
 
-def asked(words: str) -> list:
+class Continuous(Echo):
+    """Has no waves: it is handed everything, and finishes from the last to the first."""
+
+    def waves(self, conversations, max_new_tokens):
+        return None
+
+    def chat(self, conversations, *, on_reply=None, **options):
+        last = len(conversations) - 1
+        report = on_reply and (lambda index, reply: on_reply(last - index, reply))
+        return super().chat(conversations[::-1], on_reply=report, **options)[::-1]
+
+
+def asked(words) -> list:
     return [[{"role": "user", "content": word}] for word in words]
 
 
@@ -101,6 +113,55 @@ def test_a_failed_call_is_tried_again_by_the_next_run(tmp_path):
     assert JournaledEngine(Echo(failing="b"), path).chat(asked("ab"))[1].error == "no"
     again = Echo()
     assert JournaledEngine(again, path).chat(asked("ab"))[1].text == "B" and again.asked == ["b"]
+
+
+def test_a_continuous_engine_is_handed_all_and_its_replies_are_journaled_in_groups(tmp_path):
+    path, many = tmp_path / "data.journal.jsonl", [f"w{number}" for number in range(600)]
+    engine, seen = JournaledEngine(Continuous(), path), []
+    replies = engine.chat(asked(many), on_reply=lambda *reply: seen.append(reply))
+    assert [reply.text for reply in replies] == [word.upper() for word in many]
+    assert sorted(seen, key=lambda reply: reply[0]) == list(enumerate(replies))
+    assert [len(json.loads(line)) for line in path.read_text().splitlines()] == [256, 256, 88]
+    assert (engine.asked, engine.reused, engine.largest_wave) == (600, 0, 600)
+    again = JournaledEngine(Continuous(), path)
+    assert again.chat(asked(many)) == replies and (again.asked, again.reused, again.largest_wave) == (0, 600, 0)
+    alone = JournaledEngine(Continuous(), tmp_path / "alone.jsonl")
+    alone.chat(asked("a"))
+    assert alone.largest_wave == 1, "calls that are asked one by one are known as such"
+
+
+def test_a_continuous_engine_that_is_stopped_is_asked_no_finished_call_again(tmp_path):
+    path, many = tmp_path / "data.journal.jsonl", [f"w{number}" for number in range(600)]
+    first = Continuous(killed_at="w300")
+    with pytest.raises(KeyboardInterrupt):
+        JournaledEngine(first, path).chat(asked(many))
+    again = Continuous()
+    replies = JournaledEngine(again, path).chat(asked(many))
+    assert [reply.text for reply in replies] == [word.upper() for word in many]
+    assert sorted(first.asked + again.asked) == sorted(many), "none twice"
+
+
+def test_a_slow_continuous_engine_is_journaled_by_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("engines.journal.GROUP_S", 0.0)
+    path = tmp_path / "data.journal.jsonl"
+    JournaledEngine(Continuous(failing="b"), path).chat(asked("abc"))
+    assert path.read_text().count("\n") == 2, "and an error is not kept"
+    again = Continuous()
+    assert JournaledEngine(again, path).chat(asked("abc"))[1].text == "B" and again.asked == ["b"]
+
+
+def test_a_continuous_engine_goes_on_with_a_journal_of_waves_and_is_asked_a_call_once(tmp_path):
+    path = tmp_path / "data.journal.jsonl"
+    JournaledEngine(Echo(), path).chat(asked("abcd"))
+    again = Continuous()
+    engine = JournaledEngine(again, path)
+    seen = []
+    replies = engine.chat(asked("abxyx"), on_reply=lambda index, reply: seen.append((index, reply.text)))
+    assert [reply.text for reply in replies] == list("ABXYX") and sorted(seen) == list(enumerate("ABXYX"))
+    assert sorted(again.asked) == ["x", "y"] and (engine.asked, engine.reused) == (2, 3)
+    drawn = Continuous()
+    JournaledEngine(drawn, path).chat(asked("qq"), temperature=1.0, seed=[0, 1])
+    assert drawn.asked == ["q", "q"], "another seed is another call"
 
 
 def test_a_file_that_is_no_journal_is_named(tmp_path):

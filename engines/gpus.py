@@ -1,0 +1,181 @@
+"""The GPUs that this process may use: those that are its own by CUDA_VISIBLE_DEVICES or Slurm, and that nobody else uses.
+
+nvidia-smi is asked, which makes no CUDA context in this process; nothing is remembered, as others come and go.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+
+import psutil
+
+FIELDS = "index,uuid,name,memory.total,memory.used,mig.mode.current"
+TIMEOUT_S = 120  # nvidia-smi wakes the driver, which takes half a minute on 8 GPUs without persistence mode
+# A process with less has not even a CUDA context (250 MiB and more): MPS' own server, a monitor.
+CONTEXT_BYTES = 256 << 20
+# Memory of no listed process is a desktop's, or that of neighbours outside of a container. vLLM takes 90 % of a GPU and does
+# not start where more than the rest is taken.
+UNLISTED_SHARE = 0.1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU, or a MIG device: its part that CUDA takes for one. `index` is what CUDA_VISIBLE_DEVICES calls it."""
+
+    index: str
+    uuid: str
+    name: str
+    total_bytes: int
+    free_bytes: int
+
+
+def usable_gpus() -> list[Gpu]:
+    """The GPUs this process may use, in CUDA's order; none without CUDA. Those that others use are named in the log.
+
+    CUDA_VISIBLE_DEVICES decides, without it what Slurm gave the job. Only memory of this process, of its children and of
+    those that started it is its own. On a machine without nvidia-smi all that CUDA sees are taken.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    if count == 0:
+        return []
+    listed = listed_gpus()
+    if not listed:
+        return gpus_of_torch(count)
+    own, others = [], []
+    processes = listed_processes()
+    for gpu in named_gpus(listed):
+        taken = taken_by_others(gpu, processes.get(gpu.uuid, []))
+        if taken:
+            others.append(f"{gpu.index} ({gpu.name}, {taken / 2**30:.1f} GiB taken)")
+        else:
+            own.append(gpu)
+    if others:
+        log.warning("left out, as other processes use them: GPU %s", ", GPU ".join(others))
+    return own
+
+
+def listed_gpus() -> list[Gpu]:
+    """All that nvidia-smi knows; a GPU that is divided by MIG as its MIG devices. Empty where it cannot be asked."""
+    rows = ask_nvidia_smi(f"--query-gpu={FIELDS}")
+    gpus, divided = [], set()
+    for index, uuid, name, total, used, mig in rows:
+        if not (total.isdigit() and used.isdigit()) and mig != "Enabled":
+            return []  # "[N/A]": memory that the GPU shares with the CPU
+        if mig == "Enabled":
+            divided.add(uuid)
+        else:
+            gpus.append(Gpu(index, uuid, name, int(total) << 20, (int(total) - int(used)) << 20))
+    if len({gpu.name for gpu in gpus}) > 1:
+        # CUDA numbers GPUs of different kinds by speed, nvidia-smi by their place on the bus: the UUID means the same to both
+        gpus = [Gpu(gpu.uuid, gpu.uuid, gpu.name, gpu.total_bytes, gpu.free_bytes) for gpu in gpus]
+    return gpus + (mig_devices(divided) if divided else [])
+
+
+def mig_devices(divided: set[str]) -> list[Gpu]:
+    """The MIG devices of the GPUs with these UUIDs, with the memory that their profile names (3g.40gb)."""
+    devices, parent, kind = [], "", ""
+    for [line] in ask_nvidia_smi("-L"):
+        uuid = re.search(r"\(UUID: ([^)]+)\)", line)
+        profile = re.match(r"\s+MIG (\S*?(\d+)gb\S*)", line)
+        if profile and uuid and parent in divided:
+            size = int(profile[2]) << 30
+            devices.append(Gpu(uuid[1], uuid[1], f"{kind} MIG {profile[1]}", size, size))
+        elif uuid and not profile:
+            parent, kind = uuid[1], re.sub(r"^GPU \d+: | \(UUID.*", "", line)
+    return devices
+
+
+def named_gpus(listed: list[Gpu]) -> list[Gpu]:
+    """Those of `listed` that the environment names, under its names and in its order; all where it names none.
+
+    CUDA ends the list at the first name that it does not know. A GPU may be named by its number, by its UUID, or by the
+    beginning of one. SLURM_JOB_GPUS and SLURM_STEP_GPUS are numbers on the whole node (sbatch(1), srun(1)): where Slurm
+    shows a job no more than its own GPUs, these are taken as they are.
+    """
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is None and "SLURM_JOB_ID" in os.environ:
+        names = os.environ.get("GPU_DEVICE_ORDINAL")
+        whole_node = os.environ.get("SLURM_STEP_GPUS") or os.environ.get("SLURM_JOB_GPUS")
+        if names is None and whole_node and len(whole_node.split(",")) < len(listed):
+            names = whole_node
+    if names is None:
+        return listed
+    found = []
+    for name in names.split(","):
+        own = name.strip()
+        gpu = next((gpu for place, gpu in enumerate(listed) if is_named(own, place, gpu)), None)
+        if gpu is None:
+            break
+        found.append(Gpu(own, gpu.uuid, gpu.name, gpu.total_bytes, gpu.free_bytes))
+    return found
+
+
+def is_named(name: str, place: int, gpu: Gpu) -> bool:
+    """Whether `name`, of CUDA_VISIBLE_DEVICES, means the GPU that nvidia-smi lists at `place`."""
+    if name.isdigit():
+        return int(name) == place
+    return bool(name) and gpu.uuid.startswith(name)
+
+
+def listed_processes() -> dict[str, list[tuple[int, int]]]:
+    """For each UUID the processes that compute on it: (process id, bytes)."""
+    processes: dict[str, list[tuple[int, int]]] = {}
+    for uuid, process, used in ask_nvidia_smi("--query-compute-apps=gpu_uuid,pid,used_memory"):
+        processes.setdefault(uuid, []).append((int(process), int(used) << 20 if used.isdigit() else 0))
+    return processes
+
+
+def taken_by_others(gpu: Gpu, processes: list[tuple[int, int]]) -> int:
+    """The bytes that others take of a GPU they use; 0 for one that is free."""
+    me = psutil.Process()
+    own = {process.pid for process in (me, *me.parents(), *me.children(recursive=True))}
+    others = sum(used for process, used in processes if process not in own)
+    unlisted = gpu.total_bytes - gpu.free_bytes - sum(used for _, used in processes)
+    if others >= CONTEXT_BYTES or unlisted > UNLISTED_SHARE * gpu.total_bytes:
+        return others + max(0, unlisted)
+    return 0
+
+
+def ask_nvidia_smi(question: str) -> list[list[str]]:
+    """The rows of its answer to a query, their fields apart, or else its lines; none where it is missing or fails.
+
+    Lines of another number of fields are left out: warnings, such as that a GPU's infoROM is corrupted.
+    """
+    query = question.startswith("--query")
+    form = ["--format=csv,noheader,nounits"] if query else []
+    try:
+        done = subprocess.run(["nvidia-smi", question, *form], capture_output=True, text=True, timeout=TIMEOUT_S)
+    except (FileNotFoundError, PermissionError, subprocess.TimeoutExpired):
+        return []
+    lines = done.stdout.splitlines() if done.returncode == 0 else []
+    rows = [line.split(", ") if query else [line] for line in lines]
+    return [row for row in rows if len(row) == (question.count(",") + 1 if query else 1)]
+
+
+def gpus_of_torch(count: int) -> list[Gpu]:
+    """All that CUDA sees. It is initialised by this, and no memory is taken."""
+    import torch
+
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = names.split(",") if names else [str(number) for number in range(count)]
+    found = [torch.cuda.get_device_properties(number) for number in range(count)]
+    return [
+        Gpu(name.strip(), f"GPU-{gpu.uuid}", gpu.name, gpu.total_memory, gpu.total_memory)
+        for name, gpu in zip(names, found, strict=False)
+    ]
+
+
+def torch_number(gpu: Gpu) -> int:
+    """What torch calls it in this process: cuda:NUMBER. CUDA is initialised by this."""
+    import torch
+
+    numbers = range(torch.cuda.device_count())
+    return next((n for n in numbers if str(torch.cuda.get_device_properties(n).uuid) in gpu.uuid), 0)

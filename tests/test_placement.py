@@ -1,0 +1,225 @@
+"""Engine, GPUs and copies of a model, by its config and the GPUs of a machine that is not there."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+
+import pytest
+
+from engines import EngineArguments, load_engine, placement
+from engines.gpus import Gpu
+from engines.placement import allowed_sizes, place, weight_bytes
+from engines.vllm_lora import reserved_rank
+from utils import InputError
+
+SHAPES = {  # of Qwen2.5: hidden size, inner size, layers, heads, heads of keys and values, own output layer
+    "7B": (3584, 18944, 28, 28, 4, True),
+    "14B": (5120, 13824, 48, 40, 8, True),
+    "32B": (5120, 27648, 64, 40, 8, True),
+    "72B": (8192, 29568, 80, 64, 8, True),
+}
+PARAMETERS = {"7B": 7.6e9, "14B": 14.8e9, "32B": 32.8e9, "72B": 72.7e9}  # as their model cards say
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, str]:
+    """Folders with a config alone."""
+    from transformers import Qwen2Config
+
+    folders = {}
+    for name, (hidden, inner, layers, heads, keys, own_head) in SHAPES.items():
+        folders[name] = str(tmp_path_factory.mktemp("models") / name)
+        Qwen2Config(
+            hidden_size=hidden,
+            intermediate_size=inner,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=keys,
+            vocab_size=152064,
+            tie_word_embeddings=not own_head,
+        ).save_pretrained(folders[name])
+    return folders
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Makes a machine with so many usable GPUs of so many GiB, with vLLM or without."""
+    real = importlib.util.find_spec
+
+    def make(count: int, size: float, vllm: bool = True, kind: str = "GPU", in_use: int = 0) -> None:
+        found = [Gpu(str(n), f"{kind}-{n}", "a GPU", int(size * 2**30), int(size * 2**30)) for n in range(count)]
+        monkeypatch.setattr("engines.placement.usable_gpus", lambda: found)
+        monkeypatch.setattr("torch.cuda.device_count", lambda: count + in_use)
+        spec = importlib.util.spec_from_loader("vllm", None) if vllm else None
+        monkeypatch.setattr(
+            "importlib.util.find_spec", lambda name, *more: spec if name == "vllm" else real(name, *more)
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_weights_are_counted_from_the_config(models, name):
+    assert weight_bytes(models[name]) == pytest.approx(2 * PARAMETERS[name], rel=0.01)
+
+
+def test_stored_float32_weights_are_counted_in_16_bits(model_path, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    assert weight_bytes(model_path) == pytest.approx(2 * 134.5e6, rel=0.01)
+    save_file(
+        {"a": torch.zeros(8, dtype=torch.float32), "b": torch.zeros(8, dtype=torch.int8)},
+        tmp_path / "model.safetensors",
+    )
+    assert weight_bytes(str(tmp_path)) == 8 * 2 + 8
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "size", "expected"),
+    [
+        ("7B", 8, 80, (1, 8)),
+        ("7B", 1, 24, (1, 1)),
+        ("14B", 4, 24, (2, 2)),
+        ("14B", 1, 80, (1, 1)),
+        ("32B", 8, 80, (2, 4)),  # fits on one, with room for a few conversations only
+        ("32B", 1, 80, (1, 1)),
+        ("32B", 3, 80, (2, 1)),
+        ("72B", 8, 80, (4, 2)),
+        ("72B", 2, 141, (2, 1)),
+    ],
+)
+def test_copies_fill_the_usable_gpus(machine, models, name, count, size, expected):
+    machine(count, size)
+    found = place(models[name], EngineArguments())
+    assert (found.tensor_parallel_size, found.copies) == expected
+    used = [gpu for devices in found.devices for gpu in devices]
+    assert used == [str(number) for number in range(expected[0] * expected[1])]
+
+
+def test_few_prompts_have_few_copies_and_one_line_says_what_was_chosen(machine, models, caplog):
+    caplog.set_level(logging.INFO)
+    machine(8, 80)
+    assert [place(models["7B"], EngineArguments(), None, prompts).copies for prompts in (0, 60, 1500, 10**6)] == [
+        1,
+        1,
+        2,
+        8,
+    ]
+    assert caplog.messages[2] == "vLLM: copies of the model: 2, GPUs for each: 1 (0; 1) of 8 usable"
+
+
+def test_a_given_argument_wins(machine, models):
+    machine(8, 80)
+    for given, expected in (
+        ({"tensor_parallel_size": 4}, (4, 1)),  # few prompts
+        ({"data_parallel_size": 3}, (1, 3)),
+        ({"tensor_parallel_size": 2, "data_parallel_size": 4}, (2, 4)),
+    ):
+        found = place(models["7B"], EngineArguments(**given), None, 10)
+        assert (found.tensor_parallel_size, found.copies) == expected
+    with pytest.raises(InputError, match=r"expected 16 usable GPUs .* found 8"):
+        place(models["7B"], EngineArguments(tensor_parallel_size=2, data_parallel_size=8))
+
+
+@pytest.mark.parametrize(("count", "size", "kind"), [(1, 80, "GPU"), (2, 80, "GPU"), (8, 10, "GPU"), (8, 80, "MIG")])
+def test_a_model_that_does_not_fit_is_named_before_anything_is_loaded(machine, models, count, size, kind):
+    machine(count, size, kind=kind)
+    with pytest.raises(InputError, match=r"expected room for the 135\.\d GiB of weights"):
+        place(models["72B"], EngineArguments())
+
+
+def test_heads_and_mlp_are_divided_evenly(machine, models, model_path):
+    gpus = [Gpu(str(number), f"GPU-{number}", "", 1, 1) for number in range(16)]
+    assert allowed_sizes(models["7B"], gpus) == [1, 2, 4]  # 28 heads
+    assert allowed_sizes(models["72B"], gpus) == [1, 2, 4, 8, 16]  # 8 heads of keys, each on two GPUs
+    assert allowed_sizes(model_path, gpus) == [1]  # 9 heads
+
+
+def test_a_gpu_without_vllm_is_said_in_one_line_with_the_remedy(machine, models, caplog):
+    machine(2, 80, vllm=False)
+    caplog.set_level(logging.WARNING)
+    found = place(models["7B"], EngineArguments())
+    assert found.engine == "transformers" and [gpu.index for gpu in found.gpus] == ["0"]
+    [line] = caplog.messages
+    assert "vLLM, which is not installed: bash shells/setup.sh requirements-gpu.txt" in line
+    with pytest.raises(InputError, match=r"bash shells/setup\.sh requirements-gpu\.txt"):
+        place(models["7B"], EngineArguments(engine="vllm"))
+    with pytest.raises(InputError, match=r"135\.\d GiB of weights"):
+        place(models["72B"], EngineArguments())
+
+
+def test_a_machine_whose_gpus_are_all_in_use_is_no_machine_without(machine, models):
+    machine(0, 80, in_use=4)
+    for engine in ("auto", "transformers", "vllm"):
+        with pytest.raises(InputError, match="none of 4"):
+            place(models["7B"], EngineArguments(engine=engine))
+    machine(0, 80)
+    found = place(models["7B"], EngineArguments(engine="vllm", data_parallel_size=2))
+    assert (found.copies, found.devices) == (2, [[], []])
+    assert place(models["7B"], EngineArguments()).engine == "transformers"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"use_dora": True}, "DoRA"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"trainable_token_indices": [3]}, "trainable_token_indices"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"bias": "all"}, "bias all"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights pissa"),
+        ({"rank_pattern": {"q_proj": 1000}}, "rank 1000, above 512"),
+    ],
+)
+def test_an_adapter_that_vllm_refuses_is_known_before_a_model_is_loaded(
+    machine, models, tmp_path, caplog, setting, words
+):
+    machine(1, 80)
+    caplog.set_level(logging.WARNING)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 16, **setting}))
+    assert place(models["7B"], EngineArguments(), str(tmp_path)).engine == "transformers"
+    [line] = caplog.messages
+    assert line.endswith(words)
+    with pytest.raises(InputError, match=words):
+        load_engine(models["7B"], EngineArguments(engine="vllm"), str(tmp_path))
+
+
+def test_an_adapter_that_vllm_runs_has_the_next_rank_reserved(machine, models, tmp_path):
+    machine(1, 80)
+    plain = {"use_dora": False, "modules_to_save": None, "bias": "none", "init_lora_weights": True, "use_rslora": True}
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 16, "rank_pattern": {"q_proj": 20}, **plain}))
+    assert place(models["7B"], EngineArguments(), str(tmp_path)).engine == "vllm"
+    assert reserved_rank(str(tmp_path)) == 32
+
+
+def test_one_copy_not_on_the_first_gpu_has_a_process_with_that_gpu_alone(machine, models, monkeypatch):
+    started = []
+    monkeypatch.setattr("engines.vllm.VllmEngine.load", lambda *wanted, **options: started.append(("here", options)))
+    monkeypatch.setattr(
+        "engines.vllm_replicas.VllmReplicas.load",
+        lambda devices, *wanted, **options: started.append((devices, options)),
+    )
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine(4, 80)
+    load_engine(models["7B"], EngineArguments(), prompts=10)
+    last = placement.usable_gpus()[2:]
+    monkeypatch.setattr(placement, "usable_gpus", lambda: last)
+    load_engine(models["7B"], EngineArguments(), prompts=10)
+    load_engine(models["32B"], EngineArguments())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    load_engine(models["7B"], EngineArguments(), prompts=10)
+    assert [where for where, _ in started] == ["here", [["2"]], [["2", "3"]], "here"]
+    assert [options["tensor_parallel_size"] for _, options in started] == [1, 1, 2, 1]
+
+
+def test_transformers_takes_the_first_usable_gpu(machine, models, monkeypatch):
+    machine(3, 80, vllm=False)
+    done = []
+    monkeypatch.setattr("engines.torch_number", lambda gpu: int(gpu.index) + 4)
+    monkeypatch.setattr("torch.cuda.set_device", done.append)
+    monkeypatch.setattr("llm.TransformersEngine.load", lambda *wanted: done.append(wanted))
+    load_engine(models["7B"], EngineArguments())
+    assert done == [4, (models["7B"], None, None)]
