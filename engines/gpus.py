@@ -38,8 +38,8 @@ class Gpu:
 def usable_gpus() -> list[Gpu]:
     """The GPUs this process may use, in CUDA's order; none without CUDA. Those that others use are named in the log.
 
-    CUDA_VISIBLE_DEVICES decides, without it what Slurm gave the job. Only memory of this process, of its children and of
-    those that started it is its own. On a machine without nvidia-smi all that CUDA sees are taken.
+    CUDA_VISIBLE_DEVICES decides, without it what Slurm gave the job. Only memory of this process and of
+    its family is its own (own_processes). On a machine without nvidia-smi all that CUDA sees are taken.
     """
     import torch
 
@@ -135,13 +135,29 @@ def listed_processes() -> dict[str, list[tuple[int, int]]]:
 
 def taken_by_others(gpu: Gpu, processes: list[tuple[int, int]]) -> int:
     """The bytes that others take of a GPU they use; 0 for one that is free."""
-    me = psutil.Process()
-    own = {process.pid for process in (me, *me.parents(), *me.children(recursive=True))}
+    own = own_processes()
     others = sum(used for process, used in processes if process not in own)
     unlisted = gpu.total_bytes - gpu.free_bytes - sum(used for _, used in processes)
     if others >= CONTEXT_BYTES or unlisted > UNLISTED_SHARE * gpu.total_bytes:
         return others + max(0, unlisted)
     return 0
+
+
+def own_processes() -> set[int]:
+    """This process, what it started, what started it, and where that is torchrun, the other ranks of its training."""
+    me = psutil.Process()
+    family = {me, *me.parents(), *me.children(recursive=True)}
+    for ancestor in me.parents():
+        if any(word.endswith(("torch.distributed.run", "torchrun")) for word in cmdline_of(ancestor)):
+            family.update(ancestor.children(recursive=True))
+    return {process.pid for process in family}
+
+
+def cmdline_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
 
 
 def ask_nvidia_smi(question: str) -> list[list[str]]:

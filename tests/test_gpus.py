@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from engines import gpus
 from engines.gpus import usable_gpus
 
+ROOT = Path(__file__).resolve().parents[1]
 H100, MIB = "NVIDIA H100 80GB HBM3", 1 << 20
 MIG_LIST = f"""GPU 0: {H100} (UUID: GPU-0)
   MIG 3g.40gb     Device  0: (UUID: MIG-aaaa)
@@ -160,3 +162,18 @@ def test_torch_calls_a_gpu_by_the_number_that_has_its_uuid(machine, monkeypatch)
     order = [SimpleNamespace(uuid=number) for number in (2, 0, 1)]  # CUDA's, fastest first
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda number: order[number])
     assert [gpus.torch_number(one) for one in found] == [1, 2, 0]
+
+
+@pytest.mark.parametrize("launcher, known", [("torch.distributed.run", True), ("some_script.py", False)])
+def test_the_other_ranks_of_a_training_are_no_others(launcher, known):
+    """Replayed answers are made on all GPUs while each rank has its context on one: 500 MiB of a process that is ours."""
+    ask = "from engines.gpus import own_processes; print(*own_processes())"
+    start = (
+        "import subprocess, sys; rank = subprocess.Popen(['sleep', '60']); "
+        f"found = subprocess.run([sys.executable, '-c', {ask!r}], capture_output=True, text=True, check=True).stdout; "
+        "rank.kill(); print(str(rank.pid) in found.split())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", start, launcher], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == str(known)

@@ -49,6 +49,15 @@ def test_a_model_is_counted_from_its_config_alone(shape_7b):
     assert shape_7b.weights(ranks=8) < shape_7b.weights() / 5
 
 
+def test_of_experts_those_count_that_a_token_goes_through():
+    small = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=64)
+    mixtral = transformers.MixtralConfig(**small, intermediate_size=96, num_local_experts=8, num_experts_per_tok=2)
+    qwen3 = transformers.Qwen3MoeConfig(
+        **small, intermediate_size=999, moe_intermediate_size=32, num_experts=8, num_experts_per_tok=4
+    )
+    assert [shape_of_config(config).inner for config in (mixtral, qwen3)] == [2 * 96, 4 * 32]
+
+
 @pytest.mark.parametrize("heads, keys, inner", [(4, 2, 1024), (8, 8, 2048), (8, 1, 512)])
 @pytest.mark.parametrize("cast", [False, True], ids=["as they are", "cast to float32"])
 def test_saved_activations_are_what_the_arithmetic_says(heads, keys, inner, cast):

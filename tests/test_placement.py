@@ -131,11 +131,16 @@ def test_a_model_that_does_not_fit_is_named_before_anything_is_loaded(machine, m
         place(models["72B"], EngineArguments())
 
 
-def test_heads_and_mlp_are_divided_evenly(machine, models, model_path):
+def test_heads_and_mlp_are_divided_evenly(models, model_path, tmp_path):
+    from transformers import Qwen2Config
+
     gpus = [Gpu(str(number), f"GPU-{number}", "", 1, 1) for number in range(16)]
     assert allowed_sizes(models["7B"], gpus) == [1, 2, 4]  # 28 heads
     assert allowed_sizes(models["72B"], gpus) == [1, 2, 4, 8, 16]  # 8 heads of keys, each on two GPUs
     assert allowed_sizes(model_path, gpus) == [1]  # 9 heads
+    for keys, inner, expected in ((3, 64, [1]), (12, 66, [1, 2]), (4, 64, [1, 2, 4])):
+        Qwen2Config(num_attention_heads=12, num_key_value_heads=keys, intermediate_size=inner).save_pretrained(tmp_path)
+        assert allowed_sizes(str(tmp_path), gpus) == expected
 
 
 def test_a_gpu_without_vllm_is_said_in_one_line_with_the_remedy(machine, models, caplog):

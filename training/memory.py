@@ -80,12 +80,12 @@ def shape_of_config(config) -> Shape:
     layers = model.get_decoder().layers
     linear = [part for part in layers.modules() if isinstance(part, torch.nn.Linear)]
     experts = getattr(text, "num_experts_per_tok", None)
-    inner = experts * text.moe_intermediate_size if experts else text.intermediate_size
+    inner = (getattr(text, "moe_intermediate_size", None) if experts else None) or text.intermediate_size
     return Shape(
         layers=len(layers),
         hidden=text.hidden_size,
         keys=head * (getattr(text, "num_key_value_heads", None) or heads),
-        inner=inner,
+        inner=inner * (experts or 1),
         vocabulary=text.vocab_size,
         parameters=model.num_parameters(),
         linear=sum(part.weight.numel() for part in linear),
