@@ -300,7 +300,9 @@ def test_fault_4_the_plan_counts_updates_and_exposures():
     few, many = Plan(**facts, updates=3, examples_per_update=1024), Plan(**facts, updates=375, examples_per_update=8)
     assert many.exposures_per_fact == 30 and many.expected_minutes > 0
     assert "few updates" in few.lines()[-1] and "few updates" not in many.lines()[-1]
-    assert TrainingArguments(output_dir="x", use_cpu=True).counts_tokens  # tests/test_layout.py: some hundreds of updates
+    assert TrainingArguments(
+        output_dir="x", use_cpu=True
+    ).counts_tokens  # tests/test_layout.py: some hundreds of updates
 
 
 def test_learning_rate_and_rank_follow_model_and_data():
