@@ -59,7 +59,7 @@ class Engine(Protocol):
 
         `temperature`, `seed` and `schemas` (JSON schemas) are one for all, or one for each conversation.
         `on_reply(index, reply)` is called as soon as a reply is whole, in any order. Sampling depends on the seed and
-        the prompt, not on the neighbours, except on vLLM, which hears no seed (engines.continuous). Several replies to one
+        the prompt, not on the neighbours, except on vLLM, which hears no seed (engines.vllm). Several replies to one
         prompt are best asked for together, which reads it once.
         """
 

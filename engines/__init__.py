@@ -112,13 +112,9 @@ def load_placed(placement: Placement, arguments: EngineArguments, *wanted: str |
         return TransformersEngine.load(*wanted)
     options = {name: getattr(arguments, name) for name in ("gpu_memory_utilization", "max_model_len")}
     options["tensor_parallel_size"] = placement.tensor_parallel_size
-    if placement.copies == 1 and placement.begins_with_the_first:
-        from engines.vllm import VllmEngine
+    from engines.vllm import VllmEngine
 
-        return VllmEngine.load(*wanted, **options)
-    from engines.vllm_replicas import VllmReplicas
-
-    return VllmReplicas.load(placement.devices, *wanted, **options)
+    return VllmEngine.load(placement.devices, *wanted, **options)
 
 
 def load_api_engine(arguments: ApiArguments) -> Engine:

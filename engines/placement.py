@@ -10,7 +10,6 @@ import importlib.util
 import json
 import logging
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,13 +49,6 @@ class Placement:
     def devices(self) -> list[list[str]]:
         size, names = self.tensor_parallel_size, [gpu.index for gpu in self.gpus]
         return [names[number * size :][:size] for number in range(self.copies)]
-
-    @property
-    def begins_with_the_first(self) -> bool:
-        """Whether these are the first GPUs that CUDA shows this process: without a process of its own it takes those."""
-        named = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = named.split(",") if named else map(str, range(len(self.gpus)))
-        return all(gpu.index == name.strip() for gpu, name in zip(self.gpus, names, strict=False))
 
 
 def choose(arguments: EngineArguments, lora_weights: str | None = None, gpus: list[Gpu] | None = None) -> str:

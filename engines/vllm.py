@@ -1,164 +1,253 @@
-"""vLLM behind the same `chat()`: continuous batching, prefix caching, LoRA adapters chosen per request.
+"""vLLM behind the same `chat()`: continuous batching, prefix caching, LoRA adapters chosen per request, copies on several GPUs.
 
-    engine = VllmEngine.load("Qwen/Qwen2.5-7B-Instruct", lora_weights="output/lora")
+    engine = VllmEngine.load([["0"], ["1"]], "Qwen/Qwen2.5-7B-Instruct", lora_weights="output/lora")
     replies = engine.chat([[{"role": "user", "content": "Hello"}]], max_new_tokens=32)
     replies = engine.base().chat(...)    # the same weights in memory, without the adapter
 
-Prompts, stop tokens, sampling and the layout of JSON are those of llm.TransformersEngine, so that either engine can go on
-with a journal of the other. On several GPUs vLLM starts processes of its own, and a script needs `if __name__ == "__main__"`.
+Each copy is a vLLM in a process of its own with its own GPUs; a script needs `if __name__ == "__main__"`. vLLM's own data
+parallelism wants a process each too, and copies of a dense model have nothing to tell one another. A single copy has its
+process as well: what a signal's handler raises in the middle of a step, such as Stopped, leaves a vLLM that does not end
+the next. This process shares out the prompts as replies come in: stretches of neighbours, which share a beginning, go to
+one copy and its prefix cache, and the next stretch to the copy that has the least to do.
+
+Main to copy: (call, [(index, Request), ...]), (call, None) to forget the call, None to end. Copy to main: how many requests
+it is worth giving it at once, when it is loaded; then (call, index, reply) and (call, None, exception).
 """
 
 from __future__ import annotations
 
+import atexit
 import copy
+import itertools
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable
-from pathlib import Path
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
 
-from engines.continuous import ContinuousEngine, Request, feed
-from engines.vllm_lora import reserved_rank
-from llm import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, with_system_prompt
+from engines.vllm_decoder import Decoder, Request, VllmDecoder
+from llm import Reply, for_each
+from processes import end_with_parent
 from utils import InputError
 
-CPU_CACHE_BYTES = 2 << 30  # keys and values; on a GPU it is what --gpu_memory_utilization leaves beside the weights
-WAITING = 256  # requests in vLLM beyond those it writes at once: to take the places of those that end in one step
+STRETCH = 64  # neighbours that go to a copy together: about the prompts on one chunk of a document
 
 
-class VllmEngine(ContinuousEngine):
-    """A local model through vLLM's `LLMEngine`, with or without a LoRA adapter; also a decoder (engines.continuous)."""
+class VllmEngine:
+    """As many copies of a model as there are `channels`, answering side by side.
 
-    def __init__(self, engine, tokenizer, name: str, system_prompt: str | None = None, lora_request=None):
-        from training.chat_template import end_of_turn
+    It has no waves, and `seed` is not heard. vLLM's fastest sampler has one stream of random numbers for all rows and is
+    left out as soon as one of them has a seed of its own (vllm.v1.worker.gpu.sample.sampler, 0.32), so what a row draws
+    depends on its neighbours, and a reply cannot be had a second time. Instead the journal sees to it that none is asked
+    for twice. Where replies must be the same in every run, use transformers or an API. A prompt that is asked with several
+    seeds has a draw for each.
+    """
 
-        self.engine, self.tokenizer, self.name = engine, tokenizer, name
-        self.system_prompt, self.lora_request, self.tuned = system_prompt, lora_request, lora_request is not None
-        self.max_model_len = engine.model_config.max_model_len
-        self.most = engine.vllm_config.scheduler_config.max_num_seqs + WAITING
-        # vLLM knows the ends that the model's folder names; a template may end a turn with yet another token
-        self.stop_ids = [tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))]
+    def __init__(self, channels: list[Channel], arrived: SimpleQueue, most: int, tokenizer, name: str, tuned: bool):
+        self.channels, self.arrived, self.most = channels, arrived, most
+        self.tokenizer, self.name, self.tuned = tokenizer, name, tuned
+        self._calls = itertools.count()
 
     @classmethod
     def load(
         cls,
+        devices: list[list[str]],
         model_name_or_path: str,
         lora_weights: str | None = None,
         system_prompt: str | None = None,
         *,
-        tensor_parallel_size: int = 1,
-        gpu_memory_utilization: float = 0.9,
-        max_model_len: int | None = None,
-        seed: int = 0,
+        load_decoder: Callable[..., Decoder] = VllmDecoder.load,
+        **options,
     ) -> VllmEngine:
-        """Start vLLM on `tensor_parallel_size` GPUs, or on the CPU where vLLM was built for it (float32 there).
+        """Start a copy on each entry of `devices`: its GPUs, as CUDA_VISIBLE_DEVICES names them, none on a CPU.
 
-        Without `max_model_len` a prompt with its answer may be as long as the model allows and the memory holds. `seed`
-        is that of all random numbers; copies need different ones, to answer the same prompt differently.
+        Copies without GPUs have equal shares of the cores. `options` are those of `load_decoder`, which makes the engine in
+        a copy's process; its InputError is raised here, and any other fault is a RuntimeError.
         """
-        for name, value in (
-            ("VLLM_LOGGING_LEVEL", "ERROR"),
-            ("VLLM_NO_USAGE_STATS", "1"),  # what a person asks a model goes nowhere, and neither does a count of it
-            ("VLLM_WORKER_MULTIPROC_METHOD", "spawn"),  # a fork after CUDA was looked at cannot use it
-            # No process between this one and the GPU: one that was killed would leave it running, and the memory taken.
-            ("VLLM_ENABLE_V1_MULTIPROCESSING", "0"),
-        ):
-            os.environ.setdefault(name, value)
         from transformers import AutoTokenizer
-        from vllm.engine.arg_utils import EngineArgs
-        from vllm.lora.request import LoRARequest
-        from vllm.platforms import current_platform
-        from vllm.usage.usage_lib import UsageContext
-        from vllm.v1.engine.llm_engine import LLMEngine
 
-        options = {"enable_lora": True, "max_lora_rank": reserved_rank(lora_weights)} if lora_weights else {}
-        if current_platform.is_cpu():
-            # compiling takes longer than a first look lasts, and is left out by vLLM itself where LoRA is on
-            options |= {"dtype": "float32", "kv_cache_memory_bytes": CPU_CACHE_BYTES, "enforce_eager": True}
-        arguments = EngineArgs(
-            model=model_name_or_path,
-            tensor_parallel_size=tensor_parallel_size,
-            gpu_memory_utilization=gpu_memory_utilization,
-            max_model_len=-1 if max_model_len is None else max_model_len,
-            seed=seed,
-            enable_prefix_caching=True,
-            structured_outputs_config={"backend": "guidance"},
-            **options,
-        )
+        options |= {"model_name_or_path": model_name_or_path, "lora_weights": lora_weights}
+        options |= {"system_prompt": system_prompt}
+        context, cores = multiprocessing.get_context("spawn"), sorted(os.sched_getaffinity(0))
+        arrived: SimpleQueue = SimpleQueue()
+        channels, processes = [], []
+        for number, names in enumerate(devices):
+            ours, theirs = context.Pipe()
+            own_cores = cores[number * len(cores) // len(devices) : (number + 1) * len(cores) // len(devices)] or cores
+            arguments = (theirs, load_decoder, names, own_cores, {**options, "seed": number})
+            processes.append(context.Process(target=serve, args=arguments, name=f"vLLM copy {number}"))
+            processes[-1].start()
+            theirs.close()
+            channels.append(Channel(ours, number, arrived))
+        atexit.register(lambda: [channel.send(None) for channel in channels])  # which ends the copies
         try:
-            config = arguments.create_engine_config(UsageContext.LLM_CLASS)
-        except ValueError as error:
-            raise InputError(
-                f"expected settings that vLLM can run {model_name_or_path} with, found this fault: {first_sentence(error)}"
-            ) from None
-        request = LoRARequest("adapter", 1, str(Path(lora_weights).resolve())) if lora_weights else None
-        engine = LLMEngine.from_vllm_config(config, UsageContext.LLM_CLASS, disable_log_stats=True)
+            most = min(next_arrived(arrived)[1] for _ in channels)
+        except BaseException:  # one could not be loaded, or this was stopped: the others need not go on
+            for process in processes:
+                process.terminate()
+            raise
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path)
-        return cls(engine, tokenizer, model_name_or_path, system_prompt, request)
+        return cls(channels, arrived, most, tokenizer, model_name_or_path, lora_weights is not None)
 
     def base(self) -> VllmEngine:
-        """The same engine without the adapter."""
+        """The same engines without the adapter."""
         other = copy.copy(self)
         other.tuned = False
         return other
 
-    def decode(self, requests: list[Request], finish: Callable[[int, Reply], None]) -> None:
-        feed(self, requests, finish)
+    def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
+        amount = len(conversations)
+        each = zip(conversations, for_each(schemas, amount), for_each(temperature, amount), strict=True)
+        requests = [Request(one, schema, max_new_tokens, heat, self.tuned) for one, schema, heat in each]
+        replies: list[Reply | None] = [None] * amount
 
-    def add(self, key: str, request: Request) -> Reply | None:
-        from vllm.exceptions import VLLMValidationError
-        from vllm.inputs.engine import tokens_input
+        def finish(index: int, reply: Reply) -> None:
+            replies[index] = reply
+            if on_reply:
+                on_reply(index, reply)
 
-        prompt = self._prompt(request.messages)
-        if len(prompt) >= self.max_model_len:
-            return self._too_long(prompt)
-        adapter = self.lora_request if request.tuned else None
-        try:
-            self.engine.add_request(key, tokens_input(prompt), self._sampling(request), lora_request=adapter)
-        except VLLMValidationError as error:
-            raise ValueError(f"this JSON schema cannot be enforced: {error}\n{str(request.schema)[:500]}") from None
+        self._ask(requests, finish)
+        return replies
+
+    def waves(self, conversations, max_new_tokens):
         return None
 
-    def step(self) -> list[tuple[str, Reply]]:
-        return [(output.request_id, self._reply(output)) for output in self.engine.step() if output.finished]
+    def _ask(self, requests: list[Request], finish: Callable[[int, Reply], None]) -> None:
+        """Call finish(index, reply) for each request, in any order; no copy has more than `most` of them at once.
 
-    def abort(self, keys: list[str]) -> None:
-        self.engine.abort_request(keys)
-
-    def _prompt(self, messages: Conversation) -> list[int]:
-        messages = with_system_prompt(messages, self.system_prompt)
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-
-    def _sampling(self, request: Request):
-        """What vLLM needs to know of one request."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
-
-        form = {**request.schema, "x-guidance": JSON_LAYOUT} if request.schema is not None else None
-        drawn = {"top_p": TOP_P, "top_k": TOP_K} if request.temperature else {}
-        return SamplingParams(
-            max_tokens=request.max_new_tokens,
-            temperature=request.temperature,
-            stop_token_ids=self.stop_ids,
-            structured_outputs=None if form is None else StructuredOutputsParams(json=form),
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-            **drawn,
-        )
-
-    def _reply(self, output) -> Reply:
-        [completion] = output.outputs
-        ids = list(completion.token_ids)
-        if completion.finish_reason == "stop" and ids:
-            ids.pop()  # the token that ends the turn
-        text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        return Reply(text, len(output.prompt_token_ids), len(ids), completion.finish_reason)
-
-    def _too_long(self, prompt: list[int]) -> Reply:
-        reason = f"the prompt has {len(prompt)} tokens, --max_model_len leaves room for {self.max_model_len - 1}"
-        return Reply("", prompt_tokens=len(prompt), finish_reason="error", error=reason)
+        Calls are numbered: what a copy still sends of one that was left by an exception is dropped.
+        """
+        call, left = next(self._calls), len(requests)
+        size = max(1, min(STRETCH, left // len(self.channels), self.most // 4))  # few prompts are for all copies too
+        places = range(left)
+        coming = iter([places[start : start + size] for start in places[::size]])
+        open_ones = [0] * len(self.channels)
+        try:
+            while left:
+                while (fewest := min(open_ones)) + size <= self.most:
+                    stretch = next(coming, None)
+                    if stretch is None:
+                        break
+                    number = open_ones.index(fewest)
+                    self.channels[number].send((call, [(index, requests[index]) for index in stretch]))
+                    open_ones[number] += len(stretch)
+                number, (of, index, reply) = next_arrived(self.arrived)
+                if of != call:
+                    continue  # of a call that was stopped
+                if isinstance(reply, BaseException):
+                    raise reply
+                open_ones[number] -= 1
+                left -= 1
+                finish(index, reply)
+        finally:
+            if left:
+                for channel in self.channels:
+                    channel.send((call, None))
 
 
-def first_sentence(error: Exception) -> str:
-    """What is wrong, in one line: pydantic wraps it in lines and advice of its own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    line = next((line for line in lines if line.startswith("Value error")), lines[0])
-    return line.removeprefix("Value error, ").partition(". ")[0]
+class Channel:
+    """A copy's connection, read and written by threads of its own.
+
+    A signal's handler can raise in the main thread at any point, also in the middle of a message, and the next one would
+    then begin with the rest of it. It cannot in another thread.
+    """
+
+    def __init__(self, connection: Connection, number: int, arrived: SimpleQueue):
+        self.leaving: SimpleQueue = SimpleQueue()
+        self.send = self.leaving.put
+        read = (connection, lambda message: arrived.put((number, message)))
+        for work, arguments in ((receive_all, read), (send_all, (connection, self.leaving.get))):
+            threading.Thread(target=work, args=arguments, daemon=True).start()
+
+
+def receive_all(connection: Connection, put: Callable[[Any], None]) -> None:
+    """Hand over what comes, None when the other end is gone."""
+    try:
+        while True:
+            put(connection.recv())
+    except (EOFError, OSError):
+        put(None)
+
+
+def send_all(connection: Connection, get: Callable[[], Any]) -> None:
+    """Send what `get` gives, up to a None, or until the other end is gone, of which `receive_all` tells."""
+    try:
+        while True:
+            message = get()
+            connection.send(message)
+            if message is None:
+                return
+    except OSError:
+        return
+
+
+def next_arrived(arrived: SimpleQueue) -> tuple[int, Any]:
+    """(number of the copy, its message); raises what a copy could not be loaded for, and where one is gone."""
+    number, message = arrived.get()
+    if message is None:
+        arrived.put((number, None))  # for the next call
+        raise RuntimeError("a copy of the model ended before its time: what it wrote above says why")
+    if isinstance(message, InputError):
+        raise message
+    return number, message
+
+
+def serve(
+    connection: Connection, load: Callable[..., Decoder], devices: list[str], cores: list[int], options: dict
+) -> None:
+    """One copy: answers what comes over the connection until it is told to end, or the other end is gone.
+
+    Ctrl-C reaches all processes of a terminal; what it means is for the main process to say.
+    """
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+    else:
+        import torch
+
+        os.sched_setaffinity(0, cores)
+        torch.set_num_threads(len(cores))  # OpenMP may have counted all cores before: it then waits for itself
+    try:
+        decoder = load(**options)
+    except InputError as error:
+        connection.send(error)
+        return
+    arrived: SimpleQueue = SimpleQueue()
+    threading.Thread(target=receive_all, args=(connection, arrived.put), daemon=True).start()
+    try:
+        connection.send(decoder.most)
+        answer(decoder, arrived, connection.send)
+    except BrokenPipeError:
+        return
+
+
+def answer(decoder: Decoder, arrived: SimpleQueue, send: Callable[[Any], None]) -> None:
+    """Take up what has arrived between two steps, and send each reply as it is finished, until a None arrives."""
+    writing: dict[str, tuple[int, int]] = {}  # key: call and index
+    while True:
+        while not writing or not arrived.empty():
+            message = arrived.get()
+            if message is None:
+                return
+            call, requests = message
+            if requests is None:
+                decoder.abort([*writing])
+                writing.clear()
+                continue
+            for index, request in requests:
+                try:
+                    refusal = decoder.add(f"{call}.{index}", request)
+                except ValueError as error:
+                    send((call, None, error))
+                    break
+                if refusal:
+                    send((call, index, refusal))
+                else:
+                    writing[f"{call}.{index}"] = call, index
+        for key, reply in decoder.step():
+            if key in writing:
+                send((*writing.pop(key), reply))

@@ -1,4 +1,4 @@
-"""A decoder without a model, for the scheduling of engines.continuous and engines.vllm_replicas: also in other processes.
+"""A decoder without a model, for the scheduling of engines.vllm, in the process of a copy or in this one.
 
 A request is a number of steps, a space, and what to answer; "end" ends the process. The schema "nonsense" is refused.
 """
@@ -9,32 +9,29 @@ import os
 import time
 from collections import deque
 
-from engines.continuous import Request
+from engines.vllm_decoder import Request
 from llm import Reply
 from utils import InputError
 
-SLOTS, MOST = 4, 6
+SLOTS, MOST = 4, 16
 
 
 class ScriptedDecoder:
-    """Writes SLOTS replies at once and takes MOST requests; `busy` has for each step how many it was writing."""
+    """Writes SLOTS replies at once and takes MOST requests. With a name it says in each reply how many it was writing."""
 
     def __init__(self, name: str = "", pause: float = 0.0, forgets: bool = True):
         self.name, self.pause, self.forgets, self.most = name, pause, forgets, MOST
         self.waiting: deque = deque()
         self.writing: dict[str, list] = {}
-        self.busy: list[int] = []
-        self.largest = 0
 
     def add(self, key: str, request: Request) -> Reply | None:
-        assert key not in self.writing
+        assert key not in self.writing and len(self.waiting) + len(self.writing) < MOST
         if request.schema == "nonsense":
             raise ValueError("this JSON schema cannot be enforced")
         steps, _, text = request.messages[0]["content"].partition(" ")
         if steps == "0":
             return Reply("", finish_reason="error", error="too long")
         self.waiting.append((key, [int(steps), text]))
-        self.largest = max(self.largest, len(self.waiting) + len(self.writing))
         return None
 
     def step(self) -> list[tuple[str, Reply]]:
@@ -42,14 +39,13 @@ class ScriptedDecoder:
         while self.waiting and len(self.writing) < SLOTS:
             key, request = self.waiting.popleft()
             self.writing[key] = request
-        self.busy.append(len(self.writing))
-        finished = []
+        finished, named = [], f" {self.name} {len(self.writing)}" if self.name else ""
         for key, request in list(self.writing.items()):
             request[0] -= 1
             if request[1] == "end":
                 os._exit(1)
             if request[0] == 0:
-                finished.append((key, Reply(f"{request[1]}{self.name}")))
+                finished.append((key, Reply(request[1] + named)))
                 del self.writing[key]
         return finished
 
@@ -61,7 +57,7 @@ class ScriptedDecoder:
 
 
 def load_scripted(seed: int, model_name_or_path: str, pauses: list[float] | None = None, **_options) -> ScriptedDecoder:
-    """The copy of this number; its name is in what it answers where the copies have `pauses`."""
+    """The copy of this number, which is its name where the copies have `pauses`, the seconds of a step of each."""
     if model_name_or_path == "nowhere":
         raise InputError("expected a model, found none")
-    return ScriptedDecoder(f" {seed}" if pauses else "", pauses[seed] if pauses else 0.0)
+    return ScriptedDecoder(str(seed) if pauses else "", pauses[seed] if pauses else 0.0)

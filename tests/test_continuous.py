@@ -1,4 +1,4 @@
-"""Requests are taken up as others end, in one process and in copies, and a call that was stopped leaves nothing behind."""
+"""Copies are fed as their replies come, and a call that was stopped leaves nothing behind: without a model, or vLLM."""
 
 from __future__ import annotations
 
@@ -11,21 +11,11 @@ from collections import Counter
 from queue import SimpleQueue
 
 import pytest
-from scripted_decoder import MOST, SLOTS, ScriptedDecoder, load_scripted
+from scripted_decoder import SLOTS, ScriptedDecoder, load_scripted
 
-from engines.continuous import ContinuousEngine, Request, feed
-from engines.vllm_replicas import VllmReplicas, answer
+from engines.vllm import VllmEngine, answer
+from engines.vllm_decoder import Request
 from utils import InputError
-
-
-class Scripted(ContinuousEngine):
-    """A scripted decoder in this process."""
-
-    def __init__(self, decoder: ScriptedDecoder):
-        self.decoder = decoder
-
-    def decode(self, requests, finish):
-        feed(self.decoder, requests, finish)
 
 
 class Stop(Exception):
@@ -44,41 +34,6 @@ def texts_of(replies) -> list[str]:
 
 def words(name: str, amount: int) -> list[str]:
     return [f"{name}{number}" for number in range(amount)]
-
-
-def test_a_decoder_is_fed_continuously_and_with_few_requests_at_once():
-    decoder, seen = ScriptedDecoder(), []
-    replies = Scripted(decoder).chat(asked(words("a", 200)), on_reply=lambda *reply: seen.append(reply))
-    assert texts_of(replies) == words("a", 200) and sorted(seen, key=lambda reply: reply[0]) == list(enumerate(replies))
-    assert set(decoder.busy[: -MOST * 9]) == {SLOTS} and decoder.largest == MOST
-
-
-def test_requests_that_cannot_be_written_do_not_end_a_call():
-    long = [[{"role": "user", "content": "0 long"}]] * (2 * MOST)
-    replies = Scripted(ScriptedDecoder()).chat([*long, *asked(["a"])])
-    assert [reply.error for reply in replies] == ["too long"] * (2 * MOST) + [None] and replies[-1].text == "a"
-
-
-@pytest.mark.parametrize("forgets", [True, False])
-def test_stale_replies_of_a_stopped_call_are_not_those_of_the_next(forgets):
-    """Also where the decoder finishes what it was told to forget."""
-    decoder = ScriptedDecoder(forgets=forgets)
-    engine = Scripted(decoder)
-
-    def stop(index, reply):
-        raise Stop
-
-    with pytest.raises(Stop):
-        engine.chat(asked(words("old", 20)), on_reply=stop)
-    assert not forgets or (not decoder.writing and not decoder.waiting)
-    assert texts_of(engine.chat(asked(words("new", 20)))) == words("new", 20)
-    with pytest.raises(ValueError, match="cannot be enforced"):
-        engine.chat(asked(words("old", 3)), schemas=[None, None, "nonsense"])
-    assert texts_of(engine.chat(asked(words("new", 5)))) == words("new", 5)
-
-
-def test_a_signal_at_any_moment_leaves_a_decoder_that_answers_right():
-    stop_at_random_moments(Scripted(ScriptedDecoder()), 300, 0.0005)
 
 
 @contextlib.contextmanager
@@ -111,10 +66,10 @@ def stop_at_random_moments(engine, times: int, longest_s: float) -> None:
 
 
 @contextlib.contextmanager
-def two_copies(model_path: str, **options):
-    """Two scripted copies in processes of their own, ended afterwards."""
+def scripted(model_path: str, count: int = 2, **options):
+    """(engine, processes): scripted copies in processes of their own, ended afterwards."""
     before = set(multiprocessing.active_children())
-    copies = VllmReplicas.load([[], []], model_path, load_decoder=load_scripted, **options)
+    copies = VllmEngine.load([[]] * count, model_path, load_decoder=load_scripted, **options)
     processes = [child for child in multiprocessing.active_children() if child not in before]
     try:
         yield copies, processes
@@ -126,8 +81,26 @@ def two_copies(model_path: str, **options):
             assert process.exitcode is not None, "it ends when it is told to"
 
 
+def test_a_copy_is_fed_continuously(model_path):
+    """It is never drained before the last requests are with it; its decoder sees to it that it never has too many."""
+    with scripted(model_path, 1, pauses=[0.01]) as (engine, _):
+        seen = []
+        replies = engine.chat(asked(words("a", 150)), on_reply=lambda *reply: seen.append(reply))
+        assert [reply.text.split()[0] for reply in replies] == words("a", 150)
+        assert sorted(seen, key=lambda reply: reply[0]) == list(enumerate(replies))
+        busy = [int(reply.text.split()[2]) for _, reply in seen[: -2 * SLOTS]]
+        assert busy.count(SLOTS) > 0.95 * len(busy), busy
+
+
+def test_requests_that_cannot_be_written_do_not_end_a_call(model_path):
+    with scripted(model_path, 1) as (engine, _):
+        replies = engine.chat([*[[{"role": "user", "content": "0 long"}]] * 40, *asked(["a"])])
+        assert [reply.error for reply in replies] == ["too long"] * 40 + [None] and replies[-1].text == "a"
+        assert engine.chat([]) == []
+
+
 def test_two_copies_answer_and_stale_replies_of_a_stopped_call_are_dropped(model_path):
-    with two_copies(model_path) as (copies, processes):
+    with scripted(model_path) as (copies, processes):
         seen = []
         replies = copies.chat(asked(words("a", 500)), on_reply=lambda index, reply: seen.append(index))
         assert texts_of(replies) == words("a", 500) and sorted(seen) == list(range(500))
@@ -140,7 +113,7 @@ def test_two_copies_answer_and_stale_replies_of_a_stopped_call_are_dropped(model
 
 
 def test_two_copies_share_the_prompts_so_that_neither_is_idle(model_path):
-    with two_copies(model_path, pauses=[0.002, 0.02]) as (copies, _):
+    with scripted(model_path, pauses=[0.002, 0.02]) as (copies, _):
         replies = copies.chat([[{"role": "user", "content": f"1 {number}"}] for number in range(600)])
         assert [reply.text.split()[0] for reply in replies] == words("", 600)
         counts = Counter(reply.text.split()[1] for reply in replies)
@@ -151,16 +124,18 @@ def test_two_copies_share_the_prompts_so_that_neither_is_idle(model_path):
 
 def test_a_copy_that_ends_or_cannot_be_loaded_is_said(model_path):
     with pytest.raises(InputError, match="expected a model"):
-        VllmReplicas.load([[], []], "nowhere", load_decoder=load_scripted)
-    with two_copies(model_path) as (copies, _), stopped_after(20):
+        VllmEngine.load([[], []], "nowhere", load_decoder=load_scripted)
+    with scripted(model_path) as (copies, _), stopped_after(20):
         for _ in range(2):  # a call that waits for it for ever would be stopped
             with pytest.raises(RuntimeError, match="ended before its time"):
                 copies.chat([[{"role": "user", "content": "1 end"}]])
 
 
-def test_a_copy_forgets_the_stale_requests_of_a_stopped_call():
-    decoder, arrived, sent = ScriptedDecoder(), SimpleQueue(), []
-    requests = [Request(messages, None, 8, 0.0, True) for messages in asked(words("a", 40))]
+@pytest.mark.parametrize("forgets", [True, False])
+def test_a_copy_sends_no_stale_replies_of_a_stopped_call(forgets):
+    """Also where the decoder finishes what it was told to forget."""
+    decoder, arrived, sent = ScriptedDecoder(forgets=forgets), SimpleQueue(), []
+    requests = [Request(messages, None, 8, 0.0, True) for messages in asked(words("a", 10))]
 
     def send(message):
         sent.append(message)
@@ -172,5 +147,6 @@ def test_a_copy_forgets_the_stale_requests_of_a_stopped_call():
 
     arrived.put((0, list(enumerate(requests))))
     answer(decoder, arrived, send)
-    assert [call for call, _, _ in sent][-5:] == [1] * 5 and len(sent) == 6
-    assert not decoder.writing and not decoder.waiting
+    [first, *others] = sent
+    assert first[0] == 0 and sorted((call, index) for call, index, _ in others) == [(1, index) for index in range(5)]
+    assert not forgets or (not decoder.writing and not decoder.waiting)

@@ -200,24 +200,18 @@ def test_an_adapter_that_vllm_runs_has_the_next_rank_reserved(machine, models, t
     assert reserved_rank(str(tmp_path)) == 32
 
 
-def test_one_copy_not_on_the_first_gpu_has_a_process_with_that_gpu_alone(machine, models, monkeypatch):
+def test_each_copy_gets_its_own_usable_gpus(machine, models, monkeypatch):
     started = []
-    monkeypatch.setattr("engines.vllm.VllmEngine.load", lambda *wanted, **options: started.append(("here", options)))
-    monkeypatch.setattr(
-        "engines.vllm_replicas.VllmReplicas.load",
-        lambda devices, *wanted, **options: started.append((devices, options)),
-    )
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("engines.vllm.VllmEngine.load", lambda *given, **options: started.append((given, options)))
     machine(4, 80)
-    load_engine(models["7B"], EngineArguments(), prompts=10)
     last = placement.usable_gpus()[2:]
     monkeypatch.setattr(placement, "usable_gpus", lambda: last)
+    load_engine(models["7B"], EngineArguments(max_model_len=900), None, "Be brief.")
     load_engine(models["7B"], EngineArguments(), prompts=10)
     load_engine(models["32B"], EngineArguments())
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    load_engine(models["7B"], EngineArguments(), prompts=10)
-    assert [where for where, _ in started] == ["here", [["2"]], [["2", "3"]], "here"]
-    assert [options["tensor_parallel_size"] for _, options in started] == [1, 1, 2, 1]
+    assert [given[0] for given, _ in started] == [[["2"], ["3"]], [["2"]], [["2", "3"]]]
+    assert [options["tensor_parallel_size"] for _, options in started] == [1, 1, 2]
+    assert started[0][0][1:] == (models["7B"], None, "Be brief.") and started[0][1]["max_model_len"] == 900
 
 
 def test_transformers_takes_the_first_usable_gpu(machine, models, monkeypatch):

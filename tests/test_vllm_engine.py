@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from test_llm import QUESTIONS, SCHEMA, asked
 from engines import EngineArguments, load_base_and_tuned, load_engine
 from engines.journal import JournaledEngine
 from engines.vllm import VllmEngine
+from engines.vllm_decoder import VllmDecoder
 from llm import TransformersEngine
 from utils import InputError
 
@@ -74,34 +76,38 @@ def test_a_prompt_too_long_is_an_error_that_names_the_room(pair):
     assert long.text == "" and "--max_model_len leaves room for 511" in long.error and "Paris" in short.text
 
 
-def busy_steps(engine, monkeypatch) -> list[tuple[int, int]]:
-    """Filled at each step of vLLM: requests it was writing, and those in it altogether."""
-    scheduler, step, seen = engine.engine.engine_core.engine_core.scheduler, engine.engine.step, []
+def load_watched(busy_file: str, **options) -> VllmDecoder:
+    """A copy for 8 requests at once, which writes down for each step how many it was writing and how many it had."""
+    decoder = VllmDecoder.load(**options)
+    decoder.most = 8
+    scheduler, step = decoder.engine.engine_core.engine_core.scheduler, decoder.engine.step
 
     def watched():
-        outputs = step()
-        seen.append((len(scheduler.running), len(scheduler.running) + len(scheduler.waiting)))
+        outputs, writing = step(), len(scheduler.running)
+        with Path(busy_file).open("a") as file:
+            file.write(f"{writing} {writing + len(scheduler.waiting)}\n")
         return outputs
 
-    monkeypatch.setattr(engine.engine, "step", watched)
-    return seen
+    decoder.engine.step = watched
+    return decoder
 
 
-def test_continuous_feeding_keeps_vllm_full_and_is_journaled_in_groups(pair, tmp_path, monkeypatch):
-    """Greedy replies of many lengths, 8 in vLLM at once: it is never drained before the last are taken up."""
-    monkeypatch.setattr(pair[0], "most", 8)
+def test_continuous_feeding_keeps_vllm_full_and_is_journaled_in_groups(model_path, tmp_path, monkeypatch):
+    """Greedy replies of many lengths: vLLM is never drained before the last are taken up."""
     monkeypatch.setattr("engines.journal.GROUP", 16)
     monkeypatch.setattr("engines.journal.GROUP_S", 1000.0)
+    busy_file, path = tmp_path / "busy", tmp_path / "data.journal.jsonl"
+    options = {"load_decoder": load_watched, "busy_file": str(busy_file), "max_model_len": 512}
+    engine = VllmEngine.load([[]], model_path, **options)
     conversations = asked(*(f"What is {number} plus 3?" for number in range(48)))
-    seen = busy_steps(pair[0], monkeypatch)
-    path = tmp_path / "data.journal.jsonl"
-    replies = JournaledEngine(pair[0], path).chat(conversations, max_new_tokens=24)
+    replies = JournaledEngine(engine, path).chat(conversations, max_new_tokens=24)
     assert len({reply.completion_tokens for reply in replies}) > 3
-    assert max(inside for _, inside in seen) <= 8
-    full = [writing for writing, _ in seen[: len(seen) * 3 // 4]]
+    steps = [tuple(map(int, line.split())) for line in busy_file.read_text().splitlines()]
+    assert max(inside for _, inside in steps) <= 8
+    full = [writing for writing, _ in steps[: len(steps) * 3 // 4]]
     assert sum(full) >= 6.5 * len(full), full
     assert [len(json.loads(line)) for line in path.read_text().splitlines()] == [16, 16, 16]
-    again = JournaledEngine(pair[0], path)
+    again = JournaledEngine(engine, path)
     assert again.chat(conversations, max_new_tokens=24) == replies and again.asked == 0
 
 
@@ -110,7 +116,7 @@ class Stop(Exception):
 
 
 def stop_in_the_middle(engine, seconds: float) -> None:
-    """Ask long answers and leave them by a signal."""
+    """Ask for long answers and leave them by a signal."""
 
     def stop(*_):
         raise Stop
@@ -119,16 +125,16 @@ def stop_in_the_middle(engine, seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         with pytest.raises(Stop):
-            engine.chat(asked(*QUESTIONS * 8), max_new_tokens=300)
+            engine.chat(asked(*QUESTIONS * 8), max_new_tokens=300, temperature=2.0)
     finally:
         signal.signal(signal.SIGALRM, before)
 
 
 def test_stale_requests_of_a_stopped_call_are_not_answered_in_the_next(pair):
+    """Stopped at any moment, also within a step of vLLM, which is another process's."""
     expected = texts(pair[0].chat(asked(*QUESTIONS[1:]), max_new_tokens=8))
-    for seconds in (0.02, 0.2, 0.5, 0.9):
-        stop_in_the_middle(pair[0], seconds)
-        assert not pair[0].engine.has_unfinished_requests()
+    for number in range(12):
+        stop_in_the_middle(pair[0], 0.01 + 0.05 * number)
         assert texts(pair[0].chat(asked(*QUESTIONS[1:]), max_new_tokens=8)) == expected
 
 
@@ -150,5 +156,5 @@ def test_two_copies_answer_as_one_and_stale_replies_are_dropped(pair, model_path
 
 def test_settings_that_vllm_refuses_are_one_line(model_path):
     with pytest.raises(InputError, match="max_model_len") as caught:
-        VllmEngine.load(model_path, max_model_len=10**6)
+        VllmEngine.load([[]], model_path, max_model_len=10**6)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,179 @@
+"""One copy of a model in vLLM: requests are added while others are written, and replies come as they are finished.
+
+Prompts, stop tokens, sampling and the layout of JSON are those of llm.TransformersEngine, so that either engine can go on
+with a journal of the other. This is loaded in a process of its own (engines.vllm).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from engines.vllm_lora import reserved_rank
+from llm import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, with_system_prompt
+from utils import InputError
+
+CPU_CACHE_BYTES = 2 << 30  # keys and values; on a GPU it is what --gpu_memory_utilization leaves beside the weights
+WAITING = 256  # requests in vLLM beyond those it writes at once: to take the places of those that end in one step
+
+
+@dataclass(frozen=True)
+class Request:
+    """One conversation with what decides its reply; `tuned`: with the adapter."""
+
+    messages: Conversation
+    schema: dict | None
+    max_new_tokens: int
+    temperature: float
+    tuned: bool
+
+
+class Decoder(Protocol):
+    """Writes the replies to many requests at once. Keys are the caller's, and none is used twice.
+
+    `most` are the requests it is worth giving it at once: those it writes, and some that wait to take their places.
+    """
+
+    most: int
+
+    def add(self, key: str, request: Request) -> Reply | None:
+        """Take a request; a reply at once where it cannot be written. ValueError where its schema cannot be enforced."""
+
+    def step(self) -> list[tuple[str, Reply]]:
+        """Write on, and hand over what is finished."""
+
+    def abort(self, keys: list[str]) -> None:
+        """Forget these; unknown ones do not matter."""
+
+
+class VllmDecoder:
+    """A local model through vLLM's `LLMEngine`, with or without a LoRA adapter: a `Decoder`."""
+
+    def __init__(self, engine, tokenizer, system_prompt: str | None = None, lora_request=None):
+        from training.chat_template import end_of_turn
+
+        self.engine, self.tokenizer = engine, tokenizer
+        self.system_prompt, self.lora_request = system_prompt, lora_request
+        self.max_model_len = engine.model_config.max_model_len
+        self.most = engine.vllm_config.scheduler_config.max_num_seqs + WAITING
+        # vLLM knows the ends that the model's folder names; a template may end a turn with yet another token
+        self.stop_ids = [tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))]
+
+    @classmethod
+    def load(
+        cls,
+        model_name_or_path: str,
+        lora_weights: str | None = None,
+        system_prompt: str | None = None,
+        *,
+        tensor_parallel_size: int = 1,
+        gpu_memory_utilization: float = 0.9,
+        max_model_len: int | None = None,
+        seed: int = 0,
+    ) -> VllmDecoder:
+        """Start vLLM on `tensor_parallel_size` GPUs, or on the CPU where vLLM was built for it (float32 there).
+
+        Without `max_model_len` a prompt with its answer may be as long as the model allows and the memory holds. `seed`
+        is that of all random numbers; copies need different ones, to answer the same prompt differently.
+        """
+        for name, value in (
+            ("VLLM_LOGGING_LEVEL", "ERROR"),
+            ("VLLM_NO_USAGE_STATS", "1"),  # what a person asks a model goes nowhere, and neither does a count of it
+            ("VLLM_WORKER_MULTIPROC_METHOD", "spawn"),  # a fork after CUDA was looked at cannot use it
+            # No process between this one and the GPU: one that was killed would leave it running, and the memory taken.
+            ("VLLM_ENABLE_V1_MULTIPROCESSING", "0"),
+        ):
+            os.environ.setdefault(name, value)
+        from transformers import AutoTokenizer
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.lora.request import LoRARequest
+        from vllm.platforms import current_platform
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        options = {"enable_lora": True, "max_lora_rank": reserved_rank(lora_weights)} if lora_weights else {}
+        if current_platform.is_cpu():
+            # compiling takes longer than a first look lasts, and is left out by vLLM itself where LoRA is on
+            options |= {"dtype": "float32", "kv_cache_memory_bytes": CPU_CACHE_BYTES, "enforce_eager": True}
+        arguments = EngineArgs(
+            model=model_name_or_path,
+            tensor_parallel_size=tensor_parallel_size,
+            gpu_memory_utilization=gpu_memory_utilization,
+            max_model_len=-1 if max_model_len is None else max_model_len,
+            seed=seed,
+            enable_prefix_caching=True,
+            structured_outputs_config={"backend": "guidance"},
+            **options,
+        )
+        try:
+            config = arguments.create_engine_config(UsageContext.LLM_CLASS)
+        except ValueError as error:
+            raise InputError(
+                f"expected settings that vLLM can run {model_name_or_path} with, found this fault: {first_sentence(error)}"
+            ) from None
+        request = LoRARequest("adapter", 1, str(Path(lora_weights).resolve())) if lora_weights else None
+        engine = LLMEngine.from_vllm_config(config, UsageContext.LLM_CLASS, disable_log_stats=True)
+        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path)
+        return cls(engine, tokenizer, system_prompt, request)
+
+    def add(self, key: str, request: Request) -> Reply | None:
+        from vllm.exceptions import VLLMValidationError
+        from vllm.inputs.engine import tokens_input
+
+        prompt = self._prompt(request.messages)
+        if len(prompt) >= self.max_model_len:
+            return self._too_long(prompt)
+        adapter = self.lora_request if request.tuned else None
+        try:
+            self.engine.add_request(key, tokens_input(prompt), self._sampling(request), lora_request=adapter)
+        except VLLMValidationError as error:
+            raise ValueError(f"this JSON schema cannot be enforced: {error}\n{str(request.schema)[:500]}") from None
+        return None
+
+    def step(self) -> list[tuple[str, Reply]]:
+        return [(output.request_id, self._reply(output)) for output in self.engine.step() if output.finished]
+
+    def abort(self, keys: list[str]) -> None:
+        self.engine.abort_request(keys)
+
+    def _prompt(self, messages: Conversation) -> list[int]:
+        messages = with_system_prompt(messages, self.system_prompt)
+        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+
+    def _sampling(self, request: Request):
+        """What vLLM needs to know of one request."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        form = {**request.schema, "x-guidance": JSON_LAYOUT} if request.schema is not None else None
+        drawn = {"top_p": TOP_P, "top_k": TOP_K} if request.temperature else {}
+        return SamplingParams(
+            max_tokens=request.max_new_tokens,
+            temperature=request.temperature,
+            stop_token_ids=self.stop_ids,
+            structured_outputs=None if form is None else StructuredOutputsParams(json=form),
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            **drawn,
+        )
+
+    def _reply(self, output) -> Reply:
+        [completion] = output.outputs
+        ids = list(completion.token_ids)
+        if completion.finish_reason == "stop" and ids:
+            ids.pop()  # the token that ends the turn
+        text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        return Reply(text, len(output.prompt_token_ids), len(ids), completion.finish_reason)
+
+    def _too_long(self, prompt: list[int]) -> Reply:
+        reason = f"the prompt has {len(prompt)} tokens, --max_model_len leaves room for {self.max_model_len - 1}"
+        return Reply("", prompt_tokens=len(prompt), finish_reason="error", error=reason)
+
+
+def first_sentence(error: Exception) -> str:
+    """What is wrong, in one line: pydantic wraps it in lines and advice of its own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = next((line for line in lines if line.startswith("Value error")), lines[0])
+    return line.removeprefix("Value error, ").partition(". ")[0]
