@@ -213,6 +213,15 @@ def test_precision_is_what_the_gpu_has_units_for(monkeypatch):
         assert (own.bf16, own.fp16) == expected
 
 
+def test_a_kernel_that_is_compiled_for_each_number_of_rows_is_left_out(tmp_path):
+    """Batches by tokens have many; the other Liger kernels do not ask."""
+    common = dict(output_dir=str(tmp_path), use_cpu=True)
+    assert TrainingArguments(**common, use_liger_kernel=True).liger_kernel_config == {"rope": False}
+    assert TrainingArguments(**common, use_liger_kernel=False).liger_kernel_config is None
+    own = {"rope": True}
+    assert TrainingArguments(**common, use_liger_kernel=True, liger_kernel_config=own).liger_kernel_config == own
+
+
 # --- which launch ---
 
 

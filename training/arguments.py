@@ -147,6 +147,8 @@ class TrainingArguments(transformers.TrainingArguments):
         self.counts_tokens = self.per_device_train_batch_size is None and self.max_tokens_per_batch is None
         self.per_device_train_batch_size = self.per_device_train_batch_size or 1
         self.asked_checkpointing = self.gradient_checkpointing
+        if self.use_liger_kernel and self.liger_kernel_config is None:
+            self.liger_kernel_config = {"rope": False}  # it is compiled anew for each number of rows (ops/rope.py: bs)
         self.update_tokens = 0  # where they are counted: chosen once the data are known (layout.py)
         super().__post_init__()
 
