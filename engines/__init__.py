@@ -8,7 +8,6 @@ from typing import Literal
 
 from engines.gpus import torch_number
 from engines.placement import Placement, place
-from engines.placement import choose as choose
 from llm import Engine
 
 

@@ -12,7 +12,8 @@ import inference
 from benchmarks.fault_server import FAULTS, TEXT, Answer, FaultServer, completion
 from data_processor.documents import Document, read_documents
 from dataset import question_and_reference, read_dataset
-from engines import EngineArguments, choose
+from engines import EngineArguments
+from engines.placement import choose
 from retrieval import find_chunks, terms
 from utils import InputError
 
