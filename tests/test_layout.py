@@ -142,6 +142,28 @@ def test_a_micro_batch_fits_and_an_update_stays_as_large(tmp_path, shape_7b, car
     assert needed <= memory.room(gib * GIB, shape_7b, 16)
 
 
+def measured_trainer(own) -> SimpleNamespace:
+    model = SimpleNamespace(gradient_checkpointing_disable=lambda: None, zero_grad=lambda set_to_none: None)
+    data = SimpleNamespace(lengths=[20, 900])
+    return SimpleNamespace(args=own, model=model, max_tokens_per_batch=own.max_tokens_per_batch, train_dataset=data)
+
+
+def test_a_first_step_that_runs_out_of_memory_decides_too(tmp_path, shape_7b, card, monkeypatch):
+    """A 7B on 24 GiB has no room for 3,000 tokens without checkpointing: that is an answer, and no end."""
+    card(24)
+    own = training(tmp_path, 8)
+    layout.choose_batches(own, shape_7b, 20_000_000, 900, 16, False)
+
+    def room(_, saving: bool) -> tuple[float, float]:
+        if not saving:
+            raise torch.OutOfMemoryError
+        return 4096.0, 1.0
+
+    monkeypatch.setattr(layout, "measured_room", room)
+    layout.measure_batches(measured_trainer(own))
+    assert (own.gradient_checkpointing, own.max_tokens_per_batch, own.gradient_accumulation_steps) == (True, 4096, 2)
+
+
 @pytest.mark.parametrize(
     "given, room, token, expected",
     [
@@ -158,8 +180,7 @@ def test_a_measured_first_step_decides(tmp_path, shape_7b, card, monkeypatch, gi
     own = training(tmp_path, 8, **given)
     layout.choose_batches(own, shape_7b, 20_000_000, 900, 16, False)
     monkeypatch.setattr(layout, "measured_room", lambda _, saving: (room, token / 4 if saving else token))
-    dataset = SimpleNamespace(lengths=[20, 900])
-    trainer = SimpleNamespace(args=own, max_tokens_per_batch=own.max_tokens_per_batch, train_dataset=dataset)
+    trainer = measured_trainer(own)
     layout.measure_batches(trainer)
     found = (trainer.max_tokens_per_batch, own.gradient_accumulation_steps, own.gradient_checkpointing)
     assert found == expected

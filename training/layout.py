@@ -145,8 +145,14 @@ def measure_batches(trainer) -> None:
         return
     fits = []
     for checkpointing in (False, True):
-        room, token = measured_room(trainer, checkpointing)
-        fits.append(room / token)
+        try:
+            room, token = measured_room(trainer, checkpointing)
+            fits.append(room / token)
+        except torch.OutOfMemoryError:
+            fits.append(MEASURED_TOKENS[0] / 2)
+        trainer.model.gradient_checkpointing_disable()
+        trainer.model.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
     plain, saving = ranks.least(fits)
     if training.counts_tokens:
         training.gradient_checkpointing = training.asked_checkpointing
@@ -173,8 +179,6 @@ def measured_room(trainer, checkpointing: bool) -> tuple[float, float]:
         trainer.rehearse(batch)
         peaks.append(torch.cuda.max_memory_allocated(device) - before)
         sizes.append(batch["labels"].numel())
-    if checkpointing:
-        model.gradient_checkpointing_disable()
     model.zero_grad(set_to_none=True)
     torch.cuda.empty_cache()
     free, card = torch.cuda.mem_get_info(device)
