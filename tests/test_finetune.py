@@ -150,14 +150,15 @@ def test_kl_on_replayed_rows_is_that_of_the_formula(tiny_model_path, tokenizer, 
     model = tiny_lora(tiny_model_path)
     data = SupervisedDataset(examples(8), tokenizer, "", 512)
     total, count = 0.0, 0
-    for example in (data[n] for n in range(8)):
+    for number in range(8):
+        example = data[number]
         ids, targets = torch.tensor([example["input_ids"]]), torch.tensor(example["labels"][1:])
         tuned = model(ids).logits[0, :-1].log_softmax(-1)
         with model.disable_adapter():
             base = model(ids).logits[0, :-1].log_softmax(-1).detach()
         trained = targets != IGNORED
         total = total - tuned[trained].gather(1, targets[trained][:, None]).sum()
-        if example["replay"]:
+        if number in (0, 4):  # as `examples` makes them
             total = total + 0.7 * (base.exp() * (base - tuned))[trained].sum()
         count += int(trained.sum())
     (total / count).backward()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -39,6 +40,79 @@ def test_logits_that_differ_are_an_error_on_either_path(monkeypatch, place, wron
     answering(monkeypatch, found)
     with pytest.raises(RuntimeError, match="differs from the trained one"):
         compare_in_fresh_process(REQUEST, {}, FINE, {})
+
+
+NORMS = {"a": [[2, 3], 1.0], "b": [[4], 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("found", "same"),
+    [
+        (NORMS, True),
+        ({**NORMS, "b": [[4], 2.0001]}, True),  # a sum in another order
+        ({**NORMS, "b": [[4], 2.0005]}, False),
+        ({**NORMS, "b": [[4], float("nan")]}, False),
+        ({**NORMS, "b": [[2, 2], 2.0]}, False),
+        ({"a": NORMS["a"]}, False),
+        ({**NORMS, "c": [[1], 0.0]}, False),
+        ({}, False),
+    ],
+    ids=["same", "rounded", "other norm", "no number", "other shape", "one missing", "one too many", "none"],
+)
+def test_every_tensor_that_was_trained_has_to_be_there_as_it_was(monkeypatch, found, same):
+    answering(monkeypatch, [FINE, FINE], found)
+    if same:
+        assert compare_in_fresh_process(REQUEST, {}, FINE, NORMS) == 0
+    else:
+        with pytest.raises(RuntimeError, match="with norm"):
+            compare_in_fresh_process(REQUEST, {}, FINE, NORMS)
+    assert compare_in_fresh_process(REQUEST, {}, FINE, {}) == 0, "a converted adapter has other tensors"
+
+
+def test_the_larger_of_the_two_differences_is_told(monkeypatch):
+    near = FINE.double() * (1 + 4e-6)
+    for logits in ([FINE, near], [near, FINE]):
+        answering(monkeypatch, logits)
+        assert compare_in_fresh_process(REQUEST, {}, FINE, {}) == pytest.approx(4e-6)
+
+
+def test_a_process_that_fails_is_an_error_with_its_words(monkeypatch):
+    monkeypatch.setattr(read_back, "run_child", lambda *_, **__: (1, "OSError: no such file\n"))
+    with pytest.raises(RuntimeError, match="somewhere cannot be read back: OSError: no such file"):
+        compare_in_fresh_process(REQUEST, {}, FINE, {})
+
+
+def test_the_adapter_is_read_from_the_disk_beside_its_base_and_merged_into_it(tiny_model_path, tmp_path):
+    """What inference does is merged: an adapter that is right beside its base alone would not be noticed."""
+    model = tiny_lora(tiny_model_path).eval()
+    model.save_pretrained(tmp_path)
+    inputs = {"input_ids": torch.tensor([[1, 2, 3, 4]])}
+    torch.save(inputs, tmp_path / "inputs.pt")
+    read_back.reopen({
+        "base": tiny_model_path, "adapter": str(tmp_path), "folder": str(tmp_path), "dtype": "float32", "attention": "sdpa",
+        "in_4_bits": False, "precision": "float32", "device": "cpu",
+    })  # fmt: skip
+    answer = torch.load(tmp_path / "answer.pt")
+    with torch.no_grad():
+        trained = model(**inputs).logits
+        with model.disable_adapter():
+            assert relative_difference(model(**inputs).logits, trained) > 1e-3, "the adapter changes what is said"
+    beside, merged = answer["logits"]
+    assert relative_difference(beside, trained) < 1e-5 and relative_difference(merged, trained) < 1e-4
+    assert not torch.equal(beside, merged), "merged, they are rounded otherwise"
+    assert len(answer["norms"]) == 2 * 7 * 3 and all(norm > 0 for _, norm in answer["norms"].values())
+
+
+def test_what_a_training_computes_in():
+    for bf16, fp16, tf32, device, expected in (
+        (True, False, True, "cuda", "bfloat16"),
+        (False, True, True, "cuda", "float16"),
+        (False, False, True, "cuda", "tf32"),
+        (False, False, True, "cpu", "float32"),  # which has no such units
+        (False, False, False, "cuda", "float32"),
+    ):
+        own = SimpleNamespace(bf16=bf16, fp16=fp16, tf32=tf32, device=torch.device(device))
+        assert read_back.computed_in(own) == expected
 
 
 def test_what_rounding_explains_goes_by_what_was_computed_how():

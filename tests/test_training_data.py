@@ -13,6 +13,7 @@ from training.data import (
     LazySupervisedDataset,
     SupervisedDataset,
     coloured,
+    fact_of,
     preprocess,
     split_by_fact,
     split_example,
@@ -53,6 +54,75 @@ def test_a_split_example_trains_every_token_once(tokenizer):
     assert trained == [label for label in whole["labels"] if label != IGNORED]
     with pytest.raises(InputError, match="example b"):
         split_example(whole, 16, "example b")
+
+
+PLAIN = {"input_ids": list(range(20)), "labels": [-100, -100, -100, -100, *range(4, 20)]}
+
+
+def test_a_piece_begins_with_the_question_and_a_quarter_of_text_that_is_not_trained_again():
+    assert split_example(PLAIN, 12, "") == [
+        {"input_ids": list(range(12)), "labels": [-100] * 4 + list(range(4, 12))},
+        {"input_ids": [0, 1, 2, 3, *range(10, 18)], "labels": [-100] * 6 + list(range(12, 18))},
+        {"input_ids": [0, 1, 2, 3, 16, 17, 18, 19], "labels": [-100] * 6 + [18, 19]},
+    ]
+
+
+def test_a_piece_in_which_nothing_is_trained_is_left_out():
+    ignored = {"input_ids": list(range(20)), "labels": [-100] * 4 + [4] + [-100] * 15}
+    assert split_example(ignored, 12, "") == [{"input_ids": list(range(12)), "labels": [-100] * 4 + [4] + [-100] * 7}]
+
+
+def test_a_question_may_take_half_of_the_length_and_no_more():
+    for question, fits in ((10, True), (11, False)):
+        example = {"input_ids": list(range(30)), "labels": [-100] * question + list(range(question, 30))}
+        if fits:
+            assert split_example(example, 20, "")
+        else:
+            with pytest.raises(InputError, match="found 11 tokens before the answer in example b"):
+                split_example(example, 20, "example b")
+
+
+@pytest.mark.parametrize("kind", [SupervisedDataset, LazySupervisedDataset])
+def test_an_example_as_long_as_the_limit_is_kept_whole_and_one_token_more_is_not(tokenizer, kind):
+    digits = [*TURNS[:1], {"role": "assistant", "content": "7" * 90}]  # a token is a byte
+    whole = preprocess(digits, tokenizer, "")
+    length = len(whole["input_ids"])
+    for split in (False, True):
+        exact = kind([{"id": "a", "messages": digits}], tokenizer, "", length, split)
+        assert len(exact) == 1 and exact[0]["input_ids"] == whole["input_ids"]
+    with pytest.raises(InputError, match=f"at most {length - 1} tokens in an example, found {length} in example a"):
+        kind([{"id": "a", "messages": digits}], tokenizer, "", length - 1)
+    assert len(kind([{"id": "a", "messages": digits}], tokenizer, "", length - 1, True)) == 2
+
+
+@pytest.mark.parametrize("kind", [SupervisedDataset, LazySupervisedDataset])
+def test_an_example_knows_whether_it_is_replayed_and_a_piece_whose_it_is(tokenizer, kind):
+    long = [*TURNS[:1], {"role": "assistant", "content": "7" * 90}]
+    data = [
+        {"id": "a", "messages": TURNS[:2], "kind": "qa"},
+        {"id": "b", "messages": long, "kind": "replay"},
+        {"messages": long},
+        {"id": "d", "messages": TURNS[:2], "kind": "replay", "unfinished": True},
+    ]
+    read = kind(data, tokenizer, "Be brief.", 80, True)
+    assert [example["replay"] for example in read] == [False, True, False, True, True, False]
+    assert [example["index"] for example in read] == list(range(6))
+    assert [read.name(n) for n in range(6)] == ["a", "b", "2", "d", "b", "2"]
+    assert read[0]["input_ids"][-1] == tokenizer.eos_token_id != read[3]["input_ids"][-1]
+    assert all("Be brief." in tokenizer.decode(example["input_ids"]) for example in read)
+    for place in (-1, 6):
+        with pytest.raises(IndexError):
+            read[place]
+
+
+def test_lengths_are_exact_or_estimated_in_tokens(tokenizer):
+    data = rows(12)
+    eager = SupervisedDataset(data, tokenizer, None, 2048)
+    assert eager.lengths == [len(example["input_ids"]) for example in eager]
+    lazy = LazySupervisedDataset(data, tokenizer, None, 2048)
+    assert list(lazy.lengths) == pytest.approx(eager.lengths, rel=0.3) and sum(lazy.lengths) == pytest.approx(
+        sum(eager.lengths), rel=0.05
+    )
 
 
 def test_eager_and_lazy_datasets_hold_the_same_tensors(tokenizer, tmp_path):
@@ -106,6 +176,29 @@ def test_fault_6_validation_shares_no_fact_with_training(tmp_path):
         assert not {row["fact"] for row in train} & {row["fact"] for row in held_out}
     with pytest.raises(InputError, match="validation_size"):
         split_by_fact(data, 50, seed=0)
+
+
+def test_a_fact_is_known_by_its_id_before_its_words_and_by_its_words_before_the_rows_id():
+    assert fact_of({"fact_id": "f7", "fact": "It is so.", "id": "a"}) == "f7"
+    assert fact_of({"fact": "It is so.", "id": "a"}) == "It is so." and fact_of({"id": 3}) == "3"
+
+
+def test_wordings_of_a_fact_are_held_out_together_though_its_words_differ():
+    data = [{"id": str(n), "fact_id": f"f{n % 10}", "fact": f"wording {n}"} for n in range(50)]
+    train, held_out = split_by_fact(data, 8, seed=0)
+    assert len(held_out) == 10 and not {row["fact_id"] for row in train} & {row["fact_id"] for row in held_out}
+
+
+def test_whole_facts_are_held_out_by_the_seed_and_one_is_left():
+    data = rows(50)
+    train, held_out = split_by_fact(data, 10, seed=0)
+    assert len(held_out) == 10, "two facts of five are enough"
+    for part in (train, held_out):
+        assert part == sorted(part, key=lambda row: int(row["id"])), "in the order of the file"
+    assert split_by_fact(data, 10, seed=0)[1] == held_out != split_by_fact(data, 10, seed=1)[1]
+    assert len(split_by_fact(data, 45, seed=0)[0]) == 5
+    with pytest.raises(InputError, match="more than 46 examples"):
+        split_by_fact(data, 46, seed=0)
 
 
 def test_an_unfinished_answer_is_trained_without_an_end(tokenizer):

@@ -1,0 +1,109 @@
+"""Which checkpoint is whole, which are kept, and when one is asked for; tests/test_recall_and_log.py has it by the clock."""
+
+from __future__ import annotations
+
+import json
+import signal
+from types import SimpleNamespace
+
+import pytest
+from test_recall_and_log import checkpoint
+
+from training.checkpoints import Checkpoints, newest, remove_old, torn
+from utils import InputError
+
+
+def args(folder, **changed):
+    return SimpleNamespace(**{"world_size": 1, "process_index": 0, "output_dir": str(folder), **changed})
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda folder: (folder / "global" / "rank_0.pt").unlink(), "global/rank_0.pt has no bytes of 3"),
+        (lambda folder: (folder / "global" / "rank_0.pt").write_bytes(b"1234"), "global/rank_0.pt has 4 bytes of 3"),
+        (lambda folder: (folder / "whole.json").write_text('{"si'), "no whole.json"),
+        (lambda folder: (folder / "whole.json").write_text("{}"), "no whole.json"),
+    ],
+    ids=["a file is gone", "a file is longer", "the mark is cut", "the mark says nothing"],
+)
+def test_a_torn_checkpoint_says_what_it_lacks_and_is_not_used(tmp_path, harm, reason):
+    folder = checkpoint(tmp_path, 2, whole=False)
+    (folder / "global").mkdir()
+    (folder / "global" / "rank_0.pt").write_bytes(b"123")
+    saving = Checkpoints(0, None, {"seed": 1})
+    saving.on_save(args(tmp_path), SimpleNamespace(global_step=2, best_model_checkpoint=None), None)
+    assert torn(folder) is None and newest(tmp_path, {"seed": 1})[0] == str(folder)
+    harm(folder)
+    assert reason in torn(folder) and newest(tmp_path, {"seed": 1}) is None
+
+
+def test_a_saved_checkpoint_knows_its_step_its_settings_and_the_time_before_a_resume(tmp_path):
+    checkpoint(tmp_path, 3, whole=False)
+    saving = Checkpoints(0, None, {"seed": 1}, elapsed=100.0)
+    saving.on_save(args(tmp_path), SimpleNamespace(global_step=3, best_model_checkpoint=None), None)
+    mark = json.loads((tmp_path / "checkpoint-3" / "whole.json").read_text())
+    assert (mark["step"], mark["settings"], mark["sizes"]) == (3, {"seed": 1}, {"optimizer.pt": 3})
+    assert 100 <= mark["elapsed"] < 160 and newest(tmp_path, {"seed": 1})[1] == mark["elapsed"]
+
+
+@pytest.mark.parametrize(
+    ("keep", "best", "left"),
+    [
+        (None, None, [4, 5]),
+        (1, None, [5]),
+        (3, None, [3, 4, 5]),
+        (9, None, [2, 3, 4, 5]),
+        (1, "/x/checkpoint-3", [3, 5]),
+    ],
+)
+def test_a_saved_checkpoint_replaces_the_oldest(tmp_path, keep, best, left):
+    for step in (2, 3, 4):
+        checkpoint(tmp_path, step)
+    checkpoint(tmp_path, 5, whole=False)
+    Checkpoints(0, keep, {}).on_save(args(tmp_path), SimpleNamespace(global_step=5, best_model_checkpoint=best), None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{step}" for step in left]
+
+
+def test_rank_0_alone_marks_and_removes(tmp_path):
+    for step in (2, 3, 4, 5):
+        checkpoint(tmp_path, step, whole=step < 5)
+    Checkpoints(0, 1, {}).on_save(
+        args(tmp_path, process_index=1), SimpleNamespace(global_step=5, best_model_checkpoint=None), None
+    )
+    assert len(list(tmp_path.iterdir())) == 4 and torn(tmp_path / "checkpoint-5")
+
+
+def test_at_the_end_all_go_and_what_is_no_checkpoint_stays(tmp_path):
+    checkpoint(tmp_path, 2)
+    checkpoint(tmp_path, 3, whole=False)
+    (tmp_path / "checkpoint-notes").mkdir()
+    remove_old(tmp_path, 0, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-notes"]
+
+
+def test_a_setting_that_the_checkpoint_does_not_have_is_another_setting(tmp_path):
+    checkpoint(tmp_path, 2, seed=1)
+    with pytest.raises(InputError, match="kl_weight"):
+        newest(tmp_path, {"seed": 1, "kl_weight": 0.5})
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops_at_the_next_step_and_a_second_ctrl_c_at_once(tmp_path, first):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    saving = Checkpoints(0, None, {})
+    control = SimpleNamespace(should_save=False, should_training_stop=False)
+    saving.on_train_begin(args(tmp_path), None, control)
+    try:
+        saving.on_step_end(args(tmp_path), None, control)
+        assert not control.should_save and not control.should_training_stop, "without minutes none is due"
+        signal.raise_signal(first)
+        signal.raise_signal(signal.SIGTERM)  # torchrun passes it on
+        saving.on_step_end(args(tmp_path), None, control)
+        assert control.should_save and control.should_training_stop and saving.stopped_by == first
+        with pytest.raises(SystemExit) as ended:
+            signal.raise_signal(signal.SIGINT)
+        assert ended.value.code == 130
+    finally:
+        saving.on_train_end(args(tmp_path), None, control)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before

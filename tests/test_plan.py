@@ -1,0 +1,85 @@
+"""What is said before the first step, in numbers that can be reckoned by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from training.plan import Plan, make_plan, recommended_learning_rate, recommended_rank
+
+PLAN = dict(
+    examples=1000, facts=100, replayed=50, held_out=20, tokens=50_000, trained_tokens=9000, updates=200, epochs=3.0,
+    examples_per_update=8, learning_rate=1e-3, rank=16, trainable_parameters=5_000_000, parameters=10**8, processes=1,
+    device="cpu", precision="float32", layout="sdpa", peak_flops=1e11,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "minutes"),
+    [
+        ({}, 18.2),  # 4 operations, 10**8 weights, 3 epochs of 50,000 tokens, at 0.55 of 10**11 a second
+        ({"processes": 2}, 9.1),
+        ({"device": "cuda:0"}, 28.6),  # at 0.35
+        ({"frozen_parameters": 5 * 10**7}, 10.6),  # these run once, forward only
+    ],
+)
+def test_how_long_it_takes_is_said_from_work_and_speed(changed, minutes):
+    assert Plan(**PLAN | changed).expected_minutes == minutes
+
+
+def test_a_plan_in_words():
+    assert Plan(**PLAN).lines() == [
+        "1000 examples of 100 facts, 50 replayed answers, 20 held out",
+        "9000 of 50000 tokens are trained; 3 epochs, 200 updates of 8 examples, each fact 30 times",
+        "learning rate 0.001, rank 16: 5.0 M trainable parameters of 100.0 M",
+        "1 processes on cpu, float32, sdpa; about 18.2 minutes",
+    ]
+    few = Plan(**PLAN | {"updates": 199, "rank": None, "frozen_layers": 2}).lines()
+    assert "learning rate 0.001, all weights" in few[2] and "the lowest 2 layers run once" in few[3]
+    assert "few updates, 200 teach more" in few[3]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "rate"), [(500, 4.2e-4), (16384, 4.2e-4), (32768, 5.9e-4), (65536, 8.4e-4), (10**6, 8.4e-4)]
+)
+def test_larger_updates_take_a_higher_rate_up_to_twice_it_and_smaller_ones_no_lower(tokens, rate):
+    assert recommended_learning_rate(2500, tokens) == rate
+    assert recommended_learning_rate(2000) == 5e-4
+
+
+def test_the_rank_doubles_with_every_ten_times_as_many_facts():
+    assert [recommended_rank(facts) for facts in (0, 1000, 1001, 10_000, 10_001, 10**7, 10**8)] == [
+        16,
+        16,
+        32,
+        32,
+        64,
+        256,
+        256,
+    ]
+
+
+@pytest.mark.parametrize(("max_steps", "updates", "epochs"), [(-1, 8, 8 / 3), (6, 6, 2.0)])
+def test_the_plan_of_a_trainer_counts_what_it_will_do(max_steps, updates, epochs):
+    labels = [-100, -100, 0, 5]  # the token 0 is trained like any other
+    data = [{"input_ids": [1, 2, 0, 5], "labels": labels}] * 3000
+    training = SimpleNamespace(
+        gradient_accumulation_steps=4, max_steps=max_steps, num_train_epochs=2.5, padding_free=False, world_size=2,
+        gradient_checkpointing=True, use_liger_kernel=False, tf32=None, torch_compile=False, deepspeed=None, bf16=True,
+        learning_rate=1e-3, device=torch.device("cpu"), attention="sdpa",
+    )  # fmt: skip
+    model = torch.nn.Linear(10, 10, bias=False)
+    model.register_parameter("frozen", torch.nn.Parameter(torch.zeros(7), requires_grad=False))
+    trainer = SimpleNamespace(
+        args=training, train_dataset=data, get_train_dataloader=lambda: range(10), model=model, parameter_count=107,
+        frozen_layers=2, frozen_parameters=50, peak_flops=1e3,
+    )  # fmt: skip
+    plan = make_plan(trainer, facts=900, replayed=300, held_out=40, rank=16)
+    assert (plan.examples, plan.facts, plan.replayed, plan.held_out) == (2700, 900, 300, 40)
+    assert (plan.tokens, plan.trained_tokens, plan.examples_per_update) == (12_000, 6_000, 1000)
+    assert (plan.updates, plan.epochs) == (updates, epochs)
+    assert (plan.trainable_parameters, plan.parameters, plan.frozen_layers, plan.frozen_parameters) == (100, 107, 2, 50)
+    assert (plan.processes, plan.device, plan.precision) == (2, "cpu", "bfloat16")
+    assert plan.layout == "sdpa attention, padded batches of like length, gradient checkpointing"
