@@ -87,3 +87,12 @@ def test_after_a_kill_only_the_states_that_are_missing_are_run(upper, data, toke
     fewer = SupervisedDataset(examples(6), tokenizer, "", 512)
     assert len(states(fewer)) == 6 and len(ran) == 3  # the states of other examples are not taken for these
     assert all(map(torch.equal, states(fewer), whole[:6]))
+
+
+def test_no_layer_is_frozen_where_chance_enters_or_nothing_is_trained(tiny_model_path, upper):
+    upper.get_decoder().config.attention_dropout = 0.1
+    assert frozen_layers(upper) == 0
+    upper.get_decoder().config.attention_dropout = 0.0
+    assert frozen_layers(tiny_lora(tiny_model_path, **UPPER_LAYER, lora_dropout=0.1)) == 0
+    upper.requires_grad_(False)
+    assert frozen_layers(upper) == 0

@@ -139,3 +139,28 @@ def test_batches_of_like_length_have_little_padding():
         share = 1 - sum(lengths) / padded
         assert share <= most
     assert share > 0.3, "by chance, it is another matter"
+
+
+@pytest.mark.parametrize("options", [{}, {"max_tokens_per_batch": 100}], ids=["by examples", "by tokens"])
+def test_a_resumed_training_takes_the_batches_that_the_whole_one_would(tokenizer, tmp_path, options):
+    """In the second epoch, which has an order of its own, of which the part that was trained is passed over."""
+    sizes = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+
+    def trained(resume: str | None) -> list[list[int]]:
+        transformers.set_seed(0)
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=len(tokenizer), **sizes))
+        trainer = make_trainer(None, tokenizer, tmp_path, model=model, options=options, max_steps=12, save_steps=7,
+                               save_strategy="steps", per_device_train_batch_size=2, lr_scheduler_type="linear")  # fmt: skip
+        taken, loss = [], trainer.compute_loss
+        trainer.compute_loss = lambda model, inputs, **more: (
+            taken.append(inputs["index"].tolist()) or loss(model, inputs, **more)
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        assert trainer.optimizer.param_groups[0]["lr"] == 0, "the schedule ends with the last update"
+        return taken
+
+    whole = trained(None)
+    epochs = [whole[start : start + 4] for start in (0, 4, 8)]
+    assert all(sorted(row for batch in epoch for row in batch) == list(range(8)) for epoch in epochs)
+    assert len(whole) == 12 and epochs[0] != epochs[1] != epochs[2]
+    assert trained(str(tmp_path / "checkpoint-7")) == whole[7:]

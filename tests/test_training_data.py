@@ -80,6 +80,8 @@ def test_a_question_may_take_half_of_the_length_and_no_more():
         else:
             with pytest.raises(InputError, match="found 11 tokens before the answer in example b"):
                 split_example(example, 20, "example b")
+    whole = {"input_ids": list(range(20)), "labels": [-100] * 15 + list(range(15, 20))}
+    assert split_example(whole, 20, "example c") == [whole], "what fits is not split, whatever its question takes"
 
 
 @pytest.mark.parametrize("kind", [SupervisedDataset, LazySupervisedDataset])

@@ -1,0 +1,62 @@
+"""Replayed answers as examples: marked as such, as many as asked for, and each asked once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llm import Reply
+from training import replay
+from training.replay import Untrained, replay_examples
+from utils import InputError
+
+PROMPTS = [f"Prompt {n}?" for n in range(6)]
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    """Examples for so many prompts; the process answers with `reply`, and `ask.asked` are what it was asked."""
+    (tmp_path / "prompts.json").write_text(json.dumps(PROMPTS))
+
+    def examples(count: int, reply=lambda prompt: Reply(f"To {prompt}", finish_reason="stop"), seed: int = 0):
+        def answers(model, prompts, journal):
+            examples.asked.append(prompts)
+            return [reply(prompt) for prompt in prompts]
+
+        monkeypatch.setattr(replay, "answers_of_a_process", answers)
+        return replay_examples(Untrained("m"), str(tmp_path / "prompts.json"), count, tmp_path / "a.jsonl", seed)
+
+    examples.asked = []
+    return examples
+
+
+def test_a_replayed_example_says_that_it_is_one_and_whether_it_was_cut(ask):
+    found = ask(6, lambda prompt: Reply(f"To {prompt}", finish_reason="length" if "3" in prompt else "stop"))
+    assert [example["id"] for example in found] == [f"replay_{n}" for n in range(6)]
+    assert all(example["kind"] == "replay" for example in found)
+    for example in found:
+        question, answer = example["messages"]
+        assert answer == {"role": "assistant", "content": f"To {question['content']}"} and question["role"] == "user"
+        assert example["unfinished"] == (question["content"] == "Prompt 3?")
+
+
+def test_prompts_are_chosen_by_the_seed_and_only_as_many_as_are_needed_are_asked(ask):
+    ask(2)
+    ask(2)
+    ask(2, seed=1)
+    first, again, other = ask.asked
+    assert first == again != other and len(first) == 2 and set(first) < set(PROMPTS)
+    assert ask(0) == [] and len(ask.asked) == 3
+
+
+def test_where_there_are_too_few_prompts_or_answers_they_are_repeated(ask):
+    found = ask(14, lambda prompt: Reply("" if "3" in prompt else "yes", finish_reason="stop"))
+    said = [example["messages"][0]["content"] for example in found]
+    assert len(found) == len({example["id"] for example in found}) == 14
+    assert len(set(said)) == 5 and "Prompt 3?" not in said and said[:5] == said[5:10]
+
+
+def test_no_answer_at_all_is_an_error(ask):
+    with pytest.raises(InputError, match="found none"):
+        ask(3, lambda prompt: Reply("", finish_reason="stop"))
