@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers
 
+import finetune
 from finetune import keeps_states, make_recall, read_rows, resume_settings, set_pace, settle
 from training.arguments import DataArguments, LoraArguments, ModelArguments
 from training.row_file import RowFile
@@ -160,3 +163,47 @@ def test_with_a_budget_a_run_saves_now_and_then_and_goes_on(clock, minutes, resu
     own = SimpleNamespace(save_minutes=minutes, resume_from_checkpoint=resume)
     set_pace(clock, own)
     assert (own.save_minutes, own.resume_from_checkpoint) == expected
+
+
+@pytest.fixture
+def smallest_model_path(tokenizer, tmp_path) -> str:
+    """One layer of width 8, which says nothing."""
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, monkeypatch):
+    given, asked = {}, []
+
+    def trainer(**options):
+        given.update(options)
+        raise KeyboardInterrupt
+
+    def replayed(model, prompts, count, journal, seed):
+        asked.append((model.name, model.system_prompt, model.on_cpu, count, seed))
+        return [{**row, "kind": "replay"} for row in rows(count, "replay_")]
+
+    monkeypatch.setattr(finetune, "Trainer", trainer)
+    monkeypatch.setattr(finetune, "replay_examples", replayed)
+    monkeypatch.setattr(finetune, "measured_peak_flops", lambda *_: 1e9)
+    data, held_out = write(tmp_path, "data.json", rows(10)), write(tmp_path, "eval.json", rows(2, "held_"))
+    words = (
+        f"--model_name_or_path {smallest_model_path} --data_path {data} --eval_data_path {held_out} --use_cpu True --seed 7 "
+        f"--output_dir {tmp_path / 'lora'} --kl_weight 0.5 --replay_ratio 0.2 --max_tokens_per_batch 90 --lora_r 4 "
+        "--system_prompt Brief. --save_total_limit 3 --save_minutes 2"
+    )
+    monkeypatch.setattr(sys, "argv", ["finetune.py", *words.split()])
+    with pytest.raises(KeyboardInterrupt):
+        finetune.main()
+    assert asked == [(smallest_model_path, "Brief.", True, 2, 7)]
+    assert (given["kl_weight"], given["max_tokens_per_batch"], given["peak_flops"]) == (0.5, 90, 1e9)
+    assert [example["replay"] for example in given["train_dataset"]] == [False] * 10 + [True] * 2
+    assert len(given["eval_dataset"]) == 2 and given["args"].eval_strategy == "epoch" and given["data_collator"].padded
+    (saving,) = (callback for callback in given["callbacks"] if isinstance(callback, finetune.Checkpoints))
+    assert (saving.minutes, saving.keep, saving.settings["kl_weight"]) == (2.0, 3, 0.5)
+    assert given["args"].save_total_limit is None, "the Trainer would remove an old one before the new one is whole"
+    assert given["model"].peft_config["default"].r == 4
