@@ -60,3 +60,21 @@ def test_where_there_are_too_few_prompts_or_answers_they_are_repeated(ask):
 def test_no_answer_at_all_is_an_error(ask):
     with pytest.raises(InputError, match="found none"):
         ask(3, lambda prompt: Reply("", finish_reason="stop"))
+
+
+def test_an_answer_is_kept_for_the_system_prompt_and_the_bits_it_was_given_with(tmp_path):
+    class Engine:
+        name = "m"
+
+        def waves(self, conversations, max_new_tokens):
+            return [list(range(len(conversations)))]
+
+        def chat(self, conversations, *, max_new_tokens, on_reply, **_):
+            asked.append((len(conversations), max_new_tokens))
+            return [Reply("yes") for _ in conversations]
+
+    asked = []
+    for model in (Untrained("m"), Untrained("m"), Untrained("m", "Brief."), Untrained("m", in_4_bits=True)):
+        replies = replay.ask(model, PROMPTS[:2], tmp_path / "a.jsonl", Engine())
+        assert [reply.text for reply in replies] == ["yes", "yes"]
+    assert asked == [(2, 32)] * 3, "the second is read from the journal"
