@@ -55,6 +55,8 @@ def test_the_room_on_a_card_is_what_all_this_leaves():
     [
         (30, 1, 16, ("whole", 1)), (25, 1, 16, ("whole", 1)), (23, 1, 16, ("4 bits", 1)), (23, 2, 16, ("zero3", 2)),
         (13, 4, 16, ("zero3", 3)), (13, 2, 16, ("4 bits", 1)), (25, 1, 256, ("4 bits", 1)),
+        (16.7, 2, 64, ("4 bits", 1)),  # shared they would leave a batch, but no fifth; in 4 bits a batch is enough
+        (16.1, 1, 128, ("4 bits", 1)),
     ],
 )  # fmt: skip
 def test_weights_are_whole_where_they_leave_a_fifth_of_the_card_else_shared_else_in_4_bits(gib, cards, rank, expected):
