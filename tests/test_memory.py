@@ -230,3 +230,16 @@ def test_attention_and_padding_go_by_what_is_installed_unless_said(monkeypatch, 
     training = SimpleNamespace(**given | {"device": torch.device(given["device"])})
     layout.choose_attention(training)
     assert (training.attention, training.padding_free) == expected
+
+
+def test_a_first_step_that_runs_out_of_memory_leaves_no_room_for_a_small_batch_either(tmp_path, monkeypatch):
+    def measured_room(_, checkpointing: bool) -> tuple[float, float]:
+        if not checkpointing:
+            raise torch.OutOfMemoryError
+        return 4096.0, 1.0
+
+    monkeypatch.setattr(layout, "measured_room", measured_room)
+    training = own(world_size=5, output_dir=str(tmp_path), deepspeed=None, counts_tokens=True, asked_checkpointing=None)
+    model = SimpleNamespace(gradient_checkpointing_disable=lambda: None, zero_grad=lambda set_to_none: None)
+    layout.measure_batches(SimpleNamespace(args=training, model=model))
+    assert training.gradient_checkpointing and training.max_tokens_per_batch == 2000

@@ -13,7 +13,7 @@ from test_finetune import TURNS, examples, make_trainer, tiny_lora
 from training.batches import PaddedCollator, TokenBudgetBatches
 from training.data import IGNORED, SupervisedDataset, preprocess
 from training.layout import choose_attention
-from training.trainer import weights_in
+from training.trainer import Trainer, weights_in
 from utils import InputError
 
 
@@ -139,6 +139,23 @@ def test_batches_of_like_length_have_little_padding():
         share = 1 - sum(lengths) / padded
         assert share <= most
     assert share > 0.3, "by chance, it is another matter"
+
+
+@pytest.mark.parametrize(("strategy", "sorted_"), [("group_by_length", True), ("random", False)])
+def test_a_ranks_batches_by_tokens_are_its_part_of_what_the_arguments_say(strategy, sorted_):
+    arguments = SimpleNamespace(
+        train_sampling_strategy=strategy, seed=3, process_index=1, world_size=2, dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+    )  # fmt: skip
+    data = SimpleNamespace(lengths=[n % 13 + 1 for n in range(60)])
+    trainer = SimpleNamespace(
+        args=arguments, train_dataset=data, max_tokens_per_batch=40, data_collator=PaddedCollator(0), sampler=None
+    )
+    Trainer.get_train_dataloader(trainer)
+    expected = TokenBudgetBatches(
+        data.lengths, max_tokens=40, padded=True, seed=3, rank=1, world_size=2, by_length=sorted_
+    )
+    assert list(trainer.sampler) == list(expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"max_tokens_per_batch": 100}], ids=["by examples", "by tokens"])
