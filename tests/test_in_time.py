@@ -6,8 +6,8 @@ import time
 from collections import Counter
 
 import pytest
+from clocks import handlers, stage_clock  # noqa: F401
 from scripted import fair, scripted
-from test_budget import handlers, stage_clock  # noqa: F401
 
 from evaluation import accuracy, in_time, win_rate
 from evaluation.in_time import NO_TIME, asked_in_time, leave_out
