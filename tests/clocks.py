@@ -36,6 +36,7 @@ def hours(monkeypatch) -> Time:
     found = Time()
     monkeypatch.setattr(time, "time", lambda: found.now)
     monkeypatch.setattr(time, "monotonic", lambda: found.now - 1e9)
+    monkeypatch.setattr(time, "sleep", found.sleep)
     monkeypatch.setattr(signal, "setitimer", found.set_alarm)
     return found
 

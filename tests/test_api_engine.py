@@ -81,6 +81,10 @@ def test_api_wraps_a_schema_and_takes_the_value_out(server):
     assert call["response_format"] == {"type": "json_schema", "json_schema": {"name": "reply", "schema": wrapped}}
 
 
+def test_a_schema_that_takes_everything_is_a_schema(server):
+    assert engine_of(server).chat(asked("a"), schemas={})[0].text == '"known words"'
+
+
 @pytest.mark.parametrize(
     "content",
     ['{"reply": ["known', '{"answer": ["known words"]}', '["known words"]', '{"reply": {"a": 1}}', '{"reply": ["short"]}', "sorry"],

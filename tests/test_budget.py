@@ -25,6 +25,7 @@ from budget import (
     next_round,
     note,
     of_day,
+    process_start,
     read_run,
     seconds_of,
     start_clock,
@@ -119,7 +120,7 @@ def test_a_round_leaves_time_to_measure_again():
     assert next_round(100, 5, 1.0, 4.0) == 3  # the last few
     assert next_round(3, 5, None, 1.0) == 3 and next_round(9, 5, 0.1, 2.5) == 9  # no more than there are
     assert next_round(100, 5, 0.0, 0.1) == 50  # what took no time that could be measured
-    assert next_round(100, 5, 1.0, -1.0) == 0  # the time is up
+    assert next_round(100, 5, 1.0, -100.0) == 0  # the time is up
     assert [next_round(100, 5, 1.0, seconds) for seconds in (5.8, 7.0, 11.6, 14.0)] == [5, 5, 5, 6]
     assert [next_round(10, 5, 1.0, seconds) for seconds in (22.0, 23.1)] == [9, 10]
     left, seconds = 100, 100.0
@@ -133,7 +134,7 @@ def test_a_restart_goes_on_against_the_deadline_on_the_disk(tmp_path, monkeypatc
     monkeypatch.setattr(budget, "process_start", lambda: now)  # that of the tests may be minutes ago
     first = start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
     again = start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
-    assert abs(first.deadline - again.deadline) < 0.01
+    assert abs(first.deadline - again.deadline) < 0.01 and abs(first.started - again.started) < 0.01
     other = start_clock(BudgetArguments(time_budget="90s"), "inference", tmp_path)
     assert abs(other.deadline - first.deadline - 30) < 0.01
     again.end()
@@ -166,6 +167,13 @@ def test_a_run_file_says_what_a_stage_was_given_and_took(tmp_path, monkeypatch):
     clock.end()
     (stage,) = read_run(tmp_path / "run.json")["stages"]
     assert stage["seconds"] >= 5.0
+    start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
+    (stage,) = read_run(tmp_path / "run.json")["stages"]
+    assert "seconds" not in stage, "or a third start would begin anew as well"
+
+
+def test_a_process_knows_when_it_was_started():
+    assert process_start() == process_start() < time.time()
 
 
 def test_a_moment_with_its_date_and_a_second_process_need_no_run_file(tmp_path):
@@ -197,6 +205,8 @@ def test_work_is_cut_before_the_deadline_by_what_is_kept_back(tmp_path, handlers
     assert clock.left() == pytest.approx(20) and clock.stopped_by is None
     with clock.interruptible(19):
         pass
+    with pytest.raises(Stopped), clock.interruptible(20):
+        raise AssertionError("begun with no time at all")
     hours.sleep(40)
     with pytest.raises(Stopped), clock.interruptible():
         raise AssertionError("begun though the time is up")

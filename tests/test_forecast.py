@@ -174,6 +174,8 @@ def test_no_stage_of_a_budget_that_is_too_small_is_less_than_nothing():
     assert plan.stages == stages(10, 5, 30, 5, 2.5)
     assert (plan.units_done, plan.epochs, plan.exposures, plan.questions_asked) == (0, 0, 0, 0)
     assert forecast.forecast(50, ROUND, 0, 40, 20).coverage == 0
+    asking = forecast.asking_needs(50, ROUND, 40, 20, judged_by_model=False)
+    assert forecast.collection_share(50, ROUND, asking) == 0.2  # its start
 
 
 def test_questions_with_their_document_are_asked_where_they_take_little_of_the_budget():
