@@ -6,9 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from clocks import handlers  # noqa: F401
+from test_run_all import new_run
 
-from calibration import timings_of
-from forecast import Starts
+from budget import moment_of
+from calibration import calibrate, timings_of
+from day import Step
+from forecast import BASE, COLLECTION, TRAINING, Starts
+from utils import InputError
 
 CPU, VLLM = Starts(8.7, 8.7), Starts(85.0, 25.0, on_gpu=True, vllm=True)
 
@@ -115,3 +120,39 @@ def test_a_calibration_on_one_gpu_speaks_for_all_that_the_training_will_have(out
     change(out / "calibration" / "lora" / "train_log.json", {"plan.processes": 2})
     two, four = (timings_of(out, training=178.0, starts=VLLM, ranks=ranks) for ranks in (1, 4))
     assert two.update == pytest.approx(one.update) and four.update == pytest.approx(one.update / 2)
+
+
+NOTE = "import json, sys; open(r'{path}', 'a').write(json.dumps(sys.argv[1:]) + chr(10)); sys.exit({code})"
+
+
+def steps(out: Path, code: int = 0) -> dict[str, list[Step]]:
+    """Commands that note what more they are told."""
+    command = ["-c", NOTE.format(path=out / "told.jsonl", code=code)]
+    return {stage: [Step(stage, out / "made.json", command)] for stage in (COLLECTION, TRAINING, BASE)}
+
+
+@pytest.mark.parametrize("ask", [True, False])
+def test_the_first_work_of_each_stage_is_timed_and_noted(out, handlers, ask):  # noqa: F811
+    run, folder = new_run(out), out / "calibration"
+    calibrate(run, steps(out), CPU, ask)
+    collected, trained, *asked = (json.loads(line) for line in (out / "told.jsonl").read_text().splitlines())
+    hour = moment_of(collected.pop(), 0) - run.started
+    assert collected == ["--rounds", "1", "--until"] and 3590 < hour < 3700
+    assert trained == [
+        "--output_dir", str(folder / "lora"), "--max_steps", "16", "--logging_steps", "16", "--logging_first_step", "True",
+    ]  # fmt: skip
+    assert [words[:-1] for words in asked] == [
+        ["--output_path", str(folder / "base.json"), "--limit", "8", "--until"]
+    ] * ask
+    timings = json.loads((out / "calibration.json").read_text())
+    assert (
+        timings["unit"] == 5.0 and timings["update"] == 2.0 and timings["example"] == 0.05 and "loading" not in timings
+    )
+    (stage,) = run.state["stages"]
+    assert (stage["name"], stage["planned_seconds"]) == ("calibration", 110.0) and 0 < stage["seconds"] < 100
+
+
+def test_a_stage_that_fails_in_a_calibration_is_named(out, handlers):  # noqa: F811
+    with pytest.raises(InputError, match="expected the calibration of collection to end well, found exit code 3"):
+        calibrate(new_run(out), steps(out, code=3), CPU, ask=True)
+    assert not (out / "calibration.json").exists() and len((out / "told.jsonl").read_text().splitlines()) == 1

@@ -192,3 +192,22 @@ def test_a_call_that_failed_is_one_record_that_says_why(tmp_path, records, found
 
     row = row_of("cut JSON", EXPECTED["cut JSON"], collect, b"right")
     assert (row["found"], row["passed"], row["calls"], row["calls_that_failed"]) == (found, passed, 2, 1), row
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls", "code", "found", "passed"),
+    [
+        ("500", 1, 0, "survived", False),  # the fault had no call to come to
+        ("401", 5, 2, "stopped", True),  # the first is answered; four were under way
+        ("401", 6, 2, "stopped", False),  # a fifth was sent after the server had said no
+    ],
+)
+def test_a_fault_has_to_come_and_no_more_is_sent_after_a_last_word(tmp_path, fault, calls, code, found, passed):
+    def collect(name, address):
+        for turn in range(calls):
+            post(address, {**CALL, "turn": turn})
+        (tmp_path / "data.json").write_bytes(b"right")
+        return code, f"error: a-model-of-its-own at {address}: status 401", tmp_path / "data.json"
+
+    row = row_of(fault, EXPECTED[fault], collect, b"right")
+    assert (row["found"], row["passed"], row["calls"]) == (found, passed, calls), row
