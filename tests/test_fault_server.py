@@ -85,6 +85,15 @@ def test_calls_get_the_behaviours_in_turn_and_then_the_usual_one():
         assert [call["key"] for call in server.calls] == [None] * 4 and server.most_at_once == 1
 
 
+def test_the_connection_is_reset_in_mid_body_and_an_answer_has_no_choices():
+    with FaultServer(default=FAULTS["connection reset in mid-body"]) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.http.server_port, timeout=5)
+        connection.request("POST", "/v1", body=b"{}")
+        with pytest.raises(ConnectionResetError):
+            connection.getresponse().read()
+    assert FAULTS["empty choices"].body["choices"] == []
+
+
 def test_a_fault_comes_once_or_lasts_from_the_second_call_for_json_on():
     text, once, lasting = {"messages": []}, Once(FAULTS["500"], lasting=False), Once(FAULTS["500"], lasting=True)
     calls = [text, CALL, text, CALL, text, CALL]
@@ -108,12 +117,16 @@ def test_a_server_that_is_gone_or_dies_is_a_row_too(tmp_path):
 
     gone = no_server(collect)
     assert (gone["found"], gone["passed"]) == ("stopped", True) and "127.0.0.1:PORT" in gone["said"]
-    assert not no_server(lambda name, address: (1, "Traceback", tmp_path))["passed"]
+    assert not no_server(lambda name, address: (1, collect(name, address)[1], tmp_path))["passed"]
+    assert not no_server(lambda name, address: (2, collect(name, address)[1][:-10], tmp_path))["passed"]
     assert not no_server(lambda name, address: (2, "error: a-model-of-its-own elsewhere: no connection", tmp_path))[
         "passed"
     ]
     died = server_that_dies(collect, b"right", calls=4)
     assert (died["found"], died["passed"], died["calls"]) == ("stopped, then finished", True, 3)
+    answered.clear()
+    early = server_that_dies(collect, b"right", calls=4)
+    assert not early["passed"], "a dataset that is not whole was there before the end"
     answered.clear()
     (tmp_path / "server that dies" / "data.json").unlink()
     again = server_that_dies(collect, b"another", calls=4)
