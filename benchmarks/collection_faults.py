@@ -13,7 +13,7 @@ from benchmarks import runs
 from benchmarks.fault_server import DATE_AFTER_S, FAULTS, RETRY_AFTER_S, Answer, FaultServer, good
 
 TEXT = "The Hexley bridge was opened on 3 May 2031. Orla Venn built it for 4.2 million crowns."
-MODEL = "m"
+MODEL = "a-model-of-its-own"  # which no other word of a message has in it
 CONCURRENCY = 4
 ATTEMPTS = 3
 ARGUMENTS = [

@@ -120,7 +120,7 @@ FAULTS: dict[str, Behaviour] = {
 class FaultServer:
     """A server on loopback that gives the calls the behaviours of `plan` in turn, then `default`.
 
-    `calls` is what it was sent: {"time" (monotonic seconds), "body"}; `most_at_once` how many calls it had at a time.
+    `calls` is what it was sent: {"time" (monotonic seconds), "body", "key" (the header with it)}; `most_at_once` how many calls it had at a time.
     """
 
     def __init__(self, plan: Iterable[Behaviour] = (), default: Behaviour = good, delay_s: float = 0.0, port: int = 0):
@@ -142,10 +142,10 @@ class FaultServer:
         self.http.shutdown()
         self.http.server_close()
 
-    def answer(self, call: dict) -> Answer:
+    def answer(self, call: dict, key: str | None = None) -> Answer:
         """What the next call gets."""
         with self.lock:
-            self.calls.append({"time": time.monotonic(), "body": call})
+            self.calls.append({"time": time.monotonic(), "body": call, "key": key})
             self.running += 1
             self.most_at_once = max(self.most_at_once, self.running)
             behaviour = next(self.plan, self.default)
@@ -169,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        answer = self.server.owner.answer(call)
+        answer = self.server.owner.answer(call, self.headers["Authorization"])
         body = (json.dumps(answer.body) if isinstance(answer.body, dict) else answer.body).encode()
         self.send_response(answer.status)
         for name, value in {

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
+import os
+import signal
 
 import pytest
-from test_budget import handlers, stage_clock  # noqa: F401
+from clocks import handlers, stage_clock  # noqa: F401
 
-from benchmarks.fault_server import DATE_AFTER_S, FAULTS, RETRY_AFTER_S, TEXT, Answer, FaultServer, completion, error
+from benchmarks.fault_server import FAULTS, TEXT, Answer, FaultServer, completion, error
 from budget import Stopped
-from engines.api import DEAD_AFTER, AdaptiveLimit, ApiEngine
+from engines.api import AdaptiveLimit, ApiEngine
 from utils import InputError
 
 BUSY = error(503, "busy")
@@ -22,8 +23,8 @@ def asked(*questions: str) -> list:
     return [[{"role": "user", "content": question}] for question in questions]
 
 
-def text(content: str | None) -> Answer:
-    return Answer(completion(content))
+def text(content: str | None, finish_reason: str | None = "stop") -> Answer:
+    return Answer(completion(content, finish_reason))
 
 
 @pytest.fixture
@@ -43,8 +44,32 @@ def test_api_replies_in_order_with_counts(server):
         ("one", 3, 2),
         ("two", 3, 2),
     ]
-    call = server.calls[0]["body"]
-    assert call["max_tokens"] == 5 and call["messages"] == asked("a")[0]
+    assert server.calls[0]["body"] == {
+        "model": "m", "messages": asked("a")[0], "max_tokens": 5, "temperature": 0.0, "seed": 0,
+    }  # fmt: skip
+
+
+def test_each_call_has_its_own_temperature_seed_and_schema(server):
+    engine_of(server).chat(asked("a", "b"), temperature=[0.5, 0.7], seed=[3, 4], schemas=[None, WORDS])
+    first, second = (call["body"] for call in server.calls)
+    assert (first["messages"], first["temperature"], first["seed"]) == (asked("a")[0], 0.5, 3)
+    assert (second["messages"], second["temperature"], second["seed"]) == (asked("b")[0], 0.7, 4)
+    assert "response_format" not in first and "response_format" in second
+    assert (first["max_tokens"], second["max_tokens"]) == (256, 272)
+
+
+@pytest.mark.parametrize(("said", "kept"), [("length", "length"), ("stop", "stop"), (None, "stop")])
+def test_a_reply_says_whether_it_was_cut(server, said, kept):
+    server.plan = iter([text(" a text \n", said)])
+    (reply,) = engine_of(server).chat(asked("a"))
+    assert (reply.text, reply.finish_reason, reply.error) == ("a text", kept, None)
+
+
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": None, "completion_tokens": None, "total_tokens": 0}])
+def test_a_server_that_counts_no_tokens_is_taken_at_that(server, usage):
+    server.plan = iter([Answer({**completion("one"), "usage": usage})])
+    (reply,) = engine_of(server).chat(asked("a"))
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("one", 0, 0)
 
 
 def test_api_wraps_a_schema_and_takes_the_value_out(server):
@@ -52,8 +77,12 @@ def test_api_wraps_a_schema_and_takes_the_value_out(server):
     assert json.loads(replies[0].text) == ["known words"]
     call = server.calls[0]["body"]
     assert call["max_tokens"] >= 20 + len('{"reply": }'), "the wrapping takes no room from the value"
-    schema = call["response_format"]["json_schema"]["schema"]
-    assert schema["properties"]["reply"] == WORDS and schema["required"] == ["reply"]
+    wrapped = {"type": "object", "properties": {"reply": WORDS}, "required": ["reply"], "additionalProperties": False}
+    assert call["response_format"] == {"type": "json_schema", "json_schema": {"name": "reply", "schema": wrapped}}
+
+
+def test_a_schema_that_takes_everything_is_a_schema(server):
+    assert engine_of(server).chat(asked("a"), schemas={})[0].text == '"known words"'
 
 
 @pytest.mark.parametrize(
@@ -64,6 +93,7 @@ def test_a_reply_that_breaks_its_schema_is_an_error_and_no_text(server, content)
     server.plan = iter([text(content)])
     first, second = engine_of(server).chat(asked("a", "b"), schemas=WORDS)
     assert first.text == "" and content[:10] in first.error and not second.error
+    assert (first.finish_reason, second.finish_reason) == ("error", "stop")
     assert len(server.calls) == 2, "the same again would give the same again"
 
 
@@ -89,10 +119,19 @@ def test_api_tries_again_where_it_may_pass_and_gives_up_with_an_error(server, fa
     assert len(server.calls) == 4
 
 
-@pytest.mark.parametrize("status", [408, 409, 501, 529])
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 501, 529, 599])
 def test_api_tries_every_passing_status_again(server, status):
     server.plan = iter([error(status, "later")])
-    assert engine_of(server).chat(asked("a"))[0].text == TEXT
+    assert engine_of(server).chat(asked("a"))[0].text == TEXT and len(server.calls) == 2
+
+
+@pytest.mark.parametrize("status", [405, 413, 422, 499])
+def test_a_call_that_the_server_will_not_have_is_an_error_and_sent_once(server, status):
+    """It says nothing of the others, be they ever so many and the first: a prompt that is too long, for instance."""
+    server.plan = iter([error(status, "not this one")] * 8)
+    replies = engine_of(server).chat(asked(*"abcdefghi"))
+    assert [bool(reply.error) for reply in replies] == [True] * 8 + [False] and "not this one" in replies[0].error
+    assert len(server.calls) == 9
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404])
@@ -132,40 +171,36 @@ def test_calls_run_together_after_the_first_and_come_back_in_order(server):
     assert [len(wave) for wave in engine.waves([[]] * 100, 1)] == [64, 36]
 
 
+def test_one_call_at_once_is_one_call_at_once(server):
+    engine = engine_of(server)
+    assert len(engine.chat(asked(*"abcde"))) == 5 and server.most_at_once == 1
+    assert engine.waves([[]] * 3, 1) == [[0], [1], [2]]
+
+
 def test_too_many_requests_halve_the_calls_at_once(server):
     engine = engine_of(server, concurrency=8)
     server.plan = iter([text("first"), FAULTS["429 without Retry-After"]])
     assert [reply.error for reply in engine.chat(asked(*"abc"))] == [None] * 3
     assert 4 <= engine.limit.limit < 5
-    limit = AdaptiveLimit(2)
-    for _ in range(5):
-        limit.refused()
-    assert limit.limit == 1
+    server.plan = iter([BUSY])
+    engine.chat(asked("d"))
+    assert engine.limit.limit > 4, "a failure is no refusal"
+
+
+def test_the_limit_falls_by_half_and_rises_by_one_for_each_round_of_calls():
+    limit = AdaptiveLimit(4)
+    limit.refused()
+    assert limit.limit == 2
+    with limit:
+        assert limit.running == 1
+    assert (limit.limit, limit.running) == (2.5, 0)
     for _ in range(5):
         with limit:
             pass
-    assert limit.limit == 2
-
-
-@pytest.mark.parametrize(
-    ("fault", "least", "most"),
-    [
-        ("429 with Retry-After in seconds", RETRY_AFTER_S, RETRY_AFTER_S + 1),
-        ("429 with Retry-After as a date", DATE_AFTER_S - 1, DATE_AFTER_S + 1),
-    ],
-)
-def test_retry_after_is_waited_for(server, fault, least, most):
-    server.plan = iter([FAULTS[fault], text("one")])
-    assert engine_of(server).chat(asked("a"))[0].text == "one"
-    first, second = (call["time"] for call in server.calls)
-    assert least <= second - first < most
-
-
-@pytest.mark.parametrize("header", ["Mon, 01 Jan 2024 00:00:00 GMT", "soon", "-1"])
-def test_a_retry_after_that_is_past_or_no_time_delays_nothing(server, header):
-    server.plan = iter([error(429, "slow down", Retry_After=header), text("one")])
-    started = time.monotonic()
-    assert engine_of(server).chat(asked("a"))[0].text == "one" and time.monotonic() - started < 2
+    assert limit.limit == 4
+    for _ in range(5):
+        limit.refused()
+    assert limit.limit == 1
 
 
 @pytest.mark.parametrize("fault", [LOST, BUSY, FAULTS["a page in HTML"]])
@@ -176,10 +211,16 @@ def test_one_failure_is_an_error_and_a_dead_server_ends_the_run(server, fault):
     server.default = fault
     with pytest.raises(InputError, match=server.address):
         engine.chat(asked(*"abcdefgh"))
-    assert len(server.calls) == 3 + DEAD_AFTER
+    assert len(server.calls) == 3 + 5
     with pytest.raises(InputError, match=server.address):
         engine_of(server, max_attempts=1).chat(asked(*"abcdefgh"))
-    assert len(server.calls) == 4 + DEAD_AFTER, "a server that fails the first call gets no second one"
+    assert len(server.calls) == 4 + 5, "a server that fails the first call gets no second one"
+
+
+def test_a_server_that_answers_now_and_then_is_not_dead(server):
+    server.plan = iter([text("one"), *[BUSY] * 4, text("two"), *[BUSY] * 4])
+    replies = engine_of(server, max_attempts=1).chat(asked(*"abcdefghijk"))
+    assert [bool(reply.error) for reply in replies] == [False, *[True] * 4, False, *[True] * 4, False]
 
 
 def test_requests_and_tokens_a_minute_are_kept(server):
@@ -188,10 +229,43 @@ def test_requests_and_tokens_a_minute_are_kept(server):
     assert not engine.requests.try_acquire("requests", blocking=False)
     assert not engine.tokens.try_acquire("tokens", weight=250, blocking=False)
     assert engine.tokens.try_acquire("tokens", weight=200, blocking=False)
+    (rate,) = engine.requests.bucket_factory.bucket.rates
+    assert (rate.limit, rate.interval) == (3, 60_000)
+
+
+class Quota:
+    """Keeps what is asked of a limiter, and how many calls had been sent by then."""
+
+    def __init__(self, server: FaultServer):
+        self.server, self.asked = server, []
+
+    def try_acquire(self, name: str, weight: int = 1) -> bool:
+        self.asked.append((len(self.server.calls), weight))
+        return True
+
+
+def test_a_call_is_counted_with_its_prompt_and_its_longest_reply_before_it_is_sent(server):
+    """A third of a token a character, 16 for the wrapping of a schema, and at most a quarter of a minute's at once."""
+    engine = engine_of(server, rpm=3, tpm=1000)
+    engine.requests, engine.tokens = Quota(server), Quota(server)
+    long = [{"role": "system", "content": "s" * 90}, {"role": "user", "content": "u" * 210}]
+    engine.chat([long, *asked("b" * 30, "c" * 3000)], max_new_tokens=10, schemas=[None, WORDS, None])
+    assert engine.tokens.asked == [(0, 110), (1, 10 + 10 + 16), (2, 250)]
+    assert engine.requests.asked == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_without_limits_nothing_is_counted_and_each_is_kept_alone(server):
+    assert (engine_of(server).requests, engine_of(server).tokens) == (None, None)
+    assert engine_of(server, rpm=3).tokens is None and engine_of(server, tpm=3).requests is None
 
 
 def test_when_the_time_is_up_nothing_more_is_sent(server, tmp_path, handlers):  # noqa: F811
-    server.delay_s, clock = 0.1, stage_clock(tmp_path, 0.5)
+    def time_is_up(_call: dict) -> Answer:
+        os.kill(os.getpid(), signal.SIGALRM)
+        return text("four")
+
+    server.delay_s, clock = 0.1, stage_clock(tmp_path, 600)
+    server.plan = iter([text("one"), text("two"), text("three"), time_is_up])
     with pytest.raises(Stopped), clock.interruptible():
-        engine_of(server, concurrency=2).chat(asked(*"abcdefghijklmnopqrstuvwxyz"))
-    assert clock.left() > -0.3 and len(server.calls) < 15
+        engine_of(server, concurrency=2).chat(asked(*map(str, range(50))))
+    assert 4 <= len(server.calls) < 40

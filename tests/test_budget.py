@@ -1,38 +1,37 @@
-"""Deadlines, clocks and the even order; the plan that a budget buys. No model."""
+"""Deadlines, clocks and the even order. No model, and no waiting: time passes when a test says so."""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
+import logging
 import os
 import signal
 import time
 from collections import Counter
 
 import pytest
+from clocks import handlers, hours, stage_clock  # noqa: F401
 
 import budget
-import forecast
 from budget import (
     BudgetArguments,
-    Clock,
     Stopped,
+    deadline_of,
     even_order,
     in_words,
+    inverse,
     moment_of,
     next_round,
+    note,
+    of_day,
+    process_start,
+    read_run,
     seconds_of,
     start_clock,
     written,
 )
-from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
 from utils import InputError
-
-TIMINGS = Timings(
-    start=4.0, unit=6.0, questions_a_unit=15, rows_a_unit=25, role_unit=3.9, role_rows_a_unit=10,
-    facts_a_unit=3, roles=1, update=1.0, examples_an_update=8, epochs=3.5, replay=0.2, example=0.05, training_overhead=20.0, question=0.5,
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -53,13 +52,39 @@ def test_a_time_of_day_is_the_next_one():
     assert moment_of("12:30", noon) == noon + 1800
     assert moment_of("07:30", noon) == noon + 19.5 * 3600
     assert moment_of("2026-11-24T13:00", noon) == noon + 3600
+    assert moment_of("2026-11-24 13:00", noon) == noon + 3600
+    assert moment_of("12:00", noon) == noon + 24 * 3600, "a moment that is now is of tomorrow"
+    assert moment_of("12:00:01", noon) == noon + 1
     assert moment_of(written(noon), 0) == noon
+    assert moment_of(written(noon + 0.123), 0) == pytest.approx(noon + 0.123, abs=1e-6)
+    assert written(noon).startswith("2026-11-24T12:00:00.000") and written(noon)[23] in "+-", "with the offset from UTC"
     with pytest.raises(InputError, match="07:30"):
         moment_of("25:00", noon)
 
 
 def test_times_in_words():
     assert [in_words(s) for s in (45, 750, 27000)] == ["45 s", "12.5 min", "7.5 h"]
+    assert [in_words(s) for s in (99, 100, 5999, 6000, -99, -6000)] == [
+        "99 s", "1.7 min", "100.0 min", "1.7 h", "-99 s", "-1.7 h",
+    ]  # fmt: skip
+
+
+def test_a_moment_of_another_day_is_said_with_its_date():
+    noon = datetime.datetime.combine(datetime.date.today(), datetime.time(12, 0, 5))
+    assert of_day(noon.timestamp()) == "12:00:05"
+    assert of_day(datetime.datetime(2020, 1, 2, 3, 4, 5).timestamp()) == "2020-01-02 03:04:05"
+
+
+def test_a_deadline_is_counted_from_now_and_lies_ahead():
+    noon = datetime.datetime(2026, 11, 24, 12, 0).timestamp()
+    assert deadline_of(BudgetArguments(), noon) is None
+    assert deadline_of(BudgetArguments(time_budget="1h30m"), noon) == noon + 5400
+    assert deadline_of(BudgetArguments(until="2026-11-24T12:00:01"), noon) == noon + 1
+    for late in ("2026-11-24T12:00", "2026-11-24T11:59"):
+        with pytest.raises(InputError, match=f"expected a moment ahead for --until, found {late}"):
+            deadline_of(BudgetArguments(until=late), noon)
+    with pytest.raises(InputError, match="found both"):
+        deadline_of(BudgetArguments("60s", "07:30"), noon)
 
 
 def test_every_beginning_of_the_order_is_even():
@@ -75,6 +100,12 @@ def test_every_beginning_of_the_order_is_even():
     assert max(first) >= 30 and all(abs(a - b) <= 12 for a, b in zip(sorted(first), sorted(first)[1:], strict=False))
 
 
+def test_the_order_goes_from_one_end_to_the_other_at_ever_smaller_steps():
+    assert [inverse(number) for number in range(7)] == [0, 0.5, 0.25, 0.75, 0.125, 0.625, 0.375]
+    assert even_order("aaabb") == [0, 3, 2, 4, 1]
+    assert even_order(["a"] * 5) == [0, 4, 2, 1, 3]
+
+
 def test_fewer_than_one_of_each_group_are_spread_over_the_groups():
     order = even_order([f"{number:03}" for number in range(100) for _ in range(3)])
     tenths = Counter(place // 30 for place in order[:20])
@@ -87,17 +118,15 @@ def test_a_round_leaves_time_to_measure_again():
     assert next_round(100, 5, 1.0, 1e9) == 100  # all of it fits twice
     assert next_round(100, 5, 1.15**-1, 60.0) == 30  # half of what fits
     assert next_round(100, 5, 1.0, 4.0) == 3  # the last few
+    assert next_round(3, 5, None, 1.0) == 3 and next_round(9, 5, 0.1, 2.5) == 9  # no more than there are
+    assert next_round(100, 5, 0.0, 0.1) == 50  # what took no time that could be measured
+    assert next_round(100, 5, 1.0, -100.0) == 0  # the time is up
+    assert [next_round(100, 5, 1.0, seconds) for seconds in (5.8, 7.0, 11.6, 14.0)] == [5, 5, 5, 6]
+    assert [next_round(10, 5, 1.0, seconds) for seconds in (22.0, 23.1)] == [9, 10]
     left, seconds = 100, 100.0
     while size := next_round(left, 5, 1.0, seconds):
         left, seconds = left - size, seconds - size
     assert seconds >= 0 and left <= 20  # never over, and most of the time is used
-
-
-def test_what_the_first_units_gave_is_not_taken_for_the_mean():
-    assert forecast.mean_units(31, 31) == 31  # all of them are their own mean
-    found = forecast.mean_units(5, 31)
-    rest = 26 * forecast.LATER_YIELD
-    assert 100 / found * 31 == pytest.approx(100 + rest * 100 / 5)  # 100 rows of 5 units, and of the rest fewer each
 
 
 def test_a_restart_goes_on_against_the_deadline_on_the_disk(tmp_path, monkeypatch):
@@ -105,7 +134,7 @@ def test_a_restart_goes_on_against_the_deadline_on_the_disk(tmp_path, monkeypatc
     monkeypatch.setattr(budget, "process_start", lambda: now)  # that of the tests may be minutes ago
     first = start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
     again = start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
-    assert abs(first.deadline - again.deadline) < 0.01
+    assert abs(first.deadline - again.deadline) < 0.01 and abs(first.started - again.started) < 0.01
     other = start_clock(BudgetArguments(time_budget="90s"), "inference", tmp_path)
     assert abs(other.deadline - first.deadline - 30) < 0.01
     again.end()
@@ -127,143 +156,126 @@ def test_a_deadline_that_has_passed_is_said(tmp_path):
             start_clock(wrong, "evaluation", tmp_path)
 
 
-def stage_clock(tmp_path, seconds: float) -> Clock:
-    return Clock("collection", time.time(), time.time() + seconds, tmp_path)
+def test_a_run_file_says_what_a_stage_was_given_and_took(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "process_start", lambda: time.time() - 5)
+    clock = start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
+    (stage,) = read_run(tmp_path / "run.json")["stages"]
+    assert stage == {
+        "name": "collection", "budget_seconds": 60.0, "started": written(clock.started), "deadline": written(clock.deadline),
+    }  # fmt: skip
+    assert clock.seconds == pytest.approx(60) and 0 < clock.left() < 55.5, "what it took to import is part of it"
+    clock.end()
+    (stage,) = read_run(tmp_path / "run.json")["stages"]
+    assert stage["seconds"] >= 5.0
+    start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
+    (stage,) = read_run(tmp_path / "run.json")["stages"]
+    assert "seconds" not in stage, "or a third start would begin anew as well"
 
 
-@pytest.fixture
-def handlers():
-    """The signals as they were, after a test that hears them."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
+def test_a_process_knows_when_it_was_started():
+    assert process_start() == process_start() < time.time()
 
 
-def test_work_is_cut_at_the_deadline_and_at_a_signal(tmp_path, handlers):
-    clock = stage_clock(tmp_path, 0.6)
-    started = time.monotonic()
-    with pytest.raises(Stopped), clock.interruptible(0.3):
-        time.sleep(5)
-    assert 0.2 < time.monotonic() - started < 0.5 and clock.stopped_by is None
-    with clock.interruptible():
+def test_a_moment_with_its_date_and_a_second_process_need_no_run_file(tmp_path):
+    moment = written(time.time() + 60)
+    clock = start_clock(BudgetArguments(until=moment), "inference", tmp_path)
+    assert clock.deadline == moment_of(moment, 0)
+    start_clock(BudgetArguments(time_budget="1d"), "inference", tmp_path, writes=False).end()
+    clock.end()
+    assert not list(tmp_path.iterdir())
+    start_clock(BudgetArguments(until="23:59:59.999"), "inference", tmp_path)
+    assert (tmp_path / "run.json").is_file(), "a time of day is another moment tomorrow"
+
+
+def test_a_note_adds_to_a_stage_or_begins_it_anew(tmp_path):
+    path = tmp_path / "run.json"
+    note(path, "a", {"x": 1})
+    note(path, "b", {"x": 2})
+    note(path, "a", {"y": 3})
+    note(path, "b", {"y": 4}, fresh=True)
+    assert read_run(path) == {"stages": [{"name": "a", "x": 1, "y": 3}, {"name": "b", "y": 4}]}
+
+
+def test_work_is_cut_before_the_deadline_by_what_is_kept_back(tmp_path, handlers, hours):  # noqa: F811
+    clock = stage_clock(tmp_path, 60)
+    with pytest.raises(Stopped), clock.interruptible(20):
+        hours.sleep(39)
+        assert clock.left() == pytest.approx(21)
+        hours.sleep(2)
+    assert clock.left() == pytest.approx(20) and clock.stopped_by is None
+    with clock.interruptible(19):
         pass
-    time.sleep(0.4)  # no alarm is left behind
+    with pytest.raises(Stopped), clock.interruptible(20):
+        raise AssertionError("begun with no time at all")
+    hours.sleep(40)
     with pytest.raises(Stopped), clock.interruptible():
         raise AssertionError("begun though the time is up")
-    clock = stage_clock(tmp_path, 60)
+
+
+def test_the_alarm_of_the_machine_cuts_work_that_hears_nothing(tmp_path, handlers):  # noqa: F811
+    clock = stage_clock(tmp_path, 0.05)
     with pytest.raises(Stopped), clock.interruptible():
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
-    assert clock.stopped_by == signal.SIGTERM
-    clock = stage_clock(tmp_path, 60)
+        time.sleep(60)
+
+
+def test_no_alarm_is_left_behind(tmp_path, handlers):  # noqa: F811
+    clock = stage_clock(tmp_path, 600)
+    with clock.interruptible(100):
+        assert 400 < signal.getitimer(signal.ITIMER_REAL)[0] <= 500
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    with pytest.raises(KeyError), clock.interruptible():
+        raise KeyError
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    signal.raise_signal(signal.SIGALRM)  # one that comes late cuts nothing
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cuts_work_at_once_and_ends_what_comes_after(tmp_path, handlers, number):  # noqa: F811
+    clock = stage_clock(tmp_path, 600)
+    with pytest.raises(Stopped), clock.interruptible():
+        signal.raise_signal(number)
+        raise AssertionError("not cut")
+    assert clock.stopped_by == number
+    clock = stage_clock(tmp_path, 600)
     with clock.interruptible():
         pass
-    os.kill(os.getpid(), signal.SIGINT)  # while something is being written: heard, but later
+    signal.raise_signal(number)  # while something is being written: heard, but later
     with pytest.raises(Stopped), clock.interruptible():
+        raise AssertionError("begun after a signal")
+
+
+@pytest.mark.parametrize(
+    ("signals", "codes"),
+    [
+        ((signal.SIGINT, signal.SIGINT), [130]),
+        ((signal.SIGTERM, signal.SIGINT), [130]),
+        ((signal.SIGINT, signal.SIGTERM), []),
+    ],
+)
+def test_a_second_ctrl_c_ends_the_process_at_once(tmp_path, handlers, monkeypatch, signals, codes):  # noqa: F811
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    clock = stage_clock(tmp_path, 600)
+    with clock.interruptible():
         pass
+    for number in signals:
+        signal.raise_signal(number)
+    assert ended == codes and clock.stopped_by == signals[0]
 
 
-def test_a_stage_says_how_far_it_is(tmp_path):
+@pytest.mark.parametrize(("ahead", "said"), [(20.0, 20.0), (60.0, 60.0), (100.0, 60.0)])
+def test_a_stage_says_how_far_it_is_and_no_later_end_than_its_deadline(tmp_path, hours, caplog, ahead, said):  # noqa: F811
     clock = stage_clock(tmp_path, 60)
-    clock.say(0.5, clock.deadline + 100)
-    said = json.loads((tmp_path / "progress.json").read_text())
-    assert said["done"] == 0.5 and said["expected_end"] == clock.deadline
+    with caplog.at_level(logging.INFO):
+        clock.say(0.54321, hours.now + ahead, "5 of 9")
+    assert json.loads((tmp_path / "progress.json").read_text()) == {
+        "stage": "collection", "time": hours.now, "done": 0.5432, "expected_end": hours.now + said,
+    }  # fmt: skip
+    assert caplog.messages == [f"collection: 54% done, ends about {of_day(hours.now + said)}; 5 of 9"]
 
 
-@pytest.mark.parametrize("minutes", [3, 6, 12, 30, 60, 1440])
-def test_a_plan_fits_its_budget_and_more_time_buys_more(minutes):
-    plan = forecast.forecast(60 * minutes, TIMINGS, 31, 60, 24)
-    twice = forecast.forecast(120 * minutes, TIMINGS, 31, 60, 24)
-    assert plan.seconds <= 60 * minutes + 1e-6
-    assert (plan.units_done, plan.roles_done) <= (twice.units_done, twice.roles_done)
-    assert plan.exposures <= twice.exposures + 1e-6 or plan.units_done < twice.units_done
-    assert plan.roles_done == 0 or plan.units_done == plan.units  # facts before roles
-    assert plan.epochs <= TIMINGS.epochs + 1e-9
-
-
-def test_a_calibration_of_another_version_is_named(tmp_path):
-    path = tmp_path / "calibration.json"
-    path.write_text(json.dumps(dataclasses.asdict(TIMINGS)))
-    assert forecast.read_timings(path) == TIMINGS
-    path.write_text(json.dumps({**dataclasses.asdict(TIMINGS), "call": 0.2}))
-    with pytest.raises(InputError, match="expected a calibration of this version"):
-        forecast.read_timings(path)
-
-
-def test_where_there_is_time_all_questions_are_asked():
-    for step in range(1000):
-        measured = dataclasses.replace(TIMINGS, question=0.5 + 1e-4 * step)
-        assert forecast.forecast(3600, measured, 31, 60, 24).questions_asked == 60
-
-
-def test_a_plan_is_said_in_lines():
-    plans = [forecast.forecast(360 * times, TIMINGS, 31, 60, 24) for times in (1, 2)]
-    lines = forecast.lines(plans[0], plans[1:])
-    assert lines[0].startswith("plan for 6.0 min") and lines[-1].startswith("with 12.0 min: ")
-    assert [line.split("  ")[1].strip() for line in lines[1:6]] == list(forecast.STAGES)
-
-
-def test_what_a_stage_does_not_need_goes_to_training():
-    assert sum(forecast.PRIOR.values()) == pytest.approx(1)
-    assert forecast.needs(1000, {BASE: 30.0})[BASE] == 30.0
-    assert forecast.needs(1000, {BASE: 3000.0})[BASE] == 1000 * forecast.PRIOR[BASE]
-    unmeasured = forecast.needs(1000, {})
-    assert TRAINING not in unmeasured and unmeasured[COLLECTION] == 1000 * forecast.PRIOR[COLLECTION]
-
-
-def test_the_collection_gets_more_where_training_could_not_use_it():
-    fast = dataclasses.replace(TIMINGS, update=0.05, example=0.0)
-    asking = forecast.asking_needs(36_000, TIMINGS, 60, 24, judged_by_model=False)
-    assert forecast.collection_share(36_000, TIMINGS, asking) == pytest.approx(0.29, abs=0.03)
-    assert forecast.collection_share(36_000, fast, asking) > 0.85
-    slow = dataclasses.replace(TIMINGS, update=20.0)
-    assert forecast.collection_share(36_000, slow, asking) == forecast.PRIOR[COLLECTION]
-    more = forecast.forecast(36_000, fast, 100_000, 60)
-    assert more.epochs == pytest.approx(fast.epochs) and 0.9 * more.budget < more.seconds <= more.budget
-
-
-def test_the_least_budget_on_a_cpu_counts_seven_starts():
-    """What the demo's 540 MB take: 7 starts of 6 s and 2.7 s to read them, and 75 s of work."""
-    starts = forecast.prior_starts(540e6)
-    assert starts.asking == starts.training == pytest.approx(8.7) and not starts.on_gpu
-    assert forecast.least_budget(starts) == pytest.approx(7 * 8.7 + 75)
-    assert forecast.calibration_seconds(starts) == 110
-
-
-def test_the_least_budget_on_a_gpu_counts_every_start_of_vllm():
-    """15.2 GB of a 7B: 10 s to import and 15.2 to read; of 8 starts 6 are vLLM's, which take 60 s more."""
-    transformers = forecast.prior_starts(15.2e9, on_gpu=True)
-    assert transformers.asking == transformers.training == pytest.approx(25.2)
-    starts = forecast.prior_starts(15.2e9, on_gpu=True, vllm=True)
-    assert (starts.asking, starts.training) == pytest.approx((85.2, 25.2))
-    assert forecast.least_budget(starts) == pytest.approx(6 * 85.2 + 2 * 25.2 + 75)
-    assert forecast.least_budget(starts, judge_start=85.2) == pytest.approx(7 * 85.2 + 2 * 25.2 + 75)
-    assert forecast.calibration_seconds(starts) == pytest.approx(60 + 2 * 85.2 + 2 * 25.2)
-
-
-def test_the_plan_counts_vllm_where_it_asks_and_transformers_where_they_load():
-    """The drift of the evaluation is measured with transformers; base and tuned model are asked twice each by vLLM."""
-    both = dataclasses.replace(TIMINGS, start=85.0, loading=25.0)
-    asking = forecast.asking_needs(86_400, both, 60, 24, judged_by_model=False, open_book=False)
-    assert asking == {BASE: 2 * 85 + 84 * 0.5, TUNED: 2 * 85 + 84 * 0.5, EVALUATION: 4.5 * 25}
-    slower = forecast.forecast(86_400, dataclasses.replace(both, loading=None), 31, 60, 24)
-    plan = forecast.forecast(86_400, both, 31, 60, 24)
-    assert plan.stages[EVALUATION] == 4.5 * 25 and slower.stages[EVALUATION] == 4.5 * 85
-    assert plan.stages[COLLECTION] == slower.stages[COLLECTION] == pytest.approx(85 + 31 * (6.0 + 3.9))
-
-
-def test_a_plan_on_a_cpu_is_as_it_was():
-    """24 hours for the demo's 31 units by TIMINGS, worked by hand: all of it fits, and nothing is asked by vLLM."""
-    plan = forecast.forecast(86_400, TIMINGS, 31, 60, 24)
-    rows = 31 * (25 + 10)
-    updates = 3.5 * rows * 1.2 / 8
-    assert plan.stages == pytest.approx(
-        {
-            COLLECTION: 4 + 31 * 6.0 + 31 * 3.9,
-            BASE: 2 * 4 + 84 * 0.5,
-            TRAINING: 20 + 0.05 * rows * 1.2 + updates * 1.0,
-            TUNED: 2 * 4 + 84 * 0.5 + 4 + 4 * 60 * 0.5,  # with the open book
-            EVALUATION: 4.5 * 4,
-        }
-    )
+def test_a_stage_that_is_late_says_that_it_ends_now(tmp_path, hours):  # noqa: F811
+    clock = stage_clock(tmp_path, 60)
+    hours.sleep(70)
+    clock.say(0.9, hours.now + 30)
+    assert json.loads((tmp_path / "progress.json").read_text())["expected_end"] == hours.now

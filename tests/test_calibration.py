@@ -6,9 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from clocks import handlers  # noqa: F401
+from test_run_all import new_run
 
-from calibration import timings_of
-from forecast import Starts
+from budget import moment_of
+from calibration import calibrate, timings_of
+from day import Step
+from forecast import BASE, COLLECTION, TRAINING, Starts
+from utils import InputError
 
 CPU, VLLM = Starts(8.7, 8.7), Starts(85.0, 25.0, on_gpu=True, vllm=True)
 
@@ -40,10 +45,60 @@ def out(tmp_path) -> Path:
 def test_on_a_cpu_one_start_is_as_another(out):
     found = timings_of(out, training=160.0, starts=CPU)
     assert (found.start, found.unit, found.role_unit, found.loading) == (90.0, 5.0, 2.0, None)
+    assert (found.questions_a_unit, found.rows_a_unit, found.facts_a_unit) == (8, 10, 3)
+    assert found.role_rows_a_unit == pytest.approx(0.65 * 8)
+    assert (found.roles, found.epochs, found.examples_an_update) == (1, 3.0, 8)
     assert found.update == pytest.approx(12_000 / 120 * 8 / 400)
     assert found.example == pytest.approx((96 - 90) / 120) and found.replay == 0.2  # a process is started to replay
     assert found.training_overhead == pytest.approx(90 + 150 - 32 - 96 + 90)
     assert found.question == pytest.approx(2 * 0.1)
+
+
+def change(path: Path, changes: dict) -> None:
+    """Other values in a JSON file, each under the names that lead to it."""
+    content = json.loads(path.read_text())
+    for names, value in changes.items():
+        *outer, last = names.split(".")
+        found = content
+        for name in outer:
+            found = found[name]
+        found[last] = value
+    path.write_text(json.dumps(content))
+
+
+def test_the_first_part_of_the_units_does_not_speak_for_all(out):
+    """Of 10 units 4 are read: they gave as much as 4 / (4 + 0.85 * 6) of 10 mean ones do."""
+    change(out / "data.meta.json", {"budget.share_read": 0.4})
+    found, mean = timings_of(out, training=160.0, starts=CPU), 40 / 9.1
+    assert (found.questions_a_unit, found.rows_a_unit, found.facts_a_unit) == pytest.approx(
+        (80 / mean, 100 / mean, 30 / mean)
+    )
+    assert (found.unit, found.role_unit) == (5.0, 2.0)
+
+
+def test_roles_reword_only_what_a_model_made_where_words_are_guarded(out):
+    change(out / "data.meta.json", {"arguments.guard": "words"})
+    assert timings_of(out, training=160.0, starts=CPU).role_rows_a_unit == pytest.approx(0.65 * 40 / 10)
+    change(out / "data.meta.json", {"counts.questions_made_by": {}, "counts.rows": {"passage": 20}})
+    found = timings_of(out, training=160.0, starts=CPU)
+    assert (found.role_rows_a_unit, found.questions_a_unit, found.rows_a_unit) == (0, 0, 2)
+
+
+def test_without_replayed_answers_no_start_is_taken_off_the_preparing(out):
+    change(out / "calibration" / "lora" / "train_log.json", {"plan.replayed": 0})
+    found = timings_of(out, training=160.0, starts=CPU)
+    assert found.replay == 0 and found.example == pytest.approx(96 / 100)
+    assert found.training_overhead == pytest.approx(90 + 150 - 32 - 96)
+
+
+def test_a_preparing_shorter_than_a_start_leaves_nothing_for_the_examples(out):
+    change(out / "calibration" / "lora" / "training.meta.json", {"preparing_seconds": 60.0})
+    assert timings_of(out, training=160.0, starts=CPU).example == 0
+
+
+def test_questions_that_were_asked_say_what_one_takes(out):
+    (out / "calibration" / "base.meta.json").write_text(json.dumps({"budget": {"seconds_a_question": 0.7}}))
+    assert timings_of(out, training=160.0, starts=CPU).question == 0.7
 
 
 def test_where_vllm_asks_its_start_is_in_asking_and_in_replaying_once(out):
@@ -62,3 +117,42 @@ def test_a_calibration_on_one_gpu_speaks_for_all_that_the_training_will_have(out
     """Its few examples keep one GPU busy, those of a day eight."""
     one, eight = (timings_of(out, training=178.0, starts=VLLM, ranks=ranks) for ranks in (1, 8))
     assert eight.update == pytest.approx(one.update / 8) and eight.unit == one.unit
+    change(out / "calibration" / "lora" / "train_log.json", {"plan.processes": 2})
+    two, four = (timings_of(out, training=178.0, starts=VLLM, ranks=ranks) for ranks in (1, 4))
+    assert two.update == pytest.approx(one.update) and four.update == pytest.approx(one.update / 2)
+
+
+NOTE = "import json, sys; open(r'{path}', 'a').write(json.dumps(sys.argv[1:]) + chr(10)); sys.exit({code})"
+
+
+def steps(out: Path, code: int = 0) -> dict[str, list[Step]]:
+    """Commands that note what more they are told."""
+    command = ["-c", NOTE.format(path=out / "told.jsonl", code=code)]
+    return {stage: [Step(stage, out / "made.json", command)] for stage in (COLLECTION, TRAINING, BASE)}
+
+
+@pytest.mark.parametrize("ask", [True, False])
+def test_the_first_work_of_each_stage_is_timed_and_noted(out, handlers, ask):  # noqa: F811
+    run, folder = new_run(out), out / "calibration"
+    calibrate(run, steps(out), CPU, ask)
+    collected, trained, *asked = (json.loads(line) for line in (out / "told.jsonl").read_text().splitlines())
+    hour = moment_of(collected.pop(), 0) - run.started
+    assert collected == ["--rounds", "1", "--until"] and 3590 < hour < 3700
+    assert trained == [
+        "--output_dir", str(folder / "lora"), "--max_steps", "16", "--logging_steps", "16", "--logging_first_step", "True",
+    ]  # fmt: skip
+    assert [words[:-1] for words in asked] == [
+        ["--output_path", str(folder / "base.json"), "--limit", "8", "--until"]
+    ] * ask
+    timings = json.loads((out / "calibration.json").read_text())
+    assert (
+        timings["unit"] == 5.0 and timings["update"] == 2.0 and timings["example"] == 0.05 and "loading" not in timings
+    )
+    (stage,) = run.state["stages"]
+    assert (stage["name"], stage["planned_seconds"]) == ("calibration", 110.0) and 0 < stage["seconds"] < 100
+
+
+def test_a_stage_that_fails_in_a_calibration_is_named(out, handlers):  # noqa: F811
+    with pytest.raises(InputError, match="expected the calibration of collection to end well, found exit code 3"):
+        calibrate(new_run(out), steps(out, code=3), CPU, ask=True)
+    assert not (out / "calibration.json").exists() and len((out / "told.jsonl").read_text().splitlines()) == 1

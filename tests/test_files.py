@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
 
 import pytest
+from conftest import ROOT
 
 from dataset import question_and_reference, read_dataset, to_format, to_messages
-from utils import InputError, read_json, require_adapter, require_model, write_json
+from utils import (
+    InputError,
+    parse_arguments,
+    read_json,
+    require_adapter,
+    require_file,
+    require_model,
+    run,
+    trained_system_prompt,
+    write_json,
+    write_text,
+)
 
 
 def example(**keys) -> dict:
@@ -23,16 +41,162 @@ def write(path, value) -> str:
 def test_written_json_is_read_back_and_leaves_no_other_file(tmp_path):
     write_json(tmp_path / "new" / "a.json", [{"问": "答"}])
     assert read_json(tmp_path / "new" / "a.json", "a list") == [{"问": "答"}]
+    assert (tmp_path / "new" / "a.json").read_text("utf-8") == '[\n {\n  "问": "答"\n }\n]\n'
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.json"]
 
 
-def test_a_write_that_fails_keeps_the_old_file(tmp_path):
+@pytest.fixture
+def full_disk():
+    """No file may grow over 50,000 bytes: what a full disk does to a write that has begun."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("old", ["the old text", None])
+def test_a_write_that_fails_midway_keeps_the_old_file(tmp_path, full_disk, old):
+    path = tmp_path / "a.txt"
+    if old:
+        path.write_text(old)
+    with pytest.raises(InputError, match=f"expected to write {path}, found File too large: free the disk"):
+        write_text(path, "x" * 100_000)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([old] if old else [])
+
+
+def test_a_text_that_is_no_utf8_keeps_the_old_file(tmp_path):
+    write_text(tmp_path / "a.txt", "the old text")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "a.txt", "half a pair: \ud800")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["the old text"]
+
+
+def test_a_value_that_is_no_json_and_a_folder_that_is_a_file_leave_the_old_file(tmp_path):
     write_json(tmp_path / "a.json", [1])
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", [object()])
-    assert read_json(tmp_path / "a.json", "a list") == [1] and len(list(tmp_path.iterdir())) == 1
-    with pytest.raises(InputError, match="expected to write"):
-        write_json(tmp_path / "a.json" / "b.json", [])  # a file where a folder should be
+    with pytest.raises(InputError, match=r"expected to write .*b\.json, found (Not a directory|File exists)"):
+        write_json(tmp_path / "a.json" / "b.json", [])
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["[\n 1\n]\n"]
+
+
+KILLED = """
+import os, signal, sys
+import utils
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+utils.write_json(sys.argv[1], ["the new value"] * 10_000)
+"""
+
+
+def test_a_kill_while_a_file_is_written_leaves_the_old_one_whole(tmp_path):
+    write_json(tmp_path / "a.json", ["the old value"])
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.json")], cwd=ROOT, timeout=60)
+    assert killed.returncode == -signal.SIGKILL and read_json(tmp_path / "a.json", "a list") == ["the old value"]
+    (unfinished,) = [path for path in tmp_path.iterdir() if path.name != "a.json"]
+    assert unfinished.name.startswith(".a.json."), "no pattern such as *.json finds it"
+
+
+def test_a_text_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
+    """Else a crash of the machine after the renaming may leave the name on an empty file."""
+    path, sync, synced = tmp_path / "a.txt", os.fsync, []
+
+    def watched(number: int) -> None:
+        file = os.fstat(number)
+        synced.append((file.st_ino, file.st_size, [path.name for path in tmp_path.iterdir()]))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_text(path, "four")
+    assert synced == [(path.stat().st_ino, 4, [f".a.txt.{os.getpid()}"])]  # each process has a name of its own
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected some JSON at PATH, found nothing: give another file"),
+        (b"", "expected some JSON at PATH, found an empty file: give another file"),
+        (b'["a\xff"]', "expected some JSON in UTF-8 at PATH, found byte 0xff at 3: save it as UTF-8"),
+        (b'[1,\n "a" "b"]',
+         "expected some JSON as JSON at PATH, found '\"b\"]' in line 2 column 6 (Expecting ',' delimiter): mend it"),
+        (b"[1,", "expected some JSON as JSON at PATH, found its end in line 1 column 4 (Expecting value): mend it"),
+        (b"nonsense of many words in it",
+         "expected some JSON as JSON at PATH, found 'nonsense of many wor' in line 1 column 1 (Expecting value): mend it"),
+    ],
+)  # fmt: skip
+def test_json_that_cannot_be_read_is_named_with_its_place(tmp_path, content, message):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        read_json(path, "some JSON")
+    assert str(error.value) == message.replace("PATH", str(path))
+
+
+def test_a_byte_order_mark_before_json_is_passed_over(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf[1]")
+    assert read_json(tmp_path / "a.json", "a list") == [1]
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(InputError, match=f"expected a text at {tmp_path}, found a folder: give a file"):
+        require_file(tmp_path, "a text", "give a file")
+    (tmp_path / "a.txt").write_text("a")
+    assert require_file(str(tmp_path / "a.txt"), "a text", "give a file") == tmp_path / "a.txt"
+
+
+def fails(error: BaseException):
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (InputError("expected a, found b: c"), 2, "error: expected a, found b: c\n"),
+        (KeyboardInterrupt(), 130, "stopped: what is done is kept, run this again to go on\n"),
+    ],
+)
+def test_a_script_ends_with_one_line_and_its_code(capsys, error, code, said):
+    with pytest.raises(SystemExit) as ended:
+        run(fails(error))
+    assert ended.value.code == code and capsys.readouterr().err == said
+
+
+def test_a_fault_of_the_program_is_not_taken_for_one_of_the_user():
+    with pytest.raises(ZeroDivisionError):
+        run(fails(ZeroDivisionError()))
+
+
+@dataclass
+class Words:
+    name: str = "a"
+    number: int = 1
+
+
+@dataclass
+class More:
+    share: float = 0.5
+
+
+def test_the_command_line_fills_each_dataclass(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script.py", "--share", "0.25", "--number", "7"])
+    assert parse_arguments(Words, More) == (Words("a", 7), More(0.25))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--name", "b", "--other"], "expected arguments that --help lists, found --other: mend or remove it"),
+        (["--number", "many"], "script.py: argument --number: invalid int value: 'many' (see --help)"),
+    ],
+)
+def test_a_wrong_command_line_is_named(monkeypatch, words, message):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/script.py", *words])
+    with pytest.raises(InputError) as error:
+        parse_arguments(Words)
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize(
@@ -80,13 +244,25 @@ def test_both_message_forms_are_read():
 def test_models_and_adapters_are_checked_before_they_are_loaded(tmp_path, model_path):
     require_model(model_path)
     require_model("Qwen/Qwen2.5-7B-Instruct")  # may be on the hub
-    with pytest.raises(InputError, match="found nothing"):
-        require_model(str(tmp_path / "nowhere"))
+    for nowhere in (str(tmp_path / "nowhere"), "models/nowhere", "./nowhere", "~/nowhere", "nowhere", "a/b/nowhere"):
+        with pytest.raises(InputError, match=f"expected a model at {nowhere}, found nothing"):
+            require_model(nowhere)
     with pytest.raises(InputError, match=r"config\.json"):
         require_model(str(tmp_path))
     write(tmp_path / "adapter_config.json", {"base_model_name_or_path": "some/other-model"})
     with pytest.raises(InputError, match="other-model"):
         require_adapter(str(tmp_path), model_path)
+    write(tmp_path / "adapter_config.json", {"base_model_name_or_path": "/elsewhere/SmolLM2-135M-Instruct"})
+    require_adapter(str(tmp_path), model_path)
+    write(tmp_path / "adapter_config.json", {})
+    with pytest.raises(InputError, match="found one of  in"):
+        require_adapter(str(tmp_path), model_path)
+
+
+def test_an_adapter_says_what_system_prompt_it_was_trained_with(tmp_path):
+    assert trained_system_prompt(tmp_path) is None
+    write(tmp_path / "knowledge_update.json", {"system_prompt": "Be brief."})
+    assert trained_system_prompt(tmp_path) == "Be brief."
 
 
 @pytest.mark.parametrize("form", ["conversations", "sharegpt", "openai"])

@@ -49,6 +49,10 @@ def test_a_start_by_machine_and_engine(machine, model):
     starts = prior.starts_of(model, [])
     assert starts == Starts(10 + 2 + 60, 10 + 2, on_gpu=True, vllm=True)
     assert least_budget(starts) == 6 * 72 + 2 * 12 + 75
+    assert prior.starts_of(model, ["--eng", "transformers", "--api", "x"]).vllm, (
+        "no argument is guessed from its beginning"
+    )
+    assert prior.starts_of(model, ["--engine", "vllm"]) == starts
     for words in (["--engine", "transformers"], ["--engine=transformers", "--limit", "3"], ["--api_model", "x"]):
         assert prior.starts_of(model, words) == Starts(10 + 2, 10 + 2, on_gpu=True), words
 
@@ -58,9 +62,17 @@ def test_a_local_judge_is_one_more_start_on_a_gpu(machine, model):
     starts = prior.starts_of(model, [])
     assert prior.judge_start(["--local_model_path", model], starts) == 10 + 2 + 60
     assert prior.judge_start(["--local_model_path", model, "--engine", "transformers"], starts) == 10 + 2
+    assert prior.judge_start(["--judge", "local", "--local_model_path", model], starts) == 10 + 2 + 60
+    assert prior.judge_start(["--judge", "api", "--local_model_path", model], starts) == 0
     assert prior.judge_start(["--judge", "match", "--local_model_path", model], starts) == 0
     assert prior.judge_start(["--api_model", "x"], starts) == 0
     assert prior.judge_start(["--local_model_path", model], Starts(16, 16)) == 0  # on a CPU as it was
+
+
+def test_all_files_of_weights_in_a_folder_count_and_no_others(model):
+    for name, size in (("model.bin", 7), ("tokenizer.json", 10**6)):
+        Path(model, name).write_bytes(b"x" * size)
+    assert prior.weight_bytes(model) == 2 * 10**9 + 7
 
 
 @pytest.fixture

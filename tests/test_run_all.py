@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_budget import handlers  # noqa: F401
+from clocks import handlers  # noqa: F401
 from test_processes import DEAF, LAUNCHER, pid_in, runs, wait_for
 
 import day

@@ -135,8 +135,13 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
     tuned = start(
         FINETUNE, "--model_name_or_path", model_path, "--data_path", data, "--output_dir", lora, "--limit", 8, "--max_steps", 30,
         "--per_device_train_batch_size", 4, "--learning_rate", 3e-3, "--lora_r", 8, "--system_prompt", "Be brief.", "--replay_ratio", 0,
+        "--key", "very-secret-4711",
     )  # fmt: skip
     assert tuned.returncode == 0, tuned.stderr
+    assert "very-secret-4711" not in tuned.stdout + tuned.stderr
+    assert {"adapter_model.safetensors", "training.meta.json"} <= {path.name for path in lora.iterdir()}
+    for path in lora.rglob("*"):
+        assert not path.is_file() or b"very-secret-4711" not in path.read_bytes(), f"the key is in {path.name}"
     training = json.loads((lora / "training.meta.json").read_text())
     assert training["updates"] == 30 and training["reopened_difference"] <= 1e-3
     assert json.loads((lora / "knowledge_update.json").read_text()) == {"system_prompt": "Be brief."}

@@ -10,64 +10,66 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
+from clocks import hours, stage_clock  # noqa: F401
 from test_distributed import arguments, data, finish, start  # noqa: F401
 from test_finetune import make_trainer
 
 from budget import Clock
-from training import clock as training_clock
 from training.clock import TrainingClock
 from utils import InputError
 
 
 class Speed(transformers.TrainerCallback):
-    """Makes an update take longer from some step on, as a neighbour on the machine does."""
+    """Makes an update take so many seconds, and others from some step on, as a neighbour on the machine does."""
 
-    def __init__(self, seconds: float, from_step: int = 0):
-        self.seconds, self.from_step = seconds, from_step
+    def __init__(self, seconds: float, later: float, from_step: int):
+        self.seconds, self.later, self.from_step = seconds, later, from_step
 
     def on_pre_optimizer_step(self, args, state, control, **_):
-        if state.global_step >= self.from_step:
-            time.sleep(self.seconds)
+        time.sleep(self.later if state.global_step >= self.from_step else self.seconds)
 
 
-@pytest.fixture(autouse=True)
-def nothing_to_write(monkeypatch):
-    monkeypatch.setattr(training_clock, "WRITING_S", 0.2)
+@pytest.fixture
+def timed(tiny_model_path, tokenizer, tmp_path, hours):  # noqa: F811
+    """Trains with a clock of so many seconds: (trainer after training, its clock, seconds it took)."""
+
+    def timed(seconds: float, later: float = 5.0, elapsed: float = 0.0, **options):
+        pace = TrainingClock(stage_clock(tmp_path, seconds), elapsed, finish=6.0)
+        settings = {"max_steps": 100_000, "lr_scheduler_type": "cosine", "warmup_steps": 0.1, **options}
+        callbacks = [pace, Speed(5.0, later, from_step=10)]
+        trainer = make_trainer(
+            tiny_model_path, tokenizer, tmp_path, options={"clock": pace, "callbacks": callbacks}, **settings
+        )
+        began = hours.now
+        trainer.train()
+        return trainer, pace, hours.now - began
+
+    return timed
 
 
-def timed(path, tokenizer, tmp_path, seconds: float, *more, elapsed: float = 0.0, finish: float = 0.2, **options):
-    """(trainer after training, its clock, seconds it took)"""
-    pace = TrainingClock(Clock("fine-tuning", time.time(), time.time() + seconds, tmp_path), elapsed, finish)
-    settings = {"max_steps": 100_000, "lr_scheduler_type": "cosine", "warmup_steps": 0.1, **options}
-    trainer = make_trainer(path, tokenizer, tmp_path, options={"clock": pace, "callbacks": [pace, *more]}, **settings)
-    began = time.time()
-    pace.clock.started, pace.clock.deadline = began, began + seconds
-    trainer.train()
-    return trainer, pace, time.time() - began
-
-
-@pytest.mark.parametrize("slow", [0.0, 0.15])
-def test_the_schedule_ends_at_the_deadline_at_any_speed(tiny_model_path, tokenizer, tmp_path, slow):
-    trainer, pace, took = timed(tiny_model_path, tokenizer, tmp_path, 4.0, Speed(slow, from_step=15))
-    assert 2.5 < took <= 4.0 - 0.4  # what was kept back is left
+@pytest.mark.parametrize(("later", "updates"), [(5.0, 37), (15.0, 19)])
+def test_the_schedule_ends_at_the_deadline_at_any_speed(timed, later, updates):
+    """Of 200 s 12 are kept back; another update would not end before that."""
+    trainer, pace, took = timed(200.0, later)
+    assert trainer.state.global_step == updates and took == pytest.approx(185)
     assert pace.progress == 1 and pace.facts()["lr_end_over_peak"] <= 0.05
     assert pace.highest_rate > 0.95 * trainer.args.learning_rate == 0.95 * pace.peak  # the warm-up has ended too
 
 
-def test_updates_that_are_all_done_sooner_end_the_schedule(tiny_model_path, tokenizer, tmp_path):
-    trainer, pace, took = timed(tiny_model_path, tokenizer, tmp_path, 60.0, max_steps=20)
-    assert trainer.state.global_step == 20 and took < 30
+def test_updates_that_are_all_done_sooner_end_the_schedule(timed):
+    trainer, pace, took = timed(2000.0, max_steps=20)
+    assert trainer.state.global_step == 20 and took == pytest.approx(100)
     assert pace.facts()["lr_end_over_peak"] <= 0.05 and pace.progress == 1
 
 
-def test_a_resumed_training_knows_what_was_before(tiny_model_path, tokenizer, tmp_path):
+def test_a_resumed_training_knows_what_was_before(timed):
     """Three quarters were done before: it begins in the last quarter of the schedule."""
-    _, pace, _ = timed(tiny_model_path, tokenizer, tmp_path, 2.5, elapsed=6.0)
-    assert pace.highest_rate < 0.6 * 1e-2 and pace.seconds == pytest.approx(8.0, abs=1.0)
+    _, pace, _ = timed(112.0, elapsed=300.0)
+    assert pace.highest_rate < 0.2 * 1e-2 and pace.seconds == pytest.approx(400.0)
 
 
-def test_a_resume_after_the_deadline_makes_one_update(tiny_model_path, tokenizer, tmp_path):
-    trainer, _, _ = timed(tiny_model_path, tokenizer, tmp_path, 0.1, elapsed=6.0)
+def test_a_resume_after_the_deadline_makes_one_update(timed):
+    trainer, _, _ = timed(4.0, elapsed=300.0)
     assert trainer.state.global_step == 1
 
 
@@ -82,7 +84,7 @@ def test_time_for_the_validation_and_the_last_questions_is_kept(tmp_path):
     assert pace.validation == pytest.approx(10.0, abs=0.1)  # ten updates' worth of examples, forward only
     pace.on_evaluate(args, state, None, metrics={"eval_runtime": 6.0})
     pace.recall = SimpleNamespace(cost=2.0)
-    assert pace.kept_back == pytest.approx(1.5 * (11.0 + 6.0 + 2.0) + 0.2)
+    assert pace.kept_back == pytest.approx(1.5 * (11.0 + 6.0 + 2.0) + 3.0)
     assert pace.left() == pytest.approx(100 - pace.kept_back, abs=0.5)
 
 

@@ -1,0 +1,51 @@
+"""Clocks for the tests: one of a stage, and the time of the process, which passes when a test says so."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from budget import Clock
+
+
+def stage_clock(tmp_path, seconds: float) -> Clock:
+    return Clock("collection", time.time(), time.time() + seconds, tmp_path)
+
+
+class Time:
+    """The time of this process as a test has it: it stands still but for `sleep`, which rings the alarm when it is due."""
+
+    def __init__(self):
+        self.now, self.alarm = time.time(), None
+
+    def set_alarm(self, _which, seconds: float) -> None:
+        self.alarm = self.now + seconds if seconds else None
+
+    def sleep(self, seconds: float) -> None:
+        end, alarm = self.now + seconds, self.alarm
+        if alarm is not None and alarm <= end:
+            self.now, self.alarm = alarm, None
+            signal.raise_signal(signal.SIGALRM)
+        self.now = max(self.now, end)
+
+
+@pytest.fixture
+def hours(monkeypatch) -> Time:
+    found = Time()
+    monkeypatch.setattr(time, "time", lambda: found.now)
+    monkeypatch.setattr(time, "monotonic", lambda: found.now - 1e9)
+    monkeypatch.setattr(time, "sleep", found.sleep)
+    monkeypatch.setattr(signal, "setitimer", found.set_alarm)
+    return found
+
+
+@pytest.fixture
+def handlers():
+    """The signals as they were, after a test that hears them."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in kept.items():
+        signal.signal(number, handler)
