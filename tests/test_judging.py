@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from scripted import SFT, answer, case_of, right, scripted, verdict
 
 from evaluation import accuracy
-from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, read_verdict, to_case
-from evaluation.verdict_journal import VerdictJournal
+from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, read_verdict, to_case
 from llm import Reply
 from utils import InputError
 
@@ -200,71 +197,7 @@ def test_the_second_reply_counts(tmp_path):
     assert {row["verdict"] for row in accuracy.judge_answers(SFT, judge)} == {"incorrect"}
 
 
-def test_a_failed_call_is_unscored_not_asked_again_and_not_kept(tmp_path):
-    failed = Reply("", finish_reason="error", error="429: slow down")
-    judge = scripted(tmp_path, lambda prompt, seed: failed if "Question 0?" in prompt else verdict("correct"))
-    verdicts = accuracy.judge_answers(SFT, judge)
-    assert (verdicts[0]["verdict"], verdicts[0]["reason"], len(judge.engine.calls)) == (UNSCORED, "429: slow down", 1)
-    again = scripted(tmp_path, lambda prompt, seed: verdict("incorrect"))
-    assert [row["verdict"] for row in accuracy.judge_answers(SFT, again)] == ["incorrect"] + ["correct"] * 3
-    assert [len(prompts) for prompts, *_ in again.engine.calls] == [1]
-
-
 def test_only_failed_calls_stop_with_the_first_error(tmp_path):
     judge = scripted(tmp_path, lambda prompt, seed: Reply("", finish_reason="error", error="401: no such key"))
     with pytest.raises(InputError, match=r"expected verdicts from scripted, found 4 failed calls.*401: no such key"):
         accuracy.judge_answers(SFT, judge)
-
-
-def test_a_judge_that_dies_loses_nothing(tmp_path):
-    def dies(prompt, seed):
-        if "Question 2?" in prompt:
-            raise InputError("expected the server to answer, found no connection")
-        return verdict("correct")
-
-    class OneByOne:
-        def chat(self, conversations, on_reply, **_):
-            for index, messages in enumerate(conversations):
-                on_reply(index, Reply(dies(messages[-1]["content"], 0)))
-
-    judge = Judge("scripted", OneByOne(), VerdictJournal(tmp_path / "verdicts.jsonl"))
-    with pytest.raises(InputError, match="no connection"):
-        accuracy.judge_answers(SFT, judge)
-    again = scripted(tmp_path, lambda prompt, seed: verdict("incorrect"))
-    accuracy.judge_answers(SFT, again)
-    assert again.usage["from_journal"] == 2 and len(again.engine.calls[0][0]) == 2
-
-
-def test_a_rerun_asks_nothing_and_rescoring_needs_no_engine(tmp_path):
-    first = scripted(tmp_path, lambda prompt, seed: "?" if "Question 3?" in prompt and not seed else verdict("correct"))
-    verdicts = accuracy.judge_answers(SFT, first)
-    again = scripted(tmp_path, None)
-    assert accuracy.judge_answers(SFT, again) == verdicts and again.engine.calls == []
-    alone = Judge("scripted", None, VerdictJournal(tmp_path / "verdicts.jsonl"))
-    assert accuracy.judge_answers(SFT, alone) == verdicts
-    assert alone.usage == {"asked": 0, "from_journal": 5, "prompt_tokens": 500, "completion_tokens": 50}
-    assert first.usage == {**alone.usage, "asked": 5, "from_journal": 0}
-    other_answer = accuracy.judge_answers([answer(0, "another")], alone)
-    assert (other_answer[0]["verdict"], other_answer[0]["reason"]) == (UNSCORED, "not in the journal")
-
-
-def test_another_judge_prompt_or_seed_is_another_verdict(tmp_path):
-    accuracy.judge_answers(SFT[:1], scripted(tmp_path, lambda prompt, seed: verdict("correct")))
-    for change in ({"enforces_schema": False}, {"name": "other"}):
-        judge = scripted(tmp_path, lambda prompt, seed: verdict("incorrect"))
-        for key, value in change.items():
-            setattr(judge, key, value)
-        ask(judge, ACCURACY, [to_case(SFT[0], answer="ref0")])
-        assert judge.usage["asked"] >= 1, change
-
-
-def test_a_journal_that_was_cut_off_or_is_another_file(tmp_path):
-    accuracy.judge_answers(SFT, scripted(tmp_path, lambda prompt, seed: verdict("correct")))
-    path = tmp_path / "verdicts.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True)
-    assert json.loads(lines[0])["name"] == "accuracy q0"
-    path.write_bytes(b"".join(lines[:2]) + lines[2][:50])
-    assert len(VerdictJournal(path).replies) == 2 and path.read_bytes() == b"".join(lines[:2])
-    path.write_text('{"judge": "x"}\n')
-    with pytest.raises(InputError, match="something else in line 1"):
-        VerdictJournal(path)
