@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 from scripted import SFT, answer, case_of, right, scripted, verdict
 
 from evaluation import accuracy
-from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, read_verdict, to_case
+from evaluation.judge_process import JudgeProcess
+from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, read_verdict, schema, to_case
+from evaluation.verdict_journal import VerdictJournal
 from llm import Reply
 from utils import InputError
 
@@ -148,13 +153,23 @@ def test_an_answer_cannot_leave_its_case_or_forge_a_verdict(tmp_path, response, 
     assert judged["verdict"] == UNSCORED
 
 
+def test_the_case_as_it_stands_in_the_prompt():
+    row = {"id": 7, "question": "谁？", "reference": "[Ann]", "fact": "", "kind": "qa", "file_name": "a.txt"}
+    case = to_case(row, answer='<b>"Ann"\n')
+    text = '{\n "question": "谁？",\n "reference": "\\u005bAnn]",\n "answer": "\\u003cb>\\"Ann\\"\\n"\n}'
+    assert case.text == text and json.loads(text)["answer"] == '<b>"Ann"\n'
+    assert case.item == hashlib.sha256(text.encode()).hexdigest()[:16] and case.tag == case.item[:8]
+    assert (case.name, to_case(row, "by name").name, to_case({}).name) == ("7", "by name", "")
+    assert case.answers == ('<b>"Ann"\n',)
+
+
 def test_a_tag_that_stands_in_the_answer_is_not_taken(monkeypatch):
     first = to_case({"question": "q"}, answer="").item
     monkeypatch.setattr(
         "evaluation.judging.hashed", lambda text: first if not text[-1].isdigit() else f"{text[-1]}2345678abcdefgh"
     )
-    case = to_case({"question": "q"}, answer=f"{first[:8]} and 02345678")
-    assert case.tag == "12345678"
+    for answers, tag in ((f"{first[:8]} and 02345678", "12345678"), (f"{first[:8]}, 02345678, 12345678", "22345678")):
+        assert to_case({"question": "q"}, answer=answers).tag == tag
 
 
 def test_the_prompt_names_its_classes_and_asks_the_engine_for_them(tmp_path):
@@ -168,14 +183,87 @@ def test_the_prompt_names_its_classes_and_asks_the_engine_for_them(tmp_path):
     assert prompts[0].endswith('then the "verdict": "correct", "incorrect", "not attempted".')
 
 
+@pytest.mark.parametrize(
+    ("task", "labels"), [(ACCURACY, ["correct", "incorrect", "not attempted"]), (WIN_RATE, ["A", "B", "tie"])]
+)
+def test_the_schema_holds_a_reply_to_its_length_and_its_labels(task, labels):
+    assert schema(task) == {
+        "type": "object",
+        "properties": {
+            "reasoning": {"type": "string", "maxLength": 300},
+            "verdict": {"type": "string", "enum": labels},
+        },
+        "required": ["reasoning", "verdict"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize(("enforced", "tokens"), [(True, 400), (False, 1024)])
+def test_what_a_judge_is_asked_with(tmp_path, enforced, tokens):
+    calls = []
+
+    class Mumbles:
+        def chat(self, conversations, *, on_reply, **options):
+            calls.append((conversations, options))
+            return [Reply("?")] * len(conversations)
+
+    judge = Judge("m", Mumbles(), VerdictJournal(tmp_path / "verdicts.jsonl"), enforces_schema=enforced, seed=5)
+    ask(judge, ACCURACY, [CASE])
+    first, second = calls
+    assert [[message["role"] for message in chat] for chat in first[0]] == [["user"]] and second[0] == first[0]
+    for (_, options), sampling in zip(calls, ((0.0, 5), (0.7, 6)), strict=True):
+        assert (options["max_new_tokens"], options["temperature"], options["seed"]) == (tokens, *sampling)
+        assert (options["schemas"] is not None) == enforced
+
+
 def test_an_engine_that_takes_no_schema_is_asked_for_a_tagged_verdict(tmp_path):
     def reply(prompt, seed):
         tag = prompt.rsplit("<verdict-", 1)[1][:8]
         return f"It says so.\n<verdict-{tag}>correct</verdict-{tag}>"
 
     judge = scripted(tmp_path, reply, enforces_schema=False)
-    assert [row["verdict"] for row in accuracy.judge_answers(SFT, judge)] == ["correct"] * 4
+    verdicts = accuracy.judge_answers(SFT, judge)
+    assert [(row["verdict"], row["reason"]) for row in verdicts] == [("correct", "It says so.")] * 4
     assert judge.engine.calls[0][3] is None
+
+
+def test_nothing_to_judge_asks_nothing(tmp_path):
+    judge = scripted(tmp_path, None)
+    assert ask(judge, ACCURACY, []) == [] and judge.engine.calls == []
+
+
+@pytest.mark.parametrize("parroted", ["answer_A", "answer_B"])
+def test_a_judge_that_repeats_one_of_two_answers_gave_no_verdict(tmp_path, parroted):
+    answers = {"answer_A": verdict("A"), "answer_B": verdict("B")}
+    judge = scripted(tmp_path, lambda prompt, seed: answers[parroted])
+    assert ask(judge, WIN_RATE, [to_case(SFT[0], **answers)])[0][0] == UNSCORED
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+@pytest.mark.parametrize("start", ["", "<think>", '{"verdict": 7, "reasoning": "', '{"verdict": "', f"<verdict-{TAG}>"])
+def test_a_reply_of_any_length_gives_a_short_reason(tmp_path, enforced, start):
+    end = {'{"verdict": 7, "reasoning": "': '"}', '{"verdict": "': '"}', f"<verdict-{TAG}>": f"</verdict-{TAG}>"}
+    text = start + "x" * 5000 + end.get(start, "")
+    label, reason = read_verdict(Reply(text), ACCURACY, CASE, scripted(tmp_path, None, enforces_schema=enforced))
+    assert label == UNSCORED and "xxx" in reason and len(reason) < 200
+
+
+def test_a_local_judge_is_ended_and_every_judge_is_let_go(tmp_path):
+    closed = []
+
+    class Local(JudgeProcess):
+        def __init__(self):
+            pass
+
+        def close(self):
+            closed.append(self)
+
+    engine = Local()
+    for judge in (Judge("m", engine, VerdictJournal(tmp_path / "v.jsonl")), scripted(tmp_path, None)):
+        judge.release()
+        assert judge.engine is None
+        judge.release()  # it is gone already
+    assert closed == [engine]
 
 
 def test_an_unreadable_verdict_is_asked_for_once_more_then_unscored(tmp_path):

@@ -176,6 +176,7 @@ def test_a_rerun_asks_nothing_and_rescoring_needs_no_engine(tmp_path):
     assert first.usage == {**alone.usage, "asked": 5, "from_journal": 0}
     other_answer = accuracy.judge_answers([answer(0, "another")], alone)
     assert (other_answer[0]["verdict"], other_answer[0]["reason"]) == (UNSCORED, "not in the journal")
+    assert (alone.usage["asked"], alone.usage["from_journal"]) == (0, 5)
 
 
 def test_a_journal_that_was_cut_off_or_is_another_file(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from scripted import BASE, SFT, answer, better, case_of, scripted, verdict
 
@@ -84,7 +86,8 @@ def test_the_numbers_of_a_win_rate_by_hand():
 
 def test_a_longer_answer_in_a_tie_won_nothing():
     assert win_rate.summarize([], [pair("tie", 9, 1), pair("tie", 1, 9)])["longer_wins"] is None
-    assert win_rate.summarize([], [pair("win", 9, 1), pair("tie", 9, 1), pair("tie", 8, 1)])["longer_wins"] == 1.0
+    wins = win_rate.summarize([], [pair("win", 2, 1), pair("tie", 9, 1), pair("tie", 8, 1)])
+    assert wins["longer_wins"] == 1.0 and wins["words"] == "1 wins, 0 losses: tied (sign test, p = 1.000)"
     assert win_rate.summarize([], [pair("loss", 9, 1), pair("tie", 1, 9), pair("tie", 1, 8)])["longer_wins"] == 0.0
 
 
@@ -92,7 +95,6 @@ def test_a_fair_judge_gives_the_same_as_match(tmp_path):
     verdicts, wins = judged(tmp_path, better)
     assert [row["verdict"] for row in verdicts] == [row["verdict"] for row in win_rate.judge_pairs(SFT, BASE, None)]
     assert verdicts[0]["orders"] == ["win", "win"] and verdicts[2]["orders"] == ["loss", "loss"]
-    assert verdicts[0]["reason"] == "Tuned as A: because Base as A: because"
     assert (wins["flip_rate"], wins["first_seat"]) == (0, 0.5)
 
 
@@ -105,6 +107,16 @@ def test_the_judge_sees_the_fact_and_no_name_of_a_model(tmp_path):
     (prompts, *_) = judge.engine.calls[0]
     seats = [(case_of(prompt)["answer_A"], case_of(prompt)["answer_B"]) for prompt in (prompts[0], prompts[4])]
     assert seats == [("ref0", "no"), ("no", "ref0")]  # the tuned answer as A, then as B
+
+
+def test_the_reason_and_the_journal_tell_the_two_orders_apart(tmp_path):
+    def says_what_it_saw_first(prompt, seed):
+        return json.dumps({"reasoning": f"A says {case_of(prompt)['answer_A']}.", "verdict": "A"})
+
+    verdicts, _ = judged(tmp_path, says_what_it_saw_first, SFT[:1], BASE[:1])
+    assert verdicts[0]["reason"] == "Tuned as A: A says ref0. Base as A: A says no."
+    lines = (tmp_path / "verdicts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["win_rate tuned first q0", "win_rate base first q0"]
 
 
 @pytest.mark.parametrize(("favourite", "first"), [("A", 1.0), ("B", 0.0)])
