@@ -1,0 +1,134 @@
+"""Counts, breakdowns and comparisons of verdicts, from rows and verdicts written by hand. No model."""
+
+from __future__ import annotations
+
+import pytest
+from scripted import SFT, answer, fair, scripted
+
+from evaluation import accuracy
+
+LETTERS = {"c": "correct", "i": "incorrect", "n": "not attempted", "u": "unscored"}
+
+
+def verdicts(judged: str, matched: str = "") -> list[dict]:
+    """One verdict a letter, the judge's and beside it that of string matching."""
+    pairs = zip(judged, matched or judged, strict=True)
+    return [{"response": "r", "verdict": LETTERS[one], "reason": "", "match": LETTERS[other]} for one, other in pairs]
+
+
+def rows(amount: int, **more) -> list[dict]:
+    return [answer(n, "r", **more) for n in range(amount)]
+
+
+def test_the_shares_of_a_summary():
+    found = accuracy.summarize([], verdicts("cccciinnnu"))
+    assert found == {
+        "n": 10, "correct": 4, "incorrect": 2, "not_attempted": 3, "unscored": 1,
+        "accuracy": 0.4444, "interval": [0.1888, 0.7333], "attempted_accuracy": 0.6667, "f_score": 0.5333,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("judged", "shares"), [("u", (None,) * 4), ("", (None,) * 4), ("n", (0.0, [0.0, 0.7935], None, 0.0))]
+)
+def test_there_is_no_share_of_nothing(judged, shares):
+    found = accuracy.summarize([], verdicts(judged))
+    assert tuple(found[key] for key in ("accuracy", "interval", "attempted_accuracy", "f_score")) == shares
+
+
+def test_a_question_without_an_answer_is_counted_in_its_kind_and_nowhere_else():
+    asked = [*rows(2, file_name="a.txt", role="nurse"), answer(2, "r", kind="unknown", file_name="a.txt", role="nurse")]
+    found = accuracy.measure(asked, verdicts("cic"))
+    assert {kind: part["n"] for kind, part in found["by_kind"].items()} == {"qa": 2, "unknown": 1}
+    assert (found["by_document"]["a.txt"]["n"], found["by_role"]["nurse"]["n"], found["n"]) == (2, 2, 2)
+    assert (found["by_document"]["a.txt"]["correct"], found["correct"]) == (1, 1)
+
+
+def test_each_verdict_repeats_what_was_asked():
+    row = answer(0, "r", file_name="a.txt", role="nurse", source={"start": 1}, seconds=3)
+    (shown,) = accuracy.measure([row], verdicts("c"))["verdicts"]
+    assert shown == {
+        "id": "q0", "question": "Question 0?", "reference": "ref0", "fact": "Fact 0.", "kind": "qa",
+        "file_name": "a.txt", "role": "nurse", "source": {"start": 1},
+        "response": "r", "verdict": "correct", "reason": "", "match": "correct",
+    }  # fmt: skip
+    bare = [{"question": "Q?", "reference": "r"}] * 2
+    assert [row["id"] for row in accuracy.measure(bare, verdicts("ci"))["verdicts"]] == [0, 1]
+
+
+def test_match_beside_the_judge_by_hand():
+    asked = [*rows(6), answer(6, "r", kind="unknown")]
+    found = accuracy.beside_match(asked, verdicts("ccniuuc", "cinccui"))
+    assert (found["n"], found["correct"], found["accuracy"]) == (5, 3, 0.6)  # all with an answer that was had
+    assert found["disagreements"] == ["q1", "q3", "q6"]  # of those the judge has scored, in whatever kind
+    assert (found["agreement"], found["kappa"]) == (0.4, -0.1538)
+
+
+def test_match_beside_a_judge_that_said_nothing():
+    found = accuracy.beside_match(rows(2), verdicts("uu"))
+    assert (found["n"], found["accuracy"], found["agreement"], found["kappa"]) == (0, None, None, None)
+
+
+def test_what_was_gained_and_lost_is_of_questions_that_both_have_scored_and_that_have_an_answer():
+    asked = [*rows(6), answer(6, "r", kind="unknown")]
+    found = accuracy.compare(asked, verdicts("ccicuin"), verdicts("inccnuc"))
+    assert (found["gained"], found["lost"], found["facts"], found["difference"]) == (2, 1, 4, 0.25)
+    assert (found["p"], found["words"]) == (1.0, "2 answers gained, 1 lost: tied (exact McNemar, p = 1.000)")
+    assert found["interval"] is not None
+
+
+def test_nothing_in_common_is_no_difference():
+    found = accuracy.compare(rows(2), verdicts("cu"), verdicts("uc"))
+    assert found == {
+        "gained": 0,
+        "lost": 0,
+        "p": 1.0,
+        "words": "0 answers gained, 0 lost: tied (exact McNemar, p = 1.000)",
+    }
+
+
+def test_a_significant_gain():
+    found = accuracy.compare(rows(6), verdicts("cccccc"), verdicts("iiiiii"))
+    assert (found["gained"], found["lost"], found["p"]) == (6, 0, 0.03125)
+
+
+def test_the_seed_of_a_comparison_is_that_of_its_resamples():
+    judged = verdicts("cicic" * 9), verdicts("icici" * 9)
+    asked = [answer(n, "r", fact_id=str(n % 13)) for n in range(45)]
+    intervals = [accuracy.compare(asked, *judged, seed=seed)["interval"] for seed in range(4)]
+    assert len({tuple(interval) for interval in intervals}) > 1
+    assert accuracy.compare(asked, *judged)["interval"] == intervals[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"fact_id": "7", "fact": "A."}, {"fact_id": "7", "fact": "B."}, True),
+        ({"fact_id": "7", "fact": "A."}, {"fact_id": "8", "fact": "A."}, False),
+        ({"file_name": "a.txt", "fact": "A."}, {"file_name": "a.txt", "fact": "A.", "reference": "other"}, True),
+        ({"file_name": "a.txt", "fact": "A."}, {"file_name": "b.txt", "fact": "A."}, False),
+        ({"file_name": "a.txt", "fact": "A."}, {"file_name": "a.txt", "fact": "B."}, False),
+        ({"reference": "r"}, {"reference": "r"}, True),
+        ({"reference": "r"}, {"reference": "other"}, False),
+    ],
+)
+def test_which_questions_are_about_one_fact(one, other, same):
+    assert (accuracy.fact_of({"reference": "x", **one}) == accuracy.fact_of({"reference": "x", **other})) is same
+
+
+def test_an_answer_that_failed_is_not_asked_about_and_the_others_keep_their_places(tmp_path):
+    asked = [answer(0, "", error="timeout"), answer(1, "ref1"), answer(2, "", error="timeout"), answer(3, "no")]
+    for judge in (None, scripted(tmp_path, fair)):
+        found = accuracy.judge_answers(asked, judge, "sft")
+        assert [row["verdict"] for row in found] == ["unscored", "correct", "unscored", "incorrect"]
+        assert [row["match"] for row in found] == ["unscored", "correct", "unscored", "incorrect"]
+        assert [row["response"] for row in found] == ["", "ref1", "", "no"]
+    assert len(judge.engine.calls[0][0]) == 2
+
+
+def test_beside_a_judge_match_is_still_that_of_the_words(tmp_path):
+    (found,) = accuracy.judge_answers([answer(0, "no", kind="unknown")], scripted(tmp_path, fair))
+    assert (found["verdict"], found["match"]) == ("incorrect", "incorrect")
+    (found,) = accuracy.judge_answers([answer(0, "I do not know.", kind="unknown")], scripted(tmp_path, fair))
+    assert (found["verdict"], found["match"]) == ("incorrect", "correct")  # by the kind of the question
+    assert accuracy.judge_answers(SFT[:1], None)[0]["reason"] == "token recall 1.00"
