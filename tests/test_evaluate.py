@@ -10,11 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from scripted import BASE, SFT, answer, case_of, fair, scripted, verdict
+from scripted import BASE, SFT, answer, fair, scripted, verdict
 
 import evaluate
 from evaluation import accuracy, win_rate
-from evaluation.answers import pair_answers, read_answers
 from utils import InputError
 
 SCRIPT = Path(evaluate.__file__)
@@ -86,77 +85,6 @@ def test_what_tuning_changed_by_facts():
     assert found["interval"][0] < 0 < found["interval"][1] and "tied" in found["words"]
     sft[0]["verdict"] = "unscored"
     assert accuracy.compare(SFT, sft, base)["gained"] == 1
-
-
-SEED_FORMAT = [{"fact": "Perrine keeps the lighthouse.", "question": "Who keeps it?", "response": "Perrine"}]
-
-
-def test_seed_format_is_judged_by_its_fact(tmp_path):
-    (tmp_path / "sft.json").write_text(json.dumps(SEED_FORMAT))
-    judge = scripted(tmp_path, lambda prompt, seed: verdict("correct"))
-    rows = read_answers(tmp_path / "sft.json", "local")
-    measured = accuracy.measure(rows, accuracy.judge_answers(rows, judge))
-    assert case_of(judge.engine.calls[0][0][0])["reference"] == "Perrine keeps the lighthouse."
-    assert (measured["accuracy"], measured["by_kind"], measured["verdicts"][0]["id"]) == (1.0, {}, 0)
-    assert measured["verdicts"][0]["reference"] == "Perrine keeps the lighthouse."
-    with pytest.raises(InputError, match='expected a text as "reference" in row 0'):
-        read_answers(tmp_path / "sft.json", "match")
-
-
-def test_an_unanswerable_question_needs_no_reference(tmp_path):
-    (tmp_path / "sft.json").write_text(json.dumps([{"question": "Q", "response": "r", "kind": "unknown"}]))
-    assert read_answers(tmp_path / "sft.json", "match")[0]["reference"] == "This is not known."
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("[", r"as JSON at .*found its end in line 1 column 2 \(Expecting value\)"),
-        ("What is it?", "as JSON at .*found 'What is it\\?' in line 1 column 1"),
-        ("", "found an empty file"),
-        ("[]", "found an empty list"),
-        ("{}", "found a dict"),
-        ('["text"]', "expected an object as row 0"),
-        (json.dumps([{"question": "Q", "reference": "r"}]), 'a text as "response" in row 0'),
-        (json.dumps([{"response": "r", "reference": "r"}]), 'a text as "question" in row 0'),
-        (json.dumps([SFT[0], {**SFT[1], "reference": 7}]), 'a text as "reference" in row 1 .*found 7'),
-        (json.dumps([{**SFT[0], "reference": "?!"}]), "as \"reference\" in row 0 .*found '\\?!'"),
-        (json.dumps([SFT[0], SFT[0]]), "expected unique ids in .*found 'q0' again in row 1"),
-    ],
-)
-def test_a_file_that_cannot_be_used(tmp_path, content, words):
-    (tmp_path / "sft.json").write_text(content)
-    with pytest.raises(InputError, match=words):
-        read_answers(tmp_path / "sft.json", "match")
-
-
-def test_a_missing_file_and_a_row_without_any_reference(tmp_path):
-    with pytest.raises(InputError, match=r"expected an answers file at .*sft.json, found nothing: run inference.py"):
-        read_answers(tmp_path / "sft.json", "match")
-    (tmp_path / "sft.json").write_text(json.dumps([{"question": "Q", "response": "r", "fact": ""}]))
-    with pytest.raises(InputError, match='a text as "reference" or "fact" in row 0'):
-        read_answers(tmp_path / "sft.json", "local")
-
-
-def test_answers_are_paired_by_id_else_by_order():
-    assert pair_answers(SFT, BASE[::-1]) == BASE
-    bare_sft, bare_base = ([{k: v for k, v in row.items() if k != "id"} for row in rows] for rows in (SFT, BASE))
-    assert pair_answers(bare_sft, bare_base) == bare_base
-    with pytest.raises(InputError, match="expected the same questions in both files, found question 'Question 0"):
-        pair_answers(bare_sft, bare_base[::-1])
-
-
-@pytest.mark.parametrize(
-    ("base", "words"),
-    [
-        (BASE[:3], "found 4 and 3"),
-        ([*BASE[:3], answer(9, "no")], "'Question 3\\?' in row 3 of one and 'Question 9\\?' in the other"),
-        ([*BASE[:3], answer(3, "no", reference="other")], "reference 'ref3' in row 3"),
-    ],
-)
-def test_mismatched_questions(base, words):
-    with pytest.raises(InputError, match=words):
-        pair_answers(SFT, base)
 
 
 def arguments(**changes) -> evaluate.Arguments:

@@ -6,6 +6,7 @@ from math import comb, sqrt
 
 import numpy
 import pytest
+from scipy.optimize import minimize
 
 from evaluation.significance import (
     clustered_difference,
@@ -61,6 +62,8 @@ def test_a_tie_is_called_a_tie():
     assert [verdict_in_words(n, 0) for n in (0, 5, 6)] == ["tied", "tied", "the tuned model is better"]
     assert [verdict_in_words(0, n) for n in (5, 6)] == ["tied", "the tuned model is worse"]
     assert in_words(6, 0) == "6 answers gained, 0 lost: the tuned model is better (exact McNemar, p = 0.031)"
+    assert sign_test_in_words(6, 0) == "6 wins, 0 losses: the tuned model is better (sign test, p = 0.031)"
+    assert sign_test_in_words(0, 6) == "0 wins, 6 losses: the tuned model is worse (sign test, p = 0.031)"
     assert in_words(1, 2) == "1 answer gained, 2 lost: tied (exact McNemar, p = 1.000)"
     assert sign_test_in_words(20, 10) == "20 wins, 10 losses: tied (sign test, p = 0.099)"
 
@@ -152,6 +155,18 @@ def test_the_length_adjusted_score_is_the_intercept_of_the_regression():
     points = (rng.random(lead.size) < chance).astype(float)
     assert points.mean() > 0.6
     assert length_adjusted(points.tolist(), lead.tolist()) == pytest.approx(1 / (1 + numpy.exp(0.4)), abs=0.03)
+
+
+def test_the_length_adjusted_score_is_the_mode_under_a_prior_of_variance_ten():
+    points, lead = numpy.array([1.0, 1.0, 0.5, 1.0, 0.0, 1.0]), numpy.array([30, 12, -4, 25, -40, 8])
+    term = numpy.tanh(lead / lead.std())
+
+    def loss(beta):
+        chance = beta[0] + beta[1] * term
+        return numpy.sum(numpy.logaddexp(0, chance) - points * chance) + 0.1 * beta[1] ** 2 / 2
+
+    mode = minimize(loss, [0.0, 0.0], tol=1e-10).x
+    assert length_adjusted(points.tolist(), lead.tolist()) == pytest.approx(1 / (1 + numpy.exp(-mode[0])), abs=2e-4)
 
 
 def test_the_length_adjusted_score_where_length_says_nothing():
