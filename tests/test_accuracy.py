@@ -59,7 +59,10 @@ def test_each_verdict_repeats_what_was_asked():
 def test_match_beside_the_judge_by_hand():
     asked = [*rows(6), answer(6, "r", kind="unknown")]
     found = accuracy.beside_match(asked, verdicts("ccniuuc", "cinccui"))
-    assert (found["n"], found["correct"], found["accuracy"]) == (5, 3, 0.6)  # all with an answer that was had
+    assert (found["n"], found["correct"], found["accuracy"]) == (5, 3, 0.6) and found["interval"] == [
+        0.2307,
+        0.8824,
+    ]  # all with an answer that was had
     assert found["disagreements"] == ["q1", "q3", "q6"]  # of those the judge has scored, in whatever kind
     assert (found["agreement"], found["kappa"]) == (0.4, -0.1538)
 
@@ -70,9 +73,9 @@ def test_match_beside_a_judge_that_said_nothing():
 
 
 def test_what_was_gained_and_lost_is_of_questions_that_both_have_scored_and_that_have_an_answer():
-    asked = [*rows(6), answer(6, "r", kind="unknown")]
-    found = accuracy.compare(asked, verdicts("ccicuin"), verdicts("inccnuc"))
-    assert (found["gained"], found["lost"], found["facts"], found["difference"]) == (2, 1, 4, 0.25)
+    asked = [*rows(8), answer(8, "r", kind="unknown")]
+    found = accuracy.compare(asked, verdicts("cciccuinn"), verdicts("incccniic"))
+    assert (found["gained"], found["lost"], found["facts"], found["difference"]) == (2, 1, 7, 0.1429)
     assert (found["p"], found["words"]) == (1.0, "2 answers gained, 1 lost: tied (exact McNemar, p = 1.000)")
     assert found["interval"] is not None
 
@@ -123,6 +126,7 @@ def test_an_answer_that_failed_is_not_asked_about_and_the_others_keep_their_plac
         assert [row["verdict"] for row in found] == ["unscored", "correct", "unscored", "incorrect"]
         assert [row["match"] for row in found] == ["unscored", "correct", "unscored", "incorrect"]
         assert [row["response"] for row in found] == ["", "ref1", "", "no"]
+        assert found[2]["reason"] == "no answer: timeout"
     assert len(judge.engine.calls[0][0]) == 2
 
 

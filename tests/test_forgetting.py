@@ -46,10 +46,11 @@ def test_a_base_model_that_knew_nothing_had_nothing_to_lose():
 def test_what_is_said_of_answers_is_of_those_that_are_there():
     rows = {"sft": AFTER, "base": KNOWN}
     assert forgetting.by_answers(rows, {what: verdicts(found) for what, found in rows.items()}) == {}
-    unknown = [answer(0, "I do not know.", kind="unknown")]
-    rows = {"sft": unknown, "base": unknown, "retention_sft": AFTER, "retention_base": KNOWN}
+    unknown = {"sft": [answer(0, "I do not know.", kind="unknown")], "base": [answer(0, "Ann", kind="unknown")]}
+    rows = {**unknown, "retention_sft": AFTER, "retention_base": KNOWN}
     found = forgetting.by_answers(rows, {what: verdicts(found) for what, found in rows.items()})
     assert list(found) == ["retention", "refusals"]
+    assert found["refusals"]["words"] == "1 refusals gained, 0 lost: tied (exact McNemar, p = 1.000)"
     assert (found["retention"]["kept"], found["retention"]["lost"], found["retention"]["gained"]) == (5, 3, 0)
 
 
