@@ -1,11 +1,11 @@
-"""Counts, breakdowns and comparisons of verdicts, from rows and verdicts written by hand. No model."""
+"""Counts, breakdowns and comparisons of verdicts, many of them written by hand. No model."""
 
 from __future__ import annotations
 
 import pytest
-from scripted import SFT, answer, fair, scripted
+from scripted import BASE, SFT, answer, fair, scripted, verdict
 
-from evaluation import accuracy
+from evaluation import accuracy, win_rate
 
 LETTERS = {"c": "correct", "i": "incorrect", "n": "not attempted", "u": "unscored"}
 
@@ -136,3 +136,71 @@ def test_beside_a_judge_match_is_still_that_of_the_words(tmp_path):
     (found,) = accuracy.judge_answers([answer(0, "I do not know.", kind="unknown")], scripted(tmp_path, fair))
     assert (found["verdict"], found["match"]) == ("incorrect", "correct")  # by the kind of the question
     assert accuracy.judge_answers(SFT[:1], None)[0]["reason"] == "token recall 1.00"
+
+
+def test_the_counts_of_a_measurement():
+    rows = [*SFT, answer(4, "I do not know.", kind="qa", file_name="b.txt", role="a nurse")]
+    measured = accuracy.measure(rows, accuracy.judge_answers(rows, None))
+    assert (measured["n"], measured["correct"], measured["incorrect"], measured["not_attempted"]) == (5, 3, 1, 1)
+    assert (measured["accuracy"], measured["interval"]) == (0.6, [0.2307, 0.8824])
+    assert (measured["attempted_accuracy"], measured["f_score"]) == (
+        0.75,
+        pytest.approx(2 * 0.6 * 0.75 / 1.35, abs=1e-4),
+    )
+    assert measured["by_kind"]["reverse"]["accuracy"] == 0.5
+    assert measured["by_document"]["b.txt"]["not_attempted"] == measured["by_role"]["a nurse"]["n"] == 1
+    assert set(measured["verdicts"][0]) == {
+        "id",
+        "question",
+        "reference",
+        "fact",
+        "kind",
+        "response",
+        "verdict",
+        "reason",
+        "match",
+    }
+
+
+def test_questions_without_an_answer_are_counted_apart():
+    rows = [*SFT, answer(4, "It is not known.", kind="unknown"), answer(5, "Ann Pellow", kind="unknown")]
+    verdicts = accuracy.judge_answers(rows, None)
+    measured = accuracy.measure(rows, verdicts)
+    assert (measured["n"], measured["accuracy"]) == (4, 0.75)
+    assert (measured["by_kind"]["unknown"]["correct"], measured["by_kind"]["unknown"]["incorrect"]) == (1, 1)
+    assert accuracy.compare(rows, verdicts, verdicts)["gained"] == 0
+    alone = accuracy.measure(rows[4:], verdicts[4:])
+    assert (alone["n"], alone["accuracy"]) == (2, 0.5)  # nothing else to count
+
+
+def test_an_answer_that_could_not_be_had_is_unscored(tmp_path):
+    rows = [*SFT[:3], answer(3, "", error="timeout")]
+    for judge in (None, scripted(tmp_path, fair)):
+        verdicts = accuracy.judge_answers(rows, judge)
+        assert (verdicts[3]["verdict"], verdicts[3]["reason"]) == ("unscored", "no answer: timeout")
+        measured = accuracy.measure(rows, verdicts)
+        assert (measured["n"], measured["correct"], measured["unscored"], measured["accuracy"]) == (4, 2, 1, 0.6667)
+        assert accuracy.beside_match(rows, verdicts)["n"] == 3
+        wins = win_rate.summarize(rows, win_rate.judge_pairs(rows, BASE, judge))
+        assert (wins["n"], wins["unscored"], wins["wins"], wins["losses"]) == (4, 1, 1, 1)
+
+
+def test_match_stands_beside_the_judge(tmp_path):
+    judge = scripted(
+        tmp_path,
+        lambda prompt, seed: (
+            "?" if "Question 3?" in prompt else verdict("incorrect" if "Question 0?" in prompt else "correct")
+        ),
+    )
+    beside = accuracy.beside_match(SFT, accuracy.judge_answers(SFT, judge))
+    assert (beside["accuracy"], beside["disagreements"], beside["agreement"]) == (0.75, ["q0", "q2"], 0.3333)
+    assert beside["kappa"] == -0.5
+
+
+def test_what_tuning_changed_by_facts():
+    sft, base = (accuracy.judge_answers(rows, None) for rows in (SFT, BASE))
+    found = accuracy.compare(SFT, sft, base)
+    assert (found["gained"], found["lost"], found["p"], found["difference"], found["facts"]) == (2, 1, 1.0, 0.25, 4)
+    assert found["interval"][0] < 0 < found["interval"][1] and "tied" in found["words"]
+    sft[0]["verdict"] = "unscored"
+    assert accuracy.compare(SFT, sft, base)["gained"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -10,81 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from scripted import BASE, SFT, answer, fair, scripted, verdict
+from scripted import BASE, SFT, answer, fair, scripted
+from test_budget import handlers, stage_clock  # noqa: F401
 
 import evaluate
-from evaluation import accuracy, win_rate
+from evaluation.verdict_journal import VerdictJournal
+from llm import Reply
 from utils import InputError
 
 SCRIPT = Path(evaluate.__file__)
-
-
-def test_the_counts_of_a_measurement():
-    rows = [*SFT, answer(4, "I do not know.", kind="qa", file_name="b.txt", role="a nurse")]
-    measured = accuracy.measure(rows, accuracy.judge_answers(rows, None))
-    assert (measured["n"], measured["correct"], measured["incorrect"], measured["not_attempted"]) == (5, 3, 1, 1)
-    assert (measured["accuracy"], measured["interval"]) == (0.6, [0.2307, 0.8824])
-    assert (measured["attempted_accuracy"], measured["f_score"]) == (
-        0.75,
-        pytest.approx(2 * 0.6 * 0.75 / 1.35, abs=1e-4),
-    )
-    assert measured["by_kind"]["reverse"]["accuracy"] == 0.5
-    assert measured["by_document"]["b.txt"]["not_attempted"] == measured["by_role"]["a nurse"]["n"] == 1
-    assert set(measured["verdicts"][0]) == {
-        "id",
-        "question",
-        "reference",
-        "fact",
-        "kind",
-        "response",
-        "verdict",
-        "reason",
-        "match",
-    }
-
-
-def test_questions_without_an_answer_are_counted_apart():
-    rows = [*SFT, answer(4, "It is not known.", kind="unknown"), answer(5, "Ann Pellow", kind="unknown")]
-    verdicts = accuracy.judge_answers(rows, None)
-    measured = accuracy.measure(rows, verdicts)
-    assert (measured["n"], measured["accuracy"]) == (4, 0.75)
-    assert (measured["by_kind"]["unknown"]["correct"], measured["by_kind"]["unknown"]["incorrect"]) == (1, 1)
-    assert accuracy.compare(rows, verdicts, verdicts)["gained"] == 0
-    alone = accuracy.measure(rows[4:], verdicts[4:])
-    assert (alone["n"], alone["accuracy"]) == (2, 0.5)  # nothing else to count
-
-
-def test_an_answer_that_could_not_be_had_is_unscored(tmp_path):
-    rows = [*SFT[:3], answer(3, "", error="timeout")]
-    for judge in (None, scripted(tmp_path, fair)):
-        verdicts = accuracy.judge_answers(rows, judge)
-        assert (verdicts[3]["verdict"], verdicts[3]["reason"]) == ("unscored", "no answer: timeout")
-        measured = accuracy.measure(rows, verdicts)
-        assert (measured["n"], measured["correct"], measured["unscored"], measured["accuracy"]) == (4, 2, 1, 0.6667)
-        assert accuracy.beside_match(rows, verdicts)["n"] == 3
-        wins = win_rate.summarize(rows, win_rate.judge_pairs(rows, BASE, judge))
-        assert (wins["n"], wins["unscored"], wins["wins"], wins["losses"]) == (4, 1, 1, 1)
-
-
-def test_match_stands_beside_the_judge(tmp_path):
-    judge = scripted(
-        tmp_path,
-        lambda prompt, seed: (
-            "?" if "Question 3?" in prompt else verdict("incorrect" if "Question 0?" in prompt else "correct")
-        ),
-    )
-    beside = accuracy.beside_match(SFT, accuracy.judge_answers(SFT, judge))
-    assert (beside["accuracy"], beside["disagreements"], beside["agreement"]) == (0.75, ["q0", "q2"], 0.3333)
-    assert beside["kappa"] == -0.5
-
-
-def test_what_tuning_changed_by_facts():
-    sft, base = (accuracy.judge_answers(rows, None) for rows in (SFT, BASE))
-    found = accuracy.compare(SFT, sft, base)
-    assert (found["gained"], found["lost"], found["p"], found["difference"], found["facts"]) == (2, 1, 1.0, 0.25, 4)
-    assert found["interval"][0] < 0 < found["interval"][1] and "tied" in found["words"]
-    sft[0]["verdict"] = "unscored"
-    assert accuracy.compare(SFT, sft, base)["gained"] == 1
 
 
 def arguments(**changes) -> evaluate.Arguments:
@@ -108,6 +43,111 @@ def test_which_judge(tmp_path):
         evaluate.choose_judge(arguments(judge="local"))
     with pytest.raises(InputError, match=r"expected a judge at \./nowhere, found nothing"):
         evaluate.choose_judge(arguments(local_model_path="./nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("given", "judge"),
+    [
+        ({"api_model": "m", "local_model_path": "{folder}"}, "local"),
+        ({"judge": "api", "api_model": "m", "local_model_path": "{folder}"}, "api"),
+        ({"judge": "match", "api_model": "m", "local_model_path": "{folder}"}, "match"),
+        ({"rescore": True}, "api"),
+        ({"rescore": True, "api_model": "m"}, "api"),
+    ],
+)
+def test_which_of_several_judges(tmp_path, given, judge):
+    (tmp_path / "config.json").write_text("{}")
+    given = {key: str(tmp_path) if value == "{folder}" else value for key, value in given.items()}
+    assert evaluate.choose_judge(arguments(**given)) == judge
+
+
+@pytest.mark.parametrize("judge", ["local", "api"])
+def test_a_judge_that_is_named_is_needed_for_rescoring_too(judge):
+    with pytest.raises(InputError, match="expected --local_model_path"):
+        evaluate.choose_judge(arguments(rescore=True, judge=judge))
+
+
+@pytest.mark.parametrize(("name", "in_json"), [("models/judge #0123abcd", True), ("gpt-x", False)])
+def test_rescoring_alone_reads_as_the_last_judge_wrote(tmp_path, name, in_json):
+    for judge in ("earlier", name):
+        VerdictJournal(tmp_path / "v.jsonl").add(judge, "prompt", "item", "name", Reply("text"))
+    judge = evaluate.load_judge(arguments(rescore=True, seed=3), "api", tmp_path / "v.jsonl")
+    assert (judge.name, judge.engine, judge.enforces_schema, judge.seed) == (name, None, in_json, 3)
+
+
+def test_a_local_judge_of_other_weights_is_another_judge(tmp_path):
+    VerdictJournal(tmp_path / "v.jsonl").add("x", "prompt", "item", "name", Reply("text"))
+    given = arguments(rescore=True, local_model_path=str(tmp_path / "m"), api_model="m")
+    (tmp_path / "m").mkdir()
+    names = []
+    for content in (b"1", b"22"):
+        (tmp_path / "m" / "model.safetensors").write_bytes(content)
+        judge = evaluate.load_judge(given, "local", tmp_path / "v.jsonl")
+        names.append(judge.name)
+        assert re.fullmatch(re.escape(str(tmp_path / "m")) + " #[0-9a-f]{8}", judge.name) and judge.enforces_schema
+    assert names[0] != names[1]
+    judge = evaluate.load_judge(given, "api", tmp_path / "v.jsonl")
+    assert (judge.name, judge.enforces_schema) == ("m", False)
+
+
+@pytest.mark.parametrize(
+    ("prices", "cost"),
+    [
+        ({}, None),
+        ({"price_in": 2.0, "price_out": 10.0}, 2.5),
+        ({"price_in": 2.0}, 2.0),
+        ({"price_out": 10.0}, 0.5),
+        ({"price_in": 0.0}, 0.0),
+    ],
+)
+def test_what_the_verdicts_cost(tmp_path, prices, cost):
+    judge = scripted(tmp_path, None)
+    judge.usage |= {"asked": 7, "prompt_tokens": 1_000_000, "completion_tokens": 50_000}
+    assert evaluate.usage_of(judge, arguments(**prices)) == {
+        "asked": 7, "from_journal": 0, "prompt_tokens": 1_000_000, "completion_tokens": 50_000, "cost": cost,
+    }  # fmt: skip
+
+
+def test_every_file_is_brought_into_the_order_of_the_tuned_answers_and_cut(tmp_path):
+    general = [{**row, "id": f"g{row['id']}"} for row in SFT]
+    files = {"sft": SFT, "base": BASE[::-1], "open_book": SFT[::-1], "r_sft": general[::-1], "r_base": general}
+    for name, rows in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    given = {"data_path": str(tmp_path), "data_name_open_book": "open_book.json", "limit": 3,
+             "data_name_retention_sft": "r_sft.json", "data_name_retention_base": "r_base.json"}  # fmt: skip
+    rows = evaluate.read_all(arguments(**given), "match")
+    ids = {what: [row["id"] for row in found] for what, found in rows.items()}
+    asked, kept = ["q0", "q1", "q2"], ["gq3", "gq2", "gq1"]
+    assert ids == {"sft": asked, "base": asked, "open_book": asked, "retention_sft": kept, "retention_base": kept}
+    assert [row["response"] for row in rows["base"]] == ["no", "ref1 at length", "ref2"]
+
+
+def measures_that(*ends: object):
+    """What forgetting.by_models gives, of measures that end in a result or an exception."""
+
+    def measure(end):
+        if isinstance(end, BaseException):
+            raise end
+        return end
+
+    return lambda _: {f"m{number}": lambda end=end: measure(end) for number, end in enumerate(ends)}
+
+
+def test_a_measure_that_fails_ends_a_run_by_itself_but_not_a_stage_of_many(tmp_path, handlers, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(evaluate.forgetting, "by_models", measures_that({"a": 1}, InputError("no memory"), {"b": 2}))
+    clock = stage_clock(tmp_path, 60)
+    assert list(evaluate.measure_models(arguments(), clock, 1.0)) == [("m0", {"a": 1}), ("m2", {"b": 2})]
+    measured = evaluate.measure_models(arguments(), None, 1.0)
+    assert next(measured) == ("m0", {"a": 1})
+    with pytest.raises(InputError, match="no memory"):
+        next(measured)
+
+
+def test_a_measure_there_is_no_time_for_is_left_out(tmp_path, handlers, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(evaluate.forgetting, "by_models", measures_that({"a": 1}))
+    clock = stage_clock(tmp_path, 60)
+    assert list(evaluate.measure_models(arguments(), clock, 61.0)) == []  # kept back for the report
+    assert list(evaluate.measure_models(arguments(), clock, 50.0)) == [("m0", {"a": 1})]
 
 
 @pytest.fixture
