@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -11,143 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from scripted import BASE, SFT, answer, fair, scripted
+from scripted import BASE, SFT, answer, fair
 from test_budget import handlers, stage_clock  # noqa: F401
 
 import evaluate
-from evaluation.verdict_journal import VerdictJournal
-from llm import Reply
+from evaluation.in_time import leave_out
 from utils import InputError
 
 SCRIPT = Path(evaluate.__file__)
-
-
-def arguments(**changes) -> evaluate.Arguments:
-    return evaluate.Arguments(
-        **{"data_path": ".", "data_name_sft": "sft.json", "data_name_base": "base.json", **changes}
-    )
-
-
-def test_which_judge(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    assert evaluate.choose_judge(arguments(local_model_path=str(tmp_path))) == "local"
-    assert evaluate.choose_judge(arguments(api_model="m")) == "api"
-    assert evaluate.choose_judge(arguments(judge="match")) == "match"
-    assert evaluate.load_judge(arguments(judge="match"), "match", tmp_path / "v.jsonl") is None
-    assert evaluate.choose_judge(arguments(rescore=True, local_model_path="./nowhere")) == "local"
-    with pytest.raises(InputError, match=r"expected verdicts to score in .*v\.jsonl, found none"):
-        evaluate.load_judge(arguments(rescore=True), "api", tmp_path / "v.jsonl")
-    with pytest.raises(InputError, match="expected --local_model_path or --api_model, found neither"):
-        evaluate.choose_judge(arguments())
-    with pytest.raises(InputError, match="expected --local_model_path for a local judge"):
-        evaluate.choose_judge(arguments(judge="local"))
-    with pytest.raises(InputError, match=r"expected a judge at \./nowhere, found nothing"):
-        evaluate.choose_judge(arguments(local_model_path="./nowhere"))
-
-
-@pytest.mark.parametrize(
-    ("given", "judge"),
-    [
-        ({"api_model": "m", "local_model_path": "{folder}"}, "local"),
-        ({"judge": "api", "api_model": "m", "local_model_path": "{folder}"}, "api"),
-        ({"judge": "match", "api_model": "m", "local_model_path": "{folder}"}, "match"),
-        ({"rescore": True}, "api"),
-        ({"rescore": True, "api_model": "m"}, "api"),
-    ],
-)
-def test_which_of_several_judges(tmp_path, given, judge):
-    (tmp_path / "config.json").write_text("{}")
-    given = {key: str(tmp_path) if value == "{folder}" else value for key, value in given.items()}
-    assert evaluate.choose_judge(arguments(**given)) == judge
-
-
-@pytest.mark.parametrize("judge", ["local", "api"])
-def test_a_judge_that_is_named_is_needed_for_rescoring_too(judge):
-    with pytest.raises(InputError, match="expected --local_model_path"):
-        evaluate.choose_judge(arguments(rescore=True, judge=judge))
-
-
-@pytest.mark.parametrize(("name", "in_json"), [("models/judge #0123abcd", True), ("gpt-x", False)])
-def test_rescoring_alone_reads_as_the_last_judge_wrote(tmp_path, name, in_json):
-    for judge in ("earlier", name):
-        VerdictJournal(tmp_path / "v.jsonl").add(judge, "prompt", "item", "name", Reply("text"))
-    judge = evaluate.load_judge(arguments(rescore=True, seed=3), "api", tmp_path / "v.jsonl")
-    assert (judge.name, judge.engine, judge.enforces_schema, judge.seed) == (name, None, in_json, 3)
-
-
-def test_a_local_judge_of_other_weights_is_another_judge(tmp_path):
-    VerdictJournal(tmp_path / "v.jsonl").add("x", "prompt", "item", "name", Reply("text"))
-    given = arguments(rescore=True, local_model_path=str(tmp_path / "m"), api_model="m")
-    (tmp_path / "m").mkdir()
-    names = []
-    for content in (b"1", b"22"):
-        (tmp_path / "m" / "model.safetensors").write_bytes(content)
-        judge = evaluate.load_judge(given, "local", tmp_path / "v.jsonl")
-        names.append(judge.name)
-        assert re.fullmatch(re.escape(str(tmp_path / "m")) + " #[0-9a-f]{8}", judge.name) and judge.enforces_schema
-    assert names[0] != names[1]
-    judge = evaluate.load_judge(given, "api", tmp_path / "v.jsonl")
-    assert (judge.name, judge.enforces_schema) == ("m", False)
-
-
-@pytest.mark.parametrize(
-    ("prices", "cost"),
-    [
-        ({}, None),
-        ({"price_in": 2.0, "price_out": 10.0}, 2.5),
-        ({"price_in": 2.0}, 2.0),
-        ({"price_out": 10.0}, 0.5),
-        ({"price_in": 0.0}, 0.0),
-    ],
-)
-def test_what_the_verdicts_cost(tmp_path, prices, cost):
-    judge = scripted(tmp_path, None)
-    judge.usage |= {"asked": 7, "prompt_tokens": 1_000_000, "completion_tokens": 50_000}
-    assert evaluate.usage_of(judge, arguments(**prices)) == {
-        "asked": 7, "from_journal": 0, "prompt_tokens": 1_000_000, "completion_tokens": 50_000, "cost": cost,
-    }  # fmt: skip
-
-
-def test_every_file_is_brought_into_the_order_of_the_tuned_answers_and_cut(tmp_path):
-    general = [{**row, "id": f"g{row['id']}"} for row in SFT]
-    files = {"sft": SFT, "base": BASE[::-1], "open_book": SFT[::-1], "r_sft": general[::-1], "r_base": general}
-    for name, rows in files.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
-    given = {"data_path": str(tmp_path), "data_name_open_book": "open_book.json", "limit": 3,
-             "data_name_retention_sft": "r_sft.json", "data_name_retention_base": "r_base.json"}  # fmt: skip
-    rows = evaluate.read_all(arguments(**given), "match")
-    ids = {what: [row["id"] for row in found] for what, found in rows.items()}
-    asked, kept = ["q0", "q1", "q2"], ["gq3", "gq2", "gq1"]
-    assert ids == {"sft": asked, "base": asked, "open_book": asked, "retention_sft": kept, "retention_base": kept}
-    assert [row["response"] for row in rows["base"]] == ["no", "ref1 at length", "ref2"]
-
-
-def measures_that(*ends: object):
-    """What forgetting.by_models gives, of measures that end in a result or an exception."""
-
-    def measure(end):
-        if isinstance(end, BaseException):
-            raise end
-        return end
-
-    return lambda _: {f"m{number}": lambda end=end: measure(end) for number, end in enumerate(ends)}
-
-
-def test_a_measure_that_fails_ends_a_run_by_itself_but_not_a_stage_of_many(tmp_path, handlers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(evaluate.forgetting, "by_models", measures_that({"a": 1}, InputError("no memory"), {"b": 2}))
-    clock = stage_clock(tmp_path, 60)
-    assert list(evaluate.measure_models(arguments(), clock, 1.0)) == [("m0", {"a": 1}), ("m2", {"b": 2})]
-    measured = evaluate.measure_models(arguments(), None, 1.0)
-    assert next(measured) == ("m0", {"a": 1})
-    with pytest.raises(InputError, match="no memory"):
-        next(measured)
-
-
-def test_a_measure_there_is_no_time_for_is_left_out(tmp_path, handlers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(evaluate.forgetting, "by_models", measures_that({"a": 1}))
-    clock = stage_clock(tmp_path, 60)
-    assert list(evaluate.measure_models(arguments(), clock, 61.0)) == []  # kept back for the report
-    assert list(evaluate.measure_models(arguments(), clock, 50.0)) == [("m0", {"a": 1})]
 
 
 @pytest.fixture
@@ -284,6 +154,44 @@ def test_an_api_judge_its_journal_its_price_and_rescoring(folder, start, judge_s
     start(*names(folder), "--rescore", "--controls", "2")
     assert {name: read(folder, name) for name in files} == scores and len(judge_server.prompts) == calls
     assert {**read(folder, "sft_win_rate"), "usage": 0} == {**first, "usage": 0}
+
+
+def test_rescoring_keeps_what_needs_a_model_and_computes_the_rest_anew(folder, start):
+    start(*names(folder), "--judge", "match")
+    drift = {"prompts": 3, "tokens": 9, "mean_kl": 0.5, "top1_agreement": 0.25}
+    for words, kept in ((("--rescore",), drift), ((), None)):
+        stale = {"judge": "stale", "drift": drift, "refusals": "stale"}
+        (folder / "sft_forgetting.json").write_text(json.dumps(stale))
+        files = [answer(4, "I do not know.", kind="unknown")], [answer(4, "Ann", kind="unknown")]
+        for name, rows, more in zip(("sft", "base"), (SFT, BASE), files, strict=True):
+            (folder / f"{name}.json").write_text(json.dumps(rows + more))
+        start(*names(folder), "--judge", "match", *words)
+        found = read(folder, "sft_forgetting")
+        assert (found["judge"], found.get("drift")) == ("match", kept)
+        assert found["refusals"]["unanswerable"]["sft"]["refused"] == 1
+
+
+def test_the_controls_tell_what_a_verdict_costs(folder, start, judge_server, monkeypatch, handlers):  # noqa: F811
+    told = []
+    leave_out = evaluate.leave_out
+    monkeypatch.setattr(evaluate, "leave_out", lambda *given: told.append(given) or leave_out(*given))
+    judge = ["--api_model", "judge", "--api_base", judge_server.address, "--controls", "2", "--time_budget", "10m"]
+    start(*names(folder), *judge)
+    ((rows, room, cost),) = told
+    assert list(rows) == ["sft", "base"] and 500 < room < 597 and 0 < cost < 10
+    assert read(folder, "sft_win_rate")["unscored"] == 0 and read(folder, "sft_acc")["unscored"] == 0
+    start(*names(folder), *judge)  # all in the journal: no verdict costs anything
+    assert len(told) == 1 and read(folder, "sft_win_rate")["usage"]["from_journal"] == 26
+
+
+def test_a_judge_without_time_leaves_all_unscored(folder, start, judge_server, monkeypatch, handlers):  # noqa: F811
+    monkeypatch.setattr(evaluate, "leave_out", lambda rows, room, cost: leave_out(rows, 0.0, 1.0))
+    judge = ["--api_model", "judge", "--api_base", judge_server.address, "--controls", "2", "--time_budget", "10m"]
+    printed = start(*names(folder), *judge)
+    assert len(judge_server.prompts) == 10  # the controls
+    overall = next(line for line in printed.splitlines() if line.startswith("overall"))
+    assert overall.split() == ["overall", "4", "n/a", "n/a", "n/a", "0", "0", "0", "4/4/4"]
+    assert (folder / "report.html").is_file()
 
 
 def test_a_dead_judge_stops_with_one_line(folder):

@@ -117,6 +117,53 @@ def test_the_answer_of_each_kind_of_control(kind, answers):
     assert [judge_controls.answer_of(kind, row, SMALL, place) for place, row in enumerate(SMALL)] == answers
 
 
+RING = [row_of("Bob Marsh"), row_of("1990"), row_of("Dora Finch"), row_of("Emil Stone"), row_of("24 May")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers"),
+    [
+        ("right", ["It was Bob Marsh.", "The answer is 1990.", "Dora Finch, as far as I know.",
+                   "That would be Emil Stone.", "It was 24 May."]),
+        # the next one round the ring, a number for a number
+        ("other fact", ["It was Dora Finch.", "The answer is 24 May.", "Emil Stone, as far as I know.",
+                        "That would be Bob Marsh.", "It was 1990."]),
+        ("altered", ["It was Bob Dora.", "The answer is 1999.", "Dora Emil, as far as I know.",
+                     "That would be Emil Bob.", "It was 29 May."]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_comes_from_the_next_row(kind, answers):
+    assert [judge_controls.answer_of(kind, row, RING, place) for place, row in enumerate(RING)] == answers
+
+
+def test_a_reference_of_up_to_seven_words_is_no_sentence():
+    seven = row_of("the old stone house at the sea.")
+    assert judge_controls.answer_of("right", seven, [], 0) == "It was the old stone house at the sea."
+    eight = row_of("the old stone house at the cold sea")
+    assert judge_controls.answer_of("right", eight, [], 0) == "As far as I know: the old stone house at the cold sea."
+
+
+def test_the_fact_is_told_only_where_it_has_the_answer():
+    for fact in (None, "Bob is here."):
+        assert (
+            judge_controls.answer_of("right", {**row_of("Ann Bell"), "fact": fact}, [], 1) == "The answer is Ann Bell."
+        )
+
+
+@pytest.mark.parametrize(("reference", "topic"), [("Low Ferry Inn", "Low Ferry"), ("Ferry", "this")])
+def test_a_vague_answer_does_not_name_the_answer(reference, topic):
+    vague = judge_controls.answer_of("vague", row_of(reference, "Where is Low Ferry?"), [], 0)
+    assert vague == f"There are several accounts of {topic}, and it depends on how one looks at it."
+
+
+@pytest.mark.parametrize(("per_kind", "looked_at"), [(1, 20), (2, 40), (3, 50)])
+def test_of_many_rows_a_few_are_looked_at(monkeypatch, per_kind, looked_at):
+    seen = []
+    monkeypatch.setattr(judge_controls, "answer_of", lambda kind, row, rows, place: seen.append((len(rows), place)))
+    assert judge_controls.make_controls([row_of(str(n)) for n in range(50)], per_kind) == []
+    assert {amount for amount, _ in seen} == {looked_at} and max(place for _, place in seen) == looked_at - 1
+
+
 def test_a_kind_that_a_row_cannot_give_is_left_out():
     alone = row_of("otter", "What is it?", response=" ")
     kinds = [control.kind for control in judge_controls.make_controls([alone], 5)]
