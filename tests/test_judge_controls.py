@@ -51,6 +51,7 @@ def row_of(reference: str, question: str = "Who?", fact: str = "", **more) -> di
     ("reference", "altered"),
     [
         ("84.6 million euros", "89.6 million euros"),
+        ("in 1990", "in 1999"),
         ("07 May", "12 May"),  # as many digits
         ("999 or 1000", "1006 or 1000"),  # the first number only
         ("Gwenda Lorimaxe", "Gwenda Tobin"),  # of two names the last

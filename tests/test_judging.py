@@ -246,6 +246,9 @@ def test_a_reply_of_any_length_gives_a_short_reason(tmp_path, enforced, start):
     text = start + "x" * 5000 + end.get(start, "")
     label, reason = read_verdict(Reply(text), ACCURACY, CASE, scripted(tmp_path, None, enforces_schema=enforced))
     assert label == UNSCORED and "xxx" in reason and len(reason) < 200
+    case = to_case(SFT[0], answer=text)
+    label, reason = read_verdict(Reply("x" * 4000), ACCURACY, case, scripted(tmp_path, None, enforces_schema=enforced))
+    assert label == UNSCORED and reason.startswith("repeats the answer: 'xxx") and len(reason) < 200
 
 
 def test_a_local_judge_is_ended_and_every_judge_is_let_go(tmp_path):
@@ -286,6 +289,9 @@ def test_the_second_reply_counts(tmp_path):
 
 
 def test_only_failed_calls_stop_with_the_first_error(tmp_path):
-    judge = scripted(tmp_path, lambda prompt, seed: Reply("", finish_reason="error", error="401: no such key"))
+    def fails(prompt, seed):
+        return Reply("", finish_reason="error", error="401: no such key" if "Question 0?" in prompt else "another")
+
+    judge = scripted(tmp_path, fails)
     with pytest.raises(InputError, match=r"expected verdicts from scripted, found 4 failed calls.*401: no such key"):
         accuracy.judge_answers(SFT, judge)

@@ -74,6 +74,7 @@ def test_the_headline_tells_after_and_before(found):
 
 def test_the_notes(found):
     found["scores"]["base"] |= {"not_attempted": 3}
+    found["forgetting"] = {"drift": {"prompts": 20, "mean_kl": 0.01234, "top1_agreement": 0.98}}
     assert report_text.notes(found) == [
         "difference +50.0%, -10.0% to 90.0% by bootstrap over 4 facts",
         "gap closed 50.0%, 25.0% to 100.0%",
@@ -84,6 +85,7 @@ def test_the_notes(found):
         "score with ties as half 62.5%, length-adjusted 61.0%; mean length 12 characters tuned, 30 base; the longer answer "
         "won 25.0%",
         "the order changed 10.0% of the verdicts; the first answer was chosen 55.0% of the time",
+        "drift on 20 neutral prompts: mean KL 0.012 nats, the same next token 98.0%",
         "judge: 8 calls, 2 from the journal; 900 tokens read, 80 written, cost 0.0125",
     ]
 
@@ -162,7 +164,8 @@ def test_the_tables_of_the_report(found):
         {"question": "Q2?", "reference": "r2", "sft": wrong, "base": told},
         {"question": "Q3?", "reference": "r3", "sft": told, "base": {**told, "match": "incorrect"}},
     ]
-    found["scores"]["sft"]["by_role"] = {"a nurse": score(3, 4)}
+    for breakdown in ("by_role", "by_document", "by_kind"):
+        found["scores"]["sft"][breakdown] = {"a nurse": score(3, 4)}
     lines = report_text.as_markdown(found).splitlines()
     assert lines[:5] == [
         "# Report",
@@ -178,7 +181,15 @@ def test_the_tables_of_the_report(found):
         "| tuned | 75.0% (3/4) | 10.0% to 90.0% | 1 | 0 | 0 | 75.0% |",
     ]
     heads = [line for line in lines if line.startswith("## ")]
-    assert heads == ["## By role", "## Notes", "## Learnt", "## Lost", "## Judge and match disagree"]
+    assert heads == [
+        "## By kind of question",
+        "## By document",
+        "## By role",
+        "## Notes",
+        "## Learnt",
+        "## Lost",
+        "## Judge and match disagree",
+    ]
     rows = [line for line in lines if line.startswith("| Q")]
     assert rows == ["| Q1? | r1 | no | yes |", "| Q2? | r2 | yes | no |", "| Q3? | r3 | yes | yes |"]
 
