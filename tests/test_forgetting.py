@@ -9,6 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from conftest import save_random_adapter
 from scripted import answer
 
 from evaluation import accuracy, forgetting
@@ -141,6 +142,34 @@ def test_drift_of_a_real_adapter(model_path, adapters):
     assert (same["mean_kl"], same["top1_agreement"], same["prompts"]) == (0, 1, 3) and same["tokens"] > 60
     moved = forgetting.drift(model_path, adapters["something"], prompts)
     assert moved["mean_kl"] > 0.01 and moved["top1_agreement"] < 1 and moved["tokens"] == same["tokens"]
+
+
+def test_the_drift_is_the_divergence_from_the_base_at_each_token(tiny_model_path, tmp_path):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    save_random_adapter(tiny_model_path, tmp_path, 4)
+    prompts = ["Hello", "Write a long and cheerful sentence about the sea, please."]
+    found = forgetting.drift(tiny_model_path, str(tmp_path), prompts, "Be brief.")
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_path)
+    base = AutoModelForCausalLM.from_pretrained(tiny_model_path, dtype=torch.float32)
+    written, kl, same = [], [], []
+    for prompt in prompts:
+        chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": prompt}]
+        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        written.append((ids["input_ids"].shape[1], base.generate(**ids, max_new_tokens=48, do_sample=False)))
+    with torch.inference_mode():
+        before = [base(ids).logits[0, start - 1 : -1].log_softmax(-1) for start, ids in written]
+        tuned = PeftModel.from_pretrained(base, str(tmp_path))
+        after = [tuned(ids).logits[0, start - 1 : -1].log_softmax(-1) for start, ids in written]
+    for p, q in zip(before, after, strict=True):
+        kl += (p.exp() * (p - q)).sum(-1).tolist()
+        same += (p.argmax(-1) == q.argmax(-1)).tolist()
+    assert (found["prompts"], found["tokens"]) == (2, 96) and len(kl) == 96
+    assert found["mean_kl"] == pytest.approx(sum(kl) / 96, rel=0.01) and found["mean_kl"] > 0.1
+    assert found["top1_agreement"] == pytest.approx(sum(same) / 96, abs=0.02)
 
 
 def test_a_drift_by_another_process_is_that_of_this_one(model_path, adapters):
