@@ -143,16 +143,18 @@ def test_the_rows_of_a_breakdown(found):
 
 
 def test_the_end_of_a_run_as_text(found):
+    found["scores"]["rag"] = score(4, 4)
     found["scores"]["sft"]["by_kind"] = {"reverse": score(1, 3, unscored=1)}
     found["scores"]["base"]["by_kind"] = {"reverse": score(0, 2)}
     found["wins"]["by_kind"] = {"reverse": {"win_rate": 0.25, "wins": 7, "ties": 8, "losses": 9, "unscored": 2}}
     lines = report_text.as_text(found).splitlines()
     assert lines[0] == "accuracy and win rate, judged by m"
     assert [line.split() for line in lines[1:4]] == [
-        ["n", "base", "tuned", "win", "rate", "wins", "ties", "losses", "unscored"],
-        ["overall", "4", "25.0%", "75.0%", "50.0%", "2", "1", "1", "0/0/0"],
+        ["n", "base", "tuned", "RAG", "win", "rate", "wins", "ties", "losses", "unscored"],
+        ["overall", "4", "25.0%", "75.0%", "100%", "50.0%", "2", "1", "1", "0/0/0/0"],
         ["reverse", "3", "0%", "50.0%", "25.0%", "7", "8", "9", "0/1/2"],
     ]
+    assert "win rate 50.0%: 2 wins, 1 losses: tied; 1 ties, 0 unscored" in lines
     assert (lines[4], lines[-1]) == ("2 answers gained, 0 lost: tied", "report: out/report.html")
 
 
@@ -191,6 +193,9 @@ def test_the_tables_of_the_report(found):
         "## Judge and match disagree",
     ]
     rows = [line for line in lines if line.startswith("| Q")]
+    assert lines.count("| a nurse |  | 75.0% (3/4) |") == lines.count("|  | base | tuned |") == 3
+    assert lines.count("| question | reference | base | tuned |") == 3
+    assert f"- {report_text.notes(found)[0]}" in lines
     assert rows == ["| Q1? | r1 | no | yes |", "| Q2? | r2 | yes | no |", "| Q3? | r3 | yes | yes |"]
 
 
