@@ -245,7 +245,7 @@ def main() -> None:
     lost = forgetting.by_answers(rows, verdicts)
     usage = {"usage": usage_of(judge, arguments)} if judge else {}
     if arguments.rescore and (folder / f"{sft}_forgetting.json").is_file():  # what needs a model stays as it was
-        lost = read_json(folder / f"{sft}_forgetting.json", "what was forgotten") | lost
+        lost = read_json(folder / f"{sft}_forgetting.json", "what was forgotten") | lost | by
     write(f"{sft}_win_rate", {**by, **compared, **usage, **accuracy.measure(rows["sft"], wins, win_rate.summarize)})
 
     def write_report() -> dict:

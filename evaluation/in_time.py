@@ -37,7 +37,7 @@ def leave_out(rows: dict[str, list[dict]], room: float, cost: float) -> int:
     general = [answers for what, answers in rows.items() if what.startswith("retention")]
     left = 0
     calls = sum(map(len, [*questions.values(), *general])) + 2 * len(rows["sft"])
-    share = room / (cost * calls) if cost else 1.0
+    share = max(room, 0.0) / (cost * calls) if cost else 1.0
     for group in (list(questions.values()), general):
         if share >= 1 or not group:
             continue

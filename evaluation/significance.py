@@ -88,7 +88,8 @@ def gap_closed(
 ) -> dict:
     """(tuned - base) / (open book - base): 0 has learnt nothing, 1 answers as if the document lay open.
 
-    None where the open book gains nothing; no interval where it gains nothing in some of the resampled sets of facts.
+    None where the open book gains nothing; no interval where it gains nothing in some of the resampled sets of facts, nor
+    of one fact, which every sample would be.
     """
     gap = numpy.mean(open_book) - numpy.mean(base)
     if gap <= 0:
@@ -97,7 +98,7 @@ def gap_closed(
     share = numpy.divide(tuned - bare, opened - bare, out=numpy.full(RESAMPLES, numpy.nan), where=opened > bare)
     return {
         "gap_closed": round(float((numpy.mean(sft) - numpy.mean(base)) / gap), 4),
-        "interval": percentile_interval(share),
+        "interval": percentile_interval(share) if len(set(clusters)) > 1 else None,
     }
 
 

@@ -10,176 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from scripted import BASE, SFT, answer, case_of, fair, scripted, verdict
+from scripted import BASE, SFT, answer, fair
+from test_budget import handlers, stage_clock  # noqa: F401
 
 import evaluate
-from evaluation import accuracy, win_rate
-from evaluation.answers import pair_answers, read_answers
+from evaluation.in_time import leave_out
 from utils import InputError
 
 SCRIPT = Path(evaluate.__file__)
-
-
-def test_the_counts_of_a_measurement():
-    rows = [*SFT, answer(4, "I do not know.", kind="qa", file_name="b.txt", role="a nurse")]
-    measured = accuracy.measure(rows, accuracy.judge_answers(rows, None))
-    assert (measured["n"], measured["correct"], measured["incorrect"], measured["not_attempted"]) == (5, 3, 1, 1)
-    assert (measured["accuracy"], measured["interval"]) == (0.6, [0.2307, 0.8824])
-    assert (measured["attempted_accuracy"], measured["f_score"]) == (
-        0.75,
-        pytest.approx(2 * 0.6 * 0.75 / 1.35, abs=1e-4),
-    )
-    assert measured["by_kind"]["reverse"]["accuracy"] == 0.5
-    assert measured["by_document"]["b.txt"]["not_attempted"] == measured["by_role"]["a nurse"]["n"] == 1
-    assert set(measured["verdicts"][0]) == {
-        "id",
-        "question",
-        "reference",
-        "fact",
-        "kind",
-        "response",
-        "verdict",
-        "reason",
-        "match",
-    }
-
-
-def test_questions_without_an_answer_are_counted_apart():
-    rows = [*SFT, answer(4, "It is not known.", kind="unknown"), answer(5, "Ann Pellow", kind="unknown")]
-    verdicts = accuracy.judge_answers(rows, None)
-    measured = accuracy.measure(rows, verdicts)
-    assert (measured["n"], measured["accuracy"]) == (4, 0.75)
-    assert (measured["by_kind"]["unknown"]["correct"], measured["by_kind"]["unknown"]["incorrect"]) == (1, 1)
-    assert accuracy.compare(rows, verdicts, verdicts)["gained"] == 0
-    alone = accuracy.measure(rows[4:], verdicts[4:])
-    assert (alone["n"], alone["accuracy"]) == (2, 0.5)  # nothing else to count
-
-
-def test_an_answer_that_could_not_be_had_is_unscored(tmp_path):
-    rows = [*SFT[:3], answer(3, "", error="timeout")]
-    for judge in (None, scripted(tmp_path, fair)):
-        verdicts = accuracy.judge_answers(rows, judge)
-        assert (verdicts[3]["verdict"], verdicts[3]["reason"]) == ("unscored", "no answer: timeout")
-        measured = accuracy.measure(rows, verdicts)
-        assert (measured["n"], measured["correct"], measured["unscored"], measured["accuracy"]) == (4, 2, 1, 0.6667)
-        assert accuracy.beside_match(rows, verdicts)["n"] == 3
-        wins = win_rate.summarize(rows, win_rate.judge_pairs(rows, BASE, judge))
-        assert (wins["n"], wins["unscored"], wins["wins"], wins["losses"]) == (4, 1, 1, 1)
-
-
-def test_match_stands_beside_the_judge(tmp_path):
-    judge = scripted(
-        tmp_path,
-        lambda prompt, seed: (
-            "?" if "Question 3?" in prompt else verdict("incorrect" if "Question 0?" in prompt else "correct")
-        ),
-    )
-    beside = accuracy.beside_match(SFT, accuracy.judge_answers(SFT, judge))
-    assert (beside["accuracy"], beside["disagreements"], beside["agreement"]) == (0.75, ["q0", "q2"], 0.3333)
-    assert beside["kappa"] == -0.5
-
-
-def test_what_tuning_changed_by_facts():
-    sft, base = (accuracy.judge_answers(rows, None) for rows in (SFT, BASE))
-    found = accuracy.compare(SFT, sft, base)
-    assert (found["gained"], found["lost"], found["p"], found["difference"], found["facts"]) == (2, 1, 1.0, 0.25, 4)
-    assert found["interval"][0] < 0 < found["interval"][1] and "tied" in found["words"]
-    sft[0]["verdict"] = "unscored"
-    assert accuracy.compare(SFT, sft, base)["gained"] == 1
-
-
-SEED_FORMAT = [{"fact": "Perrine keeps the lighthouse.", "question": "Who keeps it?", "response": "Perrine"}]
-
-
-def test_seed_format_is_judged_by_its_fact(tmp_path):
-    (tmp_path / "sft.json").write_text(json.dumps(SEED_FORMAT))
-    judge = scripted(tmp_path, lambda prompt, seed: verdict("correct"))
-    rows = read_answers(tmp_path / "sft.json", "local")
-    measured = accuracy.measure(rows, accuracy.judge_answers(rows, judge))
-    assert case_of(judge.engine.calls[0][0][0])["reference"] == "Perrine keeps the lighthouse."
-    assert (measured["accuracy"], measured["by_kind"], measured["verdicts"][0]["id"]) == (1.0, {}, 0)
-    assert measured["verdicts"][0]["reference"] == "Perrine keeps the lighthouse."
-    with pytest.raises(InputError, match='expected a text as "reference" in row 0'):
-        read_answers(tmp_path / "sft.json", "match")
-
-
-def test_an_unanswerable_question_needs_no_reference(tmp_path):
-    (tmp_path / "sft.json").write_text(json.dumps([{"question": "Q", "response": "r", "kind": "unknown"}]))
-    assert read_answers(tmp_path / "sft.json", "match")[0]["reference"] == "This is not known."
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("[", r"as JSON at .*found its end in line 1 column 2 \(Expecting value\)"),
-        ("What is it?", "as JSON at .*found 'What is it\\?' in line 1 column 1"),
-        ("", "found an empty file"),
-        ("[]", "found an empty list"),
-        ("{}", "found a dict"),
-        ('["text"]', "expected an object as row 0"),
-        (json.dumps([{"question": "Q", "reference": "r"}]), 'a text as "response" in row 0'),
-        (json.dumps([{"response": "r", "reference": "r"}]), 'a text as "question" in row 0'),
-        (json.dumps([SFT[0], {**SFT[1], "reference": 7}]), 'a text as "reference" in row 1 .*found 7'),
-        (json.dumps([{**SFT[0], "reference": "?!"}]), "as \"reference\" in row 0 .*found '\\?!'"),
-        (json.dumps([SFT[0], SFT[0]]), "expected unique ids in .*found 'q0' again in row 1"),
-    ],
-)
-def test_a_file_that_cannot_be_used(tmp_path, content, words):
-    (tmp_path / "sft.json").write_text(content)
-    with pytest.raises(InputError, match=words):
-        read_answers(tmp_path / "sft.json", "match")
-
-
-def test_a_missing_file_and_a_row_without_any_reference(tmp_path):
-    with pytest.raises(InputError, match=r"expected an answers file at .*sft.json, found nothing: run inference.py"):
-        read_answers(tmp_path / "sft.json", "match")
-    (tmp_path / "sft.json").write_text(json.dumps([{"question": "Q", "response": "r", "fact": ""}]))
-    with pytest.raises(InputError, match='a text as "reference" or "fact" in row 0'):
-        read_answers(tmp_path / "sft.json", "local")
-
-
-def test_answers_are_paired_by_id_else_by_order():
-    assert pair_answers(SFT, BASE[::-1]) == BASE
-    bare_sft, bare_base = ([{k: v for k, v in row.items() if k != "id"} for row in rows] for rows in (SFT, BASE))
-    assert pair_answers(bare_sft, bare_base) == bare_base
-    with pytest.raises(InputError, match="expected the same questions in both files, found question 'Question 0"):
-        pair_answers(bare_sft, bare_base[::-1])
-
-
-@pytest.mark.parametrize(
-    ("base", "words"),
-    [
-        (BASE[:3], "found 4 and 3"),
-        ([*BASE[:3], answer(9, "no")], "'Question 3\\?' in row 3 of one and 'Question 9\\?' in the other"),
-        ([*BASE[:3], answer(3, "no", reference="other")], "reference 'ref3' in row 3"),
-    ],
-)
-def test_mismatched_questions(base, words):
-    with pytest.raises(InputError, match=words):
-        pair_answers(SFT, base)
-
-
-def arguments(**changes) -> evaluate.Arguments:
-    return evaluate.Arguments(
-        **{"data_path": ".", "data_name_sft": "sft.json", "data_name_base": "base.json", **changes}
-    )
-
-
-def test_which_judge(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    assert evaluate.choose_judge(arguments(local_model_path=str(tmp_path))) == "local"
-    assert evaluate.choose_judge(arguments(api_model="m")) == "api"
-    assert evaluate.choose_judge(arguments(judge="match")) == "match"
-    assert evaluate.load_judge(arguments(judge="match"), "match", tmp_path / "v.jsonl") is None
-    assert evaluate.choose_judge(arguments(rescore=True, local_model_path="./nowhere")) == "local"
-    with pytest.raises(InputError, match=r"expected verdicts to score in .*v\.jsonl, found none"):
-        evaluate.load_judge(arguments(rescore=True), "api", tmp_path / "v.jsonl")
-    with pytest.raises(InputError, match="expected --local_model_path or --api_model, found neither"):
-        evaluate.choose_judge(arguments())
-    with pytest.raises(InputError, match="expected --local_model_path for a local judge"):
-        evaluate.choose_judge(arguments(judge="local"))
-    with pytest.raises(InputError, match=r"expected a judge at \./nowhere, found nothing"):
-        evaluate.choose_judge(arguments(local_model_path="./nowhere"))
 
 
 @pytest.fixture
@@ -316,6 +154,44 @@ def test_an_api_judge_its_journal_its_price_and_rescoring(folder, start, judge_s
     start(*names(folder), "--rescore", "--controls", "2")
     assert {name: read(folder, name) for name in files} == scores and len(judge_server.prompts) == calls
     assert {**read(folder, "sft_win_rate"), "usage": 0} == {**first, "usage": 0}
+
+
+def test_rescoring_keeps_what_needs_a_model_and_computes_the_rest_anew(folder, start):
+    start(*names(folder), "--judge", "match")
+    drift = {"prompts": 3, "tokens": 9, "mean_kl": 0.5, "top1_agreement": 0.25}
+    for words, kept in ((("--rescore",), drift), ((), None)):
+        stale = {"judge": "stale", "drift": drift, "refusals": "stale"}
+        (folder / "sft_forgetting.json").write_text(json.dumps(stale))
+        files = [answer(4, "I do not know.", kind="unknown")], [answer(4, "Ann", kind="unknown")]
+        for name, rows, more in zip(("sft", "base"), (SFT, BASE), files, strict=True):
+            (folder / f"{name}.json").write_text(json.dumps(rows + more))
+        start(*names(folder), "--judge", "match", *words)
+        found = read(folder, "sft_forgetting")
+        assert (found["judge"], found.get("drift")) == ("match", kept)
+        assert found["refusals"]["unanswerable"]["sft"]["refused"] == 1
+
+
+def test_the_controls_tell_what_a_verdict_costs(folder, start, judge_server, monkeypatch, handlers):  # noqa: F811
+    told = []
+    leave_out = evaluate.leave_out
+    monkeypatch.setattr(evaluate, "leave_out", lambda *given: told.append(given) or leave_out(*given))
+    judge = ["--api_model", "judge", "--api_base", judge_server.address, "--controls", "2", "--time_budget", "10m"]
+    start(*names(folder), *judge)
+    ((rows, room, cost),) = told
+    assert list(rows) == ["sft", "base"] and 500 < room < 597 and 0 < cost < 10
+    assert read(folder, "sft_win_rate")["unscored"] == 0 and read(folder, "sft_acc")["unscored"] == 0
+    start(*names(folder), *judge)  # all in the journal: no verdict costs anything
+    assert len(told) == 1 and read(folder, "sft_win_rate")["usage"]["from_journal"] == 26
+
+
+def test_a_judge_without_time_leaves_all_unscored(folder, start, judge_server, monkeypatch, handlers):  # noqa: F811
+    monkeypatch.setattr(evaluate, "leave_out", lambda rows, room, cost: leave_out(rows, 0.0, 1.0))
+    judge = ["--api_model", "judge", "--api_base", judge_server.address, "--controls", "2", "--time_budget", "10m"]
+    printed = start(*names(folder), *judge)
+    assert len(judge_server.prompts) == 10  # the controls
+    overall = next(line for line in printed.splitlines() if line.startswith("overall"))
+    assert overall.split() == ["overall", "4", "n/a", "n/a", "n/a", "0", "0", "0", "4/4/4"]
+    assert (folder / "report.html").is_file()
 
 
 def test_a_dead_judge_stops_with_one_line(folder):

@@ -30,6 +30,14 @@ EVIL = [
     "\u2028\u2029 & &amp; &lt;b&gt; \\u003c \\",
     "${" + HACK + "} /*DATA*/null",
 ]
+# What makes markup or code of a text, or loads something, in the script of a page.
+UNSAFE = re.compile(
+    r"""(?:inner|outer)HTML|insertAdjacentHTML|HTMLUnsafe|createContextualFragment|DOMParser|srcdoc|cssText|document\.write
+    |javascript:|\beval\b|\bFunction\b|\bset(?:Timeout|Interval)\b|\bimport\b|\bWorker\b|XMLHttpRequest|\bfetch\b|sendBeacon
+    |WebSocket|EventSource|\blocation\s*=|location\.(?:href|assign|replace)|\.on[a-z]+\s*=|\son[a-z]+=["']
+    |\b(?:href|src|action|on(?!e\b)[a-z]+)["']?\s*:|make\(\s*["'](?:a|img|iframe|script|object|embed|form|base|link)["']""",
+    re.VERBOSE,
+)
 OPEN_ALL = "<script>document.querySelectorAll('details').forEach(one => one.open = true)</script>"
 
 
@@ -99,6 +107,60 @@ def test_the_filters(tmp_path, fragment, shown):
         assert (f"Question {number}?" in page.text) == (str(number) in shown)
     assert "50.0% of the questions right before, 75.0% after: tied" in page.text
     assert ("button", "aria-pressed", "true") in page.attributes
+
+
+def test_the_page_makes_nothing_but_text_of_a_text():
+    template = html_report.TEMPLATE.read_text(encoding="utf-8")
+    script = template.split("<script>")[1]
+    assert len(script) > 10_000 and script.count("textContent") > 5  # it is the script that makes the page
+    assert [found[0] for found in UNSAFE.finditer(template)] == []
+    assert "content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\"" in template
+
+
+def test_nothing_in_the_data_can_end_the_script_or_a_line_of_it(tmp_path):
+    rows = [answer(n, text, fact=f"Fact {text}", role=text, file_name=text) for n, text in enumerate(EVIL)]
+    found = gathered(tmp_path, rows, [{**row, "response": "no"} for row in rows])
+    found |= {"judge": "</script><!--", "folder": "\u2028\u2029&<>"}
+    page = html_report.render(found)
+    body = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
+    assert not set(body) & set("<>&\u2028\u2029")
+    assert page.replace(body, "/*DATA*/null") == html_report.TEMPLATE.read_text(encoding="utf-8")  # and nothing else
+    data = json.loads(body)
+    assert (data["judge"], data["folder"]) == ("</script><!--", "\u2028\u2029&<>")
+    assert [row["role"] for row in data["questions"]] == EVIL
+    assert [row["fact"] for row in data["questions"]] == [f"Fact {text}" for text in EVIL]
+
+
+def test_the_page_is_given_its_words_and_the_tags_of_each_question(tmp_path):
+    page = html_report.render(gathered(tmp_path, SFT, BASE))
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert data["words"]["verdict"] == "tied"
+    assert data["words"]["models"] == {"base": "base", "sft": "tuned", "open_book": "open book", "rag": "RAG"}
+    assert data["words"]["kinds"] == {
+        "qa": "forward", "reverse": "reverse", "held_out_wording": "held-out wording",
+        "held_out_fact": "held-out fact", "unknown": "unanswerable", "retention": "general knowledge",
+    }  # fmt: skip
+    assert [row["tags"] for row in data["questions"]] == [["learnt"], [], ["lost"], ["learnt"]]
+
+
+def told(verdict: str, match: str = "correct") -> dict:
+    return {"verdict": verdict, "match": match, "response": "r"}
+
+
+@pytest.mark.parametrize(
+    ("row", "tags"),
+    [
+        ({"sft": told("correct"), "base": told("not attempted", "incorrect")}, ["learnt"]),
+        ({"sft": told("incorrect", "incorrect"), "base": told("correct")}, ["lost"]),
+        ({"sft": told("correct"), "base": told("correct")}, []),
+        ({"sft": told("correct"), "base": told("incorrect")}, ["learnt", "disagree"]),
+        ({"sft": told("not attempted", "incorrect"), "base": told("incorrect", "incorrect")}, []),
+        ({"sft": told("unscored"), "base": told("unscored")}, []),
+        ({"sft": told("correct"), "base": told("incorrect", "incorrect"), "kind": "unknown"}, []),
+    ],
+)
+def test_which_filters_a_question_passes(row, tags):
+    assert report_text.tags(row) == tags
 
 
 def test_the_page_holds_its_data_and_loads_nothing(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from clocks import handlers, hours, stage_clock  # noqa: F401
 from scripted import fair, scripted
 
+from budget import Stopped
 from evaluation import accuracy, win_rate
 from evaluation.in_time import NO_TIME, asked_in_time, leave_out
 from evaluation.judging import UNSCORED
@@ -96,6 +97,62 @@ def test_a_judge_gets_an_even_part_of_the_questions():
     assert max(Counter(row["file_name"] for row in rows["sft"] if "error" in row).values()) <= 3
     verdicts = accuracy.judge_answers(rows["sft"], None)
     assert sum(verdict["verdict"] == UNSCORED and NO_TIME in verdict["reason"] for verdict in verdicts) == 10
+
+
+def left_out(rows: dict[str, list[dict]]) -> dict[str, int]:
+    return {what: sum("error" in row for row in found) for what, found in rows.items()}
+
+
+@pytest.mark.parametrize(
+    ("room", "cost", "left"),
+    [
+        (80.0, 1.0, 0),  # 40 verdicts and both orders of 20 pairs
+        (79.9, 1.0, 1),
+        (20.0, 1.0, 15),
+        (20.0, 0.5, 10),
+        (0.0, 1.0, 20),
+        (-5.0, 1.0, 20),
+        (20.0, 0.0, 0),  # all verdicts were in the journal
+    ],
+)
+def test_how_many_questions_a_judge_has_time_for(room, cost, left):
+    rows = {"sft": answers("ref"), "base": answers("no")}
+    assert leave_out(rows, room, cost) == left
+    assert left_out(rows) == {"sft": left, "base": left}
+
+
+def test_every_file_that_is_judged_takes_its_part_of_the_time():
+    rows = {what: answers("ref") for what in ("sft", "base", "open_book", "rag")}
+    assert leave_out(rows, room=60.0, cost=1.0) == 10  # of 120 verdicts
+    assert left_out(rows) == {"sft": 10, "base": 10, "open_book": 10, "rag": 10}
+
+
+def test_an_answer_that_failed_before_keeps_its_reason():
+    rows = {"sft": answers("ref"), "base": answers("no")}
+    rows["base"][3]["error"] = "timeout"
+    leave_out(rows, room=0.0, cost=1.0)
+    assert rows["base"][3]["error"] == "timeout" and rows["base"][2]["error"] == NO_TIME
+    assert NO_TIME == "not judged: the time budget had no room"
+
+
+def test_without_a_judge_or_a_clock_nothing_is_cut(tmp_path):
+    assert asked_in_time(None, object(), lambda: "all") == "all"
+    judge = scripted(tmp_path, fair)
+    assert asked_in_time(judge, None, lambda: "all") == "all" and judge.engine is not None
+
+
+def test_a_judge_that_is_stopped_is_let_go_before_what_there_is_is_told(tmp_path, handlers, monkeypatch):  # noqa: F811
+    judge, clock, kept_back = scripted(tmp_path, fair), stage_clock(tmp_path, 60), []
+    interruptible = clock.interruptible
+    monkeypatch.setattr(clock, "interruptible", lambda s: kept_back.append(s) or interruptible(s))
+
+    def ask() -> str:
+        if judge.engine:
+            raise Stopped
+        return "what there is"
+
+    assert asked_in_time(judge, clock, ask) == "what there is"
+    assert kept_back == [3.0]  # seconds to write in
 
 
 def test_verdicts_that_are_there_count_when_the_time_is_up(tmp_path, handlers, hours):  # noqa: F811

@@ -40,11 +40,137 @@ def test_what_the_controls_are(rows):
         else:
             assert grade(control.row["reference"], control.answer)[0] == "incorrect", control
     assert judge_controls.make_controls(rows, 20) == controls
-    altered = {c.row["reference"]: c.answer for c in controls if c.kind == "altered"}
-    assert "89.6 million euros" in altered["84.6 million euros"]
-    assert any(name in altered for name in ("Copper Newt", "Gwenda Lorimaxe"))
-    assert all(
-        answer.count(reference.split()[0]) for reference, answer in altered.items() if reference.startswith("Gwenda")
+    assert judge_controls.make_controls(rows, 20, seed=1) != controls
+
+
+def row_of(reference: str, question: str = "Who?", fact: str = "", **more) -> dict:
+    return {"reference": reference, "question": question, "fact": fact, "response": "r", **more}
+
+
+@pytest.mark.parametrize(
+    ("reference", "altered"),
+    [
+        ("84.6 million euros", "89.6 million euros"),
+        ("in 1990", "in 1999"),
+        ("07 May", "12 May"),  # as many digits
+        ("999 or 1000", "1006 or 1000"),  # the first number only
+        ("Gwenda Lorimaxe", "Gwenda Tobin"),  # of two names the last
+        ("Copperhead", "Coppebin"),  # of one its second half
+        ("otter", None),  # neither
+    ],
+)
+def test_an_altered_reference_has_another_number_or_name(reference, altered):
+    others = [row_of("in May"), row_of("Tobin Farrow"), row_of("Pell Orrin")]  # a month is no name
+    assert judge_controls.alter(row_of(reference), others) == altered
+
+
+def test_a_name_that_the_question_or_the_fact_has_alters_nothing():
+    row = row_of("Gwenda Lorimaxe", "Who met Tobin?", "Gwenda Lorimaxe met Tobin, and Farrow too.")
+    others = [row_of("Tobin Farrow"), row_of("Pell Orrin")]
+    assert judge_controls.alter(row, others) == "Gwenda Pell"
+    assert judge_controls.alter(row, others[:1]) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "wrong"),
+    [
+        ("Bob Marsh", True),
+        ("Ann Bell Inn", True),  # a third of its words
+        ("Ann Bell", False),  # half of its words
+        ("Ann Pellow of Low Ferry by the Old Northern Sea", False),  # half of its words, all of the right one
+        ("Pellow", False),
+        ("Dora Finch", False),  # the fact has it
+    ],
+)
+def test_which_answer_of_another_fact_is_a_wrong_one(other, wrong):
+    row = row_of("Ann Pellow Brook", fact="Ann Pellow Brook sailed with Dora Finch.")
+    assert judge_controls.is_another_answer(row, row_of(other)) is wrong
+    assert judge_controls.is_another_answer({**row, "fact": None}, row_of("Dora Finch"))
+
+
+SMALL = [
+    row_of("Ann Pellow", "Who keeps the Low Ferry Inn?", "Ann Pellow keeps it."),
+    row_of("Ann Bell", "Who won the Copper Newt?", "The winner was Ann Bell."),
+    row_of("1990", "When did Ann Pellow come to Low Ferry?", "Ann Pellow came in 1990."),
+    row_of("They came by boat from the far island.", "How did they come to Ann Pellow?", "They came by boat."),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers"),
+    [
+        ("right", ["It was Ann Pellow.", "The winner was Ann Bell.", "1990, as far as I know.",
+                   "As far as I know: They came by boat from the far island."]),
+        ("other fact", ["It was They came by boat from the far island.", "The answer is They came by boat from the far island.",
+                        "They came by boat from the far island, as far as I know.", "As far as I know: Ann Pellow."]),
+        ("altered", ["It was Ann Bell.", "The answer is Ann They.", "1999, as far as I know.",
+                     "As far as I know: Thll came by boat from the far island."]),
+        ("vague", [
+            "There are several accounts of Low Ferry Inn, and it depends on how one looks at it.",
+            "Copper Newt has been discussed by many people over the years, in this respect too.",
+            "With Ann Pellow it happened much as one would expect, and a number of people were involved.",
+            "Various sources describe Ann Pellow, and the details differ from one to the other.",
+        ]),
+        ("identical pair", ["r"] * 4),
+    ],
+)  # fmt: skip
+def test_the_answer_of_each_kind_of_control(kind, answers):
+    assert [judge_controls.answer_of(kind, row, SMALL, place) for place, row in enumerate(SMALL)] == answers
+
+
+RING = [row_of("Bob Marsh"), row_of("1990"), row_of("Dora Finch"), row_of("Emil Stone"), row_of("24 May")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers"),
+    [
+        ("right", ["It was Bob Marsh.", "The answer is 1990.", "Dora Finch, as far as I know.",
+                   "That would be Emil Stone.", "It was 24 May."]),
+        # the next one round the ring, a number for a number
+        ("other fact", ["It was Dora Finch.", "The answer is 24 May.", "Emil Stone, as far as I know.",
+                        "That would be Bob Marsh.", "It was 1990."]),
+        ("altered", ["It was Bob Dora.", "The answer is 1999.", "Dora Emil, as far as I know.",
+                     "That would be Emil Bob.", "It was 29 May."]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_comes_from_the_next_row(kind, answers):
+    assert [judge_controls.answer_of(kind, row, RING, place) for place, row in enumerate(RING)] == answers
+
+
+def test_a_reference_of_up_to_seven_words_is_no_sentence():
+    seven = row_of("the old stone house at the sea.")
+    assert judge_controls.answer_of("right", seven, [], 0) == "It was the old stone house at the sea."
+    eight = row_of("the old stone house at the cold sea")
+    assert judge_controls.answer_of("right", eight, [], 0) == "As far as I know: the old stone house at the cold sea."
+
+
+def test_the_fact_is_told_only_where_it_has_the_answer():
+    for fact in (None, "Bob is here."):
+        assert (
+            judge_controls.answer_of("right", {**row_of("Ann Bell"), "fact": fact}, [], 1) == "The answer is Ann Bell."
+        )
+
+
+@pytest.mark.parametrize(("reference", "topic"), [("Low Ferry Inn", "Low Ferry"), ("Ferry", "this")])
+def test_a_vague_answer_does_not_name_the_answer(reference, topic):
+    vague = judge_controls.answer_of("vague", row_of(reference, "Where is Low Ferry?"), [], 0)
+    assert vague == f"There are several accounts of {topic}, and it depends on how one looks at it."
+
+
+@pytest.mark.parametrize(("per_kind", "looked_at"), [(1, 20), (2, 40), (3, 50)])
+def test_of_many_rows_a_few_are_looked_at(monkeypatch, per_kind, looked_at):
+    seen = []
+    monkeypatch.setattr(judge_controls, "answer_of", lambda kind, row, rows, place: seen.append((len(rows), place)))
+    assert judge_controls.make_controls([row_of(str(n)) for n in range(50)], per_kind) == []
+    assert {amount for amount, _ in seen} == {looked_at} and max(place for _, place in seen) == looked_at - 1
+
+
+def test_a_kind_that_a_row_cannot_give_is_left_out():
+    alone = row_of("otter", "What is it?", response=" ")
+    kinds = [control.kind for control in judge_controls.make_controls([alone], 5)]
+    assert kinds == ["right", "vague"]
+    assert judge_controls.answer_of("vague", row_of("Low Ferry", "Where is Low Ferry?"), [], 0) == (
+        "There are several accounts of this, and it depends on how one looks at it."  # the topic is the answer
     )
 
 
@@ -61,6 +187,62 @@ def test_a_fair_judge_and_match_pass(tmp_path, rows):
         assert (result["sensitivity"]["n"], result["specificity"]["n"]) == (10, 30)
         assert result["sensitivity"]["interval"] == [0.7225, 1.0]
         assert "passed" in judge_controls.in_words(result)
+
+
+def counts(passed: int, n: int = 20) -> dict:
+    return {"n": n, "passed": passed, "rate": passed / n if n else None}
+
+
+KIND_WORDS = {
+    "right": "right answers were called correct",
+    "other fact": "answers of another fact were found wrong",
+    "altered": "answers with an altered number or name were found wrong",
+    "vague": "vague answers were found wrong",
+    "identical pair": "identical pairs were called a tie",
+}
+
+
+@pytest.mark.parametrize("kind", KIND_WORDS)
+def test_four_of_five_of_each_kind_are_enough_and_fewer_are_not(kind):
+    for passed, why in ((16, []), (15, [f"only 15 of 20 {KIND_WORDS[kind]} (at least 80% is needed)"])):
+        found = {name: counts(passed if name == kind else 20) for name in KIND_WORDS}
+        result = {"sensitivity": found.pop("right"), "specificity": counts(60, 60), "kinds": found}
+        assert judge_controls.reasons(result) == why
+
+
+def test_a_judge_that_was_not_tested_on_right_or_wrong_answers_is_not_trusted():
+    none = {"sensitivity": counts(0, 0), "specificity": counts(0, 0), "kinds": {"vague": counts(0, 0)}}
+    assert judge_controls.reasons(none) == [
+        "no control with a right answer got a verdict",
+        "no control with a wrong answer got a verdict",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "passing"),
+    [
+        ("right", {"correct"}),
+        *((kind, {"incorrect", "not attempted"}) for kind in ("other fact", "altered", "vague")),
+        ("identical pair", {"tie"}),
+    ],
+)
+def test_which_verdicts_pass(kind, passing):
+    offered = ("A", "B", "tie") if kind == "identical pair" else ("correct", "incorrect", "not attempted")
+    assert {label for label in offered if judge_controls.passes(kind, label)} == passing
+
+
+def test_what_has_no_verdict_is_in_no_share(tmp_path, rows):
+    def silent_half_the_time(prompt, seed):
+        case = case_of(prompt)
+        if "answer_A" in case or len(case["answer"]) % 2:
+            return "?"
+        return verdict("correct" if match(case["reference"], case["answer"]) else "incorrect")
+
+    result = controlled(tmp_path, rows, silent_half_the_time)
+    shares = [result["sensitivity"], result["specificity"], *result["kinds"].values()]
+    assert [share["n"] + share["unscored"] for share in shares] == [10, 30, 10, 10, 10, 10]
+    assert 0 < result["sensitivity"]["n"] < 10 and result["sensitivity"]["rate"] == 1.0
+    assert result["kinds"]["identical pair"] == {"n": 0, "passed": 0, "rate": None, "interval": None, "unscored": 10}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +276,8 @@ def test_the_kinds_of_wrong_are_kept_apart(tmp_path, rows):
 
     result = controlled(tmp_path, rows, lambda prompt, seed: credulous(prompt, seed))
     kinds = result["kinds"]
-    assert kinds["vague"]["rate"] > kinds["other fact"]["rate"] and result["specificity"]["n"] == 30
+    assert kinds["vague"]["rate"] == 1.0 and kinds["other fact"]["rate"] < 0.8 and result["specificity"]["n"] == 30
+    assert not result["trusted"] and not any("vague" in why for why in result["why"])
 
 
 def test_facts_without_references_make_controls_too(rows):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 from scripted import SFT, answer, case_of, right, scripted, verdict
 
 from evaluation import accuracy
-from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, read_verdict, to_case
+from evaluation.judge_process import JudgeProcess
+from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, read_verdict, schema, to_case
 from evaluation.verdict_journal import VerdictJournal
 from llm import Reply
 from utils import InputError
@@ -151,13 +153,23 @@ def test_an_answer_cannot_leave_its_case_or_forge_a_verdict(tmp_path, response, 
     assert judged["verdict"] == UNSCORED
 
 
+def test_the_case_as_it_stands_in_the_prompt():
+    row = {"id": 7, "question": "谁？", "reference": "[Ann]", "fact": "", "kind": "qa", "file_name": "a.txt"}
+    case = to_case(row, answer='<b>"Ann"\n')
+    text = '{\n "question": "谁？",\n "reference": "\\u005bAnn]",\n "answer": "\\u003cb>\\"Ann\\"\\n"\n}'
+    assert case.text == text and json.loads(text)["answer"] == '<b>"Ann"\n'
+    assert case.item == hashlib.sha256(text.encode()).hexdigest()[:16] and case.tag == case.item[:8]
+    assert (case.name, to_case(row, "by name").name, to_case({}).name) == ("7", "by name", "")
+    assert case.answers == ('<b>"Ann"\n',)
+
+
 def test_a_tag_that_stands_in_the_answer_is_not_taken(monkeypatch):
     first = to_case({"question": "q"}, answer="").item
     monkeypatch.setattr(
         "evaluation.judging.hashed", lambda text: first if not text[-1].isdigit() else f"{text[-1]}2345678abcdefgh"
     )
-    case = to_case({"question": "q"}, answer=f"{first[:8]} and 02345678")
-    assert case.tag == "12345678"
+    for answers, tag in ((f"{first[:8]} and 02345678", "12345678"), (f"{first[:8]}, 02345678, 12345678", "22345678")):
+        assert to_case({"question": "q"}, answer=answers).tag == tag
 
 
 def test_the_prompt_names_its_classes_and_asks_the_engine_for_them(tmp_path):
@@ -171,14 +183,90 @@ def test_the_prompt_names_its_classes_and_asks_the_engine_for_them(tmp_path):
     assert prompts[0].endswith('then the "verdict": "correct", "incorrect", "not attempted".')
 
 
+@pytest.mark.parametrize(
+    ("task", "labels"), [(ACCURACY, ["correct", "incorrect", "not attempted"]), (WIN_RATE, ["A", "B", "tie"])]
+)
+def test_the_schema_holds_a_reply_to_its_length_and_its_labels(task, labels):
+    assert schema(task) == {
+        "type": "object",
+        "properties": {
+            "reasoning": {"type": "string", "maxLength": 300},
+            "verdict": {"type": "string", "enum": labels},
+        },
+        "required": ["reasoning", "verdict"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize(("enforced", "tokens"), [(True, 400), (False, 1024)])
+def test_what_a_judge_is_asked_with(tmp_path, enforced, tokens):
+    calls = []
+
+    class Mumbles:
+        def chat(self, conversations, *, on_reply, **options):
+            calls.append((conversations, options))
+            return [Reply("?")] * len(conversations)
+
+    judge = Judge("m", Mumbles(), VerdictJournal(tmp_path / "verdicts.jsonl"), enforces_schema=enforced, seed=5)
+    ask(judge, ACCURACY, [CASE])
+    first, second = calls
+    assert [[message["role"] for message in chat] for chat in first[0]] == [["user"]] and second[0] == first[0]
+    for (_, options), sampling in zip(calls, ((0.0, 5), (0.7, 6)), strict=True):
+        assert (options["max_new_tokens"], options["temperature"], options["seed"]) == (tokens, *sampling)
+        assert (options["schemas"] is not None) == enforced
+
+
 def test_an_engine_that_takes_no_schema_is_asked_for_a_tagged_verdict(tmp_path):
     def reply(prompt, seed):
         tag = prompt.rsplit("<verdict-", 1)[1][:8]
         return f"It says so.\n<verdict-{tag}>correct</verdict-{tag}>"
 
     judge = scripted(tmp_path, reply, enforces_schema=False)
-    assert [row["verdict"] for row in accuracy.judge_answers(SFT, judge)] == ["correct"] * 4
+    verdicts = accuracy.judge_answers(SFT, judge)
+    assert [(row["verdict"], row["reason"]) for row in verdicts] == [("correct", "It says so.")] * 4
     assert judge.engine.calls[0][3] is None
+
+
+def test_nothing_to_judge_asks_nothing(tmp_path):
+    judge = scripted(tmp_path, None)
+    assert ask(judge, ACCURACY, []) == [] and judge.engine.calls == []
+
+
+@pytest.mark.parametrize("parroted", ["answer_A", "answer_B"])
+def test_a_judge_that_repeats_one_of_two_answers_gave_no_verdict(tmp_path, parroted):
+    answers = {"answer_A": verdict("A"), "answer_B": verdict("B")}
+    judge = scripted(tmp_path, lambda prompt, seed: answers[parroted])
+    assert ask(judge, WIN_RATE, [to_case(SFT[0], **answers)])[0][0] == UNSCORED
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+@pytest.mark.parametrize("start", ["", "<think>", '{"verdict": 7, "reasoning": "', '{"verdict": "', f"<verdict-{TAG}>"])
+def test_a_reply_of_any_length_gives_a_short_reason(tmp_path, enforced, start):
+    end = {'{"verdict": 7, "reasoning": "': '"}', '{"verdict": "': '"}', f"<verdict-{TAG}>": f"</verdict-{TAG}>"}
+    text = start + "x" * 5000 + end.get(start, "")
+    label, reason = read_verdict(Reply(text), ACCURACY, CASE, scripted(tmp_path, None, enforces_schema=enforced))
+    assert label == UNSCORED and "xxx" in reason and len(reason) < 200
+    case = to_case(SFT[0], answer=text)
+    label, reason = read_verdict(Reply("x" * 4000), ACCURACY, case, scripted(tmp_path, None, enforces_schema=enforced))
+    assert label == UNSCORED and reason.startswith("repeats the answer: 'xxx") and len(reason) < 200
+
+
+def test_a_local_judge_is_ended_and_every_judge_is_let_go(tmp_path):
+    closed = []
+
+    class Local(JudgeProcess):
+        def __init__(self):
+            pass
+
+        def close(self):
+            closed.append(self)
+
+    engine = Local()
+    for judge in (Judge("m", engine, VerdictJournal(tmp_path / "v.jsonl")), scripted(tmp_path, None)):
+        judge.release()
+        assert judge.engine is None
+        judge.release()  # it is gone already
+    assert closed == [engine]
 
 
 def test_an_unreadable_verdict_is_asked_for_once_more_then_unscored(tmp_path):
@@ -200,71 +288,10 @@ def test_the_second_reply_counts(tmp_path):
     assert {row["verdict"] for row in accuracy.judge_answers(SFT, judge)} == {"incorrect"}
 
 
-def test_a_failed_call_is_unscored_not_asked_again_and_not_kept(tmp_path):
-    failed = Reply("", finish_reason="error", error="429: slow down")
-    judge = scripted(tmp_path, lambda prompt, seed: failed if "Question 0?" in prompt else verdict("correct"))
-    verdicts = accuracy.judge_answers(SFT, judge)
-    assert (verdicts[0]["verdict"], verdicts[0]["reason"], len(judge.engine.calls)) == (UNSCORED, "429: slow down", 1)
-    again = scripted(tmp_path, lambda prompt, seed: verdict("incorrect"))
-    assert [row["verdict"] for row in accuracy.judge_answers(SFT, again)] == ["incorrect"] + ["correct"] * 3
-    assert [len(prompts) for prompts, *_ in again.engine.calls] == [1]
-
-
 def test_only_failed_calls_stop_with_the_first_error(tmp_path):
-    judge = scripted(tmp_path, lambda prompt, seed: Reply("", finish_reason="error", error="401: no such key"))
+    def fails(prompt, seed):
+        return Reply("", finish_reason="error", error="401: no such key" if "Question 0?" in prompt else "another")
+
+    judge = scripted(tmp_path, fails)
     with pytest.raises(InputError, match=r"expected verdicts from scripted, found 4 failed calls.*401: no such key"):
         accuracy.judge_answers(SFT, judge)
-
-
-def test_a_judge_that_dies_loses_nothing(tmp_path):
-    def dies(prompt, seed):
-        if "Question 2?" in prompt:
-            raise InputError("expected the server to answer, found no connection")
-        return verdict("correct")
-
-    class OneByOne:
-        def chat(self, conversations, on_reply, **_):
-            for index, messages in enumerate(conversations):
-                on_reply(index, Reply(dies(messages[-1]["content"], 0)))
-
-    judge = Judge("scripted", OneByOne(), VerdictJournal(tmp_path / "verdicts.jsonl"))
-    with pytest.raises(InputError, match="no connection"):
-        accuracy.judge_answers(SFT, judge)
-    again = scripted(tmp_path, lambda prompt, seed: verdict("incorrect"))
-    accuracy.judge_answers(SFT, again)
-    assert again.usage["from_journal"] == 2 and len(again.engine.calls[0][0]) == 2
-
-
-def test_a_rerun_asks_nothing_and_rescoring_needs_no_engine(tmp_path):
-    first = scripted(tmp_path, lambda prompt, seed: "?" if "Question 3?" in prompt and not seed else verdict("correct"))
-    verdicts = accuracy.judge_answers(SFT, first)
-    again = scripted(tmp_path, None)
-    assert accuracy.judge_answers(SFT, again) == verdicts and again.engine.calls == []
-    alone = Judge("scripted", None, VerdictJournal(tmp_path / "verdicts.jsonl"))
-    assert accuracy.judge_answers(SFT, alone) == verdicts
-    assert alone.usage == {"asked": 0, "from_journal": 5, "prompt_tokens": 500, "completion_tokens": 50}
-    assert first.usage == {**alone.usage, "asked": 5, "from_journal": 0}
-    other_answer = accuracy.judge_answers([answer(0, "another")], alone)
-    assert (other_answer[0]["verdict"], other_answer[0]["reason"]) == (UNSCORED, "not in the journal")
-
-
-def test_another_judge_prompt_or_seed_is_another_verdict(tmp_path):
-    accuracy.judge_answers(SFT[:1], scripted(tmp_path, lambda prompt, seed: verdict("correct")))
-    for change in ({"enforces_schema": False}, {"name": "other"}):
-        judge = scripted(tmp_path, lambda prompt, seed: verdict("incorrect"))
-        for key, value in change.items():
-            setattr(judge, key, value)
-        ask(judge, ACCURACY, [to_case(SFT[0], answer="ref0")])
-        assert judge.usage["asked"] >= 1, change
-
-
-def test_a_journal_that_was_cut_off_or_is_another_file(tmp_path):
-    accuracy.judge_answers(SFT, scripted(tmp_path, lambda prompt, seed: verdict("correct")))
-    path = tmp_path / "verdicts.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True)
-    assert json.loads(lines[0])["name"] == "accuracy q0"
-    path.write_bytes(b"".join(lines[:2]) + lines[2][:50])
-    assert len(VerdictJournal(path).replies) == 2 and path.read_bytes() == b"".join(lines[:2])
-    path.write_text('{"judge": "x"}\n')
-    with pytest.raises(InputError, match="something else in line 1"):
-        VerdictJournal(path)

@@ -58,15 +58,29 @@ def start(monkeypatch, *words: object) -> None:
 
 
 def test_the_result_holds_the_shares_and_how_they_were_made(run, monkeypatch, capsys):
+    (run / "lora" / "training.meta.json").write_text(json.dumps({"seconds": 60, "peak_gib": 2.5}))
     start(monkeypatch, "--data_path", run, "--results", run / "result.json", "--minutes_after_install", 9.5)
     result = json.loads((run / "result.json").read_text())
     assert set(result) >= RESULT_KEYS
     names = ("base", "tuned", "open_book", "reverse_tuned", "retention_before", "retention_after")
     assert [result[name] for name in names] == [0.0, 0.5, 1.0, 1.0, 1.0, 0.5]
     assert result["minutes"] == {"collection": 1.0, "fine-tuning": 1.0, "inference": 5.0, "evaluation": 1.0}
+    assert result["counts"] == {
+        "base": "0/2", "tuned": "1/2", "open_book": "2/2", "reverse_base": "0/1", "reverse_tuned": "1/1",
+        "reverse_open_book": "0/1", "retention_before": "2/2", "retention_after": "1/2",
+    }  # fmt: skip
+    assert result["intervals_95"]["tuned"] == [0.0945, 0.9055] and result["dataset"] == {"facts": 3}
+    assert result["peak_gib"] == 2.5  # the most of any stage
     assert result["minutes_after_install"] == 9.5 and result["minutes_total"] is None
     printed = capsys.readouterr().out
-    assert "1/2" in printed and "general knowledge kept" in printed
+    assert [line.split() for line in printed.splitlines()[1:5]] == [
+        ["base", "tuned", "open", "book"],
+        ["questions", "0/2", "0%", "1/2", "50%", "2/2", "100%"],
+        ["asked", "the", "other", "way", "round", "0/1", "0%", "1/1", "100%", "0/1", "0%"],
+        ["general", "knowledge", "kept", "2/2", "100%", "1/2", "50%"],
+    ]
+    assert "minutes: collection 1.0, fine-tuning 1.0, inference 5.0, evaluation 1.0; peak memory 2.5 GiB" in printed
+    assert "minutes after the installation: 9.5, in all: None" in printed
     assert printed.splitlines()[-1] == f"report: {run / 'report.html'} (open it in a browser), {run / 'report.md'}"
     assert "66.7% (2/3)" in (run / "report.md").read_text() and "<main" in (run / "report.html").read_text()
 
@@ -92,7 +106,15 @@ def test_what_a_report_gathers(run):
     ]  # the open book is scored by match where nobody else did
     assert found["scores"]["open_book"]["accuracy"] == 0.6667
     assert found["loss"] == [{"step": 5, "loss": 2.0}, {"step": 5, "eval_loss": 1.5}]
-    assert found["timeline"]["stages"][1] == {"name": "fine-tuning", "seconds": 60}
+    assert found["timeline"] == {
+        "budget_seconds": None,
+        "stages": [
+            {"name": "collection", "seconds": 60},
+            {"name": "fine-tuning", "seconds": 60},
+            {"name": "inference", "seconds": 180},  # base, tuned and open book
+            {"name": "evaluation", "seconds": 60},
+        ],
+    }
     assert [row["open_book"]["verdict"] for row in found["questions"]] == ["correct", "correct", "incorrect"]
     stages = [{"name": "collection", "seconds": 50, "planned_seconds": 60}]
     (run / "run.json").write_text(json.dumps({"budget_seconds": 3600, "stages": stages}))
@@ -103,6 +125,106 @@ def test_what_a_report_gathers(run):
     ]
     report.write_reports(run, found)
     assert "| collection | 1.0 | 0.8 |" in (run / "report.md").read_text()
+
+
+def test_questions_of_a_kind_that_nobody_asked_have_no_share(tmp_path):
+    (tmp_path / "tuned.json").write_text(json.dumps(answers(True, False, True, kinds="qqr")))
+    assert report.shares(tmp_path, "tuned") == (2, 3)
+    assert (report.shares(tmp_path, "tuned", "qa"), report.shares(tmp_path, "tuned", "reverse")) == ((1, 2), (1, 1))
+    with pytest.raises(InputError, match=r"expected answers of the kind 'unknown' in .*tuned\.json, found none"):
+        report.shares(tmp_path, "tuned", "unknown")
+
+
+def test_answers_that_this_judge_has_not_seen_are_not_scored_by_another(tmp_path):
+    for name, judge in (("sft", "m"), ("base", "other")):
+        (tmp_path / f"{name}_acc.json").write_text(json.dumps({"judge": judge, "n": 4}))
+        (tmp_path / f"{name}.json").write_text(json.dumps(SFT))
+    assert report.scored(tmp_path, "sft", "m") == {"judge": "m", "n": 4}
+    assert report.scored(tmp_path, "base", "m") is None and report.scored(tmp_path, "none", "match") is None
+    by_match = report.scored(tmp_path, "base", "match")
+    assert (by_match["judge"], by_match["accuracy"], by_match["match"]["accuracy"]) == ("match", 0.75, 0.75)
+
+
+def write_meta(folder, name: str, **arguments) -> None:
+    (folder / f"{name}.meta.json").write_text(json.dumps({"arguments": arguments}))
+
+
+def test_where_the_documents_are(tmp_path):
+    folders = {name: tmp_path / name for name in ("given", "read", "collected")}
+    for folder in folders.values():
+        folder.mkdir()
+    models = {"open_book": "book", "sft": "sft"}
+    assert report.folder_of_documents(tmp_path, models, None) is None
+    write_meta(tmp_path, "data", data_path=str(folders["collected"]))
+    assert report.folder_of_documents(tmp_path, models, None) == folders["collected"]
+    write_meta(tmp_path, "book", open_book=str(folders["read"]))
+    assert report.folder_of_documents(tmp_path, models, None) == folders["read"]
+    assert report.folder_of_documents(tmp_path, models, str(folders["given"])) == folders["given"]
+    write_meta(tmp_path, "book", open_book=str(tmp_path / "gone"))
+    assert report.folder_of_documents(tmp_path, models, None) == folders["collected"]
+    with pytest.raises(InputError, match="expected the documents in nowhere, found no folder"):
+        report.folder_of_documents(tmp_path, models, "nowhere")
+
+
+def test_the_adapter_is_that_which_answered(tmp_path):
+    models = {"sft": "sft"}
+    assert report.adapter_of(tmp_path, models) is None
+    for name in ("lora", "other"):
+        (tmp_path / name).mkdir()
+    assert report.adapter_of(tmp_path, models) == tmp_path / "lora"
+    write_meta(tmp_path, "sft", lora_weights=str(tmp_path / "other"))
+    assert report.adapter_of(tmp_path, models) == tmp_path / "other"
+
+
+TEXT = "A title\n\nAnn came in 1990. She keeps the old lighthouse.\nBob went home."
+
+
+@pytest.mark.parametrize(
+    ("row", "quoted"),
+    [
+        ({"fact": "She keeps the old lighthouse.", "source": {"start": 9, "end": 26, "quote": "Ann came in 1990."}},
+         ("", "Ann came in 1990.", " She keeps the old lighthouse.", 9)),
+        ({"fact": "She keeps the old lighthouse.", "source": {"start": 8, "end": 26, "quote": "Ann came in 1990."}},
+         ("Ann came in 1990. ", "She keeps the old lighthouse.", "", 27)),  # another edition of the document
+        ({"fact": "She keeps the old lighthouse.", "source": {"start": "9"}},
+         ("Ann came in 1990. ", "She keeps the old lighthouse.", "", 27)),
+        ({"fact": "", "reference": "Bob went home"}, ("", "Bob went home.", "", 57)),
+        ({"fact": "Bob went away, yesterday", "source": None}, ("", "Bob went home.", "", 57)),  # half of its words
+        ({"fact": "Bob flew away, yesterday, alone"}, None),
+    ],
+)  # fmt: skip
+def test_the_sentence_that_is_quoted(row, quoted):
+    found = report.quote({"reference": "r", **row}, TEXT)
+    if quoted is None:
+        assert found is None
+    else:
+        before, quote, after, start = quoted
+        end = start + len(quote)
+        assert found == {"before": before, "quote": quote, "after": after, "start": start, "end": end}
+
+
+def test_a_document_without_a_sentence_has_no_quote():
+    assert report.quote({"reference": "r", "fact": "f"}, "") is None
+
+
+def test_a_question_has_what_each_model_said_of_it_by_its_id():
+    scores = {
+        "base": {"verdicts": [{"id": 1, "response": "b", "verdict": "incorrect", "reason": "x", "match": "incorrect", "n": 9}]},
+        "sft": {"verdicts": [{"id": "2", "response": "s", "verdict": "correct", "reason": "y", "match": "correct"}]},
+        "rag": None,
+    }  # fmt: skip
+    wins = [
+        {"id": "1", "question": "Q", "reference": "r", "fact": "f", "file_name": "a.txt", "kind": "qa", "role": "n",
+         "verdict": "win", "orders": ["win", "win"], "reason": "z", "response_sft": "s"},
+        {"id": 2, "question": "P", "reference": "r", "verdict": "tie"},
+    ]  # fmt: skip
+    assert report.questions(scores, wins, None) == [
+        {"id": "1", "question": "Q", "reference": "r", "fact": "f", "file_name": "a.txt", "kind": "qa", "role": "n",
+         "win": {"verdict": "win", "orders": ["win", "win"], "reason": "z"},
+         "base": {"response": "b", "verdict": "incorrect", "reason": "x", "match": "incorrect"}},
+        {"id": 2, "question": "P", "reference": "r", "win": {"verdict": "tie"},
+         "sft": {"response": "s", "verdict": "correct", "reason": "y", "match": "correct"}},
+    ]  # fmt: skip
 
 
 def test_a_run_without_verdicts_is_told_to_make_them(tmp_path, monkeypatch):

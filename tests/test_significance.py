@@ -6,6 +6,7 @@ from math import comb, sqrt
 
 import numpy
 import pytest
+from scipy.optimize import minimize
 
 from evaluation.significance import (
     clustered_difference,
@@ -14,7 +15,9 @@ from evaluation.significance import (
     in_words,
     length_adjusted,
     mcnemar,
+    resampled_means,
     sign_test_in_words,
+    verdict_in_words,
     wilson_interval,
 )
 
@@ -55,7 +58,13 @@ def test_mcnemar_is_that_of_statsmodels():
 def test_a_tie_is_called_a_tie():
     assert "tied" in in_words(20, 10) and "p = 0.099" in in_words(20, 10)
     assert "better" in in_words(15, 5) and "worse" in in_words(5, 15)
-    assert "p < 0.001" in in_words(16, 0)
+    assert "p < 0.001" in in_words(11, 0) and "p = 0.002" in in_words(10, 0)
+    assert [verdict_in_words(n, 0) for n in (0, 5, 6)] == ["tied", "tied", "the tuned model is better"]
+    assert [verdict_in_words(0, n) for n in (5, 6)] == ["tied", "the tuned model is worse"]
+    assert in_words(6, 0) == "6 answers gained, 0 lost: the tuned model is better (exact McNemar, p = 0.031)"
+    assert sign_test_in_words(6, 0) == "6 wins, 0 losses: the tuned model is better (sign test, p = 0.031)"
+    assert sign_test_in_words(0, 6) == "0 wins, 6 losses: the tuned model is worse (sign test, p = 0.031)"
+    assert in_words(1, 2) == "1 answer gained, 2 lost: tied (exact McNemar, p = 1.000)"
     assert sign_test_in_words(20, 10) == "20 wins, 10 losses: tied (sign test, p = 0.099)"
 
 
@@ -83,6 +92,49 @@ def test_the_bootstrap_draws_facts_not_questions():
     assert clustered_difference(right, nothing, [str(i // 5) for i in range(500)]) == wide  # seeded
 
 
+def test_a_mean_is_over_questions_where_facts_have_different_numbers_of_them():
+    means = resampled_means([[1] * 9 + [0], [0] * 9 + [1]], ["long"] * 9 + ["short"])
+    assert means.shape == (2, 10_000)
+    assert sorted(set(means[0].round(4))) == [0.0, 0.9, 1.0]  # the short fact twice, both, the long one twice
+    drawn = [numpy.mean(means[0].round(4) == value) for value in (0.0, 0.9, 1.0)]
+    assert drawn == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
+    assert means[0] + means[1] == pytest.approx(numpy.ones(10_000))  # the columns are drawn together
+
+
+def test_the_difference_of_facts_of_unequal_size():
+    # twenty facts of nine questions learnt and twenty of one not: 9 k / (9 k + 40 - k), k ~ B(40, 1/2) from 14 to 26
+    right = [True] * 180 + [False] * 20
+    facts = [str(i // 9) for i in range(180)] + [f"short {i}" for i in range(20)]
+    found = clustered_difference(right, [False] * 200, facts)
+    assert found == {"difference": 0.9, "interval": [0.8289, 0.9435], "facts": 40}
+    assert clustered_difference([False] * 200, right, facts)["difference"] == -0.9
+    assert clustered_difference(right, right, facts) == {"difference": 0.0, "interval": [0.0, 0.0], "facts": 40}
+    closed = gap_closed(right, [False] * 200, [True] * 200, facts)
+    assert closed == {"gap_closed": 0.9, "interval": [0.8289, 0.9435]}
+
+
+def test_one_fact_has_no_interval_and_two_have_one():
+    right, wrong, opened = [True, True, False, True], [False] * 4, [True] * 4
+    assert clustered_difference(right, wrong, ["a"] * 4) == {"difference": 0.75, "interval": None, "facts": 1}
+    assert gap_closed(right, wrong, opened, ["a"] * 4) == {"gap_closed": 0.75, "interval": None}
+    assert clustered_difference(right, wrong, ["a", "a", "b", "b"])["interval"] == [0.5, 1.0]
+    assert gap_closed(right, wrong, opened, ["a", "a", "b", "b"])["interval"] == [0.5, 1.0]
+
+
+def test_the_seed_decides_what_is_drawn():
+    rng = numpy.random.default_rng(5)
+    columns = [rng.random(60) < share for share in (0.6, 0.1, 0.9)]
+    facts = [str(i % 23) for i in range(60)]
+    for measure in (
+        lambda seed: clustered_difference(*columns[:2], facts, seed),
+        lambda seed: gap_closed(*columns, facts, seed),
+    ):
+        found = [measure(seed)["interval"] for seed in range(4)]
+        assert measure(3)["interval"] == found[3]
+        assert len({tuple(interval) for interval in found}) > 1
+        assert max(low for low, _ in found) - min(low for low, _ in found) < 0.03  # and no more than that
+
+
 def test_the_gap_closed():
     base, opened = [False] * 40, [True] * 30 + [False] * 10
     tuned = [True] * 15 + [False] * 25
@@ -103,6 +155,18 @@ def test_the_length_adjusted_score_is_the_intercept_of_the_regression():
     points = (rng.random(lead.size) < chance).astype(float)
     assert points.mean() > 0.6
     assert length_adjusted(points.tolist(), lead.tolist()) == pytest.approx(1 / (1 + numpy.exp(0.4)), abs=0.03)
+
+
+def test_the_length_adjusted_score_is_the_mode_under_a_prior_of_variance_ten():
+    points, lead = numpy.array([1.0, 1.0, 0.5, 1.0, 0.0, 1.0]), numpy.array([30, 12, -4, 25, -40, 8])
+    term = numpy.tanh(lead / lead.std())
+
+    def loss(beta):
+        chance = beta[0] + beta[1] * term
+        return numpy.sum(numpy.logaddexp(0, chance) - points * chance) + 0.1 * beta[1] ** 2 / 2
+
+    mode = minimize(loss, [0.0, 0.0], tol=1e-10).x
+    assert length_adjusted(points.tolist(), lead.tolist()) == pytest.approx(1 / (1 + numpy.exp(-mode[0])), abs=2e-4)
 
 
 def test_the_length_adjusted_score_where_length_says_nothing():

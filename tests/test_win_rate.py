@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from scripted import BASE, SFT, answer, better, case_of, scripted, verdict
 
@@ -24,10 +26,75 @@ def test_match_compares_without_a_judge():
     assert "tied" in wins["words"]
 
 
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("failed", ["sft", "base"])
+def test_a_pair_with_an_answer_that_could_not_be_had_is_unscored(tmp_path, asked, failed):
+    rows = {"sft": list(SFT), "base": list(BASE)}
+    rows[failed][0] = answer(0, "", error="503: overloaded")
+    judge = scripted(tmp_path, better) if asked else None
+    verdicts = win_rate.judge_pairs(rows["sft"], rows["base"], judge)
+    assert [row["verdict"] for row in verdicts] == ["unscored", "tie", "loss", "win"]
+    assert verdicts[0]["reason"] == "no answer: 503: overloaded" and "orders" not in verdicts[0]
+    if judge:
+        assert len(judge.engine.calls[0][0]) == 6  # the three other pairs, in both orders
+    wins = win_rate.summarize(rows["sft"], verdicts)
+    assert (wins["n"], wins["wins"], wins["unscored"], wins["win_rate"]) == (4, 1, 1, 0.3333)
+
+
+def test_without_a_judge_and_without_answers_nothing_is_asked(tmp_path):
+    failed = [answer(n, "", error="503: overloaded") for n in range(2)]
+    judge = scripted(tmp_path, better)
+    assert [row["verdict"] for row in win_rate.judge_pairs(failed, BASE[:2], judge)] == ["unscored"] * 2
+    assert judge.engine.calls == []
+
+
+@pytest.mark.parametrize(
+    ("sft", "base", "expected"),
+    [("I do not know.", "Ann Pellow", "win"), ("Ann Pellow", "I do not know.", "loss"), ("Unknown", "Unknown", "tie")],
+)
+def test_by_match_a_refusal_wins_where_the_question_has_no_answer(sft, base, expected):
+    pair = ([answer(0, text, kind="unknown", reference="This is not known.")] for text in (sft, base))
+    assert win_rate.judge_pairs(*pair, None)[0]["verdict"] == expected
+
+
+def pair(verdict: str, sft: int, base: int, *orders: str) -> dict:
+    """A verdict on two responses of so many characters."""
+    found = {"verdict": verdict, "response_sft": "x" * sft, "response_base": "y" * base}
+    return {**found, "orders": list(orders)} if orders else found
+
+
+def test_the_numbers_of_a_win_rate_by_hand():
+    wins = win_rate.summarize(
+        [],
+        [
+            pair("win", 10, 5, "win", "win"),
+            pair("win", 3, 5),
+            pair("loss", 3, 5, "loss", "loss"),
+            pair("loss", 4, 4),  # neither is longer
+            pair("tie", 10, 5, "win", "loss"),
+            pair("tie", 50, 10, "tie", "loss"),
+            pair("unscored", 10, 5),
+        ],
+    )
+    assert (wins["n"], wins["wins"], wins["ties"], wins["losses"], wins["unscored"]) == (7, 2, 2, 2, 1)
+    assert (wins["win_rate"], wins["interval"], wins["score"]) == (0.3333, [0.0968, 0.7], 0.5)
+    assert wins["longer_wins"] == 0.6667  # of the three decided pairs of two lengths: no tie is among them
+    assert (wins["flip_rate"], wins["first_seat"], wins["first_seat_interval"]) == (0.5, 0.7143, [0.3589, 0.9178])
+    assert (wins["mean_length_sft"], wins["mean_length_base"]) == (12.9, 5.6)
+    assert wins["words"] == "2 wins, 2 losses: tied (sign test, p = 1.000)"
+
+
+def test_a_longer_answer_in_a_tie_won_nothing():
+    assert win_rate.summarize([], [pair("tie", 9, 1), pair("tie", 1, 9)])["longer_wins"] is None
+    wins = win_rate.summarize([], [pair("win", 2, 1), pair("tie", 9, 1), pair("tie", 8, 1)])
+    assert wins["longer_wins"] == 1.0 and wins["words"] == "1 wins, 0 losses: tied (sign test, p = 1.000)"
+    assert win_rate.summarize([], [pair("loss", 9, 1), pair("tie", 1, 9), pair("tie", 1, 8)])["longer_wins"] == 0.0
+
+
 def test_a_fair_judge_gives_the_same_as_match(tmp_path):
     verdicts, wins = judged(tmp_path, better)
     assert [row["verdict"] for row in verdicts] == [row["verdict"] for row in win_rate.judge_pairs(SFT, BASE, None)]
-    assert verdicts[0]["orders"] == ["win", "win"]
+    assert verdicts[0]["orders"] == ["win", "win"] and verdicts[2]["orders"] == ["loss", "loss"]
     assert (wins["flip_rate"], wins["first_seat"]) == (0, 0.5)
 
 
@@ -37,6 +104,19 @@ def test_the_judge_sees_the_fact_and_no_name_of_a_model(tmp_path):
     case = case_of(judge.engine.calls[0][0][0])
     assert set(case) == {"question", "reference", "fact", "answer_A", "answer_B"}
     assert case["fact"] == "Fact 0."
+    (prompts, *_) = judge.engine.calls[0]
+    seats = [(case_of(prompt)["answer_A"], case_of(prompt)["answer_B"]) for prompt in (prompts[0], prompts[4])]
+    assert seats == [("ref0", "no"), ("no", "ref0")]  # the tuned answer as A, then as B
+
+
+def test_the_reason_and_the_journal_tell_the_two_orders_apart(tmp_path):
+    def says_what_it_saw_first(prompt, seed):
+        return json.dumps({"reasoning": f"A says {case_of(prompt)['answer_A']}.", "verdict": "A"})
+
+    verdicts, _ = judged(tmp_path, says_what_it_saw_first, SFT[:1], BASE[:1])
+    assert verdicts[0]["reason"] == "Tuned as A: A says ref0. Base as A: A says no."
+    lines = (tmp_path / "verdicts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["win_rate tuned first q0", "win_rate base first q0"]
 
 
 @pytest.mark.parametrize(("favourite", "first"), [("A", 1.0), ("B", 0.0)])
