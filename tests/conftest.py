@@ -12,9 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that load a model: `-m "not model"` runs the others, in a minute."""
+    """Marks the tests that load the weights of a model; one with the tokenizer alone is fast."""
     for item in items:
-        if "model_path" in getattr(item, "fixturenames", ()):
+        names = set(getattr(item, "fixturenames", ()))
+        if names & {"engine", "tiny_model_path", "small_collection"} or {"model_path", "tokenizer"} & names == {
+            "model_path"
+        }:
             item.add_marker("model")
 
 
