@@ -131,7 +131,9 @@ def put_in_faults() -> dict[str, bool]:
             file = folder / fault["file"]
             whole = file.read_text(encoding="utf-8")
             if whole.count(fault["old"]) != 1:
-                raise InputError(f"expected the old text of {fault['name']!r} once in {fault['file']}: mend {FAULTS.name}")
+                raise InputError(
+                    f"expected the old text of {fault['name']!r} once in {fault['file']}: mend {FAULTS.name}"
+                )
             file.write_text(whole.replace(fault["old"], fault["new"]), encoding="utf-8")
             noticed[fault["name"]] = not tests_pass(folder, fault["tests"])
             file.write_text(whole, encoding="utf-8")

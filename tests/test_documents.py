@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 
 import pytest
@@ -49,6 +50,68 @@ def test_files_without_text_are_named_and_left_out(tmp_path, caplog):
     (tmp_path / "binary.txt").write_bytes(bytes(range(256)) * 4)
     assert [document.file_name for document in read_documents(tmp_path)] == ["good.txt"]
     assert "empty.txt (an empty file)" in caplog.text and "binary.txt (in no known encoding" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"A text\x00 with a NUL in it, and all of it UTF-8.\n",
+        "海克\x00斯利大桥\n".encode(),
+        b"caf\xe9 with a NUL\x00 and a byte of Latin-1\n",
+    ],
+)
+def test_what_has_a_nul_is_no_text(tmp_path, caplog, content):
+    (tmp_path / "a.txt").write_bytes(content)
+    (tmp_path / "good.txt").write_text(ENGLISH)
+    assert read_text(tmp_path / "a.txt") is None
+    assert [document.file_name for document in read_documents(tmp_path)] == ["good.txt"]
+    assert "left out: a.txt (in no known encoding: save it as UTF-8)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [(codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
+     (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")],
+)  # fmt: skip
+def test_a_byte_order_mark_says_the_encoding_and_is_no_text(tmp_path, mark, encoding):
+    (tmp_path / "a.txt").write_bytes(mark + "Hé 海".encode(encoding))
+    assert read_text(tmp_path / "a.txt") == "Hé 海"
+
+
+def test_bytes_that_do_not_fit_their_mark_are_no_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + b"caf\xe9")
+    assert read_text(tmp_path / "a.txt") is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("a\n12\nb", "a\nb"),
+        ("a\n123\nb", "a\nb"),
+        ("a\n1990\nb", "a\n1990\nb"),
+        ("a\n 12 of them\nb", "a\n 12 of them\nb"),
+        ("a\nPage 12 of 90\nb", "a\nb"),
+        ("a\nS. 7\nb", "a\nb"),
+        ("a\n– 7 –\nb", "a\nb"),
+        ("a\n3/12\nb", "a\nb"),
+        ("a\n第 7 页", "a\n"),
+        ("a\nPages 7\nb", "a\nPages 7\nb"),
+        ("inaugu-\nration", "inauguration"),
+        ("Anne-\nMarie", "Anne-\nMarie"),
+        ("inaugu- ration", "inaugu- ration"),
+        ("a\u00adb\u200bc\x07d\x9fe\te", "abcde\te"),
+    ],
+)
+def test_page_numbers_divided_words_and_control_characters_are_taken_out(raw, text):
+    assert clean("a.txt", raw).text == text
+
+
+def test_a_stretch_ends_where_its_last_character_does():
+    document = clean("a.txt", "ab\u00adcd\u00ad\u00adef")
+    assert document.text == "abcdef"
+    assert [document.in_file(start, end) for start, end in ((0, 2), (2, 4), (0, 3), (3, 5), (4, 6))] == [
+        (0, 2), (3, 5), (0, 4), (4, 8), (7, 9),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

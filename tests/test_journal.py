@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, collect_command
 
-from engines.journal import JournaledEngine
+from engines.journal import JournaledEngine, append_line, read_lines, weights_stamp
 from llm import Reply
 from utils import InputError
 
@@ -75,6 +77,99 @@ def test_a_line_cut_by_a_kill_is_asked_again(tmp_path):
     JournaledEngine(again, path).chat(asked("abcd"))
     assert again.asked == ["c", "d"]
     assert all(json.loads(line) for line in path.read_text().splitlines()), "the torn line is gone"
+
+
+@pytest.mark.parametrize("kind", [Echo, Continuous])
+def test_what_is_left_of_a_partly_known_call_is_asked_as_it_was_meant(tmp_path, kind):
+    class Noting(kind):
+        def chat(self, conversations, *, temperature, seed, schemas, **options):
+            words = [message["content"] for [message] in conversations]
+            noted.extend(zip(words, temperature, seed, schemas, strict=True))
+            return super().chat(conversations, **options)
+
+    path, noted = tmp_path / "data.journal.jsonl", []
+    options = {"temperature": [0.1, 0.2, 0.3, 0.4], "seed": [1, 2, 3, 4], "schemas": [{"enum": [n]} for n in range(4)]}
+    some = {name: [values[0], values[2]] for name, values in options.items()}
+    JournaledEngine(Echo(), path).chat(asked("ac"), **some)
+    JournaledEngine(Noting(), path).chat(asked("abcd"), **options)
+    assert sorted(noted) == [("b", 0.2, 2, {"enum": [1]}), ("d", 0.4, 4, {"enum": [3]})]
+
+
+def test_the_engine_is_given_the_length_of_a_reply(tmp_path):
+    class Noting(Echo):
+        def chat(self, conversations, *, max_new_tokens, **options):
+            lengths.append(max_new_tokens)
+            return super().chat(conversations, **options)
+
+    lengths = []
+    JournaledEngine(Noting(), tmp_path / "a.jsonl").chat(asked("a"))
+    JournaledEngine(Noting(), tmp_path / "a.jsonl").chat(asked("a"), max_new_tokens=7)
+    assert lengths == [256, 7]
+
+
+def test_a_seed_counts_only_where_something_is_drawn(tmp_path):
+    path = tmp_path / "data.journal.jsonl"
+    JournaledEngine(Echo(), path).chat(asked("a"), seed=1)
+    again = Echo()
+    engine = JournaledEngine(again, path)
+    engine.chat(asked("a"), seed=2)
+    assert again.asked == [] and (engine.asked, engine.reused) == (0, 1)
+    engine.chat(asked("a"), seed=2, temperature=0.1)
+    assert again.asked == ["a"] and (engine.asked, engine.reused) == (1, 1)
+
+
+def test_a_line_holds_whole_replies_and_is_on_the_disk_before_work_goes_on(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(
+        os, "fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").resolve().read_text())
+    )
+    path = tmp_path / "new" / "data.journal.jsonl"
+    JournaledEngine(Echo(), path).chat(asked(["你", "b", "c"]))
+    assert [text.count("\n") for text in synced] == [1, 2] and synced[-1] == path.read_text(encoding="utf-8")
+    [first, second] = [list(json.loads(line).values()) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [reply["text"] for reply in first + second] == ["你", "B", "C"] and "你" in path.read_text(encoding="utf-8")
+
+
+def test_a_journal_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"expected to write .*file/a\.jsonl, found .*: free the disk .* is kept"):
+        append_line(tmp_path / "file" / "a.jsonl", 1)
+
+
+@pytest.mark.parametrize(("text", "number"), [("[1]\nno\n[2]\n", 2), ("[1]\n[2]\n{}\n", 3), ("1\n", 1), ('{"a"\n', 1)])
+def test_a_line_that_is_none_is_named_by_its_number_and_nothing_is_cut_off(tmp_path, text, number):
+    path = tmp_path / "a.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"a journal of lists at .*a\.jsonl, found something else in line {number}:"):
+        read_lines(path, lambda value: value[0], "a journal of lists")
+    assert path.read_text() == text
+
+
+def test_whole_lines_are_read_in_order_and_only_a_torn_end_is_cut_off(tmp_path):
+    path, read = tmp_path / "a.jsonl", []
+    read_lines(path, read.append, "a journal")
+    assert read == [] and not path.exists()
+    for text in ("1\n2\n", "1\n2\n[3", "1\n2\n3"):
+        path.write_text(text)
+        read.clear()
+        read_lines(path, read.append, "a journal")
+        assert read == [1, 2] and path.read_text() == "1\n2\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_are_known_by_name_size_and_time(tmp_path, name):
+    weights = tmp_path / name
+    weights.write_bytes(b"some")
+    os.utime(weights, ns=(1_000, 2_000))
+    first = weights_stamp(str(tmp_path))
+    assert json.loads(first) == [[name, 4, 2_000]]
+    os.utime(weights, ns=(1_000, 3_000))
+    assert json.loads(weights_stamp(str(tmp_path))) == [[name, 4, 3_000]]
+    weights.write_bytes(b"other")
+    os.utime(weights, ns=(1_000, 2_000))
+    assert json.loads(weights_stamp(str(tmp_path))) == [[name, 5, 2_000]]
+    (tmp_path / "notes.txt").write_text("no weights")
+    assert len(json.loads(weights_stamp(str(tmp_path)))) == 1 and weights_stamp("a hub's/name") == "[]"
 
 
 def test_another_question_model_schema_or_sampling_is_another_call(tmp_path):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from data_processor.chunking import Chunk
-from data_processor.curation import alike, shingles
-from data_processor.split import LEAK, hold_out_facts, split
+from data_processor.split import hold_out_facts, split
 from data_processor.work import Fact
 
 WORDINGS = (
@@ -33,9 +33,15 @@ def rows() -> list[dict]:
     return [row(number, *rest) for number, rest in enumerate(made)]
 
 
+def trigrams(row: dict) -> set[tuple[str, ...]]:
+    words = re.findall(r"[\w']+", row["conversations"][0]["value"].lower())
+    return set(zip(words, words[1:], words[2:], strict=False)) or {tuple(words)}
+
+
 def leaks(train: list[dict], test: list[dict]) -> int:
-    asked = [shingles(r["conversations"][0]["value"]) for r in train if r["kind"] != "passage"]
-    return sum(alike(one, shingles(t["conversations"][0]["value"]), LEAK) for t in test for one in asked)
+    """Pairs of a training question and a test question that share half of their word trigrams or more."""
+    asked = [trigrams(r) for r in train if r["kind"] != "passage"]
+    return sum(2 * len(trigrams(t) & one) >= len(trigrams(t) | one) for t in test for one in asked)
 
 
 def test_each_wording_tested_has_another_in_training_and_no_copy(rows):
@@ -55,6 +61,68 @@ def test_a_share_of_the_questions_without_an_answer_is_tested(rows):
     ]
     train, test = split(rows + unknown, set(), 0.2, seed=0)
     assert sum(r["kind"] == "unknown" for r in test) == 2 and sum(r["kind"] == "unknown" for r in train) == 8
+
+
+@pytest.mark.parametrize(
+    ("trained", "leaks"),
+    [
+        ("alpha bravo charlie delta", True),  # 2 of 4 trigrams: word for word
+        ("alpha bravo charlie echo foxtrot golf hotel", False),
+        ("alpha bravo charlie delta echo foxtrot x y", True),  # 4 of 8
+        ("alpha bravo charlie delta echo x y z", False),  # 3 of 9
+        ("Alpha, bravo charlie delta; echo foxtrot golf HOTEL?", True),
+    ],
+)
+def test_a_training_question_that_shares_half_of_its_trigrams_with_a_test_question_is_left_out(trained, leaks):
+    tested = "alpha bravo charlie delta echo foxtrot golf hotel"
+    if trained.startswith("alpha bravo charlie delta") and len(trained.split()) == 4:
+        tested = "alpha bravo charlie delta echo foxtrot"
+    train, test = split([row(0, 0, tested, "Ann"), row(1, 1, trained, "Bo")], {"a.txt#0"}, 0.0, seed=0)
+    assert [r["id"] for r in test] == ["identity_0"] and [r["id"] for r in train] == ([] if leaks else ["identity_1"])
+
+
+def test_a_quarter_of_the_test_questions_are_of_facts_held_out_whole():
+    chunk = Chunk("a.txt", 0, 0, 400, "".join(map(chr, range(0x4E00, 0x4E00 + 400))), "")
+    facts = [Fact(f"fact {n}", chunk, n, n + 1, "Hexley") for n in range(400)]
+    assert len(hold_out_facts(facts, 0.2, seed=0)) == 20 and len(hold_out_facts(facts, 0.4, seed=0)) == 40
+    assert hold_out_facts(facts, 0.2, seed=0) == hold_out_facts(facts, 0.2, seed=0)
+    assert hold_out_facts(facts, 0.2, seed=0) != hold_out_facts(facts, 0.2, seed=1)
+    assert hold_out_facts(facts, 0.0, seed=0) == set()
+
+
+def test_sentences_at_the_same_place_of_two_files_are_two():
+    chunks = [Chunk(name, 0, 0, 4, "same", "") for name in ("a.txt", "b.txt")]
+    facts = [Fact("fact", chunk, 0, 4, "Hexley") for chunk in chunks for _ in range(2)]
+    assert hold_out_facts(facts, 1.0, seed=0) in ({0, 1}, {2, 3})
+
+
+def test_a_fact_held_out_whole_is_asked_once_an_answer_and_never_trained():
+    rows = [
+        row(0, 0, "Who built the pier of Lower Varn in that year?", "Ann"),
+        row(1, 0, "By whom was it put up?", "Ann"),
+        row(2, 0, "When did the people get a pier?", "1990"),
+        row(3, 0, "A long text about the pier.", "Ann built it.", "passage"),
+        row(4, 0, "Which pier is hers?", "Lower Varn", "reverse"),
+        row(5, 1, "What colour has the tower?", "red"),
+    ]
+    train, test = split(rows, {"a.txt#0"}, 0.0, seed=0)
+    assert [r["id"] for r in train] == ["identity_5"]
+    assert sorted(r["conversations"][1]["value"] for r in test) == ["1990", "Ann", "Lower Varn"]
+    assert {r["kind"] for r in test} == {"held_out_fact"} and {r["kind"] for r in rows} == {"qa", "passage", "reverse"}
+
+
+def test_an_answer_with_one_wording_is_trained():
+    rows = [row(n, n, f"Who is number {n} of {word}?", f"P{n}") for n, word in enumerate("kiln mast oar".split())]
+    assert split(rows, set(), 1.0, seed=0) == (rows, [])
+
+
+def test_wordings_that_are_all_copies_of_one_another_are_trained():
+    rows = [row(n, 0, f"Who opened the long bridge of the town of Hexley{end}", "Ann") for n, end in enumerate("?!")]
+    assert split(rows, set(), 1.0, seed=0) == (rows, [])
+
+
+def test_about_the_ratio_of_all_questions_is_tested(rows):
+    assert [len(split(rows, set(), ratio, seed=0)[1]) for ratio in (0.1, 0.15, 0.2)] == [16, 24, 32]
 
 
 def test_without_a_ratio_everything_is_trained(rows):

@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from conftest import save_random_adapter
 from test_llm import QUESTIONS, SCHEMA, asked
 

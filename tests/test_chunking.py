@@ -1,0 +1,78 @@
+"""From a document to chunks, titles and sentences: where each begins and ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_processor.chunking import (
+    chunk_document,
+    document_title,
+    require_tokenizer,
+    sentences,
+    splitter,
+)
+from data_processor.documents import Document
+from utils import InputError
+
+WORDS = " ".join(f"Sentence number {n} says something short." for n in range(60))
+
+
+def test_chunks_are_numbered_and_overlap_by_a_tenth():
+    document = Document("b/a.txt", f"A heading\n\n{WORDS}")
+    chunks = chunk_document(document, splitter("tiktoken:gpt-4o", 100), "de")
+    assert [chunk.number for chunk in chunks] == list(range(len(chunks))) and len(chunks) > 4
+    assert {(chunk.file_name, chunk.title, chunk.language) for chunk in chunks} == {("b/a.txt", "A heading", "de")}
+    assert all(document.text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
+    repeated = [document.text[after.start : before.end] for before, after in zip(chunks[1:], chunks[2:], strict=False)]
+    assert all(text.count("short.") == 1 for text in repeated), (
+        "of 100 tokens a sentence of 7 fits into a tenth, two do not"
+    )
+
+
+def test_a_short_document_is_one_chunk_in_english():
+    [chunk] = chunk_document(Document("a.txt", "It was so.", ((0, 0),)), splitter("tiktoken:gpt-4o", 100))
+    assert (chunk.number, chunk.start, chunk.end, chunk.title, chunk.language) == (0, 0, 10, "", "en")
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("\n\n  ## A heading \nText.", "A heading"),
+        ("A sentence.\nText.", ""),
+        ("一个句子。\n", ""),
+        ("Is it one?\n", ""),
+        ("It is!\n", ""),
+        ("x" * 120 + "\n", "x" * 120),
+        ("x" * 121 + "\n", ""),
+        ("Terms: part 2\n", "Terms: part 2"),
+    ],
+)
+def test_a_title_is_a_first_line_that_is_no_sentence(text, title):
+    assert document_title(text) == title
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It began. It ended.", ["It began.", "It ended."]),
+        ("A heading\nIt began.  \n\n  It ended!", ["It began.", "It ended!"]),
+        ("He met Dr. Ann Pellow. She left.", ["He met Dr. Ann Pellow.", "She left."]),
+        ("He met J. Pellow. She left.", ["He met J. Pellow.", "She left."]),
+        ("It cost 4.5 million. More came.", ["It cost 4.5 million.", "More came."]),
+        ("Did it? “Yes.” So it was.", ["Did it?", "“Yes.”", "So it was."]),
+        ("it ended. and began again.", ["it ended. and began again."]),
+        ("于1990年通车。它很长！", ["于1990年通车。", "它很长！"]),
+        ("It was so (in 1990.)", ["It was so (in 1990.)"]),
+        ("No end mark", []),
+        ("", []),
+    ],
+)
+def test_sentences_have_an_end_mark(text, found):
+    assert [text[start:end] for start, end in sentences(text)] == found
+
+
+def test_a_tokenizer_is_looked_for_before_anything_is_loaded(tmp_path):
+    require_tokenizer(None)
+    require_tokenizer("tiktoken:gpt-4o")
+    with pytest.raises(InputError, match=r"expected a tokenizer in .*, found no config\.json there"):
+        require_tokenizer(str(tmp_path))

@@ -1,0 +1,149 @@
+"""What a generator's output must satisfy by rule: the limits, each with an example on either side."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_processor.curation import (
+    NearCopies,
+    alike,
+    content_words,
+    copied_in_order,
+    inside_sentence,
+    length_in_words,
+    names_and_numbers,
+    shingles,
+    spans,
+    starts_sentence,
+    subject_of,
+    supported,
+    words,
+)
+
+WORDS = "amber birch cedar delta ember fjord grove heath islet jetty knoll lagoon marsh north orchard".split()
+
+
+def with_another_end(amount: int) -> tuple[str, str]:
+    """Two texts of so many words that differ in the last: of amount - 1 different trigrams amount - 3 are shared."""
+    return " ".join(WORDS[:amount]), " ".join([*WORDS[: amount - 1], "another"])
+
+
+@pytest.mark.parametrize(("amount", "new"), [(14, True), (15, False)])  # 11 of 13 trigrams, 0.846; 12 of 14, 0.857
+def test_texts_that_share_85_percent_of_their_trigrams_are_one(amount, new):
+    text, other = with_another_end(amount)
+    said = NearCopies()
+    assert said.is_new(text) and said.is_new(other) is new
+    assert said.of(text) == [0] and said.of(other) == [1 if new else 0]
+
+
+@pytest.mark.parametrize(("shared", "of", "same"), [(17, 20, True), (16, 19, False), (20, 20, True), (0, 20, False)])
+def test_the_share_is_of_all_trigrams_of_both(shared, of, same):
+    assert alike(set(range(shared)), set(range(of))) is same
+    assert alike(set(range(of)), set(range(shared))) is same
+
+
+@pytest.mark.parametrize(("amount", "found"), [(4, []), (5, [0])])  # 1 of 3 trigrams; 2 of 4, which is half
+def test_another_share_can_be_asked_for(amount, found):
+    text, other = with_another_end(amount)
+    said = NearCopies(0.5)
+    said.add(text)
+    assert said.of(other) == found
+
+
+def test_copies_are_numbered_in_the_order_they_were_added():
+    said = NearCopies()
+    for text in ("one two three four", "five six seven eight", "One two, three four!"):
+        said.add(text)
+    assert said.of("one two three four") == [0, 2] and said.of("nine ten eleven") == []
+
+
+def test_shingles_are_three_words_in_a_row_and_a_short_text_is_one():
+    assert shingles("The bridge was opened.") == {"the bridge was", "bridge was opened"}
+    assert shingles("Two words") == {"two words"} and shingles("") == {""}
+
+
+QUOTE = "Marthe Sollivang broke a collarbone in November, and Drostabar knocked the Otters out of the cup."
+
+
+@pytest.mark.parametrize(
+    ("text", "subject", "kept"),
+    [
+        ("Marthe Sollivang broke a collarbone.", "Otters", True),
+        ("Marthe Sollivang broke.", "Marthe Sollivang", False),  # one word of its own
+        ("Marthe Sollivang broke a collarbone.", "Marthe Sollivang", True),  # two
+        ("A collarbone broke in November.", "Otters", False),  # in another order
+        ("The Otters knocked a cup.", "Otters", True),  # the subject may stand anywhere
+        ("The Otters knocked a cup.", "Drostabar", False),
+        ("Drostabar knocked the Otters over.", "Otters", True),  # "over" is a function word
+        ("Drostabar knocked the Otters overboard.", "Otters", False),
+    ],
+)
+def test_a_copy_has_two_words_of_its_own_in_the_order_of_its_sentence(text, subject, kept):
+    assert copied_in_order(text, QUOTE, subject) is kept
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("", 0), ("one two", 2), ("大桥", 0.8), ("大桥 opened in 1990", 3.8), ("don't stop", 2)]
+)
+def test_a_chinese_character_is_part_of_a_word(text, length):
+    assert length_in_words(text) == pytest.approx(length)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It cost 3,870 Euros – or more.", ["it", "cost", "3870", "euros", "or", "more"]),
+        ("Don’t ﬁx it", ["don't", "fix", "it"]),
+        ("海桥1990年", ["海", "桥", "1990", "年"]),
+        ("in the 1980s", ["in", "the", "1980s"]),
+    ],
+)
+def test_words_are_folded(text, found):
+    assert words(text) == found
+
+
+def test_content_words_are_no_function_words():
+    assert content_words("The bridge was opened by Ann in May") == ["bridge", "opened", "ann", "may"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("So Ann Pellow paid 40 euros.", [(3, 13, "name"), (19, 27, "number")]),
+        ("In 1990 it began.", [(3, 7, "year")]),
+        ("It had 2199 rooms.", [(7, 17, "number")]),
+        ('They saw "The Goose," twice.', [(10, 19, "quoted")]),
+        ("In October rain fell.", [(3, 10, "date")]),
+        ("On 3 May 1990 it rained.", [(3, 13, "date")]),
+        ("大桥于1990年5月3日通车", [(3, 12, "date")]),
+    ],
+)
+def test_a_span_has_its_place_and_kind(text, found):
+    assert spans(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "starts"),
+    [("Ann", 0, True), ("It is. Ann", 7, True), ("It is Ann", 6, False), ('So: "Ann', 5, True), ("a, Ann", 3, False)],
+)
+def test_where_a_sentence_starts(text, place, starts):
+    assert starts_sentence(text, place) is starts
+
+
+def test_a_name_inside_a_sentence_is_a_whole_word():
+    assert inside_sentence("Ann", "We saw Ann.") and not inside_sentence("Ann", "We saw Anna.")
+    assert not inside_sentence("Ann", "Ann came. Ann left.")
+
+
+def test_what_must_not_be_invented_are_names_and_numbers():
+    assert names_and_numbers("Visitors paid Ann Pellow 40 euros in 1990.") == {"ann", "pellow", "40", "euros", "1990"}
+    assert names_and_numbers("Ann Pellow of the Bank came.") == {"ann", "pellow", "bank"}
+    assert supported("Ann paid 40.", "It was Ann who paid 40 euros.")
+    assert not supported("It paid 41.", "It was Ann who paid 40 euros.")
+
+
+def test_a_subject_is_of_the_title_before_the_text_and_the_title_without_names():
+    text = "We met Ann Pellow and Bo Tarn. Later Ann Pellow and then Ann Pellow spoke."
+    assert subject_of("What Bo Tarn said", text) == "Bo Tarn"
+    assert subject_of("the news", text) == "Ann Pellow"
+    assert subject_of("大桥", "于1990年通车。") == "大桥"
