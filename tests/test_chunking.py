@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from data_processor.chunking import (
@@ -23,7 +25,7 @@ def test_chunks_are_numbered_and_overlap_by_a_tenth():
     assert [chunk.number for chunk in chunks] == list(range(len(chunks))) and len(chunks) > 4
     assert {(chunk.file_name, chunk.title, chunk.language) for chunk in chunks} == {("b/a.txt", "A heading", "de")}
     assert all(document.text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
-    repeated = [document.text[after.start : before.end] for before, after in zip(chunks[1:], chunks[2:], strict=False)]
+    repeated = [document.text[b.start : a.end] for a, b in itertools.pairwise(chunks[1:])]
     assert all(text.count("short.") == 1 for text in repeated), (
         "of 100 tokens a sentence of 7 fits into a tenth, two do not"
     )
