@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
@@ -144,6 +145,51 @@ def test_a_restart_goes_on_against_the_deadline_on_the_disk(tmp_path, monkeypatc
     fresh = start_clock(BudgetArguments(time_budget="120s"), "collection", tmp_path)
     assert abs(fresh.deadline - first.deadline - 60) < 0.01
     assert start_clock(BudgetArguments(), "collection", tmp_path) is None
+
+
+def test_a_restart_says_so_and_has_the_folder_and_the_file_of_the_first(tmp_path, caplog, hours):  # noqa: F811
+    caplog.set_level(logging.INFO)
+    noon = datetime.datetime.combine(datetime.date.today(), datetime.time(12)).timestamp()
+    hours.now = noon
+    before = {"name": "collection", "started": written(noon - 100), "deadline": written(noon + 60)}
+    (tmp_path / "run.json").write_text(json.dumps({"stages": [before]}))
+    clock = start_clock(BudgetArguments(time_budget="1h"), "collection", tmp_path)
+    assert caplog.messages == ["collection goes on against its deadline, 12:01:00"]
+    assert (clock.started, clock.deadline, clock.folder) == (noon - 100, noon + 60, tmp_path)
+    hours.now += 2.34
+    clock.end()
+    assert json.loads((tmp_path / "run.json").read_text())["stages"] == [{**before, "seconds": 102.3}]
+
+
+def test_a_new_stage_notes_its_budget_to_a_tenth_of_a_second(tmp_path, hours, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(budget, "process_start", lambda: hours.now)
+    start_clock(BudgetArguments(time_budget="10.26s"), "inference", tmp_path)
+    [stage] = json.loads((tmp_path / "run.json").read_text())["stages"]
+    assert stage["budget_seconds"] == 10.3
+
+
+@pytest.mark.parametrize(("ahead", "refused"), [(-1, True), (0, True), (1, False)])
+def test_a_deadline_has_to_lie_ahead(tmp_path, hours, ahead, refused):  # noqa: F811
+    deadline = written(hours.now + ahead)
+    hours.now = datetime.datetime.fromisoformat(deadline).timestamp() - ahead
+    before = {"name": "collection", "started": written(hours.now - 9), "deadline": deadline}
+    (tmp_path / "run.json").write_text(json.dumps({"stages": [before]}))
+    with pytest.raises(InputError) if refused else contextlib.nullcontext() as error:
+        start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
+    if refused:
+        assert str(error.value).startswith(f"expected a deadline ahead in {tmp_path / 'run.json'}, found ")
+        assert str(error.value).endswith(
+            ", which has passed: remove the file to begin with a new budget; what is done is kept"
+        )
+
+
+@pytest.mark.parametrize(
+    ("left", "first", "cost", "seconds", "size"),
+    [(100, 10, 1.0, 0.9, 0), (100, 10, 0.5, 0.9, 1), (100, 10, 1.0, 231, 100), (100, 10, 1.0, 300, 100)],
+)
+def test_a_round_is_what_fits_or_all(left, first, cost, seconds, size):
+    """A unit of a second takes 1.15 with what is allowed for: of 0.9 s none, of 231 s 200, and 100 are left."""
+    assert next_round(left, first, cost, seconds) == size
 
 
 def test_a_deadline_that_has_passed_is_said(tmp_path):

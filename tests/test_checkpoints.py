@@ -107,3 +107,41 @@ def test_a_signal_saves_and_stops_at_the_next_step_and_a_second_ctrl_c_at_once(t
     finally:
         saving.on_train_end(args(tmp_path), None, control)
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_checkpoints_are_said_and_torn_ones_are_named(tmp_path, caplog):
+    caplog.set_level("INFO")
+    checkpoint(tmp_path, 7, whole=False)
+    Checkpoints(0, None, {}).on_save(args(tmp_path), SimpleNamespace(global_step=7, best_model_checkpoint=None), None)
+    assert caplog.messages == [f"checkpoint at step 7 in {tmp_path}/checkpoint-7"]
+    (tmp_path / "checkpoint-7" / "whole.json").unlink()
+    caplog.clear()
+    assert newest(tmp_path, {}) is None
+    assert caplog.messages == [f"skipped {tmp_path}/checkpoint-7: torn, it has no whole.json"]
+
+
+def test_another_setting_is_named_with_both_its_values(tmp_path):
+    checkpoint(tmp_path, 7, whole=False)
+    saving = Checkpoints(0, None, {"seed": 1, "data": "a.json"})
+    saving.on_save(args(tmp_path), SimpleNamespace(global_step=7, best_model_checkpoint=None), None)
+    with pytest.raises(InputError) as error:
+        newest(tmp_path, {"seed": 2, "data": "a.json"})
+    assert str(error.value) == (
+        f"expected --resume_from_checkpoint auto with the seed of {tmp_path}/checkpoint-7, 1, found 2: give that, or "
+        "another --output_dir"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "due"),
+    [(53.9, False), (54.1, True)],  # a minute less a tenth, which the first writing is taken to need
+)
+def test_a_checkpoint_is_asked_for_as_much_earlier_as_it_takes(tmp_path, monkeypatch, seconds, due):
+    now = [1000.0]
+    monkeypatch.setattr("training.checkpoints.time.monotonic", lambda: now[0])
+    saving, control = Checkpoints(1, None, {}), SimpleNamespace(should_save=False, should_training_stop=False)
+    saving._saved = saving._ended = now[0] + seconds
+    now[0] += seconds
+    saving._saved = 1000.0
+    saving.on_step_end(args(tmp_path), SimpleNamespace(global_step=1), control)
+    assert control.should_save is due

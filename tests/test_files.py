@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -164,6 +165,40 @@ def test_a_script_ends_with_one_line_and_its_code(capsys, error, code, said):
     assert ended.value.code == code and capsys.readouterr().err == said
 
 
+@pytest.fixture
+def loud_libraries():
+    """Levels of logging as a script finds them."""
+    names = ("httpx", "httpx2", "httpcore", "openai", "matplotlib")
+    levels = {name: logging.getLogger(name).level for name in names}
+    level = logging.root.level
+    for name in names:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    yield
+    logging.root.setLevel(level)
+    for name, kept in levels.items():
+        logging.getLogger(name).setLevel(kept)
+
+
+def test_a_script_says_what_it_does_and_not_each_call_of_its_libraries(capsys, monkeypatch, loud_libraries):
+    def main():
+        for name in ("ours", "httpx", "httpx2", "httpcore", "openai", "matplotlib"):
+            logging.getLogger(name).info("%s does something", name)
+        logging.getLogger("openai").warning("trouble")
+        logging.getLogger("ours").debug("details")
+
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
+    run(main)
+    assert capsys.readouterr() == ("", "ours does something\ntrouble\n")
+
+
+def test_the_help_begins_with_the_first_line_of_the_script(monkeypatch, capsys):
+    monkeypatch.setattr(sys.modules["__main__"], "__doc__", "Makes something.\n\nAnd more about it.")
+    monkeypatch.setattr(sys, "argv", ["script.py", "--help"])
+    with pytest.raises(SystemExit):
+        parse_arguments()
+    assert "\n\nMakes something.\n" in (said := capsys.readouterr().out) and "more about it" not in said
+
+
 def test_a_fault_of_the_program_is_not_taken_for_one_of_the_user():
     with pytest.raises(ZeroDivisionError):
         run(fails(ZeroDivisionError()))
@@ -241,28 +276,57 @@ def test_both_message_forms_are_read():
     assert to_messages(openai_form) == to_messages(example())
 
 
-def test_models_and_adapters_are_checked_before_they_are_loaded(tmp_path, model_path):
-    require_model(model_path)
+def test_a_models_folder_is_checked_before_it_is_loaded(tmp_path):
+    (tmp_path / "good").mkdir()
+    write(tmp_path / "good" / "config.json", {})
+    require_model(str(tmp_path / "good"))
     require_model("Qwen/Qwen2.5-7B-Instruct")  # may be on the hub
-    for nowhere in (str(tmp_path / "nowhere"), "models/nowhere", "./nowhere", "~/nowhere", "nowhere", "a/b/nowhere"):
-        with pytest.raises(InputError, match=f"expected a model at {nowhere}, found nothing"):
-            require_model(nowhere)
-    with pytest.raises(InputError, match=r"config\.json"):
+    with pytest.raises(InputError) as error:
         require_model(str(tmp_path))
-    write(tmp_path / "adapter_config.json", {"base_model_name_or_path": "some/other-model"})
-    with pytest.raises(InputError, match="other-model"):
-        require_adapter(str(tmp_path), model_path)
-    write(tmp_path / "adapter_config.json", {"base_model_name_or_path": "/elsewhere/SmolLM2-135M-Instruct"})
-    require_adapter(str(tmp_path), model_path)
-    write(tmp_path / "adapter_config.json", {})
-    with pytest.raises(InputError, match="found one of  in"):
-        require_adapter(str(tmp_path), model_path)
+    assert str(error.value) == (
+        f"expected a model in {tmp_path}, found no config.json there: give a Hugging Face model folder"
+    )
+
+
+@pytest.mark.parametrize(
+    "nowhere", ["/nowhere-at-all", "models/nowhere", "./nowhere", "../nowhere", "~/nowhere", "nowhere", "a/b/nowhere"]
+)
+def test_a_path_that_is_no_name_of_a_hub_has_to_be_there(nowhere):
+    with pytest.raises(
+        InputError, match=f"^expected a model at {nowhere}, found nothing: give a model folder or a hub"
+    ):
+        require_model(nowhere)
+    with pytest.raises(InputError, match=f"^expected a judge at {nowhere}, found nothing"):
+        require_model(nowhere, "a judge")
+
+
+@pytest.mark.parametrize("base", ["/elsewhere/Small-1B", "Small-1B", "some/Small-1B"])
+def test_an_adapter_is_known_by_the_last_part_of_its_bases_name(tmp_path, base):
+    write(tmp_path / "adapter_config.json", {"base_model_name_or_path": base})
+    require_adapter(str(tmp_path), "models/Small-1B")
+    with pytest.raises(InputError) as error:
+        require_adapter(str(tmp_path), "models/Other-1B")
+    assert str(error.value) == (
+        f"expected an adapter of models/Other-1B, found one of {base} in {tmp_path}: give its own base model"
+    )
+
+
+def test_a_folder_without_an_adapter_or_with_one_of_nothing_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"^expected a LoRA adapter at .*, found nothing: give the --output_dir of"):
+        require_adapter(str(tmp_path), "models/Small-1B")
+    for content in ({}, {"base_model_name_or_path": None}):
+        write(tmp_path / "adapter_config.json", content)
+        with pytest.raises(InputError, match="found one of  in"):
+            require_adapter(str(tmp_path), "models/Small-1B")
 
 
 def test_an_adapter_says_what_system_prompt_it_was_trained_with(tmp_path):
     assert trained_system_prompt(tmp_path) is None
     write(tmp_path / "knowledge_update.json", {"system_prompt": "Be brief."})
     assert trained_system_prompt(tmp_path) == "Be brief."
+    write(tmp_path / "knowledge_update.json", "{")
+    with pytest.raises(InputError, match=r"^expected the adapter's settings as JSON at"):
+        trained_system_prompt(tmp_path)
 
 
 @pytest.mark.parametrize("form", ["conversations", "sharegpt", "openai"])

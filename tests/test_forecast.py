@@ -169,6 +169,37 @@ def test_a_short_budget_asks_a_part_of_the_questions_in_their_share():
     assert (plan.questions_asked, plan.questions, plan.units_done, plan.units) == (6, 40, 4, 30)
 
 
+def test_what_a_start_is_taken_for():
+    assert forecast.prior_starts(2e9) == forecast.Starts(16.0, 16.0, on_gpu=False, vllm=False)
+    assert forecast.prior_starts(2e9, on_gpu=True) == forecast.Starts(12.0, 12.0, on_gpu=True, vllm=False)
+    assert forecast.prior_starts(2e9, on_gpu=True, vllm=True) == forecast.Starts(72.0, 12.0, on_gpu=True, vllm=True)
+
+
+def test_a_calibration_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"^expected a calibration at .*nothing\.json, found nothing"):
+        forecast.read_timings(tmp_path / "nothing.json")
+
+
+def test_general_questions_are_none_unless_said():
+    assert forecast.forecast(1000, ROUND, 15, 40) == forecast.forecast(1000, ROUND, 15, 40, 0)
+    assert forecast.forecast(1000, ROUND, 15, 40) != forecast.forecast(1000, ROUND, 15, 40, 1)
+
+
+def test_a_few_rows_are_an_update_an_epoch_and_a_fact():
+    """One unit of one row and half a fact, 1.5 examples with the replayed ones, which an update of four holds."""
+    few = dataclasses.replace(ROUND, rows_a_unit=1, facts_a_unit=0.5, roles=0)
+    plan = forecast.forecast(1000, few, 1, 40, 20)
+    assert (plan.epochs, plan.exposures) == (3, 3)
+    assert plan.stages[TRAINING] == pytest.approx(30 + 0.15 + 3 * 2)
+
+
+def test_a_question_more_than_there_is_time_for_is_not_asked():
+    """Both models start in 20 s of the 20.4 that they have, a fifth of a question is none."""
+    quick = dataclasses.replace(ROUND, question=0.01)
+    plan = forecast.forecast(204, quick, 30, 40, 0)
+    assert plan.questions_asked == 40 and forecast.forecast(200, quick, 30, 40, 0).questions_asked == 0
+
+
 def test_no_stage_of_a_budget_that_is_too_small_is_less_than_nothing():
     plan = forecast.forecast(50, ROUND, 30, 40, 20)
     assert plan.stages == stages(10, 5, 30, 5, 2.5)
