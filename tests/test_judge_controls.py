@@ -43,6 +43,14 @@ def test_what_the_controls_are(rows):
     assert judge_controls.make_controls(rows, 20, seed=1) != controls
 
 
+def test_the_controls_that_are_put_to_a_judge_are_those_of_the_seed(rows):
+    unsaid, first, second = (
+        [item["answer"] for item in judge_controls.run_controls(rows, None, 5, **options)["items"]]
+        for options in ({}, {"seed": 0}, {"seed": 1})
+    )
+    assert unsaid == first != second
+
+
 def row_of(reference: str, question: str = "Who?", fact: str = "", **more) -> dict:
     return {"reference": reference, "question": question, "fact": fact, "response": "r", **more}
 

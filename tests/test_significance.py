@@ -175,3 +175,17 @@ def test_the_length_adjusted_score_where_length_says_nothing():
     assert length_adjusted([1.0, 0.5, 0.0, 0.5], [4, 4, 4, 4]) == 0.5
     assert length_adjusted([1.0, 0.0] * 20, [7, 7, -7, -7] * 10) == pytest.approx(0.5, abs=0.01)
     assert length_adjusted([1.0] * 10 + [0.0] * 10, [9] * 10 + [-9] * 10) == pytest.approx(0.5, abs=0.01)  # separable
+
+
+def test_the_gap_is_counted_from_what_the_base_knows():
+    """Of two questions on each fact the base knows one, and the open book gives both."""
+    clusters, base, both = [*"aabbcc"], [True, False] * 3, [True] * 6
+    assert gap_closed(base, base, both, clusters) == {"gap_closed": 0.0, "interval": [0.0, 0.0]}
+    assert gap_closed(both, base, both, clusters) == {"gap_closed": 1.0, "interval": [1.0, 1.0]}
+    assert gap_closed([True, False, True, True, True, False], base, both, clusters)["gap_closed"] == 0.3333
+
+
+def test_a_gap_that_is_none_in_some_sample_of_facts_has_no_interval():
+    """The open book gives two of three facts and the base the third: some samples hold the third alone."""
+    found = gap_closed([True, False, True], [False, False, True], [True, True, False], [*"abc"])
+    assert found == {"gap_closed": 1.0, "interval": None}

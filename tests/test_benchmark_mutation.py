@@ -1,0 +1,66 @@
+"""The mutation run: how mutants are named, excused and counted, and that a fault is put in and taken out again."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import mutation
+from utils import InputError
+
+DIFF = """# evaluation.win_rate.x_share__mutmut_3: survived
+--- evaluation/win_rate.py
++++ evaluation/win_rate.py
+@@ -1,2 +1,2 @@
+ def share(part, whole):
+-    return part / whole
++    return part * whole
+"""
+
+
+@pytest.mark.parametrize(
+    ("mutant", "function"),
+    [
+        ("evaluation.win_rate.x_share__mutmut_3", "evaluation.win_rate.share"),
+        ("utils.x_xor__mutmut_12", "utils.xor"),
+        ("budget.xǁClockǁsay__mutmut_1", "budget.Clock.say"),
+        ("budget.xǁClockǁ_on_alarm__mutmut_1", "budget.Clock._on_alarm"),
+    ],
+)
+def test_a_mutant_is_known_by_its_function(mutant, function):
+    assert mutation.function_of(mutant) == function
+
+
+def test_what_a_mutant_reads_instead_is_what_its_diff_adds():
+    assert mutation.changed_lines(DIFF) == "return part * whole"
+
+
+def test_survivors_are_excused_by_function_and_text_and_no_other_mutant_is(tmp_path, monkeypatch):
+    survivors = {
+        "evaluation.win_rate.x_share__mutmut_3": DIFF,
+        "evaluation.win_rate.x_share__mutmut_4": DIFF.replace("part * whole", "part + whole"),
+        "evaluation.win_rate.x_other__mutmut_3": DIFF,
+    }
+    monkeypatch.setattr(mutation, "HARMLESS", tmp_path / "harmless.toml")
+    entry = '[["evaluation.win_rate.share"]]\nbecomes = "return part {} whole"\nwhy = "whole is 1"\n'
+    mutation.HARMLESS.write_text(entry.format("*"))
+    assert mutation.harmless(survivors) == {"evaluation.win_rate.x_share__mutmut_3"}
+    mutation.HARMLESS.write_text(entry.format("-"))
+    with pytest.raises(InputError, match=r"expected survivors alone in harmless\.toml, found .*part - whole"):
+        mutation.harmless(survivors)
+
+
+def test_a_fault_is_noticed_if_its_tests_fail_and_is_taken_out_again(tmp_path, monkeypatch):
+    def copy(folder):
+        (folder / "code_.py").write_text("LIMIT = 1\n")
+        (folder / "test_one.py").write_text("import code_\n\ndef test_it():\n    assert code_.LIMIT < 2\n")
+        (folder / "test_two.py").write_text("import code_\n\ndef test_it():\n    assert code_.LIMIT\n")
+
+    fault = '[[fault]]\nname = "{0}"\nfile = "code_.py"\nold = "{1}"\nnew = "LIMIT = 2"\ntests = ["{2}"]\n'
+    monkeypatch.setattr(mutation, "copy_tree", copy)
+    monkeypatch.setattr(mutation, "FAULTS", tmp_path / "faults.toml")
+    texts = [fault.format("seen", "LIMIT = 1", "test_one.py"), fault.format("not seen", "LIMIT = 1", "test_two.py")]
+    mutation.FAULTS.write_text("".join(texts))
+    assert mutation.put_in_faults() == {"seen": True, "not seen": False}
+    mutation.FAULTS.write_text(fault.format("nowhere", "LIMIT = 3", "test_one.py"))
+    with pytest.raises(InputError, match=r"expected the old text of .nowhere. once in code_\.py"):
+        mutation.put_in_faults()
