@@ -133,15 +133,21 @@ def test_another_setting_is_named_with_both_its_values(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "due"),
-    [(53.9, False), (54.1, True)],  # a minute less a tenth, which the first writing is taken to need
+    ("seconds", "step", "due"),
+    [
+        (53.9, 0, False),  # a minute less a tenth, which the first writing is taken to need
+        (54.1, 0, True),
+        (43.9, 10, False),  # less a step of 10 s besides
+        (44.1, 10, True),
+        (29.9, 29.9, False),  # a long step: half a minute at most
+        (30.1, 30.1, True),
+    ],
 )
-def test_a_checkpoint_is_asked_for_as_much_earlier_as_it_takes(tmp_path, monkeypatch, seconds, due):
+def test_a_checkpoint_is_asked_for_as_much_earlier_as_it_takes(tmp_path, monkeypatch, seconds, step, due):
     now = [1000.0]
     monkeypatch.setattr("training.checkpoints.time.monotonic", lambda: now[0])
     saving, control = Checkpoints(1, None, {}), SimpleNamespace(should_save=False, should_training_stop=False)
-    saving._saved = saving._ended = now[0] + seconds
+    saving._ended += seconds - step  # the end of the step before
     now[0] += seconds
-    saving._saved = 1000.0
     saving.on_step_end(args(tmp_path), SimpleNamespace(global_step=1), control)
     assert control.should_save is due
