@@ -6,8 +6,8 @@ import json
 import re
 
 import pytest
+from clocks import handlers, stage_clock  # noqa: F401
 from scripted import BASE, SFT, scripted
-from test_budget import handlers, stage_clock  # noqa: F401
 
 import evaluate
 from evaluation.verdict_journal import VerdictJournal

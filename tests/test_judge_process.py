@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from clocks import handlers, stage_clock  # noqa: F401
 from conftest import save_random_adapter
 from scripted import BASE, SFT
-from test_budget import handlers, stage_clock  # noqa: F401
 from test_processes import runs
 
 from engines import EngineArguments, load_engine

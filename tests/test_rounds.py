@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_budget import handlers, stage_clock  # noqa: F401
+from clocks import handlers, stage_clock  # noqa: F401
 from test_collection import SilentBar
 
 from benchmarks.fault_server import FaultServer
