@@ -9,7 +9,7 @@
 #                                                            # vLLM's CPU build into .venv-optional, Debian's Chromium
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
-# Minutes: 12, and the installation the first time. Expected result: all passed; what was skipped is named at the end.
+# Minutes: 14, and the installation the first time. Expected result: all passed; what was skipped is named at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "${OPTIONAL:-no}" = no ] || VENV="${VENV:-.venv-optional}"
