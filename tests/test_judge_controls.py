@@ -304,3 +304,54 @@ def test_unanswerable_questions_make_none():
 def test_controls_go_through_the_journal(tmp_path, rows):
     first = controlled(tmp_path, rows, fair)
     assert controlled(tmp_path, rows, None) == first
+
+
+BRIDGES = [
+    {"reference": "1990", "question": "When did Hexley open?", "fact": "Hexley opened in 1990.", "response": "r"},
+    {"reference": "1412", "question": "When did Corrin close?", "fact": "Corrin closed in 1412.", "response": "r"},
+    {"reference": "88", "question": "How many came to Varn?", "fact": "88 came to Varn.", "response": "r"},
+]
+
+
+def test_what_is_written_of_the_controls():
+    found = judge_controls.run_controls(BRIDGES, None, 3)
+    assert set(found) == {"judge", "floor", "sensitivity", "specificity", "kinds", "trusted", "why", "items"}
+    assert (found["judge"], found["floor"], found["trusted"], found["why"]) == ("match", 0.8, True, [])
+    three = {"n": 3, "passed": 3, "rate": 1.0, "interval": [0.4385, 1.0], "unscored": 0}
+    assert found["sensitivity"] == three
+    assert found["kinds"] == {"other fact": three, "altered": three, "vague": three}
+    assert found["specificity"] == {"n": 9, "passed": 9, "rate": 1.0, "interval": [0.7009, 1.0], "unscored": 0}
+    assert found["items"][0] == {
+        "kind": "right", "question": "When did Hexley open?", "reference": "1990", "answer": "It was 1990.",
+        "verdict": "correct", "reason": "token recall 1.00", "passed": True,
+    }  # fmt: skip
+
+
+def test_without_controls_no_judge_is_trusted():
+    found = judge_controls.run_controls([], None, 3)
+    nothing = {"n": 0, "passed": 0, "rate": None, "interval": None, "unscored": 0}
+    assert found["sensitivity"] == found["specificity"] == found["kinds"]["vague"] == nothing
+    assert (found["trusted"], found["why"], found["items"]) == (False, ["no controls were made"], [])
+
+
+def test_a_judges_controls_have_its_name_pairs_and_a_name_each_in_its_journal(tmp_path):
+    found = judge_controls.run_controls(BRIDGES, scripted(tmp_path, lambda prompt, seed: verdict("tie")), 1)
+    assert found["judge"] == "scripted" and list(found["kinds"]) == ["other fact", "altered", "vague", "identical pair"]
+    names = {json.loads(line)["name"] for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()}
+    assert names == {
+        "accuracy control, right", "accuracy control, other fact", "accuracy control, altered", "accuracy control, vague",
+        "win_rate control, identical",
+    }  # fmt: skip
+
+
+def test_a_share_of_the_controls_has_four_digits(tmp_path):
+    """Of three right answers one is called so."""
+    judge = scripted(tmp_path, lambda prompt, seed: verdict("correct" if "1990" in prompt else "incorrect"))
+    assert judge_controls.run_controls(BRIDGES, judge, 3)["sensitivity"]["rate"] == 0.3333
+
+
+def test_kinds_are_told_apart_by_commas():
+    told = judge_controls.in_words(judge_controls.run_controls(BRIDGES, None, 3))
+    assert told.splitlines()[0].endswith(
+        "; other fact 100% (3/3, 44% to 100%), altered 100% (3/3, 44% to 100%), vague 100% (3/3, 44% to 100%)"
+    )
