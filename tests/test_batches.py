@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from training.batches import LengthBucketedSampler, PaddedCollator, PaddingFreeCollator, TokenBudgetBatches
 
@@ -121,3 +122,28 @@ def test_examples_of_like_length_are_near_each_other_in_an_order_that_the_seed_d
     assert first == again != other and len(LengthBucketedSampler(lengths, 4, 1)) == 200
     batches = [[lengths[index] for index in first[start : start + 4]] for start in range(0, 200, 4)]
     assert sum(max(batch) - min(batch) for batch in batches) <= 50, "by chance they are about 400"
+
+
+def test_each_epoch_draws_on_where_the_one_before_left_off():
+    """As a DataLoader does on one generator: a base seed, then the permutation of the epoch."""
+    lengths, generator, orders = [*range(1, 41)], torch.Generator().manual_seed(7), []
+    for _ in range(3):
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
+        orders.append(get_length_grouped_indices(lengths, 4, generator=generator))
+    sampler = LengthBucketedSampler(lengths, 4, seed=7)
+    assert list(sampler) == orders[0] != orders[1] != orders[2]
+    for epoch in (2, 0, 1):
+        sampler.set_epoch(epoch)
+        assert list(sampler) == orders[epoch]
+
+
+def test_batches_by_tokens_come_in_an_order_of_the_seed_and_the_epoch():
+    sampler = TokenBudgetBatches([9] * 12, 18, padded=True, seed=7)
+    orders = []
+    for epoch in range(3):
+        order = torch.randperm(6, generator=torch.Generator().manual_seed(8 + epoch)).tolist()
+        orders.append([sampler.batches[place] for place in order])
+    assert list(sampler) == orders[0] != orders[1] != orders[2]
+    for epoch in (2, 0, 1):
+        sampler.set_epoch(epoch)
+        assert list(sampler) == orders[epoch]
