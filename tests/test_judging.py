@@ -10,7 +10,17 @@ from scripted import SFT, answer, case_of, right, scripted, verdict
 
 from evaluation import accuracy
 from evaluation.judge_process import JudgeProcess
-from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, read_verdict, schema, to_case
+from evaluation.judging import (
+    ACCURACY,
+    UNSCORED,
+    WIN_RATE,
+    Judge,
+    ask,
+    read_json_verdict,
+    read_verdict,
+    schema,
+    to_case,
+)
 from evaluation.verdict_journal import VerdictJournal
 from llm import Reply
 from utils import InputError
@@ -295,3 +305,7 @@ def test_only_failed_calls_stop_with_the_first_error(tmp_path):
     judge = scripted(tmp_path, fails)
     with pytest.raises(InputError, match=r"expected verdicts from scripted, found 4 failed calls.*401: no such key"):
         accuracy.judge_answers(SFT, judge)
+
+
+def test_a_verdict_without_reasoning_has_none():
+    assert read_json_verdict('{"verdict": "A"}') == ("A", "")
