@@ -59,21 +59,23 @@ def spans(text: str, context: str = "") -> list[tuple[int, int, str]]:
     has it capitalised inside a sentence too.
     """
     found = []
-    for match in SPAN.finditer(text):
+    position = 0
+    while match := SPAN.search(text, position):
         start, end, kind = match.start(), match.end(), match.lastgroup
+        position = end
         if kind == "quoted":
             start, end = start + 1, end - 1
             end -= text[end - 1] in ",."
         elif kind == "name" and starts_sentence(text, start):
             first = text[start:end].split(" ")[0]
-            if first.lower() in FUNCTION_WORDS:  # "In October"
-                start += len(first) + 1
-                kind = "date" if re.fullmatch(DATE, text[start:end]) else kind
-            elif first == text[start:end] and text[end : end + 1] != "," and not inside_sentence(first, context):
+            if first.lower() in FUNCTION_WORDS:  # "On May 3, 1990": what follows is searched again, as a date
+                position = start + len(first)
+                continue
+            if first == text[start:end] and text[end : end + 1] != "," and not inside_sentence(first, context):
                 continue
         if kind == "number" and re.fullmatch(r"(19|20)\d\d", text[start:end]):
             kind = "year"
-        if start < end and not re.match(LETTER, text[end : end + 1]):
+        if not re.match(LETTER, text[end : end + 1]):
             found.append((start, end, kind))
     return found
 

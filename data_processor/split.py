@@ -54,11 +54,11 @@ def split(rows: list[dict], held_facts: set[str], ratio: float, seed: int) -> tu
     for row in test:
         for copy in copies(row):
             del left[copy]
-    for (fact, _), own in wordings.items():
+    for own in wordings.values():
         if len(test) >= ratio * len(asked):
             break
         own = [row for row in own if row["id"] in left]
-        if fact in held_facts or len(own) < 2:
+        if len(own) < 2:
             continue
         leaving = copies(own[0])
         if len(leaving & {row["id"] for row in own}) < len(own):

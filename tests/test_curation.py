@@ -115,6 +115,11 @@ def test_content_words_are_no_function_words():
         ('They saw "The Goose," twice.', [(10, 19, "quoted")]),
         ("In October rain fell.", [(3, 10, "date")]),
         ("On 3 May 1990 it rained.", [(3, 13, "date")]),
+        ("On May 3, 1990 it rained.", [(3, 14, "date")]),
+        ("In December 2001 it fell.", [(3, 16, "date")]),
+        ("The Bay of Biscay is wide.", [(4, 17, "name")]),
+        ("The “Goose” is an inn.", [(5, 10, "quoted")]),
+        ("The dog saw the 12th of them.", [(16, 20, "number")]),
         ("大桥于1990年5月3日通车", [(3, 12, "date")]),
     ],
 )
