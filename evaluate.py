@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Literal
 
 import provenance
-import report
-from budget import BudgetArguments, Clock, Stopped, start_clock
-from engines import ApiArguments, EngineArguments, load_api_engine
+from budget.clock import BudgetArguments, Clock, Stopped, start_clock
+from engines.arguments import ApiArguments, EngineArguments
 from engines.journal import weights_stamp
-from evaluation import accuracy, forgetting, judge_controls, report_text, win_rate
+from engines.load import load_api_engine
+from evaluation import accuracy, forgetting, judge_controls, report, report_text, win_rate
 from evaluation.answers import pair_answers, read_answers
 from evaluation.in_time import WRITING_S, asked_in_time, leave_out
 from evaluation.judge_process import JudgeProcess

@@ -25,9 +25,10 @@ import torch
 import transformers
 
 import provenance
-from budget import BudgetArguments, Clock, process_start, start_clock
-from dataset import read_dataset
-from processes import end_with_parent, lock_folder
+from budget.clock import BudgetArguments, Clock, process_start, start_clock
+from data_processor.dataset import read_dataset
+from engines.memory import shape_of
+from engines.processes import end_with_parent, lock_folder
 from training import doctor
 from training.adapters import changes_base, load_model
 from training.arguments import (
@@ -52,7 +53,6 @@ from training.layout import (
     weights_dtype,
 )
 from training.log import TrainingLines, write_log
-from training.memory import shape_of
 from training.plan import make_plan, recommended_learning_rate, recommended_rank
 from training.ranks import made_by_rank_0
 from training.read_back import computed_in, safe_save_model_for_hf_trainer

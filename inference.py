@@ -7,7 +7,7 @@ Out: --output_path, a list of {"fact", "question", "response", "id", "reference"
      "retrieved" with --rag: the chunks that were in the prompt. With a time budget, as many questions as fit are asked,
      evenly over the documents; the others have an error.
 
-    python inference.py --model_name_or_path models/SmolLM2-135M-Instruct --test_data_path datasets/demo/questions.json \\
+    python inference.py --model_name_or_path models/SmolLM2-135M-Instruct --test_data_path demo/questions.json \\
         --output_path output/tuned.json --lora_weights output/lora --also_base output/base.json
     python inference.py --api_model gpt-4o-mini --test_data_path questions.json --output_path output/rag.json --rag my_texts
 """
@@ -21,14 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from budget import BudgetArguments, Clock, Stopped, even_order, next_round, start_clock
+from budget.asking import even_order, next_round
+from budget.clock import BudgetArguments, Clock, Stopped, start_clock
 from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
+from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import read_documents
-from dataset import question_and_reference, read_dataset
-from engines import ApiArguments, EngineArguments, load_api_engine, load_base_and_tuned, load_engine
-from llm import Engine, Reply, with_system_prompt
+from data_processor.retrieval import find_chunks, read_book
+from engines.arguments import ApiArguments, EngineArguments
+from engines.chat import Engine, Reply, with_system_prompt
+from engines.load import load_api_engine, load_base_and_tuned, load_engine
 from provenance import write_meta
-from retrieval import find_chunks, read_book
 from utils import (
     InputError,
     parse_arguments,

@@ -18,15 +18,13 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import calibration
-import forecast
-import prior
-import report
-from budget import BudgetArguments, in_words, of_day
-from calibration import calibrate
-from day import Interrupted, Run, Step, budget_of, read_timings
-from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Starts
-from processes import alone_in
+from budget import calibration, forecast, prior
+from budget.calibration import calibrate
+from budget.clock import BudgetArguments, in_words, of_day
+from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Starts
+from budget.run import Interrupted, Run, Step, budget_of, read_timings
+from engines.processes import alone_in
+from evaluation import report
 from utils import InputError, parse_arguments, read_json, require_model, run
 
 TEST_RATIO = 0.1  # of the collection's questions, where there are no others to test with

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import email.utils
 import functools
-import importlib.util
 import json
 import logging
 import os
@@ -21,12 +20,6 @@ RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # what may pass by itself; a
 QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that no waiting ends
 LONGEST_WAIT_S = 60
 ADAPTER_SETTINGS = "knowledge_update.json"  # beside an adapter: what else it was trained with
-
-# This repository has a folder called `datasets`. Without Hugging Face's package of that name Python takes the folder
-# for it, and transformers then looks for `datasets.Dataset` in vain. None means: not installed.
-_datasets = importlib.util.find_spec("datasets") if "datasets" not in sys.modules else None
-if _datasets is not None and _datasets.origin is None:
-    sys.modules["datasets"] = None
 
 
 class InputError(Exception):

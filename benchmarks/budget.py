@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import psutil
 
-import forecast
-from budget import RUN_FILE, moment_of, seconds_of
+from budget import forecast
+from budget.clock import RUN_FILE, moment_of, seconds_of
 from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, splitter
 from data_processor.documents import Document, read_documents
 from data_processor.rounds import units_of
@@ -41,7 +41,7 @@ from provenance import commit, machine, today
 from utils import InputError, parse_arguments, read_json, run, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO = ROOT / "datasets" / "demo"
+DEMO = ROOT / "demo" / "documents"
 PAUSE_S = 5.0  # from a kill to the next start
 QUIET_SHARE = 0.03  # of the budget, at both ends, in which nothing is killed
 HUNG_S = 300.0  # beyond its budget a run is ended

@@ -88,7 +88,7 @@ def api(folder: Path, common: list, documents: int, limit: int | None, model: st
     texts = runs.sample(folder, documents)
     other = folder / "other"
     other.mkdir()
-    shutil.copy(sorted((runs.ROOT / "datasets" / "demo").glob("*.txt"))[-1], other)
+    shutil.copy(sorted((runs.ROOT / "demo" / "documents").glob("*.txt"))[-1], other)
     with contextlib.ExitStack() as stack:
         base, name, what = server["api_base"], server["api_model"], "given"
         if not base:

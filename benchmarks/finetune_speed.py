@@ -76,9 +76,8 @@ def prepare(arguments: Arguments, folder: Path) -> dict:
     sys.path.insert(0, str(ROOT))
     from transformers import AutoTokenizer
 
-    from dataset import read_dataset, to_messages
-    from training.chat_template import trained_parts
-    from training.data import preprocess
+    from data_processor.dataset import read_dataset, to_messages
+    from training.data import preprocess, trained_parts
 
     rows = [row for row in read_dataset(arguments.data_path) if len(to_messages(row)) == 2]
     random.Random(arguments.seed).shuffle(rows)
@@ -210,9 +209,8 @@ def train_trl(settings: dict) -> dict:
     which a CPU without units for it emulates many times slower, so it runs in float32, as all do.
     """
     import transformers
-    from trl import SFTConfig, SFTTrainer
-
     from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
 
     found: dict = {}
     model = transformers.AutoModelForCausalLM.from_pretrained(settings["model_name_or_path"], dtype="float32")

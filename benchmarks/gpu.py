@@ -1,6 +1,6 @@
 """The whole training and its engine on a bare CUDA machine without a network: ten parts, at most five minutes on one H100.
 
-Needs torch, transformers, peft, accelerate, psutil and matplotlib, and the demo model's tokenizer (`python demo_model.py`
+Needs torch, transformers, peft, accelerate, psutil and matplotlib, and the demo model's tokenizer (`python demo/model.py`
 makes it; or --tokenizer). A part that needs more names it and is skipped without. The weights are random, with the shapes of
 Qwen2.5-7B, at full depth in part 2 and with four layers elsewhere. Each part is a process of its own with a limit; one that
 fails, is killed or takes too long is written down with the end of what it printed, and the others go on. Parts 3, 5, 6 and
@@ -176,7 +176,7 @@ def main() -> None:
     if unknown:
         raise InputError(f"expected --parts from 1 to {len(PARTS)}, found {sorted(unknown)}: mend it")
     tokenizer = Path(arguments.tokenizer).resolve()
-    require_file(tokenizer / "tokenizer.json", "a tokenizer", "run demo_model.py, or give --tokenizer FOLDER")
+    require_file(tokenizer / "tokenizer.json", "a tokenizer", "run demo/model.py, or give --tokenizer FOLDER")
     found = card()
     result = {
         "parts": {},

@@ -140,7 +140,7 @@ def make_rows(count: int, long: tuple[int, int], seed: int = 0) -> list[dict]:
     About half of their tokens are trained, as in a dataset of stage 1.
     """
     draw = random.Random(seed)
-    text = "".join(path.read_text() for path in sorted((ROOT / "datasets" / "demo").glob("*.txt")))
+    text = "".join(path.read_text() for path in sorted((ROOT / "demo" / "documents").glob("*.txt")))
     words = sorted(set(re.findall(r"[A-Za-z]{3,}", text)))
 
     def some(least: int, most: int) -> str:

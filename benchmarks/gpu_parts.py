@@ -108,7 +108,7 @@ def matmul(bench: Bench) -> Iterator[dict]:
 
 def engine(bench: Bench) -> Iterator[dict]:
     """Part 7: the transformers engine answers many prompts, each by a JSON schema where llguidance is installed."""
-    from llm import TransformersEngine
+    from engines.hf import TransformersEngine
 
     schemas = SCHEMA if importlib.util.find_spec("llguidance") else None
     yield {"schemas": "enforced" if schemas else "none: llguidance is not installed (pip install llguidance)"}

@@ -21,9 +21,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataset import question_and_reference, read_dataset
-from engines import EngineArguments, load_base_and_tuned
-from llm import Engine, TransformersEngine
+from data_processor.dataset import question_and_reference, read_dataset
+from engines.arguments import EngineArguments
+from engines.chat import Engine
+from engines.hf import TransformersEngine
+from engines.load import load_base_and_tuned
 from provenance import commit, machine, today, versions
 from utils import parse_arguments, read_json, require_adapter, require_model, run, write_json
 
@@ -34,7 +36,7 @@ MAX_MODEL_LEN = 1024
 class Arguments:
     lora_weights: str = field(metadata={"help": "The adapter."})
     model_name_or_path: str = field(default="models/SmolLM2-135M-Instruct", metadata={"help": "Its base model."})
-    test_data_path: str = field(default="datasets/demo/questions.json", metadata={"help": "The questions."})
+    test_data_path: str = field(default="demo/questions.json", metadata={"help": "The questions."})
     results: str = field(default="results/inference.json", metadata={"help": "The JSON file to write."})
     max_new_tokens: int = field(default=64, metadata={"help": "The longest answer, for all alike."})
     loop_questions: int = field(

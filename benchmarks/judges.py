@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import llm
 import provenance
+from engines.hf import TransformersEngine
 from engines.journal import weights_stamp
 from evaluation import judge_controls
 from evaluation.accuracy import judge_answers
@@ -95,7 +95,7 @@ def local_judge(arguments: Arguments, rows: list[dict]) -> dict:
     """The verdicts of a local model on the same answers, and on the controls made of them."""
     path = arguments.local_model_path
     name = f"{path} #{hashed(weights_stamp(path))[:8]}"
-    judge = Judge(name, llm.TransformersEngine.load(path), VerdictJournal(arguments.journal), seed=arguments.seed)
+    judge = Judge(name, TransformersEngine.load(path), VerdictJournal(arguments.journal), seed=arguments.seed)
     answers = [
         {"question": row["question"], "reference": " or ".join(row["golds"]), "response": row["answer"]} for row in rows
     ]

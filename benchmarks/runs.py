@@ -95,7 +95,7 @@ def meta(dataset: Path) -> dict:
 
 def sample(folder: Path, documents: int) -> Path:
     """A folder with the first so many demo documents."""
-    texts = sorted((ROOT / "datasets" / "demo").glob("*.txt"))[:documents]
+    texts = sorted((ROOT / "demo" / "documents").glob("*.txt"))[:documents]
     target = folder / "texts"
     target.mkdir(parents=True)
     for text in texts:

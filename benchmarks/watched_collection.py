@@ -1,6 +1,6 @@
 """data_collection_local.py with a note of every batch that its model is sent, and a share of it asked one at a time.
 
-    python benchmarks/watched_collection.py CALLS_FILE SHARE --data_path datasets/demo --json_save_dir out/data.json
+    python benchmarks/watched_collection.py CALLS_FILE SHARE --data_path demo/documents --json_save_dir out/data.json
 
 CALLS_FILE has for each batch a line before it is answered, {"time": epoch seconds, "calls": [a hash each]}, and one
 after, {"time", "batch_s", "one_by_one_s": [seconds each], "same": how many of these replies are those of the batch};
@@ -22,7 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processor import data_collection_local
-from llm import Reply, Row, TransformersEngine, for_each
+from engines.chat import Reply, for_each
+from engines.hf import Row, TransformersEngine
 from utils import InputError, run
 
 LEAST = 3  # of a batch, where it has so many, so that its spread is known

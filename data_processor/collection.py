@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from budget import BudgetArguments, Clock
-from data_processor import questions, rounds, steps
+from budget.clock import BudgetArguments, Clock
+from data_processor import questions, rounds
 from data_processor.chunking import Chunk, chunk_document, require_tokenizer, splitter
+from data_processor.dataset import to_format
 from data_processor.documents import Document, read_documents
 from data_processor.estimate import estimate, print_estimate
+from data_processor.facts import NOT_COVERED, find_facts, find_roles, find_themes, handles, rewrite
 from data_processor.pairs import Pair
 from data_processor.prompts import language_of, load_prompts
 from data_processor.split import ASKED, hold_out_facts, split
 from data_processor.work import Fact, Work
-from dataset import to_format
+from engines.chat import Engine
 from engines.journal import JournaledEngine
-from llm import Engine
 from provenance import write_meta
 from utils import InputError, progress_bar, write_json, write_text
 
@@ -33,7 +34,7 @@ class CollectionArguments(BudgetArguments):
     """Arguments of both scripts."""
 
     data_path: str = field(
-        default="datasets/demo", metadata={"help": "Folder of .txt and .md files, read recursively."}
+        default="demo/documents", metadata={"help": "Folder of .txt and .md files, read recursively."}
     )
     json_save_dir: str = field(
         default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
@@ -225,19 +226,19 @@ def make_rows(documents: list[Document], arguments: CollectionArguments):
     """
 
     def make(work: Work, chunks: list[Chunk]) -> tuple[list[dict], list[Fact], list[Pair], set[str]]:
-        themes = steps.find_themes(work, chunks)
-        facts = steps.find_facts(work, chunks, themes, arguments.limit)
+        themes = find_themes(work, chunks)
+        facts = find_facts(work, chunks, themes, arguments.limit)
         log.info("%d facts", len(facts))
         pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
         log.info("%d pairs of a question and an answer", len(pairs))
         if arguments.role_amount_per_fact:
-            roles = steps.find_roles(work, chunks, themes, arguments.role_amount_per_fact)
+            roles = find_roles(work, chunks, themes, arguments.role_amount_per_fact)
             pairs += questions.diversify(work, pairs, roles)
             log.info("%d pairs with those of the roles", len(pairs))
         if arguments.unknown_amount_per_chunk:
             pairs += questions.ask_unknown(work, chunks, arguments.unknown_amount_per_chunk)
         held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
-        passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
+        passages = rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
         return to_rows(work, documents, facts, pairs, passages), facts, pairs, ids_of(facts, held)
 
     return make
@@ -295,7 +296,7 @@ def to_rows(
     for pair in pairs:
         rows.append(row(pair.question, pair.answer, pair.fact, pair.kind, pair.role))
     for fact, style, text in [*((fact, "", fact.text) for fact in facts), *passages]:
-        for name in steps.handles(fact, text)[:2]:
+        for name in handles(fact, text)[:2]:
             forms = work.prompts[fact.chunk.language].about
             rows.append(row(forms[len(rows) % len(forms)].format(name=name), text, fact, "passage", style))
     return rows
@@ -322,7 +323,7 @@ def print_yield(
     own_chunks = Counter(chunk.file_name for chunk in chunks)
     own_facts = Counter(fact.chunk.file_name for fact in facts)
     kinds = Counter((row["file_name"], row["kind"] == "passage") for row in rows)
-    dropped = Counter((record.get("file_name"), record["reason"] == steps.NOT_COVERED) for record in work.dropped)
+    dropped = Counter((record.get("file_name"), record["reason"] == NOT_COVERED) for record in work.dropped)
     for name in (document.file_name for document in documents):
         print(
             f"{name[:27]:<28}{own_chunks[name]:>8}{own_facts[name]:>7}{kinds[name, False]:>11}{kinds[name, True]:>10}"

@@ -14,10 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from budget import start_clock
+from budget.clock import start_clock
 from data_processor.chunking import OPENAI_TOKENIZER
 from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
-from engines import ApiArguments, load_api_engine
+from engines.arguments import ApiArguments
+from engines.load import load_api_engine
 from utils import parse_arguments, run
 
 

@@ -4,7 +4,7 @@ In:  --data_path, a folder of .txt files.
 Out: --json_save_dir, a list of {"id", "conversations", "fact", "file_name", "kind", "role", "theme", "fact_id", "source"}.
 
     python data_processor/data_collection_local.py --model_name_or_path models/SmolLM2-135M-Instruct --guard words \\
-        --data_path datasets/demo --json_save_dir output/data.json
+        --data_path demo/documents --json_save_dir output/data.json
     python data_processor/data_collection_local.py --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts \\
         --engine vllm --tensor_parallel_size 2
 """
@@ -17,9 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from budget import start_clock
+from budget.clock import start_clock
 from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
-from engines import EngineArguments, load_engine
+from engines.arguments import EngineArguments
+from engines.load import load_engine
 from utils import parse_arguments, require_model, run
 
 

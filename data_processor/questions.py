@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from data_processor.chunking import Chunk
+from data_processor.cloze import other_forms, questions_in_place
 from data_processor.curation import contains, content_words, spans, subject_of, words
-from data_processor.in_place import other_forms, questions_in_place
 from data_processor.pairs import Pair, about, normal_answer, prompts_of, question_problem, verified
 from data_processor.work import YES_OR_NO, Fact, Work
 

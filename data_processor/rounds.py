@@ -19,11 +19,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from budget import SLACK, Clock, Stopped, even_order, next_round
-from budget import in_words as in_time
-from data_processor import questions, steps
+from budget.asking import SLACK, even_order, next_round
+from budget.clock import Clock, Stopped
+from budget.clock import in_words as in_time
+from data_processor import questions
 from data_processor.chunking import Chunk
 from data_processor.curation import spans
+from data_processor.facts import find_roles, find_themes, rewrite, sentences_to_read, state_facts
 from data_processor.pairs import Pair
 from data_processor.split import hold_out_facts
 from data_processor.work import Fact, Work
@@ -60,7 +62,7 @@ class Collected:
 def units_of(chunks: list[Chunk], limit: int | None = None) -> list[list[Fact]]:
     """All units, in the order they are taken: even over the documents, and over each from its begin to its end."""
     by_chunk: dict[Chunk, list[Fact]] = {}
-    for item in steps.sentences_to_read(chunks, [""] * len(chunks), limit):
+    for item in sentences_to_read(chunks, [""] * len(chunks), limit):
         by_chunk.setdefault(item.chunk, []).append(item)
     units = [
         own[start : start + UNIT_SENTENCES] for own in by_chunk.values() for start in range(0, len(own), UNIT_SENTENCES)
@@ -249,10 +251,10 @@ class Rounds:
         units = self.units[start : start + size]
         new = [chunk for chunk in dict.fromkeys(unit[0].chunk for unit in units) if chunk not in made.themes]
         watch = Watch(self.engine)
-        themes = made.themes | dict(zip(new, steps.find_themes(work, new), strict=True))
+        themes = made.themes | dict(zip(new, find_themes(work, new), strict=True))
         if watch.seconds is not None:
             self.costs["theme"] = watch.seconds / len(new)
-        facts = steps.state_facts(work, [replace(item, theme=themes[item.chunk]) for unit in units for item in unit])
+        facts = state_facts(work, [replace(item, theme=themes[item.chunk]) for unit in units for item in unit])
         watch = Watch(self.engine)
         pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
         if watch.seconds is not None:
@@ -273,7 +275,7 @@ class Rounds:
         self.so_far = lambda: take([])
         if not self.recorded.get(("facts", start), {}).get("rewrites", True):
             return self.so_far
-        passages = steps.rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
+        passages = rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
         return lambda: take(passages)
 
     def _unknown(self, start: int, size: int) -> Callable[[], None]:
@@ -292,7 +294,7 @@ class Rounds:
             if made.themes[chunk] not in roles:
                 found.append(chunk)
         if found:
-            roles = roles | steps.find_roles(self.work, found, [made.themes[chunk] for chunk in found], amount)
+            roles = roles | find_roles(self.work, found, [made.themes[chunk] for chunk in found], amount)
         pairs: list[Pair] = []
         for role in range(start // len(self.units), (start + size - 1) // len(self.units) + 1):
             first, last = max(start, role * len(self.units)), min(start + size, (role + 1) * len(self.units))

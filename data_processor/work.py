@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from data_processor.chunking import Chunk
 from data_processor.curation import NearCopies
 from data_processor.prompts import Prompts, load_prompts
-from llm import Engine, Reply
+from engines.chat import Engine, Reply
 
 YES_OR_NO = {"enum": ["yes", "no"]}
 

@@ -6,7 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from llm import Conversation, Reply, for_each
+from engines.chat import Conversation, Reply, for_each
 from utils import QUOTA_USED_UP, InputError, llm_chat
 
 CALLS_A_WAVE = 8  # for each call at once; what a journal may have to repeat after a kill

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llm import Conversation, Engine, Reply, for_each
+from engines.chat import Conversation, Engine, Reply, for_each
 from utils import InputError
 
 # Of a line, where there are no waves. It is on the disk before work goes on: too long to wait for each reply by itself.

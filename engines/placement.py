@@ -19,8 +19,8 @@ from engines.vllm_lora import refused_by_vllm
 from utils import InputError
 
 if TYPE_CHECKING:
-    from engines import EngineArguments
-    from training.memory import Shape
+    from engines.arguments import EngineArguments
+    from engines.memory import Shape
 
 INSTALL = "bash shells/setup.sh requirements-gpu.txt"
 # Beside the weights there must be room for keys and values of so many tokens: 64 conversations of 512. A step reads all the
@@ -131,7 +131,7 @@ def place(
 
 def parallel_size(model_name_or_path: str, arguments: EngineArguments, gpus: list[Gpu]) -> int:
     """GPUs for one copy: the smallest size that leaves room for a cache of CACHE_TOKENS, else the largest there is."""
-    from training.memory import shape_of
+    from engines.memory import shape_of
 
     shape, weights = shape_of(model_name_or_path), weight_bytes(model_name_or_path)
     share = arguments.gpu_memory_utilization
@@ -193,7 +193,7 @@ def weight_bytes(model_name_or_path: str) -> float:
     from huggingface_hub import try_to_load_from_cache
     from transformers import AutoConfig
 
-    from training.memory import shape_of
+    from engines.memory import shape_of
 
     folder = Path(model_name_or_path)
     if not folder.is_dir():

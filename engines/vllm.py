@@ -28,9 +28,9 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
+from engines.chat import Reply, for_each
+from engines.processes import end_with_parent
 from engines.vllm_decoder import Decoder, Request, VllmDecoder
-from llm import Reply, for_each
-from processes import end_with_parent
 from utils import InputError
 
 STRETCH = 64  # neighbours that go to a copy together: about the prompts on one chunk of a document

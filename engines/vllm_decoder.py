@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, with_system_prompt
 from engines.vllm_lora import reserved_rank
-from llm import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, with_system_prompt
 from utils import InputError
 
 CPU_CACHE_BYTES = 2 << 30  # keys and values; on a GPU it is what --gpu_memory_utilization leaves beside the weights
@@ -52,7 +52,7 @@ class VllmDecoder:
     """A local model through vLLM's `LLMEngine`, with or without a LoRA adapter: a `Decoder`."""
 
     def __init__(self, engine, tokenizer, system_prompt: str | None = None, lora_request=None):
-        from training.chat_template import end_of_turn
+        from engines.chat_template import end_of_turn
 
         self.engine, self.tokenizer = engine, tokenizer
         self.system_prompt, self.lora_request = system_prompt, lora_request

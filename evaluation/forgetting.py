@@ -17,14 +17,14 @@ from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
+from engines.processes import run_child
 from evaluation.accuracy import paired
 from evaluation.matching import CORRECT, UNANSWERABLE, says_unknown
 from evaluation.significance import in_words, mcnemar, p_in_words, verdict_in_words, wilson_interval
-from processes import run_child
 from utils import InputError, read_json, trained_system_prompt, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-NEUTRAL_PROMPTS = str(ROOT / "datasets" / "neutral_prompts.json")
+NEUTRAL_PROMPTS = str(ROOT / "evaluation" / "neutral_prompts.json")
 DRIFT_ROWS = 32  # prompts answered together
 DRIFT_TOKENS = 48  # of the base model's answer to each neutral prompt
 
@@ -125,10 +125,10 @@ def drift(model_name_or_path: str, lora_weights: str, prompts: list[str], system
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from engines import EngineArguments
+    from engines.arguments import EngineArguments
+    from engines.chat import with_system_prompt
     from engines.gpus import torch_number
     from engines.placement import place
-    from llm import with_system_prompt
 
     gpus = place(model_name_or_path, EngineArguments(engine="transformers")).gpus
     device, dtype = (f"cuda:{torch_number(gpus[0])}", torch.bfloat16) if gpus else ("cpu", torch.float32)

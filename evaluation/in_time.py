@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from budget import Clock, Stopped, even_order
+from budget.asking import even_order
+from budget.clock import Clock, Stopped
 from evaluation.judging import Judge
 
 WRITING_S = 3.0  # kept back to write verdicts and report

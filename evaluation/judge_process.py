@@ -16,9 +16,10 @@ from dataclasses import fields
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from engines import EngineArguments, load_engine
-from llm import Reply
-from processes import end_child, start_child
+from engines.arguments import EngineArguments
+from engines.chat import Reply
+from engines.load import load_engine
+from engines.processes import end_child, start_child
 from utils import InputError, run
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,10 +11,10 @@ import json
 import re
 from dataclasses import dataclass, field
 
+from engines.chat import Engine, Reply
 from evaluation.judge_process import JudgeProcess
 from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED
 from evaluation.verdict_journal import VerdictJournal
-from llm import Engine, Reply
 from utils import InputError, progress_bar
 
 UNSCORED = "unscored"

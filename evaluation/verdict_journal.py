@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engines.chat import Reply
 from engines.journal import append_line, read_lines
-from llm import Reply
 
 KEYS = ("judge", "prompt", "item", "name", "text", "prompt_tokens", "completion_tokens")
 

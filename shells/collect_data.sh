@@ -13,9 +13,9 @@ cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 
 guard=()
-[ -n "${MODEL:-}" ] || { python demo_model.py && guard=(--guard words --context_sentences 0); } # a model too small to trust
+[ -n "${MODEL:-}" ] || { python demo/model.py && guard=(--guard words --context_sentences 0); } # a model too small to trust
 MODEL="${MODEL:-models/SmolLM2-135M-Instruct}"
-DATA="${DATA:-datasets/demo}"
+DATA="${DATA:-demo/documents}"
 OUT="${OUT:-output/data.json}"
 
 python data_processor/data_collection_local.py \

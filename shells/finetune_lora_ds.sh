@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
 done
 source shells/setup.sh requirements.txt
 
-[ -n "${MODEL:-}" ] || python demo_model.py
+[ -n "${MODEL:-}" ] || python demo/model.py
 MODEL="${MODEL:-models/SmolLM2-135M-Instruct}"
 DATA="${DATA:-output/data.json}"
 NNODES="${NNODES:-1}"

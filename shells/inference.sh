@@ -11,10 +11,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 
-[ -n "${MODEL:-}" ] || python demo_model.py
+[ -n "${MODEL:-}" ] || python demo/model.py
 MODEL="${MODEL:-models/SmolLM2-135M-Instruct}"
 LORA="${LORA:-}"
-TEST="${TEST:-datasets/demo/questions.json}"
+TEST="${TEST:-demo/questions.json}"
 OUT="${OUT:-output}"
 
 ask() { # the arguments of both cases

@@ -9,7 +9,7 @@
 # Expected result: a table, also in results/quickstart.json: base 0/50, tuned 22/50.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source shells/demo_args.sh
+source demo/arguments.sh
 
 OUT="${OUT:-output/quickstart}"
 RESULTS="${RESULTS:-results/quickstart.json}"
@@ -54,27 +54,27 @@ ask() { # NAME FILE QUESTIONS [ARGUMENT]...
         --system_prompt "$SYSTEM" "$@"
 }
 
-step "demo model" "$MODEL/model.safetensors" python demo_model.py
+step "demo model" "$MODEL/model.safetensors" python demo/model.py
 step "collection" "$OUT/data.json" python data_processor/data_collection_local.py --model_name_or_path "$MODEL" \
-    --data_path datasets/demo --json_save_dir "$OUT/data.json" "${DEMO_COLLECT_ARGS[@]}"
+    --data_path demo/documents --json_save_dir "$OUT/data.json" "${DEMO_COLLECT_ARGS[@]}"
 step "fine-tuning" "$OUT/lora/training.meta.json" python finetune.py --model_name_or_path "$MODEL" \
     --data_path "$OUT/data.json" --output_dir "$OUT/lora" --system_prompt "$SYSTEM" --logging_steps 25 "${DEMO_FINETUNE_ARGS[@]}"
 both=(--lora_weights "$OUT/lora" --also_base) # the model is loaded once for both
-ask "questions, base and tuned model" tuned datasets/demo/questions.json "${both[@]}" "$OUT/base.json"
-ask "questions, base model with the document" open_book datasets/demo/questions.json --open_book datasets/demo
-ask "retention, base and tuned model" retention_tuned datasets/demo/retention.json "${both[@]}" "$OUT/retention_base.json"
+ask "questions, base and tuned model" tuned demo/questions.json "${both[@]}" "$OUT/base.json"
+ask "questions, base model with the document" open_book demo/questions.json --open_book demo/documents
+ask "retention, base and tuned model" retention_tuned demo/retention.json "${both[@]}" "$OUT/retention_base.json"
 evaluate() { # it writes each of its files before it has ended: the mark says that it has
     python evaluate.py --data_path "$OUT" --data_name_sft tuned.json --data_name_base base.json --judge match \
         --data_name_open_book open_book.json --data_name_retention_sft retention_tuned.json \
         --data_name_retention_base retention_base.json --model_name_or_path "$MODEL" --lora_weights "$OUT/lora" \
-        --documents datasets/demo && touch "$OUT/.evaluated"
+        --documents demo/documents && touch "$OUT/.evaluated"
 }
 step "evaluation" "$OUT/.evaluated" evaluate
 
-report=(--data_path "$OUT" --documents datasets/demo --results "$RESULTS")
+report=(--data_path "$OUT" --results "$RESULTS")
 if [ "$skipped" = no ]; then
     report+=(--minutes_after_install "$(minutes $((SECONDS - setup_seconds)))")
     [ "$INSTALLED" = no ] || report+=(--minutes_total "$(minutes $SECONDS)")
 fi
 echo "[$STEPS/$STEPS] report"
-python report.py "${report[@]}"
+python benchmarks/quickstart.py "${report[@]}"

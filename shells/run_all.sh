@@ -18,20 +18,20 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 
-DATA="${DATA:-datasets/demo}"
+DATA="${DATA:-demo/documents}"
 OUT="${OUT:-output/run}"
 more=()
 if [ -z "${MODEL:-}" ]; then
-    python demo_model.py
-    source shells/demo_args.sh
+    python demo/model.py
+    source demo/arguments.sh
     MODEL=models/SmolLM2-135M-Instruct
     more+=(--system_prompt "") # as in shells/quickstart.sh
     COLLECT_ARGS="${COLLECT_ARGS:-${DEMO_COLLECT_ARGS[*]}}"
     FINETUNE_ARGS="${FINETUNE_ARGS:-$(printf '%q ' "${DEMO_FINETUNE_ARGS[@]}")}"
 fi
-if [ "$DATA" = datasets/demo ]; then
-    TEST="${TEST:-datasets/demo/questions.json}"
-    RETENTION="${RETENTION:-datasets/demo/retention.json}"
+if [ "$DATA" = demo/documents ]; then
+    TEST="${TEST:-demo/questions.json}"
+    RETENTION="${RETENTION:-demo/retention.json}"
 fi
 [ -z "${TEST:-}" ] || more+=(--test_data_path "$TEST")
 [ -z "${RETENTION:-}" ] || more+=(--retention_data_path "$RETENTION")

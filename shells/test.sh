@@ -29,5 +29,5 @@ if [ "${OPTIONAL:-no}" != no ]; then
     fi
 fi
 
-python demo_model.py
+python demo/model.py
 python -m pytest -q "$@"

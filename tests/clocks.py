@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from budget import Clock
+from budget.clock import Clock
 
 
 def stage_clock(tmp_path, seconds: float) -> Clock:

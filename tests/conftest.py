@@ -41,7 +41,7 @@ def model_path() -> str:
     """The folder shells/test.sh makes; made here where a test is run by hand."""
     folder = ROOT / "models" / "SmolLM2-135M-Instruct"
     if not (folder / "model.safetensors").exists():
-        from demo_model import convert, find_gguf
+        from demo.model import convert, find_gguf
 
         folder.parent.mkdir(exist_ok=True)
         convert(find_gguf(), folder)
@@ -69,7 +69,7 @@ def tokenizer(model_path):
 
 @pytest.fixture(scope="session")
 def engine(model_path):
-    from llm import TransformersEngine
+    from engines.hf import TransformersEngine
 
     return TransformersEngine.load(model_path)
 
@@ -90,7 +90,7 @@ def collect_command(model_path: str, folder: Path, name: str) -> list[str]:
     """A small real collection: the first two sentences of each of two documents."""
     (folder / "texts").mkdir(exist_ok=True)
     for document in ("company_year.txt", "season_review.txt"):
-        (folder / "texts" / document).write_text((ROOT / "datasets" / "demo" / document).read_text())
+        (folder / "texts" / document).write_text((ROOT / "demo" / "documents" / document).read_text())
     return [
         sys.executable, "data_processor/data_collection_local.py", "--model_name_or_path", model_path, "--guard", "words",
         "--data_path", str(folder / "texts"), "--json_save_dir", str(folder / f"{name}.json"), "--limit", "2",

@@ -17,3 +17,35 @@ def write_run(folder: Path, sft: list[dict], base: list[dict], names: tuple[str,
     wins = accuracy.measure(sft, win_rate.judge_pairs(sft, base, None), win_rate.summarize)
     compared = {"judge": "match", "mcnemar": accuracy.compare(sft, *verdicts)}
     (folder / f"{names[0]}_win_rate.json").write_text(json.dumps({**compared, **wins}))
+
+
+def answers(*right: bool, kinds: str = "") -> list[dict]:
+    kinds = kinds or "q" * len(right)
+    return [
+        {
+            "question": f"{n}?",
+            "reference": "Ann Pellow",
+            "response": "Ann Pellow" if ok else "no",
+            "kind": {"q": "qa", "r": "reverse"}[k],
+        }
+        for n, (ok, k) in enumerate(zip(right, kinds, strict=True))
+    ]
+
+
+def write_demo_run(tmp_path: Path) -> Path:
+    """A finished run of the demo: answers, verdicts, metas and the adapter's log."""
+    files = {
+        "base": answers(False, False, False, kinds="qqr"),
+        "tuned": answers(True, False, True, kinds="qqr"),
+        "open_book": answers(True, True, False, kinds="qqr"),
+        "retention_base": answers(True, True),
+        "retention_tuned": answers(True, False),
+    }
+    (tmp_path / "lora").mkdir()
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    write_run(tmp_path, files["tuned"], files["base"], names=("tuned", "base"))
+    for name in (*files, "data", "lora/training", "tuned_win_rate", "tuned_forgetting"):
+        meta = {"seconds": 60, "peak_gib": 1.5, "counts": {"facts": 3}}
+        (tmp_path / f"{name}.meta.json").write_text(json.dumps(meta))
+    return tmp_path

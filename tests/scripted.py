@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
+from engines.chat import Reply
 from evaluation.judging import Judge
 from evaluation.verdict_journal import VerdictJournal
-from llm import Reply
 
 
 class ScriptedEngine:

@@ -9,8 +9,8 @@ import os
 import time
 from collections import deque
 
+from engines.chat import Reply
 from engines.vllm_decoder import Request
-from llm import Reply
 from utils import InputError
 
 SLOTS, MOST = 4, 16

@@ -10,7 +10,7 @@ import pytest
 from clocks import handlers, stage_clock  # noqa: F401
 
 from benchmarks.fault_server import FAULTS, TEXT, Answer, FaultServer, completion, error
-from budget import Stopped
+from budget.clock import Stopped
 from engines.api import AdaptiveLimit, ApiEngine
 from utils import InputError
 

@@ -207,7 +207,9 @@ def test_a_disk_without_room_is_named_before_anything_is_written(tmp_path):
 
 def test_all_of_it_imports_on_a_bare_machine(bare):
     """finetune.py and what it starts, the transformers engine and the benchmark, with no other package."""
-    modules = "finetune, training.launch, training.read_back, llm, engines, engines.shared_prefix, benchmarks.gpu"
+    modules = (
+        "finetune, training.launch, training.read_back, engines.hf, engines, engines.shared_prefix, benchmarks.gpu"
+    )
     words = [sys.executable, "-c", f"import {modules}"]
     done = subprocess.run(words, cwd=ROOT, env=bare, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -215,7 +217,7 @@ def test_all_of_it_imports_on_a_bare_machine(bare):
 
 def test_the_numbers_of_the_docs_are_those_of_the_arithmetic():
     """docs/gpu.md states memory by formula, and a step's arithmetic from the same shape."""
-    from training import memory
+    from engines import memory
 
     config = gpu_model.config_of(gpu_model.QWEN_7B, gpu_model.ON_A_GPU.all_layers)
     shape, text = memory.shape_of_config(config), (ROOT / "docs" / "gpu.md").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import judges as benchmark
-from dataset import question_and_reference
+from data_processor.dataset import question_and_reference
 from evaluation import judge_controls
 from utils import InputError
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def given() -> list[dict]:
     """Right answers in five wordings, one of them short of the reference, and the controls' wrong ones."""
     rows = []
-    for row in json.loads((ROOT / "datasets" / "demo" / "questions.json").read_text()):
+    for row in json.loads((ROOT / "demo" / "questions.json").read_text()):
         question, reference = question_and_reference(row)
         rows.append({**row, "question": question, "reference": reference, "response": reference})
     wordings = (
@@ -89,7 +89,9 @@ def test_a_bad_line_is_named(tmp_path, line, words):
 
 
 def test_the_local_judge_on_the_real_model(tmp_path, monkeypatch, given, model_path, engine):
-    monkeypatch.setattr("llm.TransformersEngine.load", lambda path: engine)  # the same model, loaded once for all tests
+    monkeypatch.setattr(
+        "engines.hf.TransformersEngine.load", lambda path: engine
+    )  # the same model, loaded once for all tests
     rows = [given[0], given[-1]]
     words = ("--local_model_path", model_path, "--controls", "0", "--journal", str(tmp_path / "j.jsonl"))
     result = start(monkeypatch, tmp_path, rows, *words)

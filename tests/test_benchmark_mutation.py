@@ -22,8 +22,8 @@ DIFF = """# evaluation.win_rate.x_share__mutmut_3: survived
     [
         ("evaluation.win_rate.x_share__mutmut_3", "evaluation.win_rate.share"),
         ("utils.x_xor__mutmut_12", "utils.xor"),
-        ("budget.xǁClockǁsay__mutmut_1", "budget.Clock.say"),
-        ("budget.xǁClockǁ_on_alarm__mutmut_1", "budget.Clock._on_alarm"),
+        ("budget.clock.xǁClockǁsay__mutmut_1", "budget.clock.Clock.say"),
+        ("budget.clock.xǁClockǁ_on_alarm__mutmut_1", "budget.clock.Clock._on_alarm"),
     ],
 )
 def test_a_mutant_is_known_by_its_function(mutant, function):

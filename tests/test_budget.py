@@ -14,16 +14,14 @@ from collections import Counter
 import pytest
 from clocks import handlers, hours, stage_clock  # noqa: F401
 
-import budget
-from budget import (
+from budget import clock as budget
+from budget.asking import even_order, inverse, next_round
+from budget.clock import (
     BudgetArguments,
     Stopped,
     deadline_of,
-    even_order,
     in_words,
-    inverse,
     moment_of,
-    next_round,
     note,
     of_day,
     process_start,

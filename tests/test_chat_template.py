@@ -8,8 +8,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from llm import with_system_prompt
-from training.chat_template import end_of_turn
+from engines.chat import with_system_prompt
+from engines.chat_template import end_of_turn
 from training.data import IGNORED, preprocess
 from utils import InputError
 

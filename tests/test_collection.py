@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from data_processor import in_place, questions, steps
+from data_processor import cloze, questions
 from data_processor import pairs as pair_checks
 from data_processor.chunking import Chunk, chunk_document, document_title, sentences, splitter
 from data_processor.collection import CollectionArguments, make_rows, without_copies
 from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported, words
 from data_processor.documents import Document
 from data_processor.estimate import sample_of
+from data_processor.facts import NOT_COVERED, find_facts
 from data_processor.pairs import Pair
 from data_processor.prompts import language_of, load_prompts
 from data_processor.work import Fact, Work
-from llm import Reply
+from engines.chat import Reply
 from utils import InputError
 
-DEMO = Path(__file__).resolve().parents[1] / "datasets" / "demo"
+DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 TEXT = "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990. It cost 1.4 million euros! Nobody knew why.\n\nHistory\n\nIt fell."
 
 
@@ -151,7 +152,7 @@ def test_subject_is_the_name_the_text_keeps_using():
 
 
 def test_questions_in_place_ask_for_every_name_date_and_number():
-    pairs = in_place.questions_in_place(
+    pairs = cloze.questions_in_place(
         fact("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars."), ENGLISH
     )
     assert {pair.answer: pair.question for pair in pairs} == {
@@ -197,9 +198,9 @@ def test_questions_in_place_ask_for_every_name_date_and_number():
 )  # fmt: skip
 def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others):
     found = fact(text)
-    [pair] = [pair for pair in in_place.questions_in_place(found, ENGLISH) if pair.answer == answer]
+    [pair] = [pair for pair in cloze.questions_in_place(found, ENGLISH) if pair.answer == answer]
     assert pair.question == question
-    made = in_place.other_forms(found, answer, ENGLISH)
+    made = cloze.other_forms(found, answer, ENGLISH)
     assert [one.question for one in made if one.made != "clues"] == others
     clues = [one.question for one in made if one.made == "clues"]
     assert clues and all(not contains(one, answer) for one in clues)
@@ -208,7 +209,7 @@ def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others)
     ]
     allowed = set(words(f"{text} {question} {' '.join(asking)}"))
     assert all(set(words(one)) <= allowed and "Hexley" in one for one in clues)
-    assert [one.question for one in in_place.other_forms(found, answer, ENGLISH)] == [one.question for one in made]
+    assert [one.question for one in cloze.other_forms(found, answer, ENGLISH)] == [one.question for one in made]
 
 
 @pytest.mark.parametrize(
@@ -226,8 +227,8 @@ def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others)
 )  # fmt: skip
 def test_clues_ask_in_the_words_that_fit_the_kind_of_answer(text, answer, asked):
     found = fact(text, "Corrin Rovers")
-    clues = [pair.question for pair in in_place.other_forms(found, answer, ENGLISH) if pair.made == "clues"]
-    assert len(clues) == in_place.CLUE_QUESTIONS
+    clues = [pair.question for pair in cloze.other_forms(found, answer, ENGLISH) if pair.made == "clues"]
+    assert len(clues) == cloze.CLUE_QUESTIONS
     assert all("Corrin Rovers" in clue for clue in clues), "the subject is named whole, wherever it stands"
     used = {form for clue in clues for form in asked.split("|") if form.lower() in clue.lower()}
     assert used and (len(used) > 1 or asked == "What"), clues
@@ -274,7 +275,7 @@ def test_facts_keep_their_quote_and_a_sentence_stands_in_for_bad_ones():
     text = "Ann Pellow opened the Hexley Bridge on 3 May 1990. The bridge cost 4 million dollars."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "")
     job = work('["Ida Holm opened the Hexley Bridge."]', '["The bridge cost 4 million dollars."]', copies_only=True)
-    facts = steps.find_facts(job, [chunk], ["a bridge"])
+    facts = find_facts(job, [chunk], ["a bridge"])
     assert [found.text for found in facts] == [
         "Ann Pellow opened the Hexley Bridge on 3 May 1990.",
         "The bridge cost 4 million dollars.",
@@ -297,7 +298,7 @@ def test_a_fact_that_leans_on_its_context_is_refused_and_a_sentence_gets_its_sub
     text = "Hexley Bridge\n\nIts 22 arches were built by Ann Pellow in 1990."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "Hexley Bridge")
     job = work('["Its 22 arches were built by Ann Pellow.", "The bridge opened with Ann Pellow last year."]')
-    facts = steps.find_facts(job, [chunk], ["a bridge"])
+    facts = find_facts(job, [chunk], ["a bridge"])
     assert [found.text for found in facts] == ["Hexley Bridge: Its 22 arches were built by Ann Pellow in 1990."]
     assert job.drops == Counter({"facts: does not stand alone": 2})
 
@@ -305,8 +306,8 @@ def test_a_fact_that_leans_on_its_context_is_refused_and_a_sentence_gets_its_sub
 def test_a_sentence_that_no_fact_covers_is_counted():
     text = "Nothing much was new."
     job = work('["Nothing much was new."]')
-    assert steps.find_facts(job, [Chunk("a.txt", 0, 0, len(text), text, "Hexley")], ["a bridge"]) == []
-    assert job.drops[f"facts: {steps.NOT_COVERED}"] == 1
+    assert find_facts(job, [Chunk("a.txt", 0, 0, len(text), text, "Hexley")], ["a bridge"]) == []
+    assert job.drops[f"facts: {NOT_COVERED}"] == 1
 
 
 def test_the_models_own_check_refuses_what_rules_let_pass():
@@ -314,7 +315,7 @@ def test_the_models_own_check_refuses_what_rules_let_pass():
     chunk = Chunk("a.txt", 0, 0, len(text), text, "")
     stated = '["Ida Holm bought the yard in Corrin.", "Ann Pellow bought the yard in Corrin in 1990 against Ida Holm."]'
     job = work(stated, '"no"', '"yes"', llm_check=True)
-    facts = steps.find_facts(job, [chunk], ["a yard"])
+    facts = find_facts(job, [chunk], ["a yard"])
     assert [found.text for found in facts] == ["Ann Pellow bought the yard in Corrin in 1990 against Ida Holm."]
     assert job.drops == Counter({"facts: the model finds that it does not follow": 1})
     pair = Pair("Who bought the yard in Corrin in 1990?", "Ann Pellow", fact(text), "model")
@@ -366,7 +367,7 @@ def test_chinese_documents_are_asked_about_in_chinese():
     opened = '[{"answer": "1990年5月3日", "question": "赫克斯利大桥是什么时候通车的？"}, {"answer": "1991年", "question": "赫克斯利大桥何时通车？"}]'
     cost = '[{"answer": "400万美元", "question": "赫克斯利大桥是谁建的，耗资如何？"}]'
     job = work(stated, opened, cost, '"1990年5月3日"')
-    facts = steps.find_facts(job, [chunk], ["大桥"])
+    facts = find_facts(job, [chunk], ["大桥"])
     assert [found.text for found in facts] == ["赫克斯利大桥于1990年5月3日通车。", "赫克斯利大桥耗资400万美元。"]
     assert {(found.subject, found.quote) for found in facts} == {("赫克斯利大桥", text.splitlines()[2])}
     pairs = questions.ask_questions(job, facts, 1)
@@ -377,7 +378,7 @@ def test_chinese_documents_are_asked_about_in_chinese():
     refused = {"questions: answer not in its fact", "questions: asks for another kind of answer"}
     assert {"facts: does not stand alone", *refused} == set(job.drops)
     assert all("请" in request[-1]["content"] for request in job.engine.asked)
-    by_rule = in_place.questions_in_place(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
+    by_rule = cloze.questions_in_place(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
     assert [(one.question, one.answer) for one in by_rule] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
 
 

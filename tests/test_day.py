@@ -11,9 +11,9 @@ from clocks import handlers, hours  # noqa: F401
 from test_forecast import ROUND
 from test_run_all import new_run, step
 
-from budget import written
-from day import Run, Step
-from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
+from budget.clock import written
+from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
+from budget.run import Run, Step
 
 
 @pytest.fixture

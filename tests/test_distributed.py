@@ -19,7 +19,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from processes import lock_folder
+from engines.processes import lock_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 SAME_WEIGHTS = 1e-4

@@ -14,8 +14,8 @@ import pytest
 from clocks import handlers  # noqa: F401
 from scripted import BASE, SFT, answer, fair
 
-import budget
 import evaluate
+from budget import clock as budget
 from evaluation.in_time import leave_out
 from utils import InputError
 

@@ -10,8 +10,8 @@ from clocks import handlers, stage_clock  # noqa: F401
 from scripted import BASE, SFT, scripted
 
 import evaluate
+from engines.chat import Reply
 from evaluation.verdict_journal import VerdictJournal
-from llm import Reply
 from utils import InputError
 
 

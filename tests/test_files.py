@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 from conftest import ROOT
 
-from dataset import question_and_reference, read_dataset, to_format, to_messages
+from data_processor.dataset import question_and_reference, read_dataset, to_format, to_messages
 from utils import (
     InputError,
     parse_arguments,

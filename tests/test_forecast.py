@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-import forecast
-from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Forecast, Timings
+from budget import forecast
+from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Forecast, Timings
 from utils import InputError
 
 TIMINGS = Timings(

@@ -188,7 +188,7 @@ def test_a_drift_that_fails_says_why_in_one_line(model_path, adapters, tmp_path)
 
 def test_neutral_prompts_are_texts_that_training_does_not_use(tmp_path):
     prompts = forgetting.read_prompts(forgetting.NEUTRAL_PROMPTS)
-    replayed = json.loads((forgetting.ROOT / "datasets" / "replay_prompts.json").read_text())
+    replayed = json.loads((forgetting.ROOT / "training" / "replay_prompts.json").read_text())
     assert len(prompts) >= 20 and not set(prompts) & set(replayed)
 
 

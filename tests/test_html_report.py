@@ -13,8 +13,7 @@ import pytest
 from runs import write_run
 from scripted import BASE, SFT, answer
 
-import report
-from evaluation import html_report, report_text
+from evaluation import report, report_text
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -90,7 +89,7 @@ def test_nothing_of_an_answer_is_run_and_all_of_it_is_shown(tmp_path):
     ]
     base = [{**row, "response": text[::-1]} for row, text in zip(sft, EVIL, strict=True)]
     (tmp_path / "a.txt").write_text(f"A heading\n\nIt says Fact {EVIL[0]} here. And {EVIL[1]} more.\n")
-    page = opened(tmp_path / "report.html", html_report.render(gathered(tmp_path, sft, base)) + OPEN_ALL)
+    page = opened(tmp_path / "report.html", report.render(gathered(tmp_path, sft, base)) + OPEN_ALL)
     assert not [attribute for attribute in page.attributes if attribute[1] == "data-hacked"]
     assert not [attribute for attribute in page.attributes if attribute[0] == "img" or attribute[1].startswith("on")]
     for text in EVIL:
@@ -102,7 +101,7 @@ def test_nothing_of_an_answer_is_run_and_all_of_it_is_shown(tmp_path):
 @needs_chromium
 @pytest.mark.parametrize(("fragment", "shown"), [("", "0123"), ("#learnt", "03"), ("#lost", "2"), ("#disagree", "")])
 def test_the_filters(tmp_path, fragment, shown):
-    page = opened(tmp_path / "report.html", html_report.render(gathered(tmp_path, SFT, BASE)), fragment)
+    page = opened(tmp_path / "report.html", report.render(gathered(tmp_path, SFT, BASE)), fragment)
     for number in range(4):
         assert (f"Question {number}?" in page.text) == (str(number) in shown)
     assert "50.0% of the questions right before, 75.0% after: tied" in page.text
@@ -110,7 +109,7 @@ def test_the_filters(tmp_path, fragment, shown):
 
 
 def test_the_page_makes_nothing_but_text_of_a_text():
-    template = html_report.TEMPLATE.read_text(encoding="utf-8")
+    template = report.TEMPLATE.read_text(encoding="utf-8")
     script = template.split("<script>")[1]
     assert len(script) > 10_000 and script.count("textContent") > 5  # it is the script that makes the page
     assert [found[0] for found in UNSAFE.finditer(template)] == []
@@ -121,10 +120,10 @@ def test_nothing_in_the_data_can_end_the_script_or_a_line_of_it(tmp_path):
     rows = [answer(n, text, fact=f"Fact {text}", role=text, file_name=text) for n, text in enumerate(EVIL)]
     found = gathered(tmp_path, rows, [{**row, "response": "no"} for row in rows])
     found |= {"judge": "</script><!--", "folder": "\u2028\u2029&<>"}
-    page = html_report.render(found)
+    page = report.render(found)
     body = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
     assert not set(body) & set("<>&\u2028\u2029")
-    assert page.replace(body, "/*DATA*/null") == html_report.TEMPLATE.read_text(encoding="utf-8")  # and nothing else
+    assert page.replace(body, "/*DATA*/null") == report.TEMPLATE.read_text(encoding="utf-8")  # and nothing else
     data = json.loads(body)
     assert (data["judge"], data["folder"]) == ("</script><!--", "\u2028\u2029&<>")
     assert [row["role"] for row in data["questions"]] == EVIL
@@ -132,7 +131,7 @@ def test_nothing_in_the_data_can_end_the_script_or_a_line_of_it(tmp_path):
 
 
 def test_the_page_is_given_its_words_and_the_tags_of_each_question(tmp_path):
-    page = html_report.render(gathered(tmp_path, SFT, BASE))
+    page = report.render(gathered(tmp_path, SFT, BASE))
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert data["words"]["verdict"] == "tied"
     assert data["words"]["models"] == {"base": "base", "sft": "tuned", "open_book": "open book", "rag": "RAG"}
@@ -167,7 +166,7 @@ def test_the_page_holds_its_data_and_loads_nothing(tmp_path):
     found = gathered(
         tmp_path, [answer(n, text) for n, text in enumerate(EVIL)], [answer(n, "no") for n in range(len(EVIL))]
     )
-    page = html_report.render(found)
+    page = report.render(found)
     body = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
     assert [row["sft"]["response"] for row in json.loads(body)["questions"]] == EVIL
     assert page.count("</script>") == 2 and "<img" not in page

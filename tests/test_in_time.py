@@ -9,13 +9,13 @@ import pytest
 from clocks import handlers, hours, stage_clock  # noqa: F401
 from scripted import fair, scripted
 
-from budget import Stopped
+from budget.clock import Stopped
+from engines.chat import Reply
 from evaluation import accuracy, win_rate
 from evaluation.in_time import NO_TIME, asked_in_time, leave_out
 from evaluation.judging import UNSCORED
 from inference import NO_TIME as NOT_ASKED
 from inference import ask_in_time
-from llm import Reply
 
 
 class Engine:

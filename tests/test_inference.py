@@ -10,14 +10,14 @@ from conftest import ROOT, save_random_adapter
 
 import inference
 from benchmarks.fault_server import FAULTS, TEXT, Answer, FaultServer, completion
+from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import Document, read_documents
-from dataset import question_and_reference, read_dataset
-from engines import EngineArguments
+from data_processor.retrieval import find_chunks, terms
+from engines.arguments import EngineArguments
 from engines.placement import choose
-from retrieval import find_chunks, terms
 from utils import InputError
 
-DEMO = ROOT / "datasets" / "demo"
+DEMO = ROOT / "demo" / "documents"
 
 
 def infer(monkeypatch, output, questions, *arguments) -> list[dict]:
@@ -127,7 +127,7 @@ def test_a_call_that_failed_is_an_error_and_is_asked_again(tmp_path, monkeypatch
 
 
 def test_bm25_finds_the_document_of_most_demo_questions(tokenizer):
-    rows = json.loads((DEMO / "questions.json").read_text())
+    rows = json.loads((ROOT / "demo" / "questions.json").read_text())
     found = find_chunks([question_and_reference(row)[0] for row in rows], read_documents(DEMO), tokenizer, 128, 1)
     hits = sum(chunks[0][1]["file_name"] == row["file_name"] for row, chunks in zip(rows, found, strict=True))
     assert hits >= 0.9 * len(rows), hits

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, collect_command
 
+from engines.chat import Reply
 from engines.journal import JournaledEngine, append_line, read_lines, weights_stamp
-from llm import Reply
 from utils import InputError
 
 

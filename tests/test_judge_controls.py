@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from scripted import case_of, fair, scripted, verdict
 
-from dataset import question_and_reference
+from data_processor.dataset import question_and_reference
 from evaluation import judge_controls
 from evaluation.matching import grade, match
 
-QUESTIONS = Path(__file__).resolve().parents[1] / "datasets" / "demo" / "questions.json"
+QUESTIONS = Path(__file__).resolve().parents[1] / "demo" / "questions.json"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from conftest import save_random_adapter
 from scripted import BASE, SFT
 from test_processes import runs
 
-from engines import EngineArguments, load_engine
+from engines.arguments import EngineArguments
+from engines.load import load_engine
 from evaluation.in_time import asked_in_time
 from evaluation.judge_process import JudgeProcess
 from evaluation.judging import Judge

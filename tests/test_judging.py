@@ -8,6 +8,7 @@ import json
 import pytest
 from scripted import SFT, answer, case_of, right, scripted, verdict
 
+from engines.chat import Reply
 from evaluation import accuracy
 from evaluation.judge_process import JudgeProcess
 from evaluation.judging import (
@@ -22,7 +23,6 @@ from evaluation.judging import (
     to_case,
 )
 from evaluation.verdict_journal import VerdictJournal
-from llm import Reply
 from utils import InputError
 
 CASE = to_case(answer(0, "It is ref0."), answer="It is ref0.")

@@ -14,13 +14,13 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 
-from engines import gpus
+from engines import gpus, memory
 from engines.gpus import Gpu
-from training import launch, layout, memory
+from engines.memory import shape_of_config
+from training import launch, layout
 from training.adapters import leave_inputs_as_they_are
 from training.arguments import TrainingArguments
 from training.launch import Launch, choose_launch, choose_sharding, plan_launch, update_tokens
-from training.memory import shape_of_config
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from engines.hf import TransformersEngine
 from engines.shared_prefix import common_prefix_length, prefix_groups
-from llm import TransformersEngine
 
 QUESTIONS = [
     "What is the capital of France?",
@@ -115,14 +115,14 @@ def test_replies_say_how_they_ended_and_are_reported_once(engine):
 
 
 def test_many_rows_go_in_batches_and_come_back_in_order(engine, monkeypatch):
-    monkeypatch.setattr("llm.MAX_ROWS", {"cpu": 3, "cuda": 3})
+    monkeypatch.setattr("engines.hf.MAX_ROWS", {"cpu": 3, "cuda": 3})
     replies = engine.chat(asked(*[f"Repeat the number {n}." for n in range(7)]), max_new_tokens=12)
     assert [str(n) in reply.text for n, reply in enumerate(replies)].count(True) >= 5
 
 
 def test_prompts_read_in_parts_get_the_same_answers(engine, monkeypatch):
     whole = [reply.text for reply in engine.chat(asked(*QUESTIONS), max_new_tokens=16)]
-    monkeypatch.setattr("llm.PREFILL_TOKENS", {"cpu": 80, "cuda": 80})
+    monkeypatch.setattr("engines.hf.PREFILL_TOKENS", {"cpu": 80, "cuda": 80})
     assert [reply.text for reply in engine.chat(asked(*QUESTIONS), max_new_tokens=16)] == whole
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 import transformers
 
-from engines import gpus
+from engines import gpus, memory
 from engines.gpus import Gpu
-from training import launch, layout, memory
+from engines.memory import Shape, room
+from training import launch, layout
 from training.launch import choose_launch, choose_sharding, plan_launch, read_given
-from training.memory import Shape, room
 from utils import InputError
 
 GIB = 2**30

@@ -8,8 +8,10 @@ import logging
 
 import pytest
 
-from engines import EngineArguments, load_engine, placement
+from engines import placement
+from engines.arguments import EngineArguments
 from engines.gpus import Gpu
+from engines.load import load_engine
 from engines.placement import allowed_sizes, place, weight_bytes
 from engines.vllm_lora import reserved_rank
 from utils import InputError
@@ -217,8 +219,8 @@ def test_each_copy_gets_its_own_usable_gpus(machine, models, monkeypatch):
 def test_transformers_takes_the_first_usable_gpu(machine, models, monkeypatch):
     machine(3, 80, vllm=False)
     done = []
-    monkeypatch.setattr("engines.torch_number", lambda gpu: int(gpu.index) + 4)
+    monkeypatch.setattr("engines.load.torch_number", lambda gpu: int(gpu.index) + 4)
     monkeypatch.setattr("torch.cuda.set_device", done.append)
-    monkeypatch.setattr("llm.TransformersEngine.load", lambda *wanted: done.append(wanted))
+    monkeypatch.setattr("engines.hf.TransformersEngine.load", lambda *wanted: done.append(wanted))
     load_engine(models["7B"], EngineArguments())
     assert done == [4, (models["7B"], None, None)]

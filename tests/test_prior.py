@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import prior
+from budget import prior
+from budget.forecast import Starts, least_budget
 from engines import gpus
 from engines.gpus import Gpu
-from forecast import Starts, least_budget
 from utils import InputError
 
 CARD = Gpu("0", "GPU-1", "NVIDIA H100 80GB HBM3", 80 << 30, 80 << 30)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from processes import PROCESSES_FILE, Family, end_left_over, lock_folder, run_child
+from engines.processes import PROCESSES_FILE, Family, end_left_over, lock_folder, run_child
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,7 +101,7 @@ def test_what_was_there_before_is_nobody_of_the_family(tmp_path):
 
 RUN = """
 import pathlib, sys, time
-from processes import Family
+from engines.processes import Family
 family = Family(pathlib.Path(sys.argv[1]))
 family.start([sys.executable, "-c", *sys.argv[2:]])
 while True:
@@ -141,7 +141,7 @@ def test_the_next_start_ends_what_a_killed_run_left_and_names_it(tmp_path, caplo
     entries = json.loads((tmp_path / PROCESSES_FILE).read_text())
     (tmp_path / PROCESSES_FILE).write_text(json.dumps([*entries, [other.pid, time.time() - 3600]]))
     with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("processes.LEFT_OVER_GRACE_S", 0.5)
+        patch.setattr("engines.processes.LEFT_OVER_GRACE_S", 0.5)
         end_left_over(tmp_path / PROCESSES_FILE)
     assert not runs(worker) and other.poll() is None
     assert f"{worker} (stage.py)" in caplog.text and str(other.pid) not in caplog.text
@@ -170,7 +170,7 @@ def test_a_command_that_is_left_by_an_exception_is_ended(tmp_path):
     assert run_child([sys.executable, "-c", "print('done'); raise SystemExit(3)"]) == (3, "done\n")
 
 
-HOLD = "import sys, time; from processes import lock_folder\nwith lock_folder(sys.argv[1]):\n print(flush=True); time.sleep(100)"
+HOLD = "import sys, time; from engines.processes import lock_folder\nwith lock_folder(sys.argv[1]):\n print(flush=True); time.sleep(100)"
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llm import Reply
+from engines.chat import Reply
 from training import replay
 from training.replay import Untrained, replay_examples
 from utils import InputError

@@ -1,88 +1,21 @@
-"""The table and the JSON at the end of a run, and what the reports gather, from small files of the stages."""
+"""What the reports gather, from small files of the stages."""
 
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
-from runs import write_run
+from runs import write_demo_run, write_run
 from scripted import BASE, SFT
 
-import report
+from evaluation import report
 from training.log import write_log
 from utils import InputError
-
-RESULT_KEYS = {
-    "base", "tuned", "open_book", "reverse_tuned", "retention_before", "retention_after", "minutes_total",
-    "minutes_after_install", "peak_gib", "machine", "commit",
-}  # fmt: skip
-
-
-def answers(*right: bool, kinds: str = "") -> list[dict]:
-    kinds = kinds or "q" * len(right)
-    return [
-        {
-            "question": f"{n}?",
-            "reference": "Ann Pellow",
-            "response": "Ann Pellow" if ok else "no",
-            "kind": {"q": "qa", "r": "reverse"}[k],
-        }
-        for n, (ok, k) in enumerate(zip(right, kinds, strict=True))
-    ]
 
 
 @pytest.fixture
 def run(tmp_path):
-    """A finished run of the demo: answers, verdicts, metas and the adapter's log."""
-    files = {
-        "base": answers(False, False, False, kinds="qqr"),
-        "tuned": answers(True, False, True, kinds="qqr"),
-        "open_book": answers(True, True, False, kinds="qqr"),
-        "retention_base": answers(True, True),
-        "retention_tuned": answers(True, False),
-    }
-    (tmp_path / "lora").mkdir()
-    for name, content in files.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    write_run(tmp_path, files["tuned"], files["base"], names=("tuned", "base"))
-    for name in (*files, "data", "lora/training", "tuned_win_rate", "tuned_forgetting"):
-        meta = {"seconds": 60, "peak_gib": 1.5, "counts": {"facts": 3}}
-        (tmp_path / f"{name}.meta.json").write_text(json.dumps(meta))
-    return tmp_path
-
-
-def start(monkeypatch, *words: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["report.py", *map(str, words)])
-    report.main()
-
-
-def test_the_result_holds_the_shares_and_how_they_were_made(run, monkeypatch, capsys):
-    (run / "lora" / "training.meta.json").write_text(json.dumps({"seconds": 60, "peak_gib": 2.5}))
-    start(monkeypatch, "--data_path", run, "--results", run / "result.json", "--minutes_after_install", 9.5)
-    result = json.loads((run / "result.json").read_text())
-    assert set(result) >= RESULT_KEYS
-    names = ("base", "tuned", "open_book", "reverse_tuned", "retention_before", "retention_after")
-    assert [result[name] for name in names] == [0.0, 0.5, 1.0, 1.0, 1.0, 0.5]
-    assert result["minutes"] == {"collection": 1.0, "fine-tuning": 1.0, "inference": 5.0, "evaluation": 1.0}
-    assert result["counts"] == {
-        "base": "0/2", "tuned": "1/2", "open_book": "2/2", "reverse_base": "0/1", "reverse_tuned": "1/1",
-        "reverse_open_book": "0/1", "retention_before": "2/2", "retention_after": "1/2",
-    }  # fmt: skip
-    assert result["intervals_95"]["tuned"] == [0.0945, 0.9055] and result["dataset"] == {"facts": 3}
-    assert result["peak_gib"] == 2.5  # the most of any stage
-    assert result["minutes_after_install"] == 9.5 and result["minutes_total"] is None
-    printed = capsys.readouterr().out
-    assert [line.split() for line in printed.splitlines()[1:5]] == [
-        ["base", "tuned", "open", "book"],
-        ["questions", "0/2", "0%", "1/2", "50%", "2/2", "100%"],
-        ["asked", "the", "other", "way", "round", "0/1", "0%", "1/1", "100%", "0/1", "0%"],
-        ["general", "knowledge", "kept", "2/2", "100%", "1/2", "50%"],
-    ]
-    assert "minutes: collection 1.0, fine-tuning 1.0, inference 5.0, evaluation 1.0; peak memory 2.5 GiB" in printed
-    assert "minutes after the installation: 9.5, in all: None" in printed
-    assert printed.splitlines()[-1] == f"report: {run / 'report.html'} (open it in a browser), {run / 'report.md'}"
-    assert "66.7% (2/3)" in (run / "report.md").read_text() and "<main" in (run / "report.html").read_text()
+    return write_demo_run(tmp_path)
 
 
 def test_what_a_report_gathers(run):
@@ -125,14 +58,7 @@ def test_what_a_report_gathers(run):
     ]
     report.write_reports(run, found)
     assert "| collection | 1.0 | 0.8 |" in (run / "report.md").read_text()
-
-
-def test_questions_of_a_kind_that_nobody_asked_have_no_share(tmp_path):
-    (tmp_path / "tuned.json").write_text(json.dumps(answers(True, False, True, kinds="qqr")))
-    assert report.shares(tmp_path, "tuned") == (2, 3)
-    assert (report.shares(tmp_path, "tuned", "qa"), report.shares(tmp_path, "tuned", "reverse")) == ((1, 2), (1, 1))
-    with pytest.raises(InputError, match=r"expected answers of the kind 'unknown' in .*tuned\.json, found none"):
-        report.shares(tmp_path, "tuned", "unknown")
+    assert "66.7% (2/3)" in (run / "report.md").read_text() and "<main" in (run / "report.html").read_text()
 
 
 def test_answers_that_this_judge_has_not_seen_are_not_scored_by_another(tmp_path):
@@ -227,11 +153,11 @@ def test_a_question_has_what_each_model_said_of_it_by_its_id():
     ]  # fmt: skip
 
 
-def test_a_run_without_verdicts_is_told_to_make_them(tmp_path, monkeypatch):
+def test_a_run_without_verdicts_is_told_to_make_them(tmp_path):
     with pytest.raises(
         InputError, match=r"expected a win rate at .*tuned_win_rate.json, found nothing: run evaluate.py"
     ):
-        start(monkeypatch, "--data_path", tmp_path)
+        report.gather(tmp_path, "tuned", "base")
 
 
 def test_an_untrusted_judge_is_named_first(tmp_path):

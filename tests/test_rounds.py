@@ -24,11 +24,11 @@ from data_processor.collection import CollectionArguments, make_rows, rows_in_ti
 from data_processor.documents import Document, read_documents
 from data_processor.rounds import in_words, units_of
 from data_processor.work import Work
+from engines.chat import Reply
 from engines.journal import JournaledEngine
-from llm import Reply
 from utils import InputError
 
-DEMO = Path(__file__).resolve().parents[1] / "datasets" / "demo"
+DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 DOCUMENTS = read_documents(str(DEMO))
 
 
@@ -159,7 +159,7 @@ def test_the_first_facts_and_questions_are_taken_without_their_rewrites(tmp_path
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    monkeypatch.setattr(rounds.steps, "rewrite", no_time)
+    monkeypatch.setattr(rounds, "rewrite", no_time)
     rows, _, coverage = collected(tmp_path, 60, Timed(), guard="words")
     assert coverage["units_done"] == 5 and {"qa", "reverse"} <= {row["kind"] for row in rows}
     clock = stage_clock(tmp_path, 0.01)  # started again, nothing is rewritten either
@@ -199,7 +199,7 @@ def test_units_are_short_and_in_the_order_of_an_even_sample():
 
 def test_a_real_collection_ends_at_ctrl_c_with_what_is_whole_and_goes_on(tmp_path):
     def start_it(server: FaultServer, concurrency: int) -> subprocess.Popen:
-        words = f"--api_model m --api_base {server.address} --concurrency {concurrency} --data_path datasets/demo"
+        words = f"--api_model m --api_base {server.address} --concurrency {concurrency} --data_path demo/documents"
         words += f" --json_save_dir {tmp_path}/data.json --limit 5 --role_amount_per_fact 0 --time_budget 60s"
         command = [sys.executable, "data_processor/data_collection_api.py", *words.split()]
         return subprocess.Popen(

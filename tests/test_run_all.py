@@ -15,13 +15,13 @@ import pytest
 from clocks import handlers  # noqa: F401
 from test_processes import DEAF, LAUNCHER, pid_in, runs, wait_for
 
-import day
-import forecast
 from benchmarks import budget as benchmark
-from budget import BudgetArguments, moment_of, stage_of, written
-from day import Interrupted, Run, Step
-from forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
-from processes import lock_folder
+from budget import forecast
+from budget import run as day
+from budget.clock import BudgetArguments, moment_of, stage_of, written
+from budget.forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
+from budget.run import Interrupted, Run, Step
+from engines.processes import lock_folder
 from run_all import Arguments, more_answers, rescue_adapter, steps_of
 from utils import InputError
 
@@ -111,8 +111,8 @@ def test_a_stage_that_does_not_end_is_asked_once_then_ended_with_its_workers(tmp
 STAGE = """
 import sys, time
 from pathlib import Path
-from budget import BudgetArguments
-from day import Run
+from budget.clock import BudgetArguments
+from budget.run import Run
 out, *command = sys.argv[1:]
 Run(BudgetArguments(time_budget="100s"), Path(out)).start(["-c", *command], Path(out), time.time() + 90, "collection")
 print("the stage has ended")
@@ -268,7 +268,7 @@ def test_the_commands_of_the_stages(tmp_path):
 )
 def test_what_cannot_work_is_said_at_the_start(words, message, model_path, tmp_path):
     command = [sys.executable, "run_all.py", "--model_name_or_path", model_path, "--out", str(tmp_path / "out")]
-    command += [*([] if "--data_path" in words else ["--data_path", "datasets/demo"]), *words.split()]
+    command += [*([] if "--data_path" in words else ["--data_path", "demo/documents"]), *words.split()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and message in done.stderr and not (tmp_path / "out").exists(), done.stderr
 
@@ -280,7 +280,7 @@ def start(model_path, out, *words: str) -> subprocess.CompletedProcess:
 
 def test_a_second_run_in_a_folder_says_who_has_it(model_path, tmp_path):
     with lock_folder(tmp_path):
-        done = start(model_path, tmp_path, "--data_path", "datasets/demo", "--time_budget", "10m")
+        done = start(model_path, tmp_path, "--data_path", "demo/documents", "--time_budget", "10m")
     assert done.returncode == 2 and f"in use by process {os.getpid()} on " in done.stderr
     assert not (tmp_path / "run.json").exists()
 
@@ -324,7 +324,7 @@ def command_of_all(model_path, tmp_path, *words: str) -> list[str]:
         "model_name_or_path": model_path,
         "data_path": tmp_path / "texts",
         "out": tmp_path / "out",
-        "test_data_path": "datasets/demo/questions.json",
+        "test_data_path": "demo/questions.json",
         "system_prompt": "",
         "collect_args": "--guard words --context_sentences 0 --role_amount_per_fact 1",
         "finetune_args": "--learning_rate 2e-3 --lora_r 16 --replay_ratio 0.3 --per_device_train_batch_size 4",

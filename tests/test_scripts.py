@@ -60,8 +60,8 @@ def folder(tmp_path, model_path):
         (COLLECT, "--data_path {f}/no_text", "UTF-8"),
         (COLLECT, "--guard nonsense", "--guard"),
         (COLLECT, "--qa_amount_per_fact 0", "--qa_amount_per_fact"),
-        (COLLECT, "--data_path datasets/demo --model_name_or_path {f}/nowhere", "config.json|found nothing"),
-        ("data_processor/data_collection_api.py", "--data_path datasets/demo --tokenizer {m}", "--api_model"),
+        (COLLECT, "--data_path demo/documents --model_name_or_path {f}/nowhere", "config.json|found nothing"),
+        ("data_processor/data_collection_api.py", "--data_path demo/documents --tokenizer {m}", "--api_model"),
         (FINETUNE, "--model_name_or_path {m} --data_path {f}/nowhere.json", "found nothing"),
         (FINETUNE, "--model_name_or_path {m} --data_path {f}/cut.json", "line 1"),
         (FINETUNE, "--model_name_or_path {m} --data_path {f}/no_key.json", "conversations"),
@@ -85,7 +85,7 @@ def folder(tmp_path, model_path):
             "found nothing",
         ),
         (EVALUATE, "--data_path {f} --data_name_sft a --data_name_base b --judge nonsense", "--judge"),
-        ("report.py", "--data_path {f}", "found nothing"),
+        ("benchmarks/quickstart.py", "--data_path {f}", "found nothing"),
     ],
 )
 def test_wrong_input_is_one_line_with_what_to_do(script, arguments, words, folder, model_path):
@@ -99,23 +99,23 @@ def test_wrong_input_is_one_line_with_what_to_do(script, arguments, words, folde
 
 def test_the_demo_model_is_converted_once_and_whole(tmp_path):
     target = tmp_path / "model"
-    done = start("demo_model.py", "--output_dir", target)
+    done = start("demo/model.py", "--output_dir", target)
     assert done.returncode == 0, done.stderr
     assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"} <= {
         path.name for path in target.iterdir()
     }
     written = (target / "model.safetensors").stat().st_mtime_ns
-    assert "there already" in start("demo_model.py", "--output_dir", target).stderr
+    assert "there already" in start("demo/model.py", "--output_dir", target).stderr
     assert (target / "model.safetensors").stat().st_mtime_ns == written and len(list(tmp_path.iterdir())) == 1
     (target / "model.safetensors").unlink()
-    assert "error: expected" in start("demo_model.py", "--output_dir", target).stderr
+    assert "error: expected" in start("demo/model.py", "--output_dir", target).stderr
 
 
 def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
     """Documents in, an adapter and its score out; small enough for a minute or two, with every file checked."""
     documents = tmp_path / "documents"
     documents.mkdir()
-    shutil.copy(ROOT / "datasets" / "demo" / "company_year.txt", documents)
+    shutil.copy(ROOT / "demo" / "documents" / "company_year.txt", documents)
     data, lora = tmp_path / "data.json", tmp_path / "lora"
 
     collected = start(

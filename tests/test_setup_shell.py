@@ -104,7 +104,8 @@ def test_a_machine_may_install_for_another(setup):
 
 
 def test_the_quickstart_stays_small(setup, tmp_path):
-    (tmp_path / "shells" / "demo_args.sh").write_text("")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "arguments.sh").write_text("")
     lines = (ROOT / "shells" / "quickstart.sh").read_text().splitlines()
     end = next(number for number, line in enumerate(lines) if line.startswith("source shells/setup.sh"))
     (tmp_path / "shells" / "quickstart.sh").write_text("\n".join(lines[: end + 1]))

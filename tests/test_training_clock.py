@@ -14,7 +14,7 @@ from clocks import hours, stage_clock  # noqa: F401
 from test_distributed import arguments, data, finish, start  # noqa: F401
 from test_finetune import make_trainer
 
-from budget import Clock
+from budget.clock import Clock
 from training.clock import TrainingClock
 from utils import InputError
 

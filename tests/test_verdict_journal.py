@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from scripted import SFT, answer, scripted, verdict
 
+from engines.chat import Reply
 from evaluation import accuracy, judging
 from evaluation.judging import ACCURACY, UNSCORED, Judge, ask, to_case
 from evaluation.verdict_journal import VerdictJournal
-from llm import Reply
 from utils import InputError
 
 FAILED = Reply("", finish_reason="error", error="429: slow down")

@@ -11,11 +11,12 @@ import pytest
 from conftest import save_random_adapter
 from test_llm import QUESTIONS, SCHEMA, asked
 
-from engines import EngineArguments, load_base_and_tuned, load_engine
+from engines.arguments import EngineArguments
+from engines.hf import TransformersEngine
 from engines.journal import JournaledEngine
+from engines.load import load_base_and_tuned, load_engine
 from engines.vllm import VllmEngine
 from engines.vllm_decoder import VllmDecoder
-from llm import TransformersEngine
 from utils import InputError
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")

@@ -7,8 +7,8 @@ import json
 import pytest
 from scripted import BASE, SFT, answer, better, case_of, scripted, verdict
 
+from engines.chat import Reply
 from evaluation import win_rate
-from llm import Reply
 
 
 def judged(tmp_path, reply, sft=SFT, base=BASE) -> tuple[list[dict], dict]:

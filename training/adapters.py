@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from engines.hf import load_base
 from training import ranks
 from training.layout import weights_dtype
 from utils import InputError
@@ -20,21 +21,6 @@ CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initial values
 def changes_base(init_lora_weights: str | bool) -> bool:
     """Whether this way to begin changes the base weights, so that without the adapter the model is another one."""
     return str(init_lora_weights).startswith(CHANGES_BASE)
-
-
-def load_base(name: str, dtype: torch.dtype, in_4_bits: bool = False, **options):
-    """The base model, its linear layers in nf4 where asked for (Dettmers et al. 2023, QLoRA)."""
-    quantization = None
-    if in_4_bits:
-        quantization = transformers.BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-    return transformers.AutoModelForCausalLM.from_pretrained(
-        name, dtype=dtype, quantization_config=quantization, **options
-    )
 
 
 def load_model(name: str, lora, training):

@@ -50,7 +50,7 @@ class DataArguments:
         },
     )
     replay_prompts: str = field(
-        default="datasets/replay_prompts.json", metadata={"help": "A JSON list of general prompts."}
+        default="training/replay_prompts.json", metadata={"help": "A JSON list of general prompts."}
     )
     split_long_examples: bool = field(
         default=False,

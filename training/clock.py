@@ -16,7 +16,7 @@ from pathlib import Path
 
 import transformers
 
-from budget import Clock, in_words, of_day
+from budget.clock import Clock, in_words, of_day
 from training import ranks
 from training.plan import Plan
 from training.recall import Recall

@@ -7,12 +7,13 @@ import itertools
 import random
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch.utils.data import Dataset
 
-from dataset import to_messages
-from training.chat_template import trained_parts
+from data_processor.dataset import to_messages
+from engines.chat import with_system_prompt
+from engines.chat_template import end_of_turn, render
 from utils import InputError
 
 IGNORED = -100  # the label of a token that is read but not trained
@@ -218,3 +219,31 @@ def coloured(example: dict, tokenizer) -> str:
     for read_only, stretch in itertools.groupby(pairs, key=lambda pair: pair[1] == IGNORED):
         text += ("\033[90m" if read_only else "\033[1;32m") + tokenizer.decode([token for token, _ in stretch])
     return text + "\033[0m"
+
+
+def trained_parts(
+    messages: list[dict[str, str]], tokenizer, system_prompt: str | None, name: str
+) -> Iterator[tuple[str, str]]:
+    """For each assistant's turn (all text before it, the words to train with the token that ends them).
+
+    An example with a system message of its own keeps it; `system_prompt` is for those without.
+    """
+    if messages[0]["role"] != "system":
+        messages = with_system_prompt(messages, system_prompt)
+    end = end_of_turn(tokenizer)
+    written = ""
+    for turn, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        prompt = render(tokenizer, messages[:turn], True, name)
+        whole = render(tokenizer, messages[: turn + 1], False, name)
+        if not (prompt.startswith(written) and whole.startswith(prompt)):
+            raise InputError(
+                f"expected a chat template that leaves earlier turns as they are, found that of {tokenizer.name_or_path} "
+                f"rewriting them in {name}: make each answer an example of its own"
+            )
+        answer, ended, _ = whole[len(prompt) :].rpartition(end)
+        if not ended:  # the template writes no end of its own
+            answer = whole[len(prompt) :].rstrip("\n")
+        yield prompt, answer + end
+        written = prompt + answer + end

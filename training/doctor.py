@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dataset import question_and_reference, to_messages
-from training.chat_template import end_of_turn, trained_parts
-from training.data import IGNORED, fact_of, preprocess
+from data_processor.dataset import question_and_reference, to_messages
+from engines.chat_template import end_of_turn
+from training.data import IGNORED, fact_of, preprocess, trained_parts
 from utils import InputError, read_json
 
 NAMED = 3  # ids given for each finding

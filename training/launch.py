@@ -13,8 +13,8 @@ import os
 import sys
 from dataclasses import dataclass
 
-from training import memory
-from training.memory import Shape
+from engines import memory
+from engines.memory import Shape
 from training.plan import recommended_rank
 from utils import InputError, require_model, run
 
@@ -148,7 +148,7 @@ def measured(data_path: str, model_name_or_path: str) -> tuple[float, int]:
     """(tokens, facts) of a dataset: tokens of MEASURED_ROWS evenly from all of it, times as many as there are."""
     import transformers
 
-    from dataset import read_dataset, to_messages
+    from data_processor.dataset import read_dataset, to_messages
     from training.data import fact_of, preprocess
 
     rows = read_dataset(data_path, "a dataset")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from training import memory, ranks
+from engines import memory
+from training import ranks
 from training.launch import LEAST_TOKENS_A_RANK, update_tokens
 from utils import InputError, write_json
 

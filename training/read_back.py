@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 import transformers
 
-from processes import run_child
+from engines.hf import load_base
+from engines.processes import run_child
 from training import ranks
-from training.adapters import gathered, leave_inputs_as_they_are, load_base, save_adapter
+from training.adapters import gathered, leave_inputs_as_they_are, save_adapter
 from training.layout import weights_dtype
 
 ROOT = Path(__file__).resolve().parents[1]

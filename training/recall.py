@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 import transformers
 
-from dataset import question_and_reference
+from data_processor.dataset import question_and_reference
+from engines.chat import with_system_prompt
+from engines.chat_template import stop_token_ids
 from evaluation.matching import match
-from llm import stop_token_ids, with_system_prompt
 from training import ranks
 from training.adapters import gathered
 from training.read_back import autocast, computed_in

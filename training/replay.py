@@ -12,9 +12,9 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from engines.chat import Reply
 from engines.journal import JournaledEngine
-from llm import Reply
-from processes import end_child, start_child
+from engines.processes import end_child, start_child
 from utils import InputError, read_json, run, write_json
 
 REPLAY_TOKENS = 32  # a replayed answer is cut here and trained without an end: how it begins is what gets lost
@@ -91,13 +91,14 @@ def answers_of_a_process(model: Untrained, prompts: list[str], journal: Path) ->
 
 def answer() -> None:
     """Load the model, by vLLM where it is installed, answer a request's prompts, and write the replies beside it."""
-    from engines import EngineArguments, load_engine
+    from engines.arguments import EngineArguments
+    from engines.load import load_engine
 
     path = Path(sys.argv[1])
     request = json.loads(path.read_text())
     model = Untrained(**request["model"])
     if model.in_4_bits:
-        from llm import TransformersEngine
+        from engines.hf import TransformersEngine
 
         engine = TransformersEngine.load(model.name, system_prompt=model.system_prompt, in_4_bits=True)
     else:

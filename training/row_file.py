@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dataset import check_row
+from data_processor.dataset import check_row
 from utils import InputError, require_file
 
 BLOCK_BYTES = 1 << 20

@@ -1,83 +1,26 @@
-"""One `chat()` for every model: a whole batch of conversations in, one reply for each out, in order.
+"""A local model, with or without a LoRA adapter, through Hugging Face transformers.
 
-    engine = TransformersEngine("models/SmolLM2-135M-Instruct")
-    replies = engine.chat([[{"role": "user", "content": "Hello"}]], max_new_tokens=32)
-
-Two engines stand behind it: `TransformersEngine` here (a local model, with or without a LoRA adapter) and
-`api_engine.ApiEngine` (any OpenAI-compatible server). A JSON schema, where given, is enforced while the reply is
-written, not checked afterwards. A call that failed gives a reply whose `error` says why and whose `text` is empty.
+engine = TransformersEngine.load("models/SmolLM2-135M-Instruct")
+replies = engine.chat([[{"role": "user", "content": "Hello"}]], max_new_tokens=32)
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-Conversation = list[dict[str, str]]
+from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, for_each, with_system_prompt
+from engines.chat_template import stop_token_ids
 
-TOP_P = 0.95  # nucleus sampling (Holtzman et al. 2020), used when temperature > 0
-TOP_K = 50
+if TYPE_CHECKING:
+    import torch
+
 MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond it a step is bound by compute, not by overhead
 CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # keys and values one batch may hold
 PREFILL_TOKENS = {"cpu": 4096, "cuda": 65536}  # read in one forward pass, which bounds its memory
 SHARED_PREFIX_TOKENS = 16  # a shorter common beginning is not worth a forward pass of its own
 COMPACT_SHARE = 0.8  # finished rows leave the batch once this share or less is still writing
-# Compact JSON, in llguidance's words: a small model wastes tokens on free white space
-JSON_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a model answered. `finish_reason` is "stop", "length" or "error"."""
-
-    text: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    finish_reason: str = "stop"
-    error: str | None = None
-
-
-class Engine(Protocol):
-    """What every stage asks of a model."""
-
-    name: str
-
-    def chat(
-        self,
-        conversations: list[Conversation],
-        *,
-        max_new_tokens: int = 256,
-        temperature: float | list[float] = 0.0,
-        seed: int | list[int] = 0,
-        schemas: dict | list[dict] | None = None,
-        on_reply: Callable[[int, Reply], None] | None = None,
-    ) -> list[Reply]:
-        """Answer every conversation (messages with "role" and "content").
-
-        `temperature`, `seed` and `schemas` (JSON schemas) are one for all, or one for each conversation.
-        `on_reply(index, reply)` is called as soon as a reply is whole, in any order. Sampling depends on the seed and
-        the prompt, not on the neighbours, except on vLLM, which hears no seed (engines.vllm). Several replies to one
-        prompt are best asked for together, which reads it once.
-        """
-
-    def waves(self, conversations: list[Conversation], max_new_tokens: int) -> list[list[int]] | None:
-        """Indices of the conversations that `chat` answers together, wave after wave.
-
-        None from an engine that finishes each by itself and takes up another in its place: it is best handed all at once.
-        """
-
-
-def with_system_prompt(messages: Conversation, system_prompt: str | None) -> Conversation:
-    """Put `system_prompt` in front; None leaves it to the chat template, which may have a default of its own."""
-    return messages if system_prompt is None else [{"role": "system", "content": system_prompt}, *messages]
-
-
-def for_each(value: Any, amount: int) -> list:
-    """What is given for all conversations or for each of them, as a list."""
-    return value if isinstance(value, list) else [value] * amount
 
 
 class TransformersEngine:
@@ -112,8 +55,6 @@ class TransformersEngine:
         """
         import torch
         from transformers import AutoTokenizer
-
-        from training.adapters import load_base
 
         device, dtype = "cpu", torch.float32
         if torch.cuda.is_available():
@@ -350,14 +291,19 @@ class Row:
         return Reply(text, self.prompt_tokens, len(self.tokens), self.finish_reason)
 
 
-def stop_token_ids(model, tokenizer) -> list[int]:
-    """The tokens that end a turn: the tokenizer's own first, then the template's and those of the generation config."""
-    from training.chat_template import end_of_turn
+def load_base(name: str, dtype: torch.dtype, in_4_bits: bool = False, **options):
+    """The base model, its linear layers in nf4 where asked for (Dettmers et al. 2023, QLoRA)."""
+    import torch
+    import transformers
 
-    ids = [tokenizer.eos_token_id]
-    configured = model.generation_config.eos_token_id
-    configured = configured if isinstance(configured, list) else [configured]
-    for token in [tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)), *configured]:
-        if token is not None and token not in ids:
-            ids.append(token)
-    return ids
+    quantization = None
+    if in_4_bits:
+        quantization = transformers.BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        name, dtype=dtype, quantization_config=quantization, **options
+    )

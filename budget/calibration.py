@@ -9,11 +9,10 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import forecast
-import prior
-from budget import written
-from day import Interrupted, Run, Step, budget_of
-from forecast import BASE, COLLECTION, TRAINING, Starts, Timings
+from budget import forecast, prior
+from budget.clock import written
+from budget.forecast import BASE, COLLECTION, TRAINING, Starts, Timings
+from budget.run import Interrupted, Run, Step, budget_of
 from utils import InputError, read_json, write_json
 
 SHARE = 0.075  # of a budget, which a calibration is worth

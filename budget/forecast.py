@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from budget import in_words
+from budget.clock import in_words
 from utils import InputError, read_json
 
 COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (

@@ -17,7 +17,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from utils import InputError, read_json, write_json
 RUN_FILE = "run.json"  # in the output folder: the deadline, and what each stage was given and took
 PROGRESS_FILE = "progress.json"  # in the output folder of a stage: how far it is and when it expects to end
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-SLACK = 1.15  # of a measured time, for what varies from one piece of work to the next
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 log = logging.getLogger(__name__)
@@ -238,42 +237,3 @@ def note(path: Path, name: str, facts: dict, fresh: bool = False) -> None:
         stage["name"] = name
     stage |= facts
     write_json(path, run)
-
-
-def next_round(left: int, first: int, cost: float | None, seconds: float) -> int:
-    """How many of `left` units to do next in `seconds`, at a measured `cost` of seconds a unit; 0 where none fits.
-
-    Without a measurement it is the `first` few. After that half of what fits, so that the pace is measured again before
-    the time is used up, and all of it once that is less than `first`.
-    """
-    if cost is None:
-        return min(left, first)
-    fits = int(max(seconds, 0) / (SLACK * cost)) if cost > 0 else left
-    return min(left, fits if fits <= first or fits >= 2 * left else max(first, fits // 2))
-
-
-def even_order(groups: Sequence[Hashable]) -> list[int]:
-    """The places of `groups`, ordered so that every beginning of the list is an even sample.
-
-    First one of each group, then of every group in proportion to its size; within a group, and over the groups, from
-    one end to the other at ever smaller steps (van der Corput's sequence).
-    """
-    members: dict[Hashable, list[int]] = {}
-    for place, group in enumerate(groups):
-        members.setdefault(group, []).append(place)
-    ranks = {group: inverse(number) for number, group in enumerate(members)}
-    order = []
-    for group, places in members.items():
-        spread = sorted(range(len(places)), key=inverse)
-        order += [(turn / len(places), ranks[group], places[number]) for turn, number in enumerate(spread)]
-    return [place for *_, place in sorted(order)]
-
-
-def inverse(number: int) -> float:
-    """The binary digits of a number mirrored at the point: 0, 1/2, 1/4, 3/4, 1/8 ..."""
-    found, step = 0.0, 0.5
-    while number:
-        found += step * (number & 1)
-        number >>= 1
-        step /= 2
-    return found

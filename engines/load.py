@@ -1,0 +1,72 @@
+"""The engines that answer: vLLM, transformers or an API. Arguments every script shares, and how each is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engines.arguments import ApiArguments, EngineArguments
+from engines.chat import Engine
+from engines.gpus import torch_number
+from engines.placement import Placement, place
+
+
+def load_engine(
+    model_name_or_path: str,
+    arguments: EngineArguments,
+    lora_weights: str | None = None,
+    system_prompt: str | None = None,
+    prompts: int | None = None,
+) -> Engine:
+    """Load a local model, with an adapter where one is given; InputError where the engine asked for cannot be had.
+
+    `prompts` is how many conversations are to come, where that is known: a few do not need a copy on every GPU.
+    """
+    placement = place(model_name_or_path, arguments, lora_weights, prompts)
+    return load_placed(placement, arguments, model_name_or_path, lora_weights, system_prompt)
+
+
+def load_base_and_tuned(
+    model_name_or_path: str,
+    arguments: EngineArguments,
+    lora_weights: str,
+    system_prompt: str | None = None,
+    prompts: int | None = None,
+) -> Iterator[Engine]:
+    """The model without its adapter, then with it, its weights loaded once; be done with the first before the second.
+
+    `prompts` are the conversations for each.
+    """
+    placement = place(model_name_or_path, arguments, lora_weights, prompts and 2 * prompts)
+    if placement.engine == "vllm":
+        tuned = load_placed(placement, arguments, model_name_or_path, lora_weights, system_prompt)
+        yield tuned.base()
+        yield tuned
+    else:
+        base = load_placed(placement, arguments, model_name_or_path, None, system_prompt)
+        yield base
+        yield base.merge(lora_weights)
+
+
+def load_placed(placement: Placement, arguments: EngineArguments, *wanted: str | None) -> Engine:
+    """The engine where `place` said; `wanted` are model, adapter and system prompt."""
+    if placement.engine == "transformers":
+        from engines.hf import TransformersEngine
+
+        if placement.gpus:
+            import torch
+
+            torch.cuda.set_device(torch_number(placement.gpus[0]))
+        return TransformersEngine.load(*wanted)
+    options = {name: getattr(arguments, name) for name in ("gpu_memory_utilization", "max_model_len")}
+    options["tensor_parallel_size"] = placement.tensor_parallel_size
+    from engines.vllm import VllmEngine
+
+    return VllmEngine.load(placement.devices, *wanted, **options)
+
+
+def load_api_engine(arguments: ApiArguments) -> Engine:
+    """A model behind an OpenAI-compatible API; the first call shows whether address, key and model are right."""
+    from engines.api import ApiEngine
+
+    names = ("api_base", "api_key_env", "max_attempts", "retry_delay", "timeout", "concurrency", "rpm", "tpm")
+    return ApiEngine(arguments.api_model, **{name: getattr(arguments, name) for name in names})
