@@ -27,7 +27,6 @@ import transformers
 import provenance
 from budget.clock import BudgetArguments, Clock, process_start, start_clock
 from data_processor.dataset import read_dataset
-from engines.memory import shape_of
 from engines.processes import end_with_parent, lock_folder
 from training import doctor
 from training.adapters import changes_base, load_model
@@ -46,20 +45,18 @@ from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fa
 from training.frozen_trunk import frozen_layers, remove_states, with_states
 from training.layout import (
     OUT_OF_MEMORY,
-    choose_attention,
-    choose_batches,
     measure_batches,
     restart_by_halves,
     weights_dtype,
 )
 from training.log import TrainingLines, write_log
-from training.plan import make_plan, recommended_learning_rate, recommended_rank
+from training.plan import make_plan, measured_peak_flops, settle
 from training.ranks import made_by_rank_0
 from training.read_back import computed_in, safe_save_model_for_hf_trainer
 from training.recall import Recall, remove_best
 from training.replay import Untrained, replay_examples
 from training.row_file import RowFile
-from training.trainer import Trainer, measured_peak_flops
+from training.trainer import Trainer
 from utils import ADAPTER_SETTINGS, InputError, parse_arguments, run, write_json
 
 SAVED_SHARE = 0.01  # of a time budget: a checkpoint so often,
@@ -97,19 +94,6 @@ def resume_settings(model, data, lora, training, rows) -> dict:
         "size of an update": training.update_tokens or training.gradient_accumulation_steps
         * (training.max_tokens_per_batch or training.per_device_train_batch_size),  # not how it is cut into batches
     }  # fmt: skip
-
-
-def settle(name: str, lora: LoraArguments, training: TrainingArguments, facts: int, lengths) -> None:
-    """Decide what was left open: rank, layout of the batches, gradient checkpointing, learning rate."""
-    lora.lora_r = lora.lora_r or recommended_rank(facts)
-    choose_attention(training)
-    choose_batches(training, shape_of(name), sum(lengths), max(lengths), lora.lora_r, lora.q_lora)
-    if training.learning_rate is None:
-        hidden = transformers.AutoConfig.from_pretrained(name).get_text_config().hidden_size
-        recommended = recommended_learning_rate(hidden, training.update_tokens)
-        training.learning_rate = recommended * (1 if lora.use_lora else 0.1)
-    training.dataloader_pin_memory = training.device.type == "cuda"
-    training.remove_unused_columns = False  # the loss needs to know what is replayed
 
 
 def keeps_states(training: TrainingArguments, data: DataArguments) -> bool:

@@ -61,13 +61,13 @@ FAULTS = {
         "tests/test_read_back.py::test_float32_weights_under_bfloat16_autocast_are_compared_as_such",
     ),
     "8": (  # too many examples an update on many GPUs
-        "tests/test_layout.py::test_an_update_has_so_many_tokens_that_a_training_has_some_hundreds",
-        "tests/test_layout.py::test_ranks_that_would_have_too_little_to_do_are_not_started",
+        "tests/test_recommended.py::test_an_update_has_so_many_tokens_that_a_training_has_some_hundreds",
+        "tests/test_launch.py::test_ranks_that_would_have_too_little_to_do_are_not_started",
         RANKS + "test_updates_by_tokens_are_the_default_at_any_count_of_ranks",
     ),
     "9": (  # the base copied into every rank's memory; a model that does not fit
         "tests/test_trainer.py::test_the_adapter_alone_is_saved_under_deepspeed_too",
-        "tests/test_layout.py::test_sharding_goes_by_weights_card_and_number",
+        "tests/test_launch.py::test_sharding_goes_by_weights_card_and_number",
     ),
     "10": (  # two models in memory
         "tests/test_judge_process.py::test_the_judge_is_gone_and_all_is_written_before_the_next_model_comes",

@@ -101,7 +101,7 @@ def matmul(bench: Bench) -> Iterator[dict]:
     """Part 9: the best of a few large products in bfloat16, as finetune.py measures it for its MFU."""
     import torch
 
-    from training.trainer import measured_peak_flops
+    from training.plan import measured_peak_flops
 
     yield {"bf16_tflops": round(measured_peak_flops(torch.device(bench.device), torch.bfloat16) / 1e12, 3)}
 

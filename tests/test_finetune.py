@@ -19,78 +19,19 @@ import pytest
 import torch
 import transformers
 from test_chat_template import TURNS
+from trainings import ON_CPU, apart, examples, lora, make_trainer, one_update, tiny_lora
 
 from training.adapters import load_model
 from training.arguments import LoraArguments, TrainingArguments, check_arguments, set_up_wandb
 from training.batches import LengthBucketedSampler, PaddedCollator, PaddingFreeCollator, TokenBudgetBatches
 from training.data import IGNORED, SupervisedDataset, preprocess
 from training.loss import head_only_at, loss_per_token
-from training.plan import Plan, recommended_learning_rate, recommended_rank
+from training.plan import Plan
 from training.read_back import safe_save_model_for_hf_trainer
 from training.trainer import Trainer
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-ON_CPU = SimpleNamespace(bf16=False, fp16=False, gradient_checkpointing=False, device=torch.device("cpu"))
-
-
-def lora(**changed) -> LoraArguments:
-    return LoraArguments(**{"lora_r": 4, **changed})
-
-
-def tiny_lora(path: str, **changed):
-    """Random adapters, so that they change what the model says."""
-    transformers.set_seed(0)
-    model = load_model(path, lora(**changed), ON_CPU)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.05)
-    return model
-
-
-def examples(count: int) -> list[dict]:
-    """Answers of very different lengths, every fourth of them replayed."""
-    answers = [" ".join(["word"] * (1 + 3 * n)) for n in range(count)]
-    return [
-        {
-            "id": str(n),
-            "messages": [{"role": "user", "content": f"Question {n}?"}, {"role": "assistant", "content": answer}],
-            "kind": "replay" if n % 4 == 0 else "qa",
-        }
-        for n, answer in enumerate(answers)
-    ]
-
-
-def make_trainer(path, tokenizer, tmp_path, data=None, collator=None, options=None, model=None, **training):
-    arguments = TrainingArguments(
-        output_dir=str(tmp_path), use_cpu=True, remove_unused_columns=False, disable_tqdm=True, logging_strategy="no",
-        **{"learning_rate": 1e-2, "max_steps": 1, "max_grad_norm": 0.0, "optim": "sgd", "warmup_steps": 0, **training},
-    )  # fmt: skip
-    return Trainer(
-        model=model or tiny_lora(path),
-        args=arguments,
-        train_dataset=SupervisedDataset(data or examples(8), tokenizer, "", 512),
-        data_collator=collator or PaddedCollator(tokenizer.pad_token_id),
-        processing_class=tokenizer,
-        **(options or {}),
-    )
-
-
-def one_update(trainer) -> tuple[float, torch.Tensor]:
-    """The loss of the first update, and its step in all adapter weights (plain SGD: the gradient)."""
-    before = torch.cat([p.detach().flatten().clone() for p in trainer.model.parameters() if p.requires_grad])
-    loss = trainer.train().training_loss
-    after = torch.cat([p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad])
-    return loss, after - before
-
-
-def apart(a: torch.Tensor, b: torch.Tensor) -> float:
-    """The distance of two updates as a share of their size."""
-    assert b.norm() > 0
-    return ((a - b).norm() / b.norm()).item()
 
 
 def test_fault_7_padding_goes_as_far_as_the_longest_example_only(tokenizer):
@@ -307,12 +248,7 @@ def test_fault_4_the_plan_counts_updates_and_exposures():
     assert "few updates" in few.lines()[-1] and "few updates" not in many.lines()[-1]
     assert TrainingArguments(
         output_dir="x", use_cpu=True
-    ).counts_tokens  # tests/test_layout.py: some hundreds of updates
-
-
-def test_learning_rate_and_rank_follow_model_and_data():
-    assert recommended_learning_rate(576) == 1.3e-3 and recommended_learning_rate(3584) == 3.2e-4
-    assert [recommended_rank(facts) for facts in (1, 1000, 1001, 50_000, 10**9)] == [16, 16, 32, 64, 256]
+    ).counts_tokens  # tests/test_recommended.py: some hundreds of updates
 
 
 def test_fault_10_a_key_is_in_no_file_and_no_log(tmp_path, monkeypatch, caplog):

@@ -8,11 +8,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-import torch
 import transformers
+from trainings import training
 
 import finetune
-from finetune import keeps_states, make_recall, read_rows, resume_settings, set_pace, settle
+from finetune import keeps_states, make_recall, read_rows, resume_settings, set_pace
 from training.arguments import DataArguments, LoraArguments, ModelArguments
 from training.row_file import RowFile
 from utils import InputError
@@ -60,15 +60,6 @@ def test_questions_beside_the_dataset_are_asked_unless_others_are_given(tmp_path
     assert [ids(found) for found in read_rows(given, 0)[2:]] == [["given_0"], ["general_0"]]
 
 
-def training(**changed) -> SimpleNamespace:
-    return SimpleNamespace(**{
-        "world_size": 1, "num_train_epochs": 3.0, "max_steps": -1, "learning_rate": 1e-3, "kl_weight": 0.0, "seed": 42,
-        "update_tokens": 0, "gradient_accumulation_steps": 2, "max_tokens_per_batch": None, "per_device_train_batch_size": 4,
-        "deepspeed": None, "padding_free": False, "torch_compile": False, "gradient_checkpointing": False,
-        "keep_frozen_states": True, "early_stopping": None, "device": torch.device("cpu"), "attention": "sdpa", **changed,
-    })  # fmt: skip
-
-
 @pytest.mark.parametrize(
     "other",
     [
@@ -104,26 +95,6 @@ def test_how_an_update_is_cut_into_batches_may_change_on_a_resume(tmp_path):
         for steps, size in ((2, 4), (8, 1))
     )
     assert first == second and first["size of an update"] == 8
-
-
-@pytest.mark.parametrize(
-    ("given", "rank", "rate"),
-    [
-        ({}, 32, 1.3e-3),  # for a width of 576
-        ({"use_lora": False}, 32, 1.3e-4),
-        ({"lora_r": 4}, 4, 1.3e-3),
-    ],
-    ids=["lora", "all weights", "a rank that is given"],
-)
-def test_what_is_left_open_is_decided_and_what_is_given_stays(tmp_path, model_path, given, rank, rate):
-    lora, own = LoraArguments(**given), training(learning_rate=None, padding_free=None, output_dir=str(tmp_path))
-    own = SimpleNamespace(**vars(own), counts_tokens=True, use_liger_kernel=False)
-    settle(model_path, lora, own, 1001, [100, 300])
-    assert (lora.lora_r, own.learning_rate) == (rank, pytest.approx(rate))
-    assert own.update_tokens == 512 and own.dataloader_pin_memory is own.remove_unused_columns is False
-    kept = SimpleNamespace(**{**vars(own), "learning_rate": 7.0})
-    settle(model_path, lora, kept, 1001, [100, 300])
-    assert kept.learning_rate == 7.0
 
 
 @pytest.mark.parametrize(

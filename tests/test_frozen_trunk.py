@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_finetune import apart, examples, make_trainer, one_update, tiny_lora
+from trainings import apart, examples, make_trainer, one_update, tiny_lora
 
 from training import frozen_trunk
 from training.batches import PaddedCollator

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from trainings import training
 
-from training.plan import Plan, make_plan, recommended_learning_rate, recommended_rank
+from training.arguments import LoraArguments
+from training.plan import Plan, make_plan, settle
 
 PLAN = dict(
     examples=1000, facts=100, replayed=50, held_out=20, tokens=50_000, trained_tokens=9000, updates=200, epochs=3.0,
@@ -41,31 +43,11 @@ def test_a_plan_in_words():
     assert "few updates, 200 teach more" in few[3]
 
 
-@pytest.mark.parametrize(
-    ("tokens", "rate"), [(500, 4.2e-4), (16384, 4.2e-4), (32768, 5.9e-4), (65536, 8.4e-4), (10**6, 8.4e-4)]
-)
-def test_larger_updates_take_a_higher_rate_up_to_twice_it_and_smaller_ones_no_lower(tokens, rate):
-    assert recommended_learning_rate(2500, tokens) == rate
-    assert recommended_learning_rate(2000) == 5e-4
-
-
-def test_the_rank_doubles_with_every_ten_times_as_many_facts():
-    assert [recommended_rank(facts) for facts in (0, 1000, 1001, 10_000, 10_001, 10**7, 10**8)] == [
-        16,
-        16,
-        32,
-        32,
-        64,
-        256,
-        256,
-    ]
-
-
 @pytest.mark.parametrize(("max_steps", "updates", "epochs"), [(-1, 8, 8 / 3), (6, 6, 2.0)])
 def test_the_plan_of_a_trainer_counts_what_it_will_do(max_steps, updates, epochs):
     labels = [-100, -100, 0, 5]  # the token 0 is trained like any other
     data = [{"input_ids": [1, 2, 0, 5], "labels": labels}] * 3000
-    training = SimpleNamespace(
+    own = SimpleNamespace(
         gradient_accumulation_steps=4, max_steps=max_steps, num_train_epochs=2.5, padding_free=False, world_size=2,
         gradient_checkpointing=True, use_liger_kernel=False, tf32=None, torch_compile=False, deepspeed=None, bf16=True,
         learning_rate=1e-3, device=torch.device("cpu"), attention="sdpa",
@@ -73,7 +55,7 @@ def test_the_plan_of_a_trainer_counts_what_it_will_do(max_steps, updates, epochs
     model = torch.nn.Linear(10, 10, bias=False)
     model.register_parameter("frozen", torch.nn.Parameter(torch.zeros(7), requires_grad=False))
     trainer = SimpleNamespace(
-        args=training, train_dataset=data, get_train_dataloader=lambda: range(10), model=model, parameter_count=107,
+        args=own, train_dataset=data, get_train_dataloader=lambda: range(10), model=model, parameter_count=107,
         frozen_layers=2, frozen_parameters=50, peak_flops=1e3,
     )  # fmt: skip
     plan = make_plan(trainer, facts=900, replayed=300, held_out=40, rank=16)
@@ -83,3 +65,23 @@ def test_the_plan_of_a_trainer_counts_what_it_will_do(max_steps, updates, epochs
     assert (plan.trainable_parameters, plan.parameters, plan.frozen_layers, plan.frozen_parameters) == (100, 107, 2, 50)
     assert (plan.processes, plan.device, plan.precision) == (2, "cpu", "bfloat16")
     assert plan.layout == "sdpa attention, padded batches of like length, gradient checkpointing"
+
+
+@pytest.mark.parametrize(
+    ("given", "rank", "rate"),
+    [
+        ({}, 32, 1.3e-3),  # for a width of 576
+        ({"use_lora": False}, 32, 1.3e-4),
+        ({"lora_r": 4}, 4, 1.3e-3),
+    ],
+    ids=["lora", "all weights", "a rank that is given"],
+)
+def test_what_is_left_open_is_decided_and_what_is_given_stays(tmp_path, model_path, given, rank, rate):
+    lora, own = LoraArguments(**given), training(learning_rate=None, padding_free=None, output_dir=str(tmp_path))
+    own = SimpleNamespace(**vars(own), counts_tokens=True, use_liger_kernel=False)
+    settle(model_path, lora, own, 1001, [100, 300])
+    assert (lora.lora_r, own.learning_rate) == (rank, pytest.approx(rate))
+    assert own.update_tokens == 512 and own.dataloader_pin_memory is own.remove_unused_columns is False
+    kept = SimpleNamespace(**{**vars(own), "learning_rate": 7.0})
+    settle(model_path, lora, kept, 1001, [100, 300])
+    assert kept.learning_rate == 7.0

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_finetune import make_trainer, tiny_lora
+from trainings import make_trainer, tiny_lora
 
 from training import read_back
 from training.read_back import alone, compare_in_fresh_process, relative_difference, rounding

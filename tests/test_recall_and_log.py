@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
-from test_finetune import examples, make_trainer
+from trainings import examples, make_trainer
 
 from training import checkpoints, doctor
 from training.checkpoints import MARK, newest, remove_old, torn, write_mark

@@ -8,7 +8,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from test_finetune import TURNS, examples, make_trainer, tiny_lora
+from test_chat_template import TURNS
+from trainings import examples, make_trainer, tiny_lora
 
 from training.batches import PaddedCollator, TokenBudgetBatches
 from training.data import IGNORED, SupervisedDataset, preprocess

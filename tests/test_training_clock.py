@@ -12,7 +12,7 @@ import torch
 import transformers
 from clocks import hours, stage_clock  # noqa: F401
 from test_distributed import arguments, data, finish, start  # noqa: F401
-from test_finetune import make_trainer
+from trainings import make_trainer
 
 from budget.clock import Clock
 from training.clock import TrainingClock

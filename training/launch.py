@@ -15,14 +15,9 @@ from dataclasses import dataclass
 
 from engines import memory
 from engines.memory import Shape
-from training.plan import recommended_rank
+from training.recommended import LEAST_TOKENS_A_RANK, MOST_TOKENS, recommended_rank, update_tokens
 from utils import InputError, require_model, run
 
-UPDATES = 400  # of a training: enough for a schedule to work, few enough to fill the GPUs
-MOST_TOKENS = (
-    65536  # of an update: LoRA loses to large batches sooner than full fine-tuning (LoRA Without Regret, 2025)
-)
-LEAST_TOKENS_A_RANK = {"cuda": 2048, "cpu": 512}  # a forward pass on fewer keeps a GPU waiting for its launches
 ACTIVATION_SHARE = 0.2  # of a card: with less, batches are small and the allocator has nothing in reserve
 EPOCHS = 3.0  # of Hugging Face's TrainingArguments
 MEASURED_ROWS = 1000
@@ -50,12 +45,6 @@ class Launch:
         """What finetune.py is told besides."""
         more = {"zero3": ["--deepspeed", "ds_configs/zero3.json"], "4 bits": ["--q_lora", "True"]}
         return more.get(self.sharding, [])
-
-
-def update_tokens(tokens: float, epochs: float, device: str) -> int:
-    """Tokens of one update, by those of an epoch: some hundreds of updates, within bounds that are reasoned above."""
-    wanted = tokens * epochs / UPDATES
-    return int(min(max(wanted, LEAST_TOKENS_A_RANK[device]), MOST_TOKENS))
 
 
 def choose_sharding(shape: Shape, card: float, gpus: int, rank: int) -> tuple[str, int]:

@@ -14,7 +14,7 @@ import torch
 
 from engines import memory
 from training import ranks
-from training.launch import LEAST_TOKENS_A_RANK, update_tokens
+from training.recommended import LEAST_TOKENS_A_RANK, update_tokens
 from utils import InputError, write_json
 
 # Of a micro-batch: with fewer a GPU reads its weights for too little work, and gradient checkpointing, which computes half as

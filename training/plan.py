@@ -1,41 +1,39 @@
-"""What a training will be, said before its first step; its learning rate and rank from the model and the data."""
+"""What a training will be: what its arguments leave open is settled, and all of it said before the first step."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import math
+import time
 from dataclasses import dataclass
 
-LEARNING_RATE, LEARNING_RATE_HIDDEN, LEARNING_RATE_POWER = 5e-4, 2000, 0.781
-LEARNING_RATE_TOKENS, LARGEST_FACTOR = (
-    16384,
-    2.0,
-)  # an update up to which that rate fits; most it is raised for larger ones
-SMALLEST_RANK, LARGEST_RANK, FACTS_OF_SMALLEST_RANK = 16, 256, 1000
+import torch
+import transformers
+
+from engines.memory import shape_of
+from training.layout import choose_attention, choose_batches
+from training.read_back import computed_in
+from training.recommended import recommended_learning_rate, recommended_rank
+
 FEW_UPDATES = 200
 EXPECTED_MFU = {"cpu": 0.55, "cuda": 0.35}  # to say how long it takes before it has begun; the CPU's was measured
+PEAK_SIZE = {"cuda": 8192, "cpu": 1024}  # rows and columns of the matrices whose product is timed
+PEAK_SECONDS = 0.5
 
-log = logging.getLogger(__name__)
 
+def settle(name: str, lora, training, facts: int, lengths: list[int]) -> None:
+    """Decide what the arguments `lora` and `training` leave open: rank, batches, gradient checkpointing, learning rate.
 
-def recommended_learning_rate(hidden_size: int, tokens_an_update: int = LEARNING_RATE_TOKENS) -> float:
-    """Ten times a full fine-tuning's 5e-5, less for wider models: 5e-4 * (2000 / hidden size) ** 0.781.
-
-    Schulman and Thinking Machines (2025), LoRA Without Regret, and their tinker-cookbook; the exponent is that for
-    Llama. It does not depend on the rank. Gives 1.3e-3 for SmolLM2-135M, 3.2e-4 for Qwen2.5-7B. Larger updates, of which
-    there are fewer, take more by the square root of their size (Malladi et al. 2022, section 4); smaller ones do not take
-    less: the demo, with updates of 500 tokens, was best at more than this rate.
+    `name` is that of the model, `facts` how many the data have, `lengths` those of the examples, in tokens.
     """
-    width = (LEARNING_RATE_HIDDEN / hidden_size) ** LEARNING_RATE_POWER
-    size = min(max(tokens_an_update / LEARNING_RATE_TOKENS, 1.0) ** 0.5, LARGEST_FACTOR)
-    return float(f"{LEARNING_RATE * width * size:.1e}")
-
-
-def recommended_rank(facts: int) -> int:
-    """16 up to a thousand facts, doubled for every ten times as many: a rank bounds how much an adapter can hold."""
-    tens = max(0, math.ceil(math.log10(max(facts, 1) / FACTS_OF_SMALLEST_RANK)))
-    return min(SMALLEST_RANK * 2**tens, LARGEST_RANK)
+    lora.lora_r = lora.lora_r or recommended_rank(facts)
+    choose_attention(training)
+    choose_batches(training, shape_of(name), sum(lengths), max(lengths), lora.lora_r, lora.q_lora)
+    if training.learning_rate is None:
+        hidden = transformers.AutoConfig.from_pretrained(name).get_text_config().hidden_size
+        recommended = recommended_learning_rate(hidden, training.update_tokens)
+        training.learning_rate = recommended * (1 if lora.use_lora else 0.1)
+    training.dataloader_pin_memory = training.device.type == "cuda"
+    training.remove_unused_columns = False  # the loss needs to know what is replayed
 
 
 @dataclass
@@ -93,8 +91,6 @@ class Plan:
 
 def make_plan(trainer, facts: int, replayed: int, held_out: int, rank: int | None) -> Plan:
     """The plan of a Trainer of ours; `rank` is None where all weights are trained."""
-    from training.read_back import computed_in
-
     training, data = trainer.args, trainer.train_dataset
     sample = [data[index] for index in range(0, len(data), max(1, len(data) // 1000))]
     scale = len(data) / len(sample)
@@ -128,3 +124,17 @@ def make_plan(trainer, facts: int, replayed: int, held_out: int, rank: int | Non
         layout=", ".join([f"{training.attention} attention, {layout}", *(name for name, on in extras.items() if on)]),
         peak_flops=trainer.peak_flops,
     )  # fmt: skip
+
+
+def measured_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of a large matrix product, the best of those within PEAK_SECONDS."""
+    size = PEAK_SIZE[device.type]
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best, until = float("inf"), time.perf_counter() + PEAK_SECONDS
+    while time.perf_counter() < until:
+        started = time.perf_counter()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best

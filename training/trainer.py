@@ -16,6 +16,7 @@ from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.clock import TrainingClock
 from training.frozen_trunk import above
 from training.loss import head_only_at, loss_per_token, sums_by_row
+from training.plan import measured_peak_flops
 from utils import InputError
 
 # A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all weights
@@ -23,8 +24,6 @@ from utils import InputError
 FLOPS_PER_PARAMETER = 4
 MODEL_INPUTS = ("input_ids", "position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
 NAMED_ROWS = 8  # of an update that went wrong
-PEAK_SIZE = {"cuda": 8192, "cpu": 1024}  # rows and columns of the matrices whose product is timed
-PEAK_SECONDS = 0.5
 
 
 class Trainer(transformers.Trainer):
@@ -237,17 +236,3 @@ def weights_in(parameter: torch.nn.Parameter) -> int:
         return parameter.ds_numel
     state = getattr(parameter, "quant_state", None)
     return math.prod(state.shape) if state is not None else parameter.numel()
-
-
-def measured_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a large matrix product, the best of those within PEAK_SECONDS."""
-    size = PEAK_SIZE[device.type]
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best, until = float("inf"), time.perf_counter() + PEAK_SECONDS
-    while time.perf_counter() < until:
-        started = time.perf_counter()
-        a @ b
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
