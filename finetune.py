@@ -13,13 +13,14 @@ Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import transformers
@@ -29,7 +30,7 @@ from budget.clock import BudgetArguments, Clock, process_start, start_clock
 from data_processor.dataset import read_dataset
 from engines.processes import end_with_parent, lock_folder
 from training import doctor
-from training.adapters import changes_base, load_model
+from training.adapters import INITIAL, load_model, save_initial
 from training.arguments import (
     DataArguments,
     LoraArguments,
@@ -38,35 +39,75 @@ from training.arguments import (
     check_arguments,
     set_up_wandb,
 )
-from training.batches import PaddedCollator, PaddingFreeCollator
-from training.checkpoints import Checkpoints, newest, remove_old
-from training.clock import TrainingClock, seconds_to_save
+from training.batches import collator_for
+from training.checkpoints import Checkpoints, remove_old, resume_point, resume_settings, seconds_to_save
+from training.clock import SAVING_SHARE, TrainingClock, set_pace
 from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
-from training.frozen_trunk import frozen_layers, remove_states, with_states
-from training.layout import (
-    OUT_OF_MEMORY,
-    measure_batches,
-    restart_by_halves,
-    weights_dtype,
-)
+from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
+from training.layout import OUT_OF_MEMORY, restart_by_halves
 from training.log import TrainingLines, write_log
-from training.plan import make_plan, measured_peak_flops, settle
+from training.plan import Plan, settle
 from training.ranks import made_by_rank_0
-from training.read_back import computed_in, safe_save_model_for_hf_trainer
-from training.recall import Recall, remove_best
+from training.read_back import safe_save_model_for_hf_trainer
+from training.recall import Recall, make_recall, remove_best, require_questions
 from training.replay import Untrained, replay_examples
 from training.row_file import RowFile
-from training.trainer import Trainer
-from utils import ADAPTER_SETTINGS, InputError, parse_arguments, run, write_json
-
-SAVED_SHARE = 0.01  # of a time budget: a checkpoint so often,
-SAVING_SHARE = 0.02  # if saving the adapter alone takes no more than this of the time
+from training.trainer import Trainer, make_trainer
+from utils import ADAPTER_SETTINGS, parse_arguments, run, write_json
 
 log = logging.getLogger(__name__)
 
 
-def read_rows(data: DataArguments, seed: int):
-    """(training rows, held-out rows, questions of held-out wordings, general questions)"""
+class Given(NamedTuple):
+    """The arguments."""
+
+    model: ModelArguments
+    data: DataArguments
+    lora: LoraArguments
+    training: TrainingArguments
+
+
+class Rows(NamedTuple):
+    """What is read: rows to train on and rows held out of them; questions asked while training."""
+
+    train: Sequence[dict]
+    held_out: Sequence[dict]
+    questions: list[dict]  # of held-out wordings
+    general: list[dict]
+
+
+def main() -> None:
+    if "--deepspeed" in sys.argv and not torch.cuda.is_available():
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend="gloo")
+    *given, budget = parse_arguments(ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments)
+    started, given = time.time(), Given(*given)
+    name, training = given.model.model_name_or_path, given.training
+    writes = training.process_index == 0  # one of the ranks alone, which speaks for all
+    if "LOCAL_RANK" in os.environ:
+        end_with_parent()  # torchrun killed, its workers would go on and hold the GPUs
+    if not writes:
+        logging.getLogger().setLevel(logging.WARNING)
+    rows = read_rows(given.data, training.seed)
+    check_arguments(*given)
+    if training.early_stopping:
+        require_questions(rows.questions, rows.general)
+    set_up_wandb(training)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+    if given.data.check_only:
+        raise SystemExit(doctor.report(rows.train, rows.held_out, tokenizer, name, given.data, training))
+    with lock_folder(training.output_dir) if writes else contextlib.nullcontext():
+        clock = start_clock(budget, "fine-tuning", training.output_dir, writes)
+        set_pace(clock, training)
+        train(given, rows, tokenizer, clock, started)
+        if clock and writes:
+            clock.end()
+        if writes:
+            remove_what_has_served(training)  # from here on a kill can undo nothing
+
+
+def read_rows(data: DataArguments, seed: int) -> Rows:
     read = RowFile if data.lazy_preprocess else read_dataset
     rows = read(data.data_path, "a dataset", data.limit)
     held_out = read(data.eval_data_path, "a validation dataset") if data.eval_data_path else []
@@ -76,185 +117,51 @@ def read_rows(data: DataArguments, seed: int):
     recall_path = data.recall_data_path or (str(beside) if beside.is_file() else None)
     questions = read_dataset(recall_path, "held-out questions") if recall_path else []
     general = read_dataset(data.retention_data_path, "general questions") if data.retention_data_path else []
-    return rows, held_out, questions, general
+    return Rows(rows, held_out, questions, general)
 
 
-def resume_settings(model, data, lora, training, rows) -> dict:
-    """What a resumed run must share with the one it goes on with."""
-    with Path(data.data_path).open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return {
-        "model_name_or_path": model.model_name_or_path,
-        "content of --data_path": content,
-        "number of examples": len(rows),
-        "number of processes": training.world_size,
-        **{name: getattr(data, name) for name in ("system_prompt", "replay_ratio")},
-        **{name: getattr(lora, name) for name in ("use_lora", "lora_r", "lora_target_modules", "q_lora")},
-        **{name: getattr(training, name) for name in ("num_train_epochs", "max_steps", "learning_rate", "kl_weight", "seed")},
-        "size of an update": training.update_tokens or training.gradient_accumulation_steps
-        * (training.max_tokens_per_batch or training.per_device_train_batch_size),  # not how it is cut into batches
-    }  # fmt: skip
+def train(given: Given, rows: Rows, tokenizer, clock: Clock | None, started: float) -> None:
+    """The adapter, from rows to a folder that has been read back. `started` is the time.time() of this process."""
+    name, (_, data, lora, training) = given.model.model_name_or_path, given
+    output, writes = Path(training.output_dir), training.process_index == 0
 
-
-def keeps_states(training: TrainingArguments, data: DataArguments) -> bool:
-    """Whether what frozen layers give is kept: where one process runs them as they are, on examples in memory."""
-    alone = training.world_size == 1 and not training.deepspeed
-    changed = training.padding_free or training.torch_compile or training.gradient_checkpointing
-    return training.keep_frozen_states and alone and not changed and not data.lazy_preprocess
-
-
-def make_recall(questions, general, data: DataArguments, lora: LoraArguments, training) -> Recall | None:
-    """The questions asked while training, where there are any and they can be asked."""
-    if training.early_stopping and not (questions or general):
-        raise InputError(
-            "expected --recall_data_path or --retention_data_path with --early_stopping, found neither: give one"
-        )
-    if not (questions or general):
-        return None
-    if not lora.use_lora or transformers.integrations.is_deepspeed_zero3_enabled():
-        log.info("no questions are asked while training: that needs LoRA, and not ZeRO-3, where generation crawls")
-        return None
-    return Recall(questions, general, data.system_prompt, training.early_stopping, training.seed)
-
-
-def set_pace(clock: Clock | None, training: TrainingArguments) -> None:
-    """With a budget: a checkpoint each hundredth of it, and from there on after a kill, unless said."""
-    if clock:
-        training.save_minutes = training.save_minutes or clock.seconds * SAVED_SHARE / 60
-        training.resume_from_checkpoint = training.resume_from_checkpoint or "auto"
-
-
-def main() -> None:
-    with contextlib.ExitStack() as stack:
-        train(stack)
-
-
-def train(stack: contextlib.ExitStack) -> None:
-    """`stack` is left at the end: what the training has for itself until then."""
-    if "--deepspeed" in sys.argv and not torch.cuda.is_available():
-        import deepspeed
-
-        deepspeed.init_distributed(dist_backend="gloo")
-    model_arguments, data, lora, training, budget = parse_arguments(
-        ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments
-    )
-    started, output = time.time(), Path(training.output_dir)
-    to_start = started - process_start()  # seconds, of importing for the most part
-    if "LOCAL_RANK" in os.environ:
-        end_with_parent()  # torchrun killed, its workers would go on and hold the GPUs
-    if training.process_index:
-        logging.getLogger().setLevel(logging.WARNING)  # rank 0 speaks for all
-    rows, held_out, questions, general = read_rows(data, training.seed)
-    check_arguments(model_arguments, data, lora, training)
-    set_up_wandb(training)
-    name = model_arguments.model_name_or_path
-    tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-    if data.check_only:
-        raise SystemExit(doctor.report(rows, held_out, tokenizer, name, data, training))
-    if training.process_index == 0:
-        stack.enter_context(lock_folder(training.output_dir))
-    clock = start_clock(budget, "fine-tuning", training.output_dir, training.process_index == 0)
-    set_pace(clock, training)
-
-    preparing = time.monotonic()
-    untrained = Untrained(name, data.system_prompt, lora.q_lora, training.device.type == "cpu")
-    replay = made_by_rank_0(
-        lambda: replay_examples(
-            untrained, data.replay_prompts, round(data.replay_ratio * len(rows)),
-            output / "replay.journal.jsonl", training.seed,
-        ),
-        "replayed answers are made",
-    )  # fmt: skip
-    preparing = time.monotonic() - preparing
-    kind = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset
-    options = (tokenizer, data.system_prompt, training.model_max_length, data.split_long_examples)
-    train_set = kind(rows + replay, *options)
-    eval_set = kind(held_out, *options) if held_out else None
-    if eval_set is not None and training.eval_strategy == "no":
-        training.eval_strategy = transformers.IntervalStrategy.EPOCH
-    if training.process_index == 0:
-        for index in range(min(data.show_mask, len(train_set))):
-            print(coloured(train_set[index], tokenizer))
-
-    facts = len({fact_of(row) for row in rows})
+    began = time.monotonic()
+    replay = replayed(given, len(rows.train))
+    preparing = time.monotonic() - began
+    train_set, eval_set = tokenised(given, rows, replay, tokenizer)
+    facts = len({fact_of(row) for row in rows.train})
     settle(name, lora, training, facts, train_set.lengths)
-    transformers.set_seed(training.seed)
-    to_load = time.monotonic()
-    model = load_model(name, lora, training)
-    to_load = time.monotonic() - to_load
-    initial = None
-    if lora.use_lora and changes_base(lora.init_lora_weights):
-        initial = str(output / "initial_adapter")
-        model.peft_config["default"].init_lora_weights = True  # read back, it must not be taken out of the base again
-        if training.process_index == 0:
-            model.save_pretrained(initial)
-    resume, elapsed = training.resume_from_checkpoint, 0.0
-    settings = resume_settings(model_arguments, data, lora, training, rows)
-    if resume == "auto":
-        resume, elapsed = newest(training.output_dir, settings) or (None, 0.0)
-    checkpoints = Checkpoints(training.save_minutes, training.save_total_limit, settings, elapsed)
-    training.save_total_limit = None  # Checkpoints removes old ones, after the new one is whole
-    recall = make_recall(questions, general, data, lora, training)
-    pace = TrainingClock(clock, elapsed, to_start + to_load) if clock else None  # to read back: another such start
-    collator = (
-        PaddingFreeCollator(training.attention.startswith("flash"))
-        if training.padding_free
-        else PaddedCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
-    )
-    frozen = frozen_layers(model) if keeps_states(training, data) else 0
-    to_keep = time.monotonic()
-    train_data = train_set
-    if frozen:
-        train_data = with_states(model, train_set, collator, frozen, output, computed_in(training))
-    preparing += time.monotonic() - to_keep
-    trainer = Trainer(
-        frozen_layers=frozen if train_data is not train_set else 0,
-        kl_weight=training.kl_weight,
-        max_tokens_per_batch=training.max_tokens_per_batch,
-        peak_flops=measured_peak_flops(training.device, weights_dtype(training)),
-        model=model,
-        args=training,
-        train_dataset=train_data,
-        eval_dataset=eval_set,
-        data_collator=collator,
-        processing_class=tokenizer,
-        clock=pace,
-        callbacks=[TrainingLines(pace), *filter(None, [pace, recall]), checkpoints],
-    )
-    for shown_by_us in (transformers.PrinterCallback, transformers.ProgressCallback):
-        trainer.remove_callback(shown_by_us)
-    measure_batches(trainer)
-    plan = make_plan(trainer, facts, len(replay), len(held_out), lora.lora_r if lora.use_lora else None)
-    if training.process_index == 0:
-        for line in plan.lines():
-            log.info("%s", line)
-        if resume:
-            log.info("resumed from %s, after %.1f minutes of training", resume, elapsed / 60)
-    if recall:
-        recall.trainer = trainer
-    if pace:
-        to_save = seconds_to_save(trainer)
-        pace.prepare(to_save, plan, recall)
-        checkpoints.minutes = max(checkpoints.minutes, to_save / SAVING_SHARE / 60)
-        log.info("%s", pace.words())
 
-    try:
-        result = trainer.train(resume_from_checkpoint=resume)
-    except torch.OutOfMemoryError:
-        restart_by_halves(training, trainer.state.global_step + 1)
-    if checkpoints.stopped_by:
-        log.info("stopped at step %d; add --resume_from_checkpoint auto to go on", result.global_step)
-        raise SystemExit(128 + checkpoints.stopped_by)
+    transformers.set_seed(training.seed)
+    began = time.monotonic()
+    model = load_model(name, lora, training)
+    to_read_back = started - process_start() + time.monotonic() - began  # by a process that starts like this one
+    initial = save_initial(model, lora, output, writes)
+    settings = resume_settings(*given, rows.train)
+    resume, elapsed = resume_point(training, settings)
+
+    began = time.monotonic()
+    collator = collator_for(tokenizer, training)
+    kept = keep_states(model, train_set, collator, data, training)
+    preparing += time.monotonic() - began
+    parts = (TrunkTrainer, kept, StatesCollator(collator)) if kept else (Trainer, train_set, collator)
+    trainer = make_trainer(*parts, eval_set, model, tokenizer, training)
+    plan = trainer.plan(facts, len(replay), len(rows.held_out), lora.lora_r if lora.use_lora else None)
+    if writes:
+        say(plan, resume, elapsed)
+    pace, recall, checkpoints = add_callbacks(trainer, plan, rows, data, clock, to_read_back, settings, elapsed)
+
+    result = run_to_the_end(trainer, resume, checkpoints)
     weights_of_step = recall.restore_best(training.output_dir, result.global_step) if recall else result.global_step
     difference = safe_save_model_for_hf_trainer(trainer, training.output_dir, collator([train_set[0]]), initial)
-    if training.process_index == 0:
+    if writes:
         write_json(output / ADAPTER_SETTINGS, {"system_prompt": data.system_prompt})
         write_log(training.output_dir, plan.as_dict(), trainer.state.log_history)
         provenance.write_meta(
             output / "training",
-            {**vars(model_arguments), **vars(data), **vars(lora), **training.to_dict()},
+            {**vars(given.model), **vars(data), **vars(lora), **training.to_dict()},
             started,
-            counts={"examples": len(rows), "replay": len(replay), "held_out": len(held_out)},
+            counts={"examples": len(rows.train), "replay": len(replay), "held_out": len(rows.held_out)},
             engine=type(trainer.model_wrapped).__name__,
             updates=result.global_step,
             weights_of_step=weights_of_step,
@@ -265,17 +172,83 @@ def train(stack: contextlib.ExitStack) -> None:
             reopened_difference=difference,
             **({"budget": pace.facts()} if pace else {}),
         )
-        if clock:
-            clock.end()
-        remove_best(training.output_dir)  # from here on a kill can undo nothing
-        if initial:
-            shutil.rmtree(initial)
-        remove_states(output)
-        (output / OUT_OF_MEMORY).unlink(missing_ok=True)
-        if training.save_strategy == "no":  # those of --save_minutes have served
-            remove_old(output, 0, None)
         words = "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs"
         log.info(words, output, difference or 0)
+
+
+def replayed(given: Given, count: int) -> list[dict]:
+    """What the untrained model answers to general prompts: examples, for `count` rows."""
+    data, training = given.data, given.training
+    untrained = Untrained(
+        given.model.model_name_or_path, data.system_prompt, given.lora.q_lora, training.device.type == "cpu"
+    )
+    wanted, journal = round(data.replay_ratio * count), Path(training.output_dir) / "replay.journal.jsonl"
+    return made_by_rank_0(
+        lambda: replay_examples(untrained, data.replay_prompts, wanted, journal, training.seed),
+        "replayed answers are made",
+    )
+
+
+def tokenised(given: Given, rows: Rows, replay: list[dict], tokenizer):
+    """(training set, validation set or None), and a look at some of the first's examples where one is asked for."""
+    data, training = given.data, given.training
+    kind = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset
+    options = (tokenizer, data.system_prompt, training.model_max_length, data.split_long_examples)
+    train_set = kind(rows.train + replay, *options)
+    eval_set = kind(rows.held_out, *options) if rows.held_out else None
+    if eval_set is not None and training.eval_strategy == "no":
+        training.eval_strategy = transformers.IntervalStrategy.EPOCH
+    if training.process_index == 0:
+        for index in range(min(data.show_mask, len(train_set))):
+            print(coloured(train_set[index], tokenizer))
+    return train_set, eval_set
+
+
+def say(plan: Plan, resume: str | None, elapsed: float) -> None:
+    for line in plan.lines():
+        log.info("%s", line)
+    if resume:
+        log.info("resumed from %s, after %.1f minutes of training", resume, elapsed / 60)
+
+
+def add_callbacks(
+    trainer, plan: Plan, rows: Rows, data, clock: Clock | None, to_read_back: float, settings: dict, elapsed: float
+) -> tuple[TrainingClock | None, Recall | None, Checkpoints]:
+    """What is said, asked and saved while the trainer trains, and when it has to end; in this order after each step."""
+    training = trainer.args
+    recall = make_recall(trainer, rows.questions, rows.general, data.system_prompt)
+    to_save = seconds_to_save(trainer) if clock else 0.0
+    pace = TrainingClock(clock, plan, recall, elapsed, to_read_back + to_save) if clock else None
+    if pace:
+        log.info("%s", pace.words())
+    minutes = max(training.save_minutes, to_save / SAVING_SHARE / 60)
+    checkpoints = Checkpoints(minutes, training.kept_checkpoints, settings, elapsed)
+    for callback in filter(None, (TrainingLines(pace), pace, recall, checkpoints)):
+        trainer.add_callback(callback)
+    return pace, recall, checkpoints
+
+
+def run_to_the_end(trainer, resume: str | None, checkpoints: Checkpoints):
+    """Train; out of memory it starts again, and at a signal it exits with 128 + its number, a checkpoint being saved."""
+    try:
+        result = trainer.train(resume_from_checkpoint=resume)
+    except torch.OutOfMemoryError:
+        restart_by_halves(trainer.args, trainer.state.global_step + 1)
+    if checkpoints.stopped_by:
+        log.info("stopped at step %d; add --resume_from_checkpoint auto to go on", result.global_step)
+        raise SystemExit(128 + checkpoints.stopped_by)
+    return result
+
+
+def remove_what_has_served(training: TrainingArguments) -> None:
+    """What was there for a stop, and for the check of what was saved."""
+    output = Path(training.output_dir)
+    remove_best(training.output_dir)
+    shutil.rmtree(output / INITIAL, ignore_errors=True)
+    remove_states(output)
+    (output / OUT_OF_MEMORY).unlink(missing_ok=True)
+    if training.save_strategy == "no":  # the checkpoints are those of --save_minutes
+        remove_old(output, 0, None)
 
 
 if __name__ == "__main__":

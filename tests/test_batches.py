@@ -65,13 +65,6 @@ def test_an_example_alone_and_nothing_replayed_is_a_batch_too(collator):
     assert batch["replayed"] == batch["replay_rows"] == batch["replay_positions"] == []
 
 
-def test_kept_states_are_padded_as_the_tokens_are():
-    states = [torch.full((len(example["input_ids"]), 2), 1.0) for example in EXAMPLES]
-    batch = PaddedCollator(0)([{**example, "states": own} for example, own in zip(EXAMPLES, states, strict=True)])
-    assert batch["inputs_embeds"][:, :, 0].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]
-    assert batch["inputs_embeds"].shape == (3, 5, 2)
-
-
 @pytest.mark.parametrize(
     ("lengths", "padded", "expected"),
     [

@@ -7,9 +7,20 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
 from test_recall_and_log import checkpoint
+from trainings import training
 
-from training.checkpoints import Checkpoints, newest, remove_old, torn
+from training.arguments import DataArguments, LoraArguments, ModelArguments, TrainingArguments
+from training.checkpoints import (
+    Checkpoints,
+    newest,
+    remove_old,
+    resume_point,
+    resume_settings,
+    seconds_to_save,
+    torn,
+)
 from utils import InputError
 
 
@@ -151,3 +162,73 @@ def test_a_checkpoint_is_asked_for_as_much_earlier_as_it_takes(tmp_path, monkeyp
     now[0] += seconds
     saving.on_step_end(args(tmp_path), SimpleNamespace(global_step=1), control)
     assert control.should_save is due
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": ModelArguments("other")}, {"lora": LoraArguments(use_lora=False)}, {"lora": LoraArguments(lora_r=8)},
+        {"lora": LoraArguments(lora_target_modules=["q_proj"])}, {"lora": LoraArguments(q_lora=True)}, {"count": 9},
+        {"text": "other"}, {"data": {"system_prompt": "Be brief."}}, {"data": {"replay_ratio": 0.2}},
+        *({"training": {name: 7}} for name in (
+            "world_size", "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "seed", "update_tokens",
+            "gradient_accumulation_steps", "max_tokens_per_batch", "per_device_train_batch_size",
+        )),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_resumed_run_must_share_all_that_decides_on_the_weights(tmp_path, other):
+    path = tmp_path / "data.json"
+
+    def settings(model=None, lora=None, data=None, training_=None, count=10, text="data") -> dict:
+        path.write_text(text)
+        return resume_settings(
+            model or ModelArguments("m"), DataArguments(str(path), **(data or {})), lora or LoraArguments(),
+            training(**(training_ or {})), range(count),
+        )  # fmt: skip
+
+    changed = {"training_" if name == "training" else name: value for name, value in other.items()}
+    assert settings() == settings() != settings(**changed)
+
+
+def test_how_an_update_is_cut_into_batches_may_change_on_a_resume(tmp_path):
+    (tmp_path / "data.json").write_text("data")
+    given = (ModelArguments("m"), DataArguments(str(tmp_path / "data.json")), LoraArguments())
+    first, second = (
+        resume_settings(*given, training(gradient_accumulation_steps=steps, per_device_train_batch_size=size), range(3))
+        for steps, size in ((2, 4), (8, 1))
+    )
+    assert first == second and first["size of an update"] == 8
+
+
+def test_saving_is_timed_and_the_rehearsal_removed_or_reckoned_under_deepspeed(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("training.checkpoints.time.monotonic", lambda: now[0])
+
+    def save(folder: str) -> None:
+        (tmp_path / "rehearsal").mkdir()
+        now[0] += 7.0
+
+    args = SimpleNamespace(output_dir=str(tmp_path), process_index=0)
+    trainer = SimpleNamespace(is_deepspeed_enabled=False, args=args, save_model=save)
+    assert seconds_to_save(trainer) == 7.0 and not list(tmp_path.iterdir())
+    whole = SimpleNamespace(
+        is_deepspeed_enabled=True, parameter_count=10**9, model=SimpleNamespace(dtype=torch.bfloat16)
+    )
+    assert seconds_to_save(whole) == 10.0  # 2 bytes each, 200 MB a second
+
+
+def test_a_training_goes_on_from_the_newest_or_from_what_is_given(tmp_path):
+    asked = SimpleNamespace(output_dir=str(tmp_path), resume_from_checkpoint="auto")
+    assert resume_point(asked, {}) == (None, 0.0)
+    checkpoint(tmp_path, 7)
+    assert resume_point(asked, {}) == (str(tmp_path / "checkpoint-7"), 420.0)
+    for given in (None, "elsewhere/checkpoint-3"):
+        asked.resume_from_checkpoint = given
+        assert resume_point(asked, {}) == (given, 0.0)
+
+
+def test_the_trainer_removes_no_checkpoint_itself(tmp_path):
+    """It would remove an old one before the new one is whole."""
+    given = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, save_total_limit=3)
+    assert (given.save_total_limit, given.kept_checkpoints) == (None, 3)

@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from training import clock as training_clock
-from training.clock import TrainingClock, seconds_to_save
+from training.clock import TrainingClock, set_pace
 
 
 @pytest.fixture
@@ -20,13 +20,16 @@ def now(monkeypatch) -> list[float]:
     return found
 
 
-def pace_of(now, seconds: float, elapsed: float = 0.0, finish: float = 0.0) -> TrainingClock:
+PLAN = SimpleNamespace(exposures_per_fact=30.0, epochs=3.0, held_out=0, examples_per_update=8)
+
+
+def pace_of(now, seconds: float, elapsed: float = 0.0, finish: float = 0.0, plan=PLAN, recall=None) -> TrainingClock:
     """A clock that ends in so many seconds; 3 of them are for writing, and 1.5 times the finish for reading back."""
     end, said = now[0] + seconds, []
     clock = SimpleNamespace(
         left=lambda: end - now[0], say=lambda *words: said.append(words), seconds=seconds, said=said
     )
-    pace = TrainingClock(clock, elapsed, finish)
+    pace = TrainingClock(clock, plan, recall, elapsed, finish)
     pace.on_train_begin(None, state(0), None)
     return pace
 
@@ -93,8 +96,8 @@ def test_what_comes_after_the_last_update_is_kept_back(now):
     pace = pace_of(now, 100.0, finish=10.0)
     assert (pace.kept_back, pace.left()) == (18.0, 82.0)  # half as much again, and 3 seconds to write
     plan = SimpleNamespace(exposures_per_fact=30.0, epochs=3.0, held_out=80, examples_per_update=8)
-    pace.prepare(2.0, plan, SimpleNamespace(cost=4.0))
-    assert pace.kept_back == 1.5 * (10 + 2 + 4) + 3
+    pace = pace_of(now, 100.0, finish=12.0, plan=plan, recall=SimpleNamespace(cost=4.0))
+    assert pace.kept_back == 1.5 * (12 + 4) + 3
     update(pace, now, 1, 3.0)
     assert pace.validation == 15.0  # ten updates' worth of examples, at half the time of one
     pace.on_evaluate(None, None, None, metrics={"eval_runtime": 6.0})
@@ -114,7 +117,6 @@ def test_what_the_meta_file_has_of_it(now):
 
 def test_when_it_ends_is_said_after_five_updates_then_now_and_then_and_at_the_end(now, caplog):
     pace, said = pace_of(now, 2000.0), []
-    pace.exposures_per_epoch = 10.0
     with caplog.at_level("INFO"):
         for step in range(1, 21):
             before = len(pace.clock.said)
@@ -126,15 +128,15 @@ def test_when_it_ends_is_said_after_five_updates_then_now_and_then_and_at_the_en
     assert "0.20 epochs, each fact 2.0 times" in caplog.text
 
 
-def test_saving_is_timed_and_the_rehearsal_removed_or_reckoned_under_deepspeed(now, tmp_path):
-    def save(folder: str) -> None:
-        (tmp_path / "rehearsal").mkdir()
-        now[0] += 7.0
-
-    args = SimpleNamespace(output_dir=str(tmp_path), process_index=0)
-    trainer = SimpleNamespace(is_deepspeed_enabled=False, args=args, save_model=save)
-    assert seconds_to_save(trainer) == 7.0 and not list(tmp_path.iterdir())
-    whole = SimpleNamespace(
-        is_deepspeed_enabled=True, parameter_count=10**9, model=SimpleNamespace(dtype=torch.bfloat16)
-    )
-    assert seconds_to_save(whole) == 10.0  # 2 bytes each, 200 MB a second
+@pytest.mark.parametrize(
+    ("clock", "minutes", "resume", "expected"),
+    [
+        (None, 0.0, None, (0.0, None)),
+        (SimpleNamespace(seconds=6000), 0.0, None, (1.0, "auto")),  # a hundredth of the time
+        (SimpleNamespace(seconds=6000), 5.0, "here", (5.0, "here")),
+    ],
+)
+def test_with_a_budget_a_run_saves_now_and_then_and_goes_on(clock, minutes, resume, expected):
+    own = SimpleNamespace(save_minutes=minutes, resume_from_checkpoint=resume)
+    set_pace(clock, own)
+    assert (own.save_minutes, own.resume_from_checkpoint) == expected

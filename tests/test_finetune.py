@@ -85,7 +85,7 @@ def test_batches_without_padding_and_by_tokens_give_the_same_update(tiny_model_p
         (flat, {"max_tokens_per_batch": 100_000}),
         (None, {"max_tokens_per_batch": 100_000}),
     ):
-        found = one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, None, collator, options, **common))
+        found = one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, None, collator, **common, **options))
         assert found[0] == pytest.approx(expected[0], rel=1e-5)
         assert apart(found[1], expected[1]) < 1e-4
 
@@ -109,7 +109,7 @@ def test_kl_on_replayed_rows_is_that_of_the_formula(tiny_model_path, tokenizer, 
     (total / count).backward()
     gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
     for collator in (None, PaddingFreeCollator(flash_attention=False)):
-        trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, None, collator, {"kl_weight": 0.7},
+        trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, None, collator, kl_weight=0.7,
                                gradient_accumulation_steps=2, per_device_train_batch_size=4)  # fmt: skip
         loss, step = one_update(trainer)
         assert loss == pytest.approx((total / count).item(), rel=1e-4)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import transformers
-from trainings import training
 
 import finetune
-from finetune import keeps_states, make_recall, read_rows, resume_settings, set_pace
-from training.arguments import DataArguments, LoraArguments, ModelArguments
+from finetune import read_rows
+from training.arguments import DataArguments
+from training.checkpoints import Checkpoints
+from training.clock import TrainingClock
+from training.log import TrainingLines
+from training.recall import Recall
 from training.row_file import RowFile
-from utils import InputError
 
 
 def rows(count: int, prefix: str = "") -> list[dict]:
@@ -60,82 +61,6 @@ def test_questions_beside_the_dataset_are_asked_unless_others_are_given(tmp_path
     assert [ids(found) for found in read_rows(given, 0)[2:]] == [["given_0"], ["general_0"]]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"model": ModelArguments("other")}, {"lora": LoraArguments(use_lora=False)}, {"lora": LoraArguments(lora_r=8)},
-        {"lora": LoraArguments(lora_target_modules=["q_proj"])}, {"lora": LoraArguments(q_lora=True)}, {"count": 9},
-        {"text": "other"}, {"data": {"system_prompt": "Be brief."}}, {"data": {"replay_ratio": 0.2}},
-        *({"training": {name: 7}} for name in (
-            "world_size", "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "seed", "update_tokens",
-            "gradient_accumulation_steps", "max_tokens_per_batch", "per_device_train_batch_size",
-        )),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_resumed_run_must_share_all_that_decides_on_the_weights(tmp_path, other):
-    path = tmp_path / "data.json"
-
-    def settings(model=None, lora=None, data=None, training_=None, count=10, text="data") -> dict:
-        path.write_text(text)
-        return resume_settings(
-            model or ModelArguments("m"), DataArguments(str(path), **(data or {})), lora or LoraArguments(),
-            training(**(training_ or {})), range(count),
-        )  # fmt: skip
-
-    changed = {"training_" if name == "training" else name: value for name, value in other.items()}
-    assert settings() == settings() != settings(**changed)
-
-
-def test_how_an_update_is_cut_into_batches_may_change_on_a_resume(tmp_path):
-    (tmp_path / "data.json").write_text("data")
-    given = (ModelArguments("m"), DataArguments(str(tmp_path / "data.json")), LoraArguments())
-    first, second = (
-        resume_settings(*given, training(gradient_accumulation_steps=steps, per_device_train_batch_size=size), range(3))
-        for steps, size in ((2, 4), (8, 1))
-    )
-    assert first == second and first["size of an update"] == 8
-
-
-@pytest.mark.parametrize(
-    ("changed", "kept"),
-    [
-        ({}, True), ({"keep_frozen_states": False}, False), ({"world_size": 2}, False), ({"deepspeed": "a.json"}, False),
-        ({"padding_free": True}, False), ({"torch_compile": True}, False), ({"gradient_checkpointing": True}, False),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_states_are_kept_where_one_process_runs_the_layers_as_they_are(changed, kept):
-    assert keeps_states(training(**changed), DataArguments("a.json")) == kept
-    assert not keeps_states(training(**changed), DataArguments("a.json", lazy_preprocess=True))
-
-
-def test_questions_are_asked_where_there_are_any_and_they_can_be(tmp_path):
-    data = DataArguments("a.json", system_prompt="Be brief.")
-    asked = make_recall(rows(3), rows(2), data, LoraArguments(), training(early_stopping=4))
-    assert (asked.patience, asked.system_prompt) == (4, "Be brief.")
-    assert [len(asked.sets[name]) for name in ("recall", "retention")] == [3, 2]
-    assert make_recall([], [], data, LoraArguments(), training()) is None
-    assert make_recall(rows(3), [], data, LoraArguments(use_lora=False), training()) is None
-    assert make_recall([], rows(2), data, LoraArguments(), training(early_stopping=4)), "general ones are enough"
-    with pytest.raises(InputError, match="found neither"):
-        make_recall([], [], data, LoraArguments(), training(early_stopping=4))
-
-
-@pytest.mark.parametrize(
-    ("clock", "minutes", "resume", "expected"),
-    [
-        (None, 0.0, None, (0.0, None)),
-        (SimpleNamespace(seconds=6000), 0.0, None, (1.0, "auto")),  # a hundredth of the time
-        (SimpleNamespace(seconds=6000), 5.0, "here", (5.0, "here")),
-    ],
-)
-def test_with_a_budget_a_run_saves_now_and_then_and_goes_on(clock, minutes, resume, expected):
-    own = SimpleNamespace(save_minutes=minutes, resume_from_checkpoint=resume)
-    set_pace(clock, own)
-    assert (own.save_minutes, own.resume_from_checkpoint) == expected
-
-
 @pytest.fixture
 def smallest_model_path(tokenizer, tmp_path) -> str:
     """One layer of width 8, which says nothing."""
@@ -148,19 +73,20 @@ def smallest_model_path(tokenizer, tmp_path) -> str:
 
 
 def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, monkeypatch):
-    given, asked = {}, []
+    given, asked = [], []
 
-    def trainer(**options):
-        given.update(options)
-        raise KeyboardInterrupt
+    class Asked(finetune.Trainer):
+        def train(self, **options):
+            given.append(self)
+            raise KeyboardInterrupt
 
     def replayed(model, prompts, count, journal, seed):
         asked.append((model.name, model.system_prompt, model.on_cpu, count, seed))
         return [{**row, "kind": "replay"} for row in rows(count, "replay_")]
 
-    monkeypatch.setattr(finetune, "Trainer", trainer)
+    monkeypatch.setattr(finetune, "Trainer", Asked)
     monkeypatch.setattr(finetune, "replay_examples", replayed)
-    monkeypatch.setattr(finetune, "measured_peak_flops", lambda *_: 1e9)
+    monkeypatch.setattr("training.trainer.measured_peak_flops", lambda *_: 1e9)
     data, held_out = write(tmp_path, "data.json", rows(10)), write(tmp_path, "eval.json", rows(2, "held_"))
     words = (
         f"--model_name_or_path {smallest_model_path} --data_path {data} --eval_data_path {held_out} --use_cpu True --seed 7 "
@@ -171,10 +97,41 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         finetune.main()
     assert asked == [(smallest_model_path, "Brief.", True, 2, 7)]
-    assert (given["kl_weight"], given["max_tokens_per_batch"], given["peak_flops"]) == (0.5, 90, 1e9)
-    assert [example["replay"] for example in given["train_dataset"]] == [False] * 10 + [True] * 2
-    assert len(given["eval_dataset"]) == 2 and given["args"].eval_strategy == "epoch" and given["data_collator"].padded
-    (saving,) = (callback for callback in given["callbacks"] if isinstance(callback, finetune.Checkpoints))
+    (trainer,) = given
+    assert (trainer.args.kl_weight, trainer.args.max_tokens_per_batch, trainer.peak_flops) == (0.5, 90, 1e9)
+    assert [example["replay"] for example in trainer.train_dataset] == [False] * 10 + [True] * 2
+    assert len(trainer.eval_dataset) == 2 and trainer.args.eval_strategy == "epoch" and trainer.data_collator.padded
+    (saving,) = (callback for callback in trainer.callback_handler.callbacks if isinstance(callback, Checkpoints))
     assert (saving.minutes, saving.keep, saving.settings["kl_weight"]) == (2.0, 3, 0.5)
-    assert given["args"].save_total_limit is None, "the Trainer would remove an old one before the new one is whole"
-    assert given["model"].peft_config["default"].r == 4
+    assert trainer.args.save_total_limit is None, "the Trainer would remove an old one before the new one is whole"
+    assert trainer.model.peft_config["default"].r == 4
+
+
+def test_a_time_budget_reaches_the_trainer_and_what_is_done_meanwhile_comes_in_order(
+    smallest_model_path, tmp_path, monkeypatch
+):
+    given = []
+
+    class Asked(finetune.Trainer):
+        def train(self, **options):
+            given.append(self)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "Trainer", Asked)
+    monkeypatch.setattr(finetune, "seconds_to_save", lambda _: 6.0)
+    monkeypatch.setattr("training.trainer.measured_peak_flops", lambda *_: 1e9)
+    data, general = write(tmp_path, "data.json", rows(10)), write(tmp_path, "general.json", rows(2))
+    words = (
+        f"--model_name_or_path {smallest_model_path} --data_path {data} --retention_data_path {general} --use_cpu True "
+        f"--output_dir {tmp_path / 'lora'} --replay_ratio 0 --time_budget 1h"
+    )
+    monkeypatch.setattr(sys, "argv", ["finetune.py", *words.split()])
+    with pytest.raises(KeyboardInterrupt):
+        finetune.main()
+    (trainer,) = given
+    own = [one for one in trainer.callback_handler.callbacks if type(one).__module__.startswith("training.")]
+    assert [type(one) for one in own] == [TrainingLines, TrainingClock, Recall, Checkpoints]
+    lines, pace, recall, saving = own
+    assert trainer.clock is lines.clock is pace and pace.recall is recall and recall.trainer is trainer
+    assert saving.minutes == 5.0, "saving takes 6 seconds, and at most a fiftieth of the time; else it were 0.6"
+    assert pace.finish > 6.0

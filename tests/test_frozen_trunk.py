@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import pytest
 import torch
-from trainings import apart, examples, make_trainer, one_update, tiny_lora
+from test_batches import EXAMPLES
+from test_plan import PLAN
+from trainings import apart, examples, make_trainer, one_update, tiny_lora, training
 
 from training import frozen_trunk
+from training.arguments import DataArguments
 from training.batches import PaddedCollator
 from training.data import SupervisedDataset
-from training.frozen_trunk import WithStates, above, frozen_layers, with_states
+from training.frozen_trunk import (
+    StatesCollator,
+    TrunkPlan,
+    TrunkTrainer,
+    WithStates,
+    above,
+    frozen_layers,
+    keeps_states,
+    with_states,
+)
 
 UPPER_LAYER = {"lora_options": '{"layers_to_transform": [2]}', "lora_target_modules": ["q_proj", "down_proj"]}
 
@@ -27,16 +39,14 @@ def data(tokenizer):
 
 def test_the_update_is_the_same_with_kept_states(tiny_model_path, tokenizer, tmp_path, upper, data):
     collator = PaddedCollator(tokenizer.pad_token_id)
-    common = dict(per_device_train_batch_size=4, gradient_accumulation_steps=2)
-    expected = one_update(
-        make_trainer(tiny_model_path, tokenizer, tmp_path, model=upper, options={"kl_weight": 1.0}, **common)
-    )
+    common = dict(per_device_train_batch_size=4, gradient_accumulation_steps=2, kl_weight=1.0)
+    expected = one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, model=upper, **common))
     model = tiny_lora(tiny_model_path, **UPPER_LAYER)
+    options = {"kind": TrunkTrainer, "train_dataset": with_states(model, data, collator, 2, tmp_path)}
+    assert isinstance(options["train_dataset"], WithStates)
     trainer = make_trainer(
-        tiny_model_path, tokenizer, tmp_path, model=model, options={"kl_weight": 1.0, "frozen_layers": 2}, **common
+        tiny_model_path, tokenizer, tmp_path, None, StatesCollator(collator), options, model=model, **common
     )
-    trainer.train_dataset = with_states(model, data, collator, 2, tmp_path)
-    assert isinstance(trainer.train_dataset, WithStates)
     ran = []
     model.get_decoder().layers[0].mlp.register_forward_hook(lambda *_: ran.append(1))
     found = one_update(trainer)
@@ -66,7 +76,7 @@ def test_states_that_are_too_many_or_not_the_same_are_not_kept(
 ):
     monkeypatch.setattr(frozen_trunk, "MOST_BYTES", limit)
     monkeypatch.setattr(frozen_trunk, "rounding", lambda *_: allowed)
-    assert with_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2, tmp_path) is data
+    assert with_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2, tmp_path) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -96,3 +106,52 @@ def test_no_layer_is_frozen_where_chance_enters_or_nothing_is_trained(tiny_model
     assert frozen_layers(tiny_lora(tiny_model_path, **UPPER_LAYER, lora_dropout=0.1)) == 0
     upper.requires_grad_(False)
     assert frozen_layers(upper) == 0
+
+
+def test_kept_states_are_padded_as_the_tokens_are():
+    states = [torch.full((len(example["input_ids"]), 2), 1.0) for example in EXAMPLES]
+    batch = StatesCollator(PaddedCollator(0))(
+        [{**example, "states": own} for example, own in zip(EXAMPLES, states, strict=True)]
+    )
+    assert batch["inputs_embeds"][:, :, 0].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]
+    assert batch["inputs_embeds"].shape == (3, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [
+        ({}, True), ({"keep_frozen_states": False}, False), ({"world_size": 2}, False), ({"deepspeed": "a.json"}, False),
+        ({"padding_free": True}, False), ({"torch_compile": True}, False), ({"gradient_checkpointing": True}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_states_are_kept_where_one_process_runs_the_layers_as_they_are(changed, kept):
+    assert keeps_states(training(**changed), DataArguments("a.json")) == kept
+    assert not keeps_states(training(**changed), DataArguments("a.json", lazy_preprocess=True))
+
+
+def test_the_plan_of_a_training_above_frozen_layers_says_so_and_counts_their_work_once():
+    plan = TrunkPlan(**PLAN, frozen_layers=2, frozen_parameters=5 * 10**7)
+    assert plan.expected_minutes == 10.6, "of 18.2: half of the weights run once, forward only"
+    assert (
+        plan.lines()[-1]
+        == "1 processes on cpu, float32, sdpa, the lowest 2 layers run once an example; about 10.6 minutes"
+    )
+    assert plan.as_dict()["frozen_layers"] == 2
+
+
+def test_a_trainer_above_frozen_layers_validates_on_tokens_and_plans_with_them(
+    tiny_model_path, tokenizer, tmp_path, upper, data
+):
+    collator = PaddedCollator(tokenizer.pad_token_id)
+    expected = make_trainer(tiny_model_path, tokenizer, tmp_path, model=upper).evaluate(data)["eval_loss"]
+    options = {"kind": TrunkTrainer, "train_dataset": with_states(upper, data, collator, 2, tmp_path)}
+    trainer = make_trainer(
+        tiny_model_path, tokenizer, tmp_path, None, StatesCollator(collator), options, model=upper, max_steps=2
+    )
+    assert trainer.evaluate(data)["eval_loss"] == pytest.approx(expected)
+    frozen = sum(p.numel() for layer in upper.get_decoder().layers[:2] for p in layer.parameters())
+    plan = trainer.plan(4, 0, 0, 4)
+    assert (plan.frozen_layers, plan.frozen_parameters, plan.parameters) == (2, frozen, trainer.parameter_count)
+    trainer.train()
+    assert trainer.state.total_flos == 4 * (trainer.parameter_count - frozen) * trainer.seen["padded"]

@@ -128,7 +128,7 @@ def test_a_micro_batch_fits_and_an_update_stays_as_large(tmp_path, shape_7b, car
 def measured_trainer(own) -> SimpleNamespace:
     model = SimpleNamespace(gradient_checkpointing_disable=lambda: None, zero_grad=lambda set_to_none: None)
     data = SimpleNamespace(lengths=[20, 900])
-    return SimpleNamespace(args=own, model=model, max_tokens_per_batch=own.max_tokens_per_batch, train_dataset=data)
+    return SimpleNamespace(args=own, model=model, train_dataset=data)
 
 
 def test_a_first_step_that_runs_out_of_memory_decides_too(tmp_path, shape_7b, card, monkeypatch):
@@ -165,7 +165,7 @@ def test_a_measured_first_step_decides(tmp_path, shape_7b, card, monkeypatch, gi
     monkeypatch.setattr(layout, "measured_room", lambda _, saving: (room, token / 4 if saving else token))
     trainer = measured_trainer(own)
     layout.measure_batches(trainer)
-    found = (trainer.max_tokens_per_batch, own.gradient_accumulation_steps, own.gradient_checkpointing)
+    found = (own.max_tokens_per_batch, own.gradient_accumulation_steps, own.gradient_checkpointing)
     assert found == expected
 
 

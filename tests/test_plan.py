@@ -24,7 +24,6 @@ PLAN = dict(
         ({}, 18.2),  # 4 operations, 10**8 weights, 3 epochs of 50,000 tokens, at 0.55 of 10**11 a second
         ({"processes": 2}, 9.1),
         ({"device": "cuda:0"}, 28.6),  # at 0.35
-        ({"frozen_parameters": 5 * 10**7}, 10.6),  # these run once, forward only
     ],
 )
 def test_how_long_it_takes_is_said_from_work_and_speed(changed, minutes):
@@ -38,8 +37,8 @@ def test_a_plan_in_words():
         "learning rate 0.001, rank 16: 5.0 M trainable parameters of 100.0 M",
         "1 processes on cpu, float32, sdpa; about 18.2 minutes",
     ]
-    few = Plan(**PLAN | {"updates": 199, "rank": None, "frozen_layers": 2}).lines()
-    assert "learning rate 0.001, all weights" in few[2] and "the lowest 2 layers run once" in few[3]
+    few = Plan(**PLAN | {"updates": 199, "rank": None}).lines()
+    assert "learning rate 0.001, all weights" in few[2]
     assert "few updates, 200 teach more" in few[3]
 
 
@@ -56,13 +55,13 @@ def test_the_plan_of_a_trainer_counts_what_it_will_do(max_steps, updates, epochs
     model.register_parameter("frozen", torch.nn.Parameter(torch.zeros(7), requires_grad=False))
     trainer = SimpleNamespace(
         args=own, train_dataset=data, get_train_dataloader=lambda: range(10), model=model, parameter_count=107,
-        frozen_layers=2, frozen_parameters=50, peak_flops=1e3,
+        peak_flops=1e3,
     )  # fmt: skip
     plan = make_plan(trainer, facts=900, replayed=300, held_out=40, rank=16)
     assert (plan.examples, plan.facts, plan.replayed, plan.held_out) == (2700, 900, 300, 40)
     assert (plan.tokens, plan.trained_tokens, plan.examples_per_update) == (12_000, 6_000, 1000)
     assert (plan.updates, plan.epochs) == (updates, epochs)
-    assert (plan.trainable_parameters, plan.parameters, plan.frozen_layers, plan.frozen_parameters) == (100, 107, 2, 50)
+    assert (plan.trainable_parameters, plan.parameters) == (100, 107)
     assert (plan.processes, plan.device, plan.precision) == (2, "cpu", "bfloat16")
     assert plan.layout == "sdpa attention, padded batches of like length, gradient checkpointing"
 

@@ -30,8 +30,8 @@ def state(step: int, steps: int = 100) -> SimpleNamespace:
 
 
 def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, tokenizer, tmp_path):
-    recall = Recall(examples(20), examples(6), "", None, seed=0)
-    recall.trainer = trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, seed=0)
+    recall = Recall(trainer, examples(20), examples(6), "")
     trainer.state = state(20)
     args, control = trainer.args, transformers.TrainerControl()
     recall.round(args, trainer.state, control, expected_seconds=20.0)
@@ -47,8 +47,8 @@ def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, token
 
 
 def test_the_best_adapter_is_kept_and_training_can_stop_early(tiny_model_path, tokenizer, tmp_path, monkeypatch):
-    recall = Recall(examples(8), [], "", patience=2, seed=0)
-    recall.trainer = trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, seed=0, early_stopping=2)
+    recall = Recall(trainer, examples(8), [], "")
     control = transformers.TrainerControl()
     scores = iter([0.25, 0.5, 0.25, 0.25])
     monkeypatch.setattr(recall, "_score", lambda *_: next(scores))

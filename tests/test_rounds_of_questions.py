@@ -9,16 +9,27 @@ import pytest
 
 from training import log as training_log
 from training.log import TrainingLines
-from training.recall import BEST, Recall, remove_best
+from training.recall import BEST, Recall, make_recall, remove_best, require_questions
+from utils import InputError
 
 
 def state(step: int, steps: int = 50, **changed) -> SimpleNamespace:
     return SimpleNamespace(**{"global_step": step, "max_steps": steps, "is_world_process_zero": True, **changed})
 
 
+def rows(count: int) -> list[dict]:
+    return [{"id": str(n)} for n in range(count)]
+
+
+def trainer_of(patience: int | None = None, seed: int = 0, **more) -> SimpleNamespace:
+    """What questions want of a trainer; its model is an adapter."""
+    args = SimpleNamespace(early_stopping=patience, seed=seed)
+    return SimpleNamespace(**{"args": args, "model": SimpleNamespace(peft_config={}), **more})
+
+
 def recall_of(monkeypatch, scores=(), patience=None, clock=None) -> Recall:
-    recall = Recall([{"id": str(n)} for n in range(9)], [], None, patience, seed=0)
-    recall.trainer = SimpleNamespace(clock=clock, save_model=lambda folder: recall.saved.append(folder))
+    trainer = trainer_of(patience, clock=clock, save_model=lambda folder: recall.saved.append(folder))
+    recall = Recall(trainer, rows(9), [], None)
     recall.saved, left = [], iter(scores)
     monkeypatch.setattr(recall, "_score", lambda seconds, state: next(left))
     return recall
@@ -87,13 +98,24 @@ def test_the_last_weights_stay_where_they_are_the_best_or_nobody_asked_there(tmp
 
 
 def test_the_same_questions_are_asked_in_an_order_by_the_seed(tmp_path):
-    rows = [{"id": str(n)} for n in range(9)]
-    first, again, other = (Recall(rows, rows, None, None, seed).sets["recall"] for seed in (0, 0, 1))
-    assert first == again != other and sorted(first, key=str) == rows
+    first, again, other = (Recall(trainer_of(seed=seed), rows(9), rows(9), None).sets["recall"] for seed in (0, 0, 1))
+    assert first == again != other and sorted(first, key=str) == rows(9)
     (tmp_path / BEST).mkdir()
     remove_best(str(tmp_path))
     remove_best(str(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_questions_are_asked_where_there_are_any_and_they_can_be():
+    asked = make_recall(trainer_of(patience=4), rows(3), rows(2), "Be brief.")
+    assert (asked.patience, asked.system_prompt) == (4, "Be brief.")
+    assert [len(asked.sets[name]) for name in ("recall", "retention")] == [3, 2]
+    assert make_recall(trainer_of(), [], [], None) is None
+    assert make_recall(trainer_of(model=SimpleNamespace()), rows(3), [], None) is None, "all weights are trained"
+    assert make_recall(trainer_of(patience=4), [], rows(2), None), "general ones are enough"
+    require_questions([], rows(2))
+    with pytest.raises(InputError, match="found neither"):
+        require_questions([], [])
 
 
 LOGS = {"loss": 1.5, "learning_rate": 1e-3, "tokens_per_second": 250.0, "padding_share": 0.04}

@@ -32,7 +32,7 @@ def test_padding_is_on_the_right_and_no_mask_is_passed(tiny_model_path, tokenize
         lambda _, given, options: masks.append(options["attention_mask"]), with_kwargs=True
     )
     make_trainer(
-        tiny_model_path, tokenizer, tmp_path, model=model, options={"kl_weight": 1.0}, per_device_train_batch_size=8
+        tiny_model_path, tokenizer, tmp_path, model=model, kl_weight=1.0, per_device_train_batch_size=8
     ).train()
     assert len(passed) == 2, "the training's pass, and that of the untrained model over the replayed rows"
     assert all(options.get("attention_mask") is None and options.get("position_ids") is None for options in passed)
@@ -146,12 +146,10 @@ def test_batches_of_like_length_have_little_padding():
 def test_a_ranks_batches_by_tokens_are_its_part_of_what_the_arguments_say(strategy, sorted_):
     arguments = SimpleNamespace(
         train_sampling_strategy=strategy, seed=3, process_index=1, world_size=2, dataloader_num_workers=0,
-        dataloader_pin_memory=False,
+        dataloader_pin_memory=False, max_tokens_per_batch=40,
     )  # fmt: skip
     data = SimpleNamespace(lengths=[n % 13 + 1 for n in range(60)])
-    trainer = SimpleNamespace(
-        args=arguments, train_dataset=data, max_tokens_per_batch=40, data_collator=PaddedCollator(0), sampler=None
-    )
+    trainer = SimpleNamespace(args=arguments, train_dataset=data, data_collator=PaddedCollator(0), sampler=None)
     Trainer.get_train_dataloader(trainer)
     expected = TokenBudgetBatches(
         data.lengths, max_tokens=40, padded=True, seed=3, rank=1, world_size=2, by_length=sorted_
@@ -167,7 +165,7 @@ def test_a_resumed_training_takes_the_batches_that_the_whole_one_would(tokenizer
     def trained(resume: str | None) -> list[list[int]]:
         transformers.set_seed(0)
         model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=len(tokenizer), **sizes))
-        trainer = make_trainer(None, tokenizer, tmp_path, model=model, options=options, max_steps=12, save_steps=7,
+        trainer = make_trainer(None, tokenizer, tmp_path, model=model, **options, max_steps=12, save_steps=7,
                                save_strategy="steps", per_device_train_batch_size=2, lr_scheduler_type="linear")  # fmt: skip
         taken, loss = [], trainer.compute_loss
         trainer.compute_loss = lambda model, inputs, **more: (

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 from clocks import hours, stage_clock  # noqa: F401
+from test_clock import PLAN
 from test_distributed import arguments, data, finish, start  # noqa: F401
 from trainings import make_trainer
 
@@ -34,12 +35,11 @@ def timed(tiny_model_path, tokenizer, tmp_path, hours):  # noqa: F811
     """Trains with a clock of so many seconds: (trainer after training, its clock, seconds it took)."""
 
     def timed(seconds: float, later: float = 5.0, elapsed: float = 0.0, **options):
-        pace = TrainingClock(stage_clock(tmp_path, seconds), elapsed, finish=6.0)
         settings = {"max_steps": 100_000, "lr_scheduler_type": "cosine", "warmup_steps": 0.1, **options}
-        callbacks = [pace, Speed(5.0, later, from_step=10)]
-        trainer = make_trainer(
-            tiny_model_path, tokenizer, tmp_path, options={"clock": pace, "callbacks": callbacks}, **settings
-        )
+        trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, **settings)
+        pace = TrainingClock(stage_clock(tmp_path, seconds), trainer.plan(8, 0, 0, 4), None, elapsed, finish=6.0)
+        trainer.add_callback(pace)
+        trainer.add_callback(Speed(5.0, later, from_step=10))
         began = hours.now
         trainer.train()
         return trainer, pace, hours.now - began
@@ -74,8 +74,8 @@ def test_a_resume_after_the_deadline_makes_one_update(timed):
 
 
 def test_time_for_the_validation_and_the_last_questions_is_kept(tmp_path):
-    pace = TrainingClock(Clock("fine-tuning", time.time(), time.time() + 100, tmp_path), 0.0, 10.0)
-    pace.prepare(1.0, SimpleNamespace(exposures_per_fact=30.0, epochs=3.0, held_out=80, examples_per_update=8), None)
+    plan = SimpleNamespace(exposures_per_fact=30.0, epochs=3.0, held_out=80, examples_per_update=8)
+    pace = TrainingClock(Clock("fine-tuning", time.time(), time.time() + 100, tmp_path), plan, None, 0.0, 11.0)
     pace.on_train_begin(None, SimpleNamespace(global_step=0), None)
     state, args = SimpleNamespace(global_step=0, max_steps=100), SimpleNamespace(world_size=1)
     optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
@@ -89,7 +89,7 @@ def test_time_for_the_validation_and_the_last_questions_is_kept(tmp_path):
 
 
 def test_a_schedule_that_looks_at_the_loss_is_refused(tmp_path):
-    pace = TrainingClock(Clock("fine-tuning", time.time(), time.time() + 100, tmp_path), 0.0, 1.0)
+    pace = TrainingClock(Clock("fine-tuning", time.time(), time.time() + 100, tmp_path), PLAN, None, 0.0, 1.0)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     with pytest.raises(InputError, match="ReduceLROnPlateau"):
         pace.lead(torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), 10)

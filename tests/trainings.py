@@ -45,17 +45,22 @@ def examples(count: int) -> list[dict]:
 
 
 def make_trainer(path, tokenizer, tmp_path, data=None, collator=None, options=None, model=None, **training):
+    """`options` are more of the Trainer's, or others; `kind` among them is its class. `training` are arguments."""
     arguments = TrainingArguments(
         output_dir=str(tmp_path), use_cpu=True, remove_unused_columns=False, disable_tqdm=True, logging_strategy="no",
         **{"learning_rate": 1e-2, "max_steps": 1, "max_grad_norm": 0.0, "optim": "sgd", "warmup_steps": 0, **training},
     )  # fmt: skip
-    return Trainer(
+    given = {
+        "kind": Trainer,
+        "train_dataset": SupervisedDataset(data or examples(8), tokenizer, "", 512),
+        **(options or {}),
+    }
+    return given.pop("kind")(
         model=model or tiny_lora(path),
         args=arguments,
-        train_dataset=SupervisedDataset(data or examples(8), tokenizer, "", 512),
         data_collator=collator or PaddedCollator(tokenizer.pad_token_id),
         processing_class=tokenizer,
-        **(options or {}),
+        **given,
     )
 
 

@@ -17,6 +17,8 @@ from utils import InputError
 
 CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initial values that are taken out of the base weights
 
+INITIAL = "initial_adapter"  # in --output_dir
+
 
 def changes_base(init_lora_weights: str | bool) -> bool:
     """Whether this way to begin changes the base weights, so that without the adapter the model is another one."""
@@ -50,6 +52,19 @@ def load_model(name: str, lora, training):
     if training.bf16 or training.fp16:
         leave_inputs_as_they_are(model)
     return model
+
+
+def save_initial(model, lora, folder: Path, writes: bool) -> str | None:
+    """Where the initial values were taken out of the base: the folder the adapter is saved in before its first update.
+
+    Of what is trained and of this `save_adapter` makes an adapter of the unchanged base. One of several ranks `writes`.
+    """
+    if not (lora.use_lora and changes_base(lora.init_lora_weights)):
+        return None
+    model.peft_config["default"].init_lora_weights = True  # read back, it must not be taken out of the base again
+    if writes:
+        model.save_pretrained(str(folder / INITIAL))
+    return str(folder / INITIAL)
 
 
 def leave_inputs_as_they_are(model) -> None:

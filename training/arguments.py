@@ -149,6 +149,8 @@ class TrainingArguments(transformers.TrainingArguments):
         self.asked_checkpointing = self.gradient_checkpointing
         if self.use_liger_kernel and self.liger_kernel_config is None:
             self.liger_kernel_config = {"rope": False}  # it is compiled anew for each number of rows (ops/rope.py: bs)
+        # Checkpoints removes old ones, once the new one is whole; the Trainer would sooner.
+        self.kept_checkpoints, self.save_total_limit = self.save_total_limit, None
         self.update_tokens = 0  # where they are counted: chosen once the data are known (layout.py)
         super().__post_init__()
 

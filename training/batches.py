@@ -21,8 +21,7 @@ class PaddedCollator:
     (pytorch#196678). The padding token never decides what is trained: its labels are IGNORED because nothing stands there.
 
     Gives input_ids and labels (B, T), index (B,), the examples' places in their dataset, and what the loss needs to know,
-    so that no GPU is waited for to find it out (`loss_inputs`). Examples with `states` (frozen_trunk.py) give
-    inputs_embeds (B, T, H) besides.
+    so that no GPU is waited for to find it out (`loss_inputs`).
     """
 
     pad_token_id: int
@@ -36,11 +35,7 @@ class PaddedCollator:
             length = len(example["input_ids"])
             input_ids[row, :length] = torch.tensor(example["input_ids"])
             labels[row, :length] = torch.tensor(example["labels"])
-        batch = {"input_ids": input_ids, "labels": labels, **loss_inputs(examples, labels)}
-        if "states" in examples[0]:
-            rows = [pad(example["states"], (0, 0, 0, width - len(example["states"]))) for example in examples]
-            batch["inputs_embeds"] = torch.stack(rows)
-        return batch
+        return {"input_ids": input_ids, "labels": labels, **loss_inputs(examples, labels)}
 
 
 @dataclass
@@ -106,6 +101,13 @@ def loss_inputs(examples: list[dict], labels: torch.Tensor) -> dict[str, torch.T
         "index": torch.tensor([example.get("index", -1) for example in examples]),
         "tokens": int(lengths.sum()),
     }
+
+
+def collator_for(tokenizer, training) -> PaddedCollator | PaddingFreeCollator:
+    """The one that the arguments `training` ask for."""
+    if training.padding_free:
+        return PaddingFreeCollator(training.attention.startswith("flash"))
+    return PaddedCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
 
 
 class LengthBucketedSampler(Sampler[int]):

@@ -6,6 +6,7 @@ every file; a checkpoint without it, or with other sizes, was torn by a kill and
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from utils import InputError, write_json
 MARK = "whole.json"
 FIRST_SAVE = 0.1  # of the time between two checkpoints: what writing the first is taken to need
 KEPT = 2  # whole checkpoints; the older one is there while the newer is written
+WRITTEN_A_SECOND = 200e6  # prior: bytes of weights to a disk
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
@@ -144,3 +146,41 @@ def newest(output_dir: str | Path, settings: dict) -> tuple[str, float] | None:
                 )
         return str(folder), mark["elapsed"]
     return None
+
+
+def resume_settings(model, data, lora, training, rows) -> dict:
+    """What a resumed run must share with the one it goes on with; the first four are the arguments of finetune.py."""
+    with Path(data.data_path).open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return {
+        "model_name_or_path": model.model_name_or_path,
+        "content of --data_path": content,
+        "number of examples": len(rows),
+        "number of processes": training.world_size,
+        **{name: getattr(data, name) for name in ("system_prompt", "replay_ratio")},
+        **{name: getattr(lora, name) for name in ("use_lora", "lora_r", "lora_target_modules", "q_lora")},
+        **{name: getattr(training, name) for name in ("num_train_epochs", "max_steps", "learning_rate", "kl_weight", "seed")},
+        "size of an update": training.update_tokens or training.gradient_accumulation_steps
+        * (training.max_tokens_per_batch or training.per_device_train_batch_size),  # not how it is cut into batches
+    }  # fmt: skip
+
+
+def resume_point(training, settings: dict) -> tuple[str | None, float]:
+    """The checkpoint that --resume_from_checkpoint asks for, or None, and the seconds of training that are known of it."""
+    if training.resume_from_checkpoint != "auto":
+        return training.resume_from_checkpoint, 0.0
+    return newest(training.output_dir, settings) or (None, 0.0)
+
+
+def seconds_to_save(trainer) -> float:
+    """Measured on the adapter as it is before the first update; of all weights under DeepSpeed by their size.
+
+    Its engine, which gathers these, is there only from the first update on.
+    """
+    if trainer.is_deepspeed_enabled and not hasattr(trainer.model, "peft_config"):
+        return trainer.parameter_count * trainer.model.dtype.itemsize / WRITTEN_A_SECOND
+    folder, started = Path(trainer.args.output_dir) / "rehearsal", time.monotonic()
+    trainer.save_model(str(folder))
+    if trainer.args.process_index == 0:
+        shutil.rmtree(folder)
+    return time.monotonic() - started

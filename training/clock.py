@@ -8,11 +8,9 @@ read back, compare) has its time kept back as it was measured.
 from __future__ import annotations
 
 import logging
-import shutil
 import statistics
 import time
 from collections import deque
-from pathlib import Path
 
 import transformers
 
@@ -25,9 +23,10 @@ from utils import InputError
 MEASURED_UPDATES = 5  # after so many the number of epochs is said
 RECENT_UPDATES = 20  # of which the longest has to fit before the end
 FINISH_SLACK = 1.5  # of the measured finish: another process may have taken a core by then
-WRITTEN_A_SECOND = 200e6  # prior: bytes of weights to a disk
 WRITING_S = 3.0  # the log, the loss curve and the meta file
 SAID_S, SAID_SHARE = 10.0, 0.01  # how often it says when it ends: so many seconds, or this share of the time
+SAVED_SHARE = 0.01  # of a time budget: a checkpoint so often,
+SAVING_SHARE = 0.02  # if saving the adapter alone takes no more than this of the time
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +34,17 @@ log = logging.getLogger(__name__)
 class TrainingClock(transformers.TrainerCallback):
     """Says how far the training is and ends it so that what comes after has its time.
 
-    `finish` are the seconds to read the adapter back, `elapsed` those of training before a resume. `progress` goes from
-    0 to 1, which is said at the last update.
+    `recall` asks questions meanwhile; `elapsed` are the seconds of training before a resume, `finish` those to save the
+    adapter and read it back. `progress` goes from 0 to 1, which is said at the last update.
     """
 
-    def __init__(self, clock: Clock, elapsed: float, finish: float):
-        self.clock, self.elapsed = clock, elapsed
-        self.finish = finish
-        self.recall = None
-        self.exposures_per_epoch = 0.0
-        self.validation_updates = 0.0  # as many examples as the validation has, in updates
+    def __init__(self, clock: Clock, plan: Plan, recall: Recall | None, elapsed: float, finish: float):
+        self.clock, self.recall, self.elapsed, self.finish = clock, recall, elapsed, finish
+        self.exposures_per_epoch = plan.exposures_per_fact / plan.epochs
+        self.validation_updates = plan.held_out / plan.examples_per_update  # as many examples as it has, in updates
         self.progress = 0.0
-        self.peak = self.last_rate = self.highest_rate = (
-            0.0  # learning rates: of the schedule, and used in this process
-        )
+        self.peak = 0.0  # learning rate of the schedule, and below of this process
+        self.last_rate = self.highest_rate = 0.0
         self.validation = 0.0  # seconds, as measured, before it has been made by the time of an update
         self._validated = False
         self._recent: deque[float] = deque(maxlen=RECENT_UPDATES)
@@ -57,13 +53,6 @@ class TrainingClock(transformers.TrainerCallback):
     def kept_back(self) -> float:
         last = self.validation + (self.recall.cost if self.recall else 0.0)
         return FINISH_SLACK * (self.finish + last) + WRITING_S
-
-    def prepare(self, to_save: float, plan: Plan, recall: Recall | None) -> None:
-        """What is known once the trainer is there: the seconds of a save, the plan, who asks questions meanwhile."""
-        self.finish += to_save
-        self.exposures_per_epoch = plan.exposures_per_fact / plan.epochs
-        self.validation_updates = plan.held_out / plan.examples_per_update
-        self.recall = recall
 
     def left(self) -> float:
         """Seconds for updates."""
@@ -138,15 +127,8 @@ class TrainingClock(transformers.TrainerCallback):
         return f"to end at {of_day(self.clock.deadline)}, with {in_words(self.kept_back)} kept back to save and check"
 
 
-def seconds_to_save(trainer) -> float:
-    """Measured on the adapter as it is before the first update; of all weights under DeepSpeed by their size.
-
-    Its engine, which gathers these, is there only from the first update on.
-    """
-    if trainer.is_deepspeed_enabled and not hasattr(trainer.model, "peft_config"):
-        return trainer.parameter_count * trainer.model.dtype.itemsize / WRITTEN_A_SECOND
-    folder, started = Path(trainer.args.output_dir) / "rehearsal", time.monotonic()
-    trainer.save_model(str(folder))
-    if trainer.args.process_index == 0:
-        shutil.rmtree(folder)
-    return time.monotonic() - started
+def set_pace(clock: Clock | None, training) -> None:
+    """With a budget: a checkpoint each hundredth of it, and from there on after a kill, unless the arguments say other."""
+    if clock:
+        training.save_minutes = training.save_minutes or clock.seconds * SAVED_SHARE / 60
+        training.resume_from_checkpoint = training.resume_from_checkpoint or "auto"

@@ -14,12 +14,17 @@ import logging
 import os
 from array import array
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
-from training.read_back import autocast, relative_difference, rounding
+from training.batches import PaddedCollator
+from training.plan import Plan, make_plan
+from training.read_back import autocast, computed_in, relative_difference, rounding
+from training.trainer import Trainer, weights_in
 from utils import read_json, write_json
 
 STATES, STATES_OF = "frozen_states.bin", "frozen_states.json"  # the states, and a hash of what they are of
@@ -34,10 +39,11 @@ class Reached(Exception):
 
 
 class WithStates(Dataset):
-    """Examples with `states` (T, H), what comes out of the frozen layers; a collator makes them `inputs_embeds`."""
+    """Examples with `states` (T, H), what comes out of the lowest `frozen_layers`."""
 
-    def __init__(self, examples: Dataset, states: list[torch.Tensor]):
+    def __init__(self, examples: Dataset, states: list[torch.Tensor], frozen_layers: int):
         self.examples, self.states, self.lengths = examples, states, examples.lengths
+        self.frozen_layers = frozen_layers
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -47,6 +53,86 @@ class WithStates(Dataset):
 
     def name(self, index: int) -> str:
         return self.examples.name(index)
+
+
+@dataclass
+class StatesCollator:
+    """Batches of `collator`, which for examples with `states` have them as inputs_embeds (B, T, H) besides."""
+
+    collator: PaddedCollator
+    padded = True
+
+    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor | int]:
+        batch = self.collator(examples)
+        if "states" in examples[0]:  # those of a validation have none
+            width = batch["input_ids"].shape[1]
+            rows = [pad(example["states"], (0, 0, 0, width - len(example["states"]))) for example in examples]
+            batch["inputs_embeds"] = torch.stack(rows)
+        return batch
+
+
+@dataclass
+class TrunkPlan(Plan):
+    """Of a training whose lowest `frozen_layers` run once an example."""
+
+    frozen_layers: int = 0
+    frozen_parameters: int = 0
+
+    def operations_per_token(self) -> float:
+        above = 4 * (self.parameters - self.frozen_parameters) * self.epochs
+        return above + 2 * self.frozen_parameters  # once, forward only
+
+    def lines(self) -> list[str]:
+        *lines, last = super().lines()
+        once = f"{self.layout}, the lowest {self.frozen_layers} layers run once an example"
+        return [*lines, last.replace(self.layout, once)]
+
+
+class TrunkTrainer(Trainer):
+    """A Trainer on examples WithStates, in batches of a StatesCollator: the frozen layers are not run.
+
+    It runs them on examples without states, as those of a validation are.
+    """
+
+    def __init__(self, *, train_dataset: WithStates, **options):
+        super().__init__(train_dataset=train_dataset, **options)
+        self.frozen_layers = train_dataset.frozen_layers
+        layers = self.model.get_decoder().layers[: self.frozen_layers]
+        self.frozen_parameters = sum(weights_in(p) for layer in layers for p in layer.parameters())
+
+    @property
+    def step_parameters(self) -> int:
+        return self.parameter_count - self.frozen_parameters
+
+    def plan(self, *counts) -> TrunkPlan:
+        frozen = {"frozen_layers": self.frozen_layers, "frozen_parameters": self.frozen_parameters}
+        return make_plan(self, *counts, kind=TrunkPlan, **frozen)
+
+    def _read(self, inputs: dict) -> dict[str, torch.Tensor]:
+        return {"inputs_embeds": inputs["inputs_embeds"]} if "inputs_embeds" in inputs else super()._read(inputs)
+
+    def _logits(self, model, inputs: dict):
+        if "inputs_embeds" not in inputs:
+            return super()._logits(model, inputs)
+        with above(self.accelerator.unwrap_model(self.model), self.frozen_layers):
+            return super()._logits(model, inputs)
+
+
+def keeps_states(training, data) -> bool:
+    """Whether states are kept where there are any: one process runs the layers as they are, on examples in memory."""
+    alone = training.world_size == 1 and not training.deepspeed
+    changed = training.padding_free or training.torch_compile or training.gradient_checkpointing
+    return training.keep_frozen_states and alone and not changed and not data.lazy_preprocess
+
+
+def keep_states(model, examples: Dataset, collator: Callable, data, training) -> WithStates | None:
+    """The examples with the states of the frozen layers; None where none are frozen, or their states cannot be kept.
+
+    `data` and `training` are the arguments of finetune.py.
+    """
+    first = frozen_layers(model) if keeps_states(training, data) else 0
+    folder = Path(training.output_dir)
+    return with_states(model, examples, collator, first, folder, computed_in(training)) if first else None
 
 
 def frozen_layers(model) -> int:
@@ -77,8 +163,8 @@ def above(model, first: int) -> Iterator[None]:
 
 def with_states(
     model, examples: Dataset, collator: Callable, first: int, folder: Path, precision: str = "float32"
-) -> Dataset:
-    """The examples with the states that come to layer `first`; as they are where these would be too many or not the same.
+) -> WithStates | None:
+    """The examples with the states that come to layer `first`; None where these would be too many or not the same.
 
     They are computed on the model's device, in the `precision` of the training (read_back.computed_in), and are in a file
     in `folder`, row after row from the shortest on; what an earlier start wrote is not run again.
@@ -89,7 +175,7 @@ def with_states(
         log.info(
             "the states of %d frozen layers would take %.1f GiB: they are computed anew each time", first, size / 2**30
         )
-        return examples
+        return None
     order = sorted(range(len(examples)), key=lambda index: examples.lengths[index])
     ends = list(itertools.accumulate(examples.lengths[index] * row_bytes for index in order))
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,15 +198,15 @@ def with_states(
     mapped = torch.from_file(str(path), size=size // model.dtype.itemsize, dtype=model.dtype)
     rows = mapped.view(-1, model.config.hidden_size).split([examples.lengths[index] for index in order])
     states = dict(zip(order, rows, strict=True))
-    kept = WithStates(examples, [states[index] for index in range(len(examples))])
+    kept = WithStates(examples, [states[index] for index in range(len(examples))], first)
     with autocast(precision, model.device.type):
-        difference = relative_difference(*last_states(model, collator, examples, kept, first))
+        difference = relative_difference(*last_states(model, StatesCollator(collator), examples, kept, first))
     if not difference <= rounding(precision, model.config.num_hidden_layers):
         log.info(
             "%s does not begin above its frozen layers (difference %.1g): all are run", type(model).__name__, difference
         )
         remove_states(folder)
-        return examples
+        return None
     return kept
 
 

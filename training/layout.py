@@ -158,7 +158,6 @@ def measure_batches(trainer) -> None:
     if training.counts_tokens:
         training.gradient_checkpointing = training.asked_checkpointing
         set_micro_batch(training, plain, saving)
-        trainer.max_tokens_per_batch = training.max_tokens_per_batch
     elif training.asked_checkpointing is None:
         longest = max(trainer.train_dataset.lengths)
         batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest

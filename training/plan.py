@@ -58,22 +58,22 @@ class Plan:
     precision: str
     layout: str
     peak_flops: float
-    frozen_layers: int = 0  # the lowest ones, run once an example
-    frozen_parameters: int = 0
     exposures_per_fact: float = 0.0
     expected_minutes: float = 0.0
 
     def __post_init__(self):
         self.exposures_per_fact = round(self.epochs * self.examples / max(self.facts, 1), 1)
-        run = 4 * (self.parameters - self.frozen_parameters) * self.epochs + 2 * self.frozen_parameters
-        work = run * self.tokens / max(self.processes, 1)
+        work = self.operations_per_token() * self.tokens / max(self.processes, 1)
         device = self.device.partition(":")[0]
         self.expected_minutes = round(work / (EXPECTED_MFU.get(device, 0.35) * self.peak_flops) / 60, 1)
+
+    def operations_per_token(self) -> float:
+        """In all epochs together: 2 a weight forward, 2 for the gradients that pass through it."""
+        return 4 * self.parameters * self.epochs
 
     def lines(self) -> list[str]:
         rank = f"rank {self.rank}" if self.rank else "all weights"
         few = self.updates < FEW_UPDATES
-        once = f", the lowest {self.frozen_layers} layers run once an example" if self.frozen_layers else ""
         hint = f"; few updates, {FEW_UPDATES} teach more: lower the batch or raise --num_train_epochs" if few else ""
         return [
             f"{self.examples} examples of {self.facts} facts, {self.replayed} replayed answers, {self.held_out} held out",
@@ -81,7 +81,7 @@ class Plan:
             f"{self.examples_per_update} examples, each fact {self.exposures_per_fact:g} times",
             f"learning rate {self.learning_rate:g}, {rank}: {self.trainable_parameters / 1e6:.1f} M trainable parameters "
             f"of {self.parameters / 1e6:.1f} M",
-            f"{self.processes} processes on {self.device}, {self.precision}, {self.layout}{once}; "
+            f"{self.processes} processes on {self.device}, {self.precision}, {self.layout}; "
             f"about {self.expected_minutes:g} minutes{hint}",
         ]
 
@@ -89,8 +89,10 @@ class Plan:
         return dataclasses.asdict(self)
 
 
-def make_plan(trainer, facts: int, replayed: int, held_out: int, rank: int | None) -> Plan:
-    """The plan of a Trainer of ours; `rank` is None where all weights are trained."""
+def make_plan(
+    trainer, facts: int, replayed: int, held_out: int, rank: int | None, kind: type[Plan] = Plan, **more
+) -> Plan:
+    """The plan of a Trainer of ours; `rank` is None where all weights are trained. A `kind` of its own has `more` fields."""
     training, data = trainer.args, trainer.train_dataset
     sample = [data[index] for index in range(0, len(data), max(1, len(data) // 1000))]
     scale = len(data) / len(sample)
@@ -102,7 +104,7 @@ def make_plan(trainer, facts: int, replayed: int, held_out: int, rank: int | Non
         "gradient checkpointing": training.gradient_checkpointing, "Liger kernels": training.use_liger_kernel,
         "TF32": training.tf32, "torch.compile": training.torch_compile, "DeepSpeed": training.deepspeed,
     }  # fmt: skip
-    return Plan(
+    return kind(
         examples=len(data) - replayed,
         facts=facts,
         replayed=replayed,
@@ -116,13 +118,12 @@ def make_plan(trainer, facts: int, replayed: int, held_out: int, rank: int | Non
         rank=rank,
         trainable_parameters=sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad),
         parameters=trainer.parameter_count,
-        frozen_layers=trainer.frozen_layers,
-        frozen_parameters=trainer.frozen_parameters,
         processes=training.world_size,
         device=str(training.device),
         precision=computed_in(training),
         layout=", ".join([f"{training.attention} attention, {layout}", *(name for name, on in extras.items() if on)]),
         peak_flops=trainer.peak_flops,
+        **more,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from evaluation.matching import match
 from training import ranks
 from training.adapters import gathered
 from training.read_back import autocast, computed_in
-from utils import read_json, write_json
+from utils import InputError, read_json, write_json
 
 BUDGET = 0.02  # of the wall time
 ROUNDS = 5  # evenly over the training, the last one at its end
@@ -37,14 +37,13 @@ log = logging.getLogger(__name__)
 class Recall(transformers.TrainerCallback):
     """Ask `questions` (held-out wordings) and `general` (retention) ROUNDS times; keep the best adapter on the disk.
 
-    The score is the mean of the shares of both that are right, as `matching.match` judges. After `patience` rounds
-    without a better one training ends; None never ends it. `trainer` is set once it is there.
+    The score is the mean of the shares of both that are right, as `matching.match` judges. After --early_stopping rounds
+    without a better one training ends; None never ends it.
     """
 
-    trainer = None
-
-    def __init__(self, questions: list[dict], general: list[dict], system_prompt, patience: int | None, seed: int):
-        self.system_prompt, self.patience = system_prompt, patience
+    def __init__(self, trainer, questions: list[dict], general: list[dict], system_prompt: str | None):
+        self.trainer, self.system_prompt, self.patience = trainer, system_prompt, trainer.args.early_stopping
+        seed = trainer.args.seed
         self.sets = {"recall": shuffled(questions, seed), "retention": shuffled(general, seed)}
         self.size: int | None = None  # questions of each set in a round, the same in all rounds
         self.spent = self.cost = 0.0  # seconds: of all rounds, with their timing and saving; of the last one's answers
@@ -196,6 +195,24 @@ class Recall(transformers.TrainerCallback):
         with gathered(model, modifier_rank=0):
             set_peft_model_state_dict(model, weights)
         return self.best["step"]
+
+
+def require_questions(questions: list[dict], general: list[dict]) -> None:
+    """InputError where there are none, by which --early_stopping could decide."""
+    if not (questions or general):
+        raise InputError(
+            "expected --recall_data_path or --retention_data_path with --early_stopping, found neither: give one"
+        )
+
+
+def make_recall(trainer, questions: list[dict], general: list[dict], system_prompt: str | None) -> Recall | None:
+    """The questions asked while training, where there are any and they can be asked."""
+    if not (questions or general):
+        return None
+    if not hasattr(trainer.model, "peft_config") or transformers.integrations.is_deepspeed_zero3_enabled():
+        log.info("no questions are asked while training: that needs LoRA, and not ZeRO-3, where generation crawls")
+        return None
+    return Recall(trainer, questions, general, system_prompt)
 
 
 def shuffled(rows: list[dict], seed: int) -> list[dict]:

@@ -5,59 +5,62 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 
 import torch
 import transformers
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers.trainer_utils import EvalLoopOutput
 
 from training.adapters import save_adapter
 from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.clock import TrainingClock
-from training.frozen_trunk import above
+from training.layout import measure_batches, weights_dtype
 from training.loss import head_only_at, loss_per_token, sums_by_row
-from training.plan import measured_peak_flops
+from training.plan import Plan, make_plan, measured_peak_flops
 from utils import InputError
 
 # A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all weights
 # that run, so a small model with a large vocabulary looks better than it is: its head runs on the trained tokens only.
 FLOPS_PER_PARAMETER = 4
-MODEL_INPUTS = ("input_ids", "position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
+KERNEL_INPUTS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")  # of a batch without padding
 NAMED_ROWS = 8  # of an update that went wrong
 
 
 class Trainer(transformers.Trainer):
     """`transformers.Trainer` on datasets with `lengths` and batches of our collators.
 
-    `max_tokens_per_batch` fills batches by tokens instead of examples. `peak_flops` is what the device does in matrix
-    products, per second; the log then has the share of it that is used (MFU). Where the examples have the states of the
-    lowest `frozen_layers`, these are not run. With a `clock` the schedule follows it.
+    Of the arguments `max_tokens_per_batch` fills batches by tokens instead of examples, and `kl_weight` weighs the KL
+    divergence on replayed ones. `peak_flops` is what the device does in matrix products, per second; the log then has
+    the share of it that is used (MFU). With a TrainingClock among its callbacks the schedule follows it.
     """
 
-    def __init__(
-        self,
-        *,
-        kl_weight: float = 0.0,
-        max_tokens_per_batch: int | None = None,
-        peak_flops: float = 0.0,
-        frozen_layers: int = 0,
-        clock: TrainingClock | None = None,
-        **options,
-    ):
+    def __init__(self, *, peak_flops: float = 0.0, **options):
         super().__init__(**options)
-        self.frozen_layers, self.clock = frozen_layers, clock
-        self.kl_weight, self.max_tokens_per_batch, self.peak_flops = kl_weight, max_tokens_per_batch, peak_flops
+        self.peak_flops = peak_flops
         # The loss is ours: it takes the number of an update's trained tokens and is not scaled again.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = self._loss_shifts_labels = True
         self.parameter_count = sum(map(weights_in, self.model.parameters()))
-        frozen = self.model.get_decoder().layers[:frozen_layers] if frozen_layers else ()
-        self.frozen_parameters = sum(weights_in(p) for layer in frozen for p in layer.parameters())
         self.seen = {"real": 0, "padded": 0}  # tokens of this rank, in this process
         self._since = (time.monotonic(), 0, 0)
         self._update: list[
             tuple[torch.Tensor, torch.Tensor]
         ] = []  # rows and loss of each batch of the update under way
         self.sampler = None
+
+    @property
+    def clock(self) -> TrainingClock | None:
+        """The one among the callbacks, where the training has a time budget."""
+        return next((c for c in self.callback_handler.callbacks if isinstance(c, TrainingClock)), None)
+
+    @property
+    def step_parameters(self) -> int:
+        """How many weights a step runs."""
+        return self.parameter_count
+
+    def plan(self, facts: int, replayed: int, held_out: int, rank: int | None) -> Plan:
+        """See make_plan."""
+        return make_plan(self, facts, replayed, held_out, rank)
 
     def _get_train_sampler(self, train_dataset=None):
         if self.args.train_sampling_strategy != "group_by_length":
@@ -68,11 +71,11 @@ class Trainer(transformers.Trainer):
         return self.sampler
 
     def get_train_dataloader(self) -> DataLoader:
-        if not self.max_tokens_per_batch:
+        if not self.args.max_tokens_per_batch:
             return super().get_train_dataloader()
         self.sampler = TokenBudgetBatches(
             self.train_dataset.lengths,
-            self.max_tokens_per_batch,
+            self.args.max_tokens_per_batch,
             self.data_collator.padded,
             self.args.seed,
             self.args.process_index,
@@ -100,9 +103,10 @@ class Trainer(transformers.Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = self._logits(model, inputs)
-        base_logits = self._base_logits(inputs) if self.kl_weight and model.training else None
+        kl_weight = self.args.kl_weight
+        base_logits = self._base_logits(inputs) if kl_weight and model.training else None
         loss = loss_per_token(
-            outputs.logits, inputs["targets"], num_items_in_batch, self.kl_weight, inputs["replayed"], base_logits
+            outputs.logits, inputs["targets"], num_items_in_batch, kl_weight, inputs["replayed"], base_logits
         )
         if model.training:
             self.seen["padded"] += inputs["labels"].numel()
@@ -112,26 +116,21 @@ class Trainer(transformers.Trainer):
                 loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
+    def _read(self, inputs: dict) -> dict[str, torch.Tensor]:
+        """What the model reads of a batch: tensors (B, T, ...)."""
+        return {name: inputs[name] for name in ("input_ids", "position_ids") if name in inputs}
+
     def _logits(self, model, inputs: dict):
         """The model's output on a batch, with logits (M, V) at the M `positions` alone."""
-        read = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
-        if "inputs_embeds" in inputs:
-            read["inputs_embeds"] = inputs["inputs_embeds"]
-            del read["input_ids"]
+        read = self._read(inputs) | {name: inputs[name] for name in KERNEL_INPUTS if name in inputs}
         positions = inputs["positions"]
         compiled = self.args.torch_compile  # the selection would have to be compiled anew for every batch
         inner = self.accelerator.unwrap_model(model)
-        with self._begin(inputs), contextlib.nullcontext() if compiled else head_only_at(inner, positions):
+        with contextlib.nullcontext() if compiled else head_only_at(inner, positions):
             outputs = model(**read, use_cache=False)
         if compiled:
             outputs.logits = outputs.logits.flatten(0, 1).index_select(0, positions)
         return outputs
-
-    def _begin(self, inputs: dict) -> contextlib.AbstractContextManager:
-        """Where a batch has the states of the frozen layers, a forward pass begins above these."""
-        if "inputs_embeds" not in inputs:
-            return contextlib.nullcontext()
-        return above(self.accelerator.unwrap_model(self.model), self.frozen_layers)
 
     def _base_logits(self, inputs: dict) -> torch.Tensor | None:
         """The untrained model's logits (R, V) for the replayed tokens; only rows that have any are read."""
@@ -141,10 +140,8 @@ class Trainer(transformers.Trainer):
             if not transformers.integrations.is_deepspeed_zero3_enabled():
                 return None
             rows, width = rows.new_zeros(1), 1
-        part = dict(inputs, positions=positions)
-        for name in ("input_ids", "position_ids", "inputs_embeds"):
-            if name in part:
-                part[name] = part[name].index_select(0, rows)[:, :width]
+        read = {name: value.index_select(0, rows)[:, :width] for name, value in self._read(inputs).items()}
+        part = {**inputs, **read, "positions": positions}
         model = self.accelerator.unwrap_model(self.model)
         with torch.no_grad(), model.disable_adapter():
             return self._logits(model, part).logits
@@ -198,7 +195,7 @@ class Trainer(transformers.Trainer):
 
     def floating_point_ops(self, inputs) -> int:
         """Of one batch; transformers counts all parameters anew for each."""
-        return FLOPS_PER_PARAMETER * (self.parameter_count - self.frozen_parameters) * inputs["labels"].numel()
+        return FLOPS_PER_PARAMETER * self.step_parameters * inputs["labels"].numel()
 
     def batch_of(self, tokens: int) -> dict:
         """A batch of about so many tokens, of the longest examples."""
@@ -223,11 +220,30 @@ class Trainer(transformers.Trainer):
             logs["tokens_per_second"] = round(speed * self.args.world_size, 1)
             logs["padding_share"] = round(1 - (real - real_then) / max(padded - padded_then, 1), 4)
             if self.peak_flops:
-                work = FLOPS_PER_PARAMETER * (self.parameter_count - self.frozen_parameters) * speed
+                work = FLOPS_PER_PARAMETER * self.step_parameters * speed
                 if work > self.peak_flops:  # the peak was measured beside another process: measure it again
                     self.peak_flops = max(work, measured_peak_flops(self.args.device, self.model.dtype))
                 logs["mfu"] = round(work / self.peak_flops, 4)
         super().log(logs, start_time)
+
+
+def make_trainer(
+    kind: type[Trainer], train_set: Dataset, collator: Callable, eval_set: Dataset | None, model, tokenizer, training
+) -> Trainer:
+    """A Trainer of a `kind` of ours, ready to train; `training` are its arguments, its micro-batches measured on a GPU."""
+    trainer = kind(
+        peak_flops=measured_peak_flops(training.device, weights_dtype(training)),
+        model=model,
+        args=training,
+        train_dataset=train_set,
+        eval_dataset=eval_set,
+        data_collator=collator,
+        processing_class=tokenizer,
+    )
+    for shown_by_us in (transformers.PrinterCallback, transformers.ProgressCallback):
+        trainer.remove_callback(shown_by_us)
+    measure_batches(trainer)
+    return trainer
 
 
 def weights_in(parameter: torch.nn.Parameter) -> int:
