@@ -199,6 +199,21 @@ def test_how_an_update_is_cut_into_batches_may_change_on_a_resume(tmp_path):
         for steps, size in ((2, 4), (8, 1))
     )
     assert first == second and first["size of an update"] == 8
+    by_tokens = resume_settings(*given, training(max_tokens_per_batch=90), range(3))
+    assert by_tokens["size of an update"] == 180
+    assert resume_settings(*given, training(update_tokens=512), range(3))["size of an update"] == 512
+
+
+def test_what_a_resumed_run_must_share_is_named_as_a_person_is_told_of_it(tmp_path):
+    """A checkpoint of an older version is held to the same names."""
+    (tmp_path / "data.json").write_text("data")
+    data = DataArguments(str(tmp_path / "data.json"))
+    assert resume_settings(ModelArguments("m"), data, LoraArguments(lora_r=4), training(), range(3)) == {
+        "model_name_or_path": "m", "content of --data_path": "3a6eb0790f39ac87", "number of examples": 3,
+        "number of processes": 1, "system_prompt": None, "replay_ratio": 0.1, "use_lora": True, "lora_r": 4,
+        "lora_target_modules": ["all-linear"], "q_lora": False, "num_train_epochs": 3.0, "max_steps": -1,
+        "learning_rate": 1e-3, "kl_weight": 0.0, "seed": 42, "size of an update": 8,
+    }  # fmt: skip
 
 
 def test_saving_is_timed_and_the_rehearsal_removed_or_reckoned_under_deepspeed(tmp_path, monkeypatch):
@@ -212,6 +227,9 @@ def test_saving_is_timed_and_the_rehearsal_removed_or_reckoned_under_deepspeed(t
     args = SimpleNamespace(output_dir=str(tmp_path), process_index=0)
     trainer = SimpleNamespace(is_deepspeed_enabled=False, args=args, save_model=save)
     assert seconds_to_save(trainer) == 7.0 and not list(tmp_path.iterdir())
+    other = SimpleNamespace(output_dir=str(tmp_path), process_index=1)
+    assert seconds_to_save(SimpleNamespace(is_deepspeed_enabled=False, args=other, save_model=save)) == 7.0
+    assert [path.name for path in tmp_path.iterdir()] == ["rehearsal"], "rank 0 removes it"
     whole = SimpleNamespace(
         is_deepspeed_enabled=True, parameter_count=10**9, model=SimpleNamespace(dtype=torch.bfloat16)
     )

@@ -145,7 +145,8 @@ def test_a_trainer_above_frozen_layers_validates_on_tokens_and_plans_with_them(
 ):
     collator = PaddedCollator(tokenizer.pad_token_id)
     expected = make_trainer(tiny_model_path, tokenizer, tmp_path, model=upper).evaluate(data)["eval_loss"]
-    options = {"kind": TrunkTrainer, "train_dataset": with_states(upper, data, collator, 2, tmp_path)}
+    kept = with_states(upper, data, collator, 2, tmp_path)
+    options = {"kind": TrunkTrainer, "train_dataset": kept, "peak_flops": 1e12}
     trainer = make_trainer(
         tiny_model_path, tokenizer, tmp_path, None, StatesCollator(collator), options, model=upper, max_steps=2
     )
