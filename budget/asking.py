@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 
 SLACK = 1.15  # of a measured time, for what varies from one piece of work to the next
@@ -11,8 +12,10 @@ def next_round(left: int, first: int, cost: float | None, seconds: float) -> int
     """How many of `left` units to do next in `seconds`, at a measured `cost` of seconds a unit; 0 where none fits.
 
     Without a measurement it is the `first` few. After that half of what fits, so that the pace is measured again before
-    the time is used up, and all of it once that is less than `first`.
+    the time is used up, and all of it once that is less than `first`; in endless time all at once.
     """
+    if seconds == math.inf:
+        return left
     if cost is None:
         return min(left, first)
     fits = int(max(seconds, 0) / (SLACK * cost)) if cost > 0 else left

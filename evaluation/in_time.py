@@ -16,9 +16,9 @@ NO_TIME = "not judged: the time budget had no room"
 log = logging.getLogger(__name__)
 
 
-def asked_in_time(judge: Judge | None, clock: Clock | None, ask: Callable[[], Any]) -> Any:
+def asked_in_time(judge: Judge | None, clock: Clock, ask: Callable[[], Any]) -> Any:
     """What `ask` returns; once the time is up, of the verdicts there are, and no more are asked for."""
-    if judge is None or clock is None:
+    if judge is None:
         return ask()
     try:
         with clock.interruptible(WRITING_S):

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 import pytest
-from clocks import handlers, hours, stage_clock  # noqa: F401
+from clocks import endless, handlers, hours, stage_clock  # noqa: F401
 from scripted import fair, scripted
 
 from budget.clock import Stopped
@@ -40,14 +40,14 @@ def asked(replies: list[Reply]) -> list[int]:
 
 def test_as_many_questions_are_asked_as_fit_and_evenly(tmp_path, handlers, hours):  # noqa: F811
     engine, clock = Engine(2.0), stage_clock(tmp_path, 100)
-    replies, cost = ask_in_time(engine, engine.ask, ROWS, clock, clock.deadline - 10, 60)
+    replies, cost = ask_in_time(engine, engine.ask, ROWS, clock, 10, 60)
     assert clock.left() >= 10 and cost == pytest.approx(2.0)
     places = asked(replies)
     counts = Counter(ROWS[place]["file_name"] for place in places)
     assert 35 <= len(places) <= 45 and max(counts.values()) - min(counts.values()) <= 1
-    later, _ = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), hours.now + 900, len(places))
+    later, _ = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), 100, len(places))
     assert asked(later) == places  # the same questions for the next model
-    whole, _ = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), hours.now + 900, 60)
+    whole, _ = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), 100, 60)
     assert len(asked(whole)) == 60
 
 
@@ -59,7 +59,7 @@ def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers, hours):  #
         engine.pause = 100.0
         return replies
 
-    replies, cost = ask_in_time(engine, ask, ROWS, clock, clock.deadline - 20, 60)
+    replies, cost = ask_in_time(engine, ask, ROWS, clock, 20, 60)
     assert len(asked(replies)) == 32 and clock.left() == pytest.approx(20) and cost == pytest.approx(1.0)
 
 
@@ -70,7 +70,7 @@ def test_what_comes_from_a_journal_says_nothing_of_the_pace(tmp_path, handlers, 
         replies, engine.asked = engine.ask(places), 0
         return replies
 
-    replies, cost = ask_in_time(engine, ask, ROWS, clock, clock.deadline, 60)
+    replies, cost = ask_in_time(engine, ask, ROWS, clock, 0, 60)
     assert len(asked(replies)) == 60 and cost is None
 
 
@@ -135,10 +135,18 @@ def test_an_answer_that_failed_before_keeps_its_reason():
     assert NO_TIME == "not judged: the time budget had no room"
 
 
-def test_without_a_judge_or_a_clock_nothing_is_cut(tmp_path):
+def test_without_a_judge_or_a_budget_nothing_is_cut(tmp_path):
     assert asked_in_time(None, object(), lambda: "all") == "all"
     judge = scripted(tmp_path, fair)
-    assert asked_in_time(judge, None, lambda: "all") == "all" and judge.engine is not None
+    assert asked_in_time(judge, endless(tmp_path), lambda: "all") == "all" and judge.engine is not None
+
+
+def test_in_endless_time_all_questions_are_asked_at_once(tmp_path):
+    engine, calls = Engine(0.0), []
+    replies, _ = ask_in_time(
+        engine, lambda places: calls.append(places) or engine.ask(places), ROWS, endless(tmp_path), 1, 60
+    )
+    assert calls == [list(range(60))] and asked(replies) == list(range(60))
 
 
 def test_a_judge_that_is_stopped_is_let_go_before_what_there_is_is_told(tmp_path, handlers, monkeypatch):  # noqa: F811
