@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Literal
 
 import provenance
-from budget.clock import BudgetArguments, Clock, Stopped, stage_clock
+from budget.asking import judge_in_time, leave_out
+from budget.clock import REPORT_S, BudgetArguments, Clock, Stopped, stage_clock
 from engines.arguments import ApiArguments, EngineArguments
 from engines.journal import weights_stamp
 from engines.load import load_api_engine
 from evaluation import accuracy, forgetting, judge_controls, report, report_text, win_rate
 from evaluation.answers import pair_answers, read_answers
-from evaluation.in_time import WRITING_S, asked_in_time, leave_out
 from evaluation.judge_process import JudgeProcess
 from evaluation.judging import Judge, hashed
 from evaluation.matching import CORRECT
@@ -233,19 +233,20 @@ def judge_all(
     """Controls, accuracies and the win rate, each written as <name>.json; returns what was forgotten by the answers."""
     sft, by = names["sft"], {"judge": judge.name if judge else "match"}
     begun, asked = time.monotonic(), (rows["sft"], judge, arguments.controls, arguments.seed)
-    write(f"{sft}_controls", asked_in_time(judge, clock, lambda: judge_controls.run_controls(*asked)))
+    release = judge.release if judge else None
+    write(f"{sft}_controls", judge_in_time(clock, lambda: judge_controls.run_controls(*asked), release))
     if clock.limited and judge and judge.usage["asked"]:
         cost = (time.monotonic() - begun) / judge.usage["asked"]
-        left = leave_out(rows, clock.left() - WRITING_S, cost)
+        left = leave_out(rows, clock.left() - REPORT_S, cost)
         log.info("%.1f s a verdict: %d questions left out for time, evenly over the documents", cost, left)
     verdicts = {}
     for what, answers in rows.items():
         own = (answers, judge, names[what])
-        verdicts[what] = asked_in_time(judge, clock, lambda own=own: accuracy.judge_answers(*own))
+        verdicts[what] = judge_in_time(clock, lambda own=own: accuracy.judge_answers(*own), release)
         beside = {"match": accuracy.beside_match(answers, verdicts[what])}
         write(f"{names[what]}_acc", {**by, **beside, **accuracy.measure(answers, verdicts[what])})
 
-    wins = asked_in_time(judge, clock, lambda: win_rate.judge_pairs(rows["sft"], rows["base"], judge))
+    wins = judge_in_time(clock, lambda: win_rate.judge_pairs(rows["sft"], rows["base"], judge), release)
     compared = {"mcnemar": accuracy.compare(rows["sft"], verdicts["sft"], verdicts["base"], arguments.seed)}
     if "open_book" in rows:
         both = accuracy.paired(rows["sft"], verdicts["sft"], verdicts["base"], verdicts["open_book"])

@@ -13,6 +13,7 @@ Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import os
@@ -283,7 +284,7 @@ def train(stack: contextlib.ExitStack) -> None:
             training_seconds=round(checkpoints.elapsed, 1),
             recall_seconds=round(recall.spent, 1) if recall else 0.0,
             reopened_difference=difference,
-            **({"budget": pace.facts()} if pace else {}),
+            **({"budget": dataclasses.asdict(pace.report())} if pace else {}),
         )
         remove_best(training.output_dir)  # from here on a kill can undo nothing
         if initial:

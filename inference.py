@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from budget.asking import even_order, next_round
-from budget.clock import BudgetArguments, Clock, Stopped, stage_clock
+from budget.asking import NOT_ASKED, ask_in_time
+from budget.clock import BudgetArguments, Clock, stage_clock
 from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
 from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import read_documents
 from data_processor.retrieval import find_chunks, read_book
 from engines.arguments import ApiArguments, EngineArguments
 from engines.chat import Conversation, Engine, Reply, with_system_prompt
+from engines.journal import JournaledEngine, weights_stamp
 from engines.load import load_api_engine, load_base_and_tuned, load_engine
 from provenance import write_meta
 from utils import (
@@ -42,13 +42,7 @@ from utils import (
     write_json,
 )
 
-if TYPE_CHECKING:
-    from engines.journal import JournaledEngine
-
 HANDED_ON = ("role", "fact_id", "source")  # of a collection's test file: the report counts and quotes by them
-FIRST_QUESTIONS = 32  # asked with a time budget to see how long one takes
-WRITING_S = 1.0  # kept back to write the answers
-NO_TIME = "not asked: the time budget had no room"
 WITH_TEXT = "{text}\n\n{question} Answer in a few words."
 
 log = logging.getLogger(__name__)
@@ -181,40 +175,6 @@ def prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tup
     return asked, notes
 
 
-def ask_in_time(
-    engine: JournaledEngine,
-    ask: Callable[[list[int]], list[Reply]],
-    rows: list[dict],
-    clock: Clock,
-    kept_back: float,
-    most: int,
-) -> tuple[list[Reply], float | None]:
-    """(replies, seconds a question): to as many questions, at most `most`, as can be asked, with seconds kept back.
-
-    They are taken in an order that is even over the documents and the same each time; those left out have an error.
-    """
-    order = even_order([row.get("file_name", "") for row in rows])[:most]
-    replies = [Reply("", finish_reason="error", error=NO_TIME)] * len(rows)
-    done, cost = 0, None
-    while size := next_round(len(order) - done, FIRST_QUESTIONS, cost, clock.left() - kept_back):
-        places = sorted(order[done : done + size])
-        started, asked = time.monotonic(), engine.asked
-        try:
-            with clock.interruptible(kept_back):
-                answered = ask(places)
-        except Stopped:
-            break
-        for place, reply in zip(places, answered, strict=True):
-            replies[place] = reply
-        done += size
-        if engine.asked > asked:  # not all from the journal
-            cost = (time.monotonic() - started) / (engine.asked - asked)
-        left = (cost or 0) * (len(order) - done)
-        words = f"{done} of {len(rows)} questions asked" + (f", the rest would take {left:.0f} s" if left else "")
-        clock.say(done / len(order), time.time() + left, words)
-    return replies, cost
-
-
 def to_answer(number: int, question: Question, reply: Reply) -> dict:
     """A row of the answers file."""
     row = question.row
@@ -238,8 +198,8 @@ def write_answers(
 ) -> None:
     """The answers, how they were made, and what a person should know of them."""
     answers = [to_answer(number, *pair) for number, pair in enumerate(zip(questions, replies, strict=True))]
-    failed = [reply.error for reply in replies if reply.error not in (None, NO_TIME)]
-    left_out = sum(reply.error == NO_TIME for reply in replies)
+    failed = [reply.error for reply in replies if reply.error not in (None, NOT_ASKED)]
+    left_out = sum(reply.error == NOT_ASKED for reply in replies)
     write_json(path, answers)
     write_meta(
         path,
@@ -267,14 +227,12 @@ def ask_models(
     arguments: Arguments, system_prompt: str | None, questions: list[Question], clock: Clock, started: float
 ) -> None:
     """Ask each model in turn, and write its answers."""
-    from engines.journal import JournaledEngine, weights_stamp
-
     rows = [question.row for question in questions]
     models, most = 1 if arguments.also_base is None else 2, len(rows)
     for path, adapter, engine in answering_engines(arguments, system_prompt, len(rows)):
         settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
         engine = JournaledEngine(engine, path.with_suffix(".journal.jsonl"), *settings)
-        ready, models = time.time(), models - 1
+        models -= 1
         with progress_bar(path.stem, len(rows)) as bar:
 
             def ask(places: list[int], engine=engine, bar=bar) -> list[Reply]:
@@ -282,9 +240,8 @@ def ask_models(
                 options = {"max_new_tokens": arguments.max_new_tokens, "on_reply": lambda *_: bar.update(1)}
                 return engine.chat(asked, **options)
 
-            kept_back = WRITING_S + clock.for_others(models)
-            replies, cost = ask_in_time(engine, ask, rows, clock, kept_back, most)
-        most = sum(reply.error != NO_TIME for reply in replies)
+            replies, spent = ask_in_time(engine, ask, rows, clock, models, most)
+        most = spent.asked  # the same questions for the next model
         facts = {
             "adapter": adapter,
             "system_prompt": system_prompt,
@@ -292,13 +249,7 @@ def ask_models(
             "calls": {"asked": engine.asked, "from_journal": engine.reused},
         }
         if clock.limited:
-            facts["budget"] = {
-                "seconds": round(clock.seconds, 1),
-                "seconds_to_start": round(ready - clock.started, 1),
-                "seconds_a_question": cost and round(cost, 3),
-                "questions": len(rows),
-                "left_out": len(rows) - most,
-            }
+            facts["budget"] = asdict(spent)
         write_answers(path, questions, replies, arguments, started, facts)
         if clock.stopped_by:
             return

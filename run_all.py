@@ -22,7 +22,8 @@ from budget import calibration, forecast, prior
 from budget.calibration import calibrate
 from budget.clock import BudgetArguments, in_words, of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Starts
-from budget.run import Interrupted, Run, Step, budget_of, read_timings
+from budget.reports import CollectionTime, read_report
+from budget.run import Interrupted, Run, Step, read_timings
 from engines.processes import alone_in
 from evaluation import report
 from utils import InputError, parse_arguments, read_json, require_model, run
@@ -145,13 +146,11 @@ def check(arguments: Arguments, budget: float) -> Starts:
 def print_plan(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments: Arguments) -> None:
     """What the budget buys, and what half, twice and four times as much would."""
     calibrate(day, steps, starts, ask=arguments.test_data_path is not None)
-    timings, made = read_timings(day.out), budget_of(day.out / "data.meta.json")
+    timings, made = read_timings(day.out), read_report(day.out / "data.meta.json", CollectionTime)
     questions, general = counts_of(arguments)
     if questions is None:
-        questions = round(TEST_RATIO * made["units"] * timings.questions_a_unit)
-    plans = [
-        forecast.forecast(day.budget * times, timings, made["units"], questions, general) for times in (1, 0.5, 2, 4)
-    ]
+        questions = round(TEST_RATIO * made.units * timings.questions_a_unit)
+    plans = [forecast.forecast(day.budget * times, timings, made.units, questions, general) for times in (1, 0.5, 2, 4)]
     print("\n".join(forecast.lines(plans[0], plans[1:])))
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from budget import forecast, prior
 from budget.clock import written
 from budget.forecast import BASE, COLLECTION, TRAINING, Starts, Timings
-from budget.run import Interrupted, Run, Step, budget_of
+from budget.reports import AskingTime, CollectionTime, read_report
+from budget.run import Interrupted, Run, Step
 from utils import InputError, read_json, write_json
 
 SHARE = 0.075  # of a budget, which a calibration is worth
@@ -73,10 +74,11 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
     plan, said = log_of_training["plan"], [entry for entry in log_of_training["log"] if "loss" in entry]
     examples = plan["examples"] + plan["replayed"]
     tokens_an_update = plan["tokens"] / examples * plan["examples_per_update"]
-    collected, counts = made["budget"], made["counts"]
-    units, call = collected["units"], collected["seconds_a_call"]
-    start = collected["seconds_to_start"] if alike else starts.asking
-    read = forecast.mean_units(collected["share_read"] * units, units)
+    collected, counts = read_report(out / "data.meta.json", CollectionTime), made["counts"]
+    asked = read_report(folder / "base.meta.json", AskingTime)
+    units = collected.units
+    start = collected.seconds_to_start if alike else starts.asking
+    read = forecast.mean_units(collected.share_read * units, units)
     questions = counts["rows"].get("qa", 0) + counts["rows"].get("reverse", 0)
     reworded = counts["questions_made_by"].get("model", 0) if made["arguments"]["guard"] == "words" else questions
     working, preparing, loading = trained["training_seconds"], trained["preparing_seconds"], None
@@ -87,10 +89,10 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
     replay_start = min(start, preparing) if plan["replayed"] else 0.0  # of a process, once, however many are replayed
     return Timings(
         start=start,
-        unit=collected["seconds_of_all_facts"] / units,
+        unit=collected.seconds_of_all_facts / units,
         questions_a_unit=questions / read,
         rows_a_unit=sum(counts["rows"].values()) / read,
-        role_unit=collected["seconds_of_a_role"] / units,
+        role_unit=collected.seconds_of_a_role / units,
         role_rows_a_unit=forecast.ROLE_YIELD * reworded / read,
         facts_a_unit=counts["facts"] / read,
         roles=made["arguments"]["role_amount_per_fact"],
@@ -100,7 +102,6 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
         replay=plan["replayed"] / plan["examples"],
         example=(preparing - replay_start) / examples,
         training_overhead=overhead + replay_start,
-        question=(budget_of(folder / "base.meta.json") or {}).get("seconds_a_question")
-        or forecast.QUESTION_CALLS * call,
+        question=(asked and asked.seconds_a_question) or forecast.QUESTION_CALLS * collected.seconds_a_call,
         loading=loading,
     )

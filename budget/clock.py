@@ -29,6 +29,8 @@ RUN_FILE = "run.json"  # in the output folder: the deadline, and what each stage
 PROGRESS_FILE = "progress.json"  # in the output folder of a stage: how far it is and when it expects to end
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+WRITING_S = 1.0  # kept back at the end of a stage to write its dataset or its answers
+REPORT_S = 3.0  # the same where verdicts and a report, or a training's log and curve, are written
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from budget.asking import SLACK, even_order, next_round
-from budget.clock import Clock, Stopped
+from budget.clock import WRITING_S, Clock, Stopped
 from budget.clock import in_words as in_time
 from data_processor import questions
 from data_processor.chunking import Chunk
@@ -40,7 +40,6 @@ MADE_BY = (  # the arguments that decide what the rounds ask
     "unknown_amount_per_chunk", "test_ratio",
 )  # fmt: skip
 PARTS = ("theme", "call")  # what is measured within a round: seconds for a chunk's theme and for a question's call
-WRITING_S = 1.0  # to write the dataset's files, besides the measured time to put its rows together
 
 log = logging.getLogger(__name__)
 
@@ -309,7 +308,7 @@ class Rounds:
         return take
 
     def coverage(self) -> dict:
-        """What was done of what, and what was left out, for the meta file."""
+        """What was done of what, and what was left out: the fields of CollectionTime, but for the start."""
         done, roles, units = self.made.done, self.arguments.role_amount_per_fact, len(self.units)
         covered = {unit[0].chunk.file_name for unit in self.units[: done["facts"]]}
         documents = {chunk.file_name for chunk in self.chunks}
