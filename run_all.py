@@ -18,8 +18,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from budget import calibration, forecast, prior
-from budget.calibration import calibrate
+from budget import forecast
+from budget.calibration import calibrate, judge_start, starts_of
 from budget.clock import BudgetArguments, in_words, of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Starts
 from budget.reports import CollectionTime, read_report
@@ -133,8 +133,8 @@ def check(arguments: Arguments, budget: float) -> Starts:
     if not Path(arguments.data_path).is_dir():
         raise InputError(f"expected a folder of documents at {arguments.data_path}, found none: give --data_path")
     counts_of(arguments)
-    starts = prior.starts_of(arguments.model_name_or_path, shlex.split(arguments.inference_args))
-    least = forecast.least_budget(starts, prior.judge_start(shlex.split(arguments.evaluate_args), starts))
+    starts = starts_of(arguments.model_name_or_path, shlex.split(arguments.inference_args))
+    least = forecast.least_budget(starts, judge_start(shlex.split(arguments.evaluate_args), starts))
     if budget < least and not arguments.plan_only:
         raise InputError(
             f"expected a time budget of at least {in_words(least)} for all stages, found {in_words(budget)}: give more, "
@@ -195,7 +195,7 @@ def carry_out(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments:
         return
     if len(day.state["starts"]) == 1:
         begin(day, steps)
-    if read_timings(day.out) is None and calibration.SHARE * day.budget > forecast.calibration_seconds(starts):
+    if read_timings(day.out) is None and forecast.CALIBRATION_SHARE * day.budget > forecast.calibration_seconds(starts):
         calibrate(day, steps, starts, ask=False)
     for name in forecast.STAGES:
         questions, general = counts_of(arguments)

@@ -94,7 +94,7 @@ class Run:
         self.started, self.deadline = (moment_of(self.state[key], 0) for key in ("started", "deadline"))
         self.budget = self.deadline - self.started
         self.measured: dict[str, float] = {}  # seconds that a stage will need at most
-        self.shares = forecast.PRIOR
+        self.shares = forecast.SHARES
         self.expected: dict[str, float] = {}  # and those that a calibration makes likely, to say when the run ends
         self.start_seconds = 0.0  # until a process is ready to ask the model
         self.loading: float | None = None  # the same with transformers, by the prior, where vLLM asks
@@ -251,7 +251,7 @@ class Run:
             whole = forecast.forecast(FOR_EVER, timings, made.units, questions, general).stages
             asking = forecast.asking_needs(self.budget, timings, questions, general, judged_by_model, open_book)
             share = forecast.collection_share(self.budget, timings, asking)
-            self.shares = {**forecast.PRIOR, COLLECTION: share}
+            self.shares = {**forecast.SHARES, COLLECTION: share}
             self.expected = {name: whole[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
         self.start_seconds = made.seconds_to_start if made else 0.0
         cold = 0.0 if self.loading is None else self.start_seconds  # vLLM compiles again for an adapter

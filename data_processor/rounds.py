@@ -22,6 +22,7 @@ from pathlib import Path
 from budget.asking import SLACK, even_order, next_round
 from budget.clock import WRITING_S, Clock, Stopped
 from budget.clock import in_words as in_time
+from budget.forecast import LATER_COST
 from data_processor import questions
 from data_processor.chunking import Chunk
 from data_processor.curation import spans
@@ -34,7 +35,6 @@ from utils import InputError
 
 UNIT_SENTENCES = 3  # as many facts as a rewrite tells
 FIRST_UNITS = 16  # of the first round at most: it is there to measure
-LATER_COST = 0.65  # prior: what a unit takes in later rounds, by the first, where more can be asked at once
 MADE_BY = (  # the arguments that decide what the rounds ask
     "seed", "limit", "language", "guard", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
     "unknown_amount_per_chunk", "test_ratio",

@@ -89,7 +89,7 @@ def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
     code = f"import sys, json; json.dump(sys.argv[1:], open(r'{said}', 'w'))"
     run.carry_out(COLLECTION, [step(tmp_path, code)])
     name, moment = json.loads(said.read_text())
-    share = 100 * forecast.PRIOR[COLLECTION]
+    share = 100 * forecast.SHARES[COLLECTION]
     assert name == "--until" and moment_of(moment, 0) == pytest.approx(run.started + share, abs=0.5)
     assert stage_of(run.state, COLLECTION)["planned_seconds"] == pytest.approx(share, abs=0.2)
 
