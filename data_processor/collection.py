@@ -6,11 +6,12 @@ import json
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from budget.clock import BudgetArguments, Clock
+from budget.reports import CollectionTime
 from data_processor import questions, rounds
 from data_processor.chunking import Chunk, chunk_document, require_tokenizer, splitter
 from data_processor.dataset import to_format
@@ -129,12 +130,10 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
     return read_documents(arguments.data_path)
 
 
-def collect(
-    engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock | None = None
-) -> None:
+def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:
     """Run all steps and write the dataset with its meta file; `tokenizer` as chunking.splitter takes it.
 
-    With a `clock`, what it gives time for; ended by a signal, the dataset has what is whole, and the exit code says so.
+    By a limited `clock`, what it gives time for; ended by a signal, the dataset has what is whole.
     """
     started = time.time()
     path = dataset_path(arguments.json_save_dir)
@@ -151,9 +150,9 @@ def collect(
     if journal.known:
         log.info("%d replies of an earlier run in %s are not asked for again", len(journal.known), journal.path)
     work = work_of(journal, arguments)
-    budget = {}
-    if clock:
-        rows, facts, pairs, held, budget = rows_in_time(work, documents, chunks, arguments, clock)
+    if clock.limited:
+        rows, facts, pairs, held, coverage = rows_in_time(work, documents, chunks, arguments, clock)
+        budget = CollectionTime(**coverage, seconds_to_start=round(started - clock.started, 1))
     else:
         rows, facts, pairs, held = make_rows(documents, arguments)(work, chunks)
     if not any(row["kind"] in ASKED for row in rows):
@@ -186,16 +185,12 @@ def collect(
         dropped=dict(work.drops.most_common()),
         tokens={**work.tokens, "cost": price(work.tokens)},
         calls={"asked": journal.asked, "from_journal": journal.reused},
-        **({"budget": {**budget, "seconds_to_start": round(started - clock.started, 1)}} if clock else {}),
+        **({"budget": asdict(budget)} if clock.limited else {}),
     )
     print_yield(documents, chunks, facts, rows, work)
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
-    if clock and clock.stopped_by:
-        log.info("stopped; run this again to go on")
-        raise SystemExit(128 + clock.stopped_by)
-    if clock:
-        log.info("%s", rounds.in_words(budget))
-        clock.end()
+    if clock.limited and not clock.stopped_by:
+        log.info("%s", rounds.in_words(coverage))
 
 
 def chunks_of(documents: list[Document], tokenizer, arguments: CollectionArguments) -> list[Chunk]:

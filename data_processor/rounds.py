@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from budget.asking import SLACK, even_order, next_round
-from budget.clock import Clock, Stopped
+from budget.clock import WRITING_S, Clock, Stopped
 from budget.clock import in_words as in_time
+from budget.forecast import LATER_COST
 from data_processor import questions
 from data_processor.chunking import Chunk
 from data_processor.curation import spans
@@ -34,13 +35,11 @@ from utils import InputError
 
 UNIT_SENTENCES = 3  # as many facts as a rewrite tells
 FIRST_UNITS = 16  # of the first round at most: it is there to measure
-LATER_COST = 0.65  # prior: what a unit takes in later rounds, by the first, where more can be asked at once
 MADE_BY = (  # the arguments that decide what the rounds ask
     "seed", "limit", "language", "guard", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
     "unknown_amount_per_chunk", "test_ratio",
 )  # fmt: skip
 PARTS = ("theme", "call")  # what is measured within a round: seconds for a chunk's theme and for a question's call
-WRITING_S = 1.0  # to write the dataset's files, besides the measured time to put its rows together
 
 log = logging.getLogger(__name__)
 
@@ -309,7 +308,7 @@ class Rounds:
         return take
 
     def coverage(self) -> dict:
-        """What was done of what, and what was left out, for the meta file."""
+        """What was done of what, and what was left out: the fields of CollectionTime, but for the start."""
         done, roles, units = self.made.done, self.arguments.role_amount_per_fact, len(self.units)
         covered = {unit[0].chunk.file_name for unit in self.units[: done["facts"]]}
         documents = {chunk.file_name for chunk in self.chunks}
