@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from data_processor.curation import NearCopies
-from data_processor.work import Fact
+from data_processor.facts import Fact
 
 LEAK = 0.5  # a training question this near to a test question is taken out
 WHOLE_FACTS = 0.25  # share of the test questions that ask for facts held out whole

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from data_processor.chunking import Chunk
+from data_processor.facts import Fact
 from data_processor.split import hold_out_facts, split
-from data_processor.work import Fact
 
 WORDINGS = (
     "Who opened the bridge number {n} at Hexley?",
