@@ -97,7 +97,7 @@ def read(
     after("theme")
     known = made.themes | themes
     facts = find_facts(work, [replace(item, theme=known[item.chunk]) for unit in units for item in unit])
-    held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
+    held = hold_out_facts(facts, arguments.test_ratio, arguments.seed, len(made.facts), len(made.held))
     after("facts")
     pairs = work.questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
     after("questions")
