@@ -13,6 +13,7 @@ Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import shutil
@@ -26,7 +27,7 @@ import torch
 import transformers
 
 import provenance
-from budget.clock import BudgetArguments, Clock, process_start, start_clock
+from budget.clock import BudgetArguments, Clock, process_start, stage_clock
 from data_processor.dataset import read_dataset
 from engines.processes import end_with_parent, lock_folder
 from training import doctor
@@ -98,13 +99,11 @@ def main() -> None:
     if given.data.check_only:
         raise SystemExit(doctor.report(rows.train, rows.held_out, tokenizer, name, given.data, training))
     with lock_folder(training.output_dir) if writes else contextlib.nullcontext():
-        clock = start_clock(budget, "fine-tuning", training.output_dir, writes)
-        set_pace(clock, training)
-        train(given, rows, tokenizer, clock, started)
-        if clock and writes:
-            clock.end()
+        with stage_clock(budget, "fine-tuning", training.output_dir, writes) as clock:
+            set_pace(clock, training)
+            train(given, rows, tokenizer, clock, started)
         if writes:
-            remove_what_has_served(training)  # from here on a kill can undo nothing
+            remove_what_has_served(training)  # the stage has ended: a kill can undo nothing any more
 
 
 def read_rows(data: DataArguments, seed: int) -> Rows:
@@ -120,7 +119,7 @@ def read_rows(data: DataArguments, seed: int) -> Rows:
     return Rows(rows, held_out, questions, general)
 
 
-def train(given: Given, rows: Rows, tokenizer, clock: Clock | None, started: float) -> None:
+def train(given: Given, rows: Rows, tokenizer, clock: Clock, started: float) -> None:
     """The adapter, from rows to a folder that has been read back. `started` is the time.time() of this process."""
     name, (_, data, lora, training) = given.model.model_name_or_path, given
     output, writes = Path(training.output_dir), training.process_index == 0
@@ -170,7 +169,7 @@ def train(given: Given, rows: Rows, tokenizer, clock: Clock | None, started: flo
             training_seconds=round(checkpoints.elapsed, 1),
             recall_seconds=round(recall.spent, 1) if recall else 0.0,
             reopened_difference=difference,
-            **({"budget": pace.facts()} if pace else {}),
+            **({"budget": dataclasses.asdict(pace.report())} if pace else {}),
         )
         words = "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs"
         log.info(words, output, difference or 0)
@@ -212,13 +211,13 @@ def say(plan: Plan, resume: str | None, elapsed: float) -> None:
 
 
 def add_callbacks(
-    trainer, plan: Plan, rows: Rows, data, clock: Clock | None, to_read_back: float, settings: dict, elapsed: float
+    trainer, plan: Plan, rows: Rows, data, clock: Clock, to_read_back: float, settings: dict, elapsed: float
 ) -> tuple[TrainingClock | None, Recall | None, Checkpoints]:
     """What is said, asked and saved while the trainer trains, and when it has to end; in this order after each step."""
     training = trainer.args
     recall = make_recall(trainer, rows.questions, rows.general, data.system_prompt)
-    to_save = seconds_to_save(trainer) if clock else 0.0
-    pace = TrainingClock(clock, plan, recall, elapsed, to_read_back + to_save) if clock else None
+    to_save = seconds_to_save(trainer) if clock.limited else 0.0
+    pace = TrainingClock(clock, plan, recall, elapsed, to_read_back + to_save) if clock.limited else None
     if pace:
         log.info("%s", pace.words())
     minutes = max(training.save_minutes, to_save / SAVING_SHARE / 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -110,7 +111,7 @@ def test_what_the_meta_file_has_of_it(now):
     pace.peak = 0.4
     for step, seconds in ((1, 1.0), (2, 3.0)):
         update(pace, now, step, seconds)
-    assert pace.facts() == {
+    assert dataclasses.asdict(pace.report()) == {
         "seconds": 103.0, "kept_back": 3.0, "progress": pytest.approx(0.07), "lr_end_over_peak": 0.25, "seconds_an_update": 2.0,
     }  # fmt: skip
 
@@ -131,9 +132,9 @@ def test_when_it_ends_is_said_after_five_updates_then_now_and_then_and_at_the_en
 @pytest.mark.parametrize(
     ("clock", "minutes", "resume", "expected"),
     [
-        (None, 0.0, None, (0.0, None)),
-        (SimpleNamespace(seconds=6000), 0.0, None, (1.0, "auto")),  # a hundredth of the time
-        (SimpleNamespace(seconds=6000), 5.0, "here", (5.0, "here")),
+        (SimpleNamespace(limited=False), 0.0, None, (0.0, None)),
+        (SimpleNamespace(limited=True, seconds=6000), 0.0, None, (1.0, "auto")),  # a hundredth of the time
+        (SimpleNamespace(limited=True, seconds=6000), 5.0, "here", (5.0, "here")),
     ],
 )
 def test_with_a_budget_a_run_saves_now_and_then_and_goes_on(clock, minutes, resume, expected):

@@ -52,14 +52,14 @@ def test_the_schedule_ends_at_the_deadline_at_any_speed(timed, later, updates):
     """Of 200 s 12 are kept back; another update would not end before that."""
     trainer, pace, took = timed(200.0, later)
     assert trainer.state.global_step == updates and took == pytest.approx(185)
-    assert pace.progress == 1 and pace.facts()["lr_end_over_peak"] <= 0.05
+    assert pace.progress == 1 and pace.report().lr_end_over_peak <= 0.05
     assert pace.highest_rate > 0.95 * trainer.args.learning_rate == 0.95 * pace.peak  # the warm-up has ended too
 
 
 def test_updates_that_are_all_done_sooner_end_the_schedule(timed):
     trainer, pace, took = timed(2000.0, max_steps=20)
     assert trainer.state.global_step == 20 and took == pytest.approx(100)
-    assert pace.facts()["lr_end_over_peak"] <= 0.05 and pace.progress == 1
+    assert pace.report().lr_end_over_peak <= 0.05 and pace.progress == 1
 
 
 def test_a_resumed_training_knows_what_was_before(timed):

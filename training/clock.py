@@ -14,7 +14,8 @@ from collections import deque
 
 import transformers
 
-from budget.clock import Clock, in_words, of_day
+from budget.clock import REPORT_S, Clock, in_words, of_day
+from budget.reports import TrainingTime
 from training import ranks
 from training.plan import Plan
 from training.recall import Recall
@@ -23,7 +24,6 @@ from utils import InputError
 MEASURED_UPDATES = 5  # after so many the number of epochs is said
 RECENT_UPDATES = 20  # of which the longest has to fit before the end
 FINISH_SLACK = 1.5  # of the measured finish: another process may have taken a core by then
-WRITING_S = 3.0  # the log, the loss curve and the meta file
 SAID_S, SAID_SHARE = 10.0, 0.01  # how often it says when it ends: so many seconds, or this share of the time
 SAVED_SHARE = 0.01  # of a time budget: a checkpoint so often,
 SAVING_SHARE = 0.02  # if saving the adapter alone takes no more than this of the time
@@ -43,8 +43,8 @@ class TrainingClock(transformers.TrainerCallback):
         self.exposures_per_epoch = plan.exposures_per_fact / plan.epochs
         self.validation_updates = plan.held_out / plan.examples_per_update  # as many examples as it has, in updates
         self.progress = 0.0
-        self.peak = 0.0  # learning rate of the schedule, and below of this process
-        self.last_rate = self.highest_rate = 0.0
+        self.peak = 0.0  # learning rate of the schedule
+        self.last_rate = self.highest_rate = 0.0  # used in this process
         self.validation = 0.0  # seconds, as measured, before it has been made by the time of an update
         self._validated = False
         self._recent: deque[float] = deque(maxlen=RECENT_UPDATES)
@@ -52,7 +52,7 @@ class TrainingClock(transformers.TrainerCallback):
     @property
     def kept_back(self) -> float:
         last = self.validation + (self.recall.cost if self.recall else 0.0)
-        return FINISH_SLACK * (self.finish + last) + WRITING_S
+        return FINISH_SLACK * (self.finish + last) + REPORT_S
 
     def left(self) -> float:
         """Seconds for updates."""
@@ -113,22 +113,22 @@ class TrainingClock(transformers.TrainerCallback):
     def on_evaluate(self, args, state, control, metrics=None, **_):
         self.validation, self._validated = (metrics or {}).get("eval_runtime", self.validation), True
 
-    def facts(self) -> dict:
+    def report(self) -> TrainingTime:
         """For the meta file."""
-        return {
-            "seconds": round(self.clock.seconds, 1),
-            "kept_back": round(self.kept_back, 1),
-            "progress": self.progress,
-            "lr_end_over_peak": round(self.last_rate / self.peak, 5) if self.peak else None,
-            "seconds_an_update": round(statistics.mean(self._recent), 3) if self._recent else None,
-        }
+        return TrainingTime(
+            seconds=round(self.clock.seconds, 1),
+            kept_back=round(self.kept_back, 1),
+            progress=self.progress,
+            lr_end_over_peak=round(self.last_rate / self.peak, 5) if self.peak else None,
+            seconds_an_update=round(statistics.mean(self._recent), 3) if self._recent else None,
+        )
 
     def words(self) -> str:
         return f"to end at {of_day(self.clock.deadline)}, with {in_words(self.kept_back)} kept back to save and check"
 
 
-def set_pace(clock: Clock | None, training) -> None:
-    """With a budget: a checkpoint each hundredth of it, and from there on after a kill, unless the arguments say other."""
-    if clock:
+def set_pace(clock: Clock, training) -> None:
+    """With a budget: a checkpoint each hundredth of it, and from there on after a kill, unless said otherwise."""
+    if clock.limited:
         training.save_minutes = training.save_minutes or clock.seconds * SAVED_SHARE / 60
         training.resume_from_checkpoint = training.resume_from_checkpoint or "auto"
