@@ -22,7 +22,6 @@ from pathlib import Path
 from budget.asking import SLACK, even_order, next_round
 from budget.clock import Clock, Stopped
 from budget.clock import in_words as in_time
-from data_processor import questions
 from data_processor.chunking import Chunk
 from data_processor.curation import spans
 from data_processor.facts import find_roles, find_themes, rewrite, sentences_to_read, state_facts
@@ -186,13 +185,12 @@ class Rounds:
         return LATER_COST * left if only_first and self.engine.largest_wave != 1 else left
 
     def _unknown_calls(self) -> int:
-        """A question without an answer for each theme, and a check that it has none."""
-        return 0 if self.work.copies_only else 2 * len(self.made.themes)
+        return self.work.questions.UNKNOWN_CALLS * len(self.made.themes)
 
     def _role_calls(self) -> float:
         """Of a unit, for one role."""
         pairs = [pair for own in self.made.pairs_of_unit for pair in own]
-        return questions.calls_of_a_role(self.work, pairs) / max(self._share_read() * len(self.units), 1e-9)
+        return self.work.questions.calls_of_a_role(pairs) / max(self._share_read() * len(self.units), 1e-9)
 
     def _share_read(self) -> float:
         return sum(self.weights[: self.made.done["facts"]]) / sum(self.weights)
@@ -256,7 +254,7 @@ class Rounds:
             self.costs["theme"] = watch.seconds / len(new)
         facts = state_facts(work, [replace(item, theme=themes[item.chunk]) for unit in units for item in unit])
         watch = Watch(self.engine)
-        pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
+        pairs = work.questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
         if watch.seconds is not None:
             self.costs["call"] = watch.seconds / watch.calls
         held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
@@ -281,7 +279,7 @@ class Rounds:
     def _unknown(self, start: int, size: int) -> Callable[[], None]:
         amount = self.arguments.unknown_amount_per_chunk
         chunks = [chunk for chunk in self.chunks if chunk in self.made.themes]
-        pairs = questions.ask_unknown(self.work, chunks, amount, self.chunks)
+        pairs = self.work.questions.ask_unknown(self.work, chunks, amount, self.chunks)
         return lambda: self.made.pairs.extend(pairs)
 
     def _roles(self, start: int, size: int) -> Callable[[], None]:
@@ -300,7 +298,7 @@ class Rounds:
             first, last = max(start, role * len(self.units)), min(start + size, (role + 1) * len(self.units))
             own = [pair for number in range(first, last) for pair in made.pairs_of_unit[number % len(self.units)]]
             one = {theme: names[role : role + 1] for theme, names in roles.items()}
-            pairs += questions.diversify(self.work, own, one)
+            pairs += self.work.questions.diversify(self.work, own, one)
 
         def take() -> None:
             made.roles = roles

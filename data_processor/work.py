@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from data_processor.chunking import Chunk
 from data_processor.curation import NearCopies
@@ -39,7 +40,7 @@ class Work:
     engine: Engine
     seed: int
     progress: Callable[[str, int], Callable]
-    copies_only: bool = False  # facts must keep their sentence's words in order: for a generator too small to trust
+    questions: ModuleType  # data_processor/questions.py, or another with its functions: what is asked, and what is kept
     context_sentences: int = 3
     llm_check: bool = False  # ask the model too whether a fact follows from its sentence and an answer from its fact
     prompts: dict[str, Prompts] = field(default_factory=load_prompts)  # by language

@@ -20,7 +20,7 @@ from test_collection import SilentBar
 from benchmarks.fault_server import FaultServer
 from data_processor import rounds
 from data_processor.chunking import chunk_document, splitter
-from data_processor.collection import CollectionArguments, make_rows, rows_in_time
+from data_processor.collection import QUESTIONS, CollectionArguments, make_rows, rows_in_time
 from data_processor.documents import Document, read_documents
 from data_processor.rounds import in_words, units_of
 from data_processor.work import Work
@@ -61,7 +61,7 @@ def collected(tmp_path, seconds: float, engine: Timed, documents=DOCUMENTS, cloc
     """(rows, facts, coverage) of a collection with a budget; its journals are in `tmp_path`."""
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), role_amount_per_fact=2, **changed)
     journal = JournaledEngine(engine, tmp_path / "data.journal.jsonl")
-    work = Work(journal, 0, SilentBar, copies_only=arguments.guard == "words")
+    work = Work(journal, 0, SilentBar, QUESTIONS[arguments.guard])
     chunks = chunks_of(documents)
     clock = clock or stage_clock(tmp_path, seconds)
     rows, facts, _, _, coverage = rows_in_time(work, documents, chunks, arguments, clock)
@@ -81,7 +81,7 @@ def told(rows: list[dict]) -> Counter:
 def test_a_budget_that_is_large_enough_leaves_nothing_out(tmp_path, handlers, guard):  # noqa: F811
     rows, facts, coverage = collected(tmp_path, 600, Timed(), guard=guard)
     arguments = CollectionArguments(role_amount_per_fact=2, guard=guard)
-    plain = Work(Timed(), 0, SilentBar, copies_only=guard == "words")
+    plain = Work(Timed(), 0, SilentBar, QUESTIONS[guard])
     whole, whole_facts, _, _ = make_rows(DOCUMENTS, arguments)(plain, chunks_of(DOCUMENTS))
     assert {fact.text for fact in facts} == {fact.text for fact in whole_facts} and told(rows) == told(whole)
     assert in_words(coverage) == "left out for time: nothing" and coverage["documents_covered"] == len(DOCUMENTS)
@@ -184,7 +184,7 @@ def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # no
 
 def test_held_out_facts_are_in_no_passage(tmp_path, handlers):  # noqa: F811
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.3)
-    work = Work(JournaledEngine(Timed(), tmp_path / "data.journal.jsonl"), 0, SilentBar)
+    work = Work(JournaledEngine(Timed(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS["names"])
     chunks = chunks_of(DOCUMENTS)
     _, facts, _, held, _ = rows_in_time(work, DOCUMENTS, chunks, arguments, stage_clock(tmp_path, 600))
     assert 0 < len(held) < 0.2 * len(facts)
