@@ -119,17 +119,6 @@ def supported(text: str, source: str) -> bool:
     return names_and_numbers(text) <= set(words(source))
 
 
-def copied_in_order(text: str, quote: str, subject: str) -> bool:
-    """Whether the content words of `text` follow those of `quote` in the same order, the subject's words apart.
-
-    Strict enough to catch a small model that gives one person's deed to another.
-    """
-    allowed = set(words(subject))
-    source = iter(content_words(quote))
-    own = [word for word in content_words(text) if word not in allowed]
-    return len(own) >= 2 and all(word in source for word in own)
-
-
 def contains(text: str, part: str) -> bool:
     """Whether `part` stands in `text` as whole words, in order, together."""
     haystack, needle = words(text), words(part)

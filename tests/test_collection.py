@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pytest
 from data_processor import cloze, questions
 from data_processor import pairs as pair_checks
 from data_processor.chunking import Chunk, chunk_document, document_title, sentences, splitter
-from data_processor.collection import CollectionArguments
-from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported, words
+from data_processor.collection import QUESTIONS, CollectionArguments
+from data_processor.curation import NearCopies, contains, spans, subject_of, supported
 from data_processor.documents import Document
 from data_processor.estimate import sample_of
 from data_processor.facts import NOT_COVERED, Fact, find_facts, sentences_to_read
@@ -61,8 +60,8 @@ class SilentBar:
     def set_postfix_str(self, *_, **__): ...
 
 
-def work(*answers: str, **options) -> Work:
-    return Work(Scripted(*answers), 0, SilentBar, questions, **options)
+def work(*answers: str, by=questions, **options) -> Work:
+    return Work(Scripted(*answers), 0, SilentBar, by, **options)
 
 
 def test_sentences_skip_headings_and_abbreviations():
@@ -121,13 +120,10 @@ def test_a_single_capital_at_the_start_is_a_name_only_with_evidence():
     assert spans("Morgenkanne, the dairy, pays.") == [(0, 11, "name")]
 
 
-def test_support_and_order_catch_what_small_models_get_wrong():
+def test_support_catches_who_and_what_the_source_does_not_name():
     quote = "Marthe Sollivang broke a collarbone in November, and Drostabar knocked the Otters out of the cup."
     assert supported("Drostabar knocked the Otters out.", quote)
     assert not supported("Ida Holm broke a collarbone.", quote) and not supported("It was in November 2024.", quote)
-    assert copied_in_order("Marthe Sollivang broke a collarbone.", quote, "Otters")
-    assert not copied_in_order("Drostabar broke a collarbone.", quote, "Otters")
-    assert copied_in_order("The Otters lost the cup.".replace("lost", "knocked"), quote, "Otters")
 
 
 def test_contains_is_by_whole_words():
@@ -164,103 +160,6 @@ def test_questions_in_place_ask_for_every_name_date_and_number():
     }
 
 
-@pytest.mark.parametrize(
-    ("text", "answer", "question", "others"),
-    [
-        ("The baker Oswin Tralle handed out soup in Hexley.", "Oswin Tralle",
-         "Which baker handed out soup in Hexley?", ["Which baker handed out soup in Hexley?"]),
-        ("Hexley thanked Oswin Tralle, a baker, for the soup.", "Oswin Tralle",
-         "Hexley thanked which baker, a baker, for the soup?", ["Which baker did Hexley thank for the soup?"]),
-        ("The town of Hexley chose Oswin Tralle, the baker, who had given out soup, as its mayor.", "Oswin Tralle",
-         "The town of Hexley chose which baker, the baker?",
-         ["Which baker did the town of Hexley choose as its mayor?", "Hexley: Which baker had given out soup?"]),
-        ("The baker of Hexley, Oswin Tralle, won 90 votes.", "Oswin Tralle",
-         "The baker of Hexley, who, won 90 votes?", ["Who is the baker of Hexley?"]),
-        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "Ann Pellow",
-         "The bridge of Hexley was designed by who and cost 4 million dollars?", ["Who was the bridge of Hexley designed by?"]),
-        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "4 million dollars",
-         "The bridge of Hexley was designed by Ann Pellow and cost how much money?", ["How much money did the bridge of Hexley cost?"]),
-        ("The river at Hexley rose to 5.82 metres.", "5.82 metres",
-         "The river at Hexley rose to how many metres?", ["How many metres did the river at Hexley rise to?"]),
-        ("On 3 May Ann Pellow opened the bridge at Hexley.", "3 May",
-         "On what date Ann Pellow opened the bridge at Hexley?", ["On what date did Ann Pellow open the bridge at Hexley?"]),
-        ("In October, the bridge at Hexley, swollen by rain, was closed.", "October",
-         "In what month, the bridge at Hexley, swollen by rain?", ["In what month was the bridge at Hexley closed?"]),
-        ("The bridge at Hexley joins the Old Ropewalk to the town.", "Old Ropewalk",
-         "The bridge at Hexley joins what to the town?", ["What was it that the bridge at Hexley joins to the town?"]),
-        ("The command of Hexley restores a town to any state it had in the 90 days.", "90 days",
-         "The command of Hexley restores a town to any state it had in the how many days?",
-         ["How many days was it that the command of Hexley restores a town to any state it had in the?"]),
-        ("The town of Hexley elected the candidate Ann Pellow on 3 May.", "Ann Pellow",
-         "The town of Hexley elected which candidate on 3 May?", ["Which candidate did the town of Hexley elect on 3 May?"]),
-        ("The team of Hexley lost 28-27 in May.", "28-27",
-         "The team of Hexley lost what in May?", ["What did the team of Hexley lose in May?"]),
-    ],
-)  # fmt: skip
-def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others):
-    found = fact(text)
-    [pair] = [pair for pair in cloze.questions_in_place(found, ENGLISH) if pair.answer == answer]
-    assert pair.question == question
-    made = cloze.other_forms(found, answer, ENGLISH)
-    assert [one.question for one in made if one.made != "clues"] == others
-    clues = [one.question for one in made if one.made == "clues"]
-    assert clues and all(not contains(one, answer) for one in clues)
-    asking = [
-        one for table in (ENGLISH.also_asked.values(), ENGLISH.also_asked_by_unit) for some in table for one in some
-    ]
-    allowed = set(words(f"{text} {question} {' '.join(asking)}"))
-    assert all(set(words(one)) <= allowed and "Hexley" in one for one in clues)
-    assert [one.question for one in cloze.other_forms(found, answer, ENGLISH)] == [one.question for one in made]
-
-
-@pytest.mark.parametrize(
-    ("text", "answer", "asked"),
-    [
-        ("The river rose to 5.82 metres at the mill.", "5.82 metres",
-         "How many metres|How far|How high|How deep|How long|What length"),
-        ("The order was for 620 gauges and more in the end.", "620 gauges", "How many gauges|How many|What number|How large a number"),
-        ("The fee was 1.4 million euros for the whole season.", "1.4 million euros",
-         "How much money|How much|What price|What sum|What cost"),
-        ("The surveyor Ann Pellow drew it on a long train journey.", "Ann Pellow",
-         "Which surveyor|What surveyor|Whom|Which person|What is the name of the person"),
-        ("The match ended 28-27 after a very long evening.", "28-27", "What"),
-    ],
-)  # fmt: skip
-def test_clues_ask_in_the_words_that_fit_the_kind_of_answer(text, answer, asked):
-    found = fact(text, "Corrin Rovers")
-    clues = [pair.question for pair in cloze.other_forms(found, answer, ENGLISH) if pair.made == "clues"]
-    assert len(clues) == cloze.CLUE_QUESTIONS
-    assert all("Corrin Rovers" in clue for clue in clues), "the subject is named whole, wherever it stands"
-    used = {form for clue in clues for form in asked.split("|") if form.lower() in clue.lower()}
-    assert used and (len(used) > 1 or asked == "What"), clues
-
-
-def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
-    bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990, with Ida Holm.")
-    asked = [Pair("Hexley was what?", answer, bridge, "gap") for answer in ("3 May 1990", "Ann Pellow", "3 May 1990")]
-    turns = [
-        ("When could drivers first use the Hexley Bridge?", "Who opened the bridge in Hexley?"),
-        ("When was the Hexley Bridge opened in May?", "Who opened the bridge in Hexley with Ida Holm?"),
-        ("When could drivers first use the Hexley Bridge ?", "Who opened the bridge of Corrin in Hexley?"),
-    ]
-    job = work(*(json.dumps(one) for asked_again in zip(*turns, strict=True) for one in asked_again), copies_only=True)
-    kept = questions.ask_for(job, "questions", [(pair, "reader") for pair in asked])
-    assert [(one.question, one.answer, one.made) for one in kept] == [
-        ("When could drivers first use the Hexley Bridge?", "3 May 1990", "model"),
-        ("Who opened the bridge in Hexley with Ida Holm?", "Ann Pellow", "model"),
-    ]
-    assert job.drops == Counter(
-        {
-            "questions: something else in its fact may answer it": 1,
-            "questions: part of the answer in the question": 1,
-            "questions: near copy": 1,
-            "questions: a name or number that the chunk does not have": 1,
-        }
-    )
-    assert len(job.engine.asked) == 6, "an answer that two questions in place ask for is given once a turn"
-    assert job.engine.schemas[0]["pattern"].startswith("^(When|")
-
-
 def test_a_question_that_does_not_lead_back_is_dropped():
     bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
     pairs = [
@@ -272,10 +171,11 @@ def test_a_question_that_does_not_lead_back_is_dropped():
     assert job.drops == Counter({"questions: the question does not lead back to its answer": 1})
 
 
-def test_facts_keep_their_quote_and_a_sentence_stands_in_for_bad_ones():
+@pytest.mark.parametrize("by", QUESTIONS.values(), ids=QUESTIONS)
+def test_facts_keep_their_quote_and_a_sentence_stands_in_for_bad_ones(by):
     text = "Ann Pellow opened the Hexley Bridge on 3 May 1990. The bridge cost 4 million dollars."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "")
-    job = work('["Ida Holm opened the Hexley Bridge."]', '["The bridge cost 4 million dollars."]', copies_only=True)
+    job = work('["Ida Holm opened the Hexley Bridge."]', '["The bridge cost 4 million dollars."]', by=by)
     facts = find_facts(job, sentences_to_read([chunk]))
     assert [found.text for found in facts] == [
         "Ann Pellow opened the Hexley Bridge on 3 May 1990.",
@@ -353,13 +253,6 @@ def test_unknown_questions_are_those_that_the_text_does_not_answer():
     assert job.drops == Counter({"unknown: its text may answer it": 1})
 
 
-def test_a_small_models_unknown_questions_use_no_word_of_the_document():
-    texts = ("The Hexley Bridge has a telephone number.", "The Hexley Bridge has a favourite song.")
-    chunks = [Chunk("a.txt", n, 0, len(text), text, "Hexley Bridge") for n, text in enumerate(texts)]
-    pairs = questions.ask_unknown(work(copies_only=True), chunks, 4)
-    assert len(pairs) == 2 and not any("telephone" in one.question or "song" in one.question for one in pairs)
-
-
 def test_chinese_documents_are_asked_about_in_chinese():
     text = "赫克斯利大桥\n\n赫克斯利大桥于1990年5月3日通车，耗资400万美元。"
     assert language_of(text) == "zh" and language_of(TEXT) == "en"
@@ -381,38 +274,6 @@ def test_chinese_documents_are_asked_about_in_chinese():
     assert all("请" in request[-1]["content"] for request in job.engine.asked)
     by_rule = cloze.questions_in_place(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
     assert [(one.question, one.answer) for one in by_rule] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
-
-
-def test_both_languages_have_the_same_prompts():
-    assert {key: set(value) - {"examples"} for key, value in ENGLISH.table.items()} == {
-        key: set(value) - {"examples"} for key, value in CHINESE.table.items()
-    }
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('[en.theme]\nrequest = "What is it about?"', "the places ['text']"),
-        ('[en.themes]\nrequest = "{text}"', "found en.themes"),
-        ('[en.words]\nabout = "Tell me"', "expected a list for en.words.about"),
-        ('[[en.theme.examples]]\nreply = "It."', "the keys ['reply', 'text']"),
-        ("[en", "expected TOML"),
-    ],
-)
-def test_a_prompt_file_that_does_not_fit_is_refused(tmp_path, text, message):
-    (tmp_path / "own.toml").write_text(text)
-    with pytest.raises(InputError) as error:
-        load_prompts(str(tmp_path / "own.toml"))
-    assert message in str(error.value) and "own.toml" in str(error.value)
-
-
-def test_a_prompt_file_changes_what_it_has(tmp_path):
-    (tmp_path / "own.toml").write_text('[en.theme]\nrequest = "Topic of: {text}"')
-    own = load_prompts(str(tmp_path / "own.toml"))
-    assert own["en"].conversation("theme", text="x") == [{"role": "user", "content": "Topic of: x"}]
-    assert own["en"].conversation("check", fact="x", question="y") == ENGLISH.conversation(
-        "check", fact="x", question="y"
-    )
 
 
 def test_near_copies_are_found_among_many():
@@ -453,7 +314,7 @@ def test_a_change_to_one_document_asks_nothing_again_about_the_others(guard):
         documents = [Document("a.txt", first), Document("b.txt", (DEMO / "season_review.txt").read_text())]
         cut, engine = splitter("tiktoken:gpt-4o", 128), Echo()
         chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
-        job = Work(engine, 0, SilentBar, questions, copies_only=guard == "words")
+        job = Work(engine, 0, SilentBar, QUESTIONS[guard])
         collect_all(job, chunks, CollectionArguments(guard=guard))
         return set(engine.asked)
 

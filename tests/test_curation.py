@@ -8,7 +8,6 @@ from data_processor.curation import (
     NearCopies,
     alike,
     content_words,
-    copied_in_order,
     inside_sentence,
     length_in_words,
     names_and_numbers,
@@ -60,26 +59,6 @@ def test_copies_are_numbered_in_the_order_they_were_added():
 def test_shingles_are_three_words_in_a_row_and_a_short_text_is_one():
     assert shingles("The bridge was opened.") == {"the bridge was", "bridge was opened"}
     assert shingles("Two words") == {"two words"} and shingles("") == {""}
-
-
-QUOTE = "Marthe Sollivang broke a collarbone in November, and Drostabar knocked the Otters out of the cup."
-
-
-@pytest.mark.parametrize(
-    ("text", "subject", "kept"),
-    [
-        ("Marthe Sollivang broke a collarbone.", "Otters", True),
-        ("Marthe Sollivang broke.", "Marthe Sollivang", False),  # one word of its own
-        ("Marthe Sollivang broke a collarbone.", "Marthe Sollivang", True),  # two
-        ("A collarbone broke in November.", "Otters", False),  # in another order
-        ("The Otters knocked a cup.", "Otters", True),  # the subject may stand anywhere
-        ("The Otters knocked a cup.", "Drostabar", False),
-        ("Drostabar knocked the Otters over.", "Otters", True),  # "over" is a function word
-        ("Drostabar knocked the Otters overboard.", "Otters", False),
-    ],
-)
-def test_a_copy_has_two_words_of_its_own_in_the_order_of_its_sentence(text, subject, kept):
-    assert copied_in_order(text, QUOTE, subject) is kept
 
 
 @pytest.mark.parametrize(

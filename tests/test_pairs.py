@@ -19,7 +19,7 @@ def fact(subject: str = "Hexley Bridge", title: str = "Bridges of Lower Varn") -
 
 
 def problem(question: str, answer: str) -> str | None:
-    return question_problem(Pair(question, answer, fact(), "model"), ENGLISH)
+    return question_problem(Pair(question, answer, fact(), "model"))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_in_chinese_the_whole_subject_is_looked_for():
      ("Who was it?", "", True), ("Tell me, please?", "name", True), ("WHEN was it?", "name", False)],
 )  # fmt: skip
 def test_a_question_word_suits_its_kind_of_answer(question, kind, fits):
-    assert fits_answer(question, kind, ENGLISH) is fits
+    assert fits_answer(question, kind, "en") is fits
 
 
 def test_answers_are_compared_by_their_words():
