@@ -6,11 +6,12 @@ import json
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from budget.clock import BudgetArguments, Clock
+from budget.reports import CollectionTime
 from data_processor import pipeline, questions, rounds
 from data_processor.chunking import Chunk, chunk_document, require_tokenizer, splitter
 from data_processor.dataset import to_format
@@ -141,12 +142,10 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
     return read_documents(arguments.data_path)
 
 
-def collect(
-    engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock | None = None
-) -> None:
+def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:
     """Run all steps and write the dataset with its meta file; `tokenizer` as chunking.splitter takes it.
 
-    With a `clock`, what it gives time for; ended by a signal, the dataset has what is whole, and the exit code says so.
+    By a limited `clock`, what it gives time for; ended by a signal, the dataset has what is whole.
     """
     started = time.time()
     path = dataset_path(arguments.json_save_dir)
@@ -159,10 +158,10 @@ def collect(
     if journal.known:
         log.info("%d replies of an earlier run in %s are not asked for again", len(journal.known), journal.path)
     work = work_of(journal, arguments)
-    budget = {}
-    if clock:
-        made, budget = collect_in_time(work, documents, chunks, arguments, clock)
-        budget["seconds_to_start"] = round(started - clock.started, 1)
+    coverage, budget = {}, None
+    if clock.limited:
+        made, coverage = collect_in_time(work, documents, chunks, arguments, clock)
+        budget = CollectionTime(**coverage, seconds_to_start=round(started - clock.started, 1))
     else:
         made = pipeline.collect_all(work, chunks, arguments)
     if not any(pair.kind in ASKED for pair in made.pairs):
@@ -175,12 +174,8 @@ def collect(
     write_dataset(work, rows, test, counts, budget, arguments, started)
     print_yield(documents, chunks, made.facts, rows, work)
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
-    if clock and clock.stopped_by:
-        log.info("stopped; run this again to go on")
-        raise SystemExit(128 + clock.stopped_by)
-    if clock:
-        log.info("%s", rounds.in_words(budget))
-        clock.end()
+    if clock.limited and not clock.stopped_by:
+        log.info("%s", rounds.in_words(coverage))
 
 
 def collect_in_time(
@@ -247,7 +242,7 @@ def write_dataset(
     rows: list[dict],
     test: list[dict],
     counts: dict,
-    budget: dict,
+    budget: CollectionTime | None,
     arguments: CollectionArguments,
     started: float,
 ) -> None:
@@ -267,7 +262,7 @@ def write_dataset(
         dropped=dict(work.drops.most_common()),
         tokens={**work.tokens, "cost": price_of(work.tokens, arguments)},
         calls={"asked": journal.asked, "from_journal": journal.reused},
-        **({"budget": budget} if budget else {}),
+        **({"budget": asdict(budget)} if budget else {}),
     )
 
 

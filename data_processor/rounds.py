@@ -20,8 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from budget.asking import SLACK, even_order, next_round
-from budget.clock import Clock, Stopped
+from budget.clock import WRITING_S, Clock, Stopped
 from budget.clock import in_words as in_time
+from budget.forecast import LATER_COST
 from data_processor import pipeline
 from data_processor.chunking import Chunk
 from data_processor.curation import spans
@@ -33,13 +34,11 @@ from engines.journal import JournaledEngine, append_line, read_lines
 from utils import InputError
 
 FIRST_UNITS = 16  # of the first round at most: it is there to measure
-LATER_COST = 0.65  # prior: what a unit takes in later rounds, by the first, where more can be asked at once
 MADE_BY = (  # the arguments that decide what the rounds ask
     "seed", "limit", "language", "guard", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
     "unknown_amount_per_chunk", "test_ratio",
 )  # fmt: skip
 PARTS = {"theme": "theme", "questions": "call"}  # by step, what is measured within a round: the seconds of one call
-WRITING_S = 1.0  # to write the dataset's files, besides the measured time to put its rows together
 
 log = logging.getLogger(__name__)
 
@@ -250,7 +249,7 @@ class Rounds:
         return part
 
     def coverage(self) -> dict:
-        """What was done of what, and what was left out, for the meta file."""
+        """What was done of what, and what was left out: the fields of CollectionTime, but for the start."""
         done, roles, units = self.done, self.arguments.role_amount_per_fact, len(self.units)
         covered = {unit[0].chunk.file_name for unit in self.units[: done["facts"]]}
         documents = {chunk.file_name for chunk in self.chunks}
