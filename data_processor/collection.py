@@ -72,9 +72,8 @@ class CollectionArguments(BudgetArguments):
     guard: Literal["names", "words"] = field(
         default="names",
         metadata={
-            "help": "What a stated fact must keep of its source: its names and numbers, or (for models under about 1B, "
-            "which mix up who did what) its words in their order too; its questions are then made by rule, and the model's own "
-            "are kept where only their answer fits."
+            "help": "What a stated fact must keep of its source: its names and numbers, or its words in their order too. The "
+            "second is for models under about 1B, whose questions are then made by rule: data_processor/small_model/README.md."
         },
     )
     verify: Literal["rules", "llm"] = field(

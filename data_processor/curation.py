@@ -1,6 +1,6 @@
 """What a generator's output must satisfy before it is trained on: string and number checks, and no near copies.
 
-A small model invents names, mixes up dates and repeats itself. Nothing here asks a model; each check is a rule that a
+A model invents names, mixes up dates and repeats itself. Nothing here asks a model; each check is a rule that a
 reader can follow, and each drop has a reason that is counted.
 """
 

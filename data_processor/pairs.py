@@ -43,8 +43,11 @@ ASKS_FOR = {
 
 @dataclass
 class Pair:
-    """A question with a short answer from its fact; `made` says how: model, role, unknown, or by rule:
-    gap (a question in place), wh (in the order of questions), cleft, clues."""
+    """A question with a short answer from its fact.
+
+    `made` says how: model, role (by the model in the words of a role), unknown, gap (by rule, a question in place), or
+    another name for another rule.
+    """
 
     question: str
     answer: str

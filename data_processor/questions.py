@@ -1,7 +1,7 @@
-"""What a generator is asked about each fact: questions with their answers, again for each role, and a few without an answer.
+"""Questions about each fact with their answers, again for each role, and a few that have no answer.
 
-`Work.questions` is this module, or another with the same functions: `fact_problem` and `grounded` say what a fact and a
-sentence of a rewrite must keep of their source, `ask_questions`, `diversify` and `ask_unknown` ask.
+The steps call these functions as `work.questions`, so that another module with the same ones can stand in for this one.
+`fact_problem` and `grounded` are among them: how far a model is trusted decides what must be checked of its facts too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from data_processor.facts import Fact, text_problem
 from data_processor.pairs import Pair, normal_answer, prompts_of, verified
 from data_processor.work import YES_OR_NO, Work
 
-UNKNOWN_CALLS = 2  # a chunk's, of ask_unknown: for the questions, and for the check of one
+UNKNOWN_CALLS = 2  # of ask_unknown for a chunk: its questions, and the check of one
 
 
 def fact_problem(item: Fact, text: str) -> str | None:
@@ -111,8 +111,8 @@ def calls_of_a_role(pairs: list[Pair]) -> int:
 def ask_unknown(work: Work, chunks: list[Chunk], amount: int, among: list[Chunk] | None = None) -> list[Pair]:
     """`amount` questions on each chunk's subject that its text does not answer; the right answer is that it is not known.
 
-    A model writes them and is then asked whether the text answers them after all. `among`, all chunks of these documents,
-    makes no difference here: a chunk is read by itself.
+    The model writes them and is then asked whether the text answers them after all. `among` are all chunks of these
+    documents, if there are more; the model reads only the one.
     """
     subjects = with_subjects(chunks)
     replies = work.ask_json(

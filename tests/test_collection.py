@@ -10,14 +10,14 @@ import pytest
 from data_processor import cloze, questions
 from data_processor import pairs as pair_checks
 from data_processor.chunking import Chunk, chunk_document, document_title, sentences, splitter
-from data_processor.collection import QUESTIONS, CollectionArguments
+from data_processor.collection import QUESTIONS, CollectionArguments, check_arguments
 from data_processor.curation import NearCopies, contains, spans, subject_of, supported
 from data_processor.documents import Document
 from data_processor.estimate import sample_of
 from data_processor.facts import NOT_COVERED, Fact, find_facts, sentences_to_read
 from data_processor.pairs import Pair
 from data_processor.pipeline import collect_all, without_copies
-from data_processor.prompts import language_of, load_prompts
+from data_processor.prompts import Prompts, language_of, load_prompts
 from data_processor.work import Work
 from engines.chat import Reply
 from utils import InputError
@@ -274,6 +274,24 @@ def test_chinese_documents_are_asked_about_in_chinese():
     assert all("请" in request[-1]["content"] for request in job.engine.asked)
     by_rule = cloze.questions_in_place(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
     assert [(one.question, one.answer) for one in by_rule] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
+
+
+@pytest.mark.parametrize(("by", "asked"), [("names", ["Wann wurde die Brücke eröffnet?"]), ("words", [])])
+def test_a_language_without_rules_is_left_to_the_model(by, asked):
+    german = {"de": Prompts("de", ENGLISH.table)}
+    text = "Die Brücke von Hexley wurde am 3.5.1990 von Ann Pellow eröffnet."
+    chunk = Chunk("a.txt", 0, 0, len(text), text, "Brücke", "de")
+    pair = '[{"answer": "3.5.1990", "question": "Wann wurde die Brücke eröffnet?"}]'
+    job = work(f'["{text}", "Sie wurde eröffnet."]', pair, '"3.5.1990"', by=QUESTIONS[by], prompts=german)
+    facts = find_facts(job, sentences_to_read([chunk]))
+    assert facts[0].text == text
+    assert [one.question for one in job.questions.ask_questions(job, facts[:1], 5)] == asked
+
+
+def test_a_language_without_a_file_of_prompts_is_refused():
+    check_arguments(CollectionArguments(data_path=str(DEMO), language="zh"))
+    with pytest.raises(InputError, match=r"one of auto, en, zh, found de: .*prompts/de\.toml"):
+        check_arguments(CollectionArguments(data_path=str(DEMO), language="de"))
 
 
 def test_near_copies_are_found_among_many():
