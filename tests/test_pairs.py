@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from generators import fact as fact_of
+from generators import work
 
 from data_processor.chunking import Chunk
 from data_processor.facts import Fact
-from data_processor.pairs import Pair, about, answers_in, fits_answer, normal_answer, question_problem
+from data_processor.pairs import Pair, about, answers_in, fits_answer, normal_answer, question_problem, verified
 from data_processor.prompts import load_prompts
 
 ENGLISH, CHINESE = (load_prompts()[language] for language in ("en", "zh"))
@@ -106,3 +110,20 @@ def test_answers_are_compared_by_their_words():
 
 def test_a_fact_offers_its_spans_once_and_what_is_added():
     assert answers_in(fact(), "the mayor", "3 May 1990") == ["Ann Pellow", "Hexley Bridge", "3 May 1990", "the mayor"]
+
+
+def test_a_question_that_does_not_lead_back_is_dropped():
+    bridge = fact_of("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
+    pairs = [
+        Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model"),
+        Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model"),
+    ]
+    job = work('"3 May 1990"', '"Hexley Bridge"')
+    assert [pair.answer for pair in verified(job, "questions", pairs)] == ["3 May 1990"]
+    assert job.drops == Counter({"questions: the question does not lead back to its answer": 1})
+
+
+def test_a_pair_is_reverse_where_it_asks_for_the_subject():
+    bridge = fact_of("Ann Pellow opened the Hexley Bridge in 1990.", subject="Hexley Bridge")
+    assert Pair("Which bridge did Ann Pellow open?", "Hexley Bridge", bridge, "model").kind == "reverse"
+    assert Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model").kind == "qa"

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 
 import pytest
-from test_collection import ENGLISH, fact, work
+from generators import ENGLISH, fact, work
 
 from data_processor import cloze, questions
 from data_processor.chunking import Chunk
