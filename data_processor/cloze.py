@@ -1,61 +1,54 @@
 """Questions made by rule from a fact: the generator has no part in them, so they are true whatever it is worth.
 
-"The town thanked the baker Oswin Tralle for soup." gives "The town thanked which baker for soup?", "Which baker did the
-town thank for soup?" and, from a few of its words, "Which baker: town thanked soup?".
+What is asked for stands in the place of the answer (cloze questions, Lewis et al. 2019): "The town thanked the baker Oswin
+Tralle for soup." gives "The town thanked which baker for soup?".
 """
 
 from __future__ import annotations
 
-import random
 import re
+from functools import cache
 
 from data_processor.curation import FUNCTION_WORDS, contains, content_words, length_in_words, spans, words
 from data_processor.facts import Fact
 from data_processor.pairs import Pair, about
 from data_processor.prompts import Prompts
-from data_processor.small_model.word_order import asides, is_noun, wh_question
 
 SHORTEST_CLAUSE = 7  # words a question in place keeps around its gap
-CLUES = (3, 7)  # words of a question of clues
-CLUE_QUESTIONS = 4  # of each answer
+
+# By language, what is asked by the kind of answer; a name by the noun beside it, or as a person's where it has two words.
+GAPS = {
+    "en": {
+        "date": "what date", "month": "what month", "year": "what year", "number": "how many {unit}",
+        "money": "how much money", "name": "what", "noun": "which {noun}", "person": "who", "quoted": "what",
+    },
+    "zh": {
+        "date": "什么时候", "month": "哪个月", "year": "哪一年", "number": "多少{unit}",
+        "money": "多少钱", "name": "什么", "quoted": "什么",
+    },
+}  # fmt: skip
+MONEY = {"en": frozenset("dollars euros pounds yen yuan rupees crowns francs cents".split())}
+# English only: the noun before a name ("the baker Oswin Tralle") or after it ("Oswin Tralle, a baker,").
+NOUN_BEFORE = r"(?i:\b(?:the|a|an|its|his|her|their)) ((?:[a-z][a-z-]+ )?[a-z][a-z-]+) $"
+NOUN_AFTER = r", (?:the|a|an) (?:former |new |old |small |large )?([a-z][a-z-]+)(?:,| (?:who|whose|that|which|of)\b)"
+ARTICLE = r"\b[Tt]he $"
+PREPOSITION = frozenset(
+    "of in on at to for by with from as into over under after before since until during between against about near".split()
+)
 
 
 def questions_in_place(fact: Fact, prompts: Prompts) -> list[Pair]:
-    """A question for each name, date and number, made by asking in its place (Lewis et al. 2019, cloze questions).
+    """A question for each name, date and number, made by asking in its place; none in a language not in GAPS.
 
     "X opened on 3 May." gives "X opened on what date?".
     """
+    if prompts.language not in GAPS:
+        return []
     pairs = []
     for span in spans(fact.text, fact.chunk.text):
         gap = Gap(fact, span, prompts)
         pairs += kept(f"{gap.left}{gap.asked}{gap.right}", gap, "gap")
     return pairs
-
-
-def other_forms(fact: Fact, answer: str, prompts: Prompts) -> list[Pair]:
-    """The same in the order of a question, else as a cleft sentence, and from a few words of the fact alone.
-
-    Those stand in any order, with the subject anywhere among them and other words that ask for this kind of answer: a
-    question is to be known by what it speaks of and asks for, not by the order in which the document says it.
-    """
-    span = next(span for span in spans(fact.text, fact.chunk.text) if fact.text[span[0] : span[1]] == answer)
-    gap = Gap(fact, span, prompts)
-    made = [pair for text in gap.wh() for pair in kept(text, gap, "wh")]
-    if prompts.cleft and not made:
-        made = kept(gap.cleft(), gap, "cleft")
-    draw = random.Random(f"{fact.text} {answer}")
-    clues, asked = gap.clues(), [gap.asked, *gap.also_asked()]
-    draw.shuffle(asked)
-    for number in range(CLUE_QUESTIONS) if prompts.clues else ():
-        some = sorted(draw.sample(range(len(clues)), min(len(clues), draw.randint(*CLUES))))
-        if draw.random() < 0.5:
-            draw.shuffle(some)
-        said = [clues[place] for place in some]
-        if gap.names_subject:
-            said.insert(draw.randint(0, len(said)), fact.subject)
-        form = draw.choice(prompts.clues)
-        made += kept(form.format(asked=asked[number % len(asked)], clues=" ".join(said)), gap, "clues")
-    return made
 
 
 class Gap:
@@ -69,86 +62,36 @@ class Gap:
         self.left, self.right = clause_around(fact.text, start, end)
         whole = self.left
         self.form, self.noun = self._form()
-        self.asked = self._with(prompts.gaps[self.form])
+        self.asked = self.phrase(GAPS[prompts.language][self.form])
         self.removed = whole[len(self.left) :]  # the noun or article that the question word stands for too
 
-    def _with(self, words: str) -> str:
+    def phrase(self, words: str) -> str:
+        """Words that ask for it, with its own noun or unit in them: "which {noun}" gives "which baker"."""
         return words.format(noun=self.noun, unit=self.unit).strip()
 
     def _form(self) -> tuple[str, str]:
-        """Which of the prompts' `gaps` stands in its place, and the noun that it takes along; `left` is then without it."""
+        """Which of GAPS stands in its place, and the noun that it takes along; `left` is then without it."""
         if self.kind == "number":
             if re.fullmatch(r"\d+(?:-\d+|[a-z]+)", self.answer):  # 28-27, 1970s
                 return "name", ""
-            return "money" if self.unit in self.prompts.money else "number", ""
+            return "money" if self.unit in MONEY.get(self.prompts.language, ()) else "number", ""
         if self.kind == "date" and not re.search(r"\d", self.answer):
             return "month", ""
-        if self.kind != "name":
+        if self.kind != "name" or self.prompts.language != "en":  # no space shows where a Chinese noun begins
             return self.kind, ""
-        before, after = re.search(self.prompts.noun_before, self.left), re.match(self.prompts.noun_after, self.right)
-        if before and is_noun(before[1].split()[-1]):  # "the baker Oswin Tralle"
+        before, after = re.search(NOUN_BEFORE, self.left), re.match(NOUN_AFTER, self.right)
+        if before and is_noun(before[1].split()[-1]):
             self.left = self.left[: before.start()]
             return "noun", before[1]
-        if after:  # "Oswin Tralle, a baker,"
+        if after:
             return "noun", after[1]
-        self.left = re.sub(self.prompts.article, "", self.left)
-        return self._who_or_what(), ""
+        self.left = re.sub(ARTICLE, "", self.left)
+        return self.who_or_what(), ""
 
-    def _who_or_what(self) -> str:
+    def who_or_what(self) -> str:
         """A name of two words is taken for a person's, unless an article stands before it: "the Old Mill"."""
         two_words = len(self.answer.split()) == 2 and self.answer.replace(" ", "").isalpha()
-        person = two_words and not re.search(self.prompts.article, self.fact.text[: self.start])
-        return "person" if person else "name"
-
-    def also_asked(self) -> list[str]:
-        """Other words that ask for the same kind of answer: "what price", "how far"."""
-        if self.kind == "number" and self.form == "name":
-            return []
-        for unit, *asked in self.prompts.also_asked_by_unit:
-            if self.form == "number" and re.fullmatch(unit, self.unit):
-                return asked
-        forms = ["noun", self._who_or_what()] if self.form == "noun" else [self.form]
-        return [self._with(words) for form in forms for words in self.prompts.also_asked.get(form, ())]
-
-    def wh(self) -> list[str]:
-        """Questions in the order of questions, where the language has rules for it."""
-        if not self.prompts.word_order:
-            return []
-        left, right = self.fact.text[: self.start].removesuffix(self.removed), self.fact.text[self.end :]
-        description, predicate, right = (
-            asides(self.fact.text[: self.start], right) if self.kind == "name" else ("", "", right)
-        )
-        made = [wh_question(left, self.asked, right, self.kind in ("date", "year"))]
-        made += [f"{self.asked} {predicate}"] if predicate else []
-        made += [f"{self.prompts.gaps[self._who_or_what()]} is {description}"] if description else []
-        return [text for text in made if text]
-
-    def cleft(self) -> str:
-        """The clause with what is asked for in front: "When was it that X opened?"."""
-        asked, before = self.asked, self.left
-        if self.kind in self.prompts.cleft_gaps:
-            asked, before = self.prompts.cleft_gaps[self.kind], re.sub(self.prompts.cleft_drops, "", before)
-        before, after = before.strip(" ,"), self.right.strip(" ,")
-        if not before:
-            return f"{asked} {after}"
-        if before.split(" ")[0].lower() in FUNCTION_WORDS:
-            before = before[0].lower() + before[1:]
-        return self.prompts.cleft.format(asked=asked, rest=f"{before} {after}")
-
-    def clues(self) -> list[str]:
-        """The words that say something: of the whole fact, but of the clause alone where more in the fact is of its kind."""
-        rest = f"{self.fact.text[: self.start]} {self.fact.text[self.end :]}"
-        if sum(kind == self.kind for _, _, kind in spans(self.fact.text, self.fact.chunk.text)) > 1:
-            rest = f"{self.left} {self.right}"
-        drop = words(self.fact.subject) if self.names_subject else ()
-        found = re.findall(r"[\w.,'’-]*\w", rest)
-        return [word for word in found if word.lower() not in FUNCTION_WORDS and word.lower() not in drop]
-
-    @property
-    def names_subject(self) -> bool:
-        """Whether its questions name the subject: it has one, and it is not what is asked for."""
-        subject = self.fact.subject
-        return bool(subject) and not contains(subject, self.answer) and not contains(self.answer, subject)
+        return "person" if two_words and not re.search(ARTICLE, self.fact.text[: self.start]) else "name"
 
 
 def kept(text: str, gap: Gap, made: str) -> list[Pair]:
@@ -179,3 +122,19 @@ def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
 def clause_length(text: str) -> float:
     """In words; those of a text written without spaces are counted by its characters."""
     return max(len(text.split()), length_in_words(text) if not text.isascii() else 0)
+
+
+def is_noun(word: str) -> bool:
+    """Whether an English word between an article and a name can be the name's noun: "the baker Oswin Tralle"."""
+    return word not in FUNCTION_WORDS | PREPOSITION and base_of_past(word) is None
+
+
+@cache
+def base_of_past(word: str) -> str | None:
+    """The base form of an English verb in the simple past: "won" gives "win"; None for any other word."""
+    from lemminflect import getAllLemmas, getInflection
+
+    for base in getAllLemmas(word, upos="VERB").get("VERB", ()):
+        if word in getInflection(base, "VBD"):
+            return base
+    return None

@@ -20,12 +20,15 @@ from data_processor.estimate import estimate, print_estimate
 from data_processor.facts import NOT_COVERED, Fact
 from data_processor.pipeline import Collected
 from data_processor.prompts import language_of, load_prompts
+from data_processor.small_model import questions as questions_of_small_model
 from data_processor.split import ASKED, split
 from data_processor.work import Work
 from engines.chat import Engine
 from engines.journal import JournaledEngine
 from provenance import write_meta
 from utils import InputError, progress_bar, write_json, write_text
+
+QUESTIONS = {"names": questions, "words": questions_of_small_model}  # by --guard
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +51,16 @@ class CollectionArguments(BudgetArguments):
             "By default the model's own (local), or tiktoken:gpt-4o (API)."
         },
     )
-    language: Literal["auto", "en", "zh"] = field(
-        default="auto", metadata={"help": "Language of the prompts; auto chooses by each document's letters."}
+    language: str = field(
+        default="auto",
+        metadata={
+            "help": "Language of the prompts: en, zh or another with a file in data_processor/prompts; "
+            "auto chooses en or zh by each document's letters."
+        },
     )
     prompts: str | None = field(
         default=None,
-        metadata={"help": "TOML file of your own prompts; it has keys of data_processor/prompts.toml."},
+        metadata={"help": "TOML file of your own prompts, with keys as in data_processor/prompts: [en.theme]."},
     )
     qa_amount_per_fact: int = field(default=5, metadata={"help": "Most questions a fact."})
     role_amount_per_fact: int = field(
@@ -65,9 +72,8 @@ class CollectionArguments(BudgetArguments):
     guard: Literal["names", "words"] = field(
         default="names",
         metadata={
-            "help": "What a stated fact must keep of its source: its names and numbers, or (for models under about 1B, "
-            "which mix up who did what) its words in their order too; its questions are then made by rule, and the model's own "
-            "are kept where only their answer fits."
+            "help": "What a stated fact must keep of its source: its names and numbers, or its words in their order too. The "
+            "second is for models under about 1B, whose questions are then made by rule: data_processor/small_model/README.md."
         },
     )
     verify: Literal["rules", "llm"] = field(
@@ -125,7 +131,12 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
         raise InputError(f"expected --test_ratio from 0 to 0.5, found {arguments.test_ratio}: change it")
     if arguments.rounds is not None and (arguments.rounds < 1 or not (arguments.time_budget or arguments.until)):
         raise InputError(f"expected a time budget and 1 or more with --rounds, found {arguments.rounds}: mend it")
-    load_prompts(arguments.prompts)
+    languages = ["auto", *load_prompts(arguments.prompts)]
+    if arguments.language not in languages:
+        raise InputError(
+            f"expected --language to be one of {', '.join(languages)}, found {arguments.language}: "
+            f"choose one, or write data_processor/prompts/{arguments.language}.toml"
+        )
     require_tokenizer(arguments.tokenizer)
     return read_documents(arguments.data_path)
 
@@ -209,8 +220,7 @@ def work_of(engine: Engine, arguments: CollectionArguments) -> Work:
         engine,
         arguments.seed,
         progress_bar,
-        questions,
-        copies_only=arguments.guard == "words",
+        QUESTIONS[arguments.guard],
         context_sentences=arguments.context_sentences,
         llm_check=arguments.verify == "llm",
         prompts=load_prompts(arguments.prompts),

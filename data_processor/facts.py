@@ -9,10 +9,22 @@ import re
 from dataclasses import dataclass, replace
 
 from data_processor.chunking import Chunk, sentences
-from data_processor.curation import copied_in_order, names_and_numbers, spans, subject_of, supported, words
+from data_processor.curation import names_and_numbers, spans, subject_of, supported, words
 from data_processor.work import Work, entailed
 
 NOT_COVERED = "no fact covers this sentence"
+LEANS_ON_ITS_CONTEXT = {  # by language: a text that begins or speaks like this does not stand alone
+    "en": (
+        r"^(?:He|She|It|They|This|These|Those|That|We|His|Her|Its|Their|Our|Here|There)\b",
+        r"\b(?:the above|as mentioned|mentioned above|the following|this (?:chapter|section|text)|the (?:author|passage) (?:says|states))\b",
+        r"\b(?:today|yesterday|tomorrow|last (?:year|month|week)|next (?:year|month|week)|(?:a|two|three) (?:years|days|weeks) ago)\b",
+    ),
+    "zh": (
+        r"^(?:他|她|它|他们|她们|它们|这|那|该|其|此|我们|本)",
+        r"(?:上述|如上所述|前文|下文|本章|本节|本文|笔者)",
+        r"(?:今天|昨天|明天|去年|今年|明年|上个月|下个月|上周|下周|不久前)",
+    ),
+}
 
 
 @dataclass
@@ -82,7 +94,7 @@ def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
     stated = []
     for item, reply in zip(items, work.ask_json("facts", requests, 120, schema), strict=True):
         for text in reply or []:
-            reason = fact_problem(work, item, text)
+            reason = work.questions.fact_problem(item, text)
             if reason:
                 work.drop("facts", reason, text, item)
             else:
@@ -121,28 +133,23 @@ def text_before(work: Work, item: Fact) -> str:
     return " ".join(before[len(before) - work.context_sentences :] if work.context_sentences else [])
 
 
-def fact_problem(work: Work, item: Fact, text: str) -> str | None:
-    """Why a stated fact cannot be kept, or None."""
-    chunk = item.chunk
-    if not supported(text, f"{item.quote} {item.subject}" if work.copies_only else f"{chunk.title} {chunk.text}"):
-        return "a name or number that its source does not have"
-    if work.copies_only and not copied_in_order(text, item.quote, item.subject):
-        return "not in the words of its sentence"
-    if leans_on_its_context(work, item, text):
+def text_problem(chunk: Chunk, text: str) -> str | None:
+    """Why a text would be no fact of a chunk even if the chunk said it, or None."""
+    if leans_on_its_context(chunk.language, text):
         return "does not stand alone"
     if chunk.language == "en" and not spans(text, chunk.text):  # names are not to be seen by rule in Chinese
         return "nothing to ask for"
     return None
 
 
-def leans_on_its_context(work: Work, item: Fact, text: str) -> bool:
+def leans_on_its_context(language: str, text: str) -> bool:
     """Whether a text needs what stands before it: it opens with a pronoun, or speaks of "the above" or "last year"."""
-    return any(re.search(pattern, text) for pattern in work.prompts[item.chunk.language].leans_on_its_context)
+    return any(re.search(pattern, text) for pattern in LEANS_ON_ITS_CONTEXT.get(language, ()))
 
 
 def standing_alone(work: Work, item: Fact) -> str:
     """The sentence itself, with its subject in front where it leans on what stands before it."""
-    if not item.subject or not leans_on_its_context(work, item, item.quote):
+    if not item.subject or not leans_on_its_context(item.chunk.language, item.quote):
         return item.quote
     return work.prompts[item.chunk.language].about_prefix.format(subject=item.subject, question=item.quote)
 
@@ -186,19 +193,10 @@ def rewrite(work: Work, facts: list[Fact], group: int = 3) -> list[tuple[Fact, s
         kept = []
         for start, end in sentences(reply or ""):
             sentence = reply[start:end]
-            if grounded(work, sentence, own):
+            if work.questions.grounded(sentence, own):
                 kept.append(sentence)
             else:
                 work.drop("rewrites", "a sentence that its facts do not support", sentence, own[0])
         if kept and new.is_new(" ".join(kept)):
             texts.append((own[0], style, " ".join(kept)))
     return texts
-
-
-def grounded(work: Work, sentence: str, facts: list[Fact]) -> bool:
-    """Whether a sentence of a rewrite says something, and nothing that the facts do not."""
-    if not supported(sentence, " ".join(fact.text for fact in facts)):
-        return False
-    if facts[0].chunk.language == "en" and not names_and_numbers(sentence):
-        return False
-    return not work.copies_only or any(copied_in_order(sentence, fact.text, fact.subject) for fact in facts)

@@ -21,11 +21,33 @@ from data_processor.facts import Fact
 from data_processor.prompts import Prompts
 from data_processor.work import Work, entailed
 
+# By language, what a question asks for, first match wins: a question for another kind of answer is dropped ("" is none of
+# the known kinds).
+ASKS_FOR = {
+    "en": (
+        (r"\b(?:when|what date|which date|what day|which day|on what|which month|what month)\b", "date", "year", "quoted", ""),
+        (r"\b(?:what year|which year)\b", "year", "date"),
+        (r"\bhow (?:many|much|long|old|far|high|deep|large|big|tall|fast|warm|cold|hot|often)\b", "number", ""),
+        (r"\b(?:what|which) (?:is|was|are|were) the (?:\w+ )?(?:number|price|cost|amount|sum|age|height|depth|length|size)\b", "number", ""),
+        (r"\b(?:who|whom|whose|where)\b", "name", "quoted", ""),
+        (r"\b(?:what|which) (?:is|was) the (?:\w+ )?name\b", "name", "quoted", ""),
+    ),
+    "zh": (
+        (r"(?:什么时候|何时|哪一?天|几月|哪个?月|什么日期)", "date", "year", "quoted", ""),
+        (r"(?:哪一?年|何年)", "year", "date"),
+        (r"(?:多少|几[个人年天次岁名位件座]|多[长高深大远久重宽])", "number", ""),
+        (r"(?:谁|哪位|何人|哪里|何处|哪儿)", "name", "quoted", ""),
+    ),
+}  # fmt: skip
+
 
 @dataclass
 class Pair:
-    """A question with a short answer from its fact; `made` says how: model, role, unknown, or by rule:
-    gap (a question in place), wh (in the order of questions), cleft, clues."""
+    """A question with a short answer from its fact.
+
+    `made` says how: model, role (by the model in the words of a role), unknown, gap (by rule, a question in place), or
+    another name for another rule.
+    """
 
     question: str
     answer: str
@@ -67,7 +89,7 @@ def about(question: str, fact: Fact, answer: str, prompts: Prompts) -> str:
     return prompts.about_prefix.format(subject=fact.subject, question=question)
 
 
-def question_problem(pair: Pair, prompts: Prompts) -> str | None:
+def question_problem(pair: Pair) -> str | None:
     """Why a pair cannot be kept, or None. Cheap checks by rule; `verified` adds the model's own."""
     chunk = pair.fact.chunk
     if not pair.question.endswith(("?", "？")):
@@ -80,7 +102,7 @@ def question_problem(pair: Pair, prompts: Prompts) -> str | None:
         return "answer in the question"
     if not supported(pair.question, f"{chunk.title} {chunk.text}"):
         return "a name or number that the chunk does not have"
-    if not fits_answer(pair.question, pair.answer_kind, prompts):
+    if not fits_answer(pair.question, pair.answer_kind, chunk.language):
         return "asks for another kind of answer"
     shared = set(content_words(pair.question)) & set(content_words(f"{pair.fact.text} {pair.fact.subject}"))
     if len(shared) < 2:
@@ -88,9 +110,9 @@ def question_problem(pair: Pair, prompts: Prompts) -> str | None:
     return None
 
 
-def fits_answer(question: str, kind: str, prompts: Prompts) -> bool:
+def fits_answer(question: str, kind: str, language: str) -> bool:
     """Whether the question word suits the kind of answer; questions without one of the known words always do."""
-    for pattern, *kinds in prompts.asks_for:
+    for pattern, *kinds in ASKS_FOR.get(language, ()):
         if re.search(pattern, question, re.IGNORECASE):
             return kind in kinds
     return True
@@ -103,7 +125,7 @@ def verified(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
     """
     sound, new = [], work.said[step]
     for pair in pairs:
-        reason = question_problem(pair, prompts_of(work, pair.fact))
+        reason = question_problem(pair)
         reason = reason or (None if new.is_new(pair.question) else "near copy")
         if reason:
             work.drop(step, reason, pair.question, pair.fact, answer=pair.answer)

@@ -164,13 +164,12 @@ class Rounds:
         return LATER_COST * left if only_first and self.engine.largest_wave != 1 else left
 
     def _unknown_calls(self) -> int:
-        """A question without an answer for each theme, and a check that it has none."""
-        return 0 if self.work.copies_only else 2 * len(self.made.themes)
+        return self.work.questions.UNKNOWN_CALLS * len(self.made.themes)
 
     def _role_calls(self) -> float:
         """Of a unit, for one role."""
         pairs = [pair for own in self.questions for pair in own]
-        return self.work.questions.calls_of_a_role(self.work, pairs) / max(self._share_read() * len(self.units), 1e-9)
+        return self.work.questions.calls_of_a_role(pairs) / max(self._share_read() * len(self.units), 1e-9)
 
     def _share_read(self) -> float:
         return sum(self.weights[: self.done["facts"]]) / sum(self.weights)

@@ -24,10 +24,7 @@ class Work:
     engine: Engine
     seed: int
     progress: Callable[[str, int], Callable]
-    questions: (
-        ModuleType  # the functions that ask: those of data_processor/questions.py, or another module with the same
-    )
-    copies_only: bool = False  # facts must keep their sentence's words in order: for a generator too small to trust
+    questions: ModuleType  # data_processor/questions.py, or a module with the same functions
     context_sentences: int = 3
     llm_check: bool = False  # ask the model too whether a fact follows from its sentence and an answer from its fact
     prompts: dict[str, Prompts] = field(default_factory=load_prompts)  # by language

@@ -78,3 +78,46 @@ def test_a_tokenizer_is_looked_for_before_anything_is_loaded(tmp_path):
     require_tokenizer("tiktoken:gpt-4o")
     with pytest.raises(InputError, match=r"expected a tokenizer in .*, found no config\.json there"):
         require_tokenizer(str(tmp_path))
+
+
+TEXT = "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990. It cost 1.4 million euros! Nobody knew why.\n\nHistory\n\nIt fell."
+
+
+def test_sentences_skip_headings_and_abbreviations():
+    found = [TEXT[start:end] for start, end in sentences(TEXT)]
+    assert found == [
+        "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990.",
+        "It cost 1.4 million euros!",
+        "Nobody knew why.",
+        "It fell.",
+    ]
+
+
+def test_chinese_sentences():
+    text = "大桥于1990年开通。它花费了140万欧元！没有人知道原因。"
+    assert [text[s:e] for s, e in sentences(text)] == ["大桥于1990年开通。", "它花费了140万欧元！", "没有人知道原因。"]
+
+
+def test_chunks_hold_their_size_and_give_back_the_text(tokenizer):
+    text = "\n\n".join(f"Paragraph {i}. " + "The bridge at Hexley is old. " * 8 for i in range(12))
+    chunks = chunk_document(Document("a.txt", text), splitter(tokenizer, 128))
+    assert len(chunks) > 3
+    for chunk in chunks:
+        assert len(tokenizer(chunk.text, add_special_tokens=False).input_ids) <= 128
+        assert text[chunk.start : chunk.end] == chunk.text
+    covered = set().union(*(range(chunk.start, chunk.end) for chunk in chunks))
+    assert all(i in covered for i, letter in enumerate(text) if not letter.isspace())
+
+
+def test_title_is_a_first_line_that_is_no_sentence():
+    assert document_title("Atlaquern 6.3: release notes\n\nIt is out.") == "Atlaquern 6.3: release notes"
+    assert document_title("It is out.\nReally.") == ""
+
+
+def test_chunks_by_tokens_of_an_openai_model():
+    chunks = chunk_document(
+        Document("a.txt", "大桥于1990年开通。它花费了140万欧元！" * 40), splitter("tiktoken:gpt-4o", 64), "zh"
+    )
+    assert len(chunks) > 5 and all(chunk.text.endswith(("。", "！")) and chunk.language == "zh" for chunk in chunks)
+    with pytest.raises(InputError, match="tiktoken:gpt-4o"):
+        splitter("tiktoken:nonsense", 64)

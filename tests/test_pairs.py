@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from generators import fact as fact_of
+from generators import work
 
 from data_processor.chunking import Chunk
 from data_processor.facts import Fact
-from data_processor.pairs import Pair, about, answers_in, fits_answer, normal_answer, question_problem
+from data_processor.pairs import Pair, about, answers_in, fits_answer, normal_answer, question_problem, verified
 from data_processor.prompts import load_prompts
 
 ENGLISH, CHINESE = (load_prompts()[language] for language in ("en", "zh"))
@@ -19,7 +23,7 @@ def fact(subject: str = "Hexley Bridge", title: str = "Bridges of Lower Varn") -
 
 
 def problem(question: str, answer: str) -> str | None:
-    return question_problem(Pair(question, answer, fact(), "model"), ENGLISH)
+    return question_problem(Pair(question, answer, fact(), "model"))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def test_in_chinese_the_whole_subject_is_looked_for():
      ("Who was it?", "", True), ("Tell me, please?", "name", True), ("WHEN was it?", "name", False)],
 )  # fmt: skip
 def test_a_question_word_suits_its_kind_of_answer(question, kind, fits):
-    assert fits_answer(question, kind, ENGLISH) is fits
+    assert fits_answer(question, kind, "en") is fits
 
 
 def test_answers_are_compared_by_their_words():
@@ -106,3 +110,20 @@ def test_answers_are_compared_by_their_words():
 
 def test_a_fact_offers_its_spans_once_and_what_is_added():
     assert answers_in(fact(), "the mayor", "3 May 1990") == ["Ann Pellow", "Hexley Bridge", "3 May 1990", "the mayor"]
+
+
+def test_a_question_that_does_not_lead_back_is_dropped():
+    bridge = fact_of("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
+    pairs = [
+        Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model"),
+        Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model"),
+    ]
+    job = work('"3 May 1990"', '"Hexley Bridge"')
+    assert [pair.answer for pair in verified(job, "questions", pairs)] == ["3 May 1990"]
+    assert job.drops == Counter({"questions: the question does not lead back to its answer": 1})
+
+
+def test_a_pair_is_reverse_where_it_asks_for_the_subject():
+    bridge = fact_of("Ann Pellow opened the Hexley Bridge in 1990.", subject="Hexley Bridge")
+    assert Pair("Which bridge did Ann Pellow open?", "Hexley Bridge", bridge, "model").kind == "reverse"
+    assert Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model").kind == "qa"

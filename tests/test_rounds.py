@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 from clocks import handlers, stage_clock  # noqa: F401
-from test_collection import SilentBar
+from generators import SilentBar
 
 from benchmarks.fault_server import FaultServer
-from data_processor import pipeline, questions, rounds
+from data_processor import pipeline, rounds
 from data_processor.chunking import chunk_document, splitter
-from data_processor.collection import CollectionArguments, collect_in_time
+from data_processor.collection import QUESTIONS, CollectionArguments, collect_in_time
 from data_processor.documents import Document, read_documents
 from data_processor.pipeline import collect_all, to_rows, units_of
 from data_processor.rounds import LATER_COST, evenly, in_words
@@ -62,7 +62,7 @@ def collected(tmp_path, seconds: float, engine: Timed, documents=DOCUMENTS, cloc
     """(rows, facts, coverage) of a collection with a budget; its journals are in `tmp_path`."""
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), role_amount_per_fact=2, **changed)
     journal = JournaledEngine(engine, tmp_path / "data.journal.jsonl")
-    work = Work(journal, 0, SilentBar, questions, copies_only=arguments.guard == "words")
+    work = Work(journal, 0, SilentBar, QUESTIONS[arguments.guard])
     chunks = chunks_of(documents)
     clock = clock or stage_clock(tmp_path, seconds)
     made, coverage = collect_in_time(work, documents, chunks, arguments, clock)
@@ -82,7 +82,7 @@ def told(rows: list[dict]) -> Counter:
 def test_a_budget_that_is_large_enough_leaves_nothing_out(tmp_path, handlers, guard):  # noqa: F811
     rows, facts, coverage = collected(tmp_path, 600, Timed(), guard=guard)
     arguments = CollectionArguments(role_amount_per_fact=2, guard=guard)
-    plain = Work(Timed(), 0, SilentBar, questions, copies_only=guard == "words")
+    plain = Work(Timed(), 0, SilentBar, QUESTIONS[guard])
     whole = collect_all(plain, chunks_of(DOCUMENTS), arguments)
     assert {fact.text for fact in facts} == {fact.text for fact in whole.facts}
     assert told(rows) == told(to_rows(plain, DOCUMENTS, whole))
@@ -187,7 +187,7 @@ def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # no
 def test_rounds_hold_out_as_large_a_share_of_the_facts_as_one_go(tmp_path, handlers, monkeypatch):  # noqa: F811
     monkeypatch.setattr(rounds, "next_round", lambda left, *_: min(left, 3))
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.2)
-    work = Work(JournaledEngine(Timed(), tmp_path / "data.journal.jsonl"), 0, SilentBar, questions)
+    work = Work(JournaledEngine(Timed(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS["names"])
     chunks = chunks_of(DOCUMENTS)
     made, _ = collect_in_time(work, DOCUMENTS, chunks, arguments, stage_clock(tmp_path, 600))
     assert 0.05 * len(made.facts) <= len(made.held_ids) < 0.05 * len(made.facts) + 3  # those of one sentence together

@@ -7,31 +7,17 @@ is as true as the statement (after Heilman and Smith 2010, with the forms of ver
 from __future__ import annotations
 
 import re
-from functools import cache
 
-from data_processor.curation import DATE, FUNCTION_WORDS
+from data_processor.cloze import PREPOSITION, base_of_past
+from data_processor.curation import DATE
 
 AUXILIARY = frozenset("was were is are has have had will can could would must should may might did does do".split())
 RELATIVE = frozenset("who whom whose which that where when what".split())
 ARTICLE = frozenset("the a an its his her their this that these those every each no".split())
-PREPOSITION = frozenset(
-    "of in on at to for by with from as into over under after before since until during between against about near".split()
-)
 JOINING = frozenset("and but or so while because although though if nor yet".split())
 PRONOUN = frozenset("it he she they we".split())
 FRONT_DATE = rf"(?:On|In) (?:{DATE}|\d{{4}})"
 NEXT_CLAUSE = r"[;:] |, (?:and|but|so|while|where|when) "
-
-
-@cache
-def base_of_past(word: str) -> str | None:
-    """The base form of a verb in the simple past: "won" gives "win"; None for any other word."""
-    from lemminflect import getAllLemmas, getInflection
-
-    for base in getAllLemmas(word, upos="VERB").get("VERB", ()):
-        if word in getInflection(base, "VBD"):
-            return base
-    return None
 
 
 def wh_question(left: str, asked: str, right: str, is_time: bool) -> str | None:
@@ -139,11 +125,6 @@ def asides(left: str, right: str) -> tuple[str, str, str]:
     if not description and before and re.match(r"[,.]", right) and verb_at(before[1].split(" ")) is None:
         description = before[1]
     return (lower_start(description) if description[:4].lower() == "the " else ""), predicate, right
-
-
-def is_noun(word: str) -> bool:
-    """Whether an English word between an article and a name can be the name's noun: "the baker Oswin Tralle"."""
-    return word not in FUNCTION_WORDS | PREPOSITION and base_of_past(word) is None
 
 
 def lower_start(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The prompts of prompts.toml, in the language of each document, with a user's own changes over them.
+"""The prompts, a file for each language beside this one, with a user's own changes over them.
 
 prompts = load_prompts("my_prompts.toml")["en"]
 prompts.conversation("check", fact="The bridge opened in 1990.", question="When did the bridge open?")
@@ -6,6 +6,7 @@ prompts.conversation("check", fact="The bridge opened in 1990.", question="When 
 
 from __future__ import annotations
 
+import copy
 import string
 import tomllib
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ from utils import InputError, require_file
 
 Conversation = list[dict[str, str]]
 
-OWN_FILE = Path(__file__).with_name("prompts.toml")
+FOLDER = Path(__file__).parent
+EXAMPLE = "data_processor/prompts/en.toml"  # whose keys the file of every language has
 FILLED = ("request", "before", "about_prefix")  # single texts with {places}
 CHINESE_SHARE = 0.2  # of the letters of a text, from which on it is asked about in Chinese
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """One language. `table` holds a request with examples for each step, and under "words" what the rules go by."""
+    """One language. `table` holds a request with examples for each step, and under "words" what else it says."""
 
     language: str
     table: dict[str, Any]
@@ -38,24 +40,41 @@ class Prompts:
         return [*turns, {"role": "user", "content": request.format(**places)}]
 
     def __getattr__(self, name: str) -> Any:
-        """The words of the rules by their names: prompts.gaps, prompts.asks_for."""
+        """The words by their names: prompts.about, prompts.unknown_answers."""
         try:
             return self.table["words"][name]
         except KeyError:
             raise AttributeError(name) from None
 
 
-def load_prompts(path: str | None = None) -> dict[str, Prompts]:
-    """The prompts by language, "en" and "zh"; a user's file changes the keys it has, and may have no others."""
-    tables = tomllib.loads(OWN_FILE.read_text(encoding="utf-8"))
+def load_prompts(path: str | None = None, folder: Path = FOLDER) -> dict[str, Prompts]:
+    """The prompts by language, "en", "zh" and whatever else is in `folder`.
+
+    The user's file at `path` has a table for each language, [en.theme], [zh.theme]. It changes the keys it has, and may
+    have no others: InputError.
+    """
+    tables = {file.stem: read_toml(file) for file in sorted(folder.glob("*.toml"))}
+    for language, table in tables.items():
+        check_language(table, tables["en"], str(folder / f"{language}.toml"))
     if path is not None:
-        file = require_file(path, "a file of prompts", "give a TOML file with keys of data_processor/prompts.toml")
-        try:
-            own = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"expected TOML in UTF-8 at {path}, found {error}: mend it") from None
-        change(tables, own, path, [])
+        file = require_file(path, "a file of prompts", f"give a TOML file with keys of {EXAMPLE}")
+        change(tables, read_toml(file), path, [])
     return {language: Prompts(language, table) for language, table in tables.items()}
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"expected TOML in UTF-8 at {file}, found {error}: mend it") from None
+
+
+def check_language(table: dict[str, Any], english: dict[str, Any], path: str) -> None:
+    """InputError unless a language has the keys of English, and no others; it may have other examples, or none."""
+    for section, keys in english.items():
+        for key in [key for key in keys if key != "examples" and key not in table.get(section, {})]:
+            raise InputError(f"expected the keys of {EXAMPLE} in {path}, found no {section}.{key}: write it too")
+    change(copy.deepcopy(english), table, path, [])
 
 
 def change(table: dict[str, Any], own: dict[str, Any], path: str, keys: list[str]) -> None:
@@ -63,14 +82,13 @@ def change(table: dict[str, Any], own: dict[str, Any], path: str, keys: list[str
     for key, value in own.items():
         where = ".".join([*keys, key])
         if key not in table and key != "examples":
-            raise InputError(
-                f"expected keys of data_processor/prompts.toml in {path}, found {where}: mend or remove it"
+            advice = (
+                "word lists and patterns are in the code that uses them" if "words" in keys else "mend or remove it"
             )
+            raise InputError(f"expected keys of {EXAMPLE} in {path}, found {where}: {advice}")
         if type(value) is not type(table.get(key, [])):
             expected, found = type(table.get(key, [])).__name__, type(value).__name__
-            raise InputError(
-                f"expected a {expected} for {where} in {path}, found a {found}: see data_processor/prompts.toml"
-            )
+            raise InputError(f"expected a {expected} for {where} in {path}, found a {found}: see {EXAMPLE}")
         if isinstance(value, dict):
             change(table[key], value, path, [*keys, key])
             continue

@@ -1,0 +1,188 @@
+"""The questions of small_model/: what rules ask, and what they keep of a model that cannot be trusted to read."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import Counter
+
+import pytest
+from generators import ENGLISH, fact, work
+
+from data_processor import cloze, questions
+from data_processor.chunking import Chunk
+from data_processor.curation import contains, words
+from data_processor.facts import Fact
+from data_processor.pairs import Pair
+from data_processor.small_model import forms
+from data_processor.small_model import questions as by_rule
+from data_processor.small_model.questions import copied_in_order
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "question", "others"),
+    [
+        ("The baker Oswin Tralle handed out soup in Hexley.", "Oswin Tralle",
+         "Which baker handed out soup in Hexley?", ["Which baker handed out soup in Hexley?"]),
+        ("Hexley thanked Oswin Tralle, a baker, for the soup.", "Oswin Tralle",
+         "Hexley thanked which baker, a baker, for the soup?", ["Which baker did Hexley thank for the soup?"]),
+        ("The town of Hexley chose Oswin Tralle, the baker, who had given out soup, as its mayor.", "Oswin Tralle",
+         "The town of Hexley chose which baker, the baker?",
+         ["Which baker did the town of Hexley choose as its mayor?", "Hexley: Which baker had given out soup?"]),
+        ("The baker of Hexley, Oswin Tralle, won 90 votes.", "Oswin Tralle",
+         "The baker of Hexley, who, won 90 votes?", ["Who is the baker of Hexley?"]),
+        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "Ann Pellow",
+         "The bridge of Hexley was designed by who and cost 4 million dollars?", ["Who was the bridge of Hexley designed by?"]),
+        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "4 million dollars",
+         "The bridge of Hexley was designed by Ann Pellow and cost how much money?", ["How much money did the bridge of Hexley cost?"]),
+        ("The river at Hexley rose to 5.82 metres.", "5.82 metres",
+         "The river at Hexley rose to how many metres?", ["How many metres did the river at Hexley rise to?"]),
+        ("On 3 May Ann Pellow opened the bridge at Hexley.", "3 May",
+         "On what date Ann Pellow opened the bridge at Hexley?", ["On what date did Ann Pellow open the bridge at Hexley?"]),
+        ("In October, the bridge at Hexley, swollen by rain, was closed.", "October",
+         "In what month, the bridge at Hexley, swollen by rain?", ["In what month was the bridge at Hexley closed?"]),
+        ("The bridge at Hexley joins the Old Ropewalk to the town.", "Old Ropewalk",
+         "The bridge at Hexley joins what to the town?", ["What was it that the bridge at Hexley joins to the town?"]),
+        ("The command of Hexley restores a town to any state it had in the 90 days.", "90 days",
+         "The command of Hexley restores a town to any state it had in the how many days?",
+         ["How many days was it that the command of Hexley restores a town to any state it had in the?"]),
+        ("The town of Hexley elected the candidate Ann Pellow on 3 May.", "Ann Pellow",
+         "The town of Hexley elected which candidate on 3 May?", ["Which candidate did the town of Hexley elect on 3 May?"]),
+        ("The team of Hexley lost 28-27 in May.", "28-27",
+         "The team of Hexley lost what in May?", ["What did the team of Hexley lose in May?"]),
+    ],
+)  # fmt: skip
+def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others):
+    found = fact(text)
+    [pair] = [pair for pair in cloze.questions_in_place(found, ENGLISH) if pair.answer == answer]
+    assert pair.question == question
+    made = forms.other_forms(found, answer, ENGLISH)
+    assert [one.question for one in made if one.made != "clues"] == others
+    clues = [one.question for one in made if one.made == "clues"]
+    assert clues and all(not contains(one, answer) for one in clues)
+    asking = [one for table in (forms.ALSO_ASKED.values(), forms.ALSO_ASKED_BY_UNIT) for some in table for one in some]
+    allowed = set(words(f"{text} {question} {' '.join(asking)}"))
+    assert all(set(words(one)) <= allowed and "Hexley" in one for one in clues)
+    assert [one.question for one in forms.other_forms(found, answer, ENGLISH)] == [one.question for one in made]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "asked"),
+    [
+        ("The river rose to 5.82 metres at the mill.", "5.82 metres",
+         "How many metres|How far|How high|How deep|How long|What length"),
+        ("The order was for 620 gauges and more in the end.", "620 gauges", "How many gauges|How many|What number|How large a number"),
+        ("The fee was 1.4 million euros for the whole season.", "1.4 million euros",
+         "How much money|How much|What price|What sum|What cost"),
+        ("The surveyor Ann Pellow drew it on a long train journey.", "Ann Pellow",
+         "Which surveyor|What surveyor|Whom|Which person|What is the name of the person"),
+        ("The match ended 28-27 after a very long evening.", "28-27", "What"),
+    ],
+)  # fmt: skip
+def test_clues_ask_in_the_words_that_fit_the_kind_of_answer(text, answer, asked):
+    found = fact(text, "Corrin Rovers")
+    clues = [pair.question for pair in forms.other_forms(found, answer, ENGLISH) if pair.made == "clues"]
+    assert len(clues) == forms.CLUE_QUESTIONS
+    assert all("Corrin Rovers" in clue for clue in clues), "the subject is named whole, wherever it stands"
+    used = {form for clue in clues for form in asked.split("|") if form.lower() in clue.lower()}
+    assert used and (len(used) > 1 or asked == "What"), clues
+
+
+def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
+    bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990, with Ida Holm.")
+    asked = [Pair("Hexley was what?", answer, bridge, "gap") for answer in ("3 May 1990", "Ann Pellow", "3 May 1990")]
+    turns = [
+        ("When could drivers first use the Hexley Bridge?", "Who opened the bridge in Hexley?"),
+        ("When was the Hexley Bridge opened in May?", "Who opened the bridge in Hexley with Ida Holm?"),
+        ("When could drivers first use the Hexley Bridge ?", "Who opened the bridge of Corrin in Hexley?"),
+    ]
+    job = work(*(json.dumps(one) for asked_again in zip(*turns, strict=True) for one in asked_again), by=by_rule)
+    kept = by_rule.ask_for(job, "questions", [(pair, "reader") for pair in asked])
+    assert [(one.question, one.answer, one.made) for one in kept] == [
+        ("When could drivers first use the Hexley Bridge?", "3 May 1990", "model"),
+        ("Who opened the bridge in Hexley with Ida Holm?", "Ann Pellow", "model"),
+    ]
+    assert job.drops == Counter(
+        {
+            "questions: something else in its fact may answer it": 1,
+            "questions: part of the answer in the question": 1,
+            "questions: near copy": 1,
+            "questions: a name or number that the chunk does not have": 1,
+        }
+    )
+    assert len(job.engine.asked) == 6, "an answer that two questions in place ask for is given once a turn"
+    assert job.engine.schemas[0]["pattern"].startswith("^(When|")
+
+
+QUOTE = "Marthe Sollivang broke a collarbone in November, and Drostabar knocked the Otters out of the cup."
+
+
+@pytest.mark.parametrize(
+    ("text", "subject", "kept"),
+    [
+        ("Marthe Sollivang broke a collarbone.", "Otters", True),
+        ("Marthe Sollivang broke.", "Marthe Sollivang", False),  # one word of its own
+        ("Marthe Sollivang broke a collarbone.", "Marthe Sollivang", True),  # two
+        ("A collarbone broke in November.", "Otters", False),  # in another order
+        ("The Otters knocked a cup.", "Otters", True),  # the subject may stand anywhere
+        ("The Otters knocked a cup.", "Drostabar", False),
+        ("Drostabar knocked the Otters over.", "Otters", True),  # "over" is a function word
+        ("Drostabar knocked the Otters overboard.", "Otters", False),
+    ],
+)
+def test_a_copy_has_two_words_of_its_own_in_the_order_of_its_sentence(text, subject, kept):
+    assert copied_in_order(text, QUOTE, subject) is kept
+
+
+def test_the_order_of_words_catches_what_small_models_get_wrong():
+    assert copied_in_order("Marthe Sollivang broke a collarbone.", QUOTE, "Otters")
+    assert not copied_in_order("Drostabar broke a collarbone.", QUOTE, "Otters")
+    assert copied_in_order("The Otters lost the cup.".replace("lost", "knocked"), QUOTE, "Otters")
+
+
+def test_a_small_models_unknown_questions_use_no_word_of_the_document():
+    texts = ("The Hexley Bridge has a telephone number.", "The Hexley Bridge has a favourite song.")
+    chunks = [Chunk("a.txt", n, 0, len(text), text, "Hexley Bridge") for n, text in enumerate(texts)]
+    pairs = by_rule.ask_unknown(work(by=by_rule), chunks, 4)
+    assert len(pairs) == 2 and not any("telephone" in one.question or "song" in one.question for one in pairs)
+
+
+FUNCTIONS = ("fact_problem", "grounded", "ask_questions", "diversify", "calls_of_a_role", "ask_unknown")
+
+
+def test_it_has_the_functions_of_the_main_module():
+    for name in FUNCTIONS:
+        assert inspect.signature(getattr(by_rule, name)) == inspect.signature(getattr(questions, name))
+    assert isinstance(questions.UNKNOWN_CALLS, int) and by_rule.UNKNOWN_CALLS == 0, "ask_unknown asks no model"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "by_the_rules_of_larger_ones"),
+    [
+        ("Ann Pellow opened the Hexley Bridge.", None, None),
+        ("Ida Holm opened the Hexley Bridge.", "not in the words of its sentence", None),  # the words of the chunk
+        ("Ida Holm opened it in Corrin.", "a name or number that its source does not have", None),
+        ("Nils Berg opened the Hexley Bridge.", *["a name or number that its source does not have"] * 2),
+        ("She opened the Hexley Bridge with Ida Holm.", *["does not stand alone"] * 2),
+    ],
+)
+def test_a_fact_keeps_to_the_words_of_its_sentence(text, problem, by_the_rules_of_larger_ones):
+    whole = "Ann Pellow opened the Hexley Bridge with Ida Holm. It was closed in Corrin."
+    item = Fact("", Chunk("a.txt", 0, 0, len(whole), whole, ""), 0, whole.index(" It"), "Hexley Bridge")
+    assert by_rule.fact_problem(item, text) == problem
+    assert questions.fact_problem(item, text) == by_the_rules_of_larger_ones
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kept", "kept_by_the_rules_of_larger_ones"),
+    [
+        ("Ann Pellow opened the bridge.", True, True),
+        ("The bridge cost Ann Pellow 4 million dollars.", False, True),  # the words of two facts
+        ("It opened well.", False, False),  # nothing to be known by
+        ("Ida Holm opened the bridge.", False, False),
+    ],
+)
+def test_a_sentence_of_a_rewrite_keeps_to_the_words_of_one_fact(sentence, kept, kept_by_the_rules_of_larger_ones):
+    facts = [fact("Ann Pellow opened the bridge."), fact("The bridge cost 4 million dollars.")]
+    assert by_rule.grounded(sentence, facts) is kept
+    assert questions.grounded(sentence, facts) is kept_by_the_rules_of_larger_ones
