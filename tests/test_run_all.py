@@ -467,3 +467,25 @@ def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tm
     assert all((out / name).is_file() for name in ("lora/adapter_model.safetensors", "report.html", "tuned_acc.json"))
     trained = json.loads((out / "lora" / "training.meta.json").read_text())
     assert trained["budget"]["lr_end_over_peak"] <= 0.05
+
+
+@pytest.mark.slow
+def test_without_a_budget_all_stages_are_made_once_with_a_ctrl_c_between(model_path, tmp_path):
+    command, out = command_of_all(model_path, tmp_path), tmp_path / "out"
+    first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (out / "data.json").is_file() and (out / "lora").is_dir(), 300)
+    os.killpg(first.pid, signal.SIGINT)
+    _, said = first.communicate(timeout=90)
+    assert first.returncode == 130 and "stopped; run this again to go on" in said, said
+    collected = (out / "data.json").stat().st_mtime_ns
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert second.returncode == 0 and "[collection] has ended before" in second.stderr, second.stderr
+    assert (out / "data.json").stat().st_mtime_ns == collected
+    names = ("lora/adapter_model.safetensors", "base.json", "open_book.json", "report.html", "tuned_acc.json")
+    assert all((out / name).is_file() for name in names)
+    state = json.loads((out / "run.json").read_text())
+    assert [stage["name"] for stage in state["stages"]] == [COLLECTION, TRAINING, TUNED, EVALUATION]
+    assert not any((out / name).exists() for name in ("progress.json", "lora/progress.json"))
+    assert "budget" not in json.loads((out / "tuned.meta.json").read_text())
+    third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert third.returncode == 0 and third.stderr.count("has ended before") == 4, third.stderr
