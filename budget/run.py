@@ -180,7 +180,8 @@ class Run:
             words = f" until {of_day(end)}; planned: {planned}"
         log.info("[%s]%s", name, words)
         self.write()
-        done = record.setdefault("steps", [])  # by an earlier start
+        gone = [step.name for step in steps if step.gone()]
+        done = record["steps"] = [name for name in record.get("steps", []) if name not in gone]  # by an earlier start
         for step in steps:
             if step.name in done or step.ended(moment_of(record["started"], 0)):
                 continue

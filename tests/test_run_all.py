@@ -147,8 +147,17 @@ def test_what_a_stage_that_was_stopped_has_done_is_kept(tmp_path, handlers):  # 
     with pytest.raises(InputError, match="exit code 3: see above; what is done is kept, run this again"):
         Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second])
     second.command = ["-c", counted(tmp_path, tmp_path / "b.json")]
-    Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second])
+    third = Step("third", tmp_path / "c.json", ["-c", "raise SystemExit(3)"])
+    with pytest.raises(InputError, match="exit code 3"):
+        Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second, third])
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text() == "x"
+    (tmp_path / "a.json").write_text("another")
+    (tmp_path / "b.json").unlink()
+    third.command = ["-c", counted(tmp_path, tmp_path / "c.json")]
+    Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second, third])
+    assert (tmp_path / "a.json").read_text() == "another" and (tmp_path / "b.json").read_text() == "x"
+    (stage,) = json.loads((tmp_path / "run.json").read_text())["stages"]
+    assert stage["steps"] == ["first", "second", "third"]
 
 
 def test_a_budget_after_a_run_without_one_is_a_new_run_and_the_other_way_round(tmp_path, handlers):  # noqa: F811
