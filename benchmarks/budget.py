@@ -33,6 +33,7 @@ import psutil
 
 from budget import forecast
 from budget.clock import RUN_FILE, moment_of, seconds_of
+from budget.reports import CollectionTime, TrainingTime, read_report
 from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, splitter
 from data_processor.documents import Document, read_documents
 from data_processor.pipeline import units_of
@@ -187,9 +188,10 @@ def cost_of(losses: list[float], budget: float) -> dict:
 def measured(out: Path, budget: float, wall: float) -> dict:
     """What the files of a run say of it."""
     state = read_json(out / RUN_FILE, "a run")
-    collected = read_json(out / "data.meta.json", "the collection's numbers")
+    counts = read_json(out / "data.meta.json", "the collection's numbers")["counts"]
+    collected = read_report(out / "data.meta.json", CollectionTime)
     meta = out / "lora" / "training.meta.json"  # not there where the training had to be ended from outside
-    trained = read_json(meta, "the training's numbers") if meta.is_file() else {}
+    trained = read_report(meta, TrainingTime)
     scores = {name: read_json(out / f"{name}_acc.json", "an accuracy") for name in ("base", "tuned")}
     lost = read_json(out / "tuned_forgetting.json", "what was forgotten").get("retention") or {}
     return {
@@ -197,13 +199,13 @@ def measured(out: Path, budget: float, wall: float) -> dict:
         "wall_s": round(wall, 1),
         "overrun_s": round(max(0.0, wall - budget), 1),
         "eta_error": eta_error(state["etas"], state["seconds"]),
-        "lr_end_over_peak": trained.get("budget", {}).get("lr_end_over_peak"),
-        "updates": trained.get("updates"),
-        "documents": collected["budget"]["documents"],
-        "documents_covered": collected["budget"]["documents_covered"],
-        "sentences": collected["budget"]["sentences"],
-        "sentences_read": collected["budget"]["sentences_read"],
-        "examples": sum(collected["counts"]["rows"].values()),
+        "lr_end_over_peak": trained.lr_end_over_peak if trained else None,
+        "updates": read_json(meta, "the training's numbers")["updates"] if trained else None,
+        "documents": collected.documents,
+        "documents_covered": collected.documents_covered,
+        "sentences": collected.sentences,
+        "sentences_read": collected.sentences_read,
+        "examples": sum(counts["rows"].values()),
         "tuned": scores["tuned"]["accuracy"],
         "base": scores["base"]["accuracy"],
         "tuned_correct": scores["tuned"]["correct"],

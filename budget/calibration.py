@@ -16,7 +16,8 @@ from budget import forecast
 from budget.clock import written
 from budget.forecast import BASE, COLLECTION, TRAINING, Starts, Timings, prior_starts
 from budget.reports import AskingTime, CollectionTime, read_report
-from budget.run import Interrupted, Run, Step
+from budget.run import Interrupted, Run
+from budget.step import Step
 from utils import InputError, read_json, write_json
 
 # Batches come from long to short, and again: in as few examples as a calibration has, after about so many updates.

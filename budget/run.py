@@ -1,7 +1,11 @@
 """A run of all stages under way: run.json, the plan for the stages that are left, and the process that works on one of them.
 
 run.json: {"budget_seconds", "started", "deadline", "starts": moments of each start, "stages": [{"name", "planned_seconds",
-"started", "seconds", "steps"}], "etas": [{"at", "end"} in seconds from the start], "ended", "seconds"}.
+"started", "seconds", "steps"}], "etas": [{"at", "end"} in seconds from the start], "ended", "seconds"}; without a budget
+"budget_seconds", "deadline", "planned_seconds" and "etas" are not there.
+
+A run goes on by one rule: a stage that has ended by run.json is made again only if what it made is gone, or what an
+earlier stage made is newer. The stage under way goes on with its first step that has not ended.
 """
 
 from __future__ import annotations
@@ -13,8 +17,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from budget.clock import (
 )
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
 from budget.reports import AskingTime, CollectionTime, read_report
+from budget.step import Step, changed
 from engines.processes import PROCESSES_FILE, Family
 from utils import InputError, read_json, write_json
 
@@ -48,30 +51,11 @@ LEFT_OVER_S = 5.0  # what a stage that has ended left running is asked to end, t
 ASKING_STARTS = 2  # a command that is not needed is begun if it can work for as long as it takes to start
 LEAST_S = 5.0  # of a stage: one that comes too late hands over what is whole
 RESTART_SHARE = 0.03  # of the budget: what a stage has at least that a crash kept from its share
+CHANGED_S = 1.0  # after its end, what a stage made is newer than what was made from it: it was changed by hand
 FOR_EVER = 1e9  # seconds: a budget in which everything fits
 SAID_S, SAID_SHARE = 10.0, 0.01  # how often the end is said: so many seconds or this share of the budget
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Step:
-    """One command of a stage. `part` is its share of what the stage has left; one that is not `needed` may fail.
-
-    The `output` of one that is `sealed` is the last it writes: once it is there, nothing is left to do. `rescue` hands over
-    what a command left that had to be ended at its deadline; False where that is nothing.
-    """
-
-    name: str
-    output: Path
-    command: list[str]
-    part: float = 1.0
-    needed: bool = True
-    sealed: bool = False
-    rescue: Callable[[], bool] | None = None
-
-    def ended(self, since: float) -> bool:
-        return self.sealed and self.output.is_file() and self.output.stat().st_mtime > since
 
 
 class Interrupted(Exception):
@@ -84,15 +68,18 @@ class Interrupted(Exception):
 class Run:
     """A run under way: run.json, the plan for the stages that are left, and the process that works on one of them.
 
-    Not `kept`, it leaves no run.json: nothing goes on with it.
+    Without a budget it has no deadline, and plans nothing. Not `kept`, it leaves no run.json: nothing goes on with it.
     """
 
     def __init__(self, budget: BudgetArguments, out: Path, kept: bool = True):
         self.out, self.kept = out, kept
         self.path = self.out / RUN_FILE
         self.state = self._open(budget)
-        self.started, self.deadline = (moment_of(self.state[key], 0) for key in ("started", "deadline"))
+        self.started = moment_of(self.state["started"], 0)
+        self.deadline = moment_of(self.state["deadline"], 0) if "deadline" in self.state else math.inf
         self.budget = self.deadline - self.started
+        self.limited = self.deadline < math.inf
+        self.made: list[Path] = []  # by the stages so far
         self.measured: dict[str, float] = {}  # seconds that a stage will need at most
         self.shares = forecast.SHARES
         self.expected: dict[str, float] = {}  # and those that a calibration makes likely, to say when the run ends
@@ -102,30 +89,34 @@ class Run:
         self.family = Family(self.out / PROCESSES_FILE)
         self.child: subprocess.Popen | None = None
         self.stopped_by: int | None = None
-        self._grace = max(GRACE_S, GRACE_SHARE * self.budget)
+        self._grace = max(GRACE_S, GRACE_SHARE * self.budget) if self.limited else GRACE_S
         self._kill_at = math.inf  # the moment of it, once the child was asked to end
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
     def _open(self, budget: BudgetArguments) -> dict[str, Any]:
+        """The state of a run that goes on, or a new one. One with a deadline that has ended does not go on."""
         state, now = read_run(self.path), process_start()
         if "deadline" in state and "ended" not in state:
             require_ahead(moment_of(state["deadline"], 0), self.path)
-            state["starts"].append(written(now))
             log.info("goes on against its deadline, %s", of_day(moment_of(state["deadline"], 0)))
-        else:
-            deadline = deadline_of(budget, now)
-            if deadline is None:
-                raise InputError("expected --time_budget or --until, found neither: give one")
-            state = {"budget_seconds": round(deadline - now, 1), "started": written(now), "deadline": written(deadline)}
-            state |= {"starts": [written(now)], "stages": [], "etas": []}
-        return state
+            return state | {"starts": [*state["starts"], written(now)]}
+        deadline = deadline_of(budget, now)
+        if deadline is not None:
+            facts = {"budget_seconds": round(deadline - now, 1), "started": written(now), "deadline": written(deadline)}
+            return facts | {"starts": [written(now)], "stages": [], "etas": []}
+        if "started" in state and "deadline" not in state:
+            going_on = {key: value for key, value in state.items() if key not in ("ended", "seconds")}
+            return going_on | {"starts": [*state["starts"], written(now)]}
+        return {"started": written(now), "starts": [written(now)], "stages": []}
 
     def left(self) -> float:
         return self.deadline - time.time()
 
     def end(self) -> None:
-        self.state |= {"ended": written(time.time()), "seconds": round(time.time() - self.started, 1)}
+        """A run without a deadline may have begun long ago: it took what its stages did."""
+        took = time.time() - self.started if self.limited else sum(stage["seconds"] for stage in self.state["stages"])
+        self.state |= {"ended": written(time.time()), "seconds": round(took, 1)}
         self.write()
 
     def write(self) -> None:
@@ -150,6 +141,8 @@ class Run:
         """The seconds of each stage as of now: what is measured, the prior for the rest, fine-tuning what is left."""
         left = self.deadline - time.time() - END_S
         open_stages = [name for name in forecast.STAGES if "seconds" not in stage_of(self.state, name)]
+        if not self.limited:
+            return dict.fromkeys(open_stages, math.inf)
         plan = {
             name: need
             for name, need in forecast.needs(self.budget, self.measured, self.shares).items()
@@ -167,17 +160,28 @@ class Run:
     def carry_out(self, name: str, steps: list[Step]) -> None:
         """One stage, unless it has ended before; InputError or Interrupted where the run cannot go on after it."""
         record = stage_of(self.state, name)
-        if "seconds" in record:
+        if "seconds" in record and not self._outdated(record, steps):
+            log.info("[%s] has ended before", name)
+            self.made += [step.output for step in steps]
             return
+        if "seconds" in record:  # and all stages after it, which are made from what it makes
+            later = forecast.STAGES[forecast.STAGES.index(name) :]
+            self.state["stages"] = [stage for stage in self.state["stages"] if stage["name"] not in later]
+            record = {}
         plan, now = self.planned(), time.time()
-        if not record:
-            record = {"name": name, "planned_seconds": round(plan[name], 1), "started": written(now)}
-            self.state["stages"].append(record)
         end = self.stage_ends = now + max(plan[name], LEAST_S)
-        words = ", ".join(f"{stage} {in_words(seconds)}" for stage, seconds in plan.items())
-        log.info("[%s] until %s; planned: %s", name, of_day(end), words)
+        if not record:
+            given = {"planned_seconds": round(plan[name], 1)} if self.limited else {}
+            record = {"name": name, **given, "started": written(now)}
+            self.state["stages"].append(record)
+        words = ""
+        if self.limited:
+            planned = ", ".join(f"{stage} {in_words(seconds)}" for stage, seconds in plan.items())
+            words = f" until {of_day(end)}; planned: {planned}"
+        log.info("[%s]%s", name, words)
         self.write()
-        done = record.setdefault("steps", [])  # by an earlier start
+        gone = [step.name for step in steps if step.gone()]
+        done = record["steps"] = [name for name in record.get("steps", []) if name not in gone]  # by an earlier start
         for step in steps:
             if step.name in done or step.ended(moment_of(record["started"], 0)):
                 continue
@@ -189,10 +193,17 @@ class Run:
             else:
                 log.info("%s left out: no time", step.name)
         record["seconds"] = round(time.time() - moment_of(record["started"], 0), 1)
+        self.made += [step.output for step in steps]
         self.write()
 
+    def _outdated(self, record: dict, steps: list[Step]) -> bool:
+        """Whether a stage that has ended has to be made again."""
+        ended = moment_of(record["started"], 0) + record["seconds"]
+        return any(step.gone() for step in steps) or any(changed(path, ended + CHANGED_S) for path in self.made)
+
     def _run(self, step: Step, until: float, stage: str) -> None:
-        code = self.start([*step.command, "--until", written(until)], step.output.parent, until, stage)
+        until_then = ["--until", written(until)] if self.limited else []
+        code = self.start([*step.command, *until_then], step.output.parent, until, stage)
         if self.stopped_by:
             raise Interrupted(self.stopped_by)
         if code and step.rescue and time.time() > until and step.rescue():
@@ -219,7 +230,7 @@ class Run:
                 self.family.kill()
             elif now > until + self._grace:
                 self._ask_to_end(self._grace)
-            if now - said >= max(SAID_S, SAID_SHARE * self.budget):
+            if self.limited and now - said >= max(SAID_S, SAID_SHARE * self.budget):
                 self.say_end(stage, folder, begun, until)
                 said = now
         code, self.child = self.child.returncode, None

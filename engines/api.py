@@ -14,7 +14,7 @@ DEAD_AFTER = 5  # calls in a row that the server fails, each with all its attemp
 FINAL_STATUS = (400, 401, 402, 403, 404)  # a mistake in the request, key, address or model, or no money left
 WRAPPING_TOKENS = 16  # for the object round a value of a JSON schema, white space included
 CHARS_PER_TOKEN = 3  # a low guess, so that --tpm is rather under- than overspent
-BURST_SHARE = 4  # a quarter of the tokens of a minute may go at once
+BURST_SHARE = 4  # of --tpm, one part in so many may go at once
 
 
 class AdaptiveLimit:

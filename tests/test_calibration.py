@@ -13,7 +13,7 @@ from test_run_all import new_run
 from budget.calibration import calibrate, timings_of
 from budget.clock import moment_of
 from budget.forecast import BASE, COLLECTION, TRAINING, Starts
-from budget.run import Step
+from budget.step import Step
 from utils import InputError
 
 CPU, VLLM = Starts(8.7, 8.7), Starts(85.0, 25.0, on_gpu=True, vllm=True)

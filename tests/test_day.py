@@ -14,7 +14,8 @@ from test_run_all import new_run, step
 
 from budget.clock import written
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
-from budget.run import Run, Step
+from budget.run import Run
+from budget.step import Step
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections import Counter
 
@@ -10,7 +12,7 @@ from clocks import endless, handlers, hours, stage_clock  # noqa: F401
 from scripted import fair, scripted
 
 from budget.asking import NOT_ASKED, NOT_JUDGED, ask_in_time, judge_in_time, leave_out
-from budget.clock import Stopped
+from budget.clock import Stopped, of_day
 from budget.reports import AskingTime
 from engines.chat import Reply
 from evaluation import accuracy, win_rate
@@ -34,7 +36,9 @@ ROWS = [{"file_name": f"{number % 4}.txt"} for number in range(60)]
 
 def asked(replies: list[Reply]) -> list[int]:
     assert all(reply.text == str(place) for place, reply in enumerate(replies) if not reply.error)
-    return [place for place, reply in enumerate(replies) if reply.error != NOT_ASKED]
+    left_out = Reply("", finish_reason="error", error="not asked: the time budget had no room")
+    assert all(reply == left_out for reply in replies if reply.error) and left_out.error == NOT_ASKED
+    return [place for place, reply in enumerate(replies) if not reply.error]
 
 
 def test_as_many_questions_are_asked_as_fit_and_evenly(tmp_path, handlers, hours):  # noqa: F811
@@ -53,6 +57,20 @@ def test_as_many_questions_are_asked_as_fit_and_evenly(tmp_path, handlers, hours
     assert asked(later) == places and spent.left_out == 60 - len(places)  # the same questions for the next model
     whole, spent = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000))
     assert len(asked(whole)) == 60 and spent.left_out == 0
+
+
+def test_how_far_the_questions_are_is_said_after_each_round(tmp_path, handlers, hours, caplog):  # noqa: F811
+    caplog.set_level(logging.INFO)
+    engine, clock = Engine(1.0), stage_clock(tmp_path, 1000)
+    began = hours.now
+    ask_in_time(engine, engine.ask, ROWS, clock)
+    assert [message.partition("; ")[2] for message in caplog.messages] == [
+        "32 of 60 questions asked, the rest would take 28 s", "60 of 60 questions asked",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "progress.json").read_text()) == {
+        "stage": "collection", "time": began + 60, "done": 1.0, "expected_end": began + 60,
+    }  # fmt: skip
+    assert caplog.messages[0].startswith(f"collection: 53% done, ends about {of_day(began + 60)}")
 
 
 def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers, hours):  # noqa: F811
@@ -153,7 +171,8 @@ def test_in_endless_time_all_questions_are_asked_at_once(tmp_path):
     assert calls == [list(range(60))] and asked(replies) == list(range(60))
 
 
-def test_a_judge_that_is_stopped_is_let_go_before_what_there_is_is_told(tmp_path, handlers, monkeypatch):  # noqa: F811
+def test_a_judge_that_is_stopped_is_let_go_before_what_there_is_is_told(tmp_path, handlers, monkeypatch, caplog):  # noqa: F811
+    caplog.set_level(logging.INFO)
     judge, clock, kept_back = scripted(tmp_path, fair), stage_clock(tmp_path, 60), []
     interruptible = clock.interruptible
     monkeypatch.setattr(clock, "interruptible", lambda s: kept_back.append(s) or interruptible(s))
@@ -165,6 +184,7 @@ def test_a_judge_that_is_stopped_is_let_go_before_what_there_is_is_told(tmp_path
 
     assert judge_in_time(clock, ask, judge.release) == "what there is"
     assert kept_back == [3.0]  # seconds to write in
+    assert caplog.messages == ["no time for further verdicts: what has none is unscored"]
 
 
 def test_verdicts_that_are_there_count_when_the_time_is_up(tmp_path, handlers, hours):  # noqa: F811

@@ -21,7 +21,8 @@ from budget import forecast
 from budget import run as day
 from budget.clock import BudgetArguments, moment_of, stage_of, written
 from budget.forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
-from budget.run import Interrupted, Run, Step
+from budget.run import Interrupted, Run
+from budget.step import Step
 from engines.processes import lock_folder
 from run_all import Arguments, more_answers, rescue_adapter, steps_of
 from utils import InputError
@@ -55,16 +56,19 @@ def test_the_plan_gives_training_what_the_others_leave(tmp_path, handlers):  # n
     assert run.planned()[TUNED] > 90  # nobody after it can use the time
 
 
+def counted(tmp_path, output: Path) -> str:
+    """The code of a step that adds an x to its output."""
+    return f"import pathlib; f = pathlib.Path(r'{output}'); f.write_text((f.read_text() if f.exists() else '') + 'x')"
+
+
 def test_a_restart_keeps_the_deadline_and_the_stages_that_have_ended(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
-    code = "import pathlib; f = pathlib.Path(r'%s'); f.write_text(f.read_text() + 'x' if f.exists() else 'x')" % (
-        tmp_path / "count"
-    )
+    code = counted(tmp_path, tmp_path / "made.json")
     run.carry_out(COLLECTION, [step(tmp_path, code)])
     again = Run(BudgetArguments(time_budget="100s"), tmp_path)
     assert abs(again.deadline - run.deadline) < 0.01 and len(again.state["starts"]) == 2
     again.carry_out(COLLECTION, [step(tmp_path, code)])
-    assert (tmp_path / "count").read_text() == "x"
+    assert (tmp_path / "made.json").read_text() == "x"
     again.state["deadline"] = written(time.time() - 5)
     again.write()
     with pytest.raises(InputError, match="has passed"):
@@ -81,6 +85,112 @@ def test_what_was_sealed_before_a_kill_is_not_made_again(tmp_path, handlers):  #
     os.utime(tmp_path / "made.json", (0, 0))  # of an earlier run
     with pytest.raises(InputError, match="exit code 3"):
         run.carry_out(TUNED, [step(tmp_path, "raise SystemExit(3)", sealed=True)])
+
+
+class Once:
+    """Three stages without a deadline, each of which adds an x to its own file."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.stages = folder, (COLLECTION, TRAINING, EVALUATION)
+        self.outputs = [folder / f"{number}.json" for number in range(3)]
+
+    def start(self) -> Run:
+        run = Run(BudgetArguments(), self.folder)
+        for stage, output in zip(self.stages, self.outputs, strict=True):
+            run.carry_out(stage, [Step(stage, output, ["-c", counted(self.folder, output)])])
+        run.end()
+        return run
+
+    def times(self) -> list[int]:
+        """How often each stage was made."""
+        return [len(output.read_text()) for output in self.outputs]
+
+
+def later(path: Path) -> None:
+    """As if it had been changed by hand after all stages."""
+    os.utime(path, (time.time() + 100, time.time() + 100))
+
+
+def test_without_a_budget_each_stage_is_made_once_and_told_of_no_deadline(tmp_path, handlers):  # noqa: F811
+    once = Once(tmp_path)
+    run = once.start()
+    assert not run.limited and once.times() == [1, 1, 1]
+    state = json.loads((tmp_path / "run.json").read_text())
+    assert not {"deadline", "budget_seconds", "etas"} & state.keys() and "ended" in state
+    assert all(set(stage) == {"name", "started", "seconds", "steps"} for stage in state["stages"])
+    assert state["seconds"] == pytest.approx(sum(stage["seconds"] for stage in state["stages"]), abs=0.1)
+    run.carry_out(BASE, [step(tmp_path, f"import sys; open(r'{tmp_path / 'said'}', 'w').write(str(sys.argv[1:]))")])
+    assert (tmp_path / "said").read_text() == "[]"
+
+
+def test_started_again_only_what_is_gone_or_outdated_is_made_again(tmp_path, handlers):  # noqa: F811
+    once = Once(tmp_path)
+    once.start()
+    assert len(once.start().state["starts"]) == 2 and once.times() == [1, 1, 1]
+    once.outputs[2].unlink()
+    once.start()
+    assert once.times() == [1, 1, 1], "what was gone is there again"
+    state = once.start().state
+    assert [stage["name"] for stage in state["stages"]] == list(once.stages)
+    later(once.outputs[0])  # changed by hand: all that was made from it
+    once.start()
+    assert once.times() == [1, 2, 2]
+    os.utime(once.outputs[0])
+    later(once.outputs[1])
+    once.start()
+    assert once.times() == [1, 2, 3]
+
+
+def test_what_a_stage_that_was_stopped_has_done_is_kept(tmp_path, handlers):  # noqa: F811
+    first = Step("first", tmp_path / "a.json", ["-c", counted(tmp_path, tmp_path / "a.json")])
+    second = Step("second", tmp_path / "b.json", ["-c", "raise SystemExit(3)"])
+    with pytest.raises(InputError, match="exit code 3: see above; what is done is kept, run this again"):
+        Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second])
+    second.command = ["-c", counted(tmp_path, tmp_path / "b.json")]
+    third = Step("third", tmp_path / "c.json", ["-c", "raise SystemExit(3)"])
+    with pytest.raises(InputError, match="exit code 3"):
+        Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second, third])
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text() == "x"
+    (tmp_path / "a.json").write_text("another")
+    (tmp_path / "b.json").unlink()
+    third.command = ["-c", counted(tmp_path, tmp_path / "c.json")]
+    Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second, third])
+    assert (tmp_path / "a.json").read_text() == "another" and (tmp_path / "b.json").read_text() == "x"
+    (stage,) = json.loads((tmp_path / "run.json").read_text())["stages"]
+    assert stage["steps"] == ["first", "second", "third"]
+
+
+def test_a_budget_after_a_run_without_one_is_a_new_run_and_the_other_way_round(tmp_path, handlers):  # noqa: F811
+    Once(tmp_path).start()
+    run = Run(BudgetArguments(time_budget="100s"), tmp_path)
+    assert run.limited and run.state["stages"] == [] and len(run.state["starts"]) == 1
+    run.write()
+    again = Run(BudgetArguments(), tmp_path)
+    assert again.deadline == run.deadline, "it is under way"
+    again.end()
+    new = Run(BudgetArguments(), tmp_path)
+    assert not new.limited and len(new.state["starts"]) == 1
+
+
+def test_a_rescued_adapter_is_not_missed_for_its_meta_file(tmp_path):
+    lora = tmp_path / "lora"
+    training = Step("fine-tuning", lora / "training.meta.json", [], sealed=True, rescue=lambda: True)
+    assert training.gone()
+    lora.mkdir()
+    assert not training.gone()
+    assert Step("base", tmp_path / "base.json", []).gone()
+    assert not Step("open book", tmp_path / "open_book.json", [], needed=False).gone()
+
+
+def test_without_a_deadline_both_models_are_asked_in_one_load(tmp_path):
+    steps = steps_of(arguments(tmp_path, test_data_path="t.json", retention_data_path="r.json"), limited=False)
+    assert [step.name for step in steps[TUNED]] == ["tuned", "retention_tuned", "open_book"] and not steps[BASE]
+    for step_of_both, base in zip(steps[TUNED], ("base", "retention_base"), strict=False):
+        assert step_of_both.command[-2:] == ["--also_base", str(tmp_path / f"{base}.json")]
+        assert step_of_both.command[-4:-2] == ["--lora_weights", str(tmp_path / "lora")]
+    assert steps[TRAINING][0].command[-2:] == ["--resume_from_checkpoint", "auto"]
+    steps = steps_of(arguments(tmp_path, finetune_args="--save_minutes 1"), limited=False)
+    assert steps[TRAINING][0].command[-2:] == ["--save_minutes", "1"], "the user's own come last and win"
 
 
 def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
@@ -259,7 +369,7 @@ def test_the_commands_of_the_stages(tmp_path):
     ("words", "message"),
     [
         ("--time_budget 60s", "at least 2.3 min"),
-        ("", "--time_budget or --until"),
+        ("--plan_only True", "--time_budget or --until with --plan_only"),
         ("--time_budget 10m --until 07:30", "found both"),
         ("--time_budget ten", "a time such as 6h"),
         ("--time_budget 10m --data_path nowhere", "a folder of documents at nowhere"),
@@ -366,3 +476,25 @@ def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tm
     assert all((out / name).is_file() for name in ("lora/adapter_model.safetensors", "report.html", "tuned_acc.json"))
     trained = json.loads((out / "lora" / "training.meta.json").read_text())
     assert trained["budget"]["lr_end_over_peak"] <= 0.05
+
+
+@pytest.mark.slow
+def test_without_a_budget_all_stages_are_made_once_with_a_ctrl_c_between(model_path, tmp_path):
+    command, out = command_of_all(model_path, tmp_path), tmp_path / "out"
+    first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (out / "data.json").is_file() and (out / "lora").is_dir(), 300)
+    os.killpg(first.pid, signal.SIGINT)
+    _, said = first.communicate(timeout=90)
+    assert first.returncode == 130 and "stopped; run this again to go on" in said, said
+    collected = (out / "data.json").stat().st_mtime_ns
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert second.returncode == 0 and "[collection] has ended before" in second.stderr, second.stderr
+    assert (out / "data.json").stat().st_mtime_ns == collected
+    names = ("lora/adapter_model.safetensors", "base.json", "open_book.json", "report.html", "tuned_acc.json")
+    assert all((out / name).is_file() for name in names)
+    state = json.loads((out / "run.json").read_text())
+    assert [stage["name"] for stage in state["stages"]] == [COLLECTION, TRAINING, TUNED, EVALUATION]
+    assert not any((out / name).exists() for name in ("progress.json", "lora/progress.json"))
+    assert "budget" not in json.loads((out / "tuned.meta.json").read_text())
+    third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert third.returncode == 0 and third.stderr.count("has ended before") == 4, third.stderr
