@@ -2,14 +2,14 @@
 
 In:  answers files in --data_path, each a list of {"fact", "question", "response"}, and from inference.py "id",
      "reference", "file_name", "kind" too; the same questions in each, matched by id, or by order where ids are missing.
-Out: beside them, each with its .meta.json, and as text on standard output:
+Out: beside them, each with its log/<name>.meta.json, and as text on standard output:
      <sft>_controls.json      what the judge says of cases whose verdict is known
      <sft>_acc.json, <base>_acc.json  {"judge", "n", "correct", "incorrect", "not_attempted", "unscored", "accuracy",
                               "match", "by_kind", "by_document", "by_role", "verdicts"}; also for the open book and RAG
      <sft>_win_rate.json      "wins", "ties", "losses", "win_rate", "flip_rate" ..., "mcnemar", "gap_closed", "usage"
      <sft>_forgetting.json    "retention", "refusals", "drift", "lm_eval", each where its arguments are given
      report.md, report.html   all of it, to read
-     <sft>_verdicts.jsonl     every reply of the judge: a rerun asks nothing again, --rescore asks nothing at all
+     log/<sft>_verdicts.jsonl every reply of the judge: a rerun asks nothing again, --rescore asks nothing at all
 A rate is a share of the questions that were scored. A question without a verdict is counted as unscored: with a time
 budget also those that the judge has no time for, spread evenly over the documents.
 
@@ -43,6 +43,7 @@ from evaluation.significance import gap_closed
 from evaluation.verdict_journal import VerdictJournal
 from utils import (
     InputError,
+    log_file,
     parse_arguments,
     read_json,
     require_adapter,
@@ -213,7 +214,7 @@ def main() -> None:
     names = {what: Path(getattr(arguments, f"data_name_{what}")).stem for what in rows}
     folder, sft = Path(arguments.data_path), names["sft"]
     clock = start_clock(arguments, "evaluation", folder)
-    judge = load_judge(arguments, kind, folder / f"{sft}_verdicts.jsonl")
+    judge = load_judge(arguments, kind, log_file(folder / f"{sft}_verdicts.jsonl"))
 
     def write(name: str, measured: dict) -> dict:
         """Write one measurement as soon as it is known: a judge that fails later takes nothing with it."""

@@ -2,7 +2,7 @@
 
 In:  a dataset (see dataset.py), the "conversations" of which are the training text; only the assistant's turns and the
      token that ends them are trained.
-Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_curve.png`, `training.meta.json`.
+Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_curve.png`, `log/training.meta.json`.
 
     python finetune.py --model_name_or_path models/SmolLM2-135M-Instruct --data_path output/data.json --output_dir output/lora
     torchrun --nproc_per_node 8 finetune.py --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path data.json \\
@@ -60,7 +60,7 @@ from training.recall import Recall, remove_best
 from training.replay import Untrained, replay_examples
 from training.row_file import RowFile
 from training.trainer import Trainer, measured_peak_flops
-from utils import ADAPTER_SETTINGS, InputError, parse_arguments, run, write_json
+from utils import ADAPTER_SETTINGS, InputError, log_file, parse_arguments, run, write_json
 
 SAVED_SHARE = 0.01  # of a time budget: a checkpoint so often,
 SAVING_SHARE = 0.02  # if saving the adapter alone takes no more than this of the time
@@ -177,7 +177,7 @@ def train(stack: contextlib.ExitStack) -> None:
     replay = made_by_rank_0(
         lambda: replay_examples(
             untrained, data.replay_prompts, round(data.replay_ratio * len(rows)),
-            output / "replay.journal.jsonl", training.seed,
+            log_file(output / "replay.journal.jsonl"), training.seed,
         ),
         "replayed answers are made",
     )  # fmt: skip

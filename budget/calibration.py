@@ -12,8 +12,9 @@ from pathlib import Path
 from budget import forecast, prior
 from budget.clock import written
 from budget.forecast import BASE, COLLECTION, TRAINING, Starts, Timings
-from budget.run import Interrupted, Run, Step, budget_of
-from utils import InputError, read_json, write_json
+from budget.run import CALIBRATION_FILE, Interrupted, Run, Step, budget_of
+from provenance import meta_file
+from utils import InputError, find_log_file, log_file, read_json, write_json
 
 SHARE = 0.075  # of a budget, which a calibration is worth
 # Batches come from long to short, and again: in as few examples as a calibration has, after about so many updates.
@@ -24,7 +25,7 @@ ONE_HOUR = 3600
 
 def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool) -> None:
     """Time the first round of the collection, which is kept, some updates on what it made, and (`ask`) some questions."""
-    folder = day.out / "calibration"
+    folder = find_log_file(day.out / "calibration")
     begun, later = time.time(), time.time() + ONE_HOUR
 
     def finish(step: Step, *more: str) -> float:
@@ -48,7 +49,7 @@ def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool)
     ranks = most_ranks(steps[TRAINING][0].command) if starts.on_gpu else 1
     timings = asdict(timings_of(day.out, training, starts, alike, ranks))
     kept = {name: round(value, 4) for name, value in timings.items() if value is not None}
-    write_json(day.out / "calibration.json", kept)
+    write_json(log_file(day.out / CALIBRATION_FILE), kept)
     record = {"name": "calibration", "planned_seconds": forecast.calibration_seconds(starts), "started": written(begun)}
     day.state["stages"].append({**record, "seconds": round(time.time() - begun, 1)})
 
@@ -66,9 +67,9 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
     `alike`: the collection was asked by the same engine as the questions will be, so that its start is theirs. The
     training itself will have `ranks`, each as fast as those of the calibration.
     """
-    folder = out / "calibration"
-    made = read_json(out / "data.meta.json", "the collection's numbers")
-    trained = read_json(folder / "lora" / "training.meta.json", "the training's numbers")
+    folder = find_log_file(out / "calibration")
+    made = read_json(meta_file(out / "data.json"), "the collection's numbers")
+    trained = read_json(meta_file(folder / "lora" / "training"), "the training's numbers")
     log_of_training = read_json(folder / "lora" / "train_log.json", "the training's log")
     plan, said = log_of_training["plan"], [entry for entry in log_of_training["log"] if "loss" in entry]
     examples = plan["examples"] + plan["replayed"]
@@ -100,7 +101,6 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
         replay=plan["replayed"] / plan["examples"],
         example=(preparing - replay_start) / examples,
         training_overhead=overhead + replay_start,
-        question=(budget_of(folder / "base.meta.json") or {}).get("seconds_a_question")
-        or forecast.QUESTION_CALLS * call,
+        question=(budget_of(folder / "base.json") or {}).get("seconds_a_question") or forecast.QUESTION_CALLS * call,
         loading=loading,
     )

@@ -24,7 +24,7 @@ from data_processor.work import Fact, Work
 from engines.chat import Engine
 from engines.journal import JournaledEngine
 from provenance import write_meta
-from utils import InputError, progress_bar, write_json, write_text
+from utils import InputError, log_file, progress_bar, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def collect(
     if arguments.dry_run:
         print_estimate(estimate(work_of(engine, arguments), chunks, make_rows(documents, arguments), price))
         return
-    journal = JournaledEngine(engine, path.with_suffix(".journal.jsonl"))
+    journal = JournaledEngine(engine, log_file(path.with_suffix(".journal.jsonl")))
     if journal.known:
         log.info("%d replies of an earlier run in %s are not asked for again", len(journal.known), journal.path)
     work = work_of(journal, arguments)
@@ -166,9 +166,10 @@ def collect(
     if arguments.test_ratio:
         write_json(path.with_suffix(".test.json"), test)
     write_text(
-        path.with_suffix(".dropped.jsonl"),
+        log_file(path.with_suffix(".dropped.jsonl")),
         "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in work.dropped),
     )
+    path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # an earlier version's: of another dataset
     counts = {
         "documents": len(documents),
         "chunks": len(chunks),
@@ -248,7 +249,7 @@ def rows_in_time(
     work: Work, documents: list[Document], chunks: list[Chunk], arguments: CollectionArguments, clock: Clock
 ) -> tuple[list[dict], list[Fact], list[Pair], set[str], dict]:
     """What make_rows gives, of the units that `clock` gives time for, and what was left out."""
-    path = dataset_path(arguments.json_save_dir).with_suffix(".rounds.jsonl")
+    path = log_file(dataset_path(arguments.json_save_dir).with_suffix(".rounds.jsonl"))
     in_rounds = rounds.Rounds(work, chunks, arguments, clock, path)
 
     def rows_of(made: rounds.Collected) -> list[dict]:

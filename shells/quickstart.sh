@@ -57,7 +57,7 @@ ask() { # NAME FILE QUESTIONS [ARGUMENT]...
 step "demo model" "$MODEL/model.safetensors" python demo/model.py
 step "collection" "$OUT/data.json" python data_processor/data_collection_local.py --model_name_or_path "$MODEL" \
     --data_path demo/documents --json_save_dir "$OUT/data.json" "${DEMO_COLLECT_ARGS[@]}"
-step "fine-tuning" "$OUT/lora/training.meta.json" python finetune.py --model_name_or_path "$MODEL" \
+step "fine-tuning" "$OUT/lora/log/training.meta.json" python finetune.py --model_name_or_path "$MODEL" \
     --data_path "$OUT/data.json" --output_dir "$OUT/lora" --system_prompt "$SYSTEM" --logging_steps 25 "${DEMO_FINETUNE_ARGS[@]}"
 both=(--lora_weights "$OUT/lora" --also_base) # the model is loaded once for both
 ask "questions, base and tuned model" tuned demo/questions.json "${both[@]}" "$OUT/base.json"

@@ -109,14 +109,13 @@ def test_the_script_from_files_to_files(folder, start):
         "sft_controls",
         "sft_forgetting",
     )
-    assert {path.name for path in folder.glob("*_*.json")} >= {
-        f"{name}{end}" for name in measurements for end in (".json", ".meta.json")
-    }
-    assert read(folder, "sft_acc")["accuracy"] == read(folder, "sft_acc.meta")["accuracy"] == 0.75
+    assert {path.name for path in folder.glob("*_*.json")} >= {f"{name}.json" for name in measurements}
+    assert {path.name for path in (folder / "log").iterdir()} == {f"{name}.meta.json" for name in measurements}
+    assert read(folder, "sft_acc")["accuracy"] == read(folder, "log/sft_acc.meta")["accuracy"] == 0.75
     assert read(folder, "base_acc")["accuracy"] == 0.5
     wins = read(folder, "sft_win_rate")
     assert (wins["win_rate"], wins["gap_closed"]["gap_closed"], wins["mcnemar"]["gained"]) == (0.5, 0.5, 2)
-    assert read(folder, "sft_win_rate.meta")["arguments"]["judge"] == "match"
+    assert read(folder, "log/sft_win_rate.meta")["arguments"]["judge"] == "match"
     kept = read(folder, "sft_forgetting")["retention"]
     assert (kept["known_before"], kept["kept"], kept["lost"], kept["lost_answers"][0]["id"]) == (4, 3, 1, "q2")
     assert "general questions kept: 3 of 4" in printed

@@ -184,7 +184,7 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
         raise KeyboardInterrupt
 
     def replayed(model, prompts, count, journal, seed):
-        asked.append((model.name, model.system_prompt, model.on_cpu, count, seed))
+        asked.append((model.name, model.system_prompt, model.on_cpu, count, journal, seed))
         return [{**row, "kind": "replay"} for row in rows(count, "replay_")]
 
     monkeypatch.setattr(finetune, "Trainer", trainer)
@@ -199,7 +199,8 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
     monkeypatch.setattr(sys, "argv", ["finetune.py", *words.split()])
     with pytest.raises(KeyboardInterrupt):
         finetune.main()
-    assert asked == [(smallest_model_path, "Brief.", True, 2, 7)]
+    journal = tmp_path / "lora" / "log" / "replay.journal.jsonl"
+    assert asked == [(smallest_model_path, "Brief.", True, 2, journal, 7)]
     assert (given["kl_weight"], given["max_tokens_per_batch"], given["peak_flops"]) == (0.5, 90, 1e9)
     assert [example["replay"] for example in given["train_dataset"]] == [False] * 10 + [True] * 2
     assert len(given["eval_dataset"]) == 2 and given["args"].eval_strategy == "epoch" and given["data_collator"].padded
