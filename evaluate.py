@@ -2,13 +2,13 @@
 
 In:  answers files in --data_path, each a list of {"fact", "question", "response"}, and from inference.py "id",
      "reference", "file_name", "kind" too; the same questions in each, matched by id, or by order where ids are missing.
-Out: beside them, each with its log/<name>.meta.json, and as text on standard output:
+Out: beside them, each with its log/<name>.meta.json:
      <sft>_controls.json      what the judge says of cases whose verdict is known
      <sft>_acc.json, <base>_acc.json  {"judge", "n", "correct", "incorrect", "not_attempted", "unscored", "accuracy",
                               "match", "by_kind", "by_document", "by_role", "verdicts"}; also for the open book and RAG
      <sft>_win_rate.json      "wins", "ties", "losses", "win_rate", "flip_rate" ..., "mcnemar", "gap_closed", "usage"
      <sft>_forgetting.json    "retention", "refusals", "drift", "lm_eval", each where its arguments are given
-     report.md, report.html   all of it, to read
+     report.md, report.html   all of it, to read; the head of report.md is on standard output too
      log/<sft>_verdicts.jsonl every reply of the judge: a rerun asks nothing again, --rescore asks nothing at all
 A rate is a share of the questions that were scored. A question without a verdict is counted as unscored: with a time
 budget also those that the judge has no time for, spread evenly over the documents.
@@ -205,6 +205,27 @@ def measure_models(arguments: Arguments, clock: Clock | None, kept_back: float) 
             yield name, measured
 
 
+def put_controls(arguments: Arguments, rows: dict[str, list[dict]], judge: Judge | None, clock: Clock | None) -> dict:
+    """What the judge says of cases whose verdict is known; with a clock, what it then has no time for is left out."""
+    begun, asked = time.monotonic(), (rows["sft"], judge, arguments.controls, arguments.seed)
+    found = asked_in_time(judge, clock, lambda: judge_controls.run_controls(*asked))
+    if clock and judge and judge.usage["asked"]:
+        cost = (time.monotonic() - begun) / judge.usage["asked"]
+        left = leave_out(rows, clock.left() - WRITING_S, cost)
+        log.info("%.1f s a verdict: %d questions left out for time, evenly over the documents", cost, left)
+    return found
+
+
+def compare(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]], seed: int) -> dict:
+    """The tuned model beside its base, question by question, and how much of the way to an open book that is."""
+    compared = {"mcnemar": accuracy.compare(rows["sft"], verdicts["sft"], verdicts["base"], seed)}
+    if "open_book" in rows:
+        both = accuracy.paired(rows["sft"], verdicts["sft"], verdicts["base"], verdicts["open_book"])
+        right = ([verdicts[what][i]["verdict"] == CORRECT for i in both] for what in ("sft", "base", "open_book"))
+        compared["gap_closed"] = gap_closed(*right, [accuracy.fact_of(rows["sft"][i]) for i in both], seed)
+    return compared
+
+
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     started = time.time()
@@ -215,36 +236,25 @@ def main() -> None:
     folder, sft = Path(arguments.data_path), names["sft"]
     clock = start_clock(arguments, "evaluation", folder)
     judge = load_judge(arguments, kind, log_file(folder / f"{sft}_verdicts.jsonl"))
+    by = {"judge": judge.name if judge else "match"}
 
-    def write(name: str, measured: dict) -> dict:
+    def write(name: str, measured: dict) -> None:
         """Write one measurement as soon as it is known: a judge that fails later takes nothing with it."""
         write_json(folder / f"{name}.json", measured)
         numbers = {key: value for key, value in measured.items() if key not in ("verdicts", "items")}
         provenance.write_meta(folder / f"{name}.json", arguments, started, **numbers)
-        return measured
 
-    by = {"judge": judge.name if judge else "match"}
-    begun, asked = time.monotonic(), (rows["sft"], judge, arguments.controls, arguments.seed)
-    write(f"{sft}_controls", asked_in_time(judge, clock, lambda: judge_controls.run_controls(*asked)))
-    if clock and judge and judge.usage["asked"]:
-        cost = (time.monotonic() - begun) / judge.usage["asked"]
-        left = leave_out(rows, clock.left() - WRITING_S, cost)
-        log.info("%.1f s a verdict: %d questions left out for time, evenly over the documents", cost, left)
+    write(f"{sft}_controls", put_controls(arguments, rows, judge, clock))
     verdicts = {}
     for what, answers in rows.items():
         own = (answers, judge, names[what])
         verdicts[what] = asked_in_time(judge, clock, lambda own=own: accuracy.judge_answers(*own))
         beside = {"match": accuracy.beside_match(answers, verdicts[what])}
         write(f"{names[what]}_acc", {**by, **beside, **accuracy.measure(answers, verdicts[what])})
-
     wins = asked_in_time(judge, clock, lambda: win_rate.judge_pairs(rows["sft"], rows["base"], judge))
-    compared = {"mcnemar": accuracy.compare(rows["sft"], verdicts["sft"], verdicts["base"], arguments.seed)}
-    if "open_book" in rows:
-        both = accuracy.paired(rows["sft"], verdicts["sft"], verdicts["base"], verdicts["open_book"])
-        right = ([verdicts[what][i]["verdict"] == CORRECT for i in both] for what in ("sft", "base", "open_book"))
-        compared["gap_closed"] = gap_closed(*right, [accuracy.fact_of(rows["sft"][i]) for i in both], arguments.seed)
-    lost = forgetting.by_answers(rows, verdicts)
+    compared = compare(rows, verdicts, arguments.seed)
     usage = {"usage": usage_of(judge, arguments)} if judge else {}
+    lost = forgetting.by_answers(rows, verdicts)
     if arguments.rescore and (folder / f"{sft}_forgetting.json").is_file():  # what needs a model stays as it was
         lost = read_json(folder / f"{sft}_forgetting.json", "what was forgotten") | lost | by
     write(f"{sft}_win_rate", {**by, **compared, **usage, **accuracy.measure(rows["sft"], wins, win_rate.summarize)})
@@ -263,7 +273,7 @@ def main() -> None:
     for name, measured in measure_models(arguments, clock, 2 * writing + 1):
         lost[name] = measured
         found = write_report()
-    print(report_text.as_text(found))
+    print("\n".join([*report_text.head(found), f"report: {folder / 'report.html'}"]))
     if clock and clock.stopped_by:
         raise SystemExit(128 + clock.stopped_by)
     if clock:

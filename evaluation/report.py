@@ -46,20 +46,20 @@ def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> d
             "machine": meta.get("machine") or machine(),
         },
         "folder": str(folder),
-        "scores": {
-            what: {k: v for k, v in score.items() if k != "verdicts"} for what, score in scores.items() if score
-        },
+        "scores": {what: without(score, "verdicts") for what, score in scores.items() if score},
         "compared": {key: wins.get(key) for key in ("mcnemar", "gap_closed")},
-        "wins": {
-            key: value for key, value in wins.items() if key not in ("verdicts", "mcnemar", "gap_closed", "usage")
-        },
+        "wins": without(wins, "verdicts", "mcnemar", "gap_closed", "usage"),
         "usage": wins.get("usage"),
-        "controls": {k: v for k, v in controls.items() if k != "items"} if controls.get("items") else None,
+        "controls": without(controls, "items") if controls.get("items") else None,
         "forgetting": optional(folder / f"{sft}_forgetting.json") or {},
         "loss": loss_curve(folder, models),
         "timeline": timeline(folder, models),
         "questions": questions(scores, wins["verdicts"], sources),
     }
+
+
+def without(found: dict, *keys: str) -> dict:
+    return {key: value for key, value in found.items() if key not in keys}
 
 
 def optional(path: Path) -> Any:

@@ -57,7 +57,7 @@ def test_what_a_report_gathers(run):
         {"step": 1, "loss": 3.0}
     ]
     report.write_reports(run, found)
-    assert "| collection | 1.0 | 0.8 |" in (run / "report.md").read_text()
+    assert "| collection | 1.0             | 0.8     |" in (run / "report.md").read_text()
     assert "66.7% (2/3)" in (run / "report.md").read_text() and "<main" in (run / "report.html").read_text()
 
 
