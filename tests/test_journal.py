@@ -131,6 +131,15 @@ def test_a_line_holds_whole_replies_and_is_on_the_disk_before_work_goes_on(tmp_p
     assert [reply["text"] for reply in first + second] == ["你", "B", "C"] and "你" in path.read_text(encoding="utf-8")
 
 
+def test_a_journal_in_the_log_is_read_after_the_one_that_an_earlier_version_left_beside_it(tmp_path):
+    old, new, read = tmp_path / "a.jsonl", tmp_path / "log" / "a.jsonl", []
+    for path, value in ((new, 2), (old, 1)):
+        append_line(path, value)
+    read_lines(new, read.append, "a journal")
+    read_lines(old, read.append, "a journal")
+    assert read == [1, 2, 1]
+
+
 def test_a_journal_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"expected to write .*file/a\.jsonl, found .*: free the disk .* is kept"):

@@ -24,12 +24,11 @@ from budget.forecast import BASE, COLLECTION
 from budget.run import Step, budget_of, read_timings
 from data_processor import data_collection_api
 from engines.chat import Reply
-from engines.journal import JournaledEngine, append_line, read_lines
 from engines.processes import LOCK_FILE, PROCESSES_FILE, alone_in, lock_folder
 from evaluation import report
 from training import replay
 from training.replay import Untrained
-from utils import InputError, find_log_file, log_file, write_json
+from utils import InputError, log_file, write_json
 
 TEXT = "The Hexley bridge was opened on 3 May 2031 by Orla Venn. It is 312 metres long and cost 48 million euros."
 
@@ -175,24 +174,6 @@ def test_a_folder_that_an_earlier_version_has_locked_is_in_use(tmp_path):
     with lock_folder(tmp_path), pytest.raises(InputError, match="in use"), lock_folder(tmp_path):
         pass
     assert (tmp_path / LOCK_FILE).read_text().startswith("process ") and not (tmp_path / "log").exists()
-
-
-def test_a_journal_is_read_from_both_places_and_written_to_one(tmp_path):
-    old, new, read = tmp_path / "a.journal.jsonl", log_file(tmp_path / "a.journal.jsonl"), []
-    for path, value in ((new, 2), (old, 1)):
-        append_line(path, value)
-    read_lines(new, read.append, "a journal")
-    read_lines(old, read.append, "a journal")
-    assert read == [1, 2, 1], "that of an earlier version first"
-    for path in (old, new):
-        path.unlink()
-    engine = JournaledEngine(Unasked(), new)
-    assert engine.known == {} and not list(tmp_path.glob("*.jsonl"))
-    assert find_log_file(old) == new
-    old.touch()
-    assert find_log_file(old) == old
-    new.touch()
-    assert find_log_file(old) == new
 
 
 def test_at_the_top_of_a_run_stands_what_a_person_opens(run_script, start, tmp_path):  # noqa: F811
