@@ -20,7 +20,6 @@ budget also those that the judge has no time for, spread evenly over the documen
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Iterator
@@ -29,13 +28,13 @@ from pathlib import Path
 from typing import Literal
 
 import provenance
-from budget.clock import BudgetArguments, Clock, Stopped, start_clock
+from budget.asking import judge_in_time, leave_out
+from budget.clock import REPORT_S, BudgetArguments, Clock, Stopped, stage_clock
 from engines.arguments import ApiArguments, EngineArguments
 from engines.journal import weights_stamp
 from engines.load import load_api_engine
 from evaluation import accuracy, forgetting, judge_controls, report, report_text, win_rate
 from evaluation.answers import pair_answers, read_answers
-from evaluation.in_time import WRITING_S, asked_in_time, leave_out
 from evaluation.judge_process import JudgeProcess
 from evaluation.judging import Judge, hashed
 from evaluation.matching import CORRECT
@@ -186,34 +185,76 @@ def usage_of(judge: Judge, arguments: Arguments) -> dict:
     return {**judge.usage, "cost": cost}
 
 
-def measure_models(arguments: Arguments, clock: Clock | None, kept_back: float) -> Iterator[tuple[str, dict]]:
-    """What is measured on base and tuned model, one after the other; with a clock what there is time for.
+def measure_models(arguments: Arguments, clock: Clock, kept_back: float) -> Iterator[tuple[str, dict]]:
+    """What is measured on base and tuned model, one after the other; with a time budget what there is time for.
 
-    What fails is an InputError, with a clock a line: there it is one of many stages, and the report is what counts.
+    What fails is an InputError, with a budget a line: there it is one of many stages, and the report is what counts.
     """
     for name, measure in forgetting.by_models(arguments).items():
         try:
-            with clock.interruptible(kept_back) if clock else contextlib.nullcontext():
+            with clock.interruptible(kept_back):
                 measured = measure()
         except Stopped:
             log.info("no time to measure %s: left out", name)
         except InputError as error:
-            if clock is None:
+            if not clock.limited:
                 raise
             log.warning("%s was not measured: %s", name, error)
         else:
             yield name, measured
 
 
-def put_controls(arguments: Arguments, rows: dict[str, list[dict]], judge: Judge | None, clock: Clock | None) -> dict:
-    """What the judge says of cases whose verdict is known; with a clock, what it then has no time for is left out."""
+def main() -> None:
+    (arguments,) = parse_arguments(Arguments)
+    started = time.time()
+    kind = choose_judge(arguments)
+    check(arguments)
+    rows = read_all(arguments, kind)
+    names = {what: Path(getattr(arguments, f"data_name_{what}")).stem for what in rows}
+    folder = Path(arguments.data_path)
+
+    def write(name: str, measured: dict) -> dict:
+        """Write one measurement as soon as it is known: a judge that fails later takes nothing with it."""
+        write_json(folder / f"{name}.json", measured)
+        numbers = {key: value for key, value in measured.items() if key not in ("verdicts", "items")}
+        provenance.write_meta(folder / f"{name}.json", arguments, started, **numbers)
+        return measured
+
+    with stage_clock(arguments, "evaluation", folder) as clock:
+        judge = load_judge(arguments, kind, log_file(folder / f"{names['sft']}_verdicts.jsonl"))
+        lost = judge_all(arguments, judge, rows, names, clock, write)
+        if judge:
+            judge.release()  # its memory, for the models that are measured now
+        report_all(arguments, lost, names, clock, write)
+
+
+def judge_all(
+    arguments: Arguments, judge: Judge | None, rows: dict[str, list[dict]], names: dict[str, str], clock: Clock, write
+) -> dict:
+    """Controls, accuracies and the win rate, each written as <name>.json; returns what was forgotten by the answers."""
+    sft, by = names["sft"], {"judge": judge.name if judge else "match"}
     begun, asked = time.monotonic(), (rows["sft"], judge, arguments.controls, arguments.seed)
-    found = asked_in_time(judge, clock, lambda: judge_controls.run_controls(*asked))
-    if clock and judge and judge.usage["asked"]:
+    release = judge.release if judge else None
+    write(f"{sft}_controls", judge_in_time(clock, lambda: judge_controls.run_controls(*asked), release))
+    if clock.limited and judge and judge.usage["asked"]:
         cost = (time.monotonic() - begun) / judge.usage["asked"]
-        left = leave_out(rows, clock.left() - WRITING_S, cost)
+        left = leave_out(rows, clock.left() - REPORT_S, cost)
         log.info("%.1f s a verdict: %d questions left out for time, evenly over the documents", cost, left)
-    return found
+    verdicts = {}
+    for what, answers in rows.items():
+        own = (answers, judge, names[what])
+        verdicts[what] = judge_in_time(clock, lambda own=own: accuracy.judge_answers(*own), release)
+        beside = {"match": accuracy.beside_match(answers, verdicts[what])}
+        write(f"{names[what]}_acc", {**by, **beside, **accuracy.measure(answers, verdicts[what])})
+
+    wins = judge_in_time(clock, lambda: win_rate.judge_pairs(rows["sft"], rows["base"], judge), release)
+    compared = compare(rows, verdicts, arguments.seed)
+    usage = {"usage": usage_of(judge, arguments)} if judge else {}
+    write(f"{sft}_win_rate", {**by, **compared, **usage, **accuracy.measure(rows["sft"], wins, win_rate.summarize)})
+    lost, before = forgetting.by_answers(rows, verdicts), Path(arguments.data_path, f"{sft}_forgetting.json")
+    if arguments.rescore and before.is_file():  # what needs a model stays as it was
+        lost = read_json(before, "what was forgotten") | lost
+    return by | lost | by  # of this judging, and first
 
 
 def compare(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]], seed: int) -> dict:
@@ -226,41 +267,12 @@ def compare(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]], seed: 
     return compared
 
 
-def main() -> None:
-    (arguments,) = parse_arguments(Arguments)
-    started = time.time()
-    kind = choose_judge(arguments)
-    check(arguments)
-    rows = read_all(arguments, kind)
-    names = {what: Path(getattr(arguments, f"data_name_{what}")).stem for what in rows}
+def report_all(arguments: Arguments, lost: dict, names: dict[str, str], clock: Clock, write) -> None:
+    """What was forgotten, and the report; both again with each thing that is measured on the models."""
     folder, sft = Path(arguments.data_path), names["sft"]
-    clock = start_clock(arguments, "evaluation", folder)
-    judge = load_judge(arguments, kind, log_file(folder / f"{sft}_verdicts.jsonl"))
-    by = {"judge": judge.name if judge else "match"}
-
-    def write(name: str, measured: dict) -> None:
-        """Write one measurement as soon as it is known: a judge that fails later takes nothing with it."""
-        write_json(folder / f"{name}.json", measured)
-        numbers = {key: value for key, value in measured.items() if key not in ("verdicts", "items")}
-        provenance.write_meta(folder / f"{name}.json", arguments, started, **numbers)
-
-    write(f"{sft}_controls", put_controls(arguments, rows, judge, clock))
-    verdicts = {}
-    for what, answers in rows.items():
-        own = (answers, judge, names[what])
-        verdicts[what] = asked_in_time(judge, clock, lambda own=own: accuracy.judge_answers(*own))
-        beside = {"match": accuracy.beside_match(answers, verdicts[what])}
-        write(f"{names[what]}_acc", {**by, **beside, **accuracy.measure(answers, verdicts[what])})
-    wins = asked_in_time(judge, clock, lambda: win_rate.judge_pairs(rows["sft"], rows["base"], judge))
-    compared = compare(rows, verdicts, arguments.seed)
-    usage = {"usage": usage_of(judge, arguments)} if judge else {}
-    lost = forgetting.by_answers(rows, verdicts)
-    if arguments.rescore and (folder / f"{sft}_forgetting.json").is_file():  # what needs a model stays as it was
-        lost = read_json(folder / f"{sft}_forgetting.json", "what was forgotten") | lost | by
-    write(f"{sft}_win_rate", {**by, **compared, **usage, **accuracy.measure(rows["sft"], wins, win_rate.summarize)})
 
     def write_report() -> dict:
-        write(f"{sft}_forgetting", {**by, **lost})
+        write(f"{sft}_forgetting", lost)
         found = report.gather(folder, sft, names["base"], documents=arguments.documents)
         report.write_reports(folder, found)
         return found
@@ -268,16 +280,10 @@ def main() -> None:
     begun = time.monotonic()
     found = write_report()  # whole, whatever comes of the models
     writing = time.monotonic() - begun
-    if judge:
-        judge.release()  # its memory, for those that come now
     for name, measured in measure_models(arguments, clock, 2 * writing + 1):
         lost[name] = measured
         found = write_report()
     print("\n".join([*report_text.head(found), f"report: {folder / 'report.html'}"]))
-    if clock and clock.stopped_by:
-        raise SystemExit(128 + clock.stopped_by)
-    if clock:
-        clock.end()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import os
@@ -25,7 +26,7 @@ import torch
 import transformers
 
 import provenance
-from budget.clock import BudgetArguments, Clock, process_start, start_clock
+from budget.clock import BudgetArguments, Clock, process_start, stage_clock
 from data_processor.dataset import read_dataset
 from engines.memory import shape_of
 from engines.processes import end_with_parent, lock_folder
@@ -133,9 +134,9 @@ def make_recall(questions, general, data: DataArguments, lora: LoraArguments, tr
     return Recall(questions, general, data.system_prompt, training.early_stopping, training.seed)
 
 
-def set_pace(clock: Clock | None, training: TrainingArguments) -> None:
+def set_pace(clock: Clock, training: TrainingArguments) -> None:
     """With a budget: a checkpoint each hundredth of it, and from there on after a kill, unless said."""
-    if clock:
+    if clock.limited:
         training.save_minutes = training.save_minutes or clock.seconds * SAVED_SHARE / 60
         training.resume_from_checkpoint = training.resume_from_checkpoint or "auto"
 
@@ -169,7 +170,9 @@ def train(stack: contextlib.ExitStack) -> None:
         raise SystemExit(doctor.report(rows, held_out, tokenizer, name, data, training))
     if training.process_index == 0:
         stack.enter_context(lock_folder(training.output_dir))
-    clock = start_clock(budget, "fine-tuning", training.output_dir, training.process_index == 0)
+    clock = stack.enter_context(
+        stage_clock(budget, "fine-tuning", training.output_dir, writes=training.process_index == 0)
+    )
     set_pace(clock, training)
 
     preparing = time.monotonic()
@@ -211,7 +214,9 @@ def train(stack: contextlib.ExitStack) -> None:
     checkpoints = Checkpoints(training.save_minutes, training.save_total_limit, settings, elapsed)
     training.save_total_limit = None  # Checkpoints removes old ones, after the new one is whole
     recall = make_recall(questions, general, data, lora, training)
-    pace = TrainingClock(clock, elapsed, to_start + to_load) if clock else None  # to read back: another such start
+    pace = (
+        TrainingClock(clock, elapsed, to_start + to_load) if clock.limited else None
+    )  # to read back: another such start
     collator = (
         PaddingFreeCollator(training.attention.startswith("flash"))
         if training.padding_free
@@ -279,10 +284,8 @@ def train(stack: contextlib.ExitStack) -> None:
             training_seconds=round(checkpoints.elapsed, 1),
             recall_seconds=round(recall.spent, 1) if recall else 0.0,
             reopened_difference=difference,
-            **({"budget": pace.facts()} if pace else {}),
+            **({"budget": dataclasses.asdict(pace.report())} if pace else {}),
         )
-        if clock:
-            clock.end()
         remove_best(training.output_dir)  # from here on a kill can undo nothing
         if initial:
             shutil.rmtree(initial)

@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from budget.asking import even_order, next_round
-from budget.clock import BudgetArguments, Clock, Stopped, start_clock
+from budget.asking import NOT_ASKED, ask_in_time
+from budget.clock import BudgetArguments, Clock, stage_clock
 from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
 from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import read_documents
 from data_processor.retrieval import find_chunks, read_book
 from engines.arguments import ApiArguments, EngineArguments
-from engines.chat import Engine, Reply, with_system_prompt
+from engines.chat import Conversation, Engine, Reply, with_system_prompt
+from engines.journal import JournaledEngine, weights_stamp
 from engines.load import load_api_engine, load_base_and_tuned, load_engine
 from provenance import write_meta
 from utils import (
@@ -43,13 +43,7 @@ from utils import (
     write_json,
 )
 
-if TYPE_CHECKING:
-    from engines.journal import JournaledEngine
-
 HANDED_ON = ("role", "fact_id", "source")  # of a collection's test file: the report counts and quotes by them
-FIRST_QUESTIONS = 32  # asked with a time budget to see how long one takes
-WRITING_S = 1.0  # kept back to write the answers
-NO_TIME = "not asked: the time budget had no room"
 WITH_TEXT = "{text}\n\n{question} Answer in a few words."
 
 log = logging.getLogger(__name__)
@@ -147,8 +141,26 @@ def answering_engines(
         yield from zip((base, output), (None, adapter), pair, strict=True)
 
 
+@dataclass
+class Question:
+    """A row of the test file as the model is asked it; `note` is what the answer says of the text in its prompt."""
+
+    row: dict
+    messages: Conversation
+    note: dict
+
+
+def to_questions(arguments: Arguments, rows: list[dict], system_prompt: str | None) -> list[Question]:
+    """What is asked, with the source text where one is wanted. A local engine adds the system prompt itself."""
+    texts, notes = prompts(arguments, rows, [question_and_reference(row)[0] for row in rows])
+    asked = [[{"role": "user", "content": text}] for text in texts]
+    if arguments.api_model:
+        asked = [with_system_prompt(messages, system_prompt) for messages in asked]
+    return [Question(*question) for question in zip(rows, asked, notes, strict=True)]
+
+
 def prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tuple[list[str], list[dict]]:
-    """What is asked, with the source text where one is wanted, and what each answer says of that text."""
+    """The texts of the prompts, and the notes on each."""
     if arguments.open_book:
         book = read_book(arguments.open_book, rows, arguments.test_data_path)
         texts, notes = [book[row["file_name"]].strip() for row in rows], [{}] * len(rows)
@@ -164,38 +176,85 @@ def prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tup
     return asked, notes
 
 
-def ask_in_time(
-    engine: JournaledEngine,
-    ask: Callable[[list[int]], list[Reply]],
-    rows: list[dict],
-    clock: Clock,
-    until: float,
-    most: int,
-):
-    """(replies, seconds a question): to as many questions, at most `most`, as can be asked until a moment.
+def to_answer(number: int, question: Question, reply: Reply) -> dict:
+    """A row of the answers file."""
+    row = question.row
+    text, reference = question_and_reference(row)
+    return {
+        "fact": row.get("fact", ""),
+        "question": text,
+        "response": reply.text,
+        "id": row.get("id", str(number)),
+        "reference": reference,
+        "file_name": row.get("file_name", ""),
+        "kind": row.get("kind", "qa"),
+        **{key: row[key] for key in HANDED_ON if row.get(key)},
+        **question.note,
+        **({"error": reply.error} if reply.error else {}),
+    }
 
-    They are taken in an order that is even over the documents and the same each time; those left out have an error.
-    """
-    order = even_order([row.get("file_name", "") for row in rows])[:most]
-    replies = [Reply("", finish_reason="error", error=NO_TIME)] * len(rows)
-    done, cost = 0, None
-    while size := next_round(len(order) - done, FIRST_QUESTIONS, cost, until - time.time()):
-        places = sorted(order[done : done + size])
-        started, asked = time.monotonic(), engine.asked
-        try:
-            with clock.interruptible(clock.deadline - until):
-                answered = ask(places)
-        except Stopped:
-            break
-        for place, reply in zip(places, answered, strict=True):
-            replies[place] = reply
-        done += size
-        if engine.asked > asked:  # not all from the journal
-            cost = (time.monotonic() - started) / (engine.asked - asked)
-        left = (cost or 0) * (len(order) - done)
-        words = f"{done} of {len(rows)} questions asked" + (f", the rest would take {left:.0f} s" if left else "")
-        clock.say(done / len(order), time.time() + left, words)
-    return replies, cost
+
+def write_answers(
+    path: Path, questions: list[Question], replies: list[Reply], arguments: Arguments, started: float, facts: dict
+) -> None:
+    """The answers, how they were made, and what a person should know of them."""
+    answers = [to_answer(number, *pair) for number, pair in enumerate(zip(questions, replies, strict=True))]
+    failed = [reply.error for reply in replies if reply.error not in (None, NOT_ASKED)]
+    left_out = sum(reply.error == NOT_ASKED for reply in replies)
+    write_json(path, answers)
+    write_meta(
+        path,
+        arguments,
+        started,
+        **facts,
+        counts={
+            "asked": len(replies) - left_out,
+            "failed": len(failed),
+            "cut_at_max_new_tokens": sum(reply.finish_reason == "length" for reply in replies),
+        },
+        tokens={
+            "prompt": sum(reply.prompt_tokens for reply in replies),
+            "completion": sum(reply.completion_tokens for reply in replies),
+        },
+    )
+    log.info("%d answers in %s", len(answers) - len(failed) - left_out, path)
+    if left_out:
+        log.info("%d of %d questions left out for time, evenly over the documents", left_out, len(answers))
+    if failed:
+        log.warning("%d not answered, the first: %s; the next run asks them again", len(failed), failed[0])
+
+
+def ask_models(
+    arguments: Arguments, system_prompt: str | None, questions: list[Question], clock: Clock, started: float
+) -> None:
+    """Ask each model in turn, and write its answers."""
+    rows = [question.row for question in questions]
+    models, most = 1 if arguments.also_base is None else 2, len(rows)
+    for path, adapter, engine in answering_engines(arguments, system_prompt, len(rows)):
+        settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
+        engine = JournaledEngine(engine, log_file(path.with_suffix(".journal.jsonl")), *settings)
+        models -= 1
+        with progress_bar(path.stem, len(rows)) as bar:
+
+            def ask(places: list[int], engine=engine, bar=bar) -> list[Reply]:
+                asked = [questions[place].messages for place in places]
+                options = {"max_new_tokens": arguments.max_new_tokens, "on_reply": lambda *_: bar.update(1)}
+                return engine.chat(asked, **options)
+
+            replies, spent = ask_in_time(engine, ask, rows, clock, models, most)
+        most = spent.asked  # the same questions for the next model
+        facts = {
+            "adapter": adapter,
+            "system_prompt": system_prompt,
+            "engine": type(engine.engine).__name__,
+            "calls": {"asked": engine.asked, "from_journal": engine.reused},
+        }
+        if clock.limited:
+            facts["budget"] = asdict(spent)
+        write_answers(path, questions, replies, arguments, started, facts)
+        if clock.stopped_by:
+            return
+        started = time.time()
 
 
 def main() -> None:
@@ -203,92 +262,9 @@ def main() -> None:
     started = time.time()
     rows = read_dataset(arguments.test_data_path, "test questions", arguments.limit, bare_questions=True)
     system_prompt = check_arguments(arguments)
-    pairs = [question_and_reference(row) for row in rows]
-    asked, notes = prompts(arguments, rows, [question for question, _ in pairs])
-    conversations = [[{"role": "user", "content": text}] for text in asked]
-    if arguments.api_model:
-        conversations = [with_system_prompt(messages, system_prompt) for messages in conversations]
-
-    clock = start_clock(arguments, f"inference, {Path(arguments.output_path).stem}", Path(arguments.output_path).parent)
-
-    from engines.journal import JournaledEngine, weights_stamp
-
-    models, most = 1 if arguments.also_base is None else 2, len(rows)
-    for path, adapter, engine in answering_engines(arguments, system_prompt, len(rows)):
-        settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
-        engine = JournaledEngine(engine, log_file(path.with_suffix(".journal.jsonl")), *settings)
-        with progress_bar(path.stem, len(conversations)) as bar:
-
-            def ask(places: list[int], engine=engine, bar=bar) -> list[Reply]:
-                asked = [conversations[place] for place in places]
-                options = {"max_new_tokens": arguments.max_new_tokens, "on_reply": lambda *_: bar.update(1)}
-                return engine.chat(asked, **options)
-
-            budget = {}
-            if clock is None:
-                replies = ask(list(range(len(rows))))
-            else:
-                ready, models = time.time(), models - 1
-                until = clock.deadline - WRITING_S - clock.left() / 2 * models
-                replies, cost = ask_in_time(engine, ask, rows, clock, until, most)
-                most = sum(reply.error != NO_TIME for reply in replies)
-                budget = {
-                    "seconds": round(clock.seconds, 1),
-                    "seconds_to_start": round(ready - clock.started, 1),
-                    "seconds_a_question": cost and round(cost, 3),
-                    "questions": len(rows),
-                    "left_out": len(rows) - most,
-                }
-        answers = [
-            {
-                "fact": row.get("fact", ""),
-                "question": question,
-                "response": reply.text,
-                "id": row.get("id", str(number)),
-                "reference": reference,
-                "file_name": row.get("file_name", ""),
-                "kind": row.get("kind", "qa"),
-                **{key: row[key] for key in HANDED_ON if row.get(key)},
-                **note,
-                **({"error": reply.error} if reply.error else {}),
-            }
-            for number, (row, (question, reference), note, reply) in enumerate(
-                zip(rows, pairs, notes, replies, strict=True)
-            )
-        ]
-        failed = [reply.error for reply in replies if reply.error not in (None, NO_TIME)]
-        left_out = sum(reply.error == NO_TIME for reply in replies)
-        write_json(path, answers)
-        write_meta(
-            path,
-            arguments,
-            started,
-            adapter=adapter,
-            system_prompt=system_prompt,
-            engine=type(engine.engine).__name__,
-            calls={"asked": engine.asked, "from_journal": engine.reused},
-            counts={
-                "asked": len(rows) - left_out,
-                "failed": len(failed),
-                "cut_at_max_new_tokens": sum(reply.finish_reason == "length" for reply in replies),
-            },
-            tokens={
-                "prompt": sum(reply.prompt_tokens for reply in replies),
-                "completion": sum(reply.completion_tokens for reply in replies),
-            },
-            **({"budget": budget} if clock else {}),
-        )
-        log.info("%d answers in %s", len(answers) - len(failed) - left_out, path)
-        if left_out:
-            log.info("%d of %d questions left out for time, evenly over the documents", left_out, len(rows))
-        if failed:
-            log.warning("%d not answered, the first: %s; the next run asks them again", len(failed), failed[0])
-        if clock and clock.stopped_by:
-            log.info("stopped; run this again to go on")
-            raise SystemExit(128 + clock.stopped_by)
-        started = time.time()
-    if clock:
-        clock.end()
+    questions, output = to_questions(arguments, rows, system_prompt), Path(arguments.output_path)
+    with stage_clock(arguments, f"inference, {output.stem}", output.parent) as clock:
+        ask_models(arguments, system_prompt, questions, clock, started)
 
 
 if __name__ == "__main__":

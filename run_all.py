@@ -18,13 +18,15 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from budget import calibration, forecast, prior
-from budget.calibration import calibrate
+from budget import forecast
+from budget.calibration import calibrate, judge_start, starts_of
 from budget.clock import BudgetArguments, in_words, of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Starts
-from budget.run import Interrupted, Run, Step, budget_of, read_timings
+from budget.reports import CollectionTime, read_report
+from budget.run import Interrupted, Run, Step, read_timings
 from engines.processes import alone_in
 from evaluation import report
+from provenance import meta_file
 from utils import InputError, log_file, parse_arguments, read_json, require_model, run
 
 TEST_RATIO = 0.1  # of the collection's questions, where there are no others to test with
@@ -132,8 +134,8 @@ def check(arguments: Arguments, budget: float) -> Starts:
     if not Path(arguments.data_path).is_dir():
         raise InputError(f"expected a folder of documents at {arguments.data_path}, found none: give --data_path")
     counts_of(arguments)
-    starts = prior.starts_of(arguments.model_name_or_path, shlex.split(arguments.inference_args))
-    least = forecast.least_budget(starts, prior.judge_start(shlex.split(arguments.evaluate_args), starts))
+    starts = starts_of(arguments.model_name_or_path, shlex.split(arguments.inference_args))
+    least = forecast.least_budget(starts, judge_start(shlex.split(arguments.evaluate_args), starts))
     if budget < least and not arguments.plan_only:
         raise InputError(
             f"expected a time budget of at least {in_words(least)} for all stages, found {in_words(budget)}: give more, "
@@ -145,13 +147,11 @@ def check(arguments: Arguments, budget: float) -> Starts:
 def print_plan(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments: Arguments) -> None:
     """What the budget buys, and what half, twice and four times as much would."""
     calibrate(day, steps, starts, ask=arguments.test_data_path is not None)
-    timings, made = read_timings(day.out), budget_of(day.out / "data.json")
+    timings, made = read_timings(day.out), read_report(meta_file(day.out / "data.json"), CollectionTime)
     questions, general = counts_of(arguments)
     if questions is None:
-        questions = round(TEST_RATIO * made["units"] * timings.questions_a_unit)
-    plans = [
-        forecast.forecast(day.budget * times, timings, made["units"], questions, general) for times in (1, 0.5, 2, 4)
-    ]
+        questions = round(TEST_RATIO * made.units * timings.questions_a_unit)
+    plans = [forecast.forecast(day.budget * times, timings, made.units, questions, general) for times in (1, 0.5, 2, 4)]
     print("\n".join(forecast.lines(plans[0], plans[1:])))
 
 
@@ -197,7 +197,7 @@ def carry_out(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments:
         return
     if len(day.state["starts"]) == 1:
         begin(day, steps)
-    if read_timings(day.out) is None and calibration.SHARE * day.budget > forecast.calibration_seconds(starts):
+    if read_timings(day.out) is None and forecast.CALIBRATION_SHARE * day.budget > forecast.calibration_seconds(starts):
         calibrate(day, steps, starts, ask=False)
     for name in forecast.STAGES:
         questions, general = counts_of(arguments)

@@ -1,26 +1,77 @@
-"""A calibration: the first work of each stage, timed on this machine with the run's own arguments, for forecast.Timings.
+"""What forecast.py reckons with on this machine: before anything is measured, and after the first work of each stage.
 
-It is worth a small share of a budget; --plan_only makes nothing else.
+starts_of and judge_start look at weights, GPUs and who will answer; `words` are arguments of a stage. A calibration times
+that work with the run's own arguments. It is worth a small share of a budget; --plan_only makes nothing else.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-from budget import forecast, prior
+from budget import forecast
 from budget.clock import written
-from budget.forecast import BASE, COLLECTION, TRAINING, Starts, Timings
-from budget.run import CALIBRATION_FILE, Interrupted, Run, Step, budget_of
+from budget.forecast import BASE, COLLECTION, TRAINING, Starts, Timings, prior_starts
+from budget.reports import AskingTime, CollectionTime, read_report
+from budget.run import CALIBRATION_FILE, Interrupted, Run, Step
 from provenance import meta_file
 from utils import InputError, find_log_file, log_file, read_json, write_json
 
-SHARE = 0.075  # of a budget, which a calibration is worth
 # Batches come from long to short, and again: in as few examples as a calibration has, after about so many updates.
 UPDATES = 16
 QUESTIONS = 8
 ONE_HOUR = 3600
+
+
+def starts_of(model_name_or_path: str, words: list[str]) -> Starts:
+    """The prior of a start with this model on this machine, asked as these words to inference.py say."""
+    from engines.gpus import usable_gpus
+
+    on_gpu = bool(usable_gpus())
+    return prior_starts(weight_bytes(model_name_or_path), on_gpu, on_gpu and uses_vllm(words))
+
+
+def judge_start(words: list[str], starts: Starts) -> float:
+    """The prior, in seconds, of a local judge's start where it has a GPU; 0 without, and for a judge of another kind."""
+    given = read_given(words)
+    if given.judge not in ("auto", "local") or not given.local_model_path or not starts.on_gpu:
+        return 0.0
+    return prior_starts(weight_bytes(given.local_model_path), True, uses_vllm(words)).asking
+
+
+def uses_vllm(words: list[str]) -> bool:
+    """Whether vLLM answers where there is a GPU (engines.choose)."""
+    given = read_given(words)
+    return given.engine != "transformers" and not given.api_model and importlib.util.find_spec("vllm") is not None
+
+
+def read_given(words: list[str]) -> argparse.Namespace:
+    """The arguments of a stage that decide on its starts; all others are passed over."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name, default in (("engine", "auto"), ("api_model", None), ("judge", "auto"), ("local_model_path", None)):
+        parser.add_argument(f"--{name}", default=default)
+    return parser.parse_known_args(words)[0]
+
+
+def weight_bytes(model_name_or_path: str) -> float:
+    """The bytes that a start reads: of a folder's files, else what engines.placement finds for a name of the hub."""
+    from engines import placement
+
+    folder = Path(model_name_or_path)
+    files = [file for kind in ("safetensors", "bin") for file in folder.glob(f"*.{kind}")]
+    if files:
+        return sum(file.stat().st_size for file in files)
+    try:
+        return placement.weight_bytes(model_name_or_path)
+    except OSError as error:  # of transformers: no such name, or no network
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"expected the weights or the config of {model_name_or_path}, found neither here nor on the hub ({reason}): "
+            "check the name"
+        ) from None
 
 
 def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool) -> None:
@@ -45,7 +96,7 @@ def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool)
     if ask:
         more = ["--output_path", str(folder / "base.json"), "--limit", str(QUESTIONS)]
         finish(steps[BASE][0], *more, "--until", written(later))
-    alike = prior.uses_vllm(steps[COLLECTION][0].command) == starts.vllm or not starts.on_gpu
+    alike = uses_vllm(steps[COLLECTION][0].command) == starts.vllm or not starts.on_gpu
     ranks = most_ranks(steps[TRAINING][0].command) if starts.on_gpu else 1
     timings = asdict(timings_of(day.out, training, starts, alike, ranks))
     kept = {name: round(value, 4) for name, value in timings.items() if value is not None}
@@ -67,17 +118,18 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
     `alike`: the collection was asked by the same engine as the questions will be, so that its start is theirs. The
     training itself will have `ranks`, each as fast as those of the calibration.
     """
-    folder = find_log_file(out / "calibration")
-    made = read_json(meta_file(out / "data.json"), "the collection's numbers")
+    folder, collection = find_log_file(out / "calibration"), meta_file(out / "data.json")
+    made = read_json(collection, "the collection's numbers")
     trained = read_json(meta_file(folder / "lora" / "training"), "the training's numbers")
     log_of_training = read_json(folder / "lora" / "train_log.json", "the training's log")
     plan, said = log_of_training["plan"], [entry for entry in log_of_training["log"] if "loss" in entry]
     examples = plan["examples"] + plan["replayed"]
     tokens_an_update = plan["tokens"] / examples * plan["examples_per_update"]
-    collected, counts = made["budget"], made["counts"]
-    units, call = collected["units"], collected["seconds_a_call"]
-    start = collected["seconds_to_start"] if alike else starts.asking
-    read = forecast.mean_units(collected["share_read"] * units, units)
+    collected, counts = read_report(collection, CollectionTime), made["counts"]
+    asked = read_report(meta_file(folder / "base.json"), AskingTime)
+    units = collected.units
+    start = collected.seconds_to_start if alike else starts.asking
+    read = forecast.mean_units(collected.share_read * units, units)
     questions = counts["rows"].get("qa", 0) + counts["rows"].get("reverse", 0)
     reworded = counts["questions_made_by"].get("model", 0) if made["arguments"]["guard"] == "words" else questions
     working, preparing, loading = trained["training_seconds"], trained["preparing_seconds"], None
@@ -88,10 +140,10 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
     replay_start = min(start, preparing) if plan["replayed"] else 0.0  # of a process, once, however many are replayed
     return Timings(
         start=start,
-        unit=collected["seconds_of_all_facts"] / units,
+        unit=collected.seconds_of_all_facts / units,
         questions_a_unit=questions / read,
         rows_a_unit=sum(counts["rows"].values()) / read,
-        role_unit=collected["seconds_of_a_role"] / units,
+        role_unit=collected.seconds_of_a_role / units,
         role_rows_a_unit=forecast.ROLE_YIELD * reworded / read,
         facts_a_unit=counts["facts"] / read,
         roles=made["arguments"]["role_amount_per_fact"],
@@ -101,6 +153,6 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
         replay=plan["replayed"] / plan["examples"],
         example=(preparing - replay_start) / examples,
         training_overhead=overhead + replay_start,
-        question=(budget_of(folder / "base.json") or {}).get("seconds_a_question") or forecast.QUESTION_CALLS * call,
+        question=(asked and asked.seconds_a_question) or forecast.QUESTION_CALLS * collected.seconds_a_call,
         loading=loading,
     )

@@ -1,9 +1,9 @@
 """A time budget: a deadline on the disk, the clock of a stage, and the even order of work that may not all fit.
 
-    clock = start_clock(arguments, "collection", folder)     # None without --time_budget and --until
-    while size := next_round(left, last, cost, clock.left()):
-        with clock.interruptible(kept_back):                 # raises Stopped when the time is up, or at Ctrl-C
-            ...
+    with stage_clock(arguments, "collection", folder) as clock:     # endless without --time_budget and --until
+        while size := next_round(left, first, cost, clock.left()):
+            with clock.interruptible(kept_back):                    # raises Stopped when the time is up, or at Ctrl-C
+                ...
 
 Moments are seconds since 1970 as time.time() gives them; on the disk they are ISO 8601 with the offset from UTC.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import math
 import os
 import re
 import signal
@@ -28,6 +29,8 @@ RUN_FILE = "run.json"  # in the output folder: the deadline, and what each stage
 PROGRESS_FILE = "progress.json"  # of a stage: how far it is and when it expects to end
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+WRITING_S = 1.0  # kept back at the end of a stage to write its dataset or its answers
+REPORT_S = 3.0  # the same where verdicts and a report, or a training's log and curve, are written
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +121,8 @@ class Clock:
     """The time of one stage: when it began and has to end, and the signals that end it sooner.
 
     `interruptible` raises Stopped when the time is up, or at SIGINT or SIGTERM, which are heard from its first use on; a
-    second Ctrl-C ends the process at once. `stopped_by` is the first signal.
+    second Ctrl-C ends the process at once. `stopped_by` is the first signal. An endless clock, whose deadline is math.inf,
+    hears no signal, says nothing, and never raises Stopped: a Ctrl-C is Python's KeyboardInterrupt.
     """
 
     def __init__(self, stage: str, started: float, deadline: float, folder: Path, run_file: Path | None = None):
@@ -127,8 +131,17 @@ class Clock:
         self.stopped_by: int | None = None
         self._interruptible = self._listens = False
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a deadline."""
+        return self.deadline < math.inf
+
     def left(self) -> float:
         return self.deadline - time.time()
+
+    def for_others(self, others: int) -> float:
+        """The seconds to keep back so that `others` after this have as much time as this; none of endless time."""
+        return self.left() * others / (others + 1) if self.limited else 0.0
 
     @property
     def seconds(self) -> float:
@@ -155,6 +168,9 @@ class Clock:
     @contextlib.contextmanager
     def interruptible(self, kept_back: float = 0.0) -> Iterator[None]:
         """Work that Stopped may cut anywhere: at a signal, or `kept_back` seconds before the deadline."""
+        if not self.limited:
+            yield
+            return
         if not self._listens:
             self._listen()
         room = self.left() - kept_back
@@ -170,6 +186,8 @@ class Clock:
 
     def say(self, done: float, expected_end: float, words: str = "") -> None:
         """Tell a person, and whoever reads PROGRESS_FILE, the share that is done and when the stage will end."""
+        if not self.limited:
+            return
         expected_end = min(expected_end, max(self.deadline, time.time()))
         log.info(
             "%s: %.0f%% done, ends about %s%s", self.stage, 100 * done, of_day(expected_end), words and f"; {words}"
@@ -183,8 +201,22 @@ class Clock:
             note(self.run_file, self.stage, {"seconds": round(time.time() - self.started, 1)})
 
 
-def start_clock(arguments: BudgetArguments, stage: str, folder: str | Path, writes: bool = True) -> Clock | None:
-    """The clock of a stage; None where it has no budget. One of several processes `writes`.
+@contextlib.contextmanager
+def stage_clock(arguments: BudgetArguments, stage: str, folder: str | Path, writes: bool = True) -> Iterator[Clock]:
+    """The clock of a stage, as start_clock gives it. Leaving the block ends the stage.
+
+    After a signal, when what is whole has been written, the stage has not ended: SystemExit with 128 + the signal's number.
+    """
+    clock = start_clock(arguments, stage, folder, writes)
+    yield clock
+    if clock.stopped_by:
+        log.info("stopped; run this again to go on")
+        raise SystemExit(128 + clock.stopped_by)
+    clock.end()
+
+
+def start_clock(arguments: BudgetArguments, stage: str, folder: str | Path, writes: bool = True) -> Clock:
+    """The clock of a stage; endless where it has no budget. One of several processes `writes`.
 
     The deadline is kept in RUN_FILE of the output folder until the stage has ended; a moment with its date, as
     run_all.py gives it, needs no file.
@@ -192,7 +224,7 @@ def start_clock(arguments: BudgetArguments, stage: str, folder: str | Path, writ
     folder, started = Path(folder), process_start()
     deadline = deadline_of(arguments, started)
     if deadline is None:
-        return None
+        return Clock(stage, started, math.inf, folder)
     run_file = None
     if not (arguments.until and "T" in arguments.until):
         run_file = folder / RUN_FILE

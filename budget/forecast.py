@@ -1,4 +1,4 @@
-"""What a time budget buys: shares of the stages from a stated prior, corrected by what was measured.
+"""What a time budget buys: shares of the stages from stated priors, corrected by what was measured.
 
 Everything here is arithmetic on recorded timings (see Timings); no model is loaded and no clock is read.
 """
@@ -14,24 +14,30 @@ from utils import InputError, read_json
 COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
     "collection", "inference, base", "fine-tuning", "inference, tuned", "evaluation",
 )  # fmt: skip
-# Of the whole budget; fine-tuning also gets what the others leave.
-PRIOR = {COLLECTION: 0.18, BASE: 0.10, TRAINING: 0.57, TUNED: 0.10, EVALUATION: 0.05}
-EVALUATION_STARTS = 4.5  # starts of a process with the model: time for string match and the drift, with room to spare
-OPEN_BOOK = 4  # prior: a question with its document takes as long as so many without
-OPEN_BOOK_SHARE = 0.03  # of the budget that it is worth; where it takes more, it is asked if time is left over
-QUESTION_CALLS = 2  # prior: a question answered at length takes as long as so many calls of the collection
-LATER_YIELD = 0.85  # prior: what a unit gives, by those that open the documents; these have more names, nothing repeats
-ROLE_YIELD = 0.65  # prior: rows in the words of a role, for each question that a model made before
-STARTS_TO_ASK = 5  # needed processes that ask the model: collection, 2 with the base, 2 tuned
-STARTS_TO_TRAIN = 2  # and that work on it with transformers: fine-tuning and its check
-IMPORT_S, BYTES_A_SECOND = 6.0, 200e6  # prior of a start: importing, and reading weights from the disk
-# The same where there is a GPU: the CUDA libraries besides, and 22 GiB in 18 s (vllm-project/vllm#44881, 2026).
+# The priors: what is taken for true until it has been measured. The source of each: "demo" is the demo on 2 cores, in runs of
+# 6 to 60 minutes (results/budget.json); "chosen" is by judgement.
+# Shares of the whole budget, demo; fine-tuning also gets what the others leave.
+SHARES = {COLLECTION: 0.18, BASE: 0.10, TRAINING: 0.57, TUNED: 0.10, EVALUATION: 0.05}
+OPEN_BOOK_SHARE = 0.03  # chosen: of the budget that it is worth; where it takes more, it is asked if time is left over
+# The collection.
+LATER_COST = 0.65  # demo: a unit in later rounds, by the first, where more can be asked at once
+LATER_YIELD = 0.85  # demo, 51 rows a unit after 59: what opens a document has more names, and nothing repeats
+ROLE_YIELD = 0.65  # demo: rows in the words of a role, for each question that a model made before
+# Asking and judging.
+QUESTION_CALLS = 2  # demo: a question answered at length takes as long as so many calls of the collection
+OPEN_BOOK = 4  # demo: a question with its document takes as long as so many without
+EVALUATION_STARTS = 4.5  # demo: string match and the drift, in starts of a process with the model, with room to spare
+# Starts of a process. On a CPU: importing, and reading weights from the disk (demo).
+IMPORT_S, BYTES_A_SECOND = 6.0, 200e6
+# Where there is a GPU: the CUDA libraries besides (chosen), and 22 GiB in 18 s (vllm-project/vllm#44881, 2026).
 GPU_IMPORT_S, GPU_BYTES_A_SECOND = 10.0, 1e9
-# Prior of what vLLM's start takes besides: compiling 43 s (the same issue) and capturing CUDA graphs 17 s (vllm#20264).
+# What vLLM's start takes besides: compiling 43 s (the same issue) and capturing CUDA graphs 17 s (vllm-project/vllm#20264).
 VLLM_START_S = 60.0
-LEAST_WORK_S = 75.0  # besides the starts: the first round of a collection, some updates, some questions
-CALIBRATION_S = 110.0  # prior: of a calibration on a CPU, with its starts; it was measured
-GPU_CALIBRATION_WORK_S = 60.0  # prior, on a GPU: besides the starts
+# The least that a run needs: processes that ask the model (collection, 2 with the base, 2 tuned), processes that work on it
+# with transformers (fine-tuning and its check), and besides the first round of a collection, some updates, some questions (demo).
+STARTS_TO_ASK, STARTS_TO_TRAIN, LEAST_WORK_S = 5, 2, 75.0
+# A calibration: on a CPU with its starts (demo), on a GPU besides them (chosen), and the share of a budget that it is worth (chosen).
+CALIBRATION_S, GPU_CALIBRATION_WORK_S, CALIBRATION_SHARE = 110.0, 60.0, 0.075
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ def mean_units(read: float, units: int) -> float:
     return units * read / (read + LATER_YIELD * (units - read))
 
 
-def needs(budget: float, measured: dict[str, float], shares: dict[str, float] = PRIOR) -> dict[str, float]:
+def needs(budget: float, measured: dict[str, float], shares: dict[str, float] = SHARES) -> dict[str, float]:
     """The seconds of each stage but fine-tuning: its share at most, and no more than it was measured to need."""
     return {name: min(shares[name] * budget, measured.get(name, budget)) for name in STAGES if name != TRAINING}
 
@@ -139,11 +145,11 @@ def open_book_needs(budget: float, start: float, questions: int, question: float
 
 def collection_share(budget: float, timings: Timings, asking: dict[str, float]) -> float:
     """The prior, or as much more as leaves time to train all epochs of what is collected."""
-    t, others = timings, sum(needs(budget, asking).values()) - PRIOR[COLLECTION] * budget
+    t, others = timings, sum(needs(budget, asking).values()) - SHARES[COLLECTION] * budget
     training_of_a_unit = t.rows_a_unit * (1 + t.replay) * (t.example + t.epochs / t.examples_an_update * t.update)
     room = max(0.0, budget - others - t.training_overhead - t.start)
     collected = t.start + room * t.unit / (t.unit + training_of_a_unit)
-    return max(PRIOR[COLLECTION], collected / budget)
+    return max(SHARES[COLLECTION], collected / budget)
 
 
 def evaluation_needs(start: float, judged_by_model: bool) -> dict[str, float]:
@@ -154,7 +160,7 @@ def forecast(budget: float, timings: Timings, units: int, questions: int, genera
     """The plan of a run that asks `questions` and `general` ones, evaluated by string match."""
     t = timings
     asking = asking_needs(budget, t, questions, general, judged_by_model=False)
-    most = needs(budget, asking, {**PRIOR, COLLECTION: collection_share(budget, t, asking)})
+    most = needs(budget, asking, {**SHARES, COLLECTION: collection_share(budget, t, asking)})
     facts_whole = t.unit * units
     roles_whole = t.roles * t.role_unit * units
     room = max(0.0, most[COLLECTION] - t.start)
@@ -198,9 +204,8 @@ def training_seconds(rows: float, timings: Timings) -> float:
 
 def least_budget(starts: Starts, judge_start: float = 0.0) -> float:
     """Seconds below which a run makes no sense, by the prior: nothing has been measured yet."""
-    asking = STARTS_TO_ASK + (
-        1 if starts.on_gpu else 0
-    )  # replayed answers: on a CPU their start is small beside the work
+    # On a GPU one more to replay answers: on a CPU that start is small beside the work.
+    asking = STARTS_TO_ASK + (1 if starts.on_gpu else 0)
     return asking * starts.asking + STARTS_TO_TRAIN * starts.training + judge_start + LEAST_WORK_S
 
 

@@ -36,6 +36,7 @@ from budget.clock import (
     written,
 )
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
+from budget.reports import AskingTime, CollectionTime, read_report
 from engines.processes import PROCESSES_FILE, Family
 from provenance import meta_file
 from utils import InputError, find_log_file, log_file, read_json, write_json
@@ -96,7 +97,7 @@ class Run:
         self.started, self.deadline = (moment_of(self.state[key], 0) for key in ("started", "deadline"))
         self.budget = self.deadline - self.started
         self.measured: dict[str, float] = {}  # seconds that a stage will need at most
-        self.shares = forecast.PRIOR
+        self.shares = forecast.SHARES
         self.expected: dict[str, float] = {}  # and those that a calibration makes likely, to say when the run ends
         self.start_seconds = 0.0  # until a process is ready to ask the model
         self.loading: float | None = None  # the same with transformers, by the prior, where vLLM asks
@@ -249,39 +250,31 @@ class Run:
 
     def measure(self, questions: int, general: int, judged_by_model: bool, open_book: bool) -> None:
         """What calibration and stages so far say about the stages to come."""
-        made, timings = budget_of(self.out / "data.json"), read_timings(self.out)
+        made, timings = read_report(meta_file(self.out / "data.json"), CollectionTime), read_timings(self.out)
         if made and timings:
-            whole = forecast.forecast(FOR_EVER, timings, made["units"], questions, general).stages
+            whole = forecast.forecast(FOR_EVER, timings, made.units, questions, general).stages
             asking = forecast.asking_needs(self.budget, timings, questions, general, judged_by_model, open_book)
             share = forecast.collection_share(self.budget, timings, asking)
-            self.shares = {**forecast.PRIOR, COLLECTION: share}
+            self.shares = {**forecast.SHARES, COLLECTION: share}
             self.expected = {name: whole[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
-        self.start_seconds = made["seconds_to_start"] if made else 0.0
+        self.start_seconds = made.seconds_to_start if made else 0.0
         cold = 0.0 if self.loading is None else self.start_seconds  # vLLM compiles again for an adapter
-        base = [budget_of(self.out / f"{name}.json") for name in ("base", "retention_base")]
-        if base[0] and base[0]["seconds_a_question"] and "seconds" in stage_of(self.state, BASE):
+        base = [read_report(meta_file(self.out / f"{name}.json"), AskingTime) for name in ("base", "retention_base")]
+        if base[0] and base[0].seconds_a_question and "seconds" in stage_of(self.state, BASE):
             need = sum(
-                max(cold, asked["seconds_to_start"])
-                + (asked["seconds_a_question"] or 0) * (asked["questions"] - asked["left_out"])
-                for asked in filter(None, base)
+                max(cold, asking.seconds_to_start) + (asking.seconds_a_question or 0) * asking.asked
+                for asking in filter(None, base)
             )
-            self.start_seconds = max(cold, base[0]["seconds_to_start"])
+            self.start_seconds = max(cold, base[0].seconds_to_start)
             if open_book:
-                answered = base[0]["questions"] - base[0]["left_out"]
-                cost = base[0]["seconds_a_question"]
-                need += forecast.open_book_needs(self.budget, self.start_seconds, answered, cost)
+                cost = base[0].seconds_a_question
+                need += forecast.open_book_needs(self.budget, self.start_seconds, base[0].asked, cost)
             self.measured = {TUNED: SLACK * need + END_S}
             loading = (timings and timings.loading) or self.loading or self.start_seconds
             self.measured |= forecast.evaluation_needs(loading, judged_by_model)
         if timings and "seconds" in stage_of(self.state, COLLECTION):
             rows = read_json(meta_file(self.out / "data.json"), "the collection's numbers")["counts"]["rows"]
             self.expected[TRAINING] = forecast.training_seconds(sum(rows.values()), timings)
-
-
-def budget_of(path: Path) -> dict | None:
-    """What a stage wrote of its budget to the meta file of what it made."""
-    meta = meta_file(path)
-    return read_json(meta, "a meta file").get("budget") if meta.is_file() else None
 
 
 def read_timings(out: Path) -> Timings | None:

@@ -10,10 +10,10 @@ import random
 import re
 
 from data_processor.curation import FUNCTION_WORDS, contains, content_words, length_in_words, spans, words
+from data_processor.facts import Fact
 from data_processor.pairs import Pair, about
 from data_processor.prompts import Prompts
 from data_processor.small_model.word_order import asides, is_noun, wh_question
-from data_processor.work import Fact
 
 SHORTEST_CLAUSE = 7  # words a question in place keeps around its gap
 CLUES = (3, 7)  # words of a question of clues

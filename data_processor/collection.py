@@ -6,21 +6,22 @@ import json
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from budget.clock import BudgetArguments, Clock
-from data_processor import questions, rounds
+from budget.reports import CollectionTime
+from data_processor import pipeline, questions, rounds
 from data_processor.chunking import Chunk, chunk_document, require_tokenizer, splitter
 from data_processor.dataset import to_format
 from data_processor.documents import Document, read_documents
 from data_processor.estimate import estimate, print_estimate
-from data_processor.facts import NOT_COVERED, find_facts, find_roles, find_themes, handles, rewrite
-from data_processor.pairs import Pair
+from data_processor.facts import NOT_COVERED, Fact
+from data_processor.pipeline import Collected
 from data_processor.prompts import language_of, load_prompts
-from data_processor.split import ASKED, hold_out_facts, split
-from data_processor.work import Fact, Work
+from data_processor.split import ASKED, split
+from data_processor.work import Work
 from engines.chat import Engine
 from engines.journal import JournaledEngine
 from provenance import write_meta
@@ -129,74 +130,69 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
     return read_documents(arguments.data_path)
 
 
-def collect(
-    engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock | None = None
-) -> None:
+def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:
     """Run all steps and write the dataset with its meta file; `tokenizer` as chunking.splitter takes it.
 
-    With a `clock`, what it gives time for; ended by a signal, the dataset has what is whole, and the exit code says so.
+    By a limited `clock`, what it gives time for; ended by a signal, the dataset has what is whole.
     """
     started = time.time()
     path = dataset_path(arguments.json_save_dir)
     chunks = chunks_of(documents, tokenizer, arguments)
     log.info("%d documents, %d chunks", len(documents), len(chunks))
-
-    def price(tokens: dict[str, int]) -> float:
-        return round((tokens["prompt"] * arguments.price_in + tokens["completion"] * arguments.price_out) / 1e6, 4)
-
     if arguments.dry_run:
-        print_estimate(estimate(work_of(engine, arguments), chunks, make_rows(documents, arguments), price))
+        print_estimate(measured_on_a_sample(engine, documents, chunks, arguments))
         return
     journal = JournaledEngine(engine, log_file(path.with_suffix(".journal.jsonl")))
     if journal.known:
         log.info("%d replies of an earlier run in %s are not asked for again", len(journal.known), journal.path)
     work = work_of(journal, arguments)
-    budget = {}
-    if clock:
-        rows, facts, pairs, held, budget = rows_in_time(work, documents, chunks, arguments, clock)
+    coverage, budget = {}, None
+    if clock.limited:
+        made, coverage = collect_in_time(work, documents, chunks, arguments, clock)
+        budget = CollectionTime(**coverage, seconds_to_start=round(started - clock.started, 1))
     else:
-        rows, facts, pairs, held = make_rows(documents, arguments)(work, chunks)
-    if not any(row["kind"] in ASKED for row in rows):
+        made = pipeline.collect_all(work, chunks, arguments)
+    if not any(pair.kind in ASKED for pair in made.pairs):
         raise InputError(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
             "try a larger model, or documents that state names, dates or numbers"
         )
-    rows, test = split(without_copies(work, rows), held, arguments.test_ratio, arguments.seed)
-    write_json(path, [to_format(row, arguments.format) for row in rows])
-    if arguments.test_ratio:
-        write_json(path.with_suffix(".test.json"), test)
-    write_text(
-        log_file(path.with_suffix(".dropped.jsonl")),
-        "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in work.dropped),
-    )
-    path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # an earlier version's: of another dataset
-    counts = {
-        "documents": len(documents),
-        "chunks": len(chunks),
-        "facts": len(facts),
-        "rows": dict(Counter(row["kind"] for row in rows)),
-        "test_rows": dict(Counter(row["kind"] for row in test)),
-        "questions_made_by": dict(Counter(pair.made for pair in pairs)),
-    }
-    write_meta(
-        path,
-        arguments,
-        started,
-        model=engine.name,
-        counts=counts,
-        dropped=dict(work.drops.most_common()),
-        tokens={**work.tokens, "cost": price(work.tokens)},
-        calls={"asked": journal.asked, "from_journal": journal.reused},
-        **({"budget": {**budget, "seconds_to_start": round(started - clock.started, 1)}} if clock else {}),
-    )
-    print_yield(documents, chunks, facts, rows, work)
+    rows, test = pipeline.to_dataset(work, documents, made, arguments)
+    counts = {"documents": len(documents), "chunks": len(chunks), **counts_of(made, rows, test)}
+    write_dataset(work, rows, test, counts, budget, arguments, started)
+    print_yield(documents, chunks, made.facts, rows, work)
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
-    if clock and clock.stopped_by:
-        log.info("stopped; run this again to go on")
-        raise SystemExit(128 + clock.stopped_by)
-    if clock:
-        log.info("%s", rounds.in_words(budget))
-        clock.end()
+    if clock.limited and not clock.stopped_by:
+        log.info("%s", rounds.in_words(coverage))
+
+
+def collect_in_time(
+    work: Work, documents: list[Document], chunks: list[Chunk], arguments: CollectionArguments, clock: Clock
+) -> tuple[Collected, dict]:
+    """What pipeline.collect_all gives, of the units that `clock` gives time for, and what was left out."""
+    path = log_file(dataset_path(arguments.json_save_dir).with_suffix(".rounds.jsonl"))
+    in_rounds = rounds.Rounds(work, chunks, arguments, clock, path)
+
+    def assemble(made: Collected) -> None:
+        rows = pipeline.to_rows(work, documents, made)
+        split(rows, made.held_ids, arguments.test_ratio, arguments.seed)
+
+    return in_rounds.run(assemble, arguments.rounds), in_rounds.coverage()
+
+
+def measured_on_a_sample(
+    engine: Engine, documents: list[Document], chunks: list[Chunk], arguments: CollectionArguments
+) -> dict[str, float]:
+    """What the whole would take; nothing is written."""
+
+    def rows_of(work: Work, sample: list[Chunk]) -> list[dict]:
+        return pipeline.to_rows(work, documents, pipeline.collect_all(work, sample, arguments))
+
+    return estimate(work_of(engine, arguments), chunks, rows_of, lambda tokens: price_of(tokens, arguments))
+
+
+def price_of(tokens: dict[str, int], arguments: CollectionArguments) -> float:
+    return round((tokens["prompt"] * arguments.price_in + tokens["completion"] * arguments.price_out) / 1e6, 4)
 
 
 def chunks_of(documents: list[Document], tokenizer, arguments: CollectionArguments) -> list[Chunk]:
@@ -213,6 +209,7 @@ def work_of(engine: Engine, arguments: CollectionArguments) -> Work:
         engine,
         arguments.seed,
         progress_bar,
+        questions,
         copies_only=arguments.guard == "words",
         context_sentences=arguments.context_sentences,
         llm_check=arguments.verify == "llm",
@@ -220,98 +217,43 @@ def work_of(engine: Engine, arguments: CollectionArguments) -> Work:
     )
 
 
-def make_rows(documents: list[Document], arguments: CollectionArguments):
-    """All steps, as a function of the run and its chunks.
-
-    It gives the dataset's rows, the facts, the pairs, and the ids of the facts that are to be held out whole.
-    """
-
-    def make(work: Work, chunks: list[Chunk]) -> tuple[list[dict], list[Fact], list[Pair], set[str]]:
-        themes = find_themes(work, chunks)
-        facts = find_facts(work, chunks, themes, arguments.limit)
-        log.info("%d facts", len(facts))
-        pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
-        log.info("%d pairs of a question and an answer", len(pairs))
-        if arguments.role_amount_per_fact:
-            roles = find_roles(work, chunks, themes, arguments.role_amount_per_fact)
-            pairs += questions.diversify(work, pairs, roles)
-            log.info("%d pairs with those of the roles", len(pairs))
-        if arguments.unknown_amount_per_chunk:
-            pairs += questions.ask_unknown(work, chunks, arguments.unknown_amount_per_chunk)
-        held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
-        passages = rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
-        return to_rows(work, documents, facts, pairs, passages), facts, pairs, ids_of(facts, held)
-
-    return make
+def counts_of(made: Collected, rows: list[dict], test: list[dict]) -> dict:
+    return {
+        "facts": len(made.facts),
+        "rows": dict(Counter(row["kind"] for row in rows)),
+        "test_rows": dict(Counter(row["kind"] for row in test)),
+        "questions_made_by": dict(Counter(pair.made for pair in made.pairs)),
+    }
 
 
-def rows_in_time(
-    work: Work, documents: list[Document], chunks: list[Chunk], arguments: CollectionArguments, clock: Clock
-) -> tuple[list[dict], list[Fact], list[Pair], set[str], dict]:
-    """What make_rows gives, of the units that `clock` gives time for, and what was left out."""
-    path = log_file(dataset_path(arguments.json_save_dir).with_suffix(".rounds.jsonl"))
-    in_rounds = rounds.Rounds(work, chunks, arguments, clock, path)
-
-    def rows_of(made: rounds.Collected) -> list[dict]:
-        return to_rows(work, documents, made.facts, made.pairs, made.passages)
-
-    def assemble(made: rounds.Collected) -> None:
-        split(rows_of(made), ids_of(made.facts, made.held), arguments.test_ratio, arguments.seed)
-
-    made = in_rounds.run(assemble, arguments.rounds)
-    return rows_of(made), made.facts, made.pairs, ids_of(made.facts, made.held), in_rounds.coverage()
-
-
-def ids_of(facts: list[Fact], numbers: set[int]) -> set[str]:
-    return {f"{facts[number].chunk.file_name}#{number}" for number in numbers}
-
-
-def to_rows(
-    work: Work, documents: list[Document], facts: list[Fact], pairs: list[Pair], passages: list[tuple[Fact, str, str]]
-) -> list[dict]:
-    """The dataset: question rows, then passages: each fact and each rewrite told in answer to "Tell me about ..."."""
-    by_name = {document.file_name: document for document in documents}
-    numbers: dict[int, int] = {}
-    for fact in [*facts, *(pair.fact for pair in pairs)]:
-        numbers.setdefault(id(fact), len(numbers))
-
-    def row(question: str, answer: str, fact: Fact, kind: str, role: str) -> dict:
-        source: dict[str, int | str] = {"chunk": fact.chunk.number}
-        if fact.quote:
-            start, end = fact.chunk.start + fact.start, fact.chunk.start + fact.end
-            start, end = by_name[fact.chunk.file_name].in_file(start, end)
-            source |= {"start": start, "end": end, "quote": fact.quote}
-        return {
-            "id": f"identity_{len(rows)}",
-            "conversations": [{"from": "user", "value": question}, {"from": "assistant", "value": answer}],
-            "fact": fact.text,
-            "file_name": fact.chunk.file_name,
-            "kind": kind,
-            "role": role,
-            "theme": fact.theme,
-            "fact_id": f"{fact.chunk.file_name}#{numbers[id(fact)]}",
-            "source": source,
-        }
-
-    rows: list[dict] = []
-    for pair in pairs:
-        rows.append(row(pair.question, pair.answer, pair.fact, pair.kind, pair.role))
-    for fact, style, text in [*((fact, "", fact.text) for fact in facts), *passages]:
-        for name in handles(fact, text)[:2]:
-            forms = work.prompts[fact.chunk.language].about
-            rows.append(row(forms[len(rows) % len(forms)].format(name=name), text, fact, "passage", style))
-    return rows
-
-
-def without_copies(work: Work, rows: list[dict]) -> list[dict]:
-    """The rows, each question with its answer once: a step does not see what the other steps made."""
-    kept: dict[tuple[str, str], dict] = {}
-    for row in rows:
-        question, answer = (turn["value"] for turn in row["conversations"])
-        if kept.setdefault((question, answer), row) is not row:
-            where = {name: row[name] for name in ("file_name", "fact")}
-            work.drop("dataset", "the same question and answer twice", question, answer=answer, **where)
-    return list(kept.values())
+def write_dataset(
+    work: Work,
+    rows: list[dict],
+    test: list[dict],
+    counts: dict,
+    budget: CollectionTime | None,
+    arguments: CollectionArguments,
+    started: float,
+) -> None:
+    """The dataset, its test questions, what was dropped, and the meta file."""
+    path, journal = dataset_path(arguments.json_save_dir), work.engine
+    write_json(path, [to_format(row, arguments.format) for row in rows])
+    if arguments.test_ratio:
+        write_json(path.with_suffix(".test.json"), test)
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in work.dropped]
+    write_text(log_file(path.with_suffix(".dropped.jsonl")), "".join(lines))
+    path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # an earlier version's: of another dataset
+    write_meta(
+        path,
+        arguments,
+        started,
+        model=journal.name,
+        counts=counts,
+        dropped=dict(work.drops.most_common()),
+        tokens={**work.tokens, "cost": price_of(work.tokens, arguments)},
+        calls={"asked": journal.asked, "from_journal": journal.reused},
+        **({"budget": asdict(budget)} if budget else {}),
+    )
 
 
 def print_yield(

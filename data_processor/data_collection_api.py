@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from budget.clock import start_clock
+from budget.clock import stage_clock
 from data_processor.chunking import OPENAI_TOKENIZER
 from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
 from engines.arguments import ApiArguments
@@ -30,8 +30,8 @@ class Arguments(ApiArguments, CollectionArguments):
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     documents = check_arguments(arguments)
-    clock = start_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent)
-    collect(load_api_engine(arguments), arguments.tokenizer or OPENAI_TOKENIZER, documents, arguments, clock)
+    with stage_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent) as clock:
+        collect(load_api_engine(arguments), arguments.tokenizer or OPENAI_TOKENIZER, documents, arguments, clock)
 
 
 if __name__ == "__main__":

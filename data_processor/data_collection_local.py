@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from budget.clock import start_clock
+from budget.clock import stage_clock
 from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
 from engines.arguments import EngineArguments
 from engines.load import load_engine
@@ -35,10 +35,9 @@ def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     documents = check_arguments(arguments)
     require_model(arguments.model_name_or_path)
-    clock = start_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent)
-
-    engine = load_engine(arguments.model_name_or_path, arguments)
-    collect(engine, arguments.tokenizer or engine.tokenizer, documents, arguments, clock)
+    with stage_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent) as clock:
+        engine = load_engine(arguments.model_name_or_path, arguments)
+        collect(engine, arguments.tokenizer or engine.tokenizer, documents, arguments, clock)
 
 
 if __name__ == "__main__":

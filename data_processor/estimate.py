@@ -31,9 +31,9 @@ def sample_of(chunks: list[Chunk]) -> list[Chunk]:
 
 
 def estimate(
-    work: Work, chunks: list[Chunk], make: Callable[[Work, list[Chunk]], tuple], price: Callable[[dict], float]
+    work: Work, chunks: list[Chunk], make: Callable[[Work, list[Chunk]], list[dict]], price: Callable[[dict], float]
 ) -> dict[str, float]:
-    """Run all steps (`make`) on a sample and scale what they took by the length of the text.
+    """Run all steps (`make`, which gives rows) on a sample and scale what they took by the length of the text.
 
     The minutes are rather too many than too few: an engine answers a larger batch faster than the sample's. `price`
     turns counts of tokens into money.
@@ -41,7 +41,7 @@ def estimate(
     sample = sample_of(chunks)
     counted = work.engine = CountedEngine(work.engine)
     started = time.monotonic()
-    rows = make(work, sample)[0]
+    rows = make(work, sample)
     scale = sum(len(chunk.text) for chunk in chunks) / sum(len(chunk.text) for chunk in sample)
     tokens = {kind: round(count * scale) for kind, count in work.tokens.items()}
     return {

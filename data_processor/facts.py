@@ -1,4 +1,4 @@
-"""The steps of collection but the questions: theme, facts, roles, rewrites. Each is a function from list to list.
+"""The steps of collection but the questions: theme, facts, rewrites. Each is a function from list to list.
 
 What a step's reply must satisfy is checked here with curation.py; every refusal is counted under its reason.
 """
@@ -6,13 +6,29 @@ What a step's reply must satisfy is checked here with curation.py; every refusal
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from data_processor.chunking import Chunk, sentences
 from data_processor.curation import copied_in_order, names_and_numbers, spans, subject_of, supported, words
-from data_processor.work import Fact, Work, entailed
+from data_processor.work import Work, entailed
 
 NOT_COVERED = "no fact covers this sentence"
+
+
+@dataclass
+class Fact:
+    """A statement that stands alone, with the sentence of the chunk it rests on."""
+
+    text: str
+    chunk: Chunk
+    start: int
+    end: int
+    subject: str
+    theme: str = ""
+
+    @property
+    def quote(self) -> str:
+        return self.chunk.text[self.start : self.end]
 
 
 def find_themes(work: Work, chunks: list[Chunk]) -> list[str]:
@@ -32,17 +48,26 @@ def find_themes(work: Work, chunks: list[Chunk]) -> list[str]:
     return themes
 
 
-def find_facts(work: Work, chunks: list[Chunk], themes: list[str], limit: int | None = None) -> list[Fact]:
-    """Facts of every sentence, each with its sentence as quote.
+def sentences_to_read(chunks: list[Chunk], limit: int | None = None) -> list[Fact]:
+    """A fact without text and theme yet for each sentence; one in the overlap of two chunks is taken once.
 
-    A sentence whose names and numbers the kept facts leave out stands as a fact itself, if there is one to ask for.
     `limit` takes the first sentences of each chunk only.
     """
-    return state_facts(work, sentences_to_read(chunks, themes, limit))
+    seen: set[tuple[str, str]] = set()
+    items = []
+    for chunk in chunks:
+        for start, end in sentences(chunk.text)[:limit]:
+            if (chunk.file_name, chunk.text[start:end]) not in seen:
+                seen.add((chunk.file_name, chunk.text[start:end]))
+                items.append(Fact("", chunk, start, end, subject_of(chunk.title, chunk.text)))
+    return items
 
 
-def state_facts(work: Work, items: list[Fact]) -> list[Fact]:
-    """The same for sentences that `sentences_to_read` found."""
+def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
+    """Facts of every sentence of `sentences_to_read`, each with its sentence as quote.
+
+    A sentence whose names and numbers the kept facts leave out stands as a fact itself, if there is one to ask for.
+    """
     requests = []
     for item in items:
         prompts, before = work.prompts[item.chunk.language], text_before(work, item)
@@ -90,18 +115,6 @@ def state_facts(work: Work, items: list[Fact]) -> list[Fact]:
     return facts
 
 
-def sentences_to_read(chunks: list[Chunk], themes: list[str], limit: int | None) -> list[Fact]:
-    """A fact without text yet for each sentence; one in the overlap of two chunks is taken once."""
-    seen: set[tuple[str, str]] = set()
-    items = []
-    for chunk, theme in zip(chunks, themes, strict=True):
-        for start, end in sentences(chunk.text)[:limit]:
-            if (chunk.file_name, chunk.text[start:end]) not in seen:
-                seen.add((chunk.file_name, chunk.text[start:end]))
-                items.append(Fact("", chunk, start, end, subject_of(chunk.title, chunk.text), theme))
-    return items
-
-
 def text_before(work: Work, item: Fact) -> str:
     """The sentences of the chunk before an item's own that are shown with it."""
     before = [item.chunk.text[start:end] for start, end in sentences(item.chunk.text) if end <= item.start]
@@ -145,29 +158,6 @@ def handles(fact: Fact, text: str) -> list[str]:
     chunk = fact.chunk.text
     names = {text[start:end] for start, end, kind in spans(text, chunk) if kind in ("name", "quoted")} | {fact.subject}
     return sorted(names - {""}, key=lambda name: (chunk.count(name), name))
-
-
-def find_roles(work: Work, chunks: list[Chunk], themes: list[str], amount: int) -> dict[str, list[str]]:
-    """For each theme the kinds of people who would ask about it."""
-    languages = dict(zip(themes, (chunk.language for chunk in chunks), strict=True))
-    replies = work.ask_json(
-        "roles",
-        [
-            work.prompts[language].conversation("roles", theme=theme, amount=amount)
-            for theme, language in languages.items()
-        ],
-        16 * amount,
-        [
-            {
-                "type": "array",
-                "items": {"type": "string", "pattern": work.prompts[language].table["roles"]["pattern"]},
-                "minItems": amount,
-                "maxItems": amount,
-            }
-            for language in languages.values()
-        ],
-    )
-    return {theme: list(dict.fromkeys(reply or [])) for theme, reply in zip(languages, replies, strict=True)}
 
 
 def rewrite(work: Work, facts: list[Fact], group: int = 3) -> list[tuple[Fact, str, str]]:

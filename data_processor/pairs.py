@@ -17,8 +17,9 @@ from data_processor.curation import (
     supported,
     words,
 )
+from data_processor.facts import Fact
 from data_processor.prompts import Prompts
-from data_processor.work import Fact, Work, entailed
+from data_processor.work import Work, entailed
 
 
 @dataclass

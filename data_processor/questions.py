@@ -5,8 +5,9 @@ from __future__ import annotations
 from data_processor.chunking import Chunk
 from data_processor.cloze import other_forms, questions_in_place
 from data_processor.curation import contains, content_words, spans, subject_of, words
+from data_processor.facts import Fact
 from data_processor.pairs import Pair, about, normal_answer, prompts_of, question_problem, verified
-from data_processor.work import YES_OR_NO, Fact, Work
+from data_processor.work import YES_OR_NO, Work
 
 WORDINGS = 3  # a generator that is not trusted is asked so often for a question, for each answer and role
 TEMPERATURE = 0.9  # of all but the first of them
@@ -135,6 +136,29 @@ def reword(work: Work, step: str, jobs: list[tuple[Pair, str]]) -> list[Pair]:
         if reply is not None
     ]
     return verified(work, step, wordings)
+
+
+def find_roles(work: Work, chunks: list[Chunk], themes: list[str], amount: int) -> dict[str, list[str]]:
+    """For each theme the kinds of people who would ask about it."""
+    languages = dict(zip(themes, (chunk.language for chunk in chunks), strict=True))
+    replies = work.ask_json(
+        "roles",
+        [
+            work.prompts[language].conversation("roles", theme=theme, amount=amount)
+            for theme, language in languages.items()
+        ],
+        16 * amount,
+        [
+            {
+                "type": "array",
+                "items": {"type": "string", "pattern": work.prompts[language].table["roles"]["pattern"]},
+                "minItems": amount,
+                "maxItems": amount,
+            }
+            for language in languages.values()
+        ],
+    )
+    return {theme: list(dict.fromkeys(reply or [])) for theme, reply in zip(languages, replies, strict=True)}
 
 
 def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> list[Pair]:

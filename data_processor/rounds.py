@@ -1,11 +1,11 @@
 """Collection to a time budget: rounds that are each whole, of units spread evenly over the documents.
 
-A unit is up to UNIT_SENTENCES neighbouring sentences of a chunk. A round takes the next few units from facts through
-questions to rewrites; once all units have that, a round asks their questions again in the words of a role. A round is
-begun only if the measured time of a unit says that it fits, and what it made is taken only if it ends (of the first,
-without which there is no dataset, also facts and questions whose rewrites have no time). Which units are next does not
-depend on the time, and the sizes of the rounds are in a journal: a run that was killed makes the same rounds again, from
-the replies it has, and goes on.
+What is done with a unit, up to UNIT_SENTENCES neighbouring sentences of a chunk, is in pipeline.py. A round takes the next few
+from facts through questions to rewrites; once all units have that, a round asks their questions again in the words of a
+role. It is begun only if the measured time of a unit says that it fits, and what it made is taken only if it ends (of the
+first, without which there is no dataset, also facts and questions whose rewrites have no time). Which units are next does
+not depend on the time, and the sizes of the rounds are in a journal: a run that was killed makes the same rounds again,
+from the replies it has, and goes on.
 """
 
 from __future__ import annotations
@@ -16,58 +16,31 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from budget.asking import SLACK, even_order, next_round
-from budget.clock import Clock, Stopped
+from budget.clock import WRITING_S, Clock, Stopped
 from budget.clock import in_words as in_time
-from data_processor import questions
+from budget.forecast import LATER_COST
+from data_processor import pipeline
 from data_processor.chunking import Chunk
 from data_processor.curation import spans
-from data_processor.facts import find_roles, find_themes, rewrite, sentences_to_read, state_facts
+from data_processor.facts import Fact
 from data_processor.pairs import Pair
-from data_processor.split import hold_out_facts
-from data_processor.work import Fact, Work
+from data_processor.pipeline import Collected, by_unit, units_of
+from data_processor.work import Work
 from engines.journal import JournaledEngine, append_line, read_lines
 from utils import InputError
 
-UNIT_SENTENCES = 3  # as many facts as a rewrite tells
 FIRST_UNITS = 16  # of the first round at most: it is there to measure
-LATER_COST = 0.65  # prior: what a unit takes in later rounds, by the first, where more can be asked at once
 MADE_BY = (  # the arguments that decide what the rounds ask
     "seed", "limit", "language", "guard", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
     "unknown_amount_per_chunk", "test_ratio",
 )  # fmt: skip
-PARTS = ("theme", "call")  # what is measured within a round: seconds for a chunk's theme and for a question's call
-WRITING_S = 1.0  # to write the dataset's files, besides the measured time to put its rows together
+PARTS = {"theme": "theme", "questions": "call"}  # by step, what is measured within a round: the seconds of one call
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Collected:
-    """What the rounds have made so far. `held` are the places in `facts` of those held out whole."""
-
-    facts: list[Fact] = field(default_factory=list)
-    pairs: list[Pair] = field(default_factory=list)
-    passages: list[tuple[Fact, str, str]] = field(default_factory=list)
-    held: set[int] = field(default_factory=set)
-    themes: dict[Chunk, str] = field(default_factory=dict)
-    roles: dict[str, list[str]] = field(default_factory=dict)
-    pairs_of_unit: list[list[Pair]] = field(default_factory=list)
-    done: dict[str, int] = field(default_factory=dict)  # by kind of round
-
-
-def units_of(chunks: list[Chunk], limit: int | None = None) -> list[list[Fact]]:
-    """All units, in the order they are taken: even over the documents, and over each from its begin to its end."""
-    by_chunk: dict[Chunk, list[Fact]] = {}
-    for item in sentences_to_read(chunks, [""] * len(chunks), limit):
-        by_chunk.setdefault(item.chunk, []).append(item)
-    units = [
-        own[start : start + UNIT_SENTENCES] for own in by_chunk.values() for start in range(0, len(own), UNIT_SENTENCES)
-    ]
-    return [units[place] for place in even_order([unit[0].chunk.file_name for unit in units])]
 
 
 class Watch:
@@ -87,6 +60,11 @@ class Watch:
         return (time.monotonic() - self.started) * self.calls / asked if asked else None
 
 
+def evenly(units: list[list[Fact]]) -> list[list[Fact]]:
+    """The units in the order they are taken: even over the documents, and over each from its begin to its end."""
+    return [units[place] for place in even_order([unit[0].chunk.file_name for unit in units])]
+
+
 def to_ask_for(unit: list[Fact]) -> int:
     """The names and numbers of its sentences, one at least of each: what a unit costs and gives goes by these."""
     return sum(max(1, len(spans(item.quote, item.chunk.text))) for item in unit)
@@ -98,9 +76,11 @@ class Rounds:
     def __init__(self, work: Work, chunks: list[Chunk], arguments, clock: Clock, path: Path):
         self.work, self.chunks, self.arguments, self.clock, self.path = work, chunks, arguments, clock, path
         self.engine: JournaledEngine = work.engine
-        self.units = units_of(chunks, arguments.limit)
+        self.units = evenly(units_of(chunks, arguments.limit))
         self.weights = [to_ask_for(unit) for unit in self.units]
         self.made = Collected()
+        self.done = {"facts": 0, "unknown": 0, "roles": 0}  # units, by kind of round
+        self.questions: list[list[Pair]] = []  # of each unit that has facts: what roles ask again
         self.identity = identity_of(self.units, arguments, self.engine)
         self.recorded: dict[tuple[str, int], dict] = {}
         read_lines(path, self._take, "a journal of rounds")
@@ -108,8 +88,7 @@ class Rounds:
         self.costs: dict[str, float] = {}
         self.fact_rounds: list[float] = []  # the seconds of each
         self.kept_back = WRITING_S
-        # Takes facts and questions of the round under way, before their rewrites are there.
-        self.so_far: Callable[[], None] | None = None
+        self.so_far: Collected | None = None  # of the round under way, before its rewrites
 
     def _take(self, line: dict) -> None:
         if line["of"] == self.identity:
@@ -120,25 +99,24 @@ class Rounds:
         first = self.recorded.get(("facts", 0), {})
         if not first.get("rewrites", True) and self.clock.left() > first["seconds"]:  # there was no time for them then
             self.recorded["facts", 0] = {"size": first["size"]}
-        kinds = [("facts", len(self.units), self._facts)]
-        if self.arguments.unknown_amount_per_chunk:
-            kinds.append(("unknown", 1, self._unknown))
-        if self.arguments.role_amount_per_fact:
-            kinds.append(("roles", len(self.units) * self.arguments.role_amount_per_fact, self._roles))
+        kinds = (
+            ("facts", len(self.units), self._facts),
+            ("unknown", min(1, self.arguments.unknown_amount_per_chunk), self._unknown),
+            ("roles", len(self.units) * self.arguments.role_amount_per_fact, self._roles),
+        )
         count = 0
         for kind, total, make in kinds:
-            self.made.done[kind] = 0
-            facts = self.made.done["facts"]
+            facts = self.done["facts"]
             if (kind != "facts" and not facts) or (kind == "roles" and facts < len(self.units)):
                 break
-            while self.made.done[kind] < total and count != most:
-                size = self._size(kind, total - self.made.done[kind])
+            while self.done[kind] < total and count != most:
+                size = self._size(kind, total - self.done[kind])
                 if not size or not self._round(kind, size, make):
                     break
                 count += 1
                 if count == 1:
                     self.kept_back = WRITING_S + self._seconds_to_assemble(assemble)
-        if not self.made.done["facts"]:
+        if not self.done["facts"]:
             raise InputError(
                 f"expected a time budget in which the first {self._first()} units of sentences are done, found "
                 f"{self.clock.seconds:.0f} s: give more"
@@ -150,7 +128,7 @@ class Rounds:
         assemble(self.made)  # once unmeasured: it imports
         started = time.monotonic()
         assemble(self.made)
-        seconds, done = time.monotonic() - started, self.made.done["facts"]
+        seconds, done = time.monotonic() - started, self.done["facts"]
         expected = min(len(self.units), done + max(0.0, self.clock.left()) / max(self._cost("facts"), 1e-6))
         return SLACK * seconds * expected / done
 
@@ -159,7 +137,7 @@ class Rounds:
 
     def _size(self, kind: str, left: int) -> int:
         """The units of the next round: as recorded where it was begun before, if it still fits."""
-        recorded = self.recorded.get((kind, self.made.done[kind]), {})
+        recorded = self.recorded.get((kind, self.done[kind]), {})
         if "seconds" in recorded:
             return recorded["size"]
         size = next_round(left, self._first(), self._cost(kind), self.clock.left() - self.kept_back)
@@ -168,7 +146,7 @@ class Rounds:
     def _cost(self, kind: str) -> float | None:
         """Seconds a unit of those left: as measured, or for the first round of a kind by the calls it will make."""
         if kind == "facts":
-            left = max(1, len(self.units) - self.made.done["facts"])
+            left = max(1, len(self.units) - self.done["facts"])
             return self._facts_left() / left if "facts" in self.costs else None
         if kind in self.costs:
             return self.costs[kind]
@@ -176,7 +154,7 @@ class Rounds:
 
     def _facts_left(self) -> float:
         """Seconds, themes included."""
-        done = self.made.done["facts"]
+        done = self.done["facts"]
         chunks = {unit[0].chunk for unit in self.units[done:]} - self.made.themes.keys()
         return self.costs["facts"] * sum(self.weights[done:]) + self.costs.get("theme", 0.0) * len(chunks)
 
@@ -191,15 +169,15 @@ class Rounds:
 
     def _role_calls(self) -> float:
         """Of a unit, for one role."""
-        pairs = [pair for own in self.made.pairs_of_unit for pair in own]
-        return questions.calls_of_a_role(self.work, pairs) / max(self._share_read() * len(self.units), 1e-9)
+        pairs = [pair for own in self.questions for pair in own]
+        return self.work.questions.calls_of_a_role(self.work, pairs) / max(self._share_read() * len(self.units), 1e-9)
 
     def _share_read(self) -> float:
-        return sum(self.weights[: self.made.done["facts"]]) / sum(self.weights)
+        return sum(self.weights[: self.done["facts"]]) / sum(self.weights)
 
-    def _round(self, kind: str, size: int, make: Callable[[int, int], None]) -> bool:
+    def _round(self, kind: str, size: int, make: Callable[[int, int], Collected]) -> bool:
         """One round; False where it was stopped, and left no trace but replies in the journal."""
-        start = self.made.done[kind]
+        start = self.done[kind]
         recorded = self.recorded.get((kind, start), {})
         line = {"of": self.identity, "kind": kind, "start": start, "size": size}
         if not recorded:
@@ -207,16 +185,16 @@ class Rounds:
         drops, watch, seconds = len(self.work.dropped), Watch(self.engine), recorded.get("seconds")
         try:  # what was whole before is in the journal of replies, whatever the time is now
             with self.clock.interruptible(self.kept_back) if seconds is None else contextlib.nullcontext():
-                take = make(start, size)
+                part = make(start, size)
         except Stopped:
-            if self.so_far is None or self.made.done["facts"]:
+            if self.so_far is None or self.done["facts"]:
                 del self.work.dropped[drops:]
                 return False
-            take, line["rewrites"] = self.so_far, False  # without the first round there would be no dataset
+            part, line["rewrites"] = self.so_far, False  # without the first round there would be no dataset
             log.info("the time ended in the first rewrites: its facts and questions are taken without")
         if seconds is None:
             seconds = watch.seconds or size * (self._cost(kind) or 0.0)
-            parts = {name: round(self.costs[name], 4) for name in PARTS if name in self.costs}
+            parts = {name: round(self.costs[name], 4) for name in PARTS.values() if name in self.costs}
             append_line(self.path, {**line, "seconds": round(seconds, 3), "parts": parts})
         self.costs |= recorded.get("parts", {})
         if kind == "facts":
@@ -225,92 +203,55 @@ class Rounds:
             self.fact_rounds.append(seconds)
             self.costs["facts"] = without_themes / sum(self.weights[start : start + size])
             self.costs.setdefault("call", seconds / max(watch.calls, 1))
+            self.questions += by_unit(part.pairs, self.units[start : start + size])
         else:
             self.costs[kind] = seconds / size
-        take()
-        self.made.done[kind] += size
+        self.made.add(part)
+        self.done[kind] += size
         self._say(kind, size, seconds)
         return True
 
     def _say(self, kind: str, size: int, seconds: float) -> None:
-        done = self.made.done
-        units, roles = len(self.units), self.arguments.role_amount_per_fact
+        done, units, roles = self.done, len(self.units), self.arguments.role_amount_per_fact
         left = self._facts_left()
         if roles:
-            left += (units * roles - done.get("roles", 0)) * self._cost("roles")
+            left += (units * roles - done["roles"]) * self._cost("roles")
         left = self._expected(left)
         words = f"{size} units of {kind} in {seconds:.0f} s; {done['facts']} of {units} units have facts"
-        words += f", {done['roles']} of {units * roles} a role" if done.get("roles") else ""
+        words += f", {done['roles']} of {units * roles} a role" if done["roles"] else ""
         words += f"; all of the rest would take {in_time(left)}" if left else ""
-        now = time.time()
-        spent = now - self.clock.started
+        spent = (now := time.time()) - self.clock.started
         self.clock.say(spent / (spent + min(left, self.clock.left())), now + left + self.kept_back, words)
 
-    def _facts(self, start: int, size: int) -> Callable[[], None]:
-        work, arguments, made = self.work, self.arguments, self.made
-        units = self.units[start : start + size]
-        new = [chunk for chunk in dict.fromkeys(unit[0].chunk for unit in units) if chunk not in made.themes]
+    def _facts(self, start: int, size: int) -> Collected:
         watch = Watch(self.engine)
-        themes = made.themes | dict(zip(new, find_themes(work, new), strict=True))
-        if watch.seconds is not None:
-            self.costs["theme"] = watch.seconds / len(new)
-        facts = state_facts(work, [replace(item, theme=themes[item.chunk]) for unit in units for item in unit])
-        watch = Watch(self.engine)
-        pairs = questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
-        if watch.seconds is not None:
-            self.costs["call"] = watch.seconds / watch.calls
-        held = hold_out_facts(facts, arguments.test_ratio, arguments.seed)
 
-        def take(passages: list[tuple[Fact, str, str]]) -> None:
-            made.themes = themes
-            made.held |= {len(made.facts) + number for number in held}
-            made.facts += facts
-            made.passages += passages
-            made.pairs += pairs
-            place = {(item.chunk, item.start): number for number, unit in enumerate(units) for item in unit}
-            made.pairs_of_unit += [[] for _ in units]
-            for pair in pairs:
-                made.pairs_of_unit[start + place[pair.fact.chunk, pair.fact.start]].append(pair)
+        def after(step: str) -> None:
+            nonlocal watch
+            if step in PARTS and watch.seconds is not None:
+                self.costs[PARTS[step]] = watch.seconds / watch.calls
+            watch = Watch(self.engine)
 
-        self.so_far = lambda: take([])
+        self.so_far = pipeline.read(self.work, self.made, self.units[start : start + size], self.arguments, after)
         if not self.recorded.get(("facts", start), {}).get("rewrites", True):
             return self.so_far
-        passages = rewrite(work, [fact for number, fact in enumerate(facts) if number not in held])
-        return lambda: take(passages)
+        return replace(self.so_far, passages=pipeline.retell(self.work, self.so_far))
 
-    def _unknown(self, start: int, size: int) -> Callable[[], None]:
-        amount = self.arguments.unknown_amount_per_chunk
-        chunks = [chunk for chunk in self.chunks if chunk in self.made.themes]
-        pairs = questions.ask_unknown(self.work, chunks, amount, self.chunks)
-        return lambda: self.made.pairs.extend(pairs)
+    def _unknown(self, start: int, size: int) -> Collected:
+        return pipeline.ask_without_answer(self.work, self.made, self.chunks, self.arguments)
 
-    def _roles(self, start: int, size: int) -> Callable[[], None]:
+    def _roles(self, start: int, size: int) -> Collected:
         """Units in turn for the first role, then for the next."""
-        made, amount = self.made, self.arguments.role_amount_per_fact
-        roles, found = made.roles, []
-        for number in range(start, start + size):
-            role, unit = divmod(number, len(self.units))
-            chunk = self.units[unit][0].chunk
-            if made.themes[chunk] not in roles:
-                found.append(chunk)
-        if found:
-            roles = roles | find_roles(self.work, found, [made.themes[chunk] for chunk in found], amount)
-        pairs: list[Pair] = []
-        for role in range(start // len(self.units), (start + size - 1) // len(self.units) + 1):
-            first, last = max(start, role * len(self.units)), min(start + size, (role + 1) * len(self.units))
-            own = [pair for number in range(first, last) for pair in made.pairs_of_unit[number % len(self.units)]]
-            one = {theme: names[role : role + 1] for theme, names in roles.items()}
-            pairs += questions.diversify(self.work, own, one)
-
-        def take() -> None:
-            made.roles = roles
-            made.pairs += pairs
-
-        return take
+        units, part = len(self.units), Collected(themes=self.made.themes, roles=dict(self.made.roles))
+        for role in range(start // units, (start + size - 1) // units + 1):
+            first, last = max(start, role * units), min(start + size, (role + 1) * units)
+            pairs = [pair for number in range(first, last) for pair in self.questions[number % units]]
+            part.add(pipeline.ask_in_roles(self.work, part, pairs, self.arguments, slice(role, role + 1)))
+        return part
 
     def coverage(self) -> dict:
-        """What was done of what, and what was left out, for the meta file."""
-        done, roles, units = self.made.done, self.arguments.role_amount_per_fact, len(self.units)
+        """What was done of what, and what was left out: the fields of CollectionTime, but for the start."""
+        done, roles, units = self.done, self.arguments.role_amount_per_fact, len(self.units)
         covered = {unit[0].chunk.file_name for unit in self.units[: done["facts"]]}
         documents = {chunk.file_name for chunk in self.chunks}
         return {
@@ -322,8 +263,8 @@ class Rounds:
             "sentences": sum(map(len, self.units)),
             "sentences_read": sum(map(len, self.units[: done["facts"]])),
             "role_units": units * roles,
-            "role_units_done": done.get("roles", 0),
-            "unknown_asked": bool(done.get("unknown")),
+            "role_units_done": done["roles"],
+            "unknown_asked": bool(done["unknown"]),
             "share_read": round(self._share_read(), 4),
             "seconds_of_all_facts": round(sum(self.fact_rounds) + self._expected(self._facts_left()), 1),
             "seconds_of_a_role": round(self._expected(self._cost("roles") * units), 1),
@@ -342,12 +283,14 @@ def identity_of(units: list[list[Fact]], arguments, engine: JournaledEngine) -> 
 
 def in_words(coverage: dict) -> str:
     """What a budget left out."""
-    left = coverage["sentences"] - coverage["sentences_read"]
-    missing = coverage["documents"] - coverage["documents_covered"]
-    roles = coverage["role_units"] - coverage["role_units_done"]
+    counted = (
+        ("sentences_read", "sentences", "sentences"),
+        ("documents_covered", "documents", "documents whole"),
+        ("role_units_done", "role_units", "wordings by role"),
+    )
     words = [
-        f"{left} of {coverage['sentences']} sentences" if left else "",
-        f"{missing} of {coverage['documents']} documents whole" if missing else "",
-        f"{roles} of {coverage['role_units']} wordings by role" if roles else "",
+        f"{coverage[whole] - coverage[done]} of {coverage[whole]} {what}"
+        for done, whole, what in counted
+        if coverage[done] < coverage[whole]
     ]
-    return "left out for time: " + (", ".join(filter(None, words)) or "nothing")
+    return "left out for time: " + (", ".join(words) or "nothing")

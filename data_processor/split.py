@@ -5,22 +5,26 @@ from __future__ import annotations
 import random
 
 from data_processor.curation import NearCopies
-from data_processor.work import Fact
+from data_processor.facts import Fact
 
 LEAK = 0.5  # a training question this near to a test question is taken out
 WHOLE_FACTS = 0.25  # share of the test questions that ask for facts held out whole
 ASKED = ("qa", "reverse")  # the kinds of rows that ask for a fact
 
 
-def hold_out_facts(facts: list[Fact], ratio: float, seed: int) -> set[int]:
-    """Which facts to keep out of training whole, about WHOLE_FACTS * `ratio` of all; those of one sentence together."""
+def hold_out_facts(facts: list[Fact], ratio: float, seed: int, before: int = 0, held_before: int = 0) -> set[int]:
+    """Which facts to keep out of training whole, about WHOLE_FACTS * `ratio` of all; those of one sentence together.
+
+    Where facts come in parts, the share is of all so far: of `before` facts of earlier parts `held_before` are held out.
+    """
     by_sentence: dict[tuple[str, str], list[int]] = {}
     for number, fact in enumerate(facts):
         by_sentence.setdefault((fact.chunk.file_name, fact.quote), []).append(number)
     sentences = list(by_sentence.values())
-    random.Random(seed).shuffle(sentences)
+    random.Random(seed + before).shuffle(sentences)
+    wanted = WHOLE_FACTS * ratio * (before + len(facts)) - held_before
     held: set[int] = set()
-    while sentences and len(held) < WHOLE_FACTS * ratio * len(facts):
+    while sentences and len(held) < wanted:
         held.update(sentences.pop())
     return held
 

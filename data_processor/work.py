@@ -1,4 +1,4 @@
-"""What all steps of the collection share: a fact, and the run's engine, prompts and counts."""
+"""What all steps of the collection share: the run's engine, prompts and counts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from data_processor.chunking import Chunk
 from data_processor.curation import NearCopies
@@ -17,28 +18,15 @@ YES_OR_NO = {"enum": ["yes", "no"]}
 
 
 @dataclass
-class Fact:
-    """A statement that stands alone, with the sentence of the chunk it rests on."""
-
-    text: str
-    chunk: Chunk
-    start: int
-    end: int
-    subject: str
-    theme: str = ""
-
-    @property
-    def quote(self) -> str:
-        return self.chunk.text[self.start : self.end]
-
-
-@dataclass
 class Work:
     """What all steps share: the engine, the sampling, the counts."""
 
     engine: Engine
     seed: int
     progress: Callable[[str, int], Callable]
+    questions: (
+        ModuleType  # the functions that ask: those of data_processor/questions.py, or another module with the same
+    )
     copies_only: bool = False  # facts must keep their sentence's words in order: for a generator too small to trust
     context_sentences: int = 3
     llm_check: bool = False  # ask the model too whether a fact follows from its sentence and an answer from its fact
@@ -47,13 +35,13 @@ class Work:
     tokens: Counter = field(default_factory=Counter)
     said: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step: what it has kept
 
-    def drop(self, step: str, reason: str, text: str, source: Fact | Chunk | None = None, **more) -> None:
-        """Record something that is not kept, with why and where it came from."""
+    def drop(self, step: str, reason: str, text: str, source=None, **more) -> None:
+        """Record something that is not kept, with why and where it came from: `source`, a chunk or a fact (of facts.py)."""
         record = {"step": step, "reason": reason, "text": text, **more}
         if source is not None:
-            chunk = source.chunk if isinstance(source, Fact) else source
+            chunk = getattr(source, "chunk", source)
             record |= {"file_name": chunk.file_name, "chunk": chunk.number}
-        if isinstance(source, Fact):
+        if hasattr(source, "quote"):
             record |= {"fact": source.text, "quote": source.quote} if source.text else {"quote": source.quote}
         self.dropped.append(record)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 
@@ -12,6 +13,11 @@ from budget.clock import Clock
 
 def stage_clock(tmp_path, seconds: float) -> Clock:
     return Clock("collection", time.time(), time.time() + seconds, tmp_path)
+
+
+def endless(tmp_path) -> Clock:
+    """That of a stage without a time budget."""
+    return Clock("collection", time.time(), math.inf, tmp_path)
 
 
 class Time:

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import logging
+import math
 import os
 import signal
 import time
@@ -117,6 +118,7 @@ def test_a_round_leaves_time_to_measure_again():
     assert next_round(100, 5, 1.0, 1e9) == 100  # all of it fits twice
     assert next_round(100, 5, 1.15**-1, 60.0) == 30  # half of what fits
     assert next_round(100, 5, 1.0, 4.0) == 3  # the last few
+    assert next_round(100, 5, None, math.inf) == next_round(100, 5, 1.0, math.inf) == 100  # without a budget
     assert next_round(3, 5, None, 1.0) == 3 and next_round(9, 5, 0.1, 2.5) == 9  # no more than there are
     assert next_round(100, 5, 0.0, 0.1) == 50  # what took no time that could be measured
     assert next_round(100, 5, 1.0, -100.0) == 0  # the time is up
@@ -142,7 +144,50 @@ def test_a_restart_goes_on_against_the_deadline_on_the_disk(tmp_path, monkeypatc
     }  # fmt: skip
     fresh = start_clock(BudgetArguments(time_budget="120s"), "collection", tmp_path)
     assert abs(fresh.deadline - first.deadline - 60) < 0.01
-    assert start_clock(BudgetArguments(), "collection", tmp_path) is None
+
+
+def test_without_a_budget_the_clock_is_endless_and_hears_and_writes_nothing(tmp_path):
+    handlers_before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+    with budget.stage_clock(BudgetArguments(), "collection", tmp_path) as clock:
+        assert not clock.limited and clock.left() == clock.seconds == math.inf and clock.for_others(1) == 0
+        with pytest.raises(KeyboardInterrupt), clock.interruptible(60):
+            signal.raise_signal(signal.SIGINT)
+        clock.say(0.5, time.time() + 60, "half")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == handlers_before
+    assert not list(tmp_path.iterdir())
+
+
+def test_leaving_the_block_ends_the_stage_or_says_by_what_signal_it_was_stopped(tmp_path, handlers, caplog):  # noqa: F811
+    caplog.set_level(logging.INFO)
+
+    def stage(number: int = 0, error: Exception | None = None) -> dict:
+        with budget.stage_clock(BudgetArguments(time_budget="1h"), "collection", tmp_path) as clock:
+            assert clock.limited and clock.for_others(0) == 0 and clock.for_others(1) == pytest.approx(clock.left() / 2)
+            with contextlib.suppress(Stopped), clock.interruptible():
+                if number:
+                    signal.raise_signal(number)
+            if error:
+                raise error
+
+    def has_ended() -> bool:
+        return "seconds" in read_run(tmp_path / "run.json")["stages"][0]
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with pytest.raises(SystemExit) as ended:
+            stage(number)
+        assert ended.value.code == 128 + number and not has_ended()
+    assert caplog.messages[-1] == "stopped; run this again to go on"
+    with pytest.raises(InputError):
+        stage(error=InputError("wrong"))
+    assert not has_ended()
+    stage()
+    assert has_ended()
+
+
+def test_a_second_process_of_a_stage_notes_nothing(tmp_path):
+    with budget.stage_clock(BudgetArguments(time_budget="1h"), "fine-tuning", tmp_path, writes=False) as clock:
+        assert clock.limited
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_restart_says_so_and_has_the_folder_and_the_file_of_the_first(tmp_path, caplog, hours):  # noqa: F811

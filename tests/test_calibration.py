@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from clocks import handlers  # noqa: F401
+from runs import asking_time, collection_time
 from test_run_all import new_run
 
 from budget.calibration import calibrate, timings_of
@@ -24,8 +25,7 @@ def out(tmp_path) -> Path:
     (tmp_path / "calibration" / "lora").mkdir(parents=True)
     files = {
         "data.meta.json": {
-            "budget": {"units": 10, "seconds_to_start": 90.0, "seconds_a_call": 0.1, "share_read": 1.0,
-                       "seconds_of_all_facts": 50.0, "seconds_of_a_role": 20.0},
+            "budget": collection_time(seconds_a_call=0.1, seconds_of_all_facts=50.0, seconds_of_a_role=20.0),
             "counts": {"rows": {"qa": 60, "reverse": 20, "passage": 20}, "questions_made_by": {"model": 40}, "facts": 30},
             "arguments": {"guard": "names", "role_amount_per_fact": 1},
         },
@@ -97,8 +97,10 @@ def test_a_preparing_shorter_than_a_start_leaves_nothing_for_the_examples(out):
 
 
 def test_questions_that_were_asked_say_what_one_takes(out):
-    (out / "calibration" / "base.meta.json").write_text(json.dumps({"budget": {"seconds_a_question": 0.7}}))
+    (out / "calibration" / "base.meta.json").write_text(json.dumps({"budget": asking_time(seconds_a_question=0.7)}))
     assert timings_of(out, training=160.0, starts=CPU).question == 0.7
+    change(out / "calibration" / "base.meta.json", {"budget.seconds_a_question": None})  # all from the journal
+    assert timings_of(out, training=160.0, starts=CPU).question == pytest.approx(2 * 0.1)
 
 
 def test_where_vllm_asks_its_start_is_in_asking_and_in_replaying_once(out):

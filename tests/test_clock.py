@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -107,7 +108,7 @@ def test_what_the_meta_file_has_of_it(now):
     pace.peak = 0.4
     for step, seconds in ((1, 1.0), (2, 3.0)):
         update(pace, now, step, seconds)
-    assert pace.facts() == {
+    assert dataclasses.asdict(pace.report()) == {
         "seconds": 103.0, "kept_back": 3.0, "progress": pytest.approx(0.07), "lr_end_over_peak": 0.25, "seconds_an_update": 2.0,
     }  # fmt: skip
 

@@ -11,14 +11,15 @@ import pytest
 from data_processor import cloze, questions
 from data_processor import pairs as pair_checks
 from data_processor.chunking import Chunk, chunk_document, document_title, sentences, splitter
-from data_processor.collection import CollectionArguments, make_rows, without_copies
+from data_processor.collection import CollectionArguments
 from data_processor.curation import NearCopies, contains, copied_in_order, spans, subject_of, supported, words
 from data_processor.documents import Document
 from data_processor.estimate import sample_of
-from data_processor.facts import NOT_COVERED, find_facts
+from data_processor.facts import NOT_COVERED, Fact, find_facts, sentences_to_read
 from data_processor.pairs import Pair
+from data_processor.pipeline import collect_all, without_copies
 from data_processor.prompts import language_of, load_prompts
-from data_processor.work import Fact, Work
+from data_processor.work import Work
 from engines.chat import Reply
 from utils import InputError
 
@@ -61,7 +62,7 @@ class SilentBar:
 
 
 def work(*answers: str, **options) -> Work:
-    return Work(Scripted(*answers), 0, SilentBar, **options)
+    return Work(Scripted(*answers), 0, SilentBar, questions, **options)
 
 
 def test_sentences_skip_headings_and_abbreviations():
@@ -275,7 +276,7 @@ def test_facts_keep_their_quote_and_a_sentence_stands_in_for_bad_ones():
     text = "Ann Pellow opened the Hexley Bridge on 3 May 1990. The bridge cost 4 million dollars."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "")
     job = work('["Ida Holm opened the Hexley Bridge."]', '["The bridge cost 4 million dollars."]', copies_only=True)
-    facts = find_facts(job, [chunk], ["a bridge"])
+    facts = find_facts(job, sentences_to_read([chunk]))
     assert [found.text for found in facts] == [
         "Ann Pellow opened the Hexley Bridge on 3 May 1990.",
         "The bridge cost 4 million dollars.",
@@ -298,7 +299,7 @@ def test_a_fact_that_leans_on_its_context_is_refused_and_a_sentence_gets_its_sub
     text = "Hexley Bridge\n\nIts 22 arches were built by Ann Pellow in 1990."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "Hexley Bridge")
     job = work('["Its 22 arches were built by Ann Pellow.", "The bridge opened with Ann Pellow last year."]')
-    facts = find_facts(job, [chunk], ["a bridge"])
+    facts = find_facts(job, sentences_to_read([chunk]))
     assert [found.text for found in facts] == ["Hexley Bridge: Its 22 arches were built by Ann Pellow in 1990."]
     assert job.drops == Counter({"facts: does not stand alone": 2})
 
@@ -306,7 +307,7 @@ def test_a_fact_that_leans_on_its_context_is_refused_and_a_sentence_gets_its_sub
 def test_a_sentence_that_no_fact_covers_is_counted():
     text = "Nothing much was new."
     job = work('["Nothing much was new."]')
-    assert find_facts(job, [Chunk("a.txt", 0, 0, len(text), text, "Hexley")], ["a bridge"]) == []
+    assert find_facts(job, sentences_to_read([Chunk("a.txt", 0, 0, len(text), text, "Hexley")])) == []
     assert job.drops[f"facts: {NOT_COVERED}"] == 1
 
 
@@ -315,7 +316,7 @@ def test_the_models_own_check_refuses_what_rules_let_pass():
     chunk = Chunk("a.txt", 0, 0, len(text), text, "")
     stated = '["Ida Holm bought the yard in Corrin.", "Ann Pellow bought the yard in Corrin in 1990 against Ida Holm."]'
     job = work(stated, '"no"', '"yes"', llm_check=True)
-    facts = find_facts(job, [chunk], ["a yard"])
+    facts = find_facts(job, sentences_to_read([chunk]))
     assert [found.text for found in facts] == ["Ann Pellow bought the yard in Corrin in 1990 against Ida Holm."]
     assert job.drops == Counter({"facts: the model finds that it does not follow": 1})
     pair = Pair("Who bought the yard in Corrin in 1990?", "Ann Pellow", fact(text), "model")
@@ -367,7 +368,7 @@ def test_chinese_documents_are_asked_about_in_chinese():
     opened = '[{"answer": "1990年5月3日", "question": "赫克斯利大桥是什么时候通车的？"}, {"answer": "1991年", "question": "赫克斯利大桥何时通车？"}]'
     cost = '[{"answer": "400万美元", "question": "赫克斯利大桥是谁建的，耗资如何？"}]'
     job = work(stated, opened, cost, '"1990年5月3日"')
-    facts = find_facts(job, [chunk], ["大桥"])
+    facts = find_facts(job, sentences_to_read([chunk]))
     assert [found.text for found in facts] == ["赫克斯利大桥于1990年5月3日通车。", "赫克斯利大桥耗资400万美元。"]
     assert {(found.subject, found.quote) for found in facts} == {("赫克斯利大桥", text.splitlines()[2])}
     pairs = questions.ask_questions(job, facts, 1)
@@ -452,8 +453,8 @@ def test_a_change_to_one_document_asks_nothing_again_about_the_others(guard):
         documents = [Document("a.txt", first), Document("b.txt", (DEMO / "season_review.txt").read_text())]
         cut, engine = splitter("tiktoken:gpt-4o", 128), Echo()
         chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
-        job = Work(engine, 0, SilentBar, copies_only=guard == "words")
-        make_rows(documents, CollectionArguments(guard=guard))(job, chunks)
+        job = Work(engine, 0, SilentBar, questions, copies_only=guard == "words")
+        collect_all(job, chunks, CollectionArguments(guard=guard))
         return set(engine.asked)
 
     alone = asked("Nothing at all\n\nNothing.")

@@ -8,6 +8,7 @@ import os
 
 import pytest
 from clocks import handlers, hours  # noqa: F401
+from runs import collection_time
 from test_forecast import ROUND
 from test_run_all import new_run, step
 
@@ -75,7 +76,7 @@ def test_the_end_is_that_of_the_stage_and_of_those_after_it(run, hours):  # noqa
 def test_a_training_is_expected_to_take_its_rows_and_the_replayed_ones(run):
     """100 rows and half as many replayed: 30 + 150 * 0.1 + 3 * 150 / 4 * 2."""
     (run.out / "calibration.json").write_text(json.dumps(dataclasses.asdict(ROUND)))
-    made = {"budget": {"seconds_to_start": 12.0, "units": 30}, "counts": {"rows": {"qa": 60, "passage": 40}}}
+    made = {"budget": collection_time(seconds_to_start=12.0, units=30), "counts": {"rows": {"qa": 60, "passage": 40}}}
     (run.out / "data.meta.json").write_text(json.dumps(made))
     run.measure(40, 20, judged_by_model=False, open_book=False)
     assert run.shares[COLLECTION] == pytest.approx((10 + 755 * 20 / 44) / 1000) and run.start_seconds == 12.0

@@ -16,7 +16,7 @@ from scripted import BASE, SFT, answer, fair
 
 import evaluate
 from budget import clock as budget
-from evaluation.in_time import leave_out
+from budget.asking import leave_out
 from utils import InputError
 
 SCRIPT = Path(evaluate.__file__)

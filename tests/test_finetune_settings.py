@@ -154,9 +154,9 @@ def test_questions_are_asked_where_there_are_any_and_they_can_be(tmp_path):
 @pytest.mark.parametrize(
     ("clock", "minutes", "resume", "expected"),
     [
-        (None, 0.0, None, (0.0, None)),
-        (SimpleNamespace(seconds=6000), 0.0, None, (1.0, "auto")),  # a hundredth of the time
-        (SimpleNamespace(seconds=6000), 5.0, "here", (5.0, "here")),
+        (SimpleNamespace(limited=False), 0.0, None, (0.0, None)),
+        (SimpleNamespace(limited=True, seconds=6000), 0.0, None, (1.0, "auto")),  # a hundredth of the time
+        (SimpleNamespace(limited=True, seconds=6000), 5.0, "here", (5.0, "here")),
     ],
 )
 def test_with_a_budget_a_run_saves_now_and_then_and_goes_on(clock, minutes, resume, expected):

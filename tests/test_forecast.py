@@ -63,12 +63,12 @@ def test_a_plan_is_said_in_lines():
 
 
 def test_what_a_stage_does_not_need_goes_to_training():
-    assert sum(forecast.PRIOR.values()) == pytest.approx(1)
+    assert sum(forecast.SHARES.values()) == pytest.approx(1)
     assert forecast.needs(1000, {}) == pytest.approx({COLLECTION: 180, BASE: 100, TUNED: 100, EVALUATION: 50})
     assert forecast.needs(1000, {BASE: 30.0})[BASE] == 30.0
-    assert forecast.needs(1000, {BASE: 3000.0})[BASE] == 1000 * forecast.PRIOR[BASE]
+    assert forecast.needs(1000, {BASE: 3000.0})[BASE] == 1000 * forecast.SHARES[BASE]
     unmeasured = forecast.needs(1000, {})
-    assert TRAINING not in unmeasured and unmeasured[COLLECTION] == 1000 * forecast.PRIOR[COLLECTION]
+    assert TRAINING not in unmeasured and unmeasured[COLLECTION] == 1000 * forecast.SHARES[COLLECTION]
 
 
 def test_the_collection_gets_more_where_training_could_not_use_it():
@@ -77,7 +77,7 @@ def test_the_collection_gets_more_where_training_could_not_use_it():
     assert forecast.collection_share(36_000, TIMINGS, asking) == pytest.approx(0.29, abs=0.03)
     assert forecast.collection_share(36_000, fast, asking) > 0.85
     slow = dataclasses.replace(TIMINGS, update=20.0)
-    assert forecast.collection_share(36_000, slow, asking) == forecast.PRIOR[COLLECTION]
+    assert forecast.collection_share(36_000, slow, asking) == forecast.SHARES[COLLECTION]
     more = forecast.forecast(36_000, fast, 100_000, 60)
     assert more.epochs == pytest.approx(fast.epochs) and 0.9 * more.budget < more.seconds <= more.budget
 

@@ -6,16 +6,15 @@ import time
 from collections import Counter
 
 import pytest
-from clocks import handlers, hours, stage_clock  # noqa: F401
+from clocks import endless, handlers, hours, stage_clock  # noqa: F401
 from scripted import fair, scripted
 
+from budget.asking import NOT_ASKED, NOT_JUDGED, ask_in_time, judge_in_time, leave_out
 from budget.clock import Stopped
+from budget.reports import AskingTime
 from engines.chat import Reply
 from evaluation import accuracy, win_rate
-from evaluation.in_time import NO_TIME, asked_in_time, leave_out
 from evaluation.judging import UNSCORED
-from inference import NO_TIME as NOT_ASKED
-from inference import ask_in_time
 
 
 class Engine:
@@ -39,16 +38,21 @@ def asked(replies: list[Reply]) -> list[int]:
 
 
 def test_as_many_questions_are_asked_as_fit_and_evenly(tmp_path, handlers, hours):  # noqa: F811
-    engine, clock = Engine(2.0), stage_clock(tmp_path, 100)
-    replies, cost = ask_in_time(engine, engine.ask, ROWS, clock, clock.deadline - 10, 60)
-    assert clock.left() >= 10 and cost == pytest.approx(2.0)
+    engine, clock = Engine(2.0), stage_clock(tmp_path, 182)
+    hours.sleep(2)
+    replies, spent = ask_in_time(engine, engine.ask, ROWS, clock, models_after=1)
+    assert clock.left() >= 90 + 1, "half for the next model, and a second to write"
     places = asked(replies)
+    assert spent == AskingTime(
+        seconds=182.0, seconds_to_start=2.0, seconds_a_question=2.0, questions=60, left_out=60 - len(places)
+    )
+    assert spent.asked == len(places)
     counts = Counter(ROWS[place]["file_name"] for place in places)
     assert 35 <= len(places) <= 45 and max(counts.values()) - min(counts.values()) <= 1
-    later, _ = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), hours.now + 900, len(places))
-    assert asked(later) == places  # the same questions for the next model
-    whole, _ = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), hours.now + 900, 60)
-    assert len(asked(whole)) == 60
+    later, spent = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), most=len(places))
+    assert asked(later) == places and spent.left_out == 60 - len(places)  # the same questions for the next model
+    whole, spent = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000))
+    assert len(asked(whole)) == 60 and spent.left_out == 0
 
 
 def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers, hours):  # noqa: F811
@@ -59,8 +63,8 @@ def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers, hours):  #
         engine.pause = 100.0
         return replies
 
-    replies, cost = ask_in_time(engine, ask, ROWS, clock, clock.deadline - 20, 60)
-    assert len(asked(replies)) == 32 and clock.left() == pytest.approx(20) and cost == pytest.approx(1.0)
+    replies, spent = ask_in_time(engine, ask, ROWS, clock)
+    assert len(asked(replies)) == 32 and clock.left() == pytest.approx(1) and spent.seconds_a_question == 1.0
 
 
 def test_what_comes_from_a_journal_says_nothing_of_the_pace(tmp_path, handlers, hours):  # noqa: F811
@@ -70,8 +74,8 @@ def test_what_comes_from_a_journal_says_nothing_of_the_pace(tmp_path, handlers, 
         replies, engine.asked = engine.ask(places), 0
         return replies
 
-    replies, cost = ask_in_time(engine, ask, ROWS, clock, clock.deadline, 60)
-    assert len(asked(replies)) == 60 and cost is None
+    replies, spent = ask_in_time(engine, ask, ROWS, clock)
+    assert len(asked(replies)) == 60 and spent.seconds_a_question is None
 
 
 def answers(prefix: str) -> list[dict]:
@@ -96,7 +100,7 @@ def test_a_judge_gets_an_even_part_of_the_questions():
     assert out["sft"] == out["base"]
     assert max(Counter(row["file_name"] for row in rows["sft"] if "error" in row).values()) <= 3
     verdicts = accuracy.judge_answers(rows["sft"], None)
-    assert sum(verdict["verdict"] == UNSCORED and NO_TIME in verdict["reason"] for verdict in verdicts) == 10
+    assert sum(verdict["verdict"] == UNSCORED and NOT_JUDGED in verdict["reason"] for verdict in verdicts) == 10
 
 
 def left_out(rows: dict[str, list[dict]]) -> dict[str, int]:
@@ -131,14 +135,22 @@ def test_an_answer_that_failed_before_keeps_its_reason():
     rows = {"sft": answers("ref"), "base": answers("no")}
     rows["base"][3]["error"] = "timeout"
     leave_out(rows, room=0.0, cost=1.0)
-    assert rows["base"][3]["error"] == "timeout" and rows["base"][2]["error"] == NO_TIME
-    assert NO_TIME == "not judged: the time budget had no room"
+    assert rows["base"][3]["error"] == "timeout" and rows["base"][2]["error"] == NOT_JUDGED
+    assert NOT_JUDGED == "not judged: the time budget had no room"
 
 
-def test_without_a_judge_or_a_clock_nothing_is_cut(tmp_path):
-    assert asked_in_time(None, object(), lambda: "all") == "all"
+def test_without_a_judge_or_a_budget_nothing_is_cut(tmp_path):
+    assert judge_in_time(stage_clock(tmp_path, -1), lambda: "all", None) == "all"
     judge = scripted(tmp_path, fair)
-    assert asked_in_time(judge, None, lambda: "all") == "all" and judge.engine is not None
+    assert judge_in_time(endless(tmp_path), lambda: "all", judge.release) == "all" and judge.engine is not None
+
+
+def test_in_endless_time_all_questions_are_asked_at_once(tmp_path):
+    engine, calls = Engine(0.0), []
+    replies, _ = ask_in_time(
+        engine, lambda places: calls.append(places) or engine.ask(places), ROWS, endless(tmp_path), 1, 60
+    )
+    assert calls == [list(range(60))] and asked(replies) == list(range(60))
 
 
 def test_a_judge_that_is_stopped_is_let_go_before_what_there_is_is_told(tmp_path, handlers, monkeypatch):  # noqa: F811
@@ -151,7 +163,7 @@ def test_a_judge_that_is_stopped_is_let_go_before_what_there_is_is_told(tmp_path
             raise Stopped
         return "what there is"
 
-    assert asked_in_time(judge, clock, ask) == "what there is"
+    assert judge_in_time(clock, ask, judge.release) == "what there is"
     assert kept_back == [3.0]  # seconds to write in
 
 
@@ -164,10 +176,10 @@ def test_verdicts_that_are_there_count_when_the_time_is_up(tmp_path, handlers, h
 
     judge, clock = scripted(tmp_path, slow), stage_clock(tmp_path, 44)
     judge.engine.chat = one_by_one(judge.engine)
-    verdicts = asked_in_time(judge, clock, lambda: accuracy.judge_answers(rows, judge, "sft"))
+    verdicts = judge_in_time(clock, lambda: accuracy.judge_answers(rows, judge, "sft"), judge.release)
     found = Counter(verdict["verdict"] for verdict in verdicts)
     assert judge.engine is None and found == {"correct": 8, UNSCORED: 12}
-    wins = asked_in_time(judge, clock, lambda: win_rate.judge_pairs(rows, rows, judge))
+    wins = judge_in_time(clock, lambda: win_rate.judge_pairs(rows, rows, judge), judge.release)
     assert {win["verdict"] for win in wins} == {UNSCORED}
     assert clock.left() == pytest.approx(3), "kept back to write verdicts and report"
 

@@ -16,9 +16,9 @@ from conftest import save_random_adapter
 from scripted import BASE, SFT
 from test_processes import runs
 
+from budget.asking import judge_in_time
 from engines.arguments import EngineArguments
 from engines.load import load_engine
-from evaluation.in_time import asked_in_time
 from evaluation.judge_process import JudgeProcess
 from evaluation.judging import Judge
 from evaluation.verdict_journal import VerdictJournal
@@ -60,7 +60,7 @@ def test_a_judge_that_is_cut_in_its_work_is_gone_at_once(tiny_model_path, tmp_pa
         signal.setitimer(signal.ITIMER_REAL, 0.5)
         judge.engine.chat(ASKED * 100, max_new_tokens=2000)
 
-    assert asked_in_time(judge, clock, ask) == "what there is"
+    assert judge_in_time(clock, ask, judge.release) == "what there is"
     assert judges() == [] and time.monotonic() - calls[0] < 5
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from data_processor.chunking import Chunk
+from data_processor.facts import Fact
 from data_processor.pairs import Pair, about, answers_in, fits_answer, normal_answer, question_problem
 from data_processor.prompts import load_prompts
-from data_processor.work import Fact
 
 ENGLISH, CHINESE = (load_prompts()[language] for language in ("en", "zh"))
 FIRST = "Ann Pellow opened the Hexley Bridge on 3 May 1990 after the mayor and all of the town had waited."

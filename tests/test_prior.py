@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from budget import prior
+from budget import calibration
 from budget.forecast import Starts, least_budget
 from engines import gpus
 from engines.gpus import Gpu
@@ -42,37 +42,37 @@ def model(tmp_path) -> str:
 
 def test_a_start_by_machine_and_engine(machine, model):
     machine(0, vllm=True)  # vLLM's build for the CPU: it is not taken by itself
-    assert prior.starts_of(model, []) == Starts(6 + 10, 6 + 10)
+    assert calibration.starts_of(model, []) == Starts(6 + 10, 6 + 10)
     machine(1, vllm=False)
-    assert prior.starts_of(model, []) == Starts(10 + 2, 10 + 2, on_gpu=True)
+    assert calibration.starts_of(model, []) == Starts(10 + 2, 10 + 2, on_gpu=True)
     machine(1, vllm=True)
-    starts = prior.starts_of(model, [])
+    starts = calibration.starts_of(model, [])
     assert starts == Starts(10 + 2 + 60, 10 + 2, on_gpu=True, vllm=True)
     assert least_budget(starts) == 6 * 72 + 2 * 12 + 75
-    assert prior.starts_of(model, ["--eng", "transformers", "--api", "x"]).vllm, (
+    assert calibration.starts_of(model, ["--eng", "transformers", "--api", "x"]).vllm, (
         "no argument is guessed from its beginning"
     )
-    assert prior.starts_of(model, ["--engine", "vllm"]) == starts
+    assert calibration.starts_of(model, ["--engine", "vllm"]) == starts
     for words in (["--engine", "transformers"], ["--engine=transformers", "--limit", "3"], ["--api_model", "x"]):
-        assert prior.starts_of(model, words) == Starts(10 + 2, 10 + 2, on_gpu=True), words
+        assert calibration.starts_of(model, words) == Starts(10 + 2, 10 + 2, on_gpu=True), words
 
 
 def test_a_local_judge_is_one_more_start_on_a_gpu(machine, model):
     machine(1, vllm=True)
-    starts = prior.starts_of(model, [])
-    assert prior.judge_start(["--local_model_path", model], starts) == 10 + 2 + 60
-    assert prior.judge_start(["--local_model_path", model, "--engine", "transformers"], starts) == 10 + 2
-    assert prior.judge_start(["--judge", "local", "--local_model_path", model], starts) == 10 + 2 + 60
-    assert prior.judge_start(["--judge", "api", "--local_model_path", model], starts) == 0
-    assert prior.judge_start(["--judge", "match", "--local_model_path", model], starts) == 0
-    assert prior.judge_start(["--api_model", "x"], starts) == 0
-    assert prior.judge_start(["--local_model_path", model], Starts(16, 16)) == 0  # on a CPU as it was
+    starts = calibration.starts_of(model, [])
+    assert calibration.judge_start(["--local_model_path", model], starts) == 10 + 2 + 60
+    assert calibration.judge_start(["--local_model_path", model, "--engine", "transformers"], starts) == 10 + 2
+    assert calibration.judge_start(["--judge", "local", "--local_model_path", model], starts) == 10 + 2 + 60
+    assert calibration.judge_start(["--judge", "api", "--local_model_path", model], starts) == 0
+    assert calibration.judge_start(["--judge", "match", "--local_model_path", model], starts) == 0
+    assert calibration.judge_start(["--api_model", "x"], starts) == 0
+    assert calibration.judge_start(["--local_model_path", model], Starts(16, 16)) == 0  # on a CPU as it was
 
 
 def test_all_files_of_weights_in_a_folder_count_and_no_others(model):
     for name, size in (("model.bin", 7), ("tokenizer.json", 10**6)):
         Path(model, name).write_bytes(b"x" * size)
-    assert prior.weight_bytes(model) == 2 * 10**9 + 7
+    assert calibration.weight_bytes(model) == 2 * 10**9 + 7
 
 
 @pytest.fixture
@@ -98,13 +98,13 @@ def test_a_hub_name_weighs_what_its_cached_files_do(cache, model_path):
     with safe_open(cache / "model.safetensors", "np") as file:
         names = file.keys()
         weights = sum(math.prod(file.get_slice(name).get_shape()) for name in names)
-    assert prior.weight_bytes("some/model") == 2 * weights > 1e8
+    assert calibration.weight_bytes("some/model") == 2 * weights > 1e8
 
 
 def test_a_hub_name_that_is_not_downloaded_weighs_what_its_config_says(cache):
-    assert prior.weight_bytes("some/model") == 2 * 134_515_008  # SmolLM2-135M in 16 bits
+    assert calibration.weight_bytes("some/model") == 2 * 134_515_008  # SmolLM2-135M in 16 bits
 
 
 def test_a_hub_name_that_nobody_knows_is_named(cache):
     with pytest.raises(InputError, match="expected the weights or the config of some/other, found neither here"):
-        prior.weight_bytes("some/other")
+        calibration.weight_bytes("some/other")

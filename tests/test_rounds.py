@@ -18,11 +18,12 @@ from clocks import handlers, stage_clock  # noqa: F401
 from test_collection import SilentBar
 
 from benchmarks.fault_server import FaultServer
-from data_processor import rounds
+from data_processor import pipeline, questions, rounds
 from data_processor.chunking import chunk_document, splitter
-from data_processor.collection import CollectionArguments, make_rows, rows_in_time
+from data_processor.collection import CollectionArguments, collect_in_time
 from data_processor.documents import Document, read_documents
-from data_processor.rounds import in_words, units_of
+from data_processor.pipeline import collect_all, to_rows, units_of
+from data_processor.rounds import LATER_COST, evenly, in_words
 from data_processor.work import Work
 from engines.chat import Reply
 from engines.journal import JournaledEngine
@@ -61,11 +62,11 @@ def collected(tmp_path, seconds: float, engine: Timed, documents=DOCUMENTS, cloc
     """(rows, facts, coverage) of a collection with a budget; its journals are in `tmp_path`."""
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), role_amount_per_fact=2, **changed)
     journal = JournaledEngine(engine, tmp_path / "data.journal.jsonl")
-    work = Work(journal, 0, SilentBar, copies_only=arguments.guard == "words")
+    work = Work(journal, 0, SilentBar, questions, copies_only=arguments.guard == "words")
     chunks = chunks_of(documents)
     clock = clock or stage_clock(tmp_path, seconds)
-    rows, facts, _, _, coverage = rows_in_time(work, documents, chunks, arguments, clock)
-    return rows, facts, coverage
+    made, coverage = collect_in_time(work, documents, chunks, arguments, clock)
+    return to_rows(work, documents, made), made.facts, coverage
 
 
 def chunks_of(documents: list[Document]):
@@ -81,9 +82,10 @@ def told(rows: list[dict]) -> Counter:
 def test_a_budget_that_is_large_enough_leaves_nothing_out(tmp_path, handlers, guard):  # noqa: F811
     rows, facts, coverage = collected(tmp_path, 600, Timed(), guard=guard)
     arguments = CollectionArguments(role_amount_per_fact=2, guard=guard)
-    plain = Work(Timed(), 0, SilentBar, copies_only=guard == "words")
-    whole, whole_facts, _, _ = make_rows(DOCUMENTS, arguments)(plain, chunks_of(DOCUMENTS))
-    assert {fact.text for fact in facts} == {fact.text for fact in whole_facts} and told(rows) == told(whole)
+    plain = Work(Timed(), 0, SilentBar, questions, copies_only=guard == "words")
+    whole = collect_all(plain, chunks_of(DOCUMENTS), arguments)
+    assert {fact.text for fact in facts} == {fact.text for fact in whole.facts}
+    assert told(rows) == told(to_rows(plain, DOCUMENTS, whole))
     assert in_words(coverage) == "left out for time: nothing" and coverage["documents_covered"] == len(DOCUMENTS)
     assert len({row["id"] for row in rows}) == len(rows)
 
@@ -159,7 +161,7 @@ def test_the_first_facts_and_questions_are_taken_without_their_rewrites(tmp_path
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    monkeypatch.setattr(rounds, "rewrite", no_time)
+    monkeypatch.setattr(pipeline, "rewrite", no_time)
     rows, _, coverage = collected(tmp_path, 60, Timed(), guard="words")
     assert coverage["units_done"] == 5 and {"qa", "reverse"} <= {row["kind"] for row in rows}
     clock = stage_clock(tmp_path, 0.01)  # started again, nothing is rewritten either
@@ -170,7 +172,7 @@ def test_the_first_facts_and_questions_are_taken_without_their_rewrites(tmp_path
     assert "passage" in {row["kind"] for row in longer} and set(told(rows)) < set(told(longer))
 
 
-@pytest.mark.parametrize(("wave", "later_cost"), [(8, rounds.LATER_COST), (1, 1.0)])  # one by one, nothing gets cheaper
+@pytest.mark.parametrize(("wave", "later_cost"), [(8, LATER_COST), (1, 1.0)])  # one by one, nothing gets cheaper
 def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # noqa: F811
     _, _, coverage = collected(tmp_path, 600, Timed(pause=0.001, wave=wave), rounds=1)
     assert coverage["units_done"] == 5 and 0 < coverage["share_read"] < 1
@@ -182,16 +184,17 @@ def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # no
     assert not coverage["unknown_asked"] and coverage["role_units_done"] == 0
 
 
-def test_held_out_facts_are_in_no_passage(tmp_path, handlers):  # noqa: F811
-    arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.3)
-    work = Work(JournaledEngine(Timed(), tmp_path / "data.journal.jsonl"), 0, SilentBar)
+def test_rounds_hold_out_as_large_a_share_of_the_facts_as_one_go(tmp_path, handlers, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(rounds, "next_round", lambda left, *_: min(left, 3))
+    arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.2)
+    work = Work(JournaledEngine(Timed(), tmp_path / "data.journal.jsonl"), 0, SilentBar, questions)
     chunks = chunks_of(DOCUMENTS)
-    _, facts, _, held, _ = rows_in_time(work, DOCUMENTS, chunks, arguments, stage_clock(tmp_path, 600))
-    assert 0 < len(held) < 0.2 * len(facts)
+    made, _ = collect_in_time(work, DOCUMENTS, chunks, arguments, stage_clock(tmp_path, 600))
+    assert 0.05 * len(made.facts) <= len(made.held_ids) < 0.05 * len(made.facts) + 3  # those of one sentence together
 
 
 def test_units_are_short_and_in_the_order_of_an_even_sample():
-    units = units_of(chunks_of(DOCUMENTS))
+    units = evenly(units_of(chunks_of(DOCUMENTS)))
     assert all(1 <= len(unit) <= 3 and len({item.chunk for item in unit}) == 1 for unit in units)
     names = [unit[0].chunk.file_name for unit in units]
     assert len(set(names[:5])) == 5 and dataclasses.is_dataclass(units[0][0])

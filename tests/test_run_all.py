@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from clocks import handlers  # noqa: F401
+from runs import asking_time, collection_time
 from test_processes import DEAF, LAUNCHER, pid_in, runs, wait_for
 
 from benchmarks import budget as benchmark
@@ -88,7 +89,7 @@ def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
     code = f"import sys, json; json.dump(sys.argv[1:], open(r'{said}', 'w'))"
     run.carry_out(COLLECTION, [step(tmp_path, code)])
     name, moment = json.loads(said.read_text())
-    share = 100 * forecast.PRIOR[COLLECTION]
+    share = 100 * forecast.SHARES[COLLECTION]
     assert name == "--until" and moment_of(moment, 0) == pytest.approx(run.started + share, abs=0.5)
     assert stage_of(run.state, COLLECTION)["planned_seconds"] == pytest.approx(share, abs=0.2)
 
@@ -195,8 +196,7 @@ def test_the_end_is_said_from_what_the_stage_says_and_the_plan(tmp_path, handler
 
 def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path, "1000s")
-    asked = {"seconds_to_start": 4.0, "seconds_a_question": 0.5, "questions": 60, "left_out": 20}
-    (tmp_path / "base.meta.json").write_text(json.dumps({"budget": asked}))
+    (tmp_path / "base.meta.json").write_text(json.dumps({"budget": asking_time()}))
     run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": written(time.time())})
     run.measure(60, 24, judged_by_model=False, open_book=False)
     assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)
@@ -212,10 +212,10 @@ def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # 
 def test_every_start_of_vllm_is_planned_and_none_where_transformers_load(tmp_path, handlers):  # noqa: F811
     """The collection compiled in 90 s, the base model's start found it done in 50; with an adapter it compiles again."""
     run = new_run(tmp_path, "10000s")
-    asked = {"seconds_to_start": 50.0, "seconds_a_question": 0.5, "questions": 60, "left_out": 0}
+    asked = asking_time(seconds_to_start=50.0, left_out=0)
     for name in ("base", "retention_base"):
         (tmp_path / f"{name}.meta.json").write_text(json.dumps({"budget": asked}))
-    (tmp_path / "data.meta.json").write_text(json.dumps({"budget": {"seconds_to_start": 90.0, "units": 1}}))
+    (tmp_path / "data.meta.json").write_text(json.dumps({"budget": collection_time(units=1)}))
     run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": written(time.time())})
     run.loading = 25.0
     run.measure(60, 60, judged_by_model=False, open_book=False)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from data_processor.chunking import Chunk
+from data_processor.facts import Fact
 from data_processor.split import hold_out_facts, split
-from data_processor.work import Fact
 
 WORDINGS = (
     "Who opened the bridge number {n} at Hexley?",
@@ -88,6 +88,18 @@ def test_a_quarter_of_the_test_questions_are_of_facts_held_out_whole():
     assert hold_out_facts(facts, 0.2, seed=0) == hold_out_facts(facts, 0.2, seed=0)
     assert hold_out_facts(facts, 0.2, seed=0) != hold_out_facts(facts, 0.2, seed=1)
     assert hold_out_facts(facts, 0.0, seed=0) == set()
+
+
+def test_in_parts_the_share_of_facts_held_out_is_of_all_so_far():
+    chunk = Chunk("a.txt", 0, 0, 400, "".join(map(chr, range(0x4E00, 0x4E00 + 400))), "")
+    facts = [Fact(f"fact {n}", chunk, n, n + 1, "Hexley") for n in range(400)]
+    held, counts = 0, []
+    for start in range(0, 400, 10):  # a twentieth of 10 facts is half a fact
+        held += len(hold_out_facts(facts[start : start + 10], 0.2, 0, start, held))
+        counts.append(held)
+    assert counts == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10] + [11 + n // 2 for n in range(20)]
+    drawn = [hold_out_facts(facts[:100], 0.04, 0, before, 0.01 * before) for before in (0, 100, 200, 300)]
+    assert len(set(map(frozenset, drawn))) > 1, "not at the same place of every part"
 
 
 def test_sentences_at_the_same_place_of_two_files_are_two():

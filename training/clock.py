@@ -16,7 +16,8 @@ from pathlib import Path
 
 import transformers
 
-from budget.clock import Clock, in_words, of_day
+from budget.clock import REPORT_S, Clock, in_words, of_day
+from budget.reports import TrainingTime
 from training import ranks
 from training.plan import Plan
 from training.recall import Recall
@@ -26,7 +27,6 @@ MEASURED_UPDATES = 5  # after so many the number of epochs is said
 RECENT_UPDATES = 20  # of which the longest has to fit before the end
 FINISH_SLACK = 1.5  # of the measured finish: another process may have taken a core by then
 WRITTEN_A_SECOND = 200e6  # prior: bytes of weights to a disk
-WRITING_S = 3.0  # the log, the loss curve and the meta file
 SAID_S, SAID_SHARE = 10.0, 0.01  # how often it says when it ends: so many seconds, or this share of the time
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class TrainingClock(transformers.TrainerCallback):
     @property
     def kept_back(self) -> float:
         last = self.validation + (self.recall.cost if self.recall else 0.0)
-        return FINISH_SLACK * (self.finish + last) + WRITING_S
+        return FINISH_SLACK * (self.finish + last) + REPORT_S
 
     def prepare(self, to_save: float, plan: Plan, recall: Recall | None) -> None:
         """What is known once the trainer is there: the seconds of a save, the plan, who asks questions meanwhile."""
@@ -124,15 +124,15 @@ class TrainingClock(transformers.TrainerCallback):
     def on_evaluate(self, args, state, control, metrics=None, **_):
         self.validation, self._validated = (metrics or {}).get("eval_runtime", self.validation), True
 
-    def facts(self) -> dict:
+    def report(self) -> TrainingTime:
         """For the meta file."""
-        return {
-            "seconds": round(self.clock.seconds, 1),
-            "kept_back": round(self.kept_back, 1),
-            "progress": self.progress,
-            "lr_end_over_peak": round(self.last_rate / self.peak, 5) if self.peak else None,
-            "seconds_an_update": round(statistics.mean(self._recent), 3) if self._recent else None,
-        }
+        return TrainingTime(
+            seconds=round(self.clock.seconds, 1),
+            kept_back=round(self.kept_back, 1),
+            progress=self.progress,
+            lr_end_over_peak=round(self.last_rate / self.peak, 5) if self.peak else None,
+            seconds_an_update=round(statistics.mean(self._recent), 3) if self._recent else None,
+        )
 
     def words(self) -> str:
         return f"to end at {of_day(self.clock.deadline)}, with {in_words(self.kept_back)} kept back to save and check"
