@@ -2,14 +2,14 @@
 
 In:  answers files in --data_path, each a list of {"fact", "question", "response"}, and from inference.py "id",
      "reference", "file_name", "kind" too; the same questions in each, matched by id, or by order where ids are missing.
-Out: beside them, each with its .meta.json, and as text on standard output:
+Out: beside them, each with its log/<name>.meta.json:
      <sft>_controls.json      what the judge says of cases whose verdict is known
      <sft>_acc.json, <base>_acc.json  {"judge", "n", "correct", "incorrect", "not_attempted", "unscored", "accuracy",
                               "match", "by_kind", "by_document", "by_role", "verdicts"}; also for the open book and RAG
      <sft>_win_rate.json      "wins", "ties", "losses", "win_rate", "flip_rate" ..., "mcnemar", "gap_closed", "usage"
      <sft>_forgetting.json    "retention", "refusals", "drift", "lm_eval", each where its arguments are given
-     report.md, report.html   all of it, to read
-     <sft>_verdicts.jsonl     every reply of the judge: a rerun asks nothing again, --rescore asks nothing at all
+     report.md, report.html   all of it, to read; the head of report.md is on standard output too
+     log/<sft>_verdicts.jsonl every reply of the judge: a rerun asks nothing again, --rescore asks nothing at all
 A rate is a share of the questions that were scored. A question without a verdict is counted as unscored: with a time
 budget also those that the judge has no time for, spread evenly over the documents.
 
@@ -42,6 +42,7 @@ from evaluation.significance import gap_closed
 from evaluation.verdict_journal import VerdictJournal
 from utils import (
     InputError,
+    log_file,
     parse_arguments,
     read_json,
     require_adapter,
@@ -220,7 +221,7 @@ def main() -> None:
         return measured
 
     with stage_clock(arguments, "evaluation", folder) as clock:
-        judge = load_judge(arguments, kind, folder / f"{names['sft']}_verdicts.jsonl")
+        judge = load_judge(arguments, kind, log_file(folder / f"{names['sft']}_verdicts.jsonl"))
         lost = judge_all(arguments, judge, rows, names, clock, write)
         if judge:
             judge.release()  # its memory, for the models that are measured now
@@ -247,17 +248,23 @@ def judge_all(
         write(f"{names[what]}_acc", {**by, **beside, **accuracy.measure(answers, verdicts[what])})
 
     wins = judge_in_time(clock, lambda: win_rate.judge_pairs(rows["sft"], rows["base"], judge), release)
-    compared = {"mcnemar": accuracy.compare(rows["sft"], verdicts["sft"], verdicts["base"], arguments.seed)}
-    if "open_book" in rows:
-        both = accuracy.paired(rows["sft"], verdicts["sft"], verdicts["base"], verdicts["open_book"])
-        right = ([verdicts[what][i]["verdict"] == CORRECT for i in both] for what in ("sft", "base", "open_book"))
-        compared["gap_closed"] = gap_closed(*right, [accuracy.fact_of(rows["sft"][i]) for i in both], arguments.seed)
+    compared = compare(rows, verdicts, arguments.seed)
     usage = {"usage": usage_of(judge, arguments)} if judge else {}
     write(f"{sft}_win_rate", {**by, **compared, **usage, **accuracy.measure(rows["sft"], wins, win_rate.summarize)})
     lost, before = forgetting.by_answers(rows, verdicts), Path(arguments.data_path, f"{sft}_forgetting.json")
     if arguments.rescore and before.is_file():  # what needs a model stays as it was
         lost = read_json(before, "what was forgotten") | lost
     return by | lost | by  # of this judging, and first
+
+
+def compare(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]], seed: int) -> dict:
+    """The tuned model beside its base, question by question, and how much of the way to an open book that is."""
+    compared = {"mcnemar": accuracy.compare(rows["sft"], verdicts["sft"], verdicts["base"], seed)}
+    if "open_book" in rows:
+        both = accuracy.paired(rows["sft"], verdicts["sft"], verdicts["base"], verdicts["open_book"])
+        right = ([verdicts[what][i]["verdict"] == CORRECT for i in both] for what in ("sft", "base", "open_book"))
+        compared["gap_closed"] = gap_closed(*right, [accuracy.fact_of(rows["sft"][i]) for i in both], seed)
+    return compared
 
 
 def report_all(arguments: Arguments, lost: dict, names: dict[str, str], clock: Clock, write) -> None:
@@ -276,7 +283,7 @@ def report_all(arguments: Arguments, lost: dict, names: dict[str, str], clock: C
     for name, measured in measure_models(arguments, clock, 2 * writing + 1):
         lost[name] = measured
         found = write_report()
-    print(report_text.as_text(found))
+    print("\n".join([*report_text.head(found), f"report: {folder / 'report.html'}"]))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 In:  a dataset (see dataset.py), the "conversations" of which are the training text; only the assistant's turns and the
      token that ends them are trained.
-Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_curve.png`, `training.meta.json`.
+Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_curve.png`, `log/training.meta.json`.
 
     python finetune.py --model_name_or_path models/SmolLM2-135M-Instruct --data_path output/data.json --output_dir output/lora
     torchrun --nproc_per_node 8 finetune.py --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path data.json \\
@@ -54,7 +54,7 @@ from training.recall import Recall, make_recall, remove_best, require_questions
 from training.replay import Untrained, replay_examples
 from training.row_file import RowFile
 from training.trainer import Trainer, make_trainer
-from utils import ADAPTER_SETTINGS, parse_arguments, run, write_json
+from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run, write_json
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def replayed(given: Given, count: int) -> list[dict]:
     untrained = Untrained(
         given.model.model_name_or_path, data.system_prompt, given.lora.q_lora, training.device.type == "cpu"
     )
-    wanted, journal = round(data.replay_ratio * count), Path(training.output_dir) / "replay.journal.jsonl"
+    wanted, journal = round(data.replay_ratio * count), log_file(Path(training.output_dir) / "replay.journal.jsonl")
     return made_by_rank_0(
         lambda: replay_examples(untrained, data.replay_prompts, wanted, journal, training.seed),
         "replayed answers are made",

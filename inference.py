@@ -33,6 +33,7 @@ from engines.load import load_api_engine, load_base_and_tuned, load_engine
 from provenance import write_meta
 from utils import (
     InputError,
+    log_file,
     parse_arguments,
     progress_bar,
     require_adapter,
@@ -231,7 +232,7 @@ def ask_models(
     models, most = 1 if arguments.also_base is None else 2, len(rows)
     for path, adapter, engine in answering_engines(arguments, system_prompt, len(rows)):
         settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
-        engine = JournaledEngine(engine, path.with_suffix(".journal.jsonl"), *settings)
+        engine = JournaledEngine(engine, log_file(path.with_suffix(".journal.jsonl")), *settings)
         models -= 1
         with progress_bar(path.stem, len(rows)) as bar:
 

@@ -1,4 +1,4 @@
-"""How a file was made: arguments, commit, machine, versions, seconds. Written beside it as `<name>.meta.json`."""
+"""How a file was made: arguments, commit, machine, versions, seconds. Kept as `log/<name>.meta.json` beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from utils import write_json
+from utils import find_log_file, log_file, write_json
 
 ROOT = Path(__file__).resolve().parent
 NO_CODE = (":!results", ":!docs")  # what the code writes: one measurement does not put the next in doubt
@@ -31,8 +31,11 @@ REPORTED_PACKAGES = (
 
 
 def write_meta(path: str | Path, arguments: Any, started: float, **facts: Any) -> dict:
-    """Write how `path` was made to `<name>.meta.json` beside it. `started` is a time.time(); returns what was written."""
-    path = Path(path)
+    """Write how `path` was made to `log/<name>.meta.json` beside it; returns what was written.
+
+    `started` is a time.time(). One that an earlier version left at `<name>.meta.json` is removed: it is of another file now.
+    """
+    path = with_meta_name(path)
     meta = {
         "made_by": Path(sys.argv[0]).name,
         "arguments": dataclasses.asdict(arguments) if dataclasses.is_dataclass(arguments) else arguments,
@@ -46,8 +49,18 @@ def write_meta(path: str | Path, arguments: Any, started: float, **facts: Any) -
         "versions": versions(),
         **facts,
     }
-    write_json(path.with_name(path.stem + ".meta.json"), meta)
+    write_json(log_file(path), meta)
+    path.unlink(missing_ok=True)
     return meta
+
+
+def meta_file(path: str | Path) -> Path:
+    """Where what write_meta wrote for `path` is read."""
+    return find_log_file(with_meta_name(path))
+
+
+def with_meta_name(path: str | Path) -> Path:
+    return Path(path).with_name(f"{Path(path).stem}.meta.json")
 
 
 def commit() -> str:

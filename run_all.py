@@ -35,7 +35,8 @@ from budget.run import Interrupted, Run, read_timings
 from budget.step import Step
 from engines.processes import alone_in
 from evaluation import report
-from utils import InputError, parse_arguments, read_json, require_model, run
+from provenance import meta_file
+from utils import InputError, log_file, parse_arguments, read_json, require_model, run
 
 TEST_RATIO = 0.1  # of the collection's questions, where there are no others to test with
 ADAPTER = "adapter_model.safetensors"
@@ -166,7 +167,7 @@ def check(arguments: Arguments, budget: float) -> Starts:
 def print_plan(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments: Arguments) -> None:
     """What the budget buys, and what half, twice and four times as much would."""
     calibrate(day, steps, starts, ask=arguments.test_data_path is not None)
-    timings, made = read_timings(day.out), read_report(day.out / "data.meta.json", CollectionTime)
+    timings, made = read_timings(day.out), read_report(meta_file(day.out / "data.json"), CollectionTime)
     questions, general = counts_of(arguments)
     if questions is None:
         questions = round(TEST_RATIO * made.units * timings.questions_a_unit)
@@ -178,7 +179,8 @@ def begin(day: Run, steps: dict[str, list[Step]]) -> None:
     """A new run: no answers of an earlier one are taken for its own; what the journals hold is not asked again."""
     for name in (BASE, TRAINING, TUNED, EVALUATION):
         for step in steps[name]:
-            step.output.unlink(missing_ok=True)
+            for path in (step.output, log_file(step.output)):
+                path.unlink(missing_ok=True)
     (day.out / "lora" / ADAPTER).unlink(missing_ok=True)
     if day.limited:
         log.info("%s, until %s", in_words(day.budget), of_day(day.deadline))

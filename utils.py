@@ -20,6 +20,7 @@ RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # what may pass by itself; a
 QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that no waiting ends
 LONGEST_WAIT_S = 60
 ADAPTER_SETTINGS = "knowledge_update.json"  # beside an adapter: what else it was trained with
+LOG_FOLDER = "log"  # in the folder of a run: journals, meta files and whatever else nobody opens first
 
 
 class InputError(Exception):
@@ -95,6 +96,18 @@ def read_json(path: str | Path, what: str, remedy: str = "give another file") ->
         raise InputError(
             f"expected {what} as JSON at {path}, found {found} in line {error.lineno} column {error.colno} ({error.msg}): mend it"
         ) from None
+
+
+def log_file(path: str | Path) -> Path:
+    """Where a file that would stand at `path` is written if nobody opens it first: in LOG_FOLDER there."""
+    path = Path(path)
+    return path.parent / LOG_FOLDER / path.name
+
+
+def find_log_file(path: str | Path) -> Path:
+    """Where it is read: in LOG_FOLDER, or at `path` itself if only an earlier version has written it."""
+    path, inside = Path(path), log_file(path)
+    return path if path.exists() and not inside.exists() else inside
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -39,7 +39,7 @@ from data_processor.documents import Document, read_documents
 from data_processor.pipeline import units_of
 from data_processor.rounds import evenly
 from evaluation.significance import mcnemar, wilson_interval
-from provenance import commit, machine, today
+from provenance import commit, machine, meta_file, today
 from utils import InputError, parse_arguments, read_json, run, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,13 +48,13 @@ PAUSE_S = 5.0  # from a kill to the next start
 QUIET_SHARE = 0.03  # of the budget, at both ends, in which nothing is killed
 HUNG_S = 300.0  # beyond its budget a run is ended
 KEPT = (
-    "*.journal.jsonl",
-    "lora/*.journal.jsonl",
+    "log/*.journal.jsonl",
+    "lora/log/*.journal.jsonl",
     "lora/frozen_states.bin",
-    "*.rounds.jsonl",
-    "*_verdicts.jsonl",
+    "log/*.rounds.jsonl",
+    "log/*_verdicts.jsonl",
     "lora/checkpoint-*/whole.json",
-    "*.meta.json",
+    "log/*.meta.json",
 )
 
 
@@ -188,9 +188,9 @@ def cost_of(losses: list[float], budget: float) -> dict:
 def measured(out: Path, budget: float, wall: float) -> dict:
     """What the files of a run say of it."""
     state = read_json(out / RUN_FILE, "a run")
-    counts = read_json(out / "data.meta.json", "the collection's numbers")["counts"]
-    collected = read_report(out / "data.meta.json", CollectionTime)
-    meta = out / "lora" / "training.meta.json"  # not there where the training had to be ended from outside
+    counts = read_json(meta_file(out / "data.json"), "the collection's numbers")["counts"]
+    collected = read_report(meta_file(out / "data.json"), CollectionTime)
+    meta = meta_file(out / "lora" / "training")  # not there where the training had to be ended from outside
     trained = read_report(meta, TrainingTime)
     scores = {name: read_json(out / f"{name}_acc.json", "an accuracy") for name in ("base", "tuned")}
     lost = read_json(out / "tuned_forgetting.json", "what was forgotten").get("retention") or {}

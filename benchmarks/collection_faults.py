@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import runs
 from benchmarks.fault_server import DATE_AFTER_S, FAULTS, RETRY_AFTER_S, Answer, FaultServer, good
+from utils import log_file
 
 TEXT = "The Hexley bridge was opened on 3 May 2031. Orla Venn built it for 4.2 million crowns."
 MODEL = "a-model-of-its-own"  # which no other word of a message has in it
@@ -107,7 +108,7 @@ def row_of(name: str, expected: Expected, collect: Callable, right: bytes) -> di
     with FaultServer(default=fault) as server:
         code, message, dataset = collect(name, server.address)
         times = [call["time"] for call in server.calls if fault.failed and call["body"] == fault.failed[0]]
-    records = [json.loads(line) for line in text_of(dataset.with_suffix(".dropped.jsonl")).splitlines()]
+    records = [json.loads(line) for line in text_of(log_file(dataset.with_suffix(".dropped.jsonl"))).splitlines()]
     failed = [record["text"] for record in records if record["reason"] == "call failed"]
     waited = times[1] - times[0] if len(times) > 1 else None
     if code == 0 and dataset.is_file() and not failed:

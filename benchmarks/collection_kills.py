@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import runs
 
-FILES = ("data.json", "data.test.json", "data.dropped.jsonl")
+FILES = ("data.json", "data.test.json", "log/data.dropped.jsonl")
 LOOK_EVERY_S = 0.05
 EARLIER = 0.95  # of its moment, when a kill that came too late is tried again
 
@@ -60,7 +60,7 @@ def kills(folder: Path, common: list, documents: int, limit: int | None, amount:
         done, sent = killed(name, folder, begin, unbroken, left)
         left = [EARLIER * moment for moment in left[done:]]
         same = {file: same_bytes(folder / "unbroken" / file, folder / name / file) for file in FILES}
-        finished_again = journal_repeats(folder / name / "data.journal.jsonl")
+        finished_again = journal_repeats(folder / name / "log" / "data.journal.jsonl")
         rounds.append({"kills": done, "identical": same, "finished_calls_repeated": finished_again, **repeats(sent)})
     largest = max(map(len, unbroken.batches))
     pairs = len(runs.pairs(folder / "unbroken" / "data.json"))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.gpu_model import ROOT, Bench
+from provenance import meta_file
 from utils import InputError
 
 GRACE_S = 5.0  # for a part that is over its limit to end what it has started
@@ -136,7 +137,7 @@ def left_by(training: Training, out: Path) -> Iterator[dict]:
     yield {"exit_code": training.code, "wall_seconds": training.seconds}
     if training.code:
         raise InputError(f"expected finetune.py to end with 0, found {training.code}: {tail(training.said)}")
-    log, meta = (json.loads((out / name).read_text()) for name in ("train_log.json", "training.meta.json"))
+    log, meta = (json.loads(path.read_text()) for path in (out / "train_log.json", meta_file(out / "training")))
     entries, plan = log["log"], log["plan"]
     values = [entry[key] for entry in entries for key in ("loss", "grad_norm", "eval_loss") if key in entry]
     losses = [entry["loss"] for entry in entries if "loss" in entry]

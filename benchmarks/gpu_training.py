@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.gpu_model import Bench
 from benchmarks.gpu_run import Training, end, left_by, memory_watched, tail, train, words_of
+from provenance import meta_file
 
 WHOLE_EPOCHS, WHOLE_UPDATES = 16, 20  # an update is as large as for data of so many times these rows; a few are made
 BUDGET_S = 90
@@ -79,7 +80,7 @@ def launcher(bench: Bench) -> Iterator[dict]:
                 "resumed": killed.first("resumed from"),
                 "ranks": len(gone) + len(left),
                 "ranks_left": len(left),
-                "went_on_to_the_end": (out / "training.meta.json").is_file(),
+                "went_on_to_the_end": meta_file(out / "training").is_file(),
                 "seconds_waited": GONE_S,
             }
         }

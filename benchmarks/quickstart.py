@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from evaluation.matching import match
 from evaluation.significance import wilson_interval
-from provenance import commit, machine, today
+from provenance import commit, machine, meta_file, today
 from utils import InputError, parse_arguments, read_json, run, write_json
 
 STAGES = (  # name, meta files whose seconds and memory it sums
@@ -64,7 +64,7 @@ def write_results(arguments: Arguments, folder: Path) -> None:
         "retention_after": shares(folder, "retention_tuned"),
     }
     metas = {
-        stage: [read_json(folder / f"{name}.meta.json", "a meta file", "run the stage first") for name in names]
+        stage: [read_json(meta_file(folder / name), "a meta file", "run the stage first") for name in names]
         for stage, names in STAGES
     }
     minutes = {stage: round(sum(meta["seconds"] for meta in found) / 60, 1) for stage, found in metas.items()}

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from provenance import meta_file
 from utils import InputError, read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,7 +91,7 @@ def pairs(dataset: Path) -> list[dict]:
 
 
 def meta(dataset: Path) -> dict:
-    return read_json(dataset.with_suffix(".meta.json"), "a meta file", "see what the collection printed")
+    return read_json(meta_file(dataset), "a meta file", "see what the collection printed")
 
 
 def sample(folder: Path, documents: int) -> Path:

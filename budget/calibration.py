@@ -16,9 +16,10 @@ from budget import forecast
 from budget.clock import written
 from budget.forecast import BASE, COLLECTION, TRAINING, Starts, Timings, prior_starts
 from budget.reports import AskingTime, CollectionTime, read_report
-from budget.run import Interrupted, Run
+from budget.run import CALIBRATION_FILE, Interrupted, Run
 from budget.step import Step
-from utils import InputError, read_json, write_json
+from provenance import meta_file
+from utils import InputError, find_log_file, log_file, read_json, write_json
 
 # Batches come from long to short, and again: in as few examples as a calibration has, after about so many updates.
 UPDATES = 16
@@ -76,7 +77,7 @@ def weight_bytes(model_name_or_path: str) -> float:
 
 def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool) -> None:
     """Time the first round of the collection, which is kept, some updates on what it made, and (`ask`) some questions."""
-    folder = day.out / "calibration"
+    folder = find_log_file(day.out / "calibration")
     begun, later = time.time(), time.time() + ONE_HOUR
 
     def finish(step: Step, *more: str) -> float:
@@ -100,7 +101,7 @@ def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool)
     ranks = most_ranks(steps[TRAINING][0].command) if starts.on_gpu else 1
     timings = asdict(timings_of(day.out, training, starts, alike, ranks))
     kept = {name: round(value, 4) for name, value in timings.items() if value is not None}
-    write_json(day.out / "calibration.json", kept)
+    write_json(log_file(day.out / CALIBRATION_FILE), kept)
     record = {"name": "calibration", "planned_seconds": forecast.calibration_seconds(starts), "started": written(begun)}
     day.state["stages"].append({**record, "seconds": round(time.time() - begun, 1)})
 
@@ -118,15 +119,15 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
     `alike`: the collection was asked by the same engine as the questions will be, so that its start is theirs. The
     training itself will have `ranks`, each as fast as those of the calibration.
     """
-    folder = out / "calibration"
-    made = read_json(out / "data.meta.json", "the collection's numbers")
-    trained = read_json(folder / "lora" / "training.meta.json", "the training's numbers")
+    folder, collection = find_log_file(out / "calibration"), meta_file(out / "data.json")
+    made = read_json(collection, "the collection's numbers")
+    trained = read_json(meta_file(folder / "lora" / "training"), "the training's numbers")
     log_of_training = read_json(folder / "lora" / "train_log.json", "the training's log")
     plan, said = log_of_training["plan"], [entry for entry in log_of_training["log"] if "loss" in entry]
     examples = plan["examples"] + plan["replayed"]
     tokens_an_update = plan["tokens"] / examples * plan["examples_per_update"]
-    collected, counts = read_report(out / "data.meta.json", CollectionTime), made["counts"]
-    asked = read_report(folder / "base.meta.json", AskingTime)
+    collected, counts = read_report(collection, CollectionTime), made["counts"]
+    asked = read_report(meta_file(folder / "base.json"), AskingTime)
     units = collected.units
     start = collected.seconds_to_start if alike else starts.asking
     read = forecast.mean_units(collected.share_read * units, units)

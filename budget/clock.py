@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utils import InputError, read_json, write_json
+from utils import InputError, log_file, read_json, write_json
 
 RUN_FILE = "run.json"  # in the output folder: the deadline, and what each stage was given and took
-PROGRESS_FILE = "progress.json"  # in the output folder of a stage: how far it is and when it expects to end
+PROGRESS_FILE = "progress.json"  # of a stage: how far it is and when it expects to end
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WRITING_S = 1.0  # kept back at the end of a stage to write its dataset or its answers
@@ -193,7 +193,7 @@ class Clock:
             "%s: %.0f%% done, ends about %s%s", self.stage, 100 * done, of_day(expected_end), words and f"; {words}"
         )
         said = {"stage": self.stage, "time": time.time(), "done": round(done, 4), "expected_end": expected_end}
-        write_json(self.folder / PROGRESS_FILE, said)
+        write_json(log_file(self.folder / PROGRESS_FILE), said)
 
     def end(self) -> None:
         """Note in a stage's own RUN_FILE that it is done: started again, it has a new budget."""

@@ -41,7 +41,8 @@ from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timin
 from budget.reports import AskingTime, CollectionTime, read_report
 from budget.step import Step, changed
 from engines.processes import PROCESSES_FILE, Family
-from utils import InputError, read_json, write_json
+from provenance import meta_file
+from utils import InputError, find_log_file, log_file, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 END_S = 2.0  # kept back at the end: the last lines of the report
@@ -52,6 +53,7 @@ ASKING_STARTS = 2  # a command that is not needed is begun if it can work for as
 LEAST_S = 5.0  # of a stage: one that comes too late hands over what is whole
 RESTART_SHARE = 0.03  # of the budget: what a stage has at least that a crash kept from its share
 CHANGED_S = 1.0  # after its end, what a stage made is newer than what was made from it: it was changed by hand
+CALIBRATION_FILE = "calibration.json"  # of a run: the Timings that its first work gave
 FOR_EVER = 1e9  # seconds: a budget in which everything fits
 SAID_S, SAID_SHARE = 10.0, 0.01  # how often the end is said: so many seconds or this share of the budget
 
@@ -86,7 +88,7 @@ class Run:
         self.start_seconds = 0.0  # until a process is ready to ask the model
         self.loading: float | None = None  # the same with transformers, by the prior, where vLLM asks
         self.stage_ends = 0.0
-        self.family = Family(self.out / PROCESSES_FILE)
+        self.family = Family(log_file(self.out / PROCESSES_FILE))
         self.child: subprocess.Popen | None = None
         self.stopped_by: int | None = None
         self._grace = max(GRACE_S, GRACE_SHARE * self.budget) if self.limited else GRACE_S
@@ -241,7 +243,8 @@ class Run:
         """The expected end of the run: of the stage as it says itself, and the plan for those after it."""
         now = time.time()
         end = min(self.stage_ends, begun + self.expected.get(stage, self.budget))
-        said = read_json(folder / PROGRESS_FILE, "progress") if (folder / PROGRESS_FILE).is_file() else {"time": 0}
+        progress = find_log_file(folder / PROGRESS_FILE)
+        said = read_json(progress, "progress") if progress.is_file() else {"time": 0}
         if said["time"] > begun:
             end = said["expected_end"] + max(0.0, self.stage_ends - until)  # of this command, and for further ones
         end = max(now, end)
@@ -257,7 +260,7 @@ class Run:
 
     def measure(self, questions: int, general: int, judged_by_model: bool, open_book: bool) -> None:
         """What calibration and stages so far say about the stages to come."""
-        made, timings = read_report(self.out / "data.meta.json", CollectionTime), read_timings(self.out)
+        made, timings = read_report(meta_file(self.out / "data.json"), CollectionTime), read_timings(self.out)
         if made and timings:
             whole = forecast.forecast(FOR_EVER, timings, made.units, questions, general).stages
             asking = forecast.asking_needs(self.budget, timings, questions, general, judged_by_model, open_book)
@@ -266,7 +269,7 @@ class Run:
             self.expected = {name: whole[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
         self.start_seconds = made.seconds_to_start if made else 0.0
         cold = 0.0 if self.loading is None else self.start_seconds  # vLLM compiles again for an adapter
-        base = [read_report(self.out / f"{name}.meta.json", AskingTime) for name in ("base", "retention_base")]
+        base = [read_report(meta_file(self.out / f"{name}.json"), AskingTime) for name in ("base", "retention_base")]
         if base[0] and base[0].seconds_a_question and "seconds" in stage_of(self.state, BASE):
             need = sum(
                 max(cold, asking.seconds_to_start) + (asking.seconds_a_question or 0) * asking.asked
@@ -280,10 +283,10 @@ class Run:
             loading = (timings and timings.loading) or self.loading or self.start_seconds
             self.measured |= forecast.evaluation_needs(loading, judged_by_model)
         if timings and "seconds" in stage_of(self.state, COLLECTION):
-            rows = read_json(self.out / "data.meta.json", "the collection's numbers")["counts"]["rows"]
+            rows = read_json(meta_file(self.out / "data.json"), "the collection's numbers")["counts"]["rows"]
             self.expected[TRAINING] = forecast.training_seconds(sum(rows.values()), timings)
 
 
 def read_timings(out: Path) -> Timings | None:
-    path = out / "calibration.json"
+    path = find_log_file(out / CALIBRATION_FILE)
     return forecast.read_timings(path) if path.is_file() else None

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils import find_log_file
+
 
 @dataclass
 class Step:
@@ -28,9 +30,10 @@ class Step:
 
     def gone(self) -> bool:
         """Whether what it has to hand over is not there; a rescue may have handed over less than the output."""
-        kept = self.output.parent.is_dir() if self.rescue else self.output.is_file()
+        kept = self.output.parent.is_dir() if self.rescue else find_log_file(self.output).is_file()
         return self.needed and not kept
 
 
 def changed(path: Path, since: float) -> bool:
-    return path.is_file() and path.stat().st_mtime > since
+    found = find_log_file(path)
+    return found.is_file() and found.stat().st_mtime > since

@@ -26,7 +26,7 @@ from data_processor.work import Work
 from engines.chat import Engine
 from engines.journal import JournaledEngine
 from provenance import write_meta
-from utils import InputError, progress_bar, write_json, write_text
+from utils import InputError, log_file, progress_bar, write_json, write_text
 
 QUESTIONS = {"names": questions, "words": questions_of_small_model}  # by --guard
 
@@ -153,7 +153,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
     if arguments.dry_run:
         print_estimate(measured_on_a_sample(engine, documents, chunks, arguments))
         return
-    journal = JournaledEngine(engine, path.with_suffix(".journal.jsonl"))
+    journal = JournaledEngine(engine, log_file(path.with_suffix(".journal.jsonl")))
     if journal.known:
         log.info("%d replies of an earlier run in %s are not asked for again", len(journal.known), journal.path)
     work = work_of(journal, arguments)
@@ -181,7 +181,7 @@ def collect_in_time(
     work: Work, documents: list[Document], chunks: list[Chunk], arguments: CollectionArguments, clock: Clock
 ) -> tuple[Collected, dict]:
     """What pipeline.collect_all gives, of the units that `clock` gives time for, and what was left out."""
-    path = dataset_path(arguments.json_save_dir).with_suffix(".rounds.jsonl")
+    path = log_file(dataset_path(arguments.json_save_dir).with_suffix(".rounds.jsonl"))
     in_rounds = rounds.Rounds(work, chunks, arguments, clock, path)
 
     def assemble(made: Collected) -> None:
@@ -251,7 +251,8 @@ def write_dataset(
     if arguments.test_ratio:
         write_json(path.with_suffix(".test.json"), test)
     lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in work.dropped]
-    write_text(path.with_suffix(".dropped.jsonl"), "".join(lines))
+    write_text(log_file(path.with_suffix(".dropped.jsonl")), "".join(lines))
+    path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # an earlier version's: of another dataset
     write_meta(
         path,
         arguments,

@@ -1,6 +1,6 @@
 """An engine that remembers: what it answered is in a file, so a run that was killed repeats no finished call.
 
-    engine = JournaledEngine(TransformersEngine.load(model), "output/data.journal.jsonl")
+    engine = JournaledEngine(TransformersEngine.load(model), "output/log/data.journal.jsonl")
 
 One line of the file holds one wave: the replies to the prompts that the engine decodes together. A line cut off by a
 kill is not there when the file is read again, and its wave is asked again as a whole; all other waves stay what they
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.chat import Conversation, Engine, Reply, for_each
-from utils import InputError
+from utils import LOG_FOLDER, InputError
 
 # Of a line, where there are no waves. It is on the disk before work goes on: too long to wait for each reply by itself.
 GROUP, GROUP_S = 256, 2.0
@@ -148,8 +148,15 @@ class OpenCalls:
 def read_lines(path: Path, read: Callable[[Any], None], what: str) -> None:
     """Give each line of a JSONL journal to `read` and cut off a last line that a kill left unfinished.
 
-    InputError names a line that is not JSON, or that `read` cannot take (ValueError, TypeError, KeyError, AttributeError).
+    A journal in LOG_FOLDER is read after the one that an earlier version may have left beside that folder. InputError names a line that is not JSON, or that `read` cannot take (ValueError, TypeError, KeyError, AttributeError).
     """
+    if path.parent.name == LOG_FOLDER:
+        read_file(path.parent.with_name(path.name), read, what)
+    read_file(path, read, what)
+
+
+def read_file(path: Path, read: Callable[[Any], None], what: str) -> None:
+    """One file of read_lines."""
     if not path.exists():
         return
     whole = 0

@@ -1,7 +1,7 @@
 """Processes that a run starts: ended with all that they started, found again after a kill, and one run to a folder.
 
     with alone_in(out):                           # InputError names who holds it; what an earlier run left is ended
-        family = Family(out / PROCESSES_FILE)
+        family = Family(log_file(out / PROCESSES_FILE))
         child = family.start([sys.executable, "finetune.py"])
         while child.poll() is None: family.look()
         family.end(grace=5)
@@ -27,10 +27,10 @@ from pathlib import Path
 
 import psutil
 
-from utils import InputError, read_json, write_json
+from utils import InputError, find_log_file, log_file, read_json, write_json
 
-LOCK_FILE = ".lock"  # in a folder that one process has for itself
-PROCESSES_FILE = "processes.json"  # in the folder of a run: [pid, when it was created] of each of its processes
+LOCK_FILE = ".lock"  # of a folder that one process has for itself
+PROCESSES_FILE = "processes.json"  # of a run: [pid, when it was created] of each of its processes
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of Linux: include/uapi/linux/prctl.h
 LOOK_S = 1.0  # looking for descendants reads all of /proc
 SAME_CREATION_S = 2.0  # a moment of creation is counted from the boot, which a corrected clock moves
@@ -191,7 +191,8 @@ class Family:
 def alone_in(folder: Path) -> Iterator[None]:
     """Have the folder of a run, and the machine free of what an earlier run in it left."""
     with lock_folder(folder):
-        end_left_over(folder / PROCESSES_FILE)
+        for record in (folder / PROCESSES_FILE, log_file(folder / PROCESSES_FILE)):
+            end_left_over(record)
         yield
 
 
@@ -214,7 +215,7 @@ def end_left_over(record: Path) -> None:
 
 def lock_folder(folder: str | Path) -> contextlib.AbstractContextManager[None]:
     """Have a folder alone until the block is left or this process is gone; InputError where another process has it."""
-    return lock(Path(folder) / LOCK_FILE, str(folder))
+    return lock(find_log_file(Path(folder) / LOCK_FILE), str(folder))
 
 
 @contextlib.contextmanager

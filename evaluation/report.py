@@ -17,7 +17,7 @@ from data_processor.documents import read_text
 from evaluation import accuracy, report_text
 from evaluation.matching import token_recall
 from evaluation.significance import verdict_in_words
-from provenance import commit, machine, today
+from provenance import commit, machine, meta_file, today
 from utils import InputError, read_json, write_text
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
@@ -30,7 +30,7 @@ QUOTE_RECALL = 0.5  # a sentence with less of the fact's words is not its source
 def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> dict:
     """Everything the reports show, from the files of a run: see the keys below. What has no file is None or empty."""
     wins = read_json(folder / f"{sft}_win_rate.json", "a win rate", REMEDY)
-    meta = optional(folder / f"{sft}_win_rate.meta.json") or {}
+    meta = optional(meta_file(folder / f"{sft}_win_rate.json")) or {}
     arguments = meta.get("arguments", {})
     models = {"base": base, "sft": sft}
     for what in ("open_book", "rag"):
@@ -46,20 +46,20 @@ def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> d
             "machine": meta.get("machine") or machine(),
         },
         "folder": str(folder),
-        "scores": {
-            what: {k: v for k, v in score.items() if k != "verdicts"} for what, score in scores.items() if score
-        },
+        "scores": {what: without(score, "verdicts") for what, score in scores.items() if score},
         "compared": {key: wins.get(key) for key in ("mcnemar", "gap_closed")},
-        "wins": {
-            key: value for key, value in wins.items() if key not in ("verdicts", "mcnemar", "gap_closed", "usage")
-        },
+        "wins": without(wins, "verdicts", "mcnemar", "gap_closed", "usage"),
         "usage": wins.get("usage"),
-        "controls": {k: v for k, v in controls.items() if k != "items"} if controls.get("items") else None,
+        "controls": without(controls, "items") if controls.get("items") else None,
         "forgetting": optional(folder / f"{sft}_forgetting.json") or {},
         "loss": loss_curve(folder, models),
         "timeline": timeline(folder, models),
         "questions": questions(scores, wins["verdicts"], sources),
     }
+
+
+def without(found: dict, *keys: str) -> dict:
+    return {key: value for key, value in found.items() if key not in keys}
 
 
 def optional(path: Path) -> Any:
@@ -132,13 +132,13 @@ def folder_of_documents(folder: Path, models: dict[str, str], given: str | None)
         raise InputError(f"expected the documents in {given}, found no folder: give the folder collection read")
     candidates = [given]
     for name, key in ((models["open_book"], "open_book"), ("data", "data_path")):
-        candidates.append(((optional(folder / f"{name}.meta.json") or {}).get("arguments") or {}).get(key))
+        candidates.append(((optional(meta_file(folder / f"{name}.json")) or {}).get("arguments") or {}).get(key))
     return next((Path(path) for path in candidates if isinstance(path, str) and Path(path).is_dir()), None)
 
 
 def adapter_of(folder: Path, models: dict[str, str]) -> Path | None:
     """The adapter's folder: the one that answered, else `lora` beside the answers."""
-    arguments = (optional(folder / f"{models['sft']}.meta.json") or {}).get("arguments") or {}
+    arguments = (optional(meta_file(folder / f"{models['sft']}.json")) or {}).get("arguments") or {}
     candidates = (arguments.get("lora_weights"), folder / "lora")
     return next((Path(path) for path in candidates if path and Path(path).is_dir()), None)
 
@@ -165,15 +165,12 @@ def timeline(folder: Path, models: dict[str, str]) -> dict | None:
         return {"budget_seconds": found.get("budget_seconds"), "stages": found.get("stages", [])}
     adapter = adapter_of(folder, models)
     parts = {
-        "collection": [folder / "data"],
+        "collection": [folder / "data.json"],
         "fine-tuning": [adapter / "training"] if adapter else [],
-        "inference": [folder / name for name in models.values()],
-        "evaluation": [folder / f"{models['sft']}_forgetting"],
+        "inference": [folder / f"{name}.json" for name in models.values()],
+        "evaluation": [folder / f"{models['sft']}_forgetting.json"],
     }
-    metas = {
-        name: [meta for path in paths if (meta := optional(path.with_name(path.name + ".meta.json")))]
-        for name, paths in parts.items()
-    }
+    metas = {name: [meta for path in paths if (meta := optional(meta_file(path)))] for name, paths in parts.items()}
     stages = [
         {"name": name, "seconds": sum(meta.get("seconds", 0) for meta in found)}
         for name, found in metas.items()

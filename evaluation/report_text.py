@@ -1,4 +1,4 @@
-"""A run in words: the lines evaluate.py ends with, and report.md."""
+"""A run in words: report.md, with whose first lines evaluate.py ends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ KINDS = {
     "retention": "general knowledge",
 }
 BREAKDOWNS = {"by_kind": "kind of question", "by_document": "document", "by_role": "role"}
+ALIGNED = 30  # characters: columns are as wide as what is in them, but for the rest of longer texts
 
 
 def percent(share: float | None) -> str:
@@ -32,6 +33,13 @@ def accuracy_cell(score: dict | None) -> str:
     scored = score["n"] - score["unscored"]
     return f"{percent(score['accuracy'])} ({score['correct']}/{scored})" + (
         f", {score['unscored']} unscored" if score["unscored"] else ""
+    )
+
+
+def wins_cell(won: dict) -> str:
+    """ "50.0% (2, 1, 1)", and how many have no verdict."""
+    return f"{percent(won['win_rate'])} ({won['wins']}, {won['ties']}, {won['losses']})" + (
+        f", {won['unscored']} unscored" if won["unscored"] else ""
     )
 
 
@@ -119,46 +127,9 @@ def forgetting_lines(lost: dict) -> list[str]:
     return lines
 
 
-def rows_of(found: dict, breakdown: str) -> list[tuple[str, list[dict | None]]]:
-    """For each group of a breakdown its name and the numbers of every model."""
-    scores = found["scores"]
-    names = {"by_kind": KINDS}.get(breakdown, {})
-    return [
-        (names.get(group, group), [score[breakdown].get(group) for score in scores.values()])
-        for group in scores["sft"][breakdown]
-    ]
-
-
-def as_text(found: dict) -> str:
-    """The end of evaluate.py on standard output."""
-    scores, wins = found["scores"], found["wins"]
-    heads = [MODELS[what] for what in scores]
-    lines = [judge_controls.in_words(found["controls"])] if found["controls"] else []
-    lines.append(f"accuracy and win rate, judged by {found['judge']}")
-    lines.append(
-        f"{'':<18}{'n':>6}"
-        + "".join(f"{head:>12}" for head in [*heads, "win rate", "wins", "ties", "losses", "unscored"])
-    )
-    groups = [("overall", [*scores.values()], wins)]
-    groups += [
-        (name, cells, wins["by_kind"][kind])
-        for (name, cells), kind in zip(rows_of(found, "by_kind"), scores["sft"]["by_kind"], strict=True)
-    ]
-    for name, cells, won in groups:
-        shares = [percent(cell["accuracy"]) if cell else "" for cell in cells]
-        unscored = "/".join(str(cell["unscored"]) for cell in [*cells, won] if cell)
-        values = [*shares, percent(won["win_rate"]), won["wins"], won["ties"], won["losses"], unscored]
-        lines.append(
-            f"{name:<18}{cells[list(scores).index('sft')]['n']:>6}" + "".join(f"{value!s:>12}" for value in values)
-        )
-    return "\n".join(
-        [*lines, found["compared"]["mcnemar"]["words"], *notes(found), f"report: {found['folder']}/report.html"]
-    )
-
-
-def as_markdown(found: dict) -> str:
-    """report.md: the same numbers as tables, and every question whose answer changed sides."""
-    scores = found["scores"]
+def head(found: dict) -> list[str]:
+    """The lines that report.md begins with and evaluate.py ends with: what came of it, and how far to trust that."""
+    scores, controls = found["scores"], found["controls"]
     lines = [
         "# Report",
         "",
@@ -167,29 +138,24 @@ def as_markdown(found: dict) -> str:
         f"**{headline(found)}**",
         "",
     ]
-    controls = found["controls"]
     if controls and not controls["trusted"]:
         lines += [f"> This judge cannot be trusted: {'; '.join(controls['why'])}.", ""]
     lines += table(["", "correct", "95 % interval", "incorrect", "not attempted", "unscored", "by match"], [
         [MODELS[what], accuracy_cell(s), interval(s["interval"]), s["incorrect"], s["not_attempted"], s["unscored"], percent(s["match"]["accuracy"])]
         for what, s in scores.items()
     ])  # fmt: skip
-    for breakdown, title in BREAKDOWNS.items():
-        rows = rows_of(found, breakdown)
-        if rows:
-            lines += [f"## By {title}", ""]
-            lines += table(
-                ["", *(MODELS[what] for what in scores)], [[name, *map(accuracy_cell, cells)] for name, cells in rows]
-            )
+    lines += breakdown_table(found, "by_kind")
     lines += ["## Notes", "", *(f"- {note}" for note in notes(found)), ""]
-    lines += time_table(found.get("timeline"))
     if controls:
-        lines += [
-            "## Controls of the judge",
-            "",
-            *(f"- {line}" for line in judge_controls.in_words(controls).splitlines()),
-            "",
-        ]
+        said = judge_controls.in_words(controls).splitlines()
+        lines += ["## Controls of the judge", "", *(f"- {line}" for line in said), ""]
+    return lines
+
+
+def as_markdown(found: dict) -> str:
+    """report.md: the head, the numbers of each document and role, and every question whose answer changed sides."""
+    lines = head(found) + breakdown_table(found, "by_document") + breakdown_table(found, "by_role")
+    lines += time_table(found.get("timeline"))
     for title, name in (("Learnt", "learnt"), ("Lost", "lost"), ("Judge and match disagree", "disagree")):
         chosen = [row for row in found["questions"] if name in tags(row)]
         if chosen:
@@ -198,6 +164,22 @@ def as_markdown(found: dict) -> str:
                 [row["question"], row["reference"], row["base"]["response"], row["sft"]["response"]] for row in chosen
             ])  # fmt: skip
     return "\n".join(lines)
+
+
+def breakdown_table(found: dict, breakdown: str) -> list[str]:
+    """The accuracy of every model in each group of a breakdown, and the win rate where it was counted by these groups."""
+    scores, names = found["scores"], {"by_kind": KINDS}.get(breakdown, {})
+    if not scores["sft"][breakdown]:
+        return []
+    heads, wins = [MODELS[what] for what in scores], found["wins"].get(breakdown)
+    rows = [
+        [names.get(group, group), *(accuracy_cell(score[breakdown].get(group)) for score in scores.values())]
+        for group in scores["sft"][breakdown]
+    ]
+    if wins:
+        heads.append("win rate (wins, ties, losses)")
+        rows = [[*row, wins_cell(wins[group])] for row, group in zip(rows, scores["sft"][breakdown], strict=True)]
+    return [f"## By {BREAKDOWNS[breakdown]}", "", *table(["", *heads], rows)]
 
 
 def time_table(timeline: dict | None) -> list[str]:
@@ -226,8 +208,11 @@ def tags(row: dict) -> list[str]:
 
 
 def table(heads: list[str], rows: list[list]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return ["| " + " | ".join(cell(value) for value in line) + " |" for line in lines] + [""]
+    """A table of markdown that is one on a terminal too."""
+    lines = [[cell(value) for value in line] for line in (heads, *rows)]
+    widths = [min(max(3, *map(len, column)), ALIGNED) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines] + [""]
 
 
 def cell(value: object) -> str:

@@ -7,7 +7,7 @@
 #
 # A smaller chunk gives more facts and takes longer; so do more questions and roles for each fact.
 # Hardware: 2 cores or one GPU. Minutes: --dry_run True measures them.
-# Expected result: OUT, on the demo more than a thousand examples, and beside it a .meta.json that counts what was dropped and why.
+# Expected result: OUT, on the demo more than a thousand examples; log/NAME.meta.json beside it counts what was dropped and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt

@@ -18,7 +18,7 @@
 #         --save_minutes 10 --resume_from_checkpoint auto
 # Check data and arguments first, in seconds: add --check_only True.
 # Hardware: 2 cores to several nodes. Minutes: its plan says how many, before it trains.
-# Expected result: OUT/adapter_model.safetensors and OUT/training.meta.json.
+# Expected result: OUT/adapter_model.safetensors and OUT/log/training.meta.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 more=()

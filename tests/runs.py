@@ -8,6 +8,7 @@ from pathlib import Path
 
 from budget.reports import AskingTime, CollectionTime
 from evaluation import accuracy, win_rate
+from utils import log_file, write_json
 
 
 def write_run(folder: Path, sft: list[dict], base: list[dict], names: tuple[str, str] = ("sft", "base")) -> None:
@@ -49,7 +50,7 @@ def write_demo_run(tmp_path: Path) -> Path:
     write_run(tmp_path, files["tuned"], files["base"], names=("tuned", "base"))
     for name in (*files, "data", "lora/training", "tuned_win_rate", "tuned_forgetting"):
         meta = {"seconds": 60, "peak_gib": 1.5, "counts": {"facts": 3}}
-        (tmp_path / f"{name}.meta.json").write_text(json.dumps(meta))
+        write_json(log_file(tmp_path / f"{name}.meta.json"), meta)
     return tmp_path
 
 

@@ -144,7 +144,9 @@ RESUMING = """
 import json, pathlib, sys, time
 calls, _, *arguments = sys.argv[1:]
 dataset = pathlib.Path(arguments[arguments.index("--json_save_dir") + 1])
-journal = dataset.with_suffix(".journal.jsonl")
+log = dataset.parent / "log"
+log.mkdir(exist_ok=True)
+journal = log / "data.journal.jsonl"
 known = [list(json.loads(line)) for line in journal.read_text().splitlines()] if journal.exists() else []
 
 def note(**line):
@@ -159,8 +161,8 @@ for batch in (["a", "b"], ["c", "d", "e"], ["f"], ["g", "h"]):
         with journal.open("a") as file:
             file.write(json.dumps(dict.fromkeys(batch)) + "\\n")
 dataset.write_text(json.dumps([{"kind": "qa", "sound": SOUND}]))
-for end in (".test.json", ".dropped.jsonl"):
-    dataset.with_suffix(end).write_text("[]")
+for path in (dataset.with_suffix(".test.json"), log / "data.dropped.jsonl"):
+    path.write_text("[]")
 note(ended=True)
 """
 

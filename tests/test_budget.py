@@ -357,7 +357,7 @@ def test_a_stage_says_how_far_it_is_and_no_later_end_than_its_deadline(tmp_path,
     clock = stage_clock(tmp_path, 60)
     with caplog.at_level(logging.INFO):
         clock.say(0.54321, hours.now + ahead, "5 of 9")
-    assert json.loads((tmp_path / "progress.json").read_text()) == {
+    assert json.loads((tmp_path / "log" / "progress.json").read_text()) == {
         "stage": "collection", "time": hours.now, "done": 0.5432, "expected_end": hours.now + said,
     }  # fmt: skip
     assert caplog.messages == [f"collection: 54% done, ends about {of_day(hours.now + said)}; 5 of 9"]
@@ -367,4 +367,4 @@ def test_a_stage_that_is_late_says_that_it_ends_now(tmp_path, hours):  # noqa: F
     clock = stage_clock(tmp_path, 60)
     hours.sleep(70)
     clock.say(0.9, hours.now + 30)
-    assert json.loads((tmp_path / "progress.json").read_text())["expected_end"] == hours.now
+    assert json.loads((tmp_path / "log" / "progress.json").read_text())["expected_end"] == hours.now

@@ -146,7 +146,7 @@ def test_the_first_work_of_each_stage_is_timed_and_noted(out, handlers, ask):  #
     assert [words[:-1] for words in asked] == [
         ["--output_path", str(folder / "base.json"), "--limit", "8", "--until"]
     ] * ask
-    timings = json.loads((out / "calibration.json").read_text())
+    timings = json.loads((out / "log" / "calibration.json").read_text())
     assert (
         timings["unit"] == 5.0 and timings["update"] == 2.0 and timings["example"] == 0.05 and "loading" not in timings
     )
@@ -157,4 +157,4 @@ def test_the_first_work_of_each_stage_is_timed_and_noted(out, handlers, ask):  #
 def test_a_stage_that_fails_in_a_calibration_is_named(out, handlers):  # noqa: F811
     with pytest.raises(InputError, match="expected the calibration of collection to end well, found exit code 3"):
         calibrate(new_run(out), steps(out, code=3), CPU, ask=True)
-    assert not (out / "calibration.json").exists() and len((out / "told.jsonl").read_text().splitlines()) == 1
+    assert not (out / "log" / "calibration.json").exists() and len((out / "told.jsonl").read_text().splitlines()) == 1

@@ -105,7 +105,7 @@ def single(tiny_model_path, data, tmp_path_factory) -> Path:
 def check(single: Path, out: Path) -> None:
     assert largest_difference(single, out) <= SAME_WEIGHTS
     assert losses(out) == pytest.approx(losses(single), abs=1e-3) and len(losses(out)) == STEPS
-    assert json.loads((out / "training.meta.json").read_text())["reopened_difference"] <= 1e-3
+    assert json.loads((out / "log" / "training.meta.json").read_text())["reopened_difference"] <= 1e-3
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_two_processes_give_the_adapter_of_one(config, single, tiny_model_path, 
     finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
     check(single, tmp_path)
     # On a CPU accelerate can leave DeepSpeed out without a word.
-    engine = json.loads((tmp_path / "training.meta.json").read_text())["engine"]
+    engine = json.loads((tmp_path / "log" / "training.meta.json").read_text())["engine"]
     assert engine == ("DeepSpeedEngine" if config else "DistributedDataParallel")
 
 
@@ -187,8 +187,8 @@ def test_replayed_answers_are_made_once_while_the_other_rank_waits(config, tiny_
     more = ["--deepspeed", f"ds_configs/{config}.json"] if config else []
     output = finish(start(2, with_replay(arguments(tiny_model_path, data, tmp_path, *more))))
     assert "the others wait, at most 120 minutes" in output
-    assert json.loads((tmp_path / "training.meta.json").read_text())["counts"]["replay"] == 2
-    asked = [json.loads(line) for line in (tmp_path / "replay.journal.jsonl").read_text().splitlines()]
+    assert json.loads((tmp_path / "log" / "training.meta.json").read_text())["counts"]["replay"] == 2
+    asked = [json.loads(line) for line in (tmp_path / "log" / "replay.journal.jsonl").read_text().splitlines()]
     assert sum(map(len, asked)) == 2, "each answer once"
 
 
@@ -198,7 +198,7 @@ def test_deepspeed_trains_to_a_time_budget(tiny_model_path, data, tmp_path):
     more = ["--deepspeed", "ds_configs/zero2.json", "--time_budget", "3m"]
     output = finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
     assert "kept back to save and check" in output
-    assert json.loads((tmp_path / "training.meta.json").read_text())["budget"]["progress"] == 1
+    assert json.loads((tmp_path / "log" / "training.meta.json").read_text())["budget"]["progress"] == 1
 
 
 @pytest.mark.slow
@@ -207,7 +207,7 @@ def test_updates_by_tokens_are_the_default_at_any_count_of_ranks(launch, tiny_mo
     more = ["--deepspeed", "ds_configs/zero3.json"] if launch == "zero3" else ["--bf16", "True"]
     output = finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
     assert "256 tokens an update for each of 2 ranks: with fewer ranks each would have enough to do" in output
-    meta = json.loads((tmp_path / "training.meta.json").read_text())
+    meta = json.loads((tmp_path / "log" / "training.meta.json").read_text())
     assert meta["arguments"]["max_tokens_per_batch"] == 256 and len(losses(tmp_path)) == STEPS
     assert meta["reopened_difference"] <= (0.03 if launch == "bf16" else 1e-5)
 

@@ -83,6 +83,12 @@ def read(folder: Path, name: str) -> dict:
     return json.loads((folder / f"{name}.json").read_text())
 
 
+def rows_of(printed: str) -> dict[str, list[str]]:
+    """The rows of all tables, by what is in their first column."""
+    rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line[:1] == "|")
+    return {name: more for name, *more in rows if name.strip("-")}
+
+
 def test_the_script_from_files_to_files(folder, start):
     (folder / "open_book.json").write_text(json.dumps([answer(n, f"ref{n}") for n in range(4)]))
     (folder / "r_sft.json").write_text(json.dumps(SFT))
@@ -96,9 +102,15 @@ def test_the_script_from_files_to_files(folder, start):
         "r_base.json",
     ]
     printed = start(*names(folder), *more, "--judge", "match")
-    overall = next(line for line in printed.splitlines() if line.startswith("overall"))
-    assert overall.split() == ["overall", "4", "50.0%", "75.0%", "100%", "50.0%", "2", "1", "1", "0/0/0/0"]
-    assert "2 answers gained, 1 lost: tied (exact McNemar, p = 1.000)" in printed.splitlines()
+    assert {name: row[:1] for name, row in rows_of(printed).items()} == {
+        "base": ["50.0% (2/4)"], "tuned": ["75.0% (3/4)"], "open book": ["100% (4/4)"],
+        "forward": ["50.0% (1/2)"], "reverse": ["50.0% (1/2)"],
+    }  # fmt: skip
+    assert rows_of(printed)["reverse"][-1] == "50.0% (1, 0, 1)"
+    assert "\n- win rate 50.0%: 2 wins, 1 losses: tied" in printed and "; 1 ties, 0 unscored\n" in printed
+    assert "2 answers gained, 1 lost: tied (exact McNemar, p = 1.000)" in printed
+    assert printed.splitlines()[-1] == f"report: {folder / 'report.html'}"
+    assert (folder / "report.md").read_text().startswith(printed.rpartition("report: ")[0])
     measurements = (
         "sft_acc",
         "base_acc",
@@ -109,26 +121,20 @@ def test_the_script_from_files_to_files(folder, start):
         "sft_controls",
         "sft_forgetting",
     )
-    assert {path.name for path in folder.glob("*_*.json")} >= {
-        f"{name}{end}" for name in measurements for end in (".json", ".meta.json")
-    }
-    assert read(folder, "sft_acc")["accuracy"] == read(folder, "sft_acc.meta")["accuracy"] == 0.75
+    assert {path.name for path in folder.glob("*_*.json")} >= {f"{name}.json" for name in measurements}
+    assert {path.name for path in (folder / "log").iterdir()} == {f"{name}.meta.json" for name in measurements}
+    assert read(folder, "sft_acc")["accuracy"] == read(folder, "log/sft_acc.meta")["accuracy"] == 0.75
     assert read(folder, "base_acc")["accuracy"] == 0.5
     wins = read(folder, "sft_win_rate")
     assert (wins["win_rate"], wins["gap_closed"]["gap_closed"], wins["mcnemar"]["gained"]) == (0.5, 0.5, 2)
-    assert read(folder, "sft_win_rate.meta")["arguments"]["judge"] == "match"
+    assert read(folder, "log/sft_win_rate.meta")["arguments"]["judge"] == "match"
     kept = read(folder, "sft_forgetting")["retention"]
     assert (kept["known_before"], kept["kept"], kept["lost"], kept["lost_answers"][0]["id"]) == (4, 3, 1, "q2")
     assert "general questions kept: 3 of 4" in printed
     assert "## Learnt" in (folder / "report.md").read_text() and (folder / "report.html").is_file()
 
     limited = start(*names(folder), "--judge", "match", "--limit", "1", "--controls", "0")
-    assert next(line for line in limited.splitlines() if line.startswith("overall")).split()[:4] == [
-        "overall",
-        "1",
-        "0%",
-        "100%",
-    ]
+    assert rows_of(limited)["base"][0] == "0% (0/1)" and rows_of(limited)["tuned"][0] == "100% (1/1)"
 
 
 def test_match_needs_no_torch(folder):
@@ -193,8 +199,8 @@ def test_a_judge_without_time_leaves_all_unscored(folder, start, judge_server, m
     judge = ["--api_model", "judge", "--api_base", judge_server.address, "--controls", "2", "--time_budget", "10m"]
     printed = start(*names(folder), *judge)
     assert len(judge_server.prompts) == 10  # the controls
-    overall = next(line for line in printed.splitlines() if line.startswith("overall"))
-    assert overall.split() == ["overall", "4", "n/a", "n/a", "n/a", "0", "0", "0", "4/4/4"]
+    assert rows_of(printed)["base"][0] == rows_of(printed)["tuned"][0] == "n/a (0/0), 4 unscored"
+    assert rows_of(printed)["reverse"][-1] == "n/a (0, 0, 0), 2 unscored"
     assert (folder / "report.html").is_file()
 
 

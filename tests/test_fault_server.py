@@ -200,7 +200,8 @@ def test_a_call_that_failed_is_one_record_that_says_why(tmp_path, records, found
             post(address, {**CALL, "turn": turn})
         (tmp_path / "data.json").write_bytes(b"another")
         dropped = [{"reason": "call failed", "text": text} for text in records] + [{"reason": "too short", "text": ""}]
-        (tmp_path / "data.dropped.jsonl").write_text("\n".join(map(json.dumps, dropped)))
+        (tmp_path / "log").mkdir()
+        (tmp_path / "log" / "data.dropped.jsonl").write_text("\n".join(map(json.dumps, dropped)))
         return 0, "", tmp_path / "data.json"
 
     row = row_of("cut JSON", EXPECTED["cut JSON"], collect, b"right")

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import pytest
 from conftest import ROOT
 
-from data_processor.dataset import question_and_reference, read_dataset, to_format, to_messages
 from utils import (
     InputError,
+    find_log_file,
+    log_file,
     parse_arguments,
     read_json,
     require_adapter,
@@ -29,11 +30,6 @@ from utils import (
 )
 
 
-def example(**keys) -> dict:
-    turns = [{"from": "user", "value": "Who?"}, {"from": "assistant", "value": "Ann Pellow"}]
-    return {"id": "identity_0", "conversations": turns, "fact": "Ann Pellow did.", "file_name": "a.txt", **keys}
-
-
 def write(path, value) -> str:
     path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
     return str(path)
@@ -44,6 +40,18 @@ def test_written_json_is_read_back_and_leaves_no_other_file(tmp_path):
     assert read_json(tmp_path / "new" / "a.json", "a list") == [{"问": "答"}]
     assert (tmp_path / "new" / "a.json").read_text("utf-8") == '[\n {\n  "问": "答"\n }\n]\n'
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.json"]
+
+
+def test_what_nobody_opens_first_is_in_the_log_and_read_where_an_earlier_version_wrote_it(tmp_path):
+    old, new = tmp_path / "a.meta.json", tmp_path / "log" / "a.meta.json"
+    assert log_file(str(old)) == find_log_file(str(old)) == new
+    old.touch()
+    assert (log_file(old), find_log_file(str(old))) == (new, old)
+    new.parent.mkdir()
+    new.touch()
+    assert log_file(old) == find_log_file(old) == new
+    old.unlink()
+    assert find_log_file(old) == new
 
 
 @pytest.fixture
@@ -234,48 +242,6 @@ def test_a_wrong_command_line_is_named(monkeypatch, words, message):
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (None, "found nothing"),
-        ("", "empty file"),
-        ("[1, 2", "line 1 column"),
-        ("[]", "an empty list"),
-        ("{}", "a dict"),
-        ([{"id": "a"}], '"conversations"'),
-        ([1], "row 0"),
-        ([example(conversations=[])], "list of turns"),
-        ([example(conversations=[{"from": "user"}])], '"value"'),
-        ([example(conversations=[{"from": "robot", "value": "x"}])], "'robot'"),
-        ([example(conversations=[{"from": "user", "value": "x"}])], "assistant"),
-        ([example(), example()], "unique ids"),
-    ],
-)
-def test_a_dataset_that_is_none_is_named(tmp_path, content, words):
-    path = tmp_path / "data.json"
-    if content is not None:
-        write(path, content)
-    with pytest.raises(InputError, match="expected") as error:
-        read_dataset(path)
-    assert words in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
-
-
-def test_bytes_that_are_not_utf8_are_named(tmp_path):
-    (tmp_path / "data.json").write_bytes(b'["\xff"]')
-    with pytest.raises(InputError, match="UTF-8"):
-        read_dataset(tmp_path / "data.json")
-
-
-def test_the_five_keys_of_old_files_are_enough(tmp_path):
-    rows = read_dataset(write(tmp_path / "data.json", [example()]))
-    assert question_and_reference(rows[0]) == ("Who?", "Ann Pellow")
-
-
-def test_both_message_forms_are_read():
-    openai_form = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ann Pellow"}]}
-    assert to_messages(openai_form) == to_messages(example())
-
-
 def test_a_models_folder_is_checked_before_it_is_loaded(tmp_path):
     (tmp_path / "good").mkdir()
     write(tmp_path / "good" / "config.json", {})
@@ -327,18 +293,3 @@ def test_an_adapter_says_what_system_prompt_it_was_trained_with(tmp_path):
     write(tmp_path / "knowledge_update.json", "{")
     with pytest.raises(InputError, match=r"^expected the adapter's settings as JSON at"):
         trained_system_prompt(tmp_path)
-
-
-@pytest.mark.parametrize("form", ["conversations", "sharegpt", "openai"])
-def test_an_example_says_the_same_in_every_form(form):
-    changed = to_format(example(), form)
-    assert to_messages(changed) == to_messages(example()) and next(iter(changed)) == "id"
-    assert (changed["fact"], changed["file_name"]) == ("Ann Pellow did.", "a.txt")
-    assert to_format(changed, "conversations") == example()
-
-
-def test_forms_have_the_keys_that_other_trainers_expect():
-    assert [turn["from"] for turn in to_format(example(), "sharegpt")["conversations"]] == ["human", "gpt"]
-    assert [turn["role"] for turn in to_format(example(), "openai")["messages"]] == ["user", "assistant"]
-    alpaca = to_format(example(), "alpaca")
-    assert (alpaca["instruction"], alpaca["input"], alpaca["output"]) == ("Who?", "", "Ann Pellow")

@@ -178,7 +178,7 @@ def test_markdown_shows_markup_as_text(tmp_path):
     found = gathered(tmp_path, [answer(0, "ref0 <b>|`x`|</b>\n# no heading")], [answer(0, "no")])
     text = report_text.as_markdown(found)
     row = next(line for line in text.splitlines() if line.startswith("| Question 0?"))
-    assert row == r"| Question 0? | ref0 | no | ref0 \<b>\|\`x\`\|\</b> # no heading |"
+    assert row == r"| Question 0? | ref0      | no   | ref0 \<b>\|\`x\`\|\</b> # no heading |"
 
 
 def test_the_quote_is_the_sentence_with_the_fact(tmp_path):

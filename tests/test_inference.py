@@ -15,6 +15,7 @@ from data_processor.documents import Document, read_documents
 from data_processor.retrieval import find_chunks, terms
 from engines.arguments import EngineArguments
 from engines.placement import choose
+from provenance import meta_file
 from utils import InputError
 
 DEMO = ROOT / "demo" / "documents"
@@ -32,7 +33,7 @@ def infer(monkeypatch, output, questions, *arguments) -> list[dict]:
 
 
 def meta(output) -> dict:
-    return json.loads(output.with_suffix(".meta.json").read_text())
+    return json.loads(meta_file(output).read_text())
 
 
 @pytest.fixture

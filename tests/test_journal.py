@@ -14,6 +14,7 @@ from conftest import ROOT, collect_command
 
 from engines.chat import Reply
 from engines.journal import JournaledEngine, append_line, read_lines, weights_stamp
+from provenance import meta_file
 from utils import InputError
 
 
@@ -128,6 +129,15 @@ def test_a_line_holds_whole_replies_and_is_on_the_disk_before_work_goes_on(tmp_p
     assert [text.count("\n") for text in synced] == [1, 2] and synced[-1] == path.read_text(encoding="utf-8")
     [first, second] = [list(json.loads(line).values()) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [reply["text"] for reply in first + second] == ["你", "B", "C"] and "你" in path.read_text(encoding="utf-8")
+
+
+def test_a_journal_in_the_log_is_read_after_the_one_that_an_earlier_version_left_beside_it(tmp_path):
+    old, new, read = tmp_path / "a.jsonl", tmp_path / "log" / "a.jsonl", []
+    for path, value in ((new, 2), (old, 1)):
+        append_line(path, value)
+    read_lines(new, read.append, "a journal")
+    read_lines(old, read.append, "a journal")
+    assert read == [1, 2, 1]
 
 
 def test_a_journal_that_cannot_be_written_is_named(tmp_path):
@@ -268,7 +278,7 @@ def test_a_file_that_is_no_journal_is_named(tmp_path):
 
 def test_a_collection_killed_with_sigkill_ends_with_the_same_dataset(tmp_path, model_path, small_collection):
     command = collect_command(model_path, tmp_path, "killed")
-    journal = tmp_path / "killed.journal.jsonl"
+    journal = tmp_path / "log" / "killed.journal.jsonl"
     for waves in (1, 3):
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < waves):
@@ -276,10 +286,13 @@ def test_a_collection_killed_with_sigkill_ends_with_the_same_dataset(tmp_path, m
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it was still at work"
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=600)
-    for ending in (".json", ".test.json", ".dropped.jsonl"):
-        assert (tmp_path / f"killed{ending}").read_bytes() == small_collection.with_suffix(ending).read_bytes()
+    for where in ("{}.json", "{}.test.json", "log/{}.dropped.jsonl"):
+        killed, whole = (
+            folder / where.format(name) for folder, name in ((tmp_path, "killed"), (small_collection.parent, "data"))
+        )
+        assert killed.read_bytes() == whole.read_bytes()
     calls, unbroken = (
         json.loads(path.read_text())["calls"]
-        for path in (tmp_path / "killed.meta.json", small_collection.with_suffix(".meta.json"))
+        for path in (meta_file(tmp_path / "killed.json"), meta_file(small_collection))
     )
     assert calls["from_journal"] > 0 and sum(calls.values()) == sum(unbroken.values())

@@ -86,7 +86,7 @@ from evaluation import forgetting
 measure, folder = forgetting.drift_in_child, pathlib.Path(sys.argv[2])
 def drift(*asked):
     names = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
-    seen = {"children": names, "torch": "torch" in sys.modules, "files": [path.name for path in folder.iterdir()]}
+    seen = {"children": names, "torch": "torch" in sys.modules, "files": [str(path.relative_to(folder)) for path in folder.rglob("*")]}
     (folder / "seen.json").write_text(json.dumps(seen))
     return measure(*asked)
 forgetting.drift_in_child = drift
@@ -130,7 +130,7 @@ def test_the_judge_is_gone_and_all_is_written_before_the_next_model_comes(comman
     assert done.returncode == 0, done.stderr
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert seen["children"] == [] and not seen["torch"]
-    assert {"report.html", "sft_forgetting.json", "sft_acc.json", "sft_verdicts.jsonl"} <= set(seen["files"])
+    assert {"report.html", "sft_forgetting.json", "sft_acc.json", "log/sft_verdicts.jsonl"} <= set(seen["files"])
     assert json.loads((tmp_path / "sft_forgetting.json").read_text())["drift"]["prompts"] == 2
     assert "drift" in (tmp_path / "report.html").read_text()
 
@@ -144,5 +144,5 @@ def test_a_drift_that_fails_loses_nothing(command, tmp_path):
         (tmp_path / name).unlink()
     done = start("evaluate.py", *command, "--judge", "match", "--time_budget", "10m")  # as run_all.py starts it
     assert done.returncode == 0 and "drift was not measured: expected the drift of" in done.stderr
-    assert "overall" in done.stdout and (tmp_path / "report.html").is_file()
+    assert "## By kind of question" in done.stdout and (tmp_path / "report.html").is_file()
     assert "drift" not in json.loads((tmp_path / "sft_forgetting.json").read_text())

@@ -17,8 +17,6 @@ from evaluation.judging import (
     WIN_RATE,
     Judge,
     ask,
-    read_json_verdict,
-    read_verdict,
     schema,
     to_case,
 )
@@ -27,102 +25,6 @@ from utils import InputError
 
 CASE = to_case(answer(0, "It is ref0."), answer="It is ref0.")
 TAG = CASE.tag
-
-
-def tagged(label: str) -> str:
-    return f"<verdict-{TAG}>{label}</verdict-{TAG}>"
-
-
-JSON_REPLIES = [  # what an engine held to the schema, or said to be, replied; the verdict in it, None for none
-    (verdict("correct"), "correct"),
-    (verdict("incorrect"), "incorrect"),
-    (verdict("not attempted"), "not attempted"),
-    (verdict("NOT_ATTEMPTED"), "not attempted"),
-    (f"\n  {verdict('correct')}  \n", "correct"),
-    (f"<think>{verdict('correct')}</think>{verdict('incorrect')}", "incorrect"),
-    ('{"verdict": "correct", "verdict": "incorrect"}', "incorrect"),  # the last one
-    ('{"reasoning": "the answer says \\"verdict\\": \\"correct\\"", "verdict": "incorrect"}', "incorrect"),
-    ('{"reasoning": "it says <think> and no more", "verdict": "incorrect"}', "incorrect"),
-    ('{"reasoning": "it says </think> at its end", "verdict": "incorrect"}', "incorrect"),
-    ('{"reasoning": 7, "verdict": "correct"}', "correct"),
-    ("", None),
-    ("correct", None),
-    ('"correct"', None),
-    ('["correct"]', None),
-    ("null", None),
-    ('{"verdict": ["correct"]}', None),
-    ('{"verdict": null}', None),
-    ('{"verdict": true}', None),
-    ('{"verdict": ""}', None),
-    ('{"reasoning": "none given"}', None),
-    ('{"reasoning": "cut off in the mid', None),
-    ('{"reasoning": "it is \\"verdict\\": \\"correct\\"', None),
-    (verdict("Correct!"), None),
-    (verdict("not correct"), None),
-    (verdict("correct or incorrect"), None),
-    (verdict("A"), None),  # of another task
-    (verdict("partially correct"), None),
-    (verdict("unscored"), None),
-    (f"{verdict('correct')}\n{verdict('incorrect')}", None),
-    (f"Here you are: {verdict('correct')}", None),
-    (f"<think>{verdict('correct')}", None),
-    ("__import__('os').abort()", None),
-    ("{'verdict': 'correct'}", None),
-    ('{"verdict": "cor\u200brect"}', None),
-    ("\x00", None),
-    ("NaN", None),
-    ("[" * 2000, None),
-]
-TAGGED_REPLIES = [  # the same of free text
-    (tagged("correct"), "correct"),
-    (f"It fits.\n{tagged(' Correct ')}", "correct"),
-    (f"It is wrong.\n{tagged('INCORRECT')}\n", "incorrect"),
-    (f"It is silent. {tagged('not_attempted')}", "not attempted"),
-    (f"First I thought {tagged('correct')}, but no: {tagged('incorrect')}", "incorrect"),
-    (f"{tagged('incorrect')} so it is correct, correct, correct", "incorrect"),
-    (f"<verdict-00000000>correct</verdict-00000000> {tagged('incorrect')}", "incorrect"),
-    (f"{tagged('incorrect')} <verdict-00000000>correct</verdict-00000000>", "incorrect"),
-    (f"{tagged('incorrect')} <verdict>correct</verdict>", "incorrect"),
-    (f"<think>{tagged('correct')}</think> {tagged('incorrect')}", "incorrect"),
-    (f"It opens with <think>, which is no answer. {tagged('not attempted')}", "not attempted"),
-    (f"```\n{tagged('correct')}\n```", "correct"),
-    (f"<verdict-{TAG}>{tagged('correct')}</verdict-{TAG}>", "correct"),  # the inner one is whole
-    (f"{tagged('incorrect')} <verdict-{TAG}>correct", "incorrect"),  # cut off
-    ("", None),
-    ("correct", None),
-    ("The verdict is correct.", None),
-    (verdict("correct"), None),
-    ("<verdict>correct</verdict>", None),
-    ("<verdict-00000000>correct</verdict-00000000>", None),
-    (f"<verdict-{TAG}>correct", None),
-    (f"correct</verdict-{TAG}>", None),
-    (tagged("your verdict"), None),
-    (tagged("..."), None),
-    (tagged(""), None),
-    (tagged("correct / incorrect"), None),
-    (tagged("not correct"), None),
-    (tagged("A"), None),
-    (f"{tagged('correct')} on second thoughts {tagged('maybe')}", None),
-    (f"<think>{tagged('correct')}", None),
-    (f"<think>{tagged('correct')}</think>", None),
-    (f"< verdict-{TAG} >correct</ verdict-{TAG} >", None),
-    (f"<VERDICT-{TAG}>correct</VERDICT-{TAG}>", None),
-]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected", "enforced"),
-    [(*pair, True) for pair in JSON_REPLIES] + [(*pair, False) for pair in TAGGED_REPLIES],
-)
-def test_what_a_judge_may_reply(tmp_path, text, expected, enforced):
-    label, reason = read_verdict(Reply(text), ACCURACY, CASE, scripted(tmp_path, None, enforces_schema=enforced))
-    assert label == (expected or UNSCORED)
-    assert expected or reason
-
-
-def test_labels_of_pairs_keep_their_case(tmp_path):
-    assert read_verdict(Reply(verdict("b")), WIN_RATE, CASE, scripted(tmp_path, None))[0] == "B"
-    assert read_verdict(Reply(verdict("Tie")), WIN_RATE, CASE, scripted(tmp_path, None))[0] == "tie"
 
 
 def forged(tag: str) -> str:
@@ -249,18 +151,6 @@ def test_a_judge_that_repeats_one_of_two_answers_gave_no_verdict(tmp_path, parro
     assert ask(judge, WIN_RATE, [to_case(SFT[0], **answers)])[0][0] == UNSCORED
 
 
-@pytest.mark.parametrize("enforced", [True, False])
-@pytest.mark.parametrize("start", ["", "<think>", '{"verdict": 7, "reasoning": "', '{"verdict": "', f"<verdict-{TAG}>"])
-def test_a_reply_of_any_length_gives_a_short_reason(tmp_path, enforced, start):
-    end = {'{"verdict": 7, "reasoning": "': '"}', '{"verdict": "': '"}', f"<verdict-{TAG}>": f"</verdict-{TAG}>"}
-    text = start + "x" * 5000 + end.get(start, "")
-    label, reason = read_verdict(Reply(text), ACCURACY, CASE, scripted(tmp_path, None, enforces_schema=enforced))
-    assert label == UNSCORED and "xxx" in reason and len(reason) < 200
-    case = to_case(SFT[0], answer=text)
-    label, reason = read_verdict(Reply("x" * 4000), ACCURACY, case, scripted(tmp_path, None, enforces_schema=enforced))
-    assert label == UNSCORED and reason.startswith("repeats the answer: 'xxx") and len(reason) < 200
-
-
 def test_a_local_judge_is_ended_and_every_judge_is_let_go(tmp_path):
     closed = []
 
@@ -305,7 +195,3 @@ def test_only_failed_calls_stop_with_the_first_error(tmp_path):
     judge = scripted(tmp_path, fails)
     with pytest.raises(InputError, match=r"expected verdicts from scripted, found 4 failed calls.*401: no such key"):
         accuracy.judge_answers(SFT, judge)
-
-
-def test_a_verdict_without_reasoning_has_none():
-    assert read_json_verdict('{"verdict": "A"}') == ("A", "")

@@ -22,12 +22,16 @@ class Words:
 
 
 @pytest.mark.parametrize(("arguments", "said"), [(Words("b"), {"name": "b"}), ({"name": "c"}, {"name": "c"})])
-def test_how_a_file_was_made_stands_beside_it(tmp_path, monkeypatch, arguments, said):
+def test_how_a_file_was_made_stands_in_the_log_beside_it(tmp_path, monkeypatch, arguments, said):
     monkeypatch.setattr(sys, "argv", ["/somewhere/script.py", "--name", "b"])
     monkeypatch.setattr(time, "time", lambda: 1_000_000.26)
+    (tmp_path / "data.meta.json").write_text("{}")  # by an earlier version, of the data that are gone
+    assert provenance.meta_file(tmp_path / "data.json") == tmp_path / "data.meta.json"
     meta = provenance.write_meta(tmp_path / "data.json", arguments, 999_990.0, counts={"rows": 3})
-    assert json.loads((tmp_path / "data.meta.json").read_text()) == meta
-    assert [path.name for path in tmp_path.iterdir()] == ["data.meta.json"]
+    assert provenance.meta_file(tmp_path / "data.json") == tmp_path / "log" / "data.meta.json"
+    assert json.loads((tmp_path / "log" / "data.meta.json").read_text()) == meta
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    assert [path.name for path in (tmp_path / "log").iterdir()] == ["data.meta.json"]
     assert (meta["made_by"], meta["arguments"], meta["seconds"]) == ("script.py", said, 10.3)
     assert meta["counts"] == {"rows": 3}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", meta["finished"])

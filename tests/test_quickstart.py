@@ -28,7 +28,7 @@ def start(monkeypatch, *words: object) -> None:
 
 
 def test_the_result_holds_the_shares_and_how_they_were_made(run, monkeypatch, capsys):
-    (run / "lora" / "training.meta.json").write_text(json.dumps({"seconds": 60, "peak_gib": 2.5}))
+    (run / "lora" / "log" / "training.meta.json").write_text(json.dumps({"seconds": 60, "peak_gib": 2.5}))
     start(monkeypatch, "--data_path", run, "--results", run / "result.json", "--minutes_after_install", 9.5)
     result = json.loads((run / "result.json").read_text())
     assert set(result) >= RESULT_KEYS

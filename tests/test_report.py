@@ -10,7 +10,7 @@ from scripted import BASE, SFT
 
 from evaluation import report
 from training.log import write_log
-from utils import InputError
+from utils import InputError, log_file, write_json
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_what_a_report_gathers(run):
         {"step": 1, "loss": 3.0}
     ]
     report.write_reports(run, found)
-    assert "| collection | 1.0 | 0.8 |" in (run / "report.md").read_text()
+    assert "| collection | 1.0             | 0.8     |" in (run / "report.md").read_text()
     assert "66.7% (2/3)" in (run / "report.md").read_text() and "<main" in (run / "report.html").read_text()
 
 
@@ -72,7 +72,7 @@ def test_answers_that_this_judge_has_not_seen_are_not_scored_by_another(tmp_path
 
 
 def write_meta(folder, name: str, **arguments) -> None:
-    (folder / f"{name}.meta.json").write_text(json.dumps({"arguments": arguments}))
+    write_json(log_file(folder / f"{name}.meta.json"), {"arguments": arguments})
 
 
 def test_where_the_documents_are(tmp_path):

@@ -130,32 +130,48 @@ def test_what_was_forgotten_line_by_line():
     assert report_text.forgetting_lines({}) == []
 
 
-def test_the_rows_of_a_breakdown(found):
-    found["scores"]["sft"]["by_kind"] = {"qa": score(1, 2), "new": score(0, 1)}
-    found["scores"]["base"]["by_kind"] = {"qa": score(0, 2)}
-    rows = report_text.rows_of(found, "by_kind")
-    assert [(name, [report_text.accuracy_cell(cell) for cell in cells]) for name, cells in rows] == [
-        ("forward", ["0% (0/2)", "50.0% (1/2)"]),
-        ("new", ["", "0% (0/1)"]),
-    ]
-    found["scores"]["sft"]["by_document"] = {"qa": score(1, 2)}  # a document of that name
-    assert [name for name, _ in report_text.rows_of(found, "by_document")] == ["qa"]
+def cells(lines: list[str]) -> list[list[str]]:
+    return [[value.strip() for value in line.strip("|").split("|")] for line in lines]
 
 
-def test_the_end_of_a_run_as_text(found):
+def test_the_table_of_a_breakdown(found):
     found["scores"]["rag"] = score(4, 4)
-    found["scores"]["sft"]["by_kind"] = {"reverse": score(1, 3, unscored=1)}
+    found["scores"]["sft"]["by_kind"] = {"reverse": score(1, 3, unscored=1), "new": score(0, 1)}
     found["scores"]["base"]["by_kind"] = {"reverse": score(0, 2)}
-    found["wins"]["by_kind"] = {"reverse": {"win_rate": 0.25, "wins": 7, "ties": 8, "losses": 9, "unscored": 2}}
-    lines = report_text.as_text(found).splitlines()
-    assert lines[0] == "accuracy and win rate, judged by m"
-    assert [line.split() for line in lines[1:4]] == [
-        ["n", "base", "tuned", "RAG", "win", "rate", "wins", "ties", "losses", "unscored"],
-        ["overall", "4", "25.0%", "75.0%", "100%", "50.0%", "2", "1", "1", "0/0/0/0"],
-        ["reverse", "3", "0%", "50.0%", "25.0%", "7", "8", "9", "0/1/2"],
+    won = {"win_rate": 0.25, "wins": 7, "ties": 8, "losses": 9, "unscored": 2}
+    found["wins"]["by_kind"] = {"reverse": won, "new": {**won, "win_rate": None, "unscored": 0}}
+    title, _, *lines, end = report_text.breakdown_table(found, "by_kind")
+    assert (title, end) == ("## By kind of question", "")
+    assert cells(lines) == [
+        ["", "base", "tuned", "RAG", "win rate (wins, ties, losses)"],
+        ["-" * 7, "-" * 8, "-" * 23, "---", "-" * 29],
+        ["reverse", "0% (0/2)", "50.0% (1/2), 1 unscored", "", "25.0% (7, 8, 9), 2 unscored"],
+        ["new", "", "0% (0/1)", "", "n/a (7, 8, 9)"],
     ]
-    assert "win rate 50.0%: 2 wins, 1 losses: tied; 1 ties, 0 unscored" in lines
-    assert (lines[4], lines[-1]) == ("2 answers gained, 0 lost: tied", "report: out/report.html")
+    found["scores"]["sft"]["by_document"] = {"qa": score(1, 2)}  # a document of that name, and no pairs were judged
+    assert [row[0] for row in cells(report_text.breakdown_table(found, "by_document")[2:-1])] == ["", "---", "qa"]
+    assert report_text.breakdown_table(found, "by_role") == []
+
+
+def test_a_table_is_one_on_a_terminal_too_and_long_texts_leave_it_as_it_is():
+    assert report_text.table(["", "question"], [["a", "x" * 40], [1.5, "short"]]) == [
+        "|     | question                       |",
+        "| --- | ------------------------------ |",
+        "| a   | " + "x" * 40 + " |",
+        "| 1.5 | short                          |",
+        "",
+    ]
+
+
+def test_a_run_ends_with_the_first_lines_of_its_report(found):
+    found["timeline"] = {"budget_seconds": None, "stages": []}
+    found["scores"]["sft"]["by_kind"] = found["scores"]["sft"]["by_document"] = {"a": score(3, 4)}
+    head, report = report_text.head(found), report_text.as_markdown(found).splitlines()
+    assert report[: len(head)] == head and [line for line in head if line.startswith("#")] == [
+        "# Report", "## By kind of question", "## Notes",
+    ]  # fmt: skip
+    assert "- win rate 50.0%: 2 wins, 1 losses: tied; 1 ties, 0 unscored" in head
+    assert report[len(head)] == "## By document" and "## Time" in report
 
 
 def test_the_tables_of_the_report(found):
@@ -177,26 +193,30 @@ def test_the_tables_of_the_report(found):
         f"**{report_text.headline(found)}**",
     ]
     assert lines[6:10] == [
-        "|  | correct | 95 % interval | incorrect | not attempted | unscored | by match |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        "| base | 25.0% (1/4) | 10.0% to 90.0% | 3 | 0 | 0 | 25.0% |",
-        "| tuned | 75.0% (3/4) | 10.0% to 90.0% | 1 | 0 | 0 | 75.0% |",
+        "|       | correct     | 95 % interval  | incorrect | not attempted | unscored | by match |",
+        "| ----- | ----------- | -------------- | --------- | ------------- | -------- | -------- |",
+        "| base  | 25.0% (1/4) | 10.0% to 90.0% | 3         | 0             | 0        | 25.0%    |",
+        "| tuned | 75.0% (3/4) | 10.0% to 90.0% | 1         | 0             | 0        | 75.0%    |",
     ]
     heads = [line for line in lines if line.startswith("## ")]
     assert heads == [
         "## By kind of question",
+        "## Notes",
         "## By document",
         "## By role",
-        "## Notes",
         "## Learnt",
         "## Lost",
         "## Judge and match disagree",
     ]
     rows = [line for line in lines if line.startswith("| Q")]
-    assert lines.count("| a nurse |  | 75.0% (3/4) |") == lines.count("|  | base | tuned |") == 3
+    assert lines.count("| a nurse |      | 75.0% (3/4) |") == lines.count("|         | base | tuned       |") == 3
     assert lines.count("| question | reference | base | tuned |") == 3
     assert f"- {report_text.notes(found)[0]}" in lines
-    assert rows == ["| Q1? | r1 | no | yes |", "| Q2? | r2 | yes | no |", "| Q3? | r3 | yes | yes |"]
+    assert rows == [
+        "| Q1?      | r1        | no   | yes   |",
+        "| Q2?      | r2        | yes  | no    |",
+        "| Q3?      | r3        | yes  | yes   |",
+    ]
 
 
 @pytest.mark.parametrize(("trusted", "shown"), [(False, 1), (True, 0)])
@@ -204,11 +224,10 @@ def test_a_judge_that_cannot_be_trusted_is_named_above_the_numbers(found, truste
     counts = {"n": 10, "passed": 4, "rate": 0.4, "interval": [0.2, 0.6]}
     found["controls"] = {"judge": "m", "trusted": trusted, "why": ["one", "two"], "sensitivity": counts,
                          "specificity": {"n": 0}, "kinds": {"vague": counts}}  # fmt: skip
-    lines = report_text.as_markdown(found).splitlines()
+    lines = report_text.head(found)
     assert lines.count("> This judge cannot be trusted: one; two.") == shown
     told = "controls of m: sensitivity 40% (4/10, 20% to 60%), specificity none; vague 40% (4/10, 20% to 60%)"
     verdict = "passed" if trusted else "THIS JUDGE CANNOT BE TRUSTED: one; two"
-    assert report_text.as_text(found).splitlines()[:2] == [told, verdict]
     assert lines[lines.index("## Controls of the judge") :][2:4] == [f"- {told}", f"- {verdict}"]
 
 
@@ -217,10 +236,10 @@ def test_the_table_of_times():
     assert report_text.time_table({"budget_seconds": 600, "stages": stages}) == [
         "## Time, 1.5 of 10.0 minutes used",
         "",
-        "| stage | minutes planned | minutes |",
-        "| --- | --- | --- |",
-        "| collection | 1.0 | 1.5 |",
-        "| inference |  |  |",
+        "| stage      | minutes planned | minutes |",
+        "| ---------- | --------------- | ------- |",
+        "| collection | 1.0             | 1.5     |",
+        "| inference  |                 |         |",
         "",
     ]
     assert report_text.time_table({"budget_seconds": None, "stages": stages})[0] == "## Time"

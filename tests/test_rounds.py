@@ -177,7 +177,7 @@ def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # no
     _, _, coverage = collected(tmp_path, 600, Timed(pause=0.001, wave=wave), rounds=1)
     assert coverage["units_done"] == 5 and 0 < coverage["share_read"] < 1
     assert coverage["seconds_a_call"] >= 0.001
-    first = json.loads((tmp_path / "data.rounds.jsonl").read_text().splitlines()[-1])["seconds"]
+    first = json.loads((tmp_path / "log" / "data.rounds.jsonl").read_text().splitlines()[-1])["seconds"]
     rest = first * (1 / coverage["share_read"] - 1)  # themes aside
     assert coverage["seconds_of_all_facts"] == pytest.approx(first + later_cost * rest, rel=0.1, abs=0.1)
     assert coverage["seconds_of_a_role"] > 0
@@ -211,14 +211,14 @@ def test_a_real_collection_ends_at_ctrl_c_with_what_is_whole_and_goes_on(tmp_pat
 
     with FaultServer(delay_s=0.02) as server:
         first = start_it(server, 1)
-        rounds, deadline = tmp_path / "data.rounds.jsonl", time.monotonic() + 50
+        rounds, deadline = tmp_path / "log" / "data.rounds.jsonl", time.monotonic() + 50
         while time.monotonic() < deadline and not (rounds.is_file() and "seconds" in rounds.read_text()):
             time.sleep(0.1)
         time.sleep(0.5)
         first.send_signal(signal.SIGINT)
         said = first.communicate(timeout=20)[0]
         assert first.returncode == 130 and "run this again to go on" in said, said[-2000:]
-        part = json.loads((tmp_path / "data.meta.json").read_text())["budget"]
+        part = json.loads((tmp_path / "log" / "data.meta.json").read_text())["budget"]
         assert 5 <= part["units_done"] < part["units"] and part["documents_covered"] == 5
         assert "seconds" not in json.loads((tmp_path / "run.json").read_text())["stages"][0]
 
@@ -226,7 +226,7 @@ def test_a_real_collection_ends_at_ctrl_c_with_what_is_whole_and_goes_on(tmp_pat
         second = start_it(server, 8)
         said = second.communicate(timeout=60)[0]
         assert second.returncode == 0 and "goes on against its deadline" in said, said[-2000:]
-        whole = json.loads((tmp_path / "data.meta.json").read_text())
+        whole = json.loads((tmp_path / "log" / "data.meta.json").read_text())
         assert whole["calls"]["from_journal"] > 0 and whole["budget"]["units_done"] == part["units"]
         prompts = [json.dumps(call["body"], sort_keys=True) for call in server.calls]
         assert len(prompts) - len(set(prompts)) <= 1  # the call that was under way

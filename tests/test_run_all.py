@@ -216,7 +216,7 @@ def test_a_stage_that_does_not_end_is_asked_once_then_ended_with_its_workers(tmp
         run.start(["-c", deaf, str(tmp_path / "pid"), DEAF], tmp_path, time.time() + 1, COLLECTION) == -signal.SIGKILL
     )
     assert time.monotonic() - started < 6 and (tmp_path / "asked").read_text() == "."
-    assert not runs(pid_in(tmp_path / "pid")) and not (tmp_path / "processes.json").exists()
+    assert not runs(pid_in(tmp_path / "pid")) and not (tmp_path / "log" / "processes.json").exists()
 
 
 STAGE = """
@@ -396,8 +396,9 @@ def test_a_second_run_in_a_folder_says_who_has_it(model_path, tmp_path):
 
 
 def test_what_a_killed_run_left_is_ended_before_anything_else(model_path, tmp_path):
+    (tmp_path / "log").mkdir()
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
-    (tmp_path / "processes.json").write_text(json.dumps([[left.pid, psutil.Process(left.pid).create_time()]]))
+    (tmp_path / "log" / "processes.json").write_text(json.dumps([[left.pid, psutil.Process(left.pid).create_time()]]))
     done = start(model_path, tmp_path, "--data_path", "nowhere", "--time_budget", "10m")
     assert done.returncode == 2 and f"which are ended now: {left.pid} (" in done.stderr
     assert left.wait(5) == -signal.SIGTERM
@@ -451,7 +452,7 @@ def test_a_plan_alone_is_of_what_was_measured(model_path, tmp_path):
     said = done.stdout + done.stderr
     assert "plan for 30.0 min" in said and "with 15.0 min" in said and "60 of 60 questions" in said
     assert not (tmp_path / "out" / "run.json").exists()  # a run of all does not go on with it
-    timings = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    timings = json.loads((tmp_path / "out" / "log" / "calibration.json").read_text())
     assert all(value > 0 for value in timings.values()), timings
     assert timings["update"] < 5 and timings["question"] < 5  # of a small model: no start is in them
 
@@ -461,7 +462,7 @@ def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tm
     command, out = command_of_all(model_path, tmp_path, "--time_budget", "180s"), tmp_path / "out"
     started = time.monotonic()
     first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    while not (out / "lora" / "progress.json").is_file():  # the training is under way
+    while not (out / "lora" / "log" / "progress.json").is_file():  # the training is under way
         assert first.poll() is None and time.monotonic() - started < 150
         time.sleep(0.2)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal sends it
@@ -474,7 +475,7 @@ def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tm
     assert [stage["name"] for stage in state["stages"]] == list(STAGES) and len(state["starts"]) == 2
     assert state["seconds"] <= 180
     assert all((out / name).is_file() for name in ("lora/adapter_model.safetensors", "report.html", "tuned_acc.json"))
-    trained = json.loads((out / "lora" / "training.meta.json").read_text())
+    trained = json.loads((out / "lora" / "log" / "training.meta.json").read_text())
     assert trained["budget"]["lr_end_over_peak"] <= 0.05
 
 

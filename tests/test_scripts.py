@@ -123,7 +123,7 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
         "--context_sentences", 0, "--qa_amount_per_fact", 3, "--role_amount_per_fact", 1, "--limit", 5,
     )  # fmt: skip
     assert collected.returncode == 0, collected.stderr
-    examples, meta = json.loads(data.read_text()), json.loads((tmp_path / "data.meta.json").read_text())
+    examples, meta = json.loads(data.read_text()), json.loads((tmp_path / "log" / "data.meta.json").read_text())
     text = (documents / "company_year.txt").read_text()
     assert {example["kind"] for example in examples} == {"qa", "reverse", "unknown", "passage"}
     assert len({example["id"] for example in examples}) == len(examples) == sum(meta["counts"]["rows"].values())
@@ -139,10 +139,10 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
     )  # fmt: skip
     assert tuned.returncode == 0, tuned.stderr
     assert "very-secret-4711" not in tuned.stdout + tuned.stderr
-    assert {"adapter_model.safetensors", "training.meta.json"} <= {path.name for path in lora.iterdir()}
+    assert (lora / "adapter_model.safetensors").is_file()
     for path in lora.rglob("*"):
         assert not path.is_file() or b"very-secret-4711" not in path.read_bytes(), f"the key is in {path.name}"
-    training = json.loads((lora / "training.meta.json").read_text())
+    training = json.loads((lora / "log" / "training.meta.json").read_text())
     assert training["updates"] == 30 and training["reopened_difference"] <= 1e-3
     assert json.loads((lora / "knowledge_update.json").read_text()) == {"system_prompt": "Be brief."}
 
@@ -158,7 +158,7 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
         assert [answer["question"] for answer in answers] == [
             example["conversations"][0]["value"] for example in examples[:8]
         ]
-    assert json.loads((tmp_path / "tuned.meta.json").read_text())["system_prompt"] == "Be brief."
+    assert json.loads((tmp_path / "log" / "tuned.meta.json").read_text())["system_prompt"] == "Be brief."
 
     judged = start(
         EVALUATE,
@@ -175,3 +175,15 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
     accuracy = {name: json.loads((tmp_path / f"{name}_acc.json").read_text())["accuracy"] for name in ("tuned", "base")}
     assert accuracy["tuned"] >= accuracy["base"] + 0.5, accuracy
     assert json.loads((tmp_path / "tuned_win_rate.json").read_text())["wins"] >= 4
+    kept = {
+        "train_log.json",
+        "loss_curve.png",
+        "knowledge_update.json",
+        "README.md",
+        "log",
+    }  # and what other programs read
+    others = {path.name for path in lora.iterdir()} - kept
+    assert all(
+        name.startswith(("adapter_", "tokenizer", "chat_template", "special_tokens", "vocab", "merges"))
+        for name in others
+    ), others

@@ -117,7 +117,7 @@ def test_two_ranks_stopped_and_started_again_end_at_the_first_deadline(tiny_mode
     said = finish(start(2, command))
     assert "goes on against its deadline" in said and "resumed from" in said
     assert 25 < time.time() - began <= 45 + 10
-    made = json.loads((tmp_path / "training.meta.json").read_text())
+    made = json.loads((tmp_path / "log" / "training.meta.json").read_text())
     assert made["budget"]["lr_end_over_peak"] <= 0.05 and made["updates"] > 20
     (stage,) = json.loads((tmp_path / "run.json").read_text())["stages"]
     assert stage["seconds"] <= 45 and stage["budget_seconds"] == pytest.approx(45, abs=0.1)
