@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 from conftest import ROOT
 
+import utils
 from data_processor.dataset import question_and_reference, read_dataset, to_format, to_messages
 from utils import (
     InputError,
@@ -232,6 +233,23 @@ def test_a_wrong_command_line_is_named(monkeypatch, words, message):
     with pytest.raises(InputError) as error:
         parse_arguments(Words)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--old", "3", "--wrong"], "--old went: give --name"),
+        (["--old=3"], "--old went: give --name"),
+        (["--no-more", "--old"], "--no_more went: set NO_MORE; --old went: give --name"),
+    ],
+)
+def test_an_argument_that_went_is_answered_with_what_to_do_instead(tmp_path, monkeypatch, words, message):
+    monkeypatch.setattr(utils, "GONE", tmp_path / "gone.toml")
+    utils.GONE.write_text('old = "give --name"\nno_more = "set NO_MORE"\n')
+    monkeypatch.setattr(sys, "argv", ["script.py", *words])
+    with pytest.raises(InputError) as error:
+        parse_arguments(Words)
+    assert str(error.value) == f"expected arguments that --help lists, found {message}"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ to be mended; the others are meant.
 from __future__ import annotations
 
 import subprocess
+import tomllib
 
 import pytest
 from conftest import ROOT
@@ -15,7 +16,7 @@ from benchmarks import house
 
 CODE = house.code_files(ROOT)
 TOP = {
-    ".ci", ".gitignore", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml",
+    ".ci", ".gitignore", "arguments_gone.toml", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml",
     "requirements.txt", "requirements-dev.txt", "requirements-gpu.txt",
     "finetune.py", "inference.py", "evaluate.py", "run_all.py", "utils.py", "provenance.py",
     "shells", "ds_configs", "data_processor", "engines", "budget", "training", "evaluation", "demo",
@@ -132,3 +133,10 @@ def test_there_are_few_arguments_of_our_own():
     files = [file for file in CODE if not file.startswith("demo/")]
     own = house.own_arguments(ROOT, files, house.arguments_of_transformers())
     assert len(own) <= 110
+
+
+def test_an_argument_that_went_is_none_of_any_script_and_no_beginning_of_one():
+    """argparse takes the beginning of an argument's name for the argument."""
+    gone = tomllib.loads((ROOT / "arguments_gone.toml").read_text(encoding="utf-8"))
+    there = {*house.own_arguments(ROOT, CODE, set()), *house.arguments_of_transformers()}
+    assert [(name, other) for name in gone for other in there if other.startswith(name)] == []
