@@ -64,7 +64,7 @@ def about_unknown(words: list[str]) -> str:
     """The words of a command line that no argument took, and what to do: for those that scripts once had, what GONE says."""
     gone = tomllib.loads(GONE.read_text(encoding="utf-8"))
     names = [word.partition("=")[0].lstrip("-").replace("-", "_") for word in words if word.startswith("--")]
-    went = [f"--{name} went: {gone[name]}" for name in names if name in gone]
+    went = [f"--{name}, which went: {gone[name]}" for name in names if name in gone]
     return "; ".join(went) or f"{' '.join(words)}: mend or remove it"
 
 

@@ -238,9 +238,9 @@ def test_a_wrong_command_line_is_named(monkeypatch, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--old", "3", "--wrong"], "--old went: give --name"),
-        (["--old=3"], "--old went: give --name"),
-        (["--no-more", "--old"], "--no_more went: set NO_MORE; --old went: give --name"),
+        (["--old", "3", "--wrong"], "--old, which went: give --name"),
+        (["--old=3"], "--old, which went: give --name"),
+        (["--no-more", "--old"], "--no_more, which went: set NO_MORE; --old, which went: give --name"),
     ],
 )
 def test_an_argument_that_went_is_answered_with_what_to_do_instead(tmp_path, monkeypatch, words, message):
