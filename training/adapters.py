@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from engines.hf import load_base
+from engines.weights import load_base
 from training import ranks
 from training.layout import weights_dtype
 from utils import InputError
