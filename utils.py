@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # what may pass by itself; any other status is final
 QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that no waiting ends
 LONGEST_WAIT_S = 60
+GONE = Path(__file__).with_name("arguments_gone.toml")  # {name: what to do instead}
 ADAPTER_SETTINGS = "knowledge_update.json"  # beside an adapter: what else it was trained with
 LOG_FOLDER = "log"  # in the folder of a run: journals, meta files and whatever else nobody opens first
 
@@ -55,8 +57,16 @@ def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:
         return_remaining_strings=True
     )
     if unknown:
-        raise InputError(f"expected arguments that --help lists, found {' '.join(unknown)}: mend or remove it")
+        raise InputError(f"expected arguments that --help lists, found {about_unknown(unknown)}")
     return tuple(parsed)
+
+
+def about_unknown(words: list[str]) -> str:
+    """The words of a command line that no argument took, and what to do: for those that scripts once had, what GONE says."""
+    gone = tomllib.loads(GONE.read_text(encoding="utf-8"))
+    names = [word.partition("=")[0].lstrip("-").replace("-", "_") for word in words if word.startswith("--")]
+    went = [f"--{name}, which went: {gone[name]}" for name in names if name in gone]
+    return "; ".join(went) or f"{' '.join(words)}: mend or remove it"
 
 
 def require_file(path: str | Path, what: str, remedy: str) -> Path:

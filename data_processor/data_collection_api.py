@@ -1,6 +1,6 @@
 """Make a dataset from a folder of .txt files with an OpenAI-compatible API.
 
-In and out: as data_collection_local.py. The key comes from the environment variable --api_key_env names.
+In and out: as data_collection_local.py. The key comes from the environment, as OPENAI_API_KEY.
 
     export OPENAI_API_KEY=...
     python data_processor/data_collection_api.py --api_model gpt-4o-mini --data_path my_texts --json_save_dir output/data.json

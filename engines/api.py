@@ -57,7 +57,6 @@ class ApiEngine:
         self,
         model: str,
         api_base: str | None = None,
-        api_key_env: str = "OPENAI_API_KEY",
         max_attempts: int = 5,
         retry_delay: float = 2.0,
         concurrency: int = 1,
@@ -75,7 +74,6 @@ class ApiEngine:
         self.call = {
             "model": model,
             "api_base": api_base,
-            "api_key_env": api_key_env,
             "max_attempts": max_attempts,
             "retry_delay": retry_delay,
             "timeout": timeout,

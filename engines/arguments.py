@@ -25,9 +25,6 @@ class EngineArguments:
             "GPUs that nobody else uses are enough for, fewer for few prompts."
         },
     )
-    gpu_memory_utilization: float = field(
-        default=0.9, metadata={"help": "vLLM: share of a GPU's memory for weights and cache together."}
-    )
     max_model_len: int | None = field(
         default=None,
         metadata={"help": "vLLM: most tokens of a prompt with its answer; a lower one needs less memory."},
@@ -36,13 +33,12 @@ class EngineArguments:
 
 @dataclass
 class ApiArguments:
-    """Arguments of a model behind an OpenAI-compatible API."""
+    """Arguments of a model behind an OpenAI-compatible API. Its key is in the environment, as OPENAI_API_KEY."""
 
     api_model: str | None = field(default=None, metadata={"help": "The model's name at the server."})
     api_base: str | None = field(
         default=None, metadata={"help": "The server's address, such as http://localhost:8000/v1."}
     )
-    api_key_env: str = field(default="OPENAI_API_KEY", metadata={"help": "Environment variable that holds the key."})
     max_attempts: int = field(default=5, metadata={"help": "Tries of a call that may pass by itself."})
     retry_delay: float = field(default=2.0, metadata={"help": "Seconds before the first repeat, doubled each time."})
     timeout: float = field(default=300.0, metadata={"help": "Seconds to wait for an answer."})

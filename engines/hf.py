@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, for_each, with_system_prompt
 from engines.chat_template import stop_token_ids
-
-if TYPE_CHECKING:
-    import torch
+from engines.weights import load_base
 
 MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond it a step is bound by compute, not by overhead
 CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # keys and values one batch may hold
@@ -289,21 +287,3 @@ class Row:
     def reply(self, tokenizer) -> Reply:
         text = tokenizer.decode(self.tokens, skip_special_tokens=True).strip()
         return Reply(text, self.prompt_tokens, len(self.tokens), self.finish_reason)
-
-
-def load_base(name: str, dtype: torch.dtype, in_4_bits: bool = False, **options):
-    """The base model, its linear layers in nf4 where asked for (Dettmers et al. 2023, QLoRA)."""
-    import torch
-    import transformers
-
-    quantization = None
-    if in_4_bits:
-        quantization = transformers.BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-    return transformers.AutoModelForCausalLM.from_pretrained(
-        name, dtype=dtype, quantization_config=quantization, **options
-    )

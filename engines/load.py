@@ -57,8 +57,7 @@ def load_placed(placement: Placement, arguments: EngineArguments, *wanted: str |
 
             torch.cuda.set_device(torch_number(placement.gpus[0]))
         return TransformersEngine.load(*wanted)
-    options = {name: getattr(arguments, name) for name in ("gpu_memory_utilization", "max_model_len")}
-    options["tensor_parallel_size"] = placement.tensor_parallel_size
+    options = {"max_model_len": arguments.max_model_len, "tensor_parallel_size": placement.tensor_parallel_size}
     from engines.vllm import VllmEngine
 
     return VllmEngine.load(placement.devices, *wanted, **options)
@@ -68,5 +67,5 @@ def load_api_engine(arguments: ApiArguments) -> Engine:
     """A model behind an OpenAI-compatible API; the first call shows whether address, key and model are right."""
     from engines.api import ApiEngine
 
-    names = ("api_base", "api_key_env", "max_attempts", "retry_delay", "timeout", "concurrency", "rpm", "tpm")
+    names = ("api_base", "max_attempts", "retry_delay", "timeout", "concurrency", "rpm", "tpm")
     return ApiEngine(arguments.api_model, **{name: getattr(arguments, name) for name in names})

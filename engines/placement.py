@@ -26,6 +26,7 @@ INSTALL = "bash shells/setup.sh requirements-gpu.txt"
 # Beside the weights there must be room for keys and values of so many tokens: 64 conversations of 512. A step reads all the
 # weights whatever it writes, so that with room for a few conversations only it writes little in the same time.
 CACHE_TOKENS = 32768
+MEMORY_SHARE = 0.9  # of a GPU that vLLM takes, for weights and cache together
 # Of a GPU's memory, what vLLM takes besides weights and cache: activations of the 8k to 16k tokens that it reads at once,
 # logits, CUDA graphs. 4.8 GiB of an H100's 80, 1.4 of 24; estimated from the sizes of these.
 WORKING_SHARE = 0.06
@@ -114,7 +115,7 @@ def place(
         return Placement(engine, gpus[:1])
     copies = arguments.data_parallel_size
     share = gpus[: max(1, len(gpus) // (copies or 1))]
-    size = arguments.tensor_parallel_size or parallel_size(model_name_or_path, arguments, share)
+    size = arguments.tensor_parallel_size or parallel_size(model_name_or_path, share)
     if copies is None:
         worthwhile = len(gpus) if prompts is None else math.ceil(prompts / PROMPTS_A_COPY)
         copies = max(1, min(len(gpus) // size, worthwhile))
@@ -129,20 +130,19 @@ def place(
     return placement
 
 
-def parallel_size(model_name_or_path: str, arguments: EngineArguments, gpus: list[Gpu]) -> int:
+def parallel_size(model_name_or_path: str, gpus: list[Gpu]) -> int:
     """GPUs for one copy: the smallest size that leaves room for a cache of CACHE_TOKENS, else the largest there is."""
     from engines.memory import shape_of
 
     shape, weights = shape_of(model_name_or_path), weight_bytes(model_name_or_path)
-    share = arguments.gpu_memory_utilization
-    require_room(model_name_or_path, weights, gpus, share)
+    require_room(model_name_or_path, weights, gpus, MEMORY_SHARE)
     sizes = allowed_sizes(model_name_or_path, gpus)
-    room = room_for_weights(gpus, share)
+    room = room_for_weights(gpus, MEMORY_SHARE)
     cache = CACHE_TOKENS * cache_bytes_a_token(shape)
     fitting = [size for size in sizes if weights + cache <= size * room]
     if fitting:
         return fitting[0]
-    require_room(model_name_or_path, weights, gpus[: sizes[-1]], share)
+    require_room(model_name_or_path, weights, gpus[: sizes[-1]], MEMORY_SHARE)
     return sizes[-1]
 
 

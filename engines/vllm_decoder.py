@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, with_system_prompt
+from engines.placement import MEMORY_SHARE
 from engines.vllm_lora import reserved_rank
 from utils import InputError
 
-CPU_CACHE_BYTES = 2 << 30  # keys and values; on a GPU it is what --gpu_memory_utilization leaves beside the weights
+CPU_CACHE_BYTES = 2 << 30  # keys and values; on a GPU it is what MEMORY_SHARE leaves beside the weights
 WAITING = 256  # requests in vLLM beyond those it writes at once: to take the places of those that end in one step
 
 
@@ -69,7 +70,6 @@ class VllmDecoder:
         system_prompt: str | None = None,
         *,
         tensor_parallel_size: int = 1,
-        gpu_memory_utilization: float = 0.9,
         max_model_len: int | None = None,
         seed: int = 0,
     ) -> VllmDecoder:
@@ -100,7 +100,7 @@ class VllmDecoder:
         arguments = EngineArgs(
             model=model_name_or_path,
             tensor_parallel_size=tensor_parallel_size,
-            gpu_memory_utilization=gpu_memory_utilization,
+            gpu_memory_utilization=MEMORY_SHARE,
             max_model_len=-1 if max_model_len is None else max_model_len,
             seed=seed,
             enable_prefix_caching=True,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 from conftest import ROOT
 
+import utils
 from utils import (
     InputError,
     find_log_file,
@@ -240,6 +241,23 @@ def test_a_wrong_command_line_is_named(monkeypatch, words, message):
     with pytest.raises(InputError) as error:
         parse_arguments(Words)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--old", "3", "--wrong"], "--old, which went: give --name"),
+        (["--old=3"], "--old, which went: give --name"),
+        (["--no-more", "--old"], "--no_more, which went: set NO_MORE; --old, which went: give --name"),
+    ],
+)
+def test_an_argument_that_went_is_answered_with_what_to_do_instead(tmp_path, monkeypatch, words, message):
+    monkeypatch.setattr(utils, "GONE", tmp_path / "gone.toml")
+    utils.GONE.write_text('old = "give --name"\nno_more = "set NO_MORE"\n')
+    monkeypatch.setattr(sys, "argv", ["script.py", *words])
+    with pytest.raises(InputError) as error:
+        parse_arguments(Words)
+    assert str(error.value) == f"expected arguments that --help lists, found {message}"
 
 
 def test_a_models_folder_is_checked_before_it_is_loaded(tmp_path):

@@ -167,9 +167,9 @@ def test_faults_2_and_4_lora_sits_on_all_linear_layers_and_never_on_the_head(tin
     "options",
     [
         {},
-        {"use_dora": True, "use_rslora": True, "lora_options": '{"rank_pattern": {"q_proj": 2}}'},
+        {"lora_options": '{"use_dora": true, "use_rslora": true, "rank_pattern": {"q_proj": 2}}'},
         {"init_lora_weights": "pissa", "lora_target_modules": ["q_proj"]},
-        {"lora_target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+        {"lora_target_modules": ["q_proj"], "lora_options": '{"modules_to_save": ["lm_head"]}'},
     ],
     ids=["plain", "dora rslora", "pissa", "head in full"],
 )
@@ -185,7 +185,7 @@ def test_fault_2_what_is_trained_is_saved_and_a_fresh_process_reads_it_back(
         model.peft_config["default"].init_lora_weights = True
         model.save_pretrained(initial)
     trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, model=model, max_steps=2)
-    if "modules_to_save" in options:
+    if "modules_to_save" in options.get("lora_options", ""):
         assert any("lm_head" in name and p.requires_grad for name, p in model.named_parameters())
     trainer.train()
     batch = trainer.data_collator([trainer.train_dataset[3]])

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from engines.hf import load_base
+from engines.weights import load_base
 from training import ranks
 from training.layout import weights_dtype
 from utils import InputError
@@ -35,7 +35,7 @@ def load_model(name: str, lora, training):
     if "lm_head" in lora.lora_target_modules and transformers.AutoConfig.from_pretrained(name).tie_word_embeddings:
         raise InputError(
             f"expected a head of its own in {name} for --lora_target_modules lm_head, found it tied to the embeddings, "
-            "which merging the adapter would change too: take --modules_to_save lm_head"
+            'which merging the adapter would change too: take --lora_options \'{"modules_to_save": ["lm_head"]}\''
         )
     options = {"attn_implementation": training.attention} if getattr(training, "attention", None) else {}
     if training.device.type == "cuda" and not transformers.integrations.is_deepspeed_zero3_enabled():
@@ -87,9 +87,6 @@ def lora_config(lora):
             lora_alpha=lora.lora_alpha or 2 * lora.lora_r,
             lora_dropout=lora.lora_dropout,
             target_modules=targets[0] if targets == ["all-linear"] else targets,
-            modules_to_save=lora.modules_to_save,
-            use_dora=lora.use_dora,
-            use_rslora=lora.use_rslora,
             init_lora_weights=initial,
             task_type="CAUSAL_LM",
             **options,

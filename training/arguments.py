@@ -13,6 +13,8 @@ from training.adapters import changes_base
 from training.layout import choose_precision, is_zero3
 from utils import InputError, require_file, require_model
 
+WANDB_PROJECT = "KnowledgeUpdate"  # where the environment names none
+
 
 @dataclass
 class ModelArguments:
@@ -71,13 +73,14 @@ class LoraArguments:
         default_factory=lambda: ["all-linear"],
         metadata={"help": "Module names; all linear layers of attention and MLP by default, never the head."},
     )
-    modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "Modules trained in full and saved with the adapter, such as lm_head."}
-    )
-    use_dora: bool = field(default=False, metadata={"help": "DoRA (Liu et al. 2024)."})
-    use_rslora: bool = field(default=False, metadata={"help": "Scale by alpha / sqrt(rank) (Kalajdzievski 2023)."})
     init_lora_weights: str = field(default="true", metadata={"help": "true, gaussian, pissa, olora, orthogonal, ..."})
-    lora_options: str | None = field(default=None, metadata={"help": "More of peft's LoraConfig, as a JSON object."})
+    lora_options: str | None = field(
+        default=None,
+        metadata={
+            "help": "More of peft's LoraConfig, as a JSON object: use_dora (Liu et al. 2024), use_rslora (scale by alpha / "
+            "sqrt(rank), Kalajdzievski 2023), modules_to_save (modules trained in full, such as lm_head), ..."
+        },
+    )
     q_lora: bool = field(default=False, metadata={"help": "Load the base in 4 bits (nf4, bitsandbytes, CUDA only)."})
 
 
@@ -140,7 +143,6 @@ class TrainingArguments(transformers.TrainingArguments):
     use_wandb: bool = False
     key: str | None = field(default=None, metadata={"help": "wandb key; better in the environment as WANDB_API_KEY."})
     wandb_run_name: str = "knowledge-update"
-    wandb_project: str = "KnowledgeUpdate"
 
     def __post_init__(self):
         choose_precision(self)
@@ -198,7 +200,7 @@ def set_up_wandb(training: TrainingArguments) -> None:
     if training.use_wandb:
         training.report_to = ["wandb"]
         training.run_name = training.wandb_run_name
-        os.environ.setdefault("WANDB_PROJECT", training.wandb_project)
+        os.environ.setdefault("WANDB_PROJECT", WANDB_PROJECT)
         if training.key:
             os.environ["WANDB_API_KEY"] = training.key
         elif not os.environ.get("WANDB_API_KEY"):

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 import transformers
 
-from engines.hf import load_base
 from engines.processes import run_child
+from engines.weights import load_base
 from training import ranks
 from training.adapters import gathered, leave_inputs_as_they_are, save_adapter
 from training.layout import weights_dtype
