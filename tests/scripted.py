@@ -29,6 +29,18 @@ class ScriptedEngine:
         return replies
 
 
+class SilentBar:
+    """A progress bar that shows nothing."""
+
+    def __init__(self, *_): ...
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_): ...
+    def update(self, _): ...
+    def set_postfix_str(self, *_, **__): ...
+
+
 def scripted(folder, answer, **options) -> Judge:
     """A judge that replies `answer(prompt, seed)`, with a journal in the folder."""
     return Judge("scripted", ScriptedEngine(answer), VerdictJournal(folder / "verdicts.jsonl"), **options)
