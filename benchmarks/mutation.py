@@ -6,12 +6,14 @@ benchmarks/faults.toml: a name, a file, the old text, the new one, and the tests
 nothing anybody could see are named with the reason in benchmarks/harmless_mutants.toml and not counted.
 
 In:  nothing. What was tested before stands in mutants/ and is not tested again; `rm -r mutants` begins anew.
-Out: --results, {"tool", "modules": {name: {"mutants", "noticed", "harmless"}}, "mutants", "noticed", "harmless", "share":
-     noticed / (mutants - harmless), "faults": {name: noticed or not}, "seconds", "machine", "date", "commit", "versions"};
+Out: --results, {"tool", "modules": {name: {"mutants", "noticed", "harmless"}}, "made": all mutants there are, "mutants": those
+     that were tested, "noticed", "harmless", "share": noticed / (mutants - harmless), "faults": {name: noticed or not},
+     "seconds" of this start, "machine", "date", "commit", "versions"};
      --survivors, the mutants that nothing noticed, each as a diff.
 
     bash shells/setup.sh requirements-dev.txt
-    .venv/bin/python benchmarks/mutation.py                      # an hour or two on 2 cores; may be stopped and started
+    .venv/bin/python benchmarks/mutation.py                      # two hours on 2 cores; may be stopped and started
+    .venv/bin/python benchmarks/mutation.py --per_module 100     # a sample, even over the functions: 40 minutes
     .venv/bin/mutmut run "evaluation.win_rate*"                  # one module again, after its tests changed
 """
 
@@ -38,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FAULTS = ROOT / "benchmarks" / "faults.toml"
 HARMLESS = ROOT / "benchmarks" / "harmless_mutants.toml"
 NOTICED = ("killed", "timeout", "segfault")  # a test that fails, or that no longer ends
+UNTESTED = ("not checked", "suspicious")
 LONGEST_FAULT_S = 600
 
 
@@ -45,6 +48,9 @@ LONGEST_FAULT_S = 600
 class Arguments:
     results: str = field(default="results/mutation.json", metadata={"help": "The JSON file to write."})
     survivors: str = field(default="output/mutation_survivors.diff", metadata={"help": "The survivors, as a diff."})
+    per_module: int | None = field(
+        default=None, metadata={"help": "Test so many mutants of a module, evenly over its functions; default: all."}
+    )
     workers: int = field(default=2, metadata={"help": "Mutants tested at the same time."})
 
 
@@ -55,23 +61,48 @@ def mutmut(*arguments: str) -> str:
     return done.stdout
 
 
-def mutate(workers: int) -> None:
-    """Test every mutant that has no result yet; what mutmut prints is shown as it comes."""
+def mutate(workers: int, per_module: int | None) -> None:
+    """Test every mutant that has no result yet, or of each module as many as make `per_module`; mutmut shows how far it is."""
     models = ROOT / "mutants" / "models"  # tests of texts as tokens want a tokenizer
     models.parent.mkdir(exist_ok=True)
     if not models.exists():
         models.symlink_to(ROOT / "models")
-    code = subprocess.run([sys.executable, "-m", "mutmut", "run", "--max-children", str(workers)], cwd=ROOT).returncode
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(workers)]
+    if per_module:
+        if not (ROOT / "mutants" / "mutmut-stats.json").is_file():  # one mutant, so that all are made
+            subprocess.run([*command, "utils.x_seconds_to_wait__mutmut_1"], cwd=ROOT, check=True)
+        wanted = missing(results(), per_module)
+        if not wanted:
+            return
+        command += wanted
+    code = subprocess.run(command, cwd=ROOT).returncode
     if code:
         raise InputError(f"expected mutmut to test every mutant, found exit code {code}: see what it printed")
 
 
-def outcomes() -> dict[str, str]:
-    """What became of each mutant: {"evaluation.win_rate.x_summarize__mutmut_3": "killed", ...}."""
-    found = dict(line.split(": ") for line in map(str.strip, mutmut("results", "--all", "true").splitlines()) if line)
-    if untested := [name for name, outcome in found.items() if outcome in ("not checked", "suspicious")]:
+def results() -> dict[str, str]:
+    """What became of each mutant: {"evaluation.win_rate.x_summarize__mutmut_3": "killed", ...}; "not checked" before."""
+    return dict(line.split(": ") for line in map(str.strip, mutmut("results", "--all", "true").splitlines()) if line)
+
+
+def missing(found: dict[str, str], per_module: int) -> list[str]:
+    """The untested mutants to test so that each module has `per_module` results, spread evenly over what is untested."""
+    wanted = []
+    for module in sorted({module_of(name) for name in found}):
+        own = [name for name in found if module_of(name) == module]
+        untested = [name for name in own if found[name] in UNTESTED]
+        amount = min(len(untested), max(0, per_module - (len(own) - len(untested))))
+        wanted += [untested[number * len(untested) // amount] for number in range(amount)]
+    return wanted
+
+
+def outcomes(per_module: int | None) -> dict[str, str]:
+    """The results of the mutants that were tested; InputError where some that should have been were not."""
+    found = results()
+    untested = missing(found, per_module or len(found))
+    if untested:
         raise InputError(f"expected a result of every mutant, found none of {len(untested)}: start this again")
-    return found
+    return {name: outcome for name, outcome in found.items() if outcome not in UNTESTED}
 
 
 def function_of(mutant: str) -> str:
@@ -85,20 +116,34 @@ def module_of(mutant: str) -> str:
     return mutant.rpartition(".")[0]
 
 
-def changed_lines(diff: str) -> str:
-    """What stands there instead: the lines that a diff adds, without indentation."""
-    return "\n".join(line[1:].strip() for line in diff.splitlines() if re.match(r"\+(?!\+\+ )", line))
+def changed_lines(diff: str, sign: str = "+") -> str:
+    """The lines that a diff adds ("+") or removes ("-"), without indentation."""
+    own = (line for line in diff.splitlines() if line.startswith(sign) and not line.startswith(f"{sign * 3} "))
+    return "\n".join(line[1:].strip() for line in own)
 
 
 def harmless(survivors: dict[str, str]) -> set[str]:
-    """The mutants that HARMLESS names, by function and new text. InputError where it names one that is no survivor."""
+    """The mutants that HARMLESS names: by function and new text, or anywhere by what it does to a line.
+
+    InputError where it names one that is no survivor.
+    """
     named = tomllib.loads(HARMLESS.read_text(encoding="utf-8"))
+    anywhere = named.pop("anywhere", [])
     left = {(function, one["becomes"]) for function, mutants in named.items() for one in mutants}
     found = {name for name, diff in survivors.items() if (function_of(name), changed_lines(diff)) in left}
     stale = left - {(function_of(name), changed_lines(survivors[name])) for name in found}
     if stale:
         raise InputError(f"expected survivors alone in {HARMLESS.name}, found {sorted(stale)}: remove them")
+    for one in anywhere:
+        found |= {name for name, diff in survivors.items() if does(diff, one["old"], one["new"])}
     return found
+
+
+def does(diff: str, old: str, new: str) -> bool:
+    """Whether all a diff does is to put `new` in one place of `old`."""
+    before, after = changed_lines(diff, "-"), changed_lines(diff)
+    places = [match.start() for match in re.finditer(re.escape(old), before)]
+    return any(after == before[:place] + new + before[place + len(old) :] for place in places)
 
 
 def copy_tree(folder: Path) -> None:
@@ -146,8 +191,8 @@ def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     started = time.time()
     faults = put_in_faults()
-    mutate(arguments.workers)
-    found = outcomes()
+    mutate(arguments.workers, arguments.per_module)
+    found = outcomes(arguments.per_module)
     survivors = {name: mutmut("show", name) for name, outcome in found.items() if outcome not in NOTICED}
     named = harmless(survivors)
     write_text(arguments.survivors, "\n".join(diff for name, diff in survivors.items() if name not in named))
@@ -155,7 +200,12 @@ def main() -> None:
     mutants = Counter(map(module_of, found))
     lost = Counter(map(module_of, survivors))
     excused = Counter(map(module_of, named))
-    counts = {"mutants": len(found), "noticed": len(found) - len(survivors), "harmless": len(named)}
+    counts = {
+        "made": len(results()),
+        "mutants": len(found),
+        "noticed": len(found) - len(survivors),
+        "harmless": len(named),
+    }
     write_json(
         arguments.results,
         {

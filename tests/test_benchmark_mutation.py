@@ -49,6 +49,52 @@ def test_survivors_are_excused_by_function_and_text_and_no_other_mutant_is(tmp_p
         mutation.harmless(survivors)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "old", "new", "excused"),
+    [
+        ("zip(a, b, strict=True)", "zip(a, b, strict=False)", "strict=True", "strict=False", True),
+        ("zip(a, b, strict=True)", "zip(a, b, )", "strict=True", "", True),
+        ("zip(a, b, strict=True)", "zip(a, None, strict=True)", "strict=True", "strict=False", False),
+        ("f(strict=True, b=strict=True)", "f(strict=True, b=strict=False)", "strict=True", "strict=False", True),
+        ("zip(a, strict=True)", "zip(b, strict=False)", "strict=True", "strict=False", False),
+        ("return 1", "return 2", "strict=True", "strict=False", False),
+    ],
+)
+def test_what_is_harmless_anywhere_does_nothing_else(before, after, old, new, excused):
+    diff = f"--- a.py\n+++ a.py\n@@ -1 +1 @@\n-    {before}\n+    {after}\n"
+    assert mutation.does(diff, old, new) is excused
+
+
+def test_mutants_are_excused_anywhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutation, "HARMLESS", tmp_path / "harmless.toml")
+    mutation.HARMLESS.write_text('[[anywhere]]\nold = "part /"\nnew = "part *"\nwhy = "it is 1"\n')
+    others = DIFF.replace("part * whole", "whole")
+    assert mutation.harmless({"a.x_b__mutmut_1": DIFF, "c.x_d__mutmut_2": DIFF, "a.x_b__mutmut_3": others}) == {
+        "a.x_b__mutmut_1",
+        "c.x_d__mutmut_2",
+    }
+
+
+def test_a_sample_is_even_and_counts_what_was_tested_before():
+    found = {f"a.x_f__mutmut_{number}": "not checked" for number in range(10)} | {
+        "b.c.x_f__mutmut_1": "killed", "b.c.x_f__mutmut_2": "not checked", "b.c.x_f__mutmut_3": "suspicious",
+    }  # fmt: skip
+    assert mutation.missing(found, 3) == [
+        "a.x_f__mutmut_0", "a.x_f__mutmut_3", "a.x_f__mutmut_6", "b.c.x_f__mutmut_2", "b.c.x_f__mutmut_3",
+    ]  # fmt: skip
+    assert mutation.missing(found, 1) == ["a.x_f__mutmut_0"]
+    assert len(mutation.missing(found, 100)) == 12
+
+
+def test_a_sample_without_all_its_results_is_not_counted(monkeypatch):
+    found = {"a.x_f__mutmut_1": "killed", "a.x_f__mutmut_2": "survived", "a.x_f__mutmut_3": "not checked"}
+    monkeypatch.setattr(mutation, "results", lambda: found)
+    assert mutation.outcomes(2) == {"a.x_f__mutmut_1": "killed", "a.x_f__mutmut_2": "survived"}
+    for per_module in (3, None):
+        with pytest.raises(InputError, match="expected a result of every mutant, found none of 1: start this again"):
+            mutation.outcomes(per_module)
+
+
 def test_a_fault_is_noticed_if_its_tests_fail_and_is_taken_out_again(tmp_path, monkeypatch):
     def copy(folder):
         (folder / "code_.py").write_text("LIMIT = 1\n")

@@ -67,7 +67,8 @@ def test_shingles_are_three_words_in_a_row_and_a_short_text_is_one():
 
 
 @pytest.mark.parametrize(
-    ("text", "length"), [("", 0), ("one two", 2), ("大桥", 0.8), ("大桥 opened in 1990", 3.8), ("don't stop", 2)]
+    ("text", "length"),
+    [("", 0), ("one two", 2), ("大桥", 0.8), ("一鿿", 0.8), ("大桥 opened in 1990", 3.8), ("don't stop", 2)],
 )
 def test_a_chinese_character_is_part_of_a_word(text, length):
     assert length_in_words(text) == pytest.approx(length)

@@ -12,6 +12,8 @@ from utils import InputError
 
 ENGLISH = "The bridge at Hexley was opened on 3 May 1990. It cost 4 million dollars.\n"
 FRENCH = "Le pont d\u2019H\u00e9xley a \u00e9t\u00e9 inaugur\u00e9 le 3 mai 1990 ; sa r\u00e9paration co\u00fbta tr\u00e8s cher \u00e0 la commune.\n"
+PORTUGUESE = "A ponte de Héxley foi aberta em 3 de maio de 1990; a construção não foi cara e a população ficou feliz.\n"
+RUSSIAN = "Мост в Хексли был открыт 3 мая 1990 года и стоил четыре миллиона.\n"
 CHINESE = "\u6d77\u514b\u65af\u5229\u5927\u6865\u4e8e1990\u5e745\u67083\u65e5\u901a\u8f66\uff0c\u5efa\u9020\u8d39\u7528\u4e3a\u56db\u767e\u4e07\u5143\u3002\u8bbe\u8ba1\u5e08\u662f\u5f20\u4f1f\u3002\n"
 
 
@@ -28,11 +30,20 @@ CHINESE = "\u6d77\u514b\u65af\u5229\u5927\u6865\u4e8e1990\u5e745\u67083\u65e5\u9
         (CHINESE * 20, "gb18030"),
         (FRENCH.replace("\u2019", "'"), "latin-1"),
         (FRENCH, "cp1252"),
+        (PORTUGUESE, "cp1252"),  # and not as cp1250, which fits it too
+        (RUSSIAN, "cp1251"),
     ],
 )
 def test_text_is_read_in_the_encoding_it_is_in(tmp_path, text, encoding):
     (tmp_path / "a.txt").write_bytes(text.encode(encoding))
     assert read_text(tmp_path / "a.txt") == text
+
+
+def test_an_encoding_that_is_guessed_is_said(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "a.txt").write_bytes(FRENCH.encode("cp1252"))
+    read_text(tmp_path / "a.txt")
+    assert caplog.messages == ["a.txt read as cp1252"]
 
 
 def test_folders_are_read_to_the_bottom_in_natural_order(tmp_path):
@@ -49,7 +60,10 @@ def test_files_without_text_are_named_and_left_out(tmp_path, caplog):
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "binary.txt").write_bytes(bytes(range(256)) * 4)
     assert [document.file_name for document in read_documents(tmp_path)] == ["good.txt"]
-    assert "empty.txt (an empty file)" in caplog.text and "binary.txt (in no known encoding" in caplog.text
+    assert caplog.messages == [
+        "left out: binary.txt (in no known encoding: save it as UTF-8)",
+        "left out: empty.txt (an empty file)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +72,7 @@ def test_files_without_text_are_named_and_left_out(tmp_path, caplog):
         b"A text\x00 with a NUL in it, and all of it UTF-8.\n",
         "海克\x00斯利大桥\n".encode(),
         b"caf\xe9 with a NUL\x00 and a byte of Latin-1\n",
+        FRENCH.encode("cp1252") * 5 + b"\x00",  # an encoding would be found
     ],
 )
 def test_what_has_a_nul_is_no_text(tmp_path, caplog, content):
@@ -124,9 +139,19 @@ def test_a_folder_without_text_is_an_error(tmp_path, name, content, words):
         read_documents(tmp_path)
 
 
+def test_all_files_without_text_are_named(tmp_path):
+    for name in ("1.txt", "2.txt"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"found none: 1\.txt \(an empty file\); 2\.txt \(an empty file\)$"):
+        read_documents(tmp_path)
+
+
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match="found nothing"):
+    with pytest.raises(InputError, match="found nothing: give --data_path"):
         read_documents(tmp_path / "nowhere")
+    (tmp_path / "a.txt").write_text(ENGLISH)
+    with pytest.raises(InputError, match=r"a\.txt, found a file: give --data_path"):
+        read_documents(tmp_path / "a.txt")
 
 
 def test_cleaning_keeps_the_way_back_to_the_file():

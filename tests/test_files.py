@@ -57,9 +57,9 @@ def test_what_nobody_opens_first_is_in_the_log_and_read_where_an_earlier_version
 
 @pytest.fixture
 def full_disk():
-    """No file may grow over 50,000 bytes: what a full disk does to a write that has begun."""
+    """No file may grow over 32 MiB, what the tests print into one neither: what a full disk does to a write that has begun."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32 << 20, hard))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -70,7 +70,7 @@ def test_a_write_that_fails_midway_keeps_the_old_file(tmp_path, full_disk, old):
     if old:
         path.write_text(old)
     with pytest.raises(InputError, match=f"expected to write {path}, found File too large: free the disk"):
-        write_text(path, "x" * 100_000)
+        write_text(path, "x" * (33 << 20))
     assert [file.read_text() for file in tmp_path.iterdir()] == ([old] if old else [])
 
 

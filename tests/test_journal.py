@@ -17,6 +17,8 @@ from engines.journal import JournaledEngine, append_line, read_lines, weights_st
 from provenance import meta_file
 from utils import InputError
 
+OLD_KEY = "5995f4ac4c07fb2ad1c5470ede782d92a5caf459fb5efb3ab05cda91ac2b2b18"
+
 
 class Echo:
     """Answers with the prompt in capitals, two conversations a wave, and can be killed or fail on the way."""
@@ -96,8 +98,13 @@ def test_what_is_left_of_a_partly_known_call_is_asked_as_it_was_meant(tmp_path, 
     assert sorted(noted) == [("b", 0.2, 2, {"enum": [1]}), ("d", 0.4, 4, {"enum": [3]})]
 
 
-def test_the_engine_is_given_the_length_of_a_reply(tmp_path):
-    class Noting(Echo):
+@pytest.mark.parametrize("kind", [Echo, Continuous])
+def test_the_engine_is_given_the_length_of_a_reply(tmp_path, kind):
+    class Noting(kind):
+        def waves(self, conversations, max_new_tokens):
+            lengths.append(max_new_tokens)
+            return super().waves(conversations, max_new_tokens)
+
         def chat(self, conversations, *, max_new_tokens, **options):
             lengths.append(max_new_tokens)
             return super().chat(conversations, **options)
@@ -105,7 +112,25 @@ def test_the_engine_is_given_the_length_of_a_reply(tmp_path):
     lengths = []
     JournaledEngine(Noting(), tmp_path / "a.jsonl").chat(asked("a"))
     JournaledEngine(Noting(), tmp_path / "a.jsonl").chat(asked("a"), max_new_tokens=7)
-    assert lengths == [256, 7]
+    assert lengths == [256, 256, 7, 7]
+
+
+def test_a_journal_of_an_earlier_version_is_gone_on_with(tmp_path):
+    path, again = tmp_path / "data.journal.jsonl", Echo()
+    reply = {"text": "A", "prompt_tokens": 1, "completion_tokens": 1, "finish_reason": "stop", "error": None}
+    path.write_text(json.dumps({OLD_KEY: reply}) + "\n")
+    schema = {"type": "string", "maxLength": 3}
+    for order in (list, reversed):  # of the keys: the same schema
+        again_schema = dict(order(list(schema.items())))
+        engine = JournaledEngine(again, path, "a prompt")
+        assert engine.chat(asked("a"), schemas=again_schema)[0].text == "A" and again.asked == []
+
+
+def test_the_largest_wave_is_known(tmp_path):
+    engine = JournaledEngine(Echo(), tmp_path / "a.jsonl")
+    engine.chat(asked("abc"))
+    engine.chat(asked("d"))
+    assert engine.largest_wave == 2
 
 
 def test_a_seed_counts_only_where_something_is_drawn(tmp_path):
@@ -272,7 +297,7 @@ def test_a_continuous_engine_goes_on_with_a_journal_of_waves_and_is_asked_a_call
 def test_a_file_that_is_no_journal_is_named(tmp_path):
     path = tmp_path / "data.journal.jsonl"
     path.write_text('{"a": 1}\n')
-    with pytest.raises(InputError, match="line 1"):
+    with pytest.raises(InputError, match=r"^expected a journal of replies at .*, found something else in line 1: "):
         JournaledEngine(Echo(), path)
 
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 
 import pytest
+from generators import SilentBar
 from generators import fact as fact_of
-from generators import work
+from scripted import ScriptedEngine
 
+from data_processor import questions
 from data_processor.chunking import Chunk
 from data_processor.facts import Fact
-from data_processor.pairs import Pair, about, answers_in, fits_answer, normal_answer, question_problem, verified
+from data_processor.pairs import (
+    Pair,
+    about,
+    answers_in,
+    entailed_pairs,
+    fits_answer,
+    normal_answer,
+    question_problem,
+    verified,
+)
 from data_processor.prompts import load_prompts
+from data_processor.work import Work
+from engines.chat import Reply
 
 ENGLISH, CHINESE = (load_prompts()[language] for language in ("en", "zh"))
 FIRST = "Ann Pellow opened the Hexley Bridge on 3 May 1990 after the mayor and all of the town had waited."
@@ -112,18 +125,53 @@ def test_a_fact_offers_its_spans_once_and_what_is_added():
     assert answers_in(fact(), "the mayor", "3 May 1990") == ["Ann Pellow", "Hexley Bridge", "3 May 1990", "the mayor"]
 
 
-def test_a_question_that_does_not_lead_back_is_dropped():
-    bridge = fact_of("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
-    pairs = [
-        Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model"),
-        Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model"),
-    ]
-    job = work('"3 May 1990"', '"Hexley Bridge"')
-    assert [pair.answer for pair in verified(job, "questions", pairs)] == ["3 May 1990"]
-    assert job.drops == Counter({"questions: the question does not lead back to its answer": 1})
-
-
 def test_a_pair_is_reverse_where_it_asks_for_the_subject():
     bridge = fact_of("Ann Pellow opened the Hexley Bridge in 1990.", subject="Hexley Bridge")
     assert Pair("Which bridge did Ann Pellow open?", "Hexley Bridge", bridge, "model").kind == "reverse"
     assert Pair("Who opened the Hexley Bridge?", "Ann Pellow", bridge, "model").kind == "qa"
+
+
+def job(answer) -> Work:
+    return Work(ScriptedEngine(answer), 0, SilentBar, questions)
+
+
+WHEN, WHO = ("When was the Hexley Bridge opened?", "3 May 1990"), ("Who opened the Hexley Bridge?", "Ann Pellow")
+
+
+def test_a_question_is_kept_where_its_fact_gives_the_answer_back():
+    work = job(lambda prompt, _: '"3 May 1990"' if WHEN[0] in prompt else '"Hexley Bridge"')
+    pairs = [Pair(question, answer, fact(), "model") for question, answer in (WHEN, WHO, WHEN, ("Who?", "nobody"))]
+    assert verified(work, "questions", pairs) == pairs[:1]
+    [(prompts, _, _, schemas)] = work.engine.calls
+    assert len(prompts) == 2  # the third is a copy, the fourth has no answer in its fact
+    assert all(FIRST in prompt for prompt in prompts)
+    assert schemas == [{"enum": ["Ann Pellow", "Hexley Bridge", "3 May 1990"]}] * 2
+    left = [(record["step"], record["reason"], record["text"], record["answer"]) for record in work.dropped]
+    assert left == [
+        ("questions", "near copy", *WHEN),
+        ("questions", "answer not in its fact", "Who?", "nobody"),
+        ("questions", "the question does not lead back to its answer", *WHO),
+    ]
+    assert work.dropped[-1]["read"] == '"Hexley Bridge"' and work.dropped[-1]["fact"] == FIRST
+
+
+def test_a_pair_is_kept_where_the_model_finds_that_it_follows():
+    work = job(lambda prompt, _: json.dumps("yes" if "3 May 1990" in prompt.rpartition(FIRST)[2] else "no"))
+    pairs = [Pair(question, answer, fact(), "model") for question, answer in (WHEN, WHO)]
+    assert entailed_pairs(work, "questions", pairs) == pairs[:1]
+    assert work.dropped == [
+        {"step": "questions", "reason": "the model finds that it does not follow", "text": WHO[0], "answer": WHO[1],
+         "file_name": "a.txt", "chunk": 0, "fact": FIRST, "quote": FIRST}
+    ]  # fmt: skip
+
+
+def test_a_failed_check_is_counted_under_its_step():
+    work = job(lambda prompt, _: Reply("", finish_reason="error", error="down"))
+    assert entailed_pairs(work, "questions", [Pair(*WHEN, fact(), "model")]) == []
+    assert [record["step"] for record in work.dropped] == ["questions, entailed", "questions"]
+
+
+def test_what_a_fact_offers_depends_on_its_chunk():
+    text = "Corrin grew rich."
+    for chunk, found in ((text, []), (f"{text} Ships came to Corrin in May.", ["Corrin"])):
+        assert answers_in(Fact(text, Chunk("a.txt", 0, 0, len(chunk), chunk, ""), 0, len(text), "")) == found
