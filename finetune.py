@@ -27,7 +27,7 @@ import torch
 import transformers
 
 import provenance
-from budget.clock import BudgetArguments, Clock, process_start, stage_clock
+from budget.clock import SAVING_SHARE, BudgetArguments, Clock, process_start, stage_clock
 from data_processor.dataset import read_dataset
 from engines.processes import end_with_parent, lock_folder
 from training import doctor
@@ -42,7 +42,7 @@ from training.arguments import (
 )
 from training.batches import collator_for
 from training.checkpoints import Checkpoints, remove_old, resume_point, resume_settings, seconds_to_save
-from training.clock import SAVING_SHARE, TrainingClock, set_pace
+from training.clock import TrainingClock, set_pace
 from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
 from training.layout import OUT_OF_MEMORY, restart_by_halves

@@ -31,6 +31,11 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WRITING_S = 1.0  # kept back at the end of a stage to write its dataset or its answers
 REPORT_S = 3.0  # the same where verdicts and a report, or a training's log and curve, are written
+SAVED_SHARE = 0.01  # of a time budget: a training saves a checkpoint so often,
+SAVING_SHARE = 0.02  # if saving the adapter alone takes no more than this of the time
+RECALL_SHARE = 0.02  # of a training's wall time: what held-out questions asked meanwhile may take,
+TIMING_SHARE = 0.25  # and of the seconds that leaves, what timing the first answers may take
+PEAK_S = 0.5  # for measuring how fast a device multiplies matrices
 
 log = logging.getLogger(__name__)
 

@@ -40,21 +40,8 @@ ALLOWED = {
     "budget/calibration.py -> training/launch.py",  # counts the processes that a training will have
 }
 CHOOSES_SMALL_MODEL = "data_processor/collection.py -> data_processor/small_model/"
-OWED_IMPORTS = {
-    "data_processor/cloze.py -> data_processor/small_model/word_order.py",
-}
-OWED_CIRCLES = [
-    [
-        "training/adapters.py", "training/launch.py", "training/layout.py", "training/plan.py", "training/read_back.py",
-    ],
-]  # fmt: skip
-OWED_FILES = {"data_processor/collection.py", "data_processor/rounds.py"}
-OWED_FUNCTIONS = {
-    "finetune.py:train", "inference.py:main", "evaluate.py:main", "data_processor/collection.py:collect",
-}  # fmt: skip
 LONG_TESTS = {  # one subject each, which two files would tear apart
-    "tests/test_budget.py", "tests/test_collection.py", "tests/test_files.py", "tests/test_finetune.py",
-    "tests/test_judge_controls.py", "tests/test_judging.py", "tests/test_layout.py", "tests/test_run_all.py",
+    "tests/test_budget.py", "tests/test_files.py", "tests/test_journal.py", "tests/test_run_all.py",
 }  # fmt: skip
 LONG_BENCHMARKS = {"benchmarks/budget.py", "benchmarks/finetune_speed.py"}  # one measurement each, read on its own
 LONG_TEST_FUNCTIONS = {"tests/test_scripts.py:test_the_four_scripts_on_the_real_model"}  # one run from end to end
@@ -62,21 +49,17 @@ LONG_TEST_FUNCTIONS = {"tests/test_scripts.py:test_the_four_scripts_on_the_real_
 SET_A_TIME = {  # what a server, a driver and a process are waited for: none of it is a person's time budget
     "engines/gpus.py", "engines/processes.py", "evaluation/judge_process.py", "utils.py",
 }  # fmt: skip
-OWED_TIMES = {
-    "data_processor/rounds.py", "evaluation/in_time.py", "finetune.py", "inference.py", "training/clock.py",
-    "training/recall.py", "training/trainer.py",
-}  # fmt: skip
 OWED_GUARD = {"budget/calibration.py", "data_processor/rounds.py"}
 
 
 def test_a_file_has_at_most_300_lines():
-    assert set(house.long_files(ROOT, CODE, 300)) == OWED_FILES
+    assert house.long_files(ROOT, CODE, 300) == {}
     assert set(house.long_files(ROOT, house.python_files(ROOT, "tests"), 300)) == LONG_TESTS
     assert set(house.long_files(ROOT, house.python_files(ROOT, "benchmarks"), 300)) == LONG_BENCHMARKS
 
 
 def test_a_function_has_at_most_60_lines():
-    assert set(house.long_functions(ROOT, CODE, 60)) == OWED_FUNCTIONS
+    assert house.long_functions(ROOT, CODE, 60) == {}
     others = house.python_files(ROOT, "tests", "benchmarks")
     assert set(house.long_functions(ROOT, others, 60)) == LONG_TEST_FUNCTIONS
 
@@ -104,17 +87,17 @@ def test_every_room_is_under_the_rules():
 def test_imports_go_one_way():
     found = house.imports(ROOT, [*CODE, *house.python_files(ROOT, "benchmarks", "tests")])
     broken = house.against(RULES, [one for one in found if one.importer in CODE])
-    assert {one for one in broken if not one.startswith(CHOOSES_SMALL_MODEL)} == ALLOWED | OWED_IMPORTS
+    assert {one for one in broken if not one.startswith(CHOOSES_SMALL_MODEL)} == ALLOWED
 
 
 def test_no_file_imports_itself_over_others():
     """Inside functions too, and under TYPE_CHECKING: a reader goes round in those as well."""
-    assert house.circles(house.imports(ROOT, CODE)) == OWED_CIRCLES
+    assert house.circles(house.imports(ROOT, CODE)) == []
 
 
 def test_a_time_is_set_in_the_budget_or_in_one_of_four_files():
     elsewhere = [file for file in CODE if not file.startswith("budget/")]
-    assert set(house.time_constants(ROOT, elsewhere)) == SET_A_TIME | OWED_TIMES
+    assert set(house.time_constants(ROOT, elsewhere)) == SET_A_TIME
 
 
 def test_the_collection_alone_knows_the_guard_of_a_small_model():
@@ -122,7 +105,6 @@ def test_the_collection_alone_knows_the_guard_of_a_small_model():
     assert set(house.knows_guard(ROOT, elsewhere)) == {"data_processor/collection.py"} | OWED_GUARD
 
 
-@pytest.mark.xfail(strict=True, reason="the README of ten minutes is not in yet")
 def test_the_readme_is_read_in_ten_minutes():
     words, flags = house.words_and_flags((ROOT / "README.md").read_text(encoding="utf-8"))
     assert words <= 1100

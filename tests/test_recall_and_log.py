@@ -11,10 +11,11 @@ import torch
 import transformers
 from trainings import examples, make_trainer
 
+from budget.clock import RECALL_SHARE
 from training import checkpoints, doctor
 from training.checkpoints import MARK, newest, remove_old, torn, write_mark
 from training.log import line, write_log
-from training.recall import BEST, BUDGET, Recall
+from training.recall import BEST, Recall
 from utils import InputError
 
 
@@ -36,13 +37,13 @@ def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, token
     args, control = trainer.args, transformers.TrainerControl()
     recall.round(args, trainer.state, control, expected_seconds=20.0)
     assert recall.size is None and not recall.best  # 0.4 seconds: not even the timing fits, and it is cut off
-    assert recall.spent < BUDGET * 20.0
+    assert recall.spent < RECALL_SHARE * 20.0
     recall.round(args, trainer.state, control, expected_seconds=100_000.0)
     assert recall.size == 32 and recall.best["step"] == 20 and (tmp_path / BEST / "adapter_model.safetensors").is_file()
     (entry,) = [entry for entry in trainer.state.log_history if "recall" in entry]
     assert entry["recall"] == entry["retention"] == 0.0 and entry["step"] == 20
     spent = recall.spent
-    recall.round(args, trainer.state, control, expected_seconds=(spent + 1.5 * recall.cost) / BUDGET)
+    recall.round(args, trainer.state, control, expected_seconds=(spent + 1.5 * recall.cost) / RECALL_SHARE)
     assert recall.spent - spent < 0.1  # skipped: it would leave nothing for the last round
 
 

@@ -14,7 +14,7 @@ from collections import deque
 
 import transformers
 
-from budget.clock import REPORT_S, Clock, in_words, of_day
+from budget.clock import REPORT_S, SAVED_SHARE, Clock, in_words, of_day
 from budget.reports import TrainingTime
 from training import ranks
 from training.plan import Plan
@@ -25,8 +25,6 @@ MEASURED_UPDATES = 5  # after so many the number of epochs is said
 RECENT_UPDATES = 20  # of which the longest has to fit before the end
 FINISH_SLACK = 1.5  # of the measured finish: another process may have taken a core by then
 SAID_S, SAID_SHARE = 10.0, 0.01  # how often it says when it ends: so many seconds, or this share of the time
-SAVED_SHARE = 0.01  # of a time budget: a checkpoint so often,
-SAVING_SHARE = 0.02  # if saving the adapter alone takes no more than this of the time
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 import transformers
 
+from budget.clock import PEAK_S
 from engines.memory import shape_of
 from training.layout import choose_attention, choose_batches
 from training.read_back import computed_in
@@ -17,7 +18,6 @@ from training.recommended import recommended_learning_rate, recommended_rank
 FEW_UPDATES = 200
 EXPECTED_MFU = {"cpu": 0.55, "cuda": 0.35}  # to say how long it takes before it has begun; the CPU's was measured
 PEAK_SIZE = {"cuda": 8192, "cpu": 1024}  # rows and columns of the matrices whose product is timed
-PEAK_SECONDS = 0.5
 
 
 def settle(name: str, lora, training, facts: int, lengths: list[int]) -> None:
@@ -128,10 +128,10 @@ def make_plan(
 
 
 def measured_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a large matrix product, the best of those within PEAK_SECONDS."""
+    """Floating-point operations per second of a large matrix product, the best of those within PEAK_S."""
     size = PEAK_SIZE[device.type]
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best, until = float("inf"), time.perf_counter() + PEAK_SECONDS
+    best, until = float("inf"), time.perf_counter() + PEAK_S
     while time.perf_counter() < until:
         started = time.perf_counter()
         a @ b

@@ -1,6 +1,6 @@
 """Answers generated while training: how many held-out wordings and general questions are right, and when it was best.
 
-It takes at most BUDGET of the training's wall time: the first answers are timed, as many questions are asked as fit,
+It takes at most RECALL_SHARE of the training's wall time: the first answers are timed, as many questions are asked as fit,
 always the same ones, and a time at which another round would not fit is skipped.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from budget.clock import RECALL_SHARE, TIMING_SHARE
 from data_processor.dataset import question_and_reference
 from engines.chat import with_system_prompt
 from engines.chat_template import stop_token_ids
@@ -24,10 +25,8 @@ from training.adapters import gathered
 from training.read_back import autocast, computed_in
 from utils import InputError, read_json, write_json
 
-BUDGET = 0.02  # of the wall time
 ROUNDS = 5  # evenly over the training, the last one at its end
 TIMED, FEWEST, MOST = 4, 8, 64  # questions that are timed; a round with fewer says nothing; enough for a choice
-TIMING_SHARE = 0.25  # of the seconds left, that the timing may take
 MAX_NEW_TOKENS = 24
 BEST = "best_adapter"
 
@@ -73,7 +72,7 @@ class Recall(transformers.TrainerCallback):
 
     def round(self, args, state, control, expected_seconds: float) -> None:
         """Ask once, if `expected_seconds` of training leave room for it; rank 0 asks, the others wait."""
-        left = BUDGET * expected_seconds - self.spent
+        left = RECALL_SHARE * expected_seconds - self.spent
         started = time.monotonic()
         score = None
         if state.is_world_process_zero:
@@ -118,7 +117,9 @@ class Recall(transformers.TrainerCallback):
         last = self._done(state) == 1
         if self.cost * (1 if last else 2) > seconds:  # what is trained to its end is always worth asking
             log.info(
-                "recall skipped at step %d: it would take more than %.0f%% of the time", state.global_step, 100 * BUDGET
+                "recall skipped at step %d: it would take more than %.0f%% of the time",
+                state.global_step,
+                100 * RECALL_SHARE,
             )
             return None
         started = time.monotonic()
