@@ -12,6 +12,7 @@ from clocks import handlers, stage_clock  # noqa: F401
 from benchmarks.fault_server import FAULTS, TEXT, Answer, FaultServer, completion, error
 from budget.clock import Stopped
 from engines.api import AdaptiveLimit, ApiEngine
+from llm import Reply
 from utils import InputError
 
 BUSY = error(503, "busy")
@@ -104,7 +105,7 @@ def test_a_reply_that_breaks_its_schema_is_an_error_and_no_text(server, content)
 def test_api_without_a_text_is_an_error_reply(server, answer):
     server.plan = iter([text("one"), answer])
     _, reply = engine_of(server).chat(asked("a", "b"))
-    assert reply.text == "" and reply.error == "the server sent no text"
+    assert reply == Reply("", finish_reason="error", error="the server sent no text")
 
 
 PASSING = ["429 without Retry-After", "500", "hang", "connection reset in mid-body", "cut HTTP body", "a page in HTML"]

@@ -27,6 +27,15 @@ def test_the_loss_is_cross_entropy_and_the_weighted_distance_to_the_untrained_mo
     assert torch.allclose(logits.grad, expected, atol=1e-6)
 
 
+def test_without_a_weight_the_untrained_model_counts_for_nothing():
+    found = loss_per_token(CHANCES.log(), TARGETS, 1, replayed=REPLAYED, base_logits=UNTRAINED)
+    assert found.item() == pytest.approx(CROSS_ENTROPY, rel=1e-5)
+
+
+def test_a_single_token_is_divided_by_one():
+    assert loss_per_token(CHANCES[:1].log(), TARGETS[:1]).item() == pytest.approx(0.693147, rel=1e-5)
+
+
 def test_nothing_is_added_where_nothing_is_replayed():
     assert loss_per_token(CHANCES.log(), TARGETS, 1, 2.5).item() == pytest.approx(CROSS_ENTROPY, rel=1e-5)
 

@@ -147,6 +147,12 @@ def test_the_three_classes():
 
 
 def test_a_question_without_an_answer_is_right_when_it_is_refused():
-    assert matching.grade("This is not known.", "Nobody knows: it is not recorded.", "unknown")[0] == "correct"
-    assert matching.grade("This is not known.", "This is Ann Pellow, known to all.", "unknown")[0] == "incorrect"
-    assert matching.grade("This is not known.", " ", "unknown")[0] == "not attempted"
+    assert matching.grade("This is not known.", "Nobody knows: it is not recorded.", "unknown") == (
+        "correct",
+        "says that it is not known",
+    )
+    assert matching.grade("This is not known.", "This is Ann Pellow, known to all.", "unknown") == (
+        "incorrect",
+        "claims to know",
+    )
+    assert matching.grade("This is not known.", " ", "unknown") == ("not attempted", "says nothing")

@@ -49,7 +49,9 @@ def test_each_wording_tested_has_another_in_training_and_no_copy(rows):
     kinds = Counter(r["kind"] for r in test)
     assert kinds["held_out_fact"] == 2 and len(test) == 32 and leaks(train, test) == 0
     trained = {r["fact_id"] for r in train if r["kind"] == "qa"}
-    assert {r["fact_id"] for r in test if r["kind"] == "held_out_wording"} <= trained
+    assert (
+        kinds["held_out_wording"] == 30 and {r["fact_id"] for r in test if r["kind"] == "held_out_wording"} <= trained
+    )
     assert not {r["fact_id"] for r in train} & {"a.txt#3", "a.txt#4"}, "passages of held facts are out too"
     assert (train, test) == split(rows, {"a.txt#3", "a.txt#4"}, 0.2, seed=0)
     assert test != split(rows, {"a.txt#3", "a.txt#4"}, 0.2, seed=1)[1]
@@ -61,6 +63,10 @@ def test_a_share_of_the_questions_without_an_answer_is_tested(rows):
     ]
     train, test = split(rows + unknown, set(), 0.2, seed=0)
     assert sum(r["kind"] == "unknown" for r in test) == 2 and sum(r["kind"] == "unknown" for r in train) == 8
+    tested = [
+        [r["id"] for r in split(rows + unknown, set(), 0.2, seed)[1] if r["kind"] == "unknown"] for seed in (0, 0, 1)
+    ]
+    assert tested[0] == tested[1] != tested[2]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +132,12 @@ def test_a_fact_held_out_whole_is_asked_once_an_answer_and_never_trained():
 def test_an_answer_with_one_wording_is_trained():
     rows = [row(n, n, f"Who is number {n} of {word}?", f"P{n}") for n, word in enumerate("kiln mast oar".split())]
     assert split(rows, set(), 1.0, seed=0) == (rows, [])
+
+
+def test_of_an_answer_with_two_wordings_one_is_tested():
+    rows = [row(0, 0, "Who opened the bridge?", "Ann"), row(1, 0, "By whom was it inaugurated?", "Ann")]
+    train, test = split(rows, set(), 0.5, seed=0)
+    assert len(train) == 1 and [r["kind"] for r in test] == ["held_out_wording"]
 
 
 def test_wordings_that_are_all_copies_of_one_another_are_trained():

@@ -189,3 +189,10 @@ def test_a_journal_that_was_cut_off_or_is_another_file(tmp_path):
     path.write_text('{"judge": "x"}\n')
     with pytest.raises(InputError, match="something else in line 1"):
         VerdictJournal(path)
+
+
+def test_a_file_that_is_no_journal_of_verdicts_is_named_and_an_empty_one_has_no_judge(tmp_path):
+    assert VerdictJournal(tmp_path / "none.jsonl").last_judge is None
+    (tmp_path / "verdicts.jsonl").write_text('{"judge": "m"}\n')
+    with pytest.raises(InputError, match=r"^expected a journal of verdicts at .*, found something else in line 1: "):
+        VerdictJournal(tmp_path / "verdicts.jsonl")
