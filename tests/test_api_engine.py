@@ -12,7 +12,7 @@ from clocks import handlers, stage_clock  # noqa: F401
 from benchmarks.fault_server import FAULTS, TEXT, Answer, FaultServer, completion, error
 from budget.clock import Stopped
 from engines.api import AdaptiveLimit, ApiEngine
-from llm import Reply
+from engines.chat import Reply
 from utils import InputError
 
 BUSY = error(503, "busy")
