@@ -25,7 +25,7 @@ def read_dataset(
         rows = [to_example(row) for row in rows]
     if not isinstance(rows, list) or not rows:
         found = "an empty list" if rows == [] else f"a {type(rows).__name__}"
-        raise InputError(f"expected {what} as a list of examples in {path}, found {found}: see the README, The files")
+        raise InputError(f"expected {what} as a list of examples in {path}, found {found}: see docs/files.md")
     seen: set[str] = set()
     for number, row in enumerate(rows):
         identity = check_row(row, number, path)

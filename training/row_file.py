@@ -39,7 +39,7 @@ class RowFile(Sequence):
             self.starts.append(start)
             self.ends.append(end)
         if not self.starts:
-            raise InputError(f"expected {what} as a list of examples in {path}, found an empty list: see the README")
+            raise InputError(f"expected {what} as a list of examples in {path}, found an empty list: see docs/files.md")
         self._file = self.path.open("rb")
 
     def __len__(self) -> int:
