@@ -28,6 +28,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,13 +97,11 @@ def missing(found: dict[str, str], per_module: int) -> list[str]:
     return wanted
 
 
-def outcomes(per_module: int | None) -> dict[str, str]:
-    """The results of the mutants that were tested; InputError where some that should have been were not."""
-    found = results()
+def require_tested(found: dict[str, str], per_module: int | None) -> None:
+    """InputError where mutants that should have a result have none."""
     untested = missing(found, per_module or len(found))
     if untested:
         raise InputError(f"expected a result of every mutant, found none of {len(untested)}: start this again")
-    return {name: outcome for name, outcome in found.items() if outcome not in UNTESTED}
 
 
 def function_of(mutant: str) -> str:
@@ -122,16 +121,17 @@ def changed_lines(diff: str, sign: str = "+") -> str:
     return "\n".join(line[1:].strip() for line in own)
 
 
-def harmless(survivors: dict[str, str]) -> set[str]:
+def harmless(survivors: dict[str, str], sampled: Container[str] = ()) -> set[str]:
     """The mutants that HARMLESS names: by function and new text, or anywhere by what it does to a line.
 
-    InputError where it names one that is no survivor.
+    InputError where it names one that is no survivor, but for the functions of which only a sample was tested.
     """
     named = tomllib.loads(HARMLESS.read_text(encoding="utf-8"))
     anywhere = named.pop("anywhere", [])
     left = {(function, one["becomes"]) for function, mutants in named.items() for one in mutants}
     found = {name for name, diff in survivors.items() if (function_of(name), changed_lines(diff)) in left}
     stale = left - {(function_of(name), changed_lines(survivors[name])) for name in found}
+    stale = {one for one in stale if one[0] not in sampled}
     if stale:
         raise InputError(f"expected survivors alone in {HARMLESS.name}, found {sorted(stale)}: remove them")
     for one in anywhere:
@@ -192,16 +192,19 @@ def main() -> None:
     started = time.time()
     faults = put_in_faults()
     mutate(arguments.workers, arguments.per_module)
-    found = outcomes(arguments.per_module)
+    everything = results()
+    require_tested(everything, arguments.per_module)
+    found = {name: outcome for name, outcome in everything.items() if outcome not in UNTESTED}
+    sampled = {function_of(name) for name in everything.keys() - found.keys()}
     survivors = {name: mutmut("show", name) for name, outcome in found.items() if outcome not in NOTICED}
-    named = harmless(survivors)
+    named = harmless(survivors, sampled)
     write_text(arguments.survivors, "\n".join(diff for name, diff in survivors.items() if name not in named))
 
     mutants = Counter(map(module_of, found))
     lost = Counter(map(module_of, survivors))
     excused = Counter(map(module_of, named))
     counts = {
-        "made": len(results()),
+        "made": len(everything),
         "mutants": len(found),
         "noticed": len(found) - len(survivors),
         "harmless": len(named),

@@ -47,6 +47,7 @@ def test_survivors_are_excused_by_function_and_text_and_no_other_mutant_is(tmp_p
     mutation.HARMLESS.write_text(entry.format("-"))
     with pytest.raises(InputError, match=r"expected survivors alone in harmless\.toml, found .*part - whole"):
         mutation.harmless(survivors)
+    assert mutation.harmless(survivors, {"evaluation.win_rate.share"}) == set(), "it may not have been tested"
 
 
 @pytest.mark.parametrize(
@@ -86,13 +87,12 @@ def test_a_sample_is_even_and_counts_what_was_tested_before():
     assert len(mutation.missing(found, 100)) == 12
 
 
-def test_a_sample_without_all_its_results_is_not_counted(monkeypatch):
+def test_a_sample_without_all_its_results_is_not_counted():
     found = {"a.x_f__mutmut_1": "killed", "a.x_f__mutmut_2": "survived", "a.x_f__mutmut_3": "not checked"}
-    monkeypatch.setattr(mutation, "results", lambda: found)
-    assert mutation.outcomes(2) == {"a.x_f__mutmut_1": "killed", "a.x_f__mutmut_2": "survived"}
+    mutation.require_tested(found, 2)
     for per_module in (3, None):
         with pytest.raises(InputError, match="expected a result of every mutant, found none of 1: start this again"):
-            mutation.outcomes(per_module)
+            mutation.require_tested(found, per_module)
 
 
 def test_a_fault_is_noticed_if_its_tests_fail_and_is_taken_out_again(tmp_path, monkeypatch):
