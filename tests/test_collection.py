@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from scripted import SilentBar
 
 from data_processor import in_place, questions, steps
 from data_processor import pairs as pair_checks
@@ -47,16 +48,6 @@ class Scripted:
         for index, reply in enumerate(replies):
             on_reply(index, reply)
         return replies
-
-
-class SilentBar:
-    def __init__(self, *_): ...
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_): ...
-    def update(self, _): ...
-    def set_postfix_str(self, *_, **__): ...
 
 
 def work(*answers: str, **options) -> Work:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from clocks import handlers, stage_clock  # noqa: F401
-from test_collection import SilentBar
+from scripted import SilentBar
 
 from benchmarks.fault_server import FaultServer
 from data_processor import rounds
