@@ -12,8 +12,8 @@ Out: --results, {"tool", "modules": {name: {"mutants", "noticed", "harmless"}}, 
      --survivors, the mutants that nothing noticed, each as a diff.
 
     bash shells/setup.sh requirements-dev.txt
-    .venv/bin/python benchmarks/mutation.py                      # two hours on 2 cores; may be stopped and started
-    .venv/bin/python benchmarks/mutation.py --per_module 100     # a sample, even over the functions: 40 minutes
+    .venv/bin/python benchmarks/mutation.py                      # hours on 2 cores; may be stopped and started
+    .venv/bin/python benchmarks/mutation.py --per_module 85      # a sample: half as many
     .venv/bin/mutmut run "evaluation.win_rate*"                  # one module again, after its tests changed
 """
 
@@ -50,7 +50,7 @@ class Arguments:
     results: str = field(default="results/mutation.json", metadata={"help": "The JSON file to write."})
     survivors: str = field(default="output/mutation_survivors.diff", metadata={"help": "The survivors, as a diff."})
     per_module: int | None = field(
-        default=None, metadata={"help": "Test so many mutants of a module, evenly over its functions; default: all."}
+        default=None, metadata={"help": "Test mutants until each module has so many results; default: all."}
     )
     workers: int = field(default=2, metadata={"help": "Mutants tested at the same time."})
 
@@ -68,14 +68,18 @@ def mutate(workers: int, per_module: int | None) -> None:
     models.parent.mkdir(exist_ok=True)
     if not models.exists():
         models.symlink_to(ROOT / "models")
-    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(workers)]
-    if per_module:
-        if not (ROOT / "mutants" / "mutmut-stats.json").is_file():  # one mutant, so that all are made
-            subprocess.run([*command, "utils.x_seconds_to_wait__mutmut_1"], cwd=ROOT, check=True)
-        wanted = missing(results(), per_module)
-        if not wanted:
-            return
-        command += wanted
+    if not per_module:
+        run_mutmut(workers)
+        return
+    if not (ROOT / "mutants" / "mutmut-stats.json").is_file():  # some, so that mutmut writes all of them
+        run_mutmut(workers, "utils.*__mutmut_1")
+    if wanted := missing(results(), per_module):
+        run_mutmut(workers, *wanted)
+
+
+def run_mutmut(workers: int, *mutants: str) -> None:
+    """Test these mutants, by names or patterns, or without any all that have no result."""
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(workers), *mutants]
     code = subprocess.run(command, cwd=ROOT).returncode
     if code:
         raise InputError(f"expected mutmut to test every mutant, found exit code {code}: see what it printed")
