@@ -177,6 +177,7 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
     assert json.loads((tmp_path / "tuned_win_rate.json").read_text())["wins"] >= 4
     kept = {
         "train_log.json",
+        "trainer_state.json",
         "loss_curve.png",
         "knowledge_update.json",
         "README.md",
