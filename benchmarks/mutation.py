@@ -193,6 +193,8 @@ def put_in_faults() -> dict[str, bool]:
 
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
+    if arguments.per_module is not None and arguments.per_module < 1:
+        raise InputError(f"expected --per_module of 1 or more, found {arguments.per_module}: leave it out to test all")
     started = time.time()
     faults = put_in_faults()
     mutate(arguments.workers, arguments.per_module)

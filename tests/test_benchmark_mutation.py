@@ -95,6 +95,12 @@ def test_a_sample_without_all_its_results_is_not_counted():
             mutation.require_tested(found, per_module)
 
 
+def test_a_sample_of_nothing_is_refused_before_anything_is_tested(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["mutation.py", "--per_module", "0"])
+    with pytest.raises(InputError, match="expected --per_module of 1 or more, found 0: leave it out to test all"):
+        mutation.main()
+
+
 def test_a_fault_is_noticed_if_its_tests_fail_and_is_taken_out_again(tmp_path, monkeypatch):
     def copy(folder):
         (folder / "code_.py").write_text("LIMIT = 1\n")
