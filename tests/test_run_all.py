@@ -459,21 +459,21 @@ def test_a_plan_alone_is_of_what_was_measured(model_path, tmp_path):
 
 @pytest.mark.slow
 def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tmp_path):
-    command, out = command_of_all(model_path, tmp_path, "--time_budget", "180s"), tmp_path / "out"
+    command, out = command_of_all(model_path, tmp_path, "--time_budget", "300s"), tmp_path / "out"
     started = time.monotonic()
     first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
     while not (out / "lora" / "log" / "progress.json").is_file():  # the training is under way
-        assert first.poll() is None and time.monotonic() - started < 150
+        assert first.poll() is None and time.monotonic() - started < 270, first.communicate(timeout=30)[1]
         time.sleep(0.2)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal sends it
     _, said = first.communicate(timeout=30)
     assert first.returncode == 130 and "run this again before" in said, said
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert second.returncode == 0, second.stderr
-    assert time.monotonic() - started < 185
+    assert time.monotonic() - started < 305
     state = json.loads((out / "run.json").read_text())
     assert [stage["name"] for stage in state["stages"]] == list(STAGES) and len(state["starts"]) == 2
-    assert state["seconds"] <= 180
+    assert state["seconds"] <= 300
     assert all((out / name).is_file() for name in ("lora/adapter_model.safetensors", "report.html", "tuned_acc.json"))
     trained = json.loads((out / "lora" / "log" / "training.meta.json").read_text())
     assert trained["budget"]["lr_end_over_peak"] <= 0.05

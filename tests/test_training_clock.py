@@ -96,28 +96,23 @@ def test_a_schedule_that_looks_at_the_loss_is_refused(tmp_path):
 
 
 def test_two_ranks_stopped_and_started_again_end_at_the_first_deadline(tiny_model_path, data, tmp_path):  # noqa: F811
+    command = arguments(tiny_model_path, data, tmp_path, "--max_steps", 100_000, "--per_device_train_batch_size", 4)
     began = time.time()
-    command = arguments(
-        tiny_model_path,
-        data,
-        tmp_path,
-        "--max_steps",
-        100_000,
-        "--per_device_train_batch_size",
-        4,
-        "--time_budget",
-        "45s",
-    )
+    finish(start(2, [*command, "--check_only", "True"]))
+    budget = 30 + 3 * (time.time() - began)  # two starts, however long one takes here, and time to train after each
+    command += ["--time_budget", f"{budget:.0f}s"]
+    began = time.time()
     first = start(2, command)
     for line in first.stdout:
         if line.startswith("step 10/"):
             first.send_signal(signal.SIGTERM)
             break
-    first.communicate(timeout=60)
+    first.communicate(timeout=100)
+    stopped = time.time() - began
     said = finish(start(2, command))
-    assert "goes on against its deadline" in said and "resumed from" in said
-    assert 25 < time.time() - began <= 45 + 10
+    assert "goes on against its deadline" in said and "resumed from" in said, said[-3000:]
+    assert time.time() - began <= budget + stopped / 2  # with a budget of its own it would end after budget + stopped
     made = json.loads((tmp_path / "log" / "training.meta.json").read_text())
     assert made["budget"]["lr_end_over_peak"] <= 0.05 and made["updates"] > 20
     (stage,) = json.loads((tmp_path / "run.json").read_text())["stages"]
-    assert stage["seconds"] <= 45 and stage["budget_seconds"] == pytest.approx(45, abs=0.1)
+    assert stage["seconds"] <= budget and stage["budget_seconds"] == pytest.approx(budget, abs=1)
