@@ -132,7 +132,6 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
     start = collected.seconds_to_start if alike else starts.asking
     read = forecast.mean_units(collected.share_read * units, units)
     questions = counts["rows"].get("qa", 0) + counts["rows"].get("reverse", 0)
-    reworded = counts["questions_made_by"].get("model", 0) if made["arguments"]["guard"] == "words" else questions
     working, preparing, loading = trained["training_seconds"], trained["preparing_seconds"], None
     overhead = start + trained["seconds"] - working - preparing
     if starts.vllm:  # which neither the training's start is, nor that of its check: about half of what is left each
@@ -145,7 +144,7 @@ def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, r
         questions_a_unit=questions / read,
         rows_a_unit=sum(counts["rows"].values()) / read,
         role_unit=collected.seconds_of_a_role / units,
-        role_rows_a_unit=forecast.ROLE_YIELD * reworded / read,
+        role_rows_a_unit=forecast.ROLE_YIELD * counts["pairs_of_a_role"] / read,
         facts_a_unit=counts["facts"] / read,
         roles=made["arguments"]["role_amount_per_fact"],
         update=tokens_an_update / said[-1]["tokens_per_second"] * plan["processes"] / max(ranks, plan["processes"]),

@@ -169,7 +169,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
             "try a larger model, or documents that state names, dates or numbers"
         )
     rows, test = pipeline.to_dataset(work, documents, made, arguments)
-    counts = {"documents": len(documents), "chunks": len(chunks), **counts_of(made, rows, test)}
+    counts = {"documents": len(documents), "chunks": len(chunks), **counts_of(work, made, rows, test)}
     write_dataset(work, rows, test, counts, budget, arguments, started)
     print_yield(documents, chunks, made.facts, rows, work)
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
@@ -227,12 +227,13 @@ def work_of(engine: Engine, arguments: CollectionArguments) -> Work:
     )
 
 
-def counts_of(made: Collected, rows: list[dict], test: list[dict]) -> dict:
+def counts_of(work: Work, made: Collected, rows: list[dict], test: list[dict]) -> dict:
     return {
         "facts": len(made.facts),
         "rows": dict(Counter(row["kind"] for row in rows)),
         "test_rows": dict(Counter(row["kind"] for row in test)),
         "questions_made_by": dict(Counter(pair.made for pair in made.pairs)),
+        "pairs_of_a_role": work.questions.pairs_of_a_role(made.pairs),
     }
 
 

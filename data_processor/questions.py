@@ -108,6 +108,11 @@ def calls_of_a_role(pairs: list[Pair]) -> int:
     return 2 * len(pairs)
 
 
+def pairs_of_a_role(pairs: list[Pair]) -> int:
+    """How many pairs `diversify` makes for one role, at most."""
+    return sum(pair.kind in ("qa", "reverse") for pair in pairs)
+
+
 def ask_unknown(work: Work, chunks: list[Chunk], amount: int, among: list[Chunk] | None = None) -> list[Pair]:
     """`amount` questions on each chunk's subject that its text does not answer; the right answer is that it is not known.
 

@@ -35,7 +35,7 @@ from utils import InputError
 
 FIRST_UNITS = 16  # of the first round at most: it is there to measure
 MADE_BY = (  # the arguments that decide what the rounds ask
-    "seed", "limit", "language", "guard", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
+    "seed", "limit", "language", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
     "unknown_amount_per_chunk", "test_ratio",
 )  # fmt: skip
 PARTS = {"theme": "theme", "questions": "call"}  # by step, what is measured within a round: the seconds of one call
@@ -81,7 +81,7 @@ class Rounds:
         self.made = Collected()
         self.done = {"facts": 0, "unknown": 0, "roles": 0}  # units, by kind of round
         self.questions: list[list[Pair]] = []  # of each unit that has facts: what roles ask again
-        self.identity = identity_of(self.units, arguments, self.engine)
+        self.identity = identity_of(self.units, arguments, work)
         self.recorded: dict[tuple[str, int], dict] = {}
         read_lines(path, self._take, "a journal of rounds")
         # Seconds: "facts" for one thing to ask for, "theme" for a chunk, "call" for a question, "unknown" in all, "roles" a unit.
@@ -272,11 +272,11 @@ class Rounds:
         }
 
 
-def identity_of(units: list[list[Fact]], arguments, engine: JournaledEngine) -> str:
+def identity_of(units: list[list[Fact]], arguments, work: Work) -> str:
     """What decides which units the rounds have and what is asked about them."""
-    settings = [getattr(arguments, name) for name in MADE_BY]
+    settings = [work.questions.__name__, *(getattr(arguments, name) for name in MADE_BY)]
     prompts = Path(arguments.prompts).read_text(encoding="utf-8") if arguments.prompts else None
-    text = json.dumps([engine.identity, settings, prompts, [[item.quote for item in unit] for unit in units]])
+    text = json.dumps([work.engine.identity, settings, prompts, [[item.quote for item in unit] for unit in units]])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -26,8 +26,8 @@ def out(tmp_path) -> Path:
     files = {
         "data.meta.json": {
             "budget": collection_time(seconds_a_call=0.1, seconds_of_all_facts=50.0, seconds_of_a_role=20.0),
-            "counts": {"rows": {"qa": 60, "reverse": 20, "passage": 20}, "questions_made_by": {"model": 40}, "facts": 30},
-            "arguments": {"guard": "names", "role_amount_per_fact": 1},
+            "counts": {"rows": {"qa": 60, "reverse": 20, "passage": 20}, "pairs_of_a_role": 80, "facts": 30},
+            "arguments": {"role_amount_per_fact": 1},
         },
         "calibration/lora/training.meta.json": {
             "seconds": 150.0, "training_seconds": 32.0, "preparing_seconds": 96.0, "arguments": {"num_train_epochs": 3.0},
@@ -76,10 +76,10 @@ def test_the_first_part_of_the_units_does_not_speak_for_all(out):
     assert (found.unit, found.role_unit) == (5.0, 2.0)
 
 
-def test_roles_reword_only_what_a_model_made_where_words_are_guarded(out):
-    change(out / "data.meta.json", {"arguments.guard": "words"})
+def test_a_role_adds_what_the_collection_says_that_it_does(out):
+    change(out / "data.meta.json", {"counts.pairs_of_a_role": 40})
     assert timings_of(out, training=160.0, starts=CPU).role_rows_a_unit == pytest.approx(0.65 * 40 / 10)
-    change(out / "data.meta.json", {"counts.questions_made_by": {}, "counts.rows": {"passage": 20}})
+    change(out / "data.meta.json", {"counts.pairs_of_a_role": 0, "counts.rows": {"passage": 20}})
     found = timings_of(out, training=160.0, starts=CPU)
     assert (found.role_rows_a_unit, found.questions_a_unit, found.rows_a_unit) == (0, 0, 2)
 

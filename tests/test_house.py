@@ -1,7 +1,6 @@
 """The house stays as it is: how long files and functions are, what stands at the top, who imports whom, and no circles.
 
-Each rule has its exceptions by name. An exception that is no longer one fails too: then its line goes. Those under OWED are
-to be mended; the others are meant.
+Each rule has its exceptions by name. An exception that is no longer one fails too: then its line goes.
 """
 
 from __future__ import annotations
@@ -49,7 +48,6 @@ LONG_TEST_FUNCTIONS = {"tests/test_scripts.py:test_the_four_scripts_on_the_real_
 SET_A_TIME = {  # what a server, a driver and a process are waited for: none of it is a person's time budget
     "engines/gpus.py", "engines/processes.py", "evaluation/judge_process.py", "utils.py",
 }  # fmt: skip
-OWED_GUARD = {"budget/calibration.py", "data_processor/rounds.py"}
 
 
 def test_a_file_has_at_most_300_lines():
@@ -102,7 +100,7 @@ def test_a_time_is_set_in_the_budget_or_in_one_of_four_files():
 
 def test_the_collection_alone_knows_the_guard_of_a_small_model():
     elsewhere = [file for file in CODE if "/small_model/" not in file]
-    assert set(house.knows_guard(ROOT, elsewhere)) == {"data_processor/collection.py"} | OWED_GUARD
+    assert set(house.knows_guard(ROOT, elsewhere)) == {"data_processor/collection.py"}
 
 
 def test_the_readme_is_read_in_ten_minutes():

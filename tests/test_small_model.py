@@ -147,13 +147,30 @@ def test_a_small_models_unknown_questions_use_no_word_of_the_document():
     assert len(pairs) == 2 and not any("telephone" in one.question or "song" in one.question for one in pairs)
 
 
-FUNCTIONS = ("fact_problem", "grounded", "ask_questions", "diversify", "calls_of_a_role", "ask_unknown")
+FUNCTIONS = (
+    "fact_problem",
+    "grounded",
+    "ask_questions",
+    "diversify",
+    "calls_of_a_role",
+    "pairs_of_a_role",
+    "ask_unknown",
+)
 
 
 def test_it_has_the_functions_of_the_main_module():
     for name in FUNCTIONS:
         assert inspect.signature(getattr(by_rule, name)) == inspect.signature(getattr(questions, name))
     assert isinstance(questions.UNKNOWN_CALLS, int) and by_rule.UNKNOWN_CALLS == 0, "ask_unknown asks no model"
+
+
+def test_what_a_role_adds():
+    """The main module rewords every question that has an answer; a small model is asked once more for what it wrote itself."""
+    made = [
+        Pair(f"Who came {n}?", "Ann", fact("Ann came."), by)
+        for n, by in enumerate(("gap", "model", "model", "unknown"))
+    ]
+    assert questions.pairs_of_a_role(made) == 3 and by_rule.pairs_of_a_role(made) == 2
 
 
 @pytest.mark.parametrize(

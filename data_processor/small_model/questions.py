@@ -80,6 +80,11 @@ def calls_of_a_role(pairs: list[Pair]) -> int:
     return WORDINGS * len({asked_for(pair) for pair in pairs if pair.made == "gap"})
 
 
+def pairs_of_a_role(pairs: list[Pair]) -> int:
+    """How many pairs `diversify` makes for one role, at most: as many as the model made for the plain reader."""
+    return sum(pair.made == "model" for pair in pairs)
+
+
 def asked_for(pair: Pair) -> tuple[str, str, str]:
     """What a question of `ask_for` is about: facts of one sentence have answers in common."""
     return pair.fact.chunk.file_name, pair.fact.quote, pair.answer
