@@ -8,7 +8,7 @@ import re
 
 from data_processor import questions
 from data_processor.chunking import Chunk
-from data_processor.curation import spans
+from data_processor.curation import find_spans
 from data_processor.facts import Fact
 from data_processor.prompts import load_prompts
 from data_processor.work import Work
@@ -74,7 +74,7 @@ class Reading:
         if found := re.search(r"Sentence: (.*)\nState each fact", prompt):
             return json.dumps([found[1], f"Zorbo Quux said: {found[1]}"])
         if found := re.search(r"Fact: (.*)\nWrite up to", prompt):
-            return json.dumps([asked_in_place(found[1], span) for span in spans(found[1])])
+            return json.dumps([asked_in_place(found[1], span) for span in find_spans(found[1])])
         if "Answer in as few words as possible" in prompt:
             question = prompt.rsplit("\n\n", 1)[1]
             return json.dumps(next((answer for answer in schema["enum"] if answer not in question), ""))

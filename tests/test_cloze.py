@@ -8,7 +8,7 @@ from data_processor import cloze
 
 
 def test_questions_in_place_ask_for_every_name_date_and_number():
-    pairs = cloze.questions_in_place(
+    pairs = cloze.cloze_questions(
         fact("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars."), ENGLISH
     )
     assert {pair.answer: pair.question for pair in pairs} == {

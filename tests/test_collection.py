@@ -10,7 +10,7 @@ from generators import Reading
 
 from data_processor.chunking import Chunk
 from data_processor.collection import CollectionArguments, check_arguments, collect
-from data_processor.estimate import sample_of
+from data_processor.estimate import pick_sample
 from utils import InputError
 
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
@@ -24,8 +24,8 @@ def test_a_language_without_a_file_of_prompts_is_refused():
 
 def test_an_estimate_samples_from_the_first_chunk_to_the_last():
     chunks = [Chunk("a.txt", n, 0, 1, "x", "") for n in range(100)]
-    assert [chunk.number for chunk in sample_of(chunks)] == [0, 25, 50, 74, 99]
-    assert sample_of(chunks[:1]) == chunks[:1]
+    assert [chunk.number for chunk in pick_sample(chunks)] == [0, 25, 50, 74, 99]
+    assert pick_sample(chunks[:1]) == chunks[:1]
 
 
 def test_a_dry_run_says_what_the_whole_would_take_and_writes_nothing(tmp_path, capsys):
@@ -37,4 +37,4 @@ def test_a_dry_run_says_what_the_whole_would_take_and_writes_nothing(tmp_path, c
         dry_run=True,
     )
     collect(Reading(), arguments.tokenizer, check_arguments(arguments), arguments, endless(tmp_path))
-    assert "2 of 14 chunks measured. The whole: about " in capsys.readouterr().out and not list(tmp_path.iterdir())
+    assert "2 of 14 chunks measured. The whole run: about " in capsys.readouterr().out and not list(tmp_path.iterdir())

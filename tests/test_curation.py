@@ -9,17 +9,17 @@ import pytest
 from data_processor.chunking import document_title
 from data_processor.curation import (
     NearCopies,
-    alike,
     contains,
     content_words,
+    find_spans,
+    find_subject,
     inside_sentence,
+    is_near_copy,
+    is_supported,
     length_in_words,
     names_and_numbers,
-    shingles,
-    spans,
     starts_sentence,
-    subject_of,
-    supported,
+    word_trigrams,
     words,
 )
 
@@ -37,13 +37,13 @@ def test_texts_that_share_85_percent_of_their_trigrams_are_one(amount, new):
     text, other = with_another_end(amount)
     said = NearCopies()
     assert said.is_new(text) and said.is_new(other) is new
-    assert said.of(text) == [0] and said.of(other) == [1 if new else 0]
+    assert said.copies_of(text) == [0] and said.copies_of(other) == [1 if new else 0]
 
 
 @pytest.mark.parametrize(("shared", "of", "same"), [(17, 20, True), (16, 19, False), (20, 20, True), (0, 20, False)])
 def test_the_share_is_of_all_trigrams_of_both(shared, of, same):
-    assert alike(set(range(shared)), set(range(of))) is same
-    assert alike(set(range(of)), set(range(shared))) is same
+    assert is_near_copy(set(range(shared)), set(range(of))) is same
+    assert is_near_copy(set(range(of)), set(range(shared))) is same
 
 
 @pytest.mark.parametrize(("amount", "found"), [(4, []), (5, [0])])  # 1 of 3 trigrams; 2 of 4, which is half
@@ -51,19 +51,19 @@ def test_another_share_can_be_asked_for(amount, found):
     text, other = with_another_end(amount)
     said = NearCopies(0.5)
     said.add(text)
-    assert said.of(other) == found
+    assert said.copies_of(other) == found
 
 
 def test_copies_are_numbered_in_the_order_they_were_added():
     said = NearCopies()
     for text in ("one two three four", "five six seven eight", "One two, three four!"):
         said.add(text)
-    assert said.of("one two three four") == [0, 2] and said.of("nine ten eleven") == []
+    assert said.copies_of("one two three four") == [0, 2] and said.copies_of("nine ten eleven") == []
 
 
 def test_shingles_are_three_words_in_a_row_and_a_short_text_is_one():
-    assert shingles("The bridge was opened.") == {"the bridge was", "bridge was opened"}
-    assert shingles("Two words") == {"two words"} and shingles("") == {""}
+    assert word_trigrams("The bridge was opened.") == {"the bridge was", "bridge was opened"}
+    assert word_trigrams("Two words") == {"two words"} and word_trigrams("") == {""}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_content_words_are_no_function_words():
     ],
 )
 def test_a_span_has_its_place_and_kind(text, found):
-    assert spans(text) == found
+    assert find_spans(text) == found
 
 
 @pytest.mark.parametrize(
@@ -128,15 +128,15 @@ def test_a_name_inside_a_sentence_is_a_whole_word():
 def test_what_must_not_be_invented_are_names_and_numbers():
     assert names_and_numbers("Visitors paid Ann Pellow 40 euros in 1990.") == {"ann", "pellow", "40", "euros", "1990"}
     assert names_and_numbers("Ann Pellow of the Bank came.") == {"ann", "pellow", "bank"}
-    assert supported("Ann paid 40.", "It was Ann who paid 40 euros.")
-    assert not supported("It paid 41.", "It was Ann who paid 40 euros.")
+    assert is_supported("Ann paid 40.", "It was Ann who paid 40 euros.")
+    assert not is_supported("It paid 41.", "It was Ann who paid 40 euros.")
 
 
 def test_a_subject_is_of_the_title_before_the_text_and_the_title_without_names():
     text = "We met Ann Pellow and Bo Tarn. Later Ann Pellow and then Ann Pellow spoke."
-    assert subject_of("What Bo Tarn said", text) == "Bo Tarn"
-    assert subject_of("the news", text) == "Ann Pellow"
-    assert subject_of("大桥", "于1990年通车。") == "大桥"
+    assert find_subject("What Bo Tarn said", text) == "Bo Tarn"
+    assert find_subject("the news", text) == "Ann Pellow"
+    assert find_subject("大桥", "于1990年通车。") == "大桥"
 
 
 @pytest.mark.parametrize(
@@ -155,19 +155,21 @@ def test_a_subject_is_of_the_title_before_the_text_and_the_title_without_names()
     ],
 )
 def test_spans_are_what_can_be_asked_for(text, found):
-    assert [text[start:end] for start, end, _ in spans(text)] == found
+    assert [text[start:end] for start, end, _ in find_spans(text)] == found
 
 
 def test_a_single_capital_at_the_start_is_a_name_only_with_evidence():
-    assert spans("Shareholders were glad.") == []
-    assert spans("Drostabar won.", "The cup went to Drostabar again. Drostabar won.") == [(0, 9, "name")]
-    assert spans("Morgenkanne, the dairy, pays.") == [(0, 11, "name")]
+    assert find_spans("Shareholders were glad.") == []
+    assert find_spans("Drostabar won.", "The cup went to Drostabar again. Drostabar won.") == [(0, 9, "name")]
+    assert find_spans("Morgenkanne, the dairy, pays.") == [(0, 11, "name")]
 
 
 def test_support_catches_who_and_what_the_source_does_not_name():
     quote = "Marthe Sollivang broke a collarbone in November, and Drostabar knocked the Otters out of the cup."
-    assert supported("Drostabar knocked the Otters out.", quote)
-    assert not supported("Ida Holm broke a collarbone.", quote) and not supported("It was in November 2024.", quote)
+    assert is_supported("Drostabar knocked the Otters out.", quote)
+    assert not is_supported("Ida Holm broke a collarbone.", quote) and not is_supported(
+        "It was in November 2024.", quote
+    )
 
 
 def test_contains_is_by_whole_words():
@@ -196,4 +198,4 @@ def test_subject_is_the_name_the_text_keeps_using():
         ("town_chronicle", "Averoske"),
     ):
         text = (DEMO / f"{name}.txt").read_text()
-        assert subject_of(document_title(text), text) == subject
+        assert find_subject(document_title(text), text) == subject

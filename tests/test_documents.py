@@ -124,7 +124,7 @@ def test_page_numbers_divided_words_and_control_characters_are_taken_out(raw, te
 def test_a_stretch_ends_where_its_last_character_does():
     document = clean("a.txt", "ab\u00adcd\u00ad\u00adef")
     assert document.text == "abcdef"
-    assert [document.in_file(start, end) for start, end in ((0, 2), (2, 4), (0, 3), (3, 5), (4, 6))] == [
+    assert [document.to_file_offsets(start, end) for start, end in ((0, 2), (2, 4), (0, 3), (3, 5), (4, 6))] == [
         (0, 2), (3, 5), (0, 4), (4, 8), (7, 9),
     ]  # fmt: skip
 
@@ -165,8 +165,8 @@ def test_cleaning_keeps_the_way_back_to_the_file():
     )
     for words in ("A town", "1990", "The inaugu", "ration cost 4 million.", "It was X-ray safe.", "old Mac."):
         start = document.text.index(words)
-        first, last = document.in_file(start, start + len(words))
+        first, last = document.to_file_offsets(start, start + len(words))
         assert raw[first:last] == words
     start = document.text.index("inauguration")
-    first, last = document.in_file(start, start + len("inauguration"))
+    first, last = document.to_file_offsets(start, start + len("inauguration"))
     assert raw[first:last] == "inaugu-\r\nration"

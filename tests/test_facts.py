@@ -64,4 +64,4 @@ def test_the_models_own_check_refuses_what_rules_let_pass():
     assert job.drops == Counter({"facts: the model finds that it does not follow": 1})
     pair = Pair("Who bought the yard in Corrin in 1990?", "Ann Pellow", fact(text), "model")
     job = work('"Ann Pellow"', '"no"', llm_check=True)
-    assert pair_checks.verified(job, "questions", [pair]) == []
+    assert pair_checks.verify_pairs(job, "questions", [pair]) == []

@@ -14,13 +14,13 @@ from data_processor.chunking import Chunk
 from data_processor.facts import Fact
 from data_processor.pairs import (
     Pair,
-    about,
-    answers_in,
-    entailed_pairs,
     fits_answer,
-    normal_answer,
+    keep_entailed,
+    normalize_answer,
+    possible_answers,
     question_problem,
-    verified,
+    verify_pairs,
+    with_subject,
 )
 from data_processor.prompts import load_prompts
 from data_processor.work import Work
@@ -98,12 +98,12 @@ def test_a_pair_that_asks_for_the_subject_is_reversed(answer, made, kind):
     ],
 )
 def test_a_question_names_its_subject_unless_that_is_asked_for(question, answer, subject, asked):
-    assert about(question, fact(subject), answer, ENGLISH) == asked
+    assert with_subject(question, fact(subject), answer, ENGLISH) == asked
 
 
 def test_in_chinese_the_whole_subject_is_looked_for():
-    assert about("大桥何时通车？", fact("大桥"), "1990年", CHINESE) == "大桥何时通车？"
-    assert about("大路何时通车？", fact("大桥"), "1990年", CHINESE) == CHINESE.about_prefix.format(
+    assert with_subject("大桥何时通车？", fact("大桥"), "1990年", CHINESE) == "大桥何时通车？"
+    assert with_subject("大路何时通车？", fact("大桥"), "1990年", CHINESE) == CHINESE.about_prefix.format(
         subject="大桥", question="大路何时通车？"
     )
 
@@ -118,11 +118,16 @@ def test_a_question_word_suits_its_kind_of_answer(question, kind, fits):
 
 
 def test_answers_are_compared_by_their_words():
-    assert normal_answer("The  Hexley-Bridge.") == "the hexley bridge"
+    assert normalize_answer("The  Hexley-Bridge.") == "the hexley bridge"
 
 
 def test_a_fact_offers_its_spans_once_and_what_is_added():
-    assert answers_in(fact(), "the mayor", "3 May 1990") == ["Ann Pellow", "Hexley Bridge", "3 May 1990", "the mayor"]
+    assert possible_answers(fact(), "the mayor", "3 May 1990") == [
+        "Ann Pellow",
+        "Hexley Bridge",
+        "3 May 1990",
+        "the mayor",
+    ]
 
 
 def test_a_pair_is_reverse_where_it_asks_for_the_subject():
@@ -141,7 +146,7 @@ WHEN, WHO = ("When was the Hexley Bridge opened?", "3 May 1990"), ("Who opened t
 def test_a_question_is_kept_where_its_fact_gives_the_answer_back():
     work = job(lambda prompt, _: '"3 May 1990"' if WHEN[0] in prompt else '"Hexley Bridge"')
     pairs = [Pair(question, answer, fact(), "model") for question, answer in (WHEN, WHO, WHEN, ("Who?", "nobody"))]
-    assert verified(work, "questions", pairs) == pairs[:1]
+    assert verify_pairs(work, "questions", pairs) == pairs[:1]
     [(prompts, _, _, schemas)] = work.engine.calls
     assert len(prompts) == 2  # the third is a copy, the fourth has no answer in its fact
     assert all(FIRST in prompt for prompt in prompts)
@@ -158,7 +163,7 @@ def test_a_question_is_kept_where_its_fact_gives_the_answer_back():
 def test_a_pair_is_kept_where_the_model_finds_that_it_follows():
     work = job(lambda prompt, _: json.dumps("yes" if "3 May 1990" in prompt.rpartition(FIRST)[2] else "no"))
     pairs = [Pair(question, answer, fact(), "model") for question, answer in (WHEN, WHO)]
-    assert entailed_pairs(work, "questions", pairs) == pairs[:1]
+    assert keep_entailed(work, "questions", pairs) == pairs[:1]
     assert work.dropped == [
         {"step": "questions", "reason": "the model finds that it does not follow", "text": WHO[0], "answer": WHO[1],
          "file_name": "a.txt", "chunk": 0, "fact": FIRST, "quote": FIRST}
@@ -167,11 +172,11 @@ def test_a_pair_is_kept_where_the_model_finds_that_it_follows():
 
 def test_a_failed_check_is_counted_under_its_step():
     work = job(lambda prompt, _: Reply("", finish_reason="error", error="down"))
-    assert entailed_pairs(work, "questions", [Pair(*WHEN, fact(), "model")]) == []
+    assert keep_entailed(work, "questions", [Pair(*WHEN, fact(), "model")]) == []
     assert [record["step"] for record in work.dropped] == ["questions, entailed", "questions"]
 
 
 def test_what_a_fact_offers_depends_on_its_chunk():
     text = "Corrin grew rich."
     for chunk, found in ((text, []), (f"{text} Ships came to Corrin in May.", ["Corrin"])):
-        assert answers_in(Fact(text, Chunk("a.txt", 0, 0, len(chunk), chunk, ""), 0, len(text), "")) == found
+        assert possible_answers(Fact(text, Chunk("a.txt", 0, 0, len(chunk), chunk, ""), 0, len(text), "")) == found

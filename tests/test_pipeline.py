@@ -11,10 +11,10 @@ from clocks import handlers, stage_clock  # noqa: F401
 from generators import Reading, Scripted, SilentBar, work
 
 from data_processor import rounds
-from data_processor.chunking import chunk_document, splitter
+from data_processor.chunking import chunk_document, make_splitter
 from data_processor.collection import QUESTIONS, CollectionArguments, collect_in_time
 from data_processor.documents import Document, read_documents
-from data_processor.pipeline import collect_all, to_rows, without_copies
+from data_processor.pipeline import collect_all, drop_duplicates, to_rows
 from data_processor.work import Work
 from engines.chat import Reply
 from engines.journal import JournaledEngine
@@ -26,7 +26,7 @@ DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 def test_a_run_in_rounds_makes_the_rows_of_a_run_in_one_go(tmp_path, handlers, monkeypatch, guard):  # noqa: F811
     """But in another order. Told together again in one text are facts of a chunk that one round has read, so that the
     texts of a chunk which several rounds read part of are others."""
-    documents, cut = read_documents(str(DEMO)), splitter("tiktoken:gpt-4o", 128)
+    documents, cut = read_documents(str(DEMO)), make_splitter("tiktoken:gpt-4o", 128)
     chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
     arguments = CollectionArguments(guard=guard, json_save_dir=str(tmp_path / "data.json"))
     whole = Work(Reading(), 0, SilentBar, QUESTIONS[guard])
@@ -56,7 +56,7 @@ def test_a_run_in_rounds_makes_the_rows_of_a_run_in_one_go(tmp_path, handlers, m
 
 
 def test_facts_that_are_held_out_are_told_in_no_text():
-    documents, cut = read_documents(str(DEMO)), splitter("tiktoken:gpt-4o", 128)
+    documents, cut = read_documents(str(DEMO)), make_splitter("tiktoken:gpt-4o", 128)
     chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
     made = collect_all(Work(Reading(), 0, SilentBar, QUESTIONS["names"]), chunks, CollectionArguments(test_ratio=0.4))
     held = [made.facts[place].text for place in made.held]
@@ -68,7 +68,7 @@ def test_facts_that_are_held_out_are_told_in_no_text():
 def test_a_chunk_of_headings_alone_is_asked_nothing():
     text = "\n\n".join(f"Heading {number} of Hexley" for number in range(40))
     document = Document("a.txt", f"Bridges\n\n{text}\n\nAnn Pellow opened the Hexley Bridge on 3 May 1990.")
-    chunks = chunk_document(document, splitter("tiktoken:gpt-4o", 64))
+    chunks = chunk_document(document, make_splitter("tiktoken:gpt-4o", 64))
     made = collect_all(Work(Reading(), 0, SilentBar, QUESTIONS["names"]), chunks, CollectionArguments())
     assert len(chunks) > 1 and list(made.themes) == chunks[-1:]
     assert {pair.fact.chunk for pair in made.pairs} == {chunks[-1]}
@@ -88,7 +88,7 @@ def test_a_change_to_one_document_asks_nothing_again_about_the_others(guard):
 
     def asked(first: str) -> set[str]:
         documents = [Document("a.txt", first), Document("b.txt", (DEMO / "season_review.txt").read_text())]
-        cut, engine = splitter("tiktoken:gpt-4o", 128), Echo()
+        cut, engine = make_splitter("tiktoken:gpt-4o", 128), Echo()
         chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
         job = Work(engine, 0, SilentBar, QUESTIONS[guard])
         collect_all(job, chunks, CollectionArguments(guard=guard))
@@ -109,7 +109,7 @@ def test_a_pair_that_two_steps_made_is_trained_once():
 
     job = work()
     first, other, again = row("When?", "1990"), row("When?", "in 1990"), row("When?", "1990")
-    assert without_copies(job, [first, other, again]) == [first, other]
+    assert drop_duplicates(job, [first, other, again]) == [first, other]
     (dropped,) = job.dropped
     assert job.drops == {"dataset: the same question and answer twice": 1}
     assert (dropped["text"], dropped["answer"], dropped["file_name"]) == ("When?", "1990", "a.txt")

@@ -22,7 +22,7 @@ def test_both_languages_have_the_same_prompts():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[en.theme]\nrequest = "What is it about?"', "the places ['text']"),
+        ('[en.theme]\nrequest = "What is it about?"', "the placeholders ['text']"),
         ('[en.themes]\nrequest = "{text}"', "found en.themes"),
         ('[en.words]\nabout = "Tell me"', "expected a list for en.words.about"),
         ('[[en.theme.examples]]\nreply = "It."', "the keys ['reply', 'text']"),
@@ -71,7 +71,7 @@ def test_a_file_beside_the_others_is_a_language(tmp_path):
         ("[tests]", "[check]", "found no check.request"),
         ("", 'unknown_fact = "The documents do not say this."', "found no words.unknown_fact"),
         ("about = 'x' #", "about =", "expected a list for words.about"),
-        ("{fakt}", "{fact}", "keeps its places"),
+        ("{fakt}", "{fact}", "keeps its placeholders"),
         ("[thing]\nrequest = ''\n[words]\n", "[words]\n", "found thing: mend or remove it"),
         ("=", "]", "expected TOML"),
     ],

@@ -12,7 +12,7 @@ from data_processor.chunking import Chunk
 from data_processor.collection import QUESTIONS
 from data_processor.facts import find_facts, sentences_to_read
 from data_processor.pairs import Pair
-from data_processor.prompts import Prompts, language_of
+from data_processor.prompts import Prompts, detect_language
 
 
 def test_roles_change_the_angle_and_must_find_back_to_the_answer():
@@ -40,7 +40,7 @@ def test_unknown_questions_are_those_that_the_text_does_not_answer():
 
 def test_chinese_documents_are_asked_about_in_chinese():
     text = "赫克斯利大桥\n\n赫克斯利大桥于1990年5月3日通车，耗资400万美元。"
-    assert language_of(text) == "zh" and language_of("It cost 1.4 million euros!") == "en"
+    assert detect_language(text) == "zh" and detect_language("It cost 1.4 million euros!") == "en"
     chunk = Chunk("a.txt", 0, 0, len(text), text, "赫克斯利大桥", "zh")
     stated = '["赫克斯利大桥于1990年5月3日通车。", "赫克斯利大桥耗资400万美元。", "它于1990年通车。"]'
     opened = '[{"answer": "1990年5月3日", "question": "赫克斯利大桥是什么时候通车的？"}, {"answer": "1991年", "question": "赫克斯利大桥何时通车？"}]'
@@ -50,14 +50,14 @@ def test_chinese_documents_are_asked_about_in_chinese():
     assert [found.text for found in facts] == ["赫克斯利大桥于1990年5月3日通车。", "赫克斯利大桥耗资400万美元。"]
     assert {(found.subject, found.quote) for found in facts} == {("赫克斯利大桥", text.splitlines()[2])}
     pairs = questions.ask_questions(job, facts, 1)
-    assert [(one.question, one.answer, one.made) for one in pairs] == [
+    assert [(one.question, one.answer, one.made_by) for one in pairs] == [
         ("赫克斯利大桥是什么时候通车的？", "1990年5月3日", "model"),
         ("赫克斯利大桥耗资多少？", "400万美元", "gap"),
     ]
     refused = {"questions: answer not in its fact", "questions: asks for another kind of answer"}
     assert {"facts: does not stand alone", *refused} == set(job.drops)
     assert all("请" in request[-1]["content"] for request in job.engine.asked)
-    by_rule = cloze.questions_in_place(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
+    by_rule = cloze.cloze_questions(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
     assert [(one.question, one.answer) for one in by_rule] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
 
 

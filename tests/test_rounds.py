@@ -19,11 +19,11 @@ from generators import SilentBar
 
 from benchmarks.fault_server import FaultServer
 from data_processor import pipeline, rounds
-from data_processor.chunking import chunk_document, splitter
+from data_processor.chunking import chunk_document, make_splitter
 from data_processor.collection import QUESTIONS, CollectionArguments, collect_in_time
 from data_processor.documents import Document, read_documents
-from data_processor.pipeline import collect_all, to_rows, units_of
-from data_processor.rounds import LATER_COST, evenly, in_words
+from data_processor.pipeline import collect_all, split_into_units, to_rows
+from data_processor.rounds import LATER_COST, describe_left_out, spread_evenly
 from data_processor.work import Work
 from engines.chat import Reply
 from engines.journal import JournaledEngine
@@ -63,14 +63,14 @@ def collected(tmp_path, seconds: float, engine: Timed, documents=DOCUMENTS, cloc
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), role_amount_per_fact=2, **changed)
     journal = JournaledEngine(engine, tmp_path / "data.journal.jsonl")
     work = Work(journal, 0, SilentBar, QUESTIONS[arguments.guard])
-    chunks = chunks_of(documents)
+    chunks = cut_into_chunks(documents)
     clock = clock or stage_clock(tmp_path, seconds)
     made, coverage = collect_in_time(work, documents, chunks, arguments, clock)
     return to_rows(work, documents, made), made.facts, coverage
 
 
-def chunks_of(documents: list[Document]):
-    cut = splitter("tiktoken:gpt-4o", 256)
+def cut_into_chunks(documents: list[Document]):
+    cut = make_splitter("tiktoken:gpt-4o", 256)
     return [chunk for document in documents for chunk in chunk_document(document, cut)]
 
 
@@ -83,10 +83,12 @@ def test_a_budget_that_is_large_enough_leaves_nothing_out(tmp_path, handlers, gu
     rows, facts, coverage = collected(tmp_path, 600, Timed(), guard=guard)
     arguments = CollectionArguments(role_amount_per_fact=2, guard=guard)
     plain = Work(Timed(), 0, SilentBar, QUESTIONS[guard])
-    whole = collect_all(plain, chunks_of(DOCUMENTS), arguments)
+    whole = collect_all(plain, cut_into_chunks(DOCUMENTS), arguments)
     assert {fact.text for fact in facts} == {fact.text for fact in whole.facts}
     assert told(rows) == told(to_rows(plain, DOCUMENTS, whole))
-    assert in_words(coverage) == "left out for time: nothing" and coverage["documents_covered"] == len(DOCUMENTS)
+    assert describe_left_out(coverage) == "left out for lack of time: nothing" and coverage["documents_covered"] == len(
+        DOCUMENTS
+    )
     assert len({row["id"] for row in rows}) == len(rows)
 
 
@@ -99,8 +101,9 @@ def test_a_small_budget_takes_an_even_part_and_is_not_overrun(tmp_path, handlers
     assert set(counts) == {document.file_name for document in DOCUMENTS} and max(counts.values()) < 4 * min(
         counts.values()
     )
-    assert f"{coverage['sentences'] - coverage['sentences_read']} of {coverage['sentences']} sentences" in in_words(
-        coverage
+    assert (
+        f"{coverage['sentences'] - coverage['sentences_read']} of {coverage['sentences']} sentences"
+        in describe_left_out(coverage)
     )
 
 
@@ -161,7 +164,7 @@ def test_the_first_facts_and_questions_are_taken_without_their_rewrites(tmp_path
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    monkeypatch.setattr(pipeline, "rewrite", no_time)
+    monkeypatch.setattr(pipeline, "rewrite_facts", no_time)
     rows, _, coverage = collected(tmp_path, 60, Timed(), guard="words")
     assert coverage["units_done"] == 5 and {"qa", "reverse"} <= {row["kind"] for row in rows}
     clock = stage_clock(tmp_path, 0.01)  # started again, nothing is rewritten either
@@ -188,13 +191,13 @@ def test_rounds_hold_out_as_large_a_share_of_the_facts_as_one_go(tmp_path, handl
     monkeypatch.setattr(rounds, "next_round", lambda left, *_: min(left, 3))
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.2)
     work = Work(JournaledEngine(Timed(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS["names"])
-    chunks = chunks_of(DOCUMENTS)
+    chunks = cut_into_chunks(DOCUMENTS)
     made, _ = collect_in_time(work, DOCUMENTS, chunks, arguments, stage_clock(tmp_path, 600))
     assert 0.05 * len(made.facts) <= len(made.held_ids) < 0.05 * len(made.facts) + 3  # those of one sentence together
 
 
 def test_units_are_short_and_in_the_order_of_an_even_sample():
-    units = evenly(units_of(chunks_of(DOCUMENTS)))
+    units = spread_evenly(split_into_units(cut_into_chunks(DOCUMENTS)))
     assert all(1 <= len(unit) <= 3 and len({item.chunk for item in unit}) == 1 for unit in units)
     names = [unit[0].chunk.file_name for unit in units]
     assert len(set(names[:5])) == 5 and dataclasses.is_dataclass(units[0][0])

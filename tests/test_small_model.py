@@ -54,13 +54,15 @@ from data_processor.small_model.questions import copied_in_order
 )  # fmt: skip
 def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others):
     found = fact(text)
-    [pair] = [pair for pair in cloze.questions_in_place(found, ENGLISH) if pair.answer == answer]
+    [pair] = [pair for pair in cloze.cloze_questions(found, ENGLISH) if pair.answer == answer]
     assert pair.question == question
     made = forms.other_forms(found, answer, ENGLISH)
-    assert [one.question for one in made if one.made != "clues"] == others
-    clues = [one.question for one in made if one.made == "clues"]
+    assert [one.question for one in made if one.made_by != "clues"] == others
+    clues = [one.question for one in made if one.made_by == "clues"]
     assert clues and all(not contains(one, answer) for one in clues)
-    asking = [one for table in (forms.ALSO_ASKED.values(), forms.ALSO_ASKED_BY_UNIT) for some in table for one in some]
+    asking = [
+        one for table in (forms.OTHER_PHRASES.values(), forms.OTHER_PHRASES_BY_UNIT) for some in table for one in some
+    ]
     allowed = set(words(f"{text} {question} {' '.join(asking)}"))
     assert all(set(words(one)) <= allowed and "Hexley" in one for one in clues)
     assert [one.question for one in forms.other_forms(found, answer, ENGLISH)] == [one.question for one in made]
@@ -81,7 +83,7 @@ def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others)
 )  # fmt: skip
 def test_clues_ask_in_the_words_that_fit_the_kind_of_answer(text, answer, asked):
     found = fact(text, "Corrin Rovers")
-    clues = [pair.question for pair in forms.other_forms(found, answer, ENGLISH) if pair.made == "clues"]
+    clues = [pair.question for pair in forms.other_forms(found, answer, ENGLISH) if pair.made_by == "clues"]
     assert len(clues) == forms.CLUE_QUESTIONS
     assert all("Corrin Rovers" in clue for clue in clues), "the subject is named whole, wherever it stands"
     used = {form for clue in clues for form in asked.split("|") if form.lower() in clue.lower()}
@@ -97,8 +99,8 @@ def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
         ("When could drivers first use the Hexley Bridge ?", "Who opened the bridge of Corrin in Hexley?"),
     ]
     job = work(*(json.dumps(one) for asked_again in zip(*turns, strict=True) for one in asked_again), by=by_rule)
-    kept = by_rule.ask_for(job, "questions", [(pair, "reader") for pair in asked])
-    assert [(one.question, one.answer, one.made) for one in kept] == [
+    kept = by_rule.ask_wordings(job, "questions", [(pair, "reader") for pair in asked])
+    assert [(one.question, one.answer, one.made_by) for one in kept] == [
         ("When could drivers first use the Hexley Bridge?", "3 May 1990", "model"),
         ("Who opened the bridge in Hexley with Ida Holm?", "Ann Pellow", "model"),
     ]
@@ -147,13 +149,15 @@ def test_a_small_models_unknown_questions_use_no_word_of_the_document():
     assert len(pairs) == 2 and not any("telephone" in one.question or "song" in one.question for one in pairs)
 
 
-FUNCTIONS = ("fact_problem", "grounded", "ask_questions", "diversify", "calls_of_a_role", "ask_unknown")
+FUNCTIONS = ("fact_problem", "grounded", "ask_questions", "diversify", "calls_per_role", "ask_unknown")
 
 
 def test_it_has_the_functions_of_the_main_module():
     for name in FUNCTIONS:
         assert inspect.signature(getattr(by_rule, name)) == inspect.signature(getattr(questions, name))
-    assert isinstance(questions.UNKNOWN_CALLS, int) and by_rule.UNKNOWN_CALLS == 0, "ask_unknown asks no model"
+    assert isinstance(questions.UNKNOWN_CALLS_PER_CHUNK, int) and by_rule.UNKNOWN_CALLS_PER_CHUNK == 0, (
+        "ask_unknown asks no model"
+    )
 
 
 @pytest.mark.parametrize(
