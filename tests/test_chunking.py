@@ -1,4 +1,4 @@
-"""From a document to chunks, titles and sentences: where each begins and ends."""
+"""Chunks, titles and sentences of a document: where each begins and ends."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_a_short_document_is_one_chunk_in_english():
         ("Terms: part 2\n", "Terms: part 2"),
     ],
 )
-def test_a_title_is_a_first_line_that_is_no_sentence(text, title):
+def test_a_title_is_a_first_line_that_is_not_a_sentence(text, title):
     assert document_title(text) == title
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("It began. It ended.", ["It began.", "It ended."]),
         ("A heading\nIt began.  \n\n  It ended!", ["It began.", "It ended!"]),
@@ -69,8 +69,8 @@ def test_a_title_is_a_first_line_that_is_no_sentence(text, title):
         ("", []),
     ],
 )
-def test_sentences_have_an_end_mark(text, found):
-    assert [text[start:end] for start, end in sentence_spans(text)] == found
+def test_sentences_have_an_end_mark(text, expected):
+    assert [text[start:end] for start, end in sentence_spans(text)] == expected
 
 
 def test_a_tokenizer_is_looked_for_before_anything_is_loaded(tmp_path):
@@ -84,8 +84,7 @@ TEXT = "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990. It cost 1.4 milli
 
 
 def test_sentences_skip_headings_and_abbreviations():
-    found = [TEXT[start:end] for start, end in sentence_spans(TEXT)]
-    assert found == [
+    assert [TEXT[start:end] for start, end in sentence_spans(TEXT)] == [
         "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990.",
         "It cost 1.4 million euros!",
         "Nobody knew why.",
@@ -113,7 +112,7 @@ def test_chunks_hold_their_size_and_give_back_the_text(tokenizer):
     assert all(i in covered for i, letter in enumerate(text) if not letter.isspace())
 
 
-def test_title_is_a_first_line_that_is_no_sentence():
+def test_title_is_the_first_line_unless_it_is_a_sentence():
     assert document_title("Atlaquern 6.3: release notes\n\nIt is out.") == "Atlaquern 6.3: release notes"
     assert document_title("It is out.\nReally.") == ""
 

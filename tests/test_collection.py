@@ -1,4 +1,4 @@
-"""Arguments of the collection, and what it says it would take. No model."""
+"""The arguments of the collection, and its estimate. No model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from clocks import endless
-from generators import Reading
+from generators import ReadingEngine
 
 from data_processor.chunking import Chunk
 from data_processor.collection import CollectionArguments, check_arguments, collect
@@ -16,7 +16,7 @@ from utils import InputError
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 
 
-def test_a_language_without_a_file_of_prompts_is_refused():
+def test_a_language_without_a_prompt_file_is_rejected():
     check_arguments(CollectionArguments(data_path=str(DEMO), language="zh"))
     with pytest.raises(InputError, match=r"one of auto, en, zh, found de: .*prompts/de\.toml"):
         check_arguments(CollectionArguments(data_path=str(DEMO), language="de"))
@@ -28,7 +28,7 @@ def test_an_estimate_samples_from_the_first_chunk_to_the_last():
     assert pick_sample(chunks[:1]) == chunks[:1]
 
 
-def test_a_dry_run_says_what_the_whole_would_take_and_writes_nothing(tmp_path, capsys):
+def test_a_dry_run_estimates_the_whole_run_and_writes_nothing(tmp_path, capsys):
     arguments = CollectionArguments(
         data_path=str(DEMO),
         json_save_dir=str(tmp_path / "data.json"),
@@ -36,5 +36,5 @@ def test_a_dry_run_says_what_the_whole_would_take_and_writes_nothing(tmp_path, c
         tokenizer="tiktoken:gpt-4o",
         dry_run=True,
     )
-    collect(Reading(), arguments.tokenizer, check_arguments(arguments), arguments, endless(tmp_path))
+    collect(ReadingEngine(), arguments.tokenizer, check_arguments(arguments), arguments, endless(tmp_path))
     assert "2 of 14 chunks measured. The whole run: about " in capsys.readouterr().out and not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Questions of a model: from the angle of roles, without an answer, in the language of the document. No model."""
+"""Questions by a model: in roles, without an answer, and in the language of the document. No model is loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data_processor.pairs import Pair
 from data_processor.prompts import Prompts, detect_language
 
 
-def test_roles_change_the_angle_and_must_find_back_to_the_answer():
+def test_roles_change_the_angle_and_must_lead_back_to_the_answer():
     bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
     pair = Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model")
     angles = (
@@ -61,13 +61,15 @@ def test_chinese_documents_are_asked_about_in_chinese():
     assert [(one.question, one.answer) for one in by_rule] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
 
 
-@pytest.mark.parametrize(("by", "asked"), [("names", ["Wann wurde die Brücke eröffnet?"]), ("words", [])])
-def test_a_language_without_rules_is_left_to_the_model(by, asked):
+@pytest.mark.parametrize(("guard", "asked"), [("names", ["Wann wurde die Brücke eröffnet?"]), ("words", [])])
+def test_a_language_without_rules_is_left_to_the_model(guard, asked):
     german = {"de": Prompts("de", ENGLISH.table)}
     text = "Die Brücke von Hexley wurde am 3.5.1990 von Ann Pellow eröffnet."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "Brücke", "de")
     pair = '[{"answer": "3.5.1990", "question": "Wann wurde die Brücke eröffnet?"}]'
-    job = work(f'["{text}", "Sie wurde eröffnet."]', pair, '"3.5.1990"', by=QUESTIONS[by], prompts=german)
+    job = work(
+        f'["{text}", "Sie wurde eröffnet."]', pair, '"3.5.1990"', question_module=QUESTIONS[guard], prompts=german
+    )
     facts = find_facts(job, sentences_to_read([chunk]))
     assert facts[0].text == text
     assert [one.question for one in job.questions.ask_questions(job, facts[:1], 5)] == asked
