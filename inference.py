@@ -1,11 +1,11 @@
-"""A model, with or without a LoRA adapter, answers the questions of a file: by vLLM, transformers or an API.
+"""Have a model, with or without a LoRA adapter, answer the questions in a file, using vLLM, transformers or an API.
 
-In:  --test_data_path, a dataset (see dataset.py): the last user's turn is asked, the last assistant's is the reference.
-     Or a list of questions: texts, or objects with "question" and, where known, "reference", "fact", "id", "file_name", "kind".
-Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order, and
-     "role", "fact_id", "source" where the question has them; "error" in place of an answer that could not be had;
-     "retrieved" with --rag: the chunks that were in the prompt. With a time budget, as many questions as fit are asked,
-     evenly over the documents; the others have an error.
+In:  --test_data_path, a dataset (see dataset.py): the last user turn is asked, the last assistant turn is the reference.
+     Or a list of questions: strings, or objects with "question" and, if known, "reference", "fact", "id", "file_name", "kind".
+Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order, plus
+     "role", "fact_id", "source" if the question has them; "error" if no answer could be obtained; and with --rag "retrieved",
+     the chunks that were in the prompt. With a time budget, as many questions as fit are asked, evenly over the documents;
+     the others have an error.
 
     python inference.py --model_name_or_path models/SmolLM2-135M-Instruct --test_data_path demo/questions.json \\
         --output_path output/tuned.json --lora_weights output/lora --also_base output/base.json
@@ -25,7 +25,7 @@ from budget.clock import BudgetArguments, Clock, stage_clock
 from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
 from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import read_documents
-from data_processor.retrieval import find_chunks, read_book
+from data_processor.retrieval import find_chunks, read_source_documents
 from engines.arguments import ApiArguments, EngineArguments
 from engines.chat import Conversation, Engine, Reply, with_system_prompt
 from engines.journal import JournaledEngine, weights_stamp
@@ -43,8 +43,12 @@ from utils import (
     write_json,
 )
 
-HANDED_ON = ("role", "fact_id", "source")  # of a collection's test file: the report counts and quotes by them
-WITH_TEXT = "{text}\n\n{question} Answer in a few words."
+COPIED_KEYS = (
+    "role",
+    "fact_id",
+    "source",
+)  # from a collection's test file to the answers: the report counts and quotes by them
+PROMPT_WITH_TEXT = "{text}\n\n{question} Answer in a few words."
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +56,8 @@ log = logging.getLogger(__name__)
 @dataclass(kw_only=True)
 class Arguments(BudgetArguments, ApiArguments, EngineArguments):
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "A model folder, or a name on the Hugging Face hub; or give --api_model."}
+        default=None,
+        metadata={"help": "A model folder or a name on the Hugging Face hub. Alternatively, give --api_model."},
     )
     test_data_path: str = field(metadata={"help": "The questions: a dataset, or a list of questions."})
     output_path: str = field(metadata={"help": "The answers file to write."})
@@ -64,39 +69,43 @@ class Arguments(BudgetArguments, ApiArguments, EngineArguments):
         metadata={
             "nargs": "?",
             "const": "",
-            "help": "With --lora_weights: ask the model without the adapter too, under the same system prompt, and write "
-            "its answers here (default: NAME_base.json beside NAME.json).",
+            "help": "With --lora_weights: also ask the model without the adapter, with the same system prompt, and write "
+            "its answers to this file (default: NAME_base.json next to NAME.json).",
         },
     )
     system_prompt: str | None = field(
         default=None,
-        metadata={"help": "Default: what the adapter was trained with; without one, the chat template's own."},
+        metadata={
+            "help": "Default: the one the adapter was trained with, or without an adapter the chat template's own."
+        },
     )
     open_book: str | None = field(
         default=None,
-        metadata={"help": "Folder of the documents: each question gets its document in the prompt (the ceiling)."},
+        metadata={
+            "help": "Folder of the documents: each question gets its own document in the prompt (the upper bound)."
+        },
     )
     rag: str | None = field(
         default=None,
         metadata={
-            "help": "Folder of the documents: each question gets the chunks that BM25 finds for it in the prompt."
+            "help": "Folder of the documents: each question gets the chunks that BM25 retrieves for it in the prompt."
         },
     )
-    rag_chunks: int = field(default=3, metadata={"help": "Most chunks in a prompt of --rag."})
-    chunk_size_by_token: int = field(default=512, metadata={"help": "Most tokens of a chunk of --rag."})
+    rag_chunks: int = field(default=3, metadata={"help": "Maximum chunks in a --rag prompt."})
+    chunk_size_by_token: int = field(default=512, metadata={"help": "Maximum tokens in a --rag chunk."})
     tokenizer: str | None = field(
         default=None,
         metadata={
-            "help": "Whose tokens are counted: a model's folder or name, or tiktoken:gpt-4o for those of an OpenAI model. "
-            "By default the model's own, or tiktoken:gpt-4o where an API answers."
+            "help": "Tokenizer that measures chunks: a model's folder or name, or tiktoken:gpt-4o for an OpenAI model's. "
+            "Default: the model's own, or tiktoken:gpt-4o with an API."
         },
     )
-    max_new_tokens: int = field(default=64, metadata={"help": "The longest answer."})
-    limit: int | None = field(default=None, metadata={"help": "Ask the first N questions only: a smoke run."})
+    max_new_tokens: int = field(default=64, metadata={"help": "Maximum tokens in an answer."})
+    limit: int | None = field(default=None, metadata={"help": "Ask only the first N questions, for a smoke test."})
 
 
 def check_arguments(arguments: Arguments) -> str | None:
-    """The system prompt to ask with, once all arguments make sense; nothing heavy is loaded before."""
+    """The system prompt to use, after all arguments have been checked; nothing heavy is loaded before."""
     if bool(arguments.model_name_or_path) == bool(arguments.api_model):
         found = "both" if arguments.api_model else "neither"
         raise InputError(f"expected --model_name_or_path or --api_model, found {found}: give one")
@@ -107,14 +116,12 @@ def check_arguments(arguments: Arguments) -> str | None:
     if arguments.also_base is not None and not arguments.lora_weights:
         raise InputError("expected --lora_weights with --also_base, found none: give the adapter's folder")
     if arguments.also_base and Path(arguments.also_base) == Path(arguments.output_path):
-        raise InputError(
-            f"expected a file of its own for --also_base, found --output_path {arguments.output_path} again"
-        )
+        raise InputError(f"expected a separate file for --also_base, found --output_path {arguments.output_path} again")
     if arguments.open_book and arguments.rag:
         raise InputError("expected --open_book or --rag, found both: run them one after the other")
-    for name, least in (("rag_chunks", 1), ("chunk_size_by_token", 64)):
-        if getattr(arguments, name) < least:
-            raise InputError(f"expected --{name} of at least {least}, found {getattr(arguments, name)}: raise it")
+    for name, minimum in (("rag_chunks", 1), ("chunk_size_by_token", 64)):
+        if getattr(arguments, name) < minimum:
+            raise InputError(f"expected --{name} of at least {minimum}, found {getattr(arguments, name)}: raise it")
     if arguments.model_name_or_path:
         require_model(arguments.model_name_or_path)
     require_tokenizer(arguments.tokenizer)
@@ -127,23 +134,27 @@ def check_arguments(arguments: Arguments) -> str | None:
 
 
 def answering_engines(
-    arguments: Arguments, system_prompt: str | None, amount: int
+    arguments: Arguments, system_prompt: str | None, question_count: int
 ) -> Iterator[tuple[Path, str | None, Engine]]:
-    """The files to write, the adapter of each, and the engine that answers `amount` questions; each is used before the next."""
+    """Yield (file to write, adapter, engine for `question_count` questions); each engine is used before the next is made."""
     output, adapter = Path(arguments.output_path), arguments.lora_weights
     if arguments.api_model:
         yield output, None, load_api_engine(arguments)
     elif arguments.also_base is None:
-        yield output, adapter, load_engine(arguments.model_name_or_path, arguments, adapter, system_prompt, amount)
+        yield (
+            output,
+            adapter,
+            load_engine(arguments.model_name_or_path, arguments, adapter, system_prompt, question_count),
+        )
     else:
         base = Path(arguments.also_base or output.with_name(f"{output.stem}_base.json"))
-        pair = load_base_and_tuned(arguments.model_name_or_path, arguments, adapter, system_prompt, amount)
-        yield from zip((base, output), (None, adapter), pair, strict=True)
+        engines = load_base_and_tuned(arguments.model_name_or_path, arguments, adapter, system_prompt, question_count)
+        yield from zip((base, output), (None, adapter), engines, strict=True)
 
 
 @dataclass
 class Question:
-    """A row of the test file as the model is asked it; `note` is what the answer says of the text in its prompt."""
+    """A row of the test file as it is put to the model; `note` has keys for the answer about the text in its prompt."""
 
     row: dict
     messages: Conversation
@@ -151,33 +162,33 @@ class Question:
 
 
 def to_questions(arguments: Arguments, rows: list[dict], system_prompt: str | None) -> list[Question]:
-    """What is asked, with the source text where one is wanted. A local engine adds the system prompt itself."""
-    texts, notes = prompts(arguments, rows, [question_and_reference(row)[0] for row in rows])
-    asked = [[{"role": "user", "content": text}] for text in texts]
+    """The questions to ask, with source text if requested. A local engine adds the system prompt itself."""
+    prompts, notes = build_prompts(arguments, rows, [question_and_reference(row)[0] for row in rows])
+    conversations = [[{"role": "user", "content": prompt}] for prompt in prompts]
     if arguments.api_model:
-        asked = [with_system_prompt(messages, system_prompt) for messages in asked]
-    return [Question(*question) for question in zip(rows, asked, notes, strict=True)]
+        conversations = [with_system_prompt(messages, system_prompt) for messages in conversations]
+    return [Question(*parts) for parts in zip(rows, conversations, notes, strict=True)]
 
 
-def prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tuple[list[str], list[dict]]:
-    """The texts of the prompts, and the notes on each."""
+def build_prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tuple[list[str], list[dict]]:
+    """The prompt for each question, and the note for its answer."""
     if arguments.open_book:
-        book = read_book(arguments.open_book, rows, arguments.test_data_path)
-        texts, notes = [book[row["file_name"]].strip() for row in rows], [{}] * len(rows)
+        documents = read_source_documents(arguments.open_book, rows, arguments.test_data_path)
+        texts, notes = [documents[row["file_name"]].strip() for row in rows], [{}] * len(rows)
     elif arguments.rag:
         documents = read_documents(arguments.rag)
         tokenizer = arguments.tokenizer or arguments.model_name_or_path or OPENAI_TOKENIZER
-        found = find_chunks(questions, documents, tokenizer, arguments.chunk_size_by_token, arguments.rag_chunks)
-        texts = ["\n\n".join(text for text, _ in chunks) for chunks in found]
-        notes = [{"retrieved": [place for _, place in chunks]} for chunks in found]
+        retrieved = find_chunks(questions, documents, tokenizer, arguments.chunk_size_by_token, arguments.rag_chunks)
+        texts = ["\n\n".join(text for text, _ in chunks) for chunks in retrieved]
+        notes = [{"retrieved": [location for _, location in chunks]} for chunks in retrieved]
     else:
         return questions, [{}] * len(rows)
-    asked = [WITH_TEXT.format(text=text, question=question) for text, question in zip(texts, questions, strict=True)]
-    return asked, notes
+    pairs = zip(texts, questions, strict=True)
+    return [PROMPT_WITH_TEXT.format(text=text, question=question) for text, question in pairs], notes
 
 
 def to_answer(number: int, question: Question, reply: Reply) -> dict:
-    """A row of the answers file."""
+    """A row for the answers file."""
     row = question.row
     text, reference = question_and_reference(row)
     return {
@@ -188,28 +199,28 @@ def to_answer(number: int, question: Question, reply: Reply) -> dict:
         "reference": reference,
         "file_name": row.get("file_name", ""),
         "kind": row.get("kind", "qa"),
-        **{key: row[key] for key in HANDED_ON if row.get(key)},
+        **{key: row[key] for key in COPIED_KEYS if row.get(key)},
         **question.note,
         **({"error": reply.error} if reply.error else {}),
     }
 
 
 def write_answers(
-    path: Path, questions: list[Question], replies: list[Reply], arguments: Arguments, started: float, facts: dict
+    path: Path, questions: list[Question], replies: list[Reply], arguments: Arguments, started: float, meta: dict
 ) -> None:
-    """The answers, how they were made, and what a person should know of them."""
+    """Write the answers and their meta file, and log what the user should know about them."""
     answers = [to_answer(number, *pair) for number, pair in enumerate(zip(questions, replies, strict=True))]
-    failed = [reply.error for reply in replies if reply.error not in (None, NOT_ASKED)]
+    errors = [reply.error for reply in replies if reply.error not in (None, NOT_ASKED)]
     left_out = sum(reply.error == NOT_ASKED for reply in replies)
     write_json(path, answers)
     write_meta(
         path,
         arguments,
         started,
-        **facts,
+        **meta,
         counts={
             "asked": len(replies) - left_out,
-            "failed": len(failed),
+            "failed": len(errors),
             "cut_at_max_new_tokens": sum(reply.finish_reason == "length" for reply in replies),
         },
         tokens={
@@ -217,11 +228,11 @@ def write_answers(
             "completion": sum(reply.completion_tokens for reply in replies),
         },
     )
-    log.info("%d answers in %s", len(answers) - len(failed) - left_out, path)
+    log.info("%d answers in %s", len(answers) - len(errors) - left_out, path)
     if left_out:
-        log.info("%d of %d questions left out for time, evenly over the documents", left_out, len(answers))
-    if failed:
-        log.warning("%d not answered, the first: %s; the next run asks them again", len(failed), failed[0])
+        log.info("%d of %d questions left out for lack of time, evenly over the documents", left_out, len(answers))
+    if errors:
+        log.warning("%d not answered, the first: %s; the next run will ask them again", len(errors), errors[0])
 
 
 def ask_models(
@@ -229,29 +240,29 @@ def ask_models(
 ) -> None:
     """Ask each model in turn, and write its answers."""
     rows = [question.row for question in questions]
-    models, most = 1 if arguments.also_base is None else 2, len(rows)
+    models_left, limit = 1 if arguments.also_base is None else 2, len(rows)
     for path, adapter, engine in answering_engines(arguments, system_prompt, len(rows)):
         settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
         engine = JournaledEngine(engine, log_file(path.with_suffix(".journal.jsonl")), *settings)
-        models -= 1
+        models_left -= 1
         with progress_bar(path.stem, len(rows)) as bar:
 
-            def ask(places: list[int], engine=engine, bar=bar) -> list[Reply]:
-                asked = [questions[place].messages for place in places]
+            def ask(numbers: list[int], engine=engine, bar=bar) -> list[Reply]:
+                conversations = [questions[number].messages for number in numbers]
                 options = {"max_new_tokens": arguments.max_new_tokens, "on_reply": lambda *_: bar.update(1)}
-                return engine.chat(asked, **options)
+                return engine.chat(conversations, **options)
 
-            replies, spent = ask_in_time(engine, ask, rows, clock, models, most)
-        most = spent.asked  # the same questions for the next model
-        facts = {
+            replies, spent = ask_in_time(engine, ask, rows, clock, models_left, limit)
+        limit = spent.asked  # the same questions for the next model
+        meta = {
             "adapter": adapter,
             "system_prompt": system_prompt,
             "engine": type(engine.engine).__name__,
             "calls": {"asked": engine.asked, "from_journal": engine.reused},
         }
         if clock.limited:
-            facts["budget"] = asdict(spent)
-        write_answers(path, questions, replies, arguments, started, facts)
+            meta["budget"] = asdict(spent)
+        write_answers(path, questions, replies, arguments, started, meta)
         if clock.stopped_by:
             return
         started = time.time()

@@ -34,10 +34,10 @@ import psutil
 from budget import forecast
 from budget.clock import RUN_FILE, moment_of, seconds_of
 from budget.reports import CollectionTime, TrainingTime, read_report
-from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, splitter
+from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, make_splitter
 from data_processor.documents import Document, read_documents
-from data_processor.pipeline import units_of
-from data_processor.rounds import evenly
+from data_processor.pipeline import split_into_units
+from data_processor.rounds import spread_evenly
 from evaluation.significance import mcnemar, wilson_interval
 from provenance import commit, machine, meta_file, today
 from utils import InputError, parse_arguments, read_json, run, write_json
@@ -283,8 +283,10 @@ def simulate(arguments: Arguments) -> dict:
         for number in range(arguments.simulate)
         for document in demo
     ]
-    cut = splitter(OPENAI_TOKENIZER, 512)
-    units = evenly(units_of([chunk for document in documents for chunk in chunk_document(document, cut)]))
+    cut = make_splitter(OPENAI_TOKENIZER, 512)
+    units = spread_evenly(
+        split_into_units([chunk for document in documents for chunk in chunk_document(document, cut)])
+    )
     timings = forecast.read_timings(arguments.timings)
     plan = forecast.forecast(seconds_of(arguments.simulated_budget), timings, len(units), 60, 24)
     seconds = time.monotonic() - started

@@ -1,7 +1,7 @@
-"""Questions made by rule from a fact: the generator has no part in them, so they are true whatever it is worth.
+"""Questions made from a fact by rule. The generator plays no part, so they are as true as the fact.
 
-What is asked for stands in the place of the answer (cloze questions, Lewis et al. 2019): "The town thanked the baker Oswin
-Tralle for soup." gives "The town thanked which baker for soup?".
+A question phrase replaces the answer (cloze questions, Lewis et al. 2019): "The town thanked the baker Oswin Tralle for
+soup." gives "The town thanked which baker for soup?".
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from data_processor.curation import FUNCTION_WORDS, contains, content_words, length_in_words, spans, words
+from data_processor.curation import FUNCTION_WORDS, contains, content_words, find_spans, length_in_words, words
 from data_processor.facts import Fact
-from data_processor.pairs import Pair, about
+from data_processor.pairs import Pair, with_subject
 from data_processor.prompts import Prompts
 
-SHORTEST_CLAUSE = 7  # words a question in place keeps around its gap
+MIN_CLAUSE_WORDS = 7  # that a cloze question keeps around its gap
 
-# By language, what is asked by the kind of answer; a name by the noun beside it, or as a person's where it has two words.
+# By language and kind of answer, the question phrase. A name is asked for by the noun beside it, or as a person if it has
+# two words.
 GAPS = {
     "en": {
         "date": "what date", "month": "what month", "year": "what year", "number": "how many {unit}",
@@ -37,22 +38,22 @@ PREPOSITION = frozenset(
 )
 
 
-def questions_in_place(fact: Fact, prompts: Prompts) -> list[Pair]:
-    """A question for each name, date and number, made by asking in its place; none in a language not in GAPS.
+def cloze_questions(fact: Fact, prompts: Prompts) -> list[Pair]:
+    """A question for each name, date and number, asked in its place; none in a language that GAPS lacks.
 
     "X opened on 3 May." gives "X opened on what date?".
     """
     if prompts.language not in GAPS:
         return []
     pairs = []
-    for span in spans(fact.text, fact.chunk.text):
+    for span in find_spans(fact.text, fact.chunk.text):
         gap = Gap(fact, span, prompts)
-        pairs += kept(f"{gap.left}{gap.asked}{gap.right}", gap, "gap")
+        pairs += usable_pairs(f"{gap.left}{gap.question_phrase}{gap.right}", gap, "gap")
     return pairs
 
 
 class Gap:
-    """A span of a fact that is asked for, and its clause around it. `asked` stands in its place: "which baker"."""
+    """A span of a fact to ask for, with the clause around it. `question_phrase` replaces it: "which baker"."""
 
     def __init__(self, fact: Fact, span: tuple[int, int, str], prompts: Prompts):
         start, end, self.kind = span
@@ -60,17 +61,17 @@ class Gap:
         self.answer = fact.text[start:end]
         self.unit = self.answer.split(" ")[-1] if " " in self.answer else ""
         self.left, self.right = clause_around(fact.text, start, end)
-        whole = self.left
-        self.form, self.noun = self._form()
-        self.asked = self.phrase(GAPS[prompts.language][self.form])
-        self.removed = whole[len(self.left) :]  # the noun or article that the question word stands for too
+        whole_left = self.left
+        self.form, self.noun = self._choose_form()
+        self.question_phrase = self.fill(GAPS[prompts.language][self.form])
+        self.removed = whole_left[len(self.left) :]  # the noun or article that the question phrase replaces too
 
-    def phrase(self, words: str) -> str:
-        """Words that ask for it, with its own noun or unit in them: "which {noun}" gives "which baker"."""
-        return words.format(noun=self.noun, unit=self.unit).strip()
+    def fill(self, template: str) -> str:
+        """A question phrase with the gap's own noun or unit filled in: "which {noun}" gives "which baker"."""
+        return template.format(noun=self.noun, unit=self.unit).strip()
 
-    def _form(self) -> tuple[str, str]:
-        """Which of GAPS stands in its place, and the noun that it takes along; `left` is then without it."""
+    def _choose_form(self) -> tuple[str, str]:
+        """The key in GAPS of the phrase to use, and the noun it absorbs; a noun or article is then cut from `left`."""
         if self.kind == "number":
             if re.fullmatch(r"\d+(?:-\d+|[a-z]+)", self.answer):  # 28-27, 1970s
                 return "name", ""
@@ -89,27 +90,27 @@ class Gap:
         return self.who_or_what(), ""
 
     def who_or_what(self) -> str:
-        """A name of two words is taken for a person's, unless an article stands before it: "the Old Mill"."""
+        """Treat a two-word name as a person's unless an article precedes it: "the Old Mill"."""
         two_words = len(self.answer.split()) == 2 and self.answer.replace(" ", "").isalpha()
         return "person" if two_words and not re.search(ARTICLE, self.fact.text[: self.start]) else "name"
 
 
-def kept(text: str, gap: Gap, made: str) -> list[Pair]:
-    """The question as a pair; none where too little is left of it, or the answer is in it or in the subject."""
+def usable_pairs(text: str, gap: Gap, made_by: str) -> list[Pair]:
+    """The question as a pair, or none if too little is left of it, or the question or the subject gives the answer away."""
     question = " ".join(text.replace('"', " ").split()).strip(" ,;:.，；：。") + gap.prompts.question_mark
     part_of_subject = set(words(gap.answer)) < set(words(gap.fact.subject))
     if len(content_words(question)) < 2 or contains(question, gap.answer) or part_of_subject:
         return []
     question = question[0].upper() + question[1:]
-    return [Pair(about(question, gap.fact, gap.answer, gap.prompts), gap.answer, gap.fact, made)]
+    return [Pair(with_subject(question, gap.fact, gap.answer, gap.prompts), gap.answer, gap.fact, made_by)]
 
 
 def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
-    """The text left and right of a span, as far as its clause goes, widened to SHORTEST_CLAUSE words."""
+    """The text to the left and right of a span within its clause, widened to MIN_CLAUSE_WORDS words."""
     cuts = [0, *(match.end() for match in re.finditer(r"[,;:] |[，；：]", text)), len(text)]
     first = max(i for i in range(len(cuts) - 1) if cuts[i] <= start)
     last = next(i for i in range(len(cuts)) if cuts[i] >= end)
-    while clause_length(text[cuts[first] : start] + text[end : cuts[last]]) < SHORTEST_CLAUSE:
+    while clause_length(text[cuts[first] : start] + text[end : cuts[last]]) < MIN_CLAUSE_WORDS:
         if first > 0:
             first -= 1
         elif last < len(cuts) - 1:
@@ -120,18 +121,18 @@ def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
 
 
 def clause_length(text: str) -> float:
-    """In words; those of a text written without spaces are counted by its characters."""
+    """In words; where a text is written without spaces, they are estimated from its characters."""
     return max(len(text.split()), length_in_words(text) if not text.isascii() else 0)
 
 
 def is_noun(word: str) -> bool:
-    """Whether an English word between an article and a name can be the name's noun: "the baker Oswin Tralle"."""
-    return word not in FUNCTION_WORDS | PREPOSITION and base_of_past(word) is None
+    """Whether an English word between an article and a name can describe the name: "the baker Oswin Tralle"."""
+    return word not in FUNCTION_WORDS | PREPOSITION and base_form(word) is None
 
 
 @cache
-def base_of_past(word: str) -> str | None:
-    """The base form of an English verb in the simple past: "won" gives "win"; None for any other word."""
+def base_form(word: str) -> str | None:
+    """The base form of an English verb in the simple past ("won" gives "win"), or None for any other word."""
     from lemminflect import getAllLemmas, getInflection
 
     for base in getAllLemmas(word, upos="VERB").get("VERB", ()):

@@ -1,4 +1,4 @@
-"""From documents to a dataset: the run that both collection scripts share, whatever engine answers."""
+"""From documents to a dataset: the run shared by both collection scripts, whichever engine answers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Literal
 from budget.clock import BudgetArguments, Clock
 from budget.reports import CollectionTime
 from data_processor import pipeline, questions, rounds
-from data_processor.chunking import Chunk, chunk_document, require_tokenizer, splitter
+from data_processor.chunking import Chunk, chunk_document, make_splitter, require_tokenizer
 from data_processor.dataset import to_format
 from data_processor.documents import Document, read_documents
 from data_processor.estimate import estimate, print_estimate
 from data_processor.facts import NOT_COVERED, Fact
 from data_processor.pipeline import Collected
-from data_processor.prompts import language_of, load_prompts
+from data_processor.prompts import detect_language, load_prompts
 from data_processor.small_model import questions as questions_of_small_model
-from data_processor.split import ASKED, split
+from data_processor.split import ANSWERABLE_KINDS, split
 from data_processor.work import Work
 from engines.chat import Engine
 from engines.journal import JournaledEngine
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class CollectionArguments(BudgetArguments):
-    """Arguments of both scripts."""
+    """Arguments that both scripts share."""
 
     data_path: str = field(
         default="demo/documents", metadata={"help": "Folder of .txt and .md files, read recursively."}
@@ -43,69 +43,73 @@ class CollectionArguments(BudgetArguments):
     json_save_dir: str = field(
         default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
     )
-    chunk_size_by_token: int = field(default=512, metadata={"help": "Most tokens of a chunk."})
+    chunk_size_by_token: int = field(default=512, metadata={"help": "Maximum tokens in a chunk."})
     tokenizer: str | None = field(
         default=None,
         metadata={
-            "help": "Whose tokens are counted: a model's folder or name, or tiktoken:gpt-4o for those of an OpenAI model. "
-            "By default the model's own (local), or tiktoken:gpt-4o (API)."
+            "help": "Tokenizer that measures chunks: a model's folder or name, or tiktoken:gpt-4o for an OpenAI model's. "
+            "Default: the model's own (local), or tiktoken:gpt-4o (API)."
         },
     )
     language: str = field(
         default="auto",
         metadata={
             "help": "Language of the prompts: en, zh or another with a file in data_processor/prompts; "
-            "auto chooses en or zh by each document's letters."
+            "auto chooses en or zh for each document by its letters."
         },
     )
     prompts: str | None = field(
         default=None,
-        metadata={"help": "TOML file of your own prompts, with keys as in data_processor/prompts: [en.theme]."},
+        metadata={"help": "TOML file with your own prompts, under the keys of data_processor/prompts: [en.theme]."},
     )
-    qa_amount_per_fact: int = field(default=5, metadata={"help": "Most questions a fact."})
+    qa_amount_per_fact: int = field(default=5, metadata={"help": "Maximum questions per fact."})
     role_amount_per_fact: int = field(
-        default=3, metadata={"help": "Roles from whose angle each question is asked again; 0 for none."}
+        default=3, metadata={"help": "Roles in which each question is asked again; 0 for none."}
     )
     unknown_amount_per_chunk: int = field(
-        default=1, metadata={"help": "Questions without an answer, whose right answer is that it is not known."}
+        default=1, metadata={"help": "Unanswerable questions, whose right answer is that it is not known."}
     )
     guard: Literal["names", "words"] = field(
         default="names",
         metadata={
-            "help": "What a stated fact must keep of its source: its names and numbers, or its words in their order too. The "
-            "second is for models under about 1B, whose questions are then made by rule: data_processor/small_model/README.md."
+            "help": "How closely a stated fact must match its source: in its names and numbers, or also in its words and their "
+            "order. The latter is for models under about 1B, and makes questions by rule: data_processor/small_model/README.md."
         },
     )
     verify: Literal["rules", "llm"] = field(
         default="rules",
         metadata={
-            "help": "What facts and pairs must pass: rules, or the model's own yes to each besides (more calls by half)."
+            "help": "What facts and pairs must pass: rules alone, or also a yes from the model for each (about 1.5 times the calls)."
         },
     )
     format: Literal["conversations", "sharegpt", "openai", "alpaca"] = field(
         default="conversations",
-        metadata={"help": "Form of the examples; finetune.py reads all but alpaca."},
+        metadata={"help": "Format of the examples; finetune.py reads all but alpaca."},
     )
     test_ratio: float = field(
         default=0.0,
         metadata={
-            "help": "Share of the questions kept for NAME.test.json: other wordings of trained facts, and facts not trained."
+            "help": "Share of the questions held out in NAME.test.json: other wordings of trained facts, and untrained facts."
         },
     )
     context_sentences: int = field(
-        default=3, metadata={"help": "Sentences before the one whose facts are asked for, shown to the model."}
+        default=3,
+        metadata={"help": "How many preceding sentences to show the model with the one whose facts it states."},
     )
-    seed: int = field(default=0, metadata={"help": "Same seed, same model, same machine: same dataset."})
+    seed: int = field(default=0, metadata={"help": "The same seed, model and machine give the same dataset."})
     dry_run: bool = field(
-        default=False, metadata={"help": "Measure a sample, say what the whole would take, and write nothing."}
+        default=False, metadata={"help": "Measure a sample, estimate the whole run from it, and write nothing."}
     )
-    price_in: float = field(default=0.0, metadata={"help": "Price of a million prompt tokens, for the cost."})
-    price_out: float = field(default=0.0, metadata={"help": "Price of a million written tokens, for the cost."})
+    price_in: float = field(default=0.0, metadata={"help": "Price of a million prompt tokens, to compute the cost."})
+    price_out: float = field(
+        default=0.0, metadata={"help": "Price of a million completion tokens, to compute the cost."}
+    )
     rounds: int | None = field(
-        default=None, metadata={"help": "With a time budget: stop after so many rounds; 1 measures what a unit takes."}
+        default=None,
+        metadata={"help": "With a time budget: stop after this many rounds; 1 measures how long a unit takes."},
     )
     limit: int | None = field(
-        default=None, metadata={"help": "Take the first N sentences of each chunk only: a smoke run."}
+        default=None, metadata={"help": "Read only the first N sentences of each chunk, for a smoke test."}
     )
 
 
@@ -115,8 +119,8 @@ def dataset_path(json_save_dir: str) -> Path:
 
 
 def check_arguments(arguments: CollectionArguments) -> list[Document]:
-    """The documents, once all arguments make sense; nothing heavy is loaded before."""
-    for name, least in (
+    """The documents, after all arguments have been checked; nothing heavy is loaded before."""
+    for name, minimum in (
         ("chunk_size_by_token", 64),
         ("qa_amount_per_fact", 1),
         ("role_amount_per_fact", 0),
@@ -125,12 +129,12 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
         ("price_in", 0),
         ("price_out", 0),
     ):
-        if getattr(arguments, name) < least:
-            raise InputError(f"expected --{name} of at least {least}, found {getattr(arguments, name)}: raise it")
+        if getattr(arguments, name) < minimum:
+            raise InputError(f"expected --{name} of at least {minimum}, found {getattr(arguments, name)}: raise it")
     if not 0 <= arguments.test_ratio <= 0.5:
         raise InputError(f"expected --test_ratio from 0 to 0.5, found {arguments.test_ratio}: change it")
     if arguments.rounds is not None and (arguments.rounds < 1 or not (arguments.time_budget or arguments.until)):
-        raise InputError(f"expected a time budget and 1 or more with --rounds, found {arguments.rounds}: mend it")
+        raise InputError(f"expected a time budget and 1 or more with --rounds, found {arguments.rounds}: change it")
     languages = ["auto", *load_prompts(arguments.prompts)]
     if arguments.language not in languages:
         raise InputError(
@@ -142,80 +146,80 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
 
 
 def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:
-    """Run all steps and write the dataset with its meta file; `tokenizer` as chunking.splitter takes it.
+    """Run all steps and write the dataset with its meta file; `tokenizer` is as for chunking.make_splitter.
 
-    By a limited `clock`, what it gives time for; ended by a signal, the dataset has what is whole.
+    A limited `clock` may cut this short: the dataset then has what was finished in time or before a signal.
     """
     started = time.time()
     path = dataset_path(arguments.json_save_dir)
-    chunks = chunks_of(documents, tokenizer, arguments)
+    chunks = cut_into_chunks(documents, tokenizer, arguments)
     log.info("%d documents, %d chunks", len(documents), len(chunks))
     if arguments.dry_run:
-        print_estimate(measured_on_a_sample(engine, documents, chunks, arguments))
+        print_estimate(estimate_collection(engine, documents, chunks, arguments))
         return
     journal = JournaledEngine(engine, log_file(path.with_suffix(".journal.jsonl")))
     if journal.known:
-        log.info("%d replies of an earlier run in %s are not asked for again", len(journal.known), journal.path)
-    work = work_of(journal, arguments)
+        log.info("%d replies from an earlier run in %s are reused", len(journal.known), journal.path)
+    work = make_work(journal, arguments)
     coverage, budget = {}, None
     if clock.limited:
-        made, coverage = collect_in_time(work, documents, chunks, arguments, clock)
+        collected, coverage = collect_in_time(work, documents, chunks, arguments, clock)
         budget = CollectionTime(**coverage, seconds_to_start=round(started - clock.started, 1))
     else:
-        made = pipeline.collect_all(work, chunks, arguments)
-    if not any(pair.kind in ASKED for pair in made.pairs):
+        collected = pipeline.collect_all(work, chunks, arguments)
+    if not any(pair.kind in ANSWERABLE_KINDS for pair in collected.pairs):
         raise InputError(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
             "try a larger model, or documents that state names, dates or numbers"
         )
-    rows, test = pipeline.to_dataset(work, documents, made, arguments)
-    counts = {"documents": len(documents), "chunks": len(chunks), **counts_of(work, made, rows, test)}
+    rows, test = pipeline.to_dataset(work, documents, collected, arguments)
+    counts = {"documents": len(documents), "chunks": len(chunks), **count_rows(work, collected, rows, test)}
     write_dataset(work, rows, test, counts, budget, arguments, started)
-    print_yield(documents, chunks, made.facts, rows, work)
+    print_yield(documents, chunks, collected.facts, rows, work)
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
     if clock.limited and not clock.stopped_by:
-        log.info("%s", rounds.in_words(coverage))
+        log.info("%s", rounds.describe_left_out(coverage))
 
 
 def collect_in_time(
     work: Work, documents: list[Document], chunks: list[Chunk], arguments: CollectionArguments, clock: Clock
 ) -> tuple[Collected, dict]:
-    """What pipeline.collect_all gives, of the units that `clock` gives time for, and what was left out."""
+    """What pipeline.collect_all gives, for as many units as `clock` allows, and the coverage."""
     path = log_file(dataset_path(arguments.json_save_dir).with_suffix(".rounds.jsonl"))
-    in_rounds = rounds.Rounds(work, chunks, arguments, clock, path)
+    all_rounds = rounds.Rounds(work, chunks, arguments, clock, path)
 
-    def assemble(made: Collected) -> None:
-        rows = pipeline.to_rows(work, documents, made)
-        split(rows, made.held_ids, arguments.test_ratio, arguments.seed)
+    def assemble(collected: Collected) -> None:
+        rows = pipeline.to_rows(work, documents, collected)
+        split(rows, collected.held_ids, arguments.test_ratio, arguments.seed)
 
-    return in_rounds.run(assemble, arguments.rounds), in_rounds.coverage()
+    return all_rounds.run(assemble, arguments.rounds), all_rounds.coverage()
 
 
-def measured_on_a_sample(
+def estimate_collection(
     engine: Engine, documents: list[Document], chunks: list[Chunk], arguments: CollectionArguments
 ) -> dict[str, float]:
-    """What the whole would take; nothing is written."""
+    """Estimate the whole run from a sample; nothing is written."""
 
-    def rows_of(work: Work, sample: list[Chunk]) -> list[dict]:
+    def make_rows(work: Work, sample: list[Chunk]) -> list[dict]:
         return pipeline.to_rows(work, documents, pipeline.collect_all(work, sample, arguments))
 
-    return estimate(work_of(engine, arguments), chunks, rows_of, lambda tokens: price_of(tokens, arguments))
+    return estimate(make_work(engine, arguments), chunks, make_rows, lambda tokens: token_cost(tokens, arguments))
 
 
-def price_of(tokens: dict[str, int], arguments: CollectionArguments) -> float:
+def token_cost(tokens: dict[str, int], arguments: CollectionArguments) -> float:
     return round((tokens["prompt"] * arguments.price_in + tokens["completion"] * arguments.price_out) / 1e6, 4)
 
 
-def chunks_of(documents: list[Document], tokenizer, arguments: CollectionArguments) -> list[Chunk]:
-    cut = splitter(tokenizer, arguments.chunk_size_by_token)
+def cut_into_chunks(documents: list[Document], tokenizer, arguments: CollectionArguments) -> list[Chunk]:
+    splitter = make_splitter(tokenizer, arguments.chunk_size_by_token)
     chunks = []
     for document in documents:
-        language = language_of(document.text) if arguments.language == "auto" else arguments.language
-        chunks += chunk_document(document, cut, language)
+        language = detect_language(document.text) if arguments.language == "auto" else arguments.language
+        chunks += chunk_document(document, splitter, language)
     return chunks
 
 
-def work_of(engine: Engine, arguments: CollectionArguments) -> Work:
+def make_work(engine: Engine, arguments: CollectionArguments) -> Work:
     return Work(
         engine,
         arguments.seed,
@@ -227,13 +231,13 @@ def work_of(engine: Engine, arguments: CollectionArguments) -> Work:
     )
 
 
-def counts_of(work: Work, made: Collected, rows: list[dict], test: list[dict]) -> dict:
+def count_rows(work: Work, collected: Collected, rows: list[dict], test: list[dict]) -> dict:
     return {
-        "facts": len(made.facts),
+        "facts": len(collected.facts),
         "rows": dict(Counter(row["kind"] for row in rows)),
         "test_rows": dict(Counter(row["kind"] for row in test)),
-        "questions_made_by": dict(Counter(pair.made for pair in made.pairs)),
-        "pairs_of_a_role": work.questions.pairs_of_a_role(made.pairs),
+        "questions_made_by": dict(Counter(pair.made_by for pair in collected.pairs)),
+        "pairs_per_role": work.questions.pairs_per_role(collected.pairs),
     }
 
 
@@ -246,14 +250,14 @@ def write_dataset(
     arguments: CollectionArguments,
     started: float,
 ) -> None:
-    """The dataset, its test questions, what was dropped, and the meta file."""
+    """Write the dataset, its test questions, what was dropped, and the meta file."""
     path, journal = dataset_path(arguments.json_save_dir), work.engine
     write_json(path, [to_format(row, arguments.format) for row in rows])
     if arguments.test_ratio:
         write_json(path.with_suffix(".test.json"), test)
     lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in work.dropped]
     write_text(log_file(path.with_suffix(".dropped.jsonl")), "".join(lines))
-    path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # an earlier version's: of another dataset
+    path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # written by an earlier version, for another dataset
     write_meta(
         path,
         arguments,
@@ -261,7 +265,7 @@ def write_dataset(
         model=journal.name,
         counts=counts,
         dropped=dict(work.drops.most_common()),
-        tokens={**work.tokens, "cost": price_of(work.tokens, arguments)},
+        tokens={**work.tokens, "cost": token_cost(work.tokens, arguments)},
         calls={"asked": journal.asked, "from_journal": journal.reused},
         **({"budget": asdict(budget)} if budget else {}),
     )
@@ -270,17 +274,17 @@ def write_dataset(
 def print_yield(
     documents: list[Document], chunks: list[Chunk], facts: list[Fact], rows: list[dict], work: Work
 ) -> None:
-    """What each document gave, how many of its sentences no fact covers, and why things were dropped."""
+    """Print what each document yielded, how many of its sentences no fact covers, and why texts were dropped."""
     print(
         f"{'document':<28}{'chunks':>8}{'facts':>7}{'questions':>11}{'passages':>10}{'dropped':>9}{'not covered':>13}"
     )
-    own_chunks = Counter(chunk.file_name for chunk in chunks)
-    own_facts = Counter(fact.chunk.file_name for fact in facts)
-    kinds = Counter((row["file_name"], row["kind"] == "passage") for row in rows)
-    dropped = Counter((record.get("file_name"), record["reason"] == NOT_COVERED) for record in work.dropped)
+    chunk_counts = Counter(chunk.file_name for chunk in chunks)
+    fact_counts = Counter(fact.chunk.file_name for fact in facts)
+    row_counts = Counter((row["file_name"], row["kind"] == "passage") for row in rows)
+    drop_counts = Counter((record.get("file_name"), record["reason"] == NOT_COVERED) for record in work.dropped)
     for name in (document.file_name for document in documents):
         print(
-            f"{name[:27]:<28}{own_chunks[name]:>8}{own_facts[name]:>7}{kinds[name, False]:>11}{kinds[name, True]:>10}"
-            f"{dropped[name, False]:>9}{dropped[name, True]:>13}"
+            f"{name[:27]:<28}{chunk_counts[name]:>8}{fact_counts[name]:>7}{row_counts[name, False]:>11}{row_counts[name, True]:>10}"
+            f"{drop_counts[name, False]:>9}{drop_counts[name, True]:>13}"
         )
     print("dropped: " + ("; ".join(f"{count} {reason}" for reason, count in work.drops.most_common()) or "nothing"))

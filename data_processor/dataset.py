@@ -1,7 +1,7 @@
-"""Read the list of examples that collection writes, fine-tuning trains on and inference asks.
+"""Read the examples that collection writes, fine-tuning trains on and inference asks.
 
 One example: {"id", "conversations": [{"from": "user", "value": q}, {"from": "assistant", "value": a}], "fact",
-"file_name"} and any further keys. Messages in the OpenAI form, {"messages": [{"role", "content"}]}, are read too.
+"file_name"} and any other keys. OpenAI's format, {"messages": [{"role", "content"}]}, is accepted too.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assi
 def read_dataset(
     path: str | Path, what: str = "a dataset", limit: int | None = None, bare_questions: bool = False
 ) -> list[dict]:
-    """The examples of a file, each checked; InputError names the first row that is not one.
+    """The examples in a file, each checked; InputError names the first row that is not one.
 
-    With `bare_questions` a row may also be a question: a text, or {"question"} with "reference" where it is known.
+    With `bare_questions`, a row may also be just a question: a string, or {"question"} with "reference" if known.
     """
     rows = read_json(path, what)
     if bare_questions and isinstance(rows, list):
@@ -28,25 +28,25 @@ def read_dataset(
         raise InputError(f"expected {what} as a list of examples in {path}, found {found}: see docs/files.md")
     seen: set[str] = set()
     for number, row in enumerate(rows):
-        identity = check_row(row, number, path)
-        if identity in seen:
-            raise InputError(f"expected unique ids in {path}, found {identity!r} again in row {number}: rename one")
-        seen.add(identity)
+        row_id = check_row(row, number, path)
+        if row_id in seen:
+            raise InputError(f"expected unique ids in {path}, found {row_id!r} again in row {number}: rename one")
+        seen.add(row_id)
     return rows[:limit]
 
 
 def to_example(row: object) -> object:
-    """A bare question as an example, its reference empty where none is given; anything else as it is."""
-    known = {"question": row} if isinstance(row, str) else row if isinstance(row, dict) else {}
-    question, reference = known.get("question"), known.get("reference", "")
-    if not isinstance(question, str) or not question.strip() or "conversations" in known or "messages" in known:
+    """A bare question as an example, with an empty reference if none is given; any other row unchanged."""
+    fields = {"question": row} if isinstance(row, str) else row if isinstance(row, dict) else {}
+    question, reference = fields.get("question"), fields.get("reference", "")
+    if not isinstance(question, str) or not question.strip() or "conversations" in fields or "messages" in fields:
         return row
     turns = [{"from": "user", "value": question}, {"from": "assistant", "value": reference}]
-    return {"conversations": turns, **known}
+    return {"conversations": turns, **fields}
 
 
 def check_row(row: object, number: int, path: str | Path) -> str:
-    """The id of a row that is an example; InputError says which row is none."""
+    """The id of an example; InputError names the row if it is not one."""
     where = f"row {number} of {path}"
     messages = to_messages(row, where)
     if not any(message["role"] == "assistant" for message in messages) or messages[0]["role"] == "assistant":
@@ -57,7 +57,7 @@ def check_row(row: object, number: int, path: str | Path) -> str:
 
 
 def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:
-    """The turns of one example as [{"role", "content"}], from either form."""
+    """The turns of one example as [{"role", "content"}], from either format."""
     if not isinstance(row, dict) or not ("conversations" in row or "messages" in row):
         found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
         raise InputError(
@@ -81,23 +81,23 @@ def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:
     return messages
 
 
-def to_format(row: dict, form: str) -> dict:
-    """An example in another form: conversations (ours), sharegpt, openai or alpaca; all keys but the turns stay."""
+def to_format(row: dict, format_name: str) -> dict:
+    """An example converted to conversations (ours), sharegpt, openai or alpaca; all keys but the turns stay."""
     messages = to_messages(row)
     rest = {key: value for key, value in row.items() if key not in ("conversations", "messages")}
-    if form == "openai":
+    if format_name == "openai":
         turns: dict = {"messages": messages}
-    elif form == "alpaca":
+    elif format_name == "alpaca":
         question, answer = question_and_reference(row)
         turns = {"instruction": question, "input": "", "output": answer}
     else:
-        names = {"user": "human", "assistant": "gpt"} if form == "sharegpt" else {}
+        names = {"user": "human", "assistant": "gpt"} if format_name == "sharegpt" else {}
         turns = {"conversations": [{"from": names.get(m["role"], m["role"]), "value": m["content"]} for m in messages]}
     return {"id": rest.pop("id"), **turns, **rest}
 
 
 def question_and_reference(row: dict) -> tuple[str, str]:
-    """The last question of an example and its reference answer."""
+    """The last question in an example, and its reference answer."""
     messages = to_messages(row)
     question = [message["content"] for message in messages if message["role"] == "user"][-1]
     reference = [message["content"] for message in messages if message["role"] == "assistant"][-1]

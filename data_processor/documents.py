@@ -1,4 +1,4 @@
-"""From a folder of files to clean text, with the way back to the place in the file that every character came from."""
+"""Read a folder of files as cleaned text that can be mapped back, character by character, to the files."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ from pathlib import Path
 from utils import InputError
 
 SUFFIXES = (".txt", ".md")
-MARKS = (  # byte order marks, the longer ones first
+BYTE_ORDER_MARKS = (  # byte order marks, the longer ones first
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-GUESSED = ["gb18030", "big5", "shift_jis", "cp1251", "cp1252", "latin_1"]  # what text that is not Unicode may be in
+ENCODINGS_TO_GUESS = [
+    "gb18030",
+    "big5",
+    "shift_jis",
+    "cp1251",
+    "cp1252",
+    "latin_1",
+]  # for text that is not Unicode
 NOT_TEXT = re.compile(
     r"\r(?=\n)"
     r"|[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u200b\ufeff]"
-    r"|(?<=[a-zà-ÿ])[-\u2010]\r?\n(?=[a-zà-ÿ])"  # a word divided at the end of a line
+    r"|(?<=[a-zà-ÿ])[-\u2010]\r?\n(?=[a-zà-ÿ])"  # a word hyphenated at the end of a line
     r"|(?m:^[ \t]*(?:[-–—][ \t]*\d{1,4}[ \t]*[-–—]|(?:[Pp]age|PAGE|S\.)[ \t]*\d{1,4}(?:[ \t]*(?:of|/)[ \t]*\d{1,4})?"
-    r"|\d{1,3}(?:[ \t]*/[ \t]*\d{1,4})?|第[ \t]*\d{1,4}[ \t]*页)[ \t\r]*(?:\n|\Z))"  # a page number; a year is none
+    r"|\d{1,3}(?:[ \t]*/[ \t]*\d{1,4})?|第[ \t]*\d{1,4}[ \t]*页)[ \t\r]*(?:\n|\Z))"  # a page number, but not a year
 )
 
 log = logging.getLogger(__name__)
@@ -33,25 +40,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Document:
-    """`file_name` is relative to the folder, `text` is cleaned; `cuts` pairs places in `text` with places in the file."""
+    """`file_name` is relative to the folder, `text` is cleaned; `offsets` maps positions in `text` to positions in the file."""
 
     file_name: str
     text: str
-    cuts: tuple[tuple[int, int], ...] = ((0, 0),)
+    offsets: tuple[tuple[int, int], ...] = ((0, 0),)
 
-    def in_file(self, start: int, end: int) -> tuple[int, int]:
-        """Where a stretch of `text`, of at least one character, stands in the decoded file, in characters."""
-        return self._place(start), self._place(end - 1) + 1
+    def to_file_offsets(self, start: int, end: int) -> tuple[int, int]:
+        """Character offsets in the decoded file of a non-empty part of `text`."""
+        return self._file_position(start), self._file_position(end - 1) + 1
 
-    def _place(self, position: int) -> int:
-        here, there = self.cuts[bisect.bisect_right(self.cuts, position, key=lambda cut: cut[0]) - 1]
-        return there + position - here
+    def _file_position(self, position: int) -> int:
+        in_text, in_file = self.offsets[bisect.bisect_right(self.offsets, position, key=lambda pair: pair[0]) - 1]
+        return in_file + position - in_text
 
 
 def read_documents(folder: str | Path) -> list[Document]:
     """All .txt and .md files below a folder, in natural order.
 
-    A file without text, or that no encoding fits, is named and left out; InputError where nothing remains.
+    A file without text, or in no known encoding, is named and left out; InputError if nothing remains.
     """
     from natsort import natsorted
 
@@ -85,26 +92,26 @@ def read_documents(folder: str | Path) -> list[Document]:
 
 
 def read_text(path: Path) -> str | None:
-    """A file's text: by its byte order mark, as UTF-8, or in the encoding that makes most sense; None if none does."""
+    """A file's text, decoded by its byte order mark, as UTF-8, or in the likeliest encoding; None if none fits."""
     from charset_normalizer import from_bytes
 
     data = path.read_bytes()
-    for mark, encoding in MARKS:
+    for mark, encoding in BYTE_ORDER_MARKS:
         if data.startswith(mark):
-            return decoded(data, encoding)
-    text = decoded(data, "utf-8")
+            return try_decode(data, encoding)
+    text = try_decode(data, "utf-8")
     if text is not None:
         return None if "\0" in text else text
     if b"\0" in data:
         return None
-    best = from_bytes(data, cp_isolation=GUESSED).best()
+    best = from_bytes(data, cp_isolation=ENCODINGS_TO_GUESS).best()
     if best is None:
         return None
     log.info("%s read as %s", path.name, best.encoding)
     return str(best)
 
 
-def decoded(data: bytes, encoding: str) -> str | None:
+def try_decode(data: bytes, encoding: str) -> str | None:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
@@ -112,15 +119,15 @@ def decoded(data: bytes, encoding: str) -> str | None:
 
 
 def clean(file_name: str, raw: str) -> Document:
-    """Take out control characters, hyphens of divided words and page numbers; remember what moved where."""
-    pieces, cuts, written, read = [], [], 0, 0
+    """Remove control characters, line-end hyphens and page numbers, and record how positions shift."""
+    pieces, offsets, text_position, file_position = [], [], 0, 0
     for match in NOT_TEXT.finditer(raw):
-        if match.start() > read:
-            cuts.append((written, read))
-            pieces.append(raw[read : match.start()])
-            written += match.start() - read
-        read = match.end()
-    cuts.append((written, read))
-    pieces.append(raw[read:])
+        if match.start() > file_position:
+            offsets.append((text_position, file_position))
+            pieces.append(raw[file_position : match.start()])
+            text_position += match.start() - file_position
+        file_position = match.end()
+    offsets.append((text_position, file_position))
+    pieces.append(raw[file_position:])
     text = "".join(pieces).replace("\f", "\n").replace("\r", "\n")
-    return Document(file_name, text, tuple(cuts))
+    return Document(file_name, text, tuple(offsets))

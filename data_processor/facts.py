@@ -1,6 +1,6 @@
-"""The steps of collection but the questions: theme, facts, rewrites. Each is a function from list to list.
+"""The collection steps other than questions: themes, facts, rewrites. Each is a function from list to list.
 
-What a step's reply must satisfy is checked here with curation.py; every refusal is counted under its reason.
+Replies are checked here with curation.py, and rejections are counted by reason.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from data_processor.chunking import Chunk, sentences
-from data_processor.curation import names_and_numbers, spans, subject_of, supported, words
-from data_processor.work import Work, entailed
+from data_processor.chunking import Chunk, sentence_spans
+from data_processor.curation import find_spans, find_subject, is_supported, names_and_numbers, words
+from data_processor.work import Work, check_entailment
 
 NOT_COVERED = "no fact covers this sentence"
-LEANS_ON_ITS_CONTEXT = {  # by language: a text that begins or speaks like this does not stand alone
+CONTEXT_DEPENDENT = {  # by language: a text with such an opening or phrase does not stand alone
     "en": (
         r"^(?:He|She|It|They|This|These|Those|That|We|His|Her|Its|Their|Our|Here|There)\b",
         r"\b(?:the above|as mentioned|mentioned above|the following|this (?:chapter|section|text)|the (?:author|passage) (?:says|states))\b",
@@ -29,7 +29,7 @@ LEANS_ON_ITS_CONTEXT = {  # by language: a text that begins or speaks like this 
 
 @dataclass
 class Fact:
-    """A statement that stands alone, with the sentence of the chunk it rests on."""
+    """A statement that stands alone, with the sentence in its chunk that supports it."""
 
     text: str
     chunk: Chunk
@@ -44,7 +44,7 @@ class Fact:
 
 
 def find_themes(work: Work, chunks: list[Chunk]) -> list[str]:
-    """One sentence on what each chunk is about; the title stands in where the model invents a name or number."""
+    """One sentence on what each chunk is about; if the model invents a name or number, the title is used instead."""
     replies = work.ask(
         "theme",
         [work.prompts[chunk.language].conversation("theme", text=chunk.text) for chunk in chunks],
@@ -53,36 +53,37 @@ def find_themes(work: Work, chunks: list[Chunk]) -> list[str]:
     themes = []
     for chunk, reply in zip(chunks, replies, strict=True):
         theme = " ".join((reply or "").split())
-        if not theme or not supported(theme, f"{chunk.title} {chunk.text}"):
+        if not theme or not is_supported(theme, f"{chunk.title} {chunk.text}"):
             work.drop("theme", "names what the chunk does not", theme, chunk)
-            theme = chunk.title or subject_of("", chunk.text)
+            theme = chunk.title or find_subject("", chunk.text)
         themes.append(theme)
     return themes
 
 
 def sentences_to_read(chunks: list[Chunk], limit: int | None = None) -> list[Fact]:
-    """A fact without text and theme yet for each sentence; one in the overlap of two chunks is taken once.
+    """For each sentence, a fact still without text or theme; a sentence in the overlap of two chunks is read once.
 
-    `limit` takes the first sentences of each chunk only.
+    `limit` keeps only the first sentences of each chunk.
     """
     seen: set[tuple[str, str]] = set()
     items = []
     for chunk in chunks:
-        for start, end in sentences(chunk.text)[:limit]:
+        for start, end in sentence_spans(chunk.text)[:limit]:
             if (chunk.file_name, chunk.text[start:end]) not in seen:
                 seen.add((chunk.file_name, chunk.text[start:end]))
-                items.append(Fact("", chunk, start, end, subject_of(chunk.title, chunk.text)))
+                items.append(Fact("", chunk, start, end, find_subject(chunk.title, chunk.text)))
     return items
 
 
 def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
-    """Facts of every sentence of `sentences_to_read`, each with its sentence as quote.
+    """Facts from every sentence of `sentences_to_read`, each with its sentence as the quote.
 
-    A sentence whose names and numbers the kept facts leave out stands as a fact itself, if there is one to ask for.
+    If the facts kept from a sentence miss any of its names and numbers, the sentence itself becomes a fact too, provided
+    that it has something to ask for.
     """
     requests = []
     for item in items:
-        prompts, before = work.prompts[item.chunk.language], text_before(work, item)
+        prompts, before = work.prompts[item.chunk.language], preceding_sentences(work, item)
         context = prompts.before.format(text=before) if before else ""
         requests.append(prompts.conversation("facts", subject=item.subject, quote=item.quote, context=context))
     schema = {
@@ -100,8 +101,10 @@ def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
             else:
                 stated.append((item, text))
     if work.llm_check:
-        claims = [(item.chunk, f"{text_before(work, item)} {item.quote}".strip(), text) for item, text in stated]
-        verdicts = entailed(work, "facts, check", claims)
+        claims = [
+            (item.chunk, f"{preceding_sentences(work, item)} {item.quote}".strip(), text) for item, text in stated
+        ]
+        verdicts = check_entailment(work, "facts, check", claims)
         for (item, text), follows in zip(stated, verdicts, strict=True):
             if not follows:
                 work.drop("facts", "the model finds that it does not follow", text, item)
@@ -111,92 +114,94 @@ def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
     for item, text in stated:
         by_item.setdefault(id(item), []).append(text)
     facts: list[Fact] = []
-    new = work.said["facts"]
+    kept_texts = work.kept_texts["facts"]
     for item in items:
         kept = []
         for text in by_item.get(id(item), ()):
-            if new.is_new(text):
+            if kept_texts.is_new(text):
                 kept.append(replace(item, text=text))
             else:
                 work.drop("facts", "near copy", text, item)
-        if not covers(kept, item) and spans(item.quote, item.chunk.text) and new.is_new(item.quote):
-            kept.append(replace(item, text=standing_alone(work, item)))
+        if not covers(kept, item) and find_spans(item.quote, item.chunk.text) and kept_texts.is_new(item.quote):
+            kept.append(replace(item, text=make_standalone(work, item)))
         if not kept:
             work.drop("facts", NOT_COVERED, item.quote, item)
         facts += kept
     return facts
 
 
-def text_before(work: Work, item: Fact) -> str:
-    """The sentences of the chunk before an item's own that are shown with it."""
-    before = [item.chunk.text[start:end] for start, end in sentences(item.chunk.text) if end <= item.start]
+def preceding_sentences(work: Work, item: Fact) -> str:
+    """The sentences before an item's own that are shown to the model with it."""
+    before = [item.chunk.text[start:end] for start, end in sentence_spans(item.chunk.text) if end <= item.start]
     return " ".join(before[len(before) - work.context_sentences :] if work.context_sentences else [])
 
 
 def text_problem(chunk: Chunk, text: str) -> str | None:
-    """Why a text would be no fact of a chunk even if the chunk said it, or None."""
-    if leans_on_its_context(chunk.language, text):
+    """Why a text cannot be a fact even if its chunk states it, or None."""
+    if depends_on_context(chunk.language, text):
         return "does not stand alone"
-    if chunk.language == "en" and not spans(text, chunk.text):  # names are not to be seen by rule in Chinese
+    if chunk.language == "en" and not find_spans(text, chunk.text):  # rules cannot recognise Chinese names
         return "nothing to ask for"
     return None
 
 
-def leans_on_its_context(language: str, text: str) -> bool:
-    """Whether a text needs what stands before it: it opens with a pronoun, or speaks of "the above" or "last year"."""
-    return any(re.search(pattern, text) for pattern in LEANS_ON_ITS_CONTEXT.get(language, ()))
+def depends_on_context(language: str, text: str) -> bool:
+    """Whether a text needs its context: it opens with a pronoun, or says "the above" or "last year"."""
+    return any(re.search(pattern, text) for pattern in CONTEXT_DEPENDENT.get(language, ()))
 
 
-def standing_alone(work: Work, item: Fact) -> str:
-    """The sentence itself, with its subject in front where it leans on what stands before it."""
-    if not item.subject or not leans_on_its_context(item.chunk.language, item.quote):
+def make_standalone(work: Work, item: Fact) -> str:
+    """The sentence itself, prefixed with its subject if it depends on its context."""
+    if not item.subject or not depends_on_context(item.chunk.language, item.quote):
         return item.quote
     return work.prompts[item.chunk.language].about_prefix.format(subject=item.subject, question=item.quote)
 
 
 def covers(facts: list[Fact], item: Fact) -> bool:
-    """Whether the facts together have every name and number of the sentence."""
-    said = {word for fact in facts for word in words(fact.text)}
-    return bool(facts) and names_and_numbers(item.quote) <= said
+    """Whether the facts together contain every name and number of the sentence."""
+    covered = {word for fact in facts for word in words(fact.text)}
+    return bool(facts) and names_and_numbers(item.quote) <= covered
 
 
-def handles(fact: Fact, text: str) -> list[str]:
-    """The names a text can be asked for by, the one that fewest sentences of its chunk have first."""
+def names_to_ask_by(fact: Fact, text: str) -> list[str]:
+    """The names by which a text can be asked for, the rarest in its chunk first."""
     chunk = fact.chunk.text
-    names = {text[start:end] for start, end, kind in spans(text, chunk) if kind in ("name", "quoted")} | {fact.subject}
+    names = {text[start:end] for start, end, kind in find_spans(text, chunk) if kind in ("name", "quoted")} | {
+        fact.subject
+    }
     return sorted(names - {""}, key=lambda name: (chunk.count(name), name))
 
 
-def rewrite(work: Work, facts: list[Fact], group: int = 3) -> list[tuple[Fact, str, str]]:
-    """Document-style texts: each chunk's facts, `group` at a time, in several styles; only supported sentences stay.
+def rewrite_facts(work: Work, facts: list[Fact], group_size: int = 3) -> list[tuple[Fact, str, str]]:
+    """Each chunk's facts rewritten in several document styles, `group_size` at a time; unsupported sentences are removed.
 
-    Returns (first fact of the group, style, text).
+    Returns (first fact of the group, style, text) for each.
     """
     by_chunk: dict[tuple, list[Fact]] = {}
     for fact in facts:
         by_chunk.setdefault((fact.chunk.file_name, fact.chunk.number), []).append(fact)
     jobs = [
-        (own[i : i + group], style)
-        for own in by_chunk.values()
-        for i in range(0, len(own), group)
-        for style in work.prompts[own[0].chunk.language].table["rewrite"]["styles"]
+        (chunk_facts[i : i + group_size], style)
+        for chunk_facts in by_chunk.values()
+        for i in range(0, len(chunk_facts), group_size)
+        for style in work.prompts[chunk_facts[0].chunk.language].table["rewrite"]["styles"]
     ]
     requests = [
-        work.prompts[own[0].chunk.language].conversation(
-            "rewrite", facts=" ".join(fact.text for fact in own), style=style
+        work.prompts[group[0].chunk.language].conversation(
+            "rewrite", facts=" ".join(fact.text for fact in group), style=style
         )
-        for own, style in jobs
+        for group, style in jobs
     ]
     texts = []
-    new = work.said["rewrites"]
-    for (own, style), reply in zip(jobs, work.ask("rewrites", requests, 96, temperature=0.5), strict=True):
+    kept_texts = work.kept_texts["rewrites"]
+    for (group, style), reply in zip(jobs, work.ask("rewrites", requests, 96, temperature=0.5), strict=True):
         kept = []
-        for start, end in sentences(reply or ""):
+        for start, end in sentence_spans(reply or ""):
             sentence = reply[start:end]
-            if work.questions.grounded(sentence, own):
+            if work.questions.grounded(sentence, group):
                 kept.append(sentence)
             else:
-                work.drop("rewrites", "a sentence that its facts do not support", sentence, own[0])
-        if kept and new.is_new(" ".join(kept)):
-            texts.append((own[0], style, " ".join(kept)))
+                work.drop("rewrites", "a sentence that its facts do not support", sentence, group[0])
+        if kept and kept_texts.is_new(" ".join(kept)):
+            texts.append((group[0], style, " ".join(kept)))
     return texts

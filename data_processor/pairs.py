@@ -1,6 +1,6 @@
-"""Pairs of a question and a short answer from a fact, and what they must satisfy to be kept.
+"""Pairs of a question and a short answer from a fact, and the checks they must pass to be kept.
 
-What can be said by rule is checked by rule (curation.py); every refusal is counted under its reason.
+Whatever can be checked by rule is (curation.py), and rejections are counted by reason.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import re
 from dataclasses import dataclass
 
 from data_processor.curation import (
-    LONGEST_ANSWER,
+    MAX_ANSWER_WORDS,
     contains,
     content_words,
+    find_spans,
+    is_supported,
     length_in_words,
-    spans,
-    supported,
     words,
 )
 from data_processor.facts import Fact
 from data_processor.prompts import Prompts
-from data_processor.work import Work, entailed
+from data_processor.work import Work, check_entailment
 
-# By language, what a question asks for, first match wins: a question for another kind of answer is dropped ("" is none of
-# the known kinds).
-ASKS_FOR = {
+# By language, a pattern and the kinds of answer that a matching question asks for; the first match wins. A question whose
+# answer is of another kind is dropped ("" is an answer of no known kind).
+ANSWER_KINDS_BY_QUESTION = {
     "en": (
         (r"\b(?:when|what date|which date|what day|which day|on what|which month|what month)\b", "date", "year", "quoted", ""),
         (r"\b(?:what year|which year)\b", "year", "date"),
@@ -45,62 +45,62 @@ ASKS_FOR = {
 class Pair:
     """A question with a short answer from its fact.
 
-    `made` says how: model, role (by the model in the words of a role), unknown, gap (by rule, a question in place), or
-    another name for another rule.
+    `made_by` is its origin: model, role (the model, as someone in a role would ask), unknown, gap (a cloze question made
+    by rule), or the name of another rule.
     """
 
     question: str
     answer: str
     fact: Fact
-    made: str
+    made_by: str
     role: str = ""
 
     @property
     def answer_kind(self) -> str:
-        """date, year, number, name, quoted; "" where the answer is none of these."""
+        """date, year, number, name or quoted; "" if the answer is none of these."""
         text, chunk = self.fact.text, self.fact.chunk.text
-        return next((kind for start, end, kind in spans(text, chunk) if text[start:end] == self.answer), "")
+        return next((kind for start, end, kind in find_spans(text, chunk) if text[start:end] == self.answer), "")
 
     @property
     def kind(self) -> str:
-        """qa; reverse where the answer is what the fact is about; unknown where there is none."""
-        if self.made == "unknown":
+        """qa; reverse if the answer is the subject of the fact; unknown if there is no answer."""
+        if self.made_by == "unknown":
             return "unknown"
         subject = self.fact.subject
         return "reverse" if contains(subject, self.answer) or contains(self.answer, subject) else "qa"
 
 
-def prompts_of(work: Work, fact: Fact) -> Prompts:
+def prompts_for(work: Work, fact: Fact) -> Prompts:
     return work.prompts[fact.chunk.language]
 
 
-def normal_answer(answer: str) -> str:
+def normalize_answer(answer: str) -> str:
     return " ".join(words(answer))
 
 
-def about(question: str, fact: Fact, answer: str, prompts: Prompts) -> str:
-    """The question with its subject in front, if it does not name it and the subject is not what it asks for."""
+def with_subject(question: str, fact: Fact, answer: str, prompts: Prompts) -> str:
+    """The question, prefixed with its subject unless it already names the subject or asks for it."""
     if prompts.language == "zh":
-        named = contains(question, fact.subject)
+        is_named = contains(question, fact.subject)
     else:
-        named = bool(set(words(fact.subject)) & set(words(question)))
-    if not fact.subject or named or contains(fact.subject, answer):
+        is_named = bool(set(words(fact.subject)) & set(words(question)))
+    if not fact.subject or is_named or contains(fact.subject, answer):
         return question[0].upper() + question[1:]
     return prompts.about_prefix.format(subject=fact.subject, question=question)
 
 
 def question_problem(pair: Pair) -> str | None:
-    """Why a pair cannot be kept, or None. Cheap checks by rule; `verified` adds the model's own."""
+    """Why a pair cannot be kept, or None. These are cheap rules; `verify_pairs` adds the model's own check."""
     chunk = pair.fact.chunk
     if not pair.question.endswith(("?", "？")):
         return "not a question"
-    if not pair.answer or length_in_words(pair.answer) > LONGEST_ANSWER:
+    if not pair.answer or length_in_words(pair.answer) > MAX_ANSWER_WORDS:
         return "answer empty or long"
     if not contains(pair.fact.text, pair.answer):
         return "answer not in its fact"
     if contains(pair.question, pair.answer):
         return "answer in the question"
-    if not supported(pair.question, f"{chunk.title} {chunk.text}"):
+    if not is_supported(pair.question, f"{chunk.title} {chunk.text}"):
         return "a name or number that the chunk does not have"
     if not fits_answer(pair.question, pair.answer_kind, chunk.language):
         return "asks for another kind of answer"
@@ -111,51 +111,51 @@ def question_problem(pair: Pair) -> str | None:
 
 
 def fits_answer(question: str, kind: str, language: str) -> bool:
-    """Whether the question word suits the kind of answer; questions without one of the known words always do."""
-    for pattern, *kinds in ASKS_FOR.get(language, ()):
+    """Whether the question word suits the kind of answer; a question without a known one always passes."""
+    for pattern, *kinds in ANSWER_KINDS_BY_QUESTION.get(language, ()):
         if re.search(pattern, question, re.IGNORECASE):
             return kind in kinds
     return True
 
 
-def verified(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
-    """Pairs that pass the rules and whose question, asked beside the fact, gets the answer back from the model.
+def verify_pairs(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
+    """The pairs that pass the rules and whose question, asked alongside the fact, leads the model back to the answer.
 
-    Round-trip consistency (Alberti et al. 2019). Repeats of a question are dropped.
+    This is round-trip consistency (Alberti et al. 2019). Near copies of a question are dropped.
     """
-    sound, new = [], work.said[step]
+    candidates, kept_texts = [], work.kept_texts[step]
     for pair in pairs:
         reason = question_problem(pair)
-        reason = reason or (None if new.is_new(pair.question) else "near copy")
+        reason = reason or (None if kept_texts.is_new(pair.question) else "near copy")
         if reason:
             work.drop(step, reason, pair.question, pair.fact, answer=pair.answer)
         else:
-            sound.append(pair)
+            candidates.append(pair)
     replies = work.ask(
         f"{step}, check",
         [
-            prompts_of(work, pair.fact).conversation("check", fact=pair.fact.text, question=pair.question)
-            for pair in sound
+            prompts_for(work, pair.fact).conversation("check", fact=pair.fact.text, question=pair.question)
+            for pair in candidates
         ],
         32,
-        schemas=[{"enum": answers_in(pair.fact, pair.answer)} for pair in sound],
+        schemas=[{"enum": possible_answers(pair.fact, pair.answer)} for pair in candidates],
     )
     kept = []
-    for pair, reply in zip(sound, replies, strict=True):
-        if reply is not None and normal_answer(reply) == normal_answer(pair.answer):
-            pair.question = about(pair.question, pair.fact, pair.answer, prompts_of(work, pair.fact))
+    for pair, reply in zip(candidates, replies, strict=True):
+        if reply is not None and normalize_answer(reply) == normalize_answer(pair.answer):
+            pair.question = with_subject(pair.question, pair.fact, pair.answer, prompts_for(work, pair.fact))
             kept.append(pair)
         else:
             reason = "the question does not lead back to its answer"
             work.drop(step, reason, pair.question, pair.fact, answer=pair.answer, read=reply)
-    return entailed_pairs(work, step, kept) if work.llm_check else kept
+    return keep_entailed(work, step, kept) if work.llm_check else kept
 
 
-def entailed_pairs(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
-    """Pairs whose question and answer, read together, the model finds to follow from the fact."""
+def keep_entailed(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
+    """The pairs whose question and answer together follow from the fact, according to the model."""
     claims = [(pair.fact.chunk, pair.fact.text, f"{pair.question} {pair.answer}") for pair in pairs]
     kept = []
-    for pair, follows in zip(pairs, entailed(work, f"{step}, entailed", claims), strict=True):
+    for pair, follows in zip(pairs, check_entailment(work, f"{step}, entailed", claims), strict=True):
         if follows:
             kept.append(pair)
         else:
@@ -164,7 +164,7 @@ def entailed_pairs(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
     return kept
 
 
-def answers_in(fact: Fact, *further: str) -> list[str]:
-    """What a fact offers as answers: its names, dates and numbers."""
-    found = [fact.text[start:end] for start, end, _ in spans(fact.text, fact.chunk.text)]
-    return list(dict.fromkeys([*found, *further]))
+def possible_answers(fact: Fact, *others: str) -> list[str]:
+    """The answers that a fact offers, its names, dates and numbers, and then the `others`."""
+    answers = [fact.text[start:end] for start, end, _ in find_spans(fact.text, fact.chunk.text)]
+    return list(dict.fromkeys([*answers, *others]))

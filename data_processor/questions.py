@@ -1,37 +1,37 @@
-"""Questions about each fact with their answers, again for each role, and a few that have no answer.
+"""Questions about each fact with their answers, further wordings for each role, and a few questions without an answer.
 
-The steps call these functions as `work.questions`, so that another module with the same ones can stand in for this one.
-`fact_problem` and `grounded` are among them: how far a model is trusted decides what must be checked of its facts too.
+The steps call these functions as `work.questions`, so that another module with the same functions can replace this one.
+They include `fact_problem` and `grounded`, because how far a model is trusted also decides how its facts are checked.
 """
 
 from __future__ import annotations
 
 from data_processor.chunking import Chunk
-from data_processor.cloze import questions_in_place
-from data_processor.curation import names_and_numbers, subject_of, supported
+from data_processor.cloze import cloze_questions
+from data_processor.curation import find_subject, is_supported, names_and_numbers
 from data_processor.facts import Fact, text_problem
-from data_processor.pairs import Pair, normal_answer, prompts_of, verified
+from data_processor.pairs import Pair, normalize_answer, prompts_for, verify_pairs
 from data_processor.work import YES_OR_NO, Work
 
-UNKNOWN_CALLS = 2  # of ask_unknown for a chunk: its questions, and the check of one
+UNKNOWN_CALLS_PER_CHUNK = 2  # by ask_unknown: one for the questions, one to check a question
 
 
 def fact_problem(item: Fact, text: str) -> str | None:
-    """Why a text that the model states as a fact of `item`, a sentence, cannot be kept, or None."""
-    if not supported(text, f"{item.chunk.title} {item.chunk.text}"):
+    """Why a text that the model states as a fact from the sentence `item` cannot be kept, or None."""
+    if not is_supported(text, f"{item.chunk.title} {item.chunk.text}"):
         return "a name or number that its source does not have"
     return text_problem(item.chunk, text)
 
 
 def grounded(sentence: str, facts: list[Fact]) -> bool:
-    """Whether a sentence of a rewrite says something, and nothing that the facts do not."""
-    if not supported(sentence, " ".join(fact.text for fact in facts)):
+    """Whether a sentence in a rewrite states something, and nothing beyond the facts."""
+    if not is_supported(sentence, " ".join(fact.text for fact in facts)):
         return False
     return facts[0].chunk.language != "en" or bool(names_and_numbers(sentence))
 
 
 def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
-    """Up to `amount` verified pairs a fact, from the model; then a question in place for what nobody asked."""
+    """Up to `amount` verified pairs per fact from the model, then cloze questions for answers still unasked."""
     item = {
         "type": "object",
         "properties": {"answer": {"type": "string", "maxLength": 80}, "question": {"type": "string", "maxLength": 200}},
@@ -41,7 +41,7 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
     replies = work.ask_json(
         "questions",
         [
-            prompts_of(work, fact).conversation("questions", subject=fact.subject, fact=fact.text, amount=amount)
+            prompts_for(work, fact).conversation("questions", subject=fact.subject, fact=fact.text, amount=amount)
             for fact in facts
         ],
         48 * amount,
@@ -51,21 +51,22 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
     for fact, reply in zip(facts, replies, strict=True):
         if reply == []:
             work.drop("questions", "skipped as vague", fact.text, fact)
-        for found in reply or []:
-            pairs.append(Pair(" ".join(found["question"].split()), found["answer"].strip(" ."), fact, "model"))
-    pairs = verified(work, "questions", pairs)
+        for stated in reply or []:
+            pairs.append(Pair(" ".join(stated["question"].split()), stated["answer"].strip(" ."), fact, "model"))
+    pairs = verify_pairs(work, "questions", pairs)
     asked: dict[int, list[str]] = {id(fact): [] for fact in facts}
     for pair in pairs:
-        asked[id(pair.fact)].append(normal_answer(pair.answer))
+        asked[id(pair.fact)].append(normalize_answer(pair.answer))
     for fact in facts:
-        own = asked[id(fact)]
-        in_place = questions_in_place(fact, prompts_of(work, fact))
-        pairs += [pair for pair in in_place if normal_answer(pair.answer) not in own][: max(0, amount - len(own))]
+        answers = asked[id(fact)]
+        cloze = cloze_questions(fact, prompts_for(work, fact))
+        unasked = [pair for pair in cloze if normalize_answer(pair.answer) not in answers]
+        pairs += unasked[: max(0, amount - len(answers))]
     return pairs
 
 
 def find_roles(work: Work, chunks: list[Chunk], themes: list[str], amount: int) -> dict[str, list[str]]:
-    """For each theme the kinds of people who would ask about it."""
+    """For each theme, the kinds of people who would ask about it."""
     languages = dict(zip(themes, (chunk.language for chunk in chunks), strict=True))
     replies = work.ask_json(
         "roles",
@@ -88,38 +89,38 @@ def find_roles(work: Work, chunks: list[Chunk], themes: list[str], amount: int) 
 
 
 def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> list[Pair]:
-    """Each question again from the angle of each role of its theme; a wording has to find back to the answer."""
+    """Each question reworded for each role of its theme; a wording must lead back to the answer."""
     jobs = [(pair, role) for pair in pairs for role in roles[pair.fact.theme]]
     requests = []
     for pair, role in jobs:
-        places = {"fact": pair.fact.text, "question": pair.question, "answer": pair.answer, "role": role}
-        requests.append(prompts_of(work, pair.fact).conversation("angle", **places))
+        values = {"fact": pair.fact.text, "question": pair.question, "answer": pair.answer, "role": role}
+        requests.append(prompts_for(work, pair.fact).conversation("angle", **values))
     replies = work.ask_json("wordings", requests, 80, {"type": "string", "maxLength": 200}, temperature=0.7)
     wordings = [
         Pair(" ".join(reply.split()), pair.answer, pair.fact, "role", role)
         for (pair, role), reply in zip(jobs, replies, strict=True)
         if reply is not None
     ]
-    return verified(work, "wordings", wordings)
+    return verify_pairs(work, "wordings", wordings)
 
 
-def calls_of_a_role(pairs: list[Pair]) -> int:
-    """How many calls `diversify` makes for one role, at most: a wording and its check for each pair."""
+def calls_per_role(pairs: list[Pair]) -> int:
+    """The most calls that `diversify` makes for one role: a wording and its check for each pair."""
     return 2 * len(pairs)
 
 
-def pairs_of_a_role(pairs: list[Pair]) -> int:
-    """How many pairs `diversify` makes for one role, at most."""
+def pairs_per_role(pairs: list[Pair]) -> int:
+    """The most pairs that `diversify` makes for one role."""
     return sum(pair.kind in ("qa", "reverse") for pair in pairs)
 
 
 def ask_unknown(work: Work, chunks: list[Chunk], amount: int, among: list[Chunk] | None = None) -> list[Pair]:
-    """`amount` questions on each chunk's subject that its text does not answer; the right answer is that it is not known.
+    """`amount` questions on each chunk's subject that its text leaves open; the right answer is that it is not known.
 
-    The model writes them and is then asked whether the text answers them after all. `among` are all chunks of these
-    documents, if there are more; the model reads only the one.
+    The model writes them and is then asked whether the text answers them after all. `among`, all chunks of the documents,
+    is not used here: the model reads only the one chunk.
     """
-    subjects = with_subjects(chunks)
+    subjects = chunks_with_subjects(chunks)
     replies = work.ask_json(
         "unknown",
         [
@@ -148,17 +149,17 @@ def ask_unknown(work: Work, chunks: list[Chunk], amount: int, among: list[Chunk]
     return unknown_pairs(work, [item for item, verdict in zip(asked, verdicts, strict=True) if verdict == "no"])
 
 
-def with_subjects(chunks: list[Chunk]) -> list[tuple[Chunk, str]]:
-    """The chunks that have a subject, with it."""
-    subjects = [(chunk, subject_of(chunk.title, chunk.text)) for chunk in chunks]
+def chunks_with_subjects(chunks: list[Chunk]) -> list[tuple[Chunk, str]]:
+    """The chunks that have a subject, each with its subject."""
+    subjects = [(chunk, find_subject(chunk.title, chunk.text)) for chunk in chunks]
     return [(chunk, subject) for chunk, subject in subjects if subject]
 
 
 def unknown_pairs(work: Work, asked: list[tuple[Chunk, str, str]]) -> list[Pair]:
-    """Pairs of (chunk, subject, question) without near copies, each with an answer that says that it is not known."""
-    pairs, new = [], work.said["unknown"]
+    """A pair for each (chunk, subject, question) but near copies, with an answer that says that it is not known."""
+    pairs, kept_texts = [], work.kept_texts["unknown"]
     for chunk, subject, question in asked:
-        if new.is_new(question):
+        if kept_texts.is_new(question):
             prompts = work.prompts[chunk.language]
             answer = prompts.unknown_answers[len(pairs) % len(prompts.unknown_answers)]
             pairs.append(Pair(question, answer, Fact(prompts.unknown_fact, chunk, 0, 0, subject), "unknown"))

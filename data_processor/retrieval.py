@@ -1,4 +1,4 @@
-"""The source text for a question's prompt: its own document (open book), or the chunks that BM25 finds for it (RAG)."""
+"""Source text for a question's prompt: its own document (open book), or the chunks that BM25 finds for it (RAG)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from data_processor.chunking import Chunk
 from data_processor.documents import Document, read_text
 from utils import InputError
 
-# Chinese, Japanese and Korean write no spaces: there each two neighbouring characters are a term (Lucene's CJKAnalyzer)
+# Scripts whose terms are pairs of neighbouring characters: Chinese, Japanese, Korean (as in Lucene's CJKAnalyzer)
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 TERM = re.compile(rf"(?P<unspaced>[{UNSPACED}]+)|[^\W{UNSPACED}]+")
 
 
 class Retriever:
-    """An index over chunks with BM25 (Robertson & Zaragoza 2009), by the library bm25s."""
+    """A BM25 index of chunks (Robertson & Zaragoza 2009), using the library bm25s."""
 
     def __init__(self, chunks: list[Chunk]):
         import bm25s
@@ -25,7 +25,7 @@ class Retriever:
         self.index.index([terms(chunk.text) for chunk in chunks], show_progress=False)
 
     def search(self, question: str, count: int) -> list[Chunk]:
-        """At most `count` chunks, best first, equally good ones in the order of the corpus; none without a common term."""
+        """At most `count` chunks that share a term with the question, best first; ties stay in corpus order."""
         import numpy
 
         known = [term for term in terms(question) if term in self.index.vocab_dict]
@@ -33,39 +33,39 @@ class Retriever:
             return []
         scores = self.index.get_scores(known)
         best = numpy.argsort(-scores, kind="stable")[:count]
-        return [self.chunks[place] for place in best if scores[place] > 0]
+        return [self.chunks[index] for index in best if scores[index] > 0]
 
 
 def terms(text: str) -> list[str]:
-    """What is counted: words in small letters and figures, and pairs of characters where no spaces are written."""
-    found = []
+    """The terms that are indexed: words and numbers in lower case, and character pairs in UNSPACED scripts."""
+    result = []
     for match in TERM.finditer(text.lower()):
         word = match.group()
-        pairs = [word[place : place + 2] for place in range(len(word) - 1)] if match["unspaced"] else []
-        found += pairs or [word]
-    return found
+        pairs = [word[i : i + 2] for i in range(len(word) - 1)] if match["unspaced"] else []
+        result += pairs or [word]
+    return result
 
 
 def find_chunks(
     questions: list[str], documents: list[Document], tokenizer, chunk_size: int, count: int
 ) -> list[list[tuple[str, dict]]]:
-    """For each question the chunks to put in its prompt: text, and {"file_name", "start", "end"} in its file."""
-    from data_processor.chunking import chunk_document, splitter
+    """For each question, the chunks to put in its prompt, each as (text, {"file_name", "start", "end"})."""
+    from data_processor.chunking import chunk_document, make_splitter
 
-    cut = splitter(tokenizer, chunk_size)
+    splitter = make_splitter(tokenizer, chunk_size)
     by_name = {document.file_name: document for document in documents}
-    retriever = Retriever([chunk for document in documents for chunk in chunk_document(document, cut)])
+    retriever = Retriever([chunk for document in documents for chunk in chunk_document(document, splitter)])
 
-    def place(chunk: Chunk) -> dict:
-        start, end = by_name[chunk.file_name].in_file(chunk.start, chunk.end)
+    def location(chunk: Chunk) -> dict:
+        start, end = by_name[chunk.file_name].to_file_offsets(chunk.start, chunk.end)
         return {"file_name": chunk.file_name, "start": start, "end": end}
 
-    return [[(chunk.text, place(chunk)) for chunk in retriever.search(question, count)] for question in questions]
+    return [[(chunk.text, location(chunk)) for chunk in retriever.search(question, count)] for question in questions]
 
 
-def read_book(folder: str, rows: list[dict], path: str) -> dict[str, str]:
-    """The document of every file name in the rows of the file at `path`."""
-    book = {}
+def read_source_documents(folder: str, rows: list[dict], path: str) -> dict[str, str]:
+    """The text of every document named in `rows`, which come from the file at `path`."""
+    texts = {}
     for name in {str(row.get("file_name") or "") for row in rows}:
         document = Path(folder) / name
         if not name or not document.is_file():
@@ -75,5 +75,5 @@ def read_book(folder: str, rows: list[dict], path: str) -> dict[str, str]:
         text = read_text(document)
         if text is None:
             raise InputError(f"expected text in {document}, found no known encoding: save it as UTF-8")
-        book[name] = text
-    return book
+        texts[name] = text
+    return texts

@@ -1,4 +1,4 @@
-"""What all steps of the collection share: the run's engine, prompts and counts."""
+"""What all collection steps share: the run's engine, prompts and counts."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ YES_OR_NO = {"enum": ["yes", "no"]}
 
 @dataclass
 class Work:
-    """What all steps share: the engine, the sampling, the counts."""
+    """The engine, prompts, settings and counts of one collection, shared by all its steps."""
 
     engine: Engine
     seed: int
     progress: Callable[[str, int], Callable]
-    questions: ModuleType  # data_processor/questions.py, or a module with the same functions
+    questions: ModuleType  # data_processor/questions.py or a module with the same functions
     context_sentences: int = 3
-    llm_check: bool = False  # ask the model too whether a fact follows from its sentence and an answer from its fact
+    llm_check: bool = False  # also ask the model whether a fact follows from its sentence and an answer from its fact
     prompts: dict[str, Prompts] = field(default_factory=load_prompts)  # by language
     dropped: list[dict] = field(default_factory=list)
     tokens: Counter = field(default_factory=Counter)
-    said: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step: what it has kept
+    kept_texts: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step
 
-    def drop(self, step: str, reason: str, text: str, source=None, **more) -> None:
-        """Record something that is not kept, with why and where it came from: `source`, a chunk or a fact (of facts.py)."""
-        record = {"step": step, "reason": reason, "text": text, **more}
+    def drop(self, step: str, reason: str, text: str, source=None, **details) -> None:
+        """Record a text that is not kept, with the reason and its `source`: a chunk, or a fact (facts.py)."""
+        record = {"step": step, "reason": reason, "text": text, **details}
         if source is not None:
             chunk = getattr(source, "chunk", source)
             record |= {"file_name": chunk.file_name, "chunk": chunk.number}
@@ -44,22 +44,22 @@ class Work:
 
     @property
     def drops(self) -> Counter:
-        """How often each step dropped something for each reason."""
+        """How often each step dropped a text for each reason."""
         return Counter(f"{record['step']}: {record['reason']}" for record in self.dropped)
 
     def ask(
         self, step: str, conversations: list, max_new_tokens: int, turns: list[int] | None = None, **options
     ) -> list:
-        """One batch of prompts; a failed call is counted and gives None.
+        """The replies to one batch of prompts; a failed call is counted and gives None.
 
-        `turns`, one for each prompt, let one that is asked again draw other random numbers.
+        `turns`, one per prompt, are added to the seed, so that a repeated prompt is sampled differently.
         """
         if not conversations:
             return []
         started, written = time.monotonic(), 0
         with self.progress(step, len(conversations)) as bar:
 
-            def show(_: int, reply: Reply) -> None:
+            def show_speed(_: int, reply: Reply) -> None:
                 nonlocal written
                 written += reply.completion_tokens
                 bar.set_postfix_str(f"{written / (time.monotonic() - started):.0f} tokens/s", refresh=False)
@@ -67,7 +67,7 @@ class Work:
 
             seed = self.seed if turns is None else [self.seed + turn for turn in turns]
             replies = self.engine.chat(
-                conversations, max_new_tokens=max_new_tokens, seed=seed, on_reply=show, **options
+                conversations, max_new_tokens=max_new_tokens, seed=seed, on_reply=show_speed, **options
             )
         self.tokens["prompt"] += sum(reply.prompt_tokens for reply in replies)
         self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)
@@ -79,7 +79,7 @@ class Work:
     def ask_json(
         self, step: str, conversations: list, max_new_tokens: int, schema: dict | list[dict], **options
     ) -> list:
-        """The same for replies in JSON; one cut off by the token limit is counted and gives None."""
+        """Like `ask`, for replies in JSON; one cut off by the token limit is counted and gives None."""
         values = []
         for text in self.ask(step, conversations, max_new_tokens, schemas=schema, **options):
             try:
@@ -90,8 +90,8 @@ class Work:
         return values
 
 
-def entailed(work: Work, step: str, claims: list[tuple[Chunk, str, str]]) -> list[bool]:
-    """For each (chunk, text, statement), whether the model finds that the statement follows from the text alone."""
+def check_entailment(work: Work, step: str, claims: list[tuple[Chunk, str, str]]) -> list[bool]:
+    """For each (chunk, text, statement), whether the model says that the statement follows from the text alone."""
     replies = work.ask_json(
         step,
         [

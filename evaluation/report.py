@@ -12,7 +12,7 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
-from data_processor.chunking import sentences
+from data_processor.chunking import sentence_spans
 from data_processor.documents import read_text
 from evaluation import accuracy, report_text
 from evaluation.matching import token_recall
@@ -109,7 +109,7 @@ def quote(row: dict, text: str) -> dict | None:
     source = row.get("source") or {}
     start, end = source.get("start"), source.get("end")
     if not (isinstance(start, int) and isinstance(end, int) and text[start:end] == source.get("quote")):
-        spans = sentences(text)
+        spans = sentence_spans(text)
         fact = row.get("fact") or row["reference"]
         best = max(spans, key=lambda span: token_recall(fact, text[slice(*span)]), default=None)
         if best is None or token_recall(fact, text[slice(*best)]) < QUOTE_RECALL:

@@ -1,4 +1,4 @@
-"""Scripted generators for the tests of the collection, and what such a test needs besides."""
+"""Scripted generators for the collection tests, and helpers that those tests share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 
 from data_processor import questions
 from data_processor.chunking import Chunk
-from data_processor.curation import spans
+from data_processor.curation import find_spans
 from data_processor.facts import Fact
 from data_processor.prompts import load_prompts
 from data_processor.work import Work
@@ -21,8 +21,8 @@ def fact(text: str, subject: str = "Hexley", language: str = "en") -> Fact:
     return Fact(text, Chunk("a.txt", 0, 0, len(text), text, "", language), 0, len(text), subject, "a bridge")
 
 
-class Scripted:
-    """An engine that answers from a list and keeps what it was asked."""
+class ScriptedEngine:
+    """An engine that answers from a list and records what it was asked."""
 
     name = "scripted"
 
@@ -48,12 +48,12 @@ class SilentBar:
     def set_postfix_str(self, *_, **__): ...
 
 
-def work(*answers: str, by=questions, **options) -> Work:
-    return Work(Scripted(*answers), 0, SilentBar, by, **options)
+def work(*answers: str, question_module=questions, **options) -> Work:
+    return Work(ScriptedEngine(*answers), 0, SilentBar, question_module, **options)
 
 
-class Reading:
-    """An engine that answers English prompts from what they show: the same prompt always has the same reply."""
+class ReadingEngine:
+    """An engine that answers English prompts from their content: the same prompt always gets the same reply."""
 
     name = "reading"
 
@@ -71,32 +71,32 @@ class Reading:
     def answer(self, prompt: str, schema) -> str:
         if "what is this text about?" in prompt:
             return " ".join(prompt.split()[:9])
-        if found := re.search(r"Sentence: (.*)\nState each fact", prompt):
-            return json.dumps([found[1], f"Zorbo Quux said: {found[1]}"])
-        if found := re.search(r"Fact: (.*)\nWrite up to", prompt):
-            return json.dumps([asked_in_place(found[1], span) for span in spans(found[1])])
+        if match := re.search(r"Sentence: (.*)\nState each fact", prompt):
+            return json.dumps([match[1], f"Zorbo Quux said: {match[1]}"])
+        if match := re.search(r"Fact: (.*)\nWrite up to", prompt):
+            return json.dumps([cloze_pair(match[1], span) for span in find_spans(match[1])])
         if "Answer in as few words as possible" in prompt:
             question = prompt.rsplit("\n\n", 1)[1]
             return json.dumps(next((answer for answer in schema["enum"] if answer not in question), ""))
         if "kinds of people" in prompt:
-            return json.dumps([one_of(prompt, "pupil baker"), one_of(prompt, "nurse sailor"), "clerk"])
-        if found := re.search(r"Question: (.*)\nAnswer: .*\nA (.*) wants to know the same", prompt):
-            return json.dumps(f"What would a {found[2]} want here: {found[1]}")
-        if found := re.search(r"^(.*)\n\nAsk a question .* as a (.*) would, to which the answer is: (.*)", prompt):
-            return json.dumps(f"As a {found[2]} of {found[2]}s asks: {found[1].replace(found[3], 'what')}?")
-        if found := re.search(r"questions about (.*) that a reader", prompt):
-            return json.dumps([f"Which {one_of(prompt, 'blue red green grey')} door has {found[1]}?"])
+            return json.dumps([pick_word(prompt, "pupil baker"), pick_word(prompt, "nurse sailor"), "clerk"])
+        if match := re.search(r"Question: (.*)\nAnswer: .*\nA (.*) wants to know the same", prompt):
+            return json.dumps(f"What would a {match[2]} want here: {match[1]}")
+        if match := re.search(r"^(.*)\n\nAsk a question .* as a (.*) would, to which the answer is: (.*)", prompt):
+            return json.dumps(f"As a {match[2]} of {match[2]}s asks: {match[1].replace(match[3], 'what')}?")
+        if match := re.search(r"questions about (.*) that a reader", prompt):
+            return json.dumps([f"Which {pick_word(prompt, 'blue red green grey')} door has {match[1]}?"])
         if "Does the text answer this question?" in prompt:
             return '"no"'
-        if found := re.search(r"^(.*)\n\nWrite these facts again as", prompt):
-            return found[1]
+        if match := re.search(r"^(.*)\n\nWrite these facts again as", prompt):
+            return match[1]
         raise AssertionError(f"no reply to {prompt}")
 
 
-def one_of(text: str, words: str) -> str:
+def pick_word(text: str, words: str) -> str:
     return words.split()[hashlib.sha256(text.encode()).digest()[0] % len(words.split())]
 
 
-def asked_in_place(text: str, span: tuple[int, int, str]) -> dict[str, str]:
+def cloze_pair(text: str, span: tuple[int, int, str]) -> dict[str, str]:
     start, end, _ = span
     return {"answer": text[start:end], "question": f"{text[:start]}what{text[end:]}".rstrip(".") + "?"}

@@ -26,7 +26,7 @@ def out(tmp_path) -> Path:
     files = {
         "data.meta.json": {
             "budget": collection_time(seconds_a_call=0.1, seconds_of_all_facts=50.0, seconds_of_a_role=20.0),
-            "counts": {"rows": {"qa": 60, "reverse": 20, "passage": 20}, "pairs_of_a_role": 80, "facts": 30},
+            "counts": {"rows": {"qa": 60, "reverse": 20, "passage": 20}, "pairs_per_role": 80, "facts": 30},
             "arguments": {"role_amount_per_fact": 1},
         },
         "calibration/lora/training.meta.json": {
@@ -77,9 +77,9 @@ def test_the_first_part_of_the_units_does_not_speak_for_all(out):
 
 
 def test_a_role_adds_what_the_collection_says_that_it_does(out):
-    change(out / "data.meta.json", {"counts.pairs_of_a_role": 40})
+    change(out / "data.meta.json", {"counts.pairs_per_role": 40})
     assert timings_of(out, training=160.0, starts=CPU).role_rows_a_unit == pytest.approx(0.65 * 40 / 10)
-    change(out / "data.meta.json", {"counts.pairs_of_a_role": 0, "counts.rows": {"passage": 20}})
+    change(out / "data.meta.json", {"counts.pairs_per_role": 0, "counts.rows": {"passage": 20}})
     found = timings_of(out, training=160.0, starts=CPU)
     assert (found.role_rows_a_unit, found.questions_a_unit, found.rows_a_unit) == (0, 0, 2)
 

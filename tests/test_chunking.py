@@ -1,4 +1,4 @@
-"""From a document to chunks, titles and sentences: where each begins and ends."""
+"""Chunks, titles and sentences of a document: where each begins and ends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from data_processor.chunking import (
     chunk_document,
     document_title,
+    make_splitter,
     require_tokenizer,
-    sentences,
-    splitter,
+    sentence_spans,
 )
 from data_processor.documents import Document
 from utils import InputError
@@ -21,7 +21,7 @@ WORDS = " ".join(f"Sentence number {n} says something short." for n in range(60)
 
 def test_chunks_are_numbered_and_overlap_by_a_tenth():
     document = Document("b/a.txt", f"A heading\n\n{WORDS}")
-    chunks = chunk_document(document, splitter("tiktoken:gpt-4o", 100), "de")
+    chunks = chunk_document(document, make_splitter("tiktoken:gpt-4o", 100), "de")
     assert [chunk.number for chunk in chunks] == list(range(len(chunks))) and len(chunks) > 4
     assert {(chunk.file_name, chunk.title, chunk.language) for chunk in chunks} == {("b/a.txt", "A heading", "de")}
     assert all(document.text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
@@ -32,7 +32,7 @@ def test_chunks_are_numbered_and_overlap_by_a_tenth():
 
 
 def test_a_short_document_is_one_chunk_in_english():
-    [chunk] = chunk_document(Document("a.txt", "It was so.", ((0, 0),)), splitter("tiktoken:gpt-4o", 100))
+    [chunk] = chunk_document(Document("a.txt", "It was so.", ((0, 0),)), make_splitter("tiktoken:gpt-4o", 100))
     assert (chunk.number, chunk.start, chunk.end, chunk.title, chunk.language) == (0, 0, 10, "", "en")
 
 
@@ -49,12 +49,12 @@ def test_a_short_document_is_one_chunk_in_english():
         ("Terms: part 2\n", "Terms: part 2"),
     ],
 )
-def test_a_title_is_a_first_line_that_is_no_sentence(text, title):
+def test_a_title_is_a_first_line_that_is_not_a_sentence(text, title):
     assert document_title(text) == title
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("It began. It ended.", ["It began.", "It ended."]),
         ("A heading\nIt began.  \n\n  It ended!", ["It began.", "It ended!"]),
@@ -69,8 +69,8 @@ def test_a_title_is_a_first_line_that_is_no_sentence(text, title):
         ("", []),
     ],
 )
-def test_sentences_have_an_end_mark(text, found):
-    assert [text[start:end] for start, end in sentences(text)] == found
+def test_sentences_have_an_end_mark(text, expected):
+    assert [text[start:end] for start, end in sentence_spans(text)] == expected
 
 
 def test_a_tokenizer_is_looked_for_before_anything_is_loaded(tmp_path):
@@ -84,8 +84,7 @@ TEXT = "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990. It cost 1.4 milli
 
 
 def test_sentences_skip_headings_and_abbreviations():
-    found = [TEXT[start:end] for start, end in sentences(TEXT)]
-    assert found == [
+    assert [TEXT[start:end] for start, end in sentence_spans(TEXT)] == [
         "Dr. Ann Pellow opened the Hexley Bridge on 3 May 1990.",
         "It cost 1.4 million euros!",
         "Nobody knew why.",
@@ -95,12 +94,16 @@ def test_sentences_skip_headings_and_abbreviations():
 
 def test_chinese_sentences():
     text = "大桥于1990年开通。它花费了140万欧元！没有人知道原因。"
-    assert [text[s:e] for s, e in sentences(text)] == ["大桥于1990年开通。", "它花费了140万欧元！", "没有人知道原因。"]
+    assert [text[s:e] for s, e in sentence_spans(text)] == [
+        "大桥于1990年开通。",
+        "它花费了140万欧元！",
+        "没有人知道原因。",
+    ]
 
 
 def test_chunks_hold_their_size_and_give_back_the_text(tokenizer):
     text = "\n\n".join(f"Paragraph {i}. " + "The bridge at Hexley is old. " * 8 for i in range(12))
-    chunks = chunk_document(Document("a.txt", text), splitter(tokenizer, 128))
+    chunks = chunk_document(Document("a.txt", text), make_splitter(tokenizer, 128))
     assert len(chunks) > 3
     for chunk in chunks:
         assert len(tokenizer(chunk.text, add_special_tokens=False).input_ids) <= 128
@@ -109,15 +112,15 @@ def test_chunks_hold_their_size_and_give_back_the_text(tokenizer):
     assert all(i in covered for i, letter in enumerate(text) if not letter.isspace())
 
 
-def test_title_is_a_first_line_that_is_no_sentence():
+def test_title_is_the_first_line_unless_it_is_a_sentence():
     assert document_title("Atlaquern 6.3: release notes\n\nIt is out.") == "Atlaquern 6.3: release notes"
     assert document_title("It is out.\nReally.") == ""
 
 
 def test_chunks_by_tokens_of_an_openai_model():
     chunks = chunk_document(
-        Document("a.txt", "大桥于1990年开通。它花费了140万欧元！" * 40), splitter("tiktoken:gpt-4o", 64), "zh"
+        Document("a.txt", "大桥于1990年开通。它花费了140万欧元！" * 40), make_splitter("tiktoken:gpt-4o", 64), "zh"
     )
     assert len(chunks) > 5 and all(chunk.text.endswith(("。", "！")) and chunk.language == "zh" for chunk in chunks)
     with pytest.raises(InputError, match="tiktoken:gpt-4o"):
-        splitter("tiktoken:nonsense", 64)
+        make_splitter("tiktoken:nonsense", 64)

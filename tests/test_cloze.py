@@ -1,4 +1,4 @@
-"""Questions made by rule, in the place of their answer. No model."""
+"""Cloze questions, made by rule. No model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from generators import ENGLISH, fact
 from data_processor import cloze
 
 
-def test_questions_in_place_ask_for_every_name_date_and_number():
-    pairs = cloze.questions_in_place(
+def test_cloze_questions_ask_for_every_name_date_and_number():
+    pairs = cloze.cloze_questions(
         fact("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars."), ENGLISH
     )
     assert {pair.answer: pair.question for pair in pairs} == {

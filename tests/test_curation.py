@@ -1,4 +1,4 @@
-"""What a generator's output must satisfy by rule: the limits, each with an example on either side."""
+"""The rules that a generator's output must pass: each limit with an example on either side."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 from data_processor.chunking import document_title
 from data_processor.curation import (
     NearCopies,
-    alike,
     contains,
     content_words,
+    find_spans,
+    find_subject,
     inside_sentence,
+    is_near_copy,
+    is_supported,
     length_in_words,
     names_and_numbers,
-    shingles,
-    spans,
     starts_sentence,
-    subject_of,
-    supported,
+    word_trigrams,
     words,
 )
 
@@ -27,43 +27,46 @@ DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 WORDS = "amber birch cedar delta ember fjord grove heath islet jetty knoll lagoon marsh north orchard".split()
 
 
-def with_another_end(amount: int) -> tuple[str, str]:
-    """Two texts of so many words that differ in the last: of amount - 1 different trigrams amount - 3 are shared."""
-    return " ".join(WORDS[:amount]), " ".join([*WORDS[: amount - 1], "another"])
+def texts_with_different_last_word(word_count: int) -> tuple[str, str]:
+    """Two texts of `word_count` words that differ in the last: they share word_count - 3 of word_count - 1 trigrams."""
+    return " ".join(WORDS[:word_count]), " ".join([*WORDS[: word_count - 1], "another"])
 
 
-@pytest.mark.parametrize(("amount", "new"), [(14, True), (15, False)])  # 11 of 13 trigrams, 0.846; 12 of 14, 0.857
-def test_texts_that_share_85_percent_of_their_trigrams_are_one(amount, new):
-    text, other = with_another_end(amount)
-    said = NearCopies()
-    assert said.is_new(text) and said.is_new(other) is new
-    assert said.of(text) == [0] and said.of(other) == [1 if new else 0]
+# 11 of 13 trigrams are shared, 0.846; then 12 of 14, 0.857
+@pytest.mark.parametrize(("word_count", "is_new_text"), [(14, True), (15, False)])
+def test_texts_that_share_85_percent_of_their_trigrams_are_near_copies(word_count, is_new_text):
+    text, other = texts_with_different_last_word(word_count)
+    copies = NearCopies()
+    assert copies.is_new(text) and copies.is_new(other) is is_new_text
+    assert copies.copies_of(text) == [0] and copies.copies_of(other) == [1 if is_new_text else 0]
 
 
-@pytest.mark.parametrize(("shared", "of", "same"), [(17, 20, True), (16, 19, False), (20, 20, True), (0, 20, False)])
-def test_the_share_is_of_all_trigrams_of_both(shared, of, same):
-    assert alike(set(range(shared)), set(range(of))) is same
-    assert alike(set(range(of)), set(range(shared))) is same
+@pytest.mark.parametrize(
+    ("shared", "total", "near_copy"), [(17, 20, True), (16, 19, False), (20, 20, True), (0, 20, False)]
+)
+def test_the_share_counts_all_trigrams_of_both_texts(shared, total, near_copy):
+    assert is_near_copy(set(range(shared)), set(range(total))) is near_copy
+    assert is_near_copy(set(range(total)), set(range(shared))) is near_copy
 
 
-@pytest.mark.parametrize(("amount", "found"), [(4, []), (5, [0])])  # 1 of 3 trigrams; 2 of 4, which is half
-def test_another_share_can_be_asked_for(amount, found):
-    text, other = with_another_end(amount)
-    said = NearCopies(0.5)
-    said.add(text)
-    assert said.of(other) == found
+@pytest.mark.parametrize(("word_count", "expected"), [(4, []), (5, [0])])  # 1 of 3 trigrams; 2 of 4, which is half
+def test_the_threshold_can_be_changed(word_count, expected):
+    text, other = texts_with_different_last_word(word_count)
+    copies = NearCopies(0.5)
+    copies.add(text)
+    assert copies.copies_of(other) == expected
 
 
 def test_copies_are_numbered_in_the_order_they_were_added():
-    said = NearCopies()
+    copies = NearCopies()
     for text in ("one two three four", "five six seven eight", "One two, three four!"):
-        said.add(text)
-    assert said.of("one two three four") == [0, 2] and said.of("nine ten eleven") == []
+        copies.add(text)
+    assert copies.copies_of("one two three four") == [0, 2] and copies.copies_of("nine ten eleven") == []
 
 
-def test_shingles_are_three_words_in_a_row_and_a_short_text_is_one():
-    assert shingles("The bridge was opened.") == {"the bridge was", "bridge was opened"}
-    assert shingles("Two words") == {"two words"} and shingles("") == {""}
+def test_trigrams_are_three_words_in_a_row_and_a_short_text_is_one():
+    assert word_trigrams("The bridge was opened.") == {"the bridge was", "bridge was opened"}
+    assert word_trigrams("Two words") == {"two words"} and word_trigrams("") == {""}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_a_chinese_character_is_part_of_a_word(text, length):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("It cost 3,870 Euros – or more.", ["it", "cost", "3870", "euros", "or", "more"]),
         ("Don’t ﬁx it", ["don't", "fix", "it"]),
@@ -83,8 +86,8 @@ def test_a_chinese_character_is_part_of_a_word(text, length):
         ("in the 1980s", ["in", "the", "1980s"]),
     ],
 )
-def test_words_are_folded(text, found):
-    assert words(text) == found
+def test_words_are_normalized(text, expected):
+    assert words(text) == expected
 
 
 def test_content_words_are_no_function_words():
@@ -92,7 +95,7 @@ def test_content_words_are_no_function_words():
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("So Ann Pellow paid 40 euros.", [(3, 13, "name"), (19, 27, "number")]),
         ("In 1990 it began.", [(3, 7, "year")]),
@@ -108,16 +111,16 @@ def test_content_words_are_no_function_words():
         ("大桥于1990年5月3日通车", [(3, 12, "date")]),
     ],
 )
-def test_a_span_has_its_place_and_kind(text, found):
-    assert spans(text) == found
+def test_a_span_has_its_position_and_kind(text, expected):
+    assert find_spans(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "starts"),
+    ("text", "place", "expected_start"),
     [("Ann", 0, True), ("It is. Ann", 7, True), ("It is Ann", 6, False), ('So: "Ann', 5, True), ("a, Ann", 3, False)],
 )
-def test_where_a_sentence_starts(text, place, starts):
-    assert starts_sentence(text, place) is starts
+def test_where_a_sentence_starts(text, place, expected_start):
+    assert starts_sentence(text, place) is expected_start
 
 
 def test_a_name_inside_a_sentence_is_a_whole_word():
@@ -128,19 +131,19 @@ def test_a_name_inside_a_sentence_is_a_whole_word():
 def test_what_must_not_be_invented_are_names_and_numbers():
     assert names_and_numbers("Visitors paid Ann Pellow 40 euros in 1990.") == {"ann", "pellow", "40", "euros", "1990"}
     assert names_and_numbers("Ann Pellow of the Bank came.") == {"ann", "pellow", "bank"}
-    assert supported("Ann paid 40.", "It was Ann who paid 40 euros.")
-    assert not supported("It paid 41.", "It was Ann who paid 40 euros.")
+    assert is_supported("Ann paid 40.", "It was Ann who paid 40 euros.")
+    assert not is_supported("It paid 41.", "It was Ann who paid 40 euros.")
 
 
 def test_a_subject_is_of_the_title_before_the_text_and_the_title_without_names():
     text = "We met Ann Pellow and Bo Tarn. Later Ann Pellow and then Ann Pellow spoke."
-    assert subject_of("What Bo Tarn said", text) == "Bo Tarn"
-    assert subject_of("the news", text) == "Ann Pellow"
-    assert subject_of("大桥", "于1990年通车。") == "大桥"
+    assert find_subject("What Bo Tarn said", text) == "Bo Tarn"
+    assert find_subject("the news", text) == "Ann Pellow"
+    assert find_subject("大桥", "于1990年通车。") == "大桥"
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("On 3 May 1990 Ann Pellow paid 4 million dollars.", ["3 May 1990", "Ann Pellow", "4 million dollars"]),
         ("It won the Brass Sounder with 43 points, in 2025-26.", ["Brass Sounder", "43 points", "2025-26"]),
@@ -154,20 +157,22 @@ def test_a_subject_is_of_the_title_before_the_text_and_the_title_without_names()
         ("Nothing to ask for here.", []),
     ],
 )
-def test_spans_are_what_can_be_asked_for(text, found):
-    assert [text[start:end] for start, end, _ in spans(text)] == found
+def test_spans_are_what_can_be_asked_for(text, expected):
+    assert [text[start:end] for start, end, _ in find_spans(text)] == expected
 
 
 def test_a_single_capital_at_the_start_is_a_name_only_with_evidence():
-    assert spans("Shareholders were glad.") == []
-    assert spans("Drostabar won.", "The cup went to Drostabar again. Drostabar won.") == [(0, 9, "name")]
-    assert spans("Morgenkanne, the dairy, pays.") == [(0, 11, "name")]
+    assert find_spans("Shareholders were glad.") == []
+    assert find_spans("Drostabar won.", "The cup went to Drostabar again. Drostabar won.") == [(0, 9, "name")]
+    assert find_spans("Morgenkanne, the dairy, pays.") == [(0, 11, "name")]
 
 
 def test_support_catches_who_and_what_the_source_does_not_name():
     quote = "Marthe Sollivang broke a collarbone in November, and Drostabar knocked the Otters out of the cup."
-    assert supported("Drostabar knocked the Otters out.", quote)
-    assert not supported("Ida Holm broke a collarbone.", quote) and not supported("It was in November 2024.", quote)
+    assert is_supported("Drostabar knocked the Otters out.", quote)
+    assert not is_supported("Ida Holm broke a collarbone.", quote) and not is_supported(
+        "It was in November 2024.", quote
+    )
 
 
 def test_contains_is_by_whole_words():
@@ -176,17 +181,17 @@ def test_contains_is_by_whole_words():
 
 
 def test_near_copies():
-    new = NearCopies()
-    assert new.is_new("When was the bridge at Hexley opened?")
-    assert not new.is_new("When was the bridge at Hexley opened ?")
-    assert new.is_new("Who opened the bridge at Hexley?")
+    copies = NearCopies()
+    assert copies.is_new("When was the bridge at Hexley opened?")
+    assert not copies.is_new("When was the bridge at Hexley opened ?")
+    assert copies.is_new("Who opened the bridge at Hexley?")
 
 
 def test_near_copies_are_found_among_many():
     texts = [f"Question {n} on the bridge that was built by person {n * 7} in the year {n}?" for n in range(2000)]
-    new = NearCopies()
-    assert all(new.is_new(text) for text in texts)
-    assert not any(new.is_new(text.replace("?", " ?").lower()) for text in texts)
+    copies = NearCopies()
+    assert all(copies.is_new(text) for text in texts)
+    assert not any(copies.is_new(text.replace("?", " ?").lower()) for text in texts)
 
 
 def test_subject_is_the_name_the_text_keeps_using():
@@ -196,4 +201,4 @@ def test_subject_is_the_name_the_text_keeps_using():
         ("town_chronicle", "Averoske"),
     ):
         text = (DEMO / f"{name}.txt").read_text()
-        assert subject_of(document_title(text), text) == subject
+        assert find_subject(document_title(text), text) == subject

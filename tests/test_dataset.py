@@ -1,4 +1,4 @@
-"""A dataset: which files are one, what is wrong with those that are none, and its forms for other trainers."""
+"""Datasets: which files are valid, what is wrong with the others, and the formats for other trainers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(path, value) -> str:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (None, "found nothing"),
         ("", "empty file"),
@@ -37,13 +37,13 @@ def write(path, value) -> str:
         ([example(), example()], "unique ids"),
     ],
 )
-def test_a_dataset_that_is_none_is_named(tmp_path, content, words):
+def test_an_invalid_dataset_is_named(tmp_path, content, message):
     path = tmp_path / "data.json"
     if content is not None:
         write(path, content)
     with pytest.raises(InputError, match="expected") as error:
         read_dataset(path)
-    assert words in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_bytes_that_are_not_utf8_are_named(tmp_path):
@@ -57,20 +57,20 @@ def test_the_five_keys_of_old_files_are_enough(tmp_path):
     assert question_and_reference(rows[0]) == ("Who?", "Ann Pellow")
 
 
-def test_both_message_forms_are_read():
-    openai_form = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ann Pellow"}]}
-    assert to_messages(openai_form) == to_messages(example())
+def test_both_message_formats_are_read():
+    openai_example = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ann Pellow"}]}
+    assert to_messages(openai_example) == to_messages(example())
 
 
-@pytest.mark.parametrize("form", ["conversations", "sharegpt", "openai"])
-def test_an_example_says_the_same_in_every_form(form):
-    changed = to_format(example(), form)
-    assert to_messages(changed) == to_messages(example()) and next(iter(changed)) == "id"
-    assert (changed["fact"], changed["file_name"]) == ("Ann Pellow did.", "a.txt")
-    assert to_format(changed, "conversations") == example()
+@pytest.mark.parametrize("format_name", ["conversations", "sharegpt", "openai"])
+def test_an_example_is_the_same_in_every_format(format_name):
+    converted = to_format(example(), format_name)
+    assert to_messages(converted) == to_messages(example()) and next(iter(converted)) == "id"
+    assert (converted["fact"], converted["file_name"]) == ("Ann Pellow did.", "a.txt")
+    assert to_format(converted, "conversations") == example()
 
 
-def test_forms_have_the_keys_that_other_trainers_expect():
+def test_formats_have_the_keys_that_other_trainers_expect():
     assert [turn["from"] for turn in to_format(example(), "sharegpt")["conversations"]] == ["human", "gpt"]
     assert [turn["role"] for turn in to_format(example(), "openai")["messages"]] == ["user", "assistant"]
     alpaca = to_format(example(), "alpaca")

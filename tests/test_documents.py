@@ -1,4 +1,4 @@
-"""Files as people have them: any encoding, folders in folders, page numbers, divided words, and some that are no text."""
+"""Files as found in practice: any encoding, nested folders, page numbers, hyphenated words, and some that are not text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHINESE = "\u6d77\u514b\u65af\u5229\u5927\u6865\u4e8e1990\u5e745\u67083\u65e5\u9
         (CHINESE * 20, "gb18030"),
         (FRENCH.replace("\u2019", "'"), "latin-1"),
         (FRENCH, "cp1252"),
-        (PORTUGUESE, "cp1252"),  # and not as cp1250, which fits it too
+        (PORTUGUESE, "cp1252"),  # not cp1250, although that fits too
         (RUSSIAN, "cp1251"),
     ],
 )
@@ -39,7 +39,7 @@ def test_text_is_read_in_the_encoding_it_is_in(tmp_path, text, encoding):
     assert read_text(tmp_path / "a.txt") == text
 
 
-def test_an_encoding_that_is_guessed_is_said(tmp_path, caplog):
+def test_a_guessed_encoding_is_logged(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "a.txt").write_bytes(FRENCH.encode("cp1252"))
     read_text(tmp_path / "a.txt")
@@ -72,10 +72,10 @@ def test_files_without_text_are_named_and_left_out(tmp_path, caplog):
         b"A text\x00 with a NUL in it, and all of it UTF-8.\n",
         "海克\x00斯利大桥\n".encode(),
         b"caf\xe9 with a NUL\x00 and a byte of Latin-1\n",
-        FRENCH.encode("cp1252") * 5 + b"\x00",  # an encoding would be found
+        FRENCH.encode("cp1252") * 5 + b"\x00",  # an encoding would fit
     ],
 )
-def test_what_has_a_nul_is_no_text(tmp_path, caplog, content):
+def test_a_file_with_a_nul_is_not_text(tmp_path, caplog, content):
     (tmp_path / "a.txt").write_bytes(content)
     (tmp_path / "good.txt").write_text(ENGLISH)
     assert read_text(tmp_path / "a.txt") is None
@@ -88,12 +88,12 @@ def test_what_has_a_nul_is_no_text(tmp_path, caplog, content):
     [(codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
      (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")],
 )  # fmt: skip
-def test_a_byte_order_mark_says_the_encoding_and_is_no_text(tmp_path, mark, encoding):
+def test_a_byte_order_mark_gives_the_encoding_and_is_not_text(tmp_path, mark, encoding):
     (tmp_path / "a.txt").write_bytes(mark + "Hé 海".encode(encoding))
     assert read_text(tmp_path / "a.txt") == "Hé 海"
 
 
-def test_bytes_that_do_not_fit_their_mark_are_no_text(tmp_path):
+def test_bytes_that_do_not_fit_their_mark_are_not_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + b"caf\xe9")
     assert read_text(tmp_path / "a.txt") is None
 
@@ -117,25 +117,25 @@ def test_bytes_that_do_not_fit_their_mark_are_no_text(tmp_path):
         ("a\u00adb\u200bc\x07d\x9fe\te", "abcde\te"),
     ],
 )
-def test_page_numbers_divided_words_and_control_characters_are_taken_out(raw, text):
+def test_page_numbers_line_end_hyphens_and_control_characters_are_removed(raw, text):
     assert clean("a.txt", raw).text == text
 
 
-def test_a_stretch_ends_where_its_last_character_does():
+def test_a_span_ends_where_its_last_character_does():
     document = clean("a.txt", "ab\u00adcd\u00ad\u00adef")
     assert document.text == "abcdef"
-    assert [document.in_file(start, end) for start, end in ((0, 2), (2, 4), (0, 3), (3, 5), (4, 6))] == [
+    assert [document.to_file_offsets(start, end) for start, end in ((0, 2), (2, 4), (0, 3), (3, 5), (4, 6))] == [
         (0, 2), (3, 5), (0, 4), (4, 8), (7, 9),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "message"),
     [("a.txt", b"", "empty"), ("a.txt", b"\xff\x00\x00\xfe\x81", "UTF-8"), ("a.pdf", b"x", "none")],
 )
-def test_a_folder_without_text_is_an_error(tmp_path, name, content, words):
+def test_a_folder_without_text_is_an_error(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         read_documents(tmp_path)
 
 
@@ -154,7 +154,7 @@ def test_a_missing_folder_is_named(tmp_path):
         read_documents(tmp_path / "a.txt")
 
 
-def test_cleaning_keeps_the_way_back_to_the_file():
+def test_cleaned_text_can_be_mapped_back_to_the_file():
     raw = (
         "\ufeffA town\x00 chro\u00adnicle\r\n\r\n1990\r\nThe inaugu-\r\nration cost 4 million.\r\n\r\n- 12 -\r\nPage 3 of 9\r\n17\r\n"
         "\u7b2c 4 \u9875\r\nIt was X-ray safe.\fNew page,\rold Mac."
@@ -163,10 +163,10 @@ def test_cleaning_keeps_the_way_back_to_the_file():
     assert document.text == (
         "A town chronicle\n\n1990\nThe inauguration cost 4 million.\n\nIt was X-ray safe.\nNew page,\nold Mac."
     )
-    for words in ("A town", "1990", "The inaugu", "ration cost 4 million.", "It was X-ray safe.", "old Mac."):
-        start = document.text.index(words)
-        first, last = document.in_file(start, start + len(words))
-        assert raw[first:last] == words
+    for phrase in ("A town", "1990", "The inaugu", "ration cost 4 million.", "It was X-ray safe.", "old Mac."):
+        start = document.text.index(phrase)
+        first, last = document.to_file_offsets(start, start + len(phrase))
+        assert raw[first:last] == phrase
     start = document.text.index("inauguration")
-    first, last = document.in_file(start, start + len("inauguration"))
+    first, last = document.to_file_offsets(start, start + len("inauguration"))
     assert raw[first:last] == "inaugu-\r\nration"

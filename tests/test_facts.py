@@ -1,4 +1,4 @@
-"""What is kept of the facts that a model states, and what stands in for the others. No model."""
+"""Which of the facts that a model states are kept, and what replaces the others. No model."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from data_processor.facts import NOT_COVERED, find_facts, sentences_to_read
 from data_processor.pairs import Pair
 
 
-@pytest.mark.parametrize("by", QUESTIONS.values(), ids=QUESTIONS)
-def test_facts_keep_their_quote_and_a_sentence_stands_in_for_bad_ones(by):
+@pytest.mark.parametrize("question_module", QUESTIONS.values(), ids=QUESTIONS)
+def test_facts_keep_their_quote_and_a_sentence_replaces_bad_ones(question_module):
     text = "Ann Pellow opened the Hexley Bridge on 3 May 1990. The bridge cost 4 million dollars."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "")
-    job = work('["Ida Holm opened the Hexley Bridge."]', '["The bridge cost 4 million dollars."]', by=by)
+    job = work(
+        '["Ida Holm opened the Hexley Bridge."]',
+        '["The bridge cost 4 million dollars."]',
+        question_module=question_module,
+    )
     facts = find_facts(job, sentences_to_read([chunk]))
     assert [found.text for found in facts] == [
         "Ann Pellow opened the Hexley Bridge on 3 May 1990.",
@@ -38,7 +42,7 @@ def test_facts_keep_their_quote_and_a_sentence_stands_in_for_bad_ones(by):
     ]
 
 
-def test_a_fact_that_leans_on_its_context_is_refused_and_a_sentence_gets_its_subject():
+def test_a_fact_that_depends_on_its_context_is_rejected_and_a_sentence_gets_its_subject():
     text = "Hexley Bridge\n\nIts 22 arches were built by Ann Pellow in 1990."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "Hexley Bridge")
     job = work('["Its 22 arches were built by Ann Pellow.", "The bridge opened with Ann Pellow last year."]')
@@ -54,7 +58,7 @@ def test_a_sentence_that_no_fact_covers_is_counted():
     assert job.drops[f"facts: {NOT_COVERED}"] == 1
 
 
-def test_the_models_own_check_refuses_what_rules_let_pass():
+def test_the_models_own_check_rejects_what_rules_let_pass():
     text = "Against the advice of Ida Holm, Ann Pellow bought the yard in Corrin in 1990."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "")
     stated = '["Ida Holm bought the yard in Corrin.", "Ann Pellow bought the yard in Corrin in 1990 against Ida Holm."]'
@@ -64,4 +68,4 @@ def test_the_models_own_check_refuses_what_rules_let_pass():
     assert job.drops == Counter({"facts: the model finds that it does not follow": 1})
     pair = Pair("Who bought the yard in Corrin in 1990?", "Ann Pellow", fact(text), "model")
     job = work('"Ann Pellow"', '"no"', llm_check=True)
-    assert pair_checks.verified(job, "questions", [pair]) == []
+    assert pair_checks.verify_pairs(job, "questions", [pair]) == []

@@ -1,4 +1,4 @@
-"""Inference: what it reads, which engine it takes, base and tuned in one start, retrieval, and calls that fail."""
+"""Inference: what it reads, which engine it uses, base and tuned in one run, retrieval, and failed calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEMO = ROOT / "demo" / "documents"
 
 
 def infer(monkeypatch, output, questions, *arguments) -> list[dict]:
-    """Run the script in this process; the answers it wrote."""
+    """Run the script in this process and return the answers it wrote."""
     monkeypatch.setattr(
         sys,
         "argv",
@@ -109,7 +109,7 @@ def test_rag_puts_the_chunks_it_found_in_the_prompt(tmp_path, monkeypatch, serve
         monkeypatch, tmp_path / "rag.json", questions, "--api_model", "m", "--api_base", server.address, "--rag", texts,
         "--rag_chunks", 1, "--system_prompt", "Be brief.", "--concurrency", 1,
     )  # fmt: skip
-    assert [[place["file_name"] for place in row["retrieved"]] for row in answers] == [["a.txt"], ["b.txt"]]
+    assert [[location["file_name"] for location in row["retrieved"]] for row in answers] == [["a.txt"], ["b.txt"]]
     assert answers[0]["retrieved"][0] == {"file_name": "a.txt", "start": 0, "end": 53}
     system, user = server.calls[0]["body"]["messages"]
     assert system == {"role": "system", "content": "Be brief."} and answers[0]["response"] == TEXT
@@ -129,23 +129,23 @@ def test_a_call_that_failed_is_an_error_and_is_asked_again(tmp_path, monkeypatch
 
 def test_bm25_finds_the_document_of_most_demo_questions(tokenizer):
     rows = json.loads((ROOT / "demo" / "questions.json").read_text())
-    found = find_chunks([question_and_reference(row)[0] for row in rows], read_documents(DEMO), tokenizer, 128, 1)
-    hits = sum(chunks[0][1]["file_name"] == row["file_name"] for row, chunks in zip(rows, found, strict=True))
+    results = find_chunks([question_and_reference(row)[0] for row in rows], read_documents(DEMO), tokenizer, 128, 1)
+    hits = sum(chunks[0][1]["file_name"] == row["file_name"] for row, chunks in zip(rows, results, strict=True))
     assert hits >= 0.9 * len(rows), hits
-    for [(text, place)] in found:
-        source = (DEMO / place["file_name"]).read_text()
-        assert source[place["start"] : place["end"]] == text
+    for [(text, location)] in results:
+        source = (DEMO / location["file_name"]).read_text()
+        assert source[location["start"] : location["end"]] == text
 
 
-def test_chinese_is_found_by_pairs_of_characters_and_nothing_by_nothing(tokenizer):
+def test_chinese_is_found_by_character_pairs_and_unknown_words_find_nothing(tokenizer):
     assert terms("图书馆在2026年开放, Open now") == ["图书", "书馆", "馆在", "2026", "年开", "开放", "open", "now"]
     documents = [Document("a.txt", "新图书馆在河边开放。"), Document("b.txt", "火车站在城市的北边。")]
-    [found, nothing] = find_chunks(["图书馆什么时候开放？", "zebra"], documents, tokenizer, 64, 1)
-    assert [place["file_name"] for _, place in found] == ["a.txt"] and nothing == []
+    [results, nothing] = find_chunks(["图书馆什么时候开放？", "zebra"], documents, tokenizer, 64, 1)
+    assert [location["file_name"] for _, location in results] == ["a.txt"] and nothing == []
 
 
-def test_the_engine_that_cannot_be_had_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "vllm", None)  # as where it is not installed
+def test_an_unavailable_engine_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)  # as if it were not installed
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"requirements-gpu\.txt"):
         choose(EngineArguments(engine="vllm"))
@@ -156,12 +156,12 @@ def test_the_engine_that_cannot_be_had_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ((), "neither"),
         (("--model_name_or_path", "{m}", "--api_model", "m"), "both"),
         (("--model_name_or_path", "{m}", "--also_base"), "--lora_weights"),
-        (("--model_name_or_path", "{m}", "--lora_weights", "x", "--also_base", "{o}"), "of its own"),
+        (("--model_name_or_path", "{m}", "--lora_weights", "x", "--also_base", "{o}"), "a separate file"),
         (("--api_model", "m", "--lora_weights", "x"), "--api_model"),
         (("--api_model", "m", "--rag", "b", "--tokenizer", "models/none"), "models/none"),
         (("--model_name_or_path", "{m}", "--open_book", "a", "--rag", "b"), "--rag"),
@@ -169,7 +169,7 @@ def test_the_engine_that_cannot_be_had_is_named(monkeypatch):
         (("--model_name_or_path", "{m}", "--rag", "nowhere", "--rag_chunks", "0"), "--rag_chunks"),
     ],
 )
-def test_arguments_that_make_no_sense_are_named(tmp_path, monkeypatch, model_path, questions, arguments, words):
-    with pytest.raises(InputError, match=words):
-        filled = [word.format(m=model_path, o=tmp_path / "o.json") for word in arguments]
-        infer(monkeypatch, tmp_path / "o.json", questions, *filled)
+def test_contradictory_arguments_are_named(tmp_path, monkeypatch, model_path, questions, arguments, message):
+    with pytest.raises(InputError, match=message):
+        filled_arguments = [word.format(m=model_path, o=tmp_path / "o.json") for word in arguments]
+        infer(monkeypatch, tmp_path / "o.json", questions, *filled_arguments)

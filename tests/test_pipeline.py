@@ -1,4 +1,4 @@
-"""The method from first to last: what one document has to do with another, and a run in one go with one in rounds. No model."""
+"""The whole method: how documents affect one another, and a run in one go against a run in rounds. No model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from clocks import handlers, stage_clock  # noqa: F401
-from generators import Reading, Scripted, SilentBar, work
+from generators import ReadingEngine, ScriptedEngine, SilentBar, work
 
 from data_processor import rounds
-from data_processor.chunking import chunk_document, splitter
+from data_processor.chunking import chunk_document, make_splitter
 from data_processor.collection import QUESTIONS, CollectionArguments, collect_in_time
 from data_processor.documents import Document, read_documents
-from data_processor.pipeline import collect_all, to_rows, without_copies
+from data_processor.pipeline import collect_all, drop_duplicates, to_rows
 from data_processor.work import Work
 from engines.chat import Reply
 from engines.journal import JournaledEngine
@@ -23,61 +23,63 @@ DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 
 
 @pytest.mark.parametrize("guard", ["names", "words"])
-def test_a_run_in_rounds_makes_the_rows_of_a_run_in_one_go(tmp_path, handlers, monkeypatch, guard):  # noqa: F811
-    """But in another order. Told together again in one text are facts of a chunk that one round has read, so that the
-    texts of a chunk which several rounds read part of are others."""
-    documents, cut = read_documents(str(DEMO)), splitter("tiktoken:gpt-4o", 128)
+def test_a_run_in_rounds_makes_the_same_rows_as_a_run_in_one_go(tmp_path, handlers, monkeypatch, guard):  # noqa: F811
+    """But in another order. A passage retells facts that one round read from a chunk, so a chunk read by several rounds
+    has other passages."""
+    documents, cut = read_documents(str(DEMO)), make_splitter("tiktoken:gpt-4o", 128)
     chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
     arguments = CollectionArguments(guard=guard, json_save_dir=str(tmp_path / "data.json"))
-    whole = Work(Reading(), 0, SilentBar, QUESTIONS[guard])
-    part = Work(JournaledEngine(Reading(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS[guard])
+    whole = Work(ReadingEngine(), 0, SilentBar, QUESTIONS[guard])
+    part = Work(JournaledEngine(ReadingEngine(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS[guard])
     monkeypatch.setattr(rounds, "next_round", lambda left, *_: min(left, 7))
-    made, _ = collect_in_time(part, documents, chunks, arguments, stage_clock(tmp_path, 600))
+    collected, _ = collect_in_time(part, documents, chunks, arguments, stage_clock(tmp_path, 600))
     in_one_go = collect_all(whole, chunks, arguments)
 
-    def told(rows: list[dict]) -> Counter:
-        found = Counter()
+    def count_rows(rows: list[dict]) -> Counter:
+        counts = Counter()
         for row in rows:
             question, answer = (turn["value"] for turn in row["conversations"])
             if row["kind"] == "passage":
                 question = ""  # "Tell me about ..." in one of several forms, by the number of the row
             if row["kind"] == "unknown":
-                answer = ""  # that it is not known, in one of several forms
+                answer = ""  # says that it is not known, in one of several forms
             rest = {key: row[key] for key in ("kind", "role", "fact", "file_name", "theme", "source")}
             if row["kind"] != "passage" or not row["role"]:
-                found[json.dumps([question, answer, rest])] += 1
-        return found
+                counts[json.dumps([question, answer, rest])] += 1
+        return counts
 
-    rows, rows_in_one_go = to_rows(part, documents, made), to_rows(whole, documents, in_one_go)
-    assert told(rows) == told(rows_in_one_go)
+    rows, rows_in_one_go = to_rows(part, documents, collected), to_rows(whole, documents, in_one_go)
+    assert count_rows(rows) == count_rows(rows_in_one_go)
     assert {"qa", "reverse", "unknown", "passage"} == {row["kind"] for row in rows}
     assert {"pupil", "clerk", "a short news report"} <= {row["role"] for row in rows}
     assert Counter(record["reason"] for record in part.dropped) == Counter(record["reason"] for record in whole.dropped)
 
 
-def test_facts_that_are_held_out_are_told_in_no_text():
-    documents, cut = read_documents(str(DEMO)), splitter("tiktoken:gpt-4o", 128)
+def test_held_out_facts_appear_in_no_passage():
+    documents, cut = read_documents(str(DEMO)), make_splitter("tiktoken:gpt-4o", 128)
     chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
-    made = collect_all(Work(Reading(), 0, SilentBar, QUESTIONS["names"]), chunks, CollectionArguments(test_ratio=0.4))
-    held = [made.facts[place].text for place in made.held]
-    assert len(held) >= 0.1 * len(made.facts) and len(made.passages) > 20
-    assert not [text for text in held for _, _, passage in made.passages if text in passage]
-    assert {name.rsplit("#")[0] for name in made.held_ids} <= {document.file_name for document in documents}
+    collected = collect_all(
+        Work(ReadingEngine(), 0, SilentBar, QUESTIONS["names"]), chunks, CollectionArguments(test_ratio=0.4)
+    )
+    held = [collected.facts[place].text for place in collected.held]
+    assert len(held) >= 0.1 * len(collected.facts) and len(collected.passages) > 20
+    assert not [text for text in held for _, _, passage in collected.passages if text in passage]
+    assert {name.rsplit("#")[0] for name in collected.held_ids} <= {document.file_name for document in documents}
 
 
-def test_a_chunk_of_headings_alone_is_asked_nothing():
+def test_nothing_is_asked_about_a_chunk_of_headings_alone():
     text = "\n\n".join(f"Heading {number} of Hexley" for number in range(40))
     document = Document("a.txt", f"Bridges\n\n{text}\n\nAnn Pellow opened the Hexley Bridge on 3 May 1990.")
-    chunks = chunk_document(document, splitter("tiktoken:gpt-4o", 64))
-    made = collect_all(Work(Reading(), 0, SilentBar, QUESTIONS["names"]), chunks, CollectionArguments())
-    assert len(chunks) > 1 and list(made.themes) == chunks[-1:]
-    assert {pair.fact.chunk for pair in made.pairs} == {chunks[-1]}
+    chunks = chunk_document(document, make_splitter("tiktoken:gpt-4o", 64))
+    collected = collect_all(Work(ReadingEngine(), 0, SilentBar, QUESTIONS["names"]), chunks, CollectionArguments())
+    assert len(chunks) > 1 and list(collected.themes) == chunks[-1:]
+    assert {pair.fact.chunk for pair in collected.pairs} == {chunks[-1]}
 
 
 @pytest.mark.parametrize("guard", ["names", "words"])
-def test_a_change_to_one_document_asks_nothing_again_about_the_others(guard):
-    class Echo(Scripted):
-        """Gives two roles, and nothing else of use, so that every sentence stands as a fact and is asked about by rule."""
+def test_a_change_to_one_document_repeats_no_prompts_about_the_others(guard):
+    class EchoEngine(ScriptedEngine):
+        """Gives two roles and nothing else of use, so that every sentence becomes a fact and is asked about by rule."""
 
         def chat(self, conversations, *, schemas=None, on_reply=None, **options):
             schemas = schemas if isinstance(schemas, list) else [schemas] * len(conversations)
@@ -86,30 +88,30 @@ def test_a_change_to_one_document_asks_nothing_again_about_the_others(guard):
             replies = {"object": "[]", "array": '["pupil", "nurse"]', "string": '""'}
             return [Reply(replies.get(kind, "")) for kind in kinds]
 
-    def asked(first: str) -> set[str]:
+    def prompts_for(first: str) -> set[str]:
         documents = [Document("a.txt", first), Document("b.txt", (DEMO / "season_review.txt").read_text())]
-        cut, engine = splitter("tiktoken:gpt-4o", 128), Echo()
+        cut, engine = make_splitter("tiktoken:gpt-4o", 128), EchoEngine()
         chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
         job = Work(engine, 0, SilentBar, QUESTIONS[guard])
         collect_all(job, chunks, CollectionArguments(guard=guard))
         return set(engine.asked)
 
-    alone = asked("Nothing at all\n\nNothing.")
+    alone = prompts_for("Nothing at all\n\nNothing.")
     assert {call for call in alone if "Otters" in call and "pupil" in call}, "roles were asked for"
     company = (DEMO / "company_year.txt").read_text().split("\n\n")
     for paragraphs in (2, 3, 4):
-        beside_another = asked("\n\n".join(company[:paragraphs]))
+        beside_another = prompts_for("\n\n".join(company[:paragraphs]))
         assert not {call for call in alone - beside_another if "Nothing" not in call}
 
 
-def test_a_pair_that_two_steps_made_is_trained_once():
+def test_a_pair_made_by_two_steps_is_trained_once():
     def row(question: str, answer: str) -> dict:
         turns = [{"from": "user", "value": question}, {"from": "assistant", "value": answer}]
         return {"conversations": turns, "file_name": "a.txt", "fact": "It opened in 1990."}
 
     job = work()
     first, other, again = row("When?", "1990"), row("When?", "in 1990"), row("When?", "1990")
-    assert without_copies(job, [first, other, again]) == [first, other]
+    assert drop_duplicates(job, [first, other, again]) == [first, other]
     (dropped,) = job.dropped
     assert job.drops == {"dataset: the same question and answer twice": 1}
     assert (dropped["text"], dropped["answer"], dropped["file_name"]) == ("When?", "1990", "a.txt")

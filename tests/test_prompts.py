@@ -1,4 +1,4 @@
-"""The files of prompts: what they hold, and what a user's own file may change."""
+"""The prompt files: what they contain, and what a user's own file may change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_both_languages_have_the_same_prompts():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[en.theme]\nrequest = "What is it about?"', "the places ['text']"),
+        ('[en.theme]\nrequest = "What is it about?"', "the placeholders ['text']"),
         ('[en.themes]\nrequest = "{text}"', "found en.themes"),
         ('[en.words]\nabout = "Tell me"', "expected a list for en.words.about"),
         ('[[en.theme.examples]]\nreply = "It."', "the keys ['reply', 'text']"),
@@ -31,7 +31,7 @@ def test_both_languages_have_the_same_prompts():
         ("[en", "expected TOML"),
     ],
 )
-def test_a_prompt_file_that_does_not_fit_is_refused(tmp_path, text, message):
+def test_a_prompt_file_that_does_not_fit_is_rejected(tmp_path, text, message):
     (tmp_path / "own.toml").write_text(text)
     with pytest.raises(InputError) as error:
         load_prompts(str(tmp_path / "own.toml"))
@@ -48,7 +48,7 @@ def test_a_prompt_file_changes_what_it_has(tmp_path):
 
 
 def german(folder: Path, changed: str = "", of: str = "") -> None:
-    """The files of the languages in `folder`, and one in German, where it is not changed with the words of English."""
+    """Copy the language files to `folder` and add a German one: the English text with `of` replaced by `changed`."""
     for file in FOLDER.glob("*.toml"):
         shutil.copy(file, folder)
     text = (folder / "en.toml").read_text()
@@ -56,7 +56,7 @@ def german(folder: Path, changed: str = "", of: str = "") -> None:
     (folder / "de.toml").write_text(text.replace(of, changed))
 
 
-def test_a_file_beside_the_others_is_a_language(tmp_path):
+def test_a_file_next_to_the_others_is_a_language(tmp_path):
     german(tmp_path, "wovon handelt dieser Text?", "what is this text about?")
     (tmp_path / "own").write_text('[de.words]\nunknown_fact = "Davon steht da nichts."')
     known = load_prompts(str(tmp_path / "own"), tmp_path)
@@ -71,12 +71,12 @@ def test_a_file_beside_the_others_is_a_language(tmp_path):
         ("[tests]", "[check]", "found no check.request"),
         ("", 'unknown_fact = "The documents do not say this."', "found no words.unknown_fact"),
         ("about = 'x' #", "about =", "expected a list for words.about"),
-        ("{fakt}", "{fact}", "keeps its places"),
+        ("{fakt}", "{fact}", "keeps its placeholders"),
         ("[thing]\nrequest = ''\n[words]\n", "[words]\n", "found thing: mend or remove it"),
         ("=", "]", "expected TOML"),
     ],
 )
-def test_a_language_without_all_of_the_keys_is_refused(tmp_path, changed, of, message):
+def test_a_language_with_other_keys_is_rejected(tmp_path, changed, of, message):
     german(tmp_path, changed, of)
     with pytest.raises(InputError) as error:
         load_prompts(folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Questions of a model: from the angle of roles, without an answer, in the language of the document. No model."""
+"""Questions by a model: in roles, without an answer, and in the language of the document. No model is loaded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from data_processor.chunking import Chunk
 from data_processor.collection import QUESTIONS
 from data_processor.facts import find_facts, sentences_to_read
 from data_processor.pairs import Pair
-from data_processor.prompts import Prompts, language_of
+from data_processor.prompts import Prompts, detect_language
 
 
-def test_roles_change_the_angle_and_must_find_back_to_the_answer():
+def test_roles_change_the_angle_and_must_lead_back_to_the_answer():
     bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
     pair = Pair("When was the Hexley Bridge opened?", "3 May 1990", bridge, "model")
     angles = (
@@ -40,7 +40,7 @@ def test_unknown_questions_are_those_that_the_text_does_not_answer():
 
 def test_chinese_documents_are_asked_about_in_chinese():
     text = "赫克斯利大桥\n\n赫克斯利大桥于1990年5月3日通车，耗资400万美元。"
-    assert language_of(text) == "zh" and language_of("It cost 1.4 million euros!") == "en"
+    assert detect_language(text) == "zh" and detect_language("It cost 1.4 million euros!") == "en"
     chunk = Chunk("a.txt", 0, 0, len(text), text, "赫克斯利大桥", "zh")
     stated = '["赫克斯利大桥于1990年5月3日通车。", "赫克斯利大桥耗资400万美元。", "它于1990年通车。"]'
     opened = '[{"answer": "1990年5月3日", "question": "赫克斯利大桥是什么时候通车的？"}, {"answer": "1991年", "question": "赫克斯利大桥何时通车？"}]'
@@ -50,24 +50,26 @@ def test_chinese_documents_are_asked_about_in_chinese():
     assert [found.text for found in facts] == ["赫克斯利大桥于1990年5月3日通车。", "赫克斯利大桥耗资400万美元。"]
     assert {(found.subject, found.quote) for found in facts} == {("赫克斯利大桥", text.splitlines()[2])}
     pairs = questions.ask_questions(job, facts, 1)
-    assert [(one.question, one.answer, one.made) for one in pairs] == [
+    assert [(one.question, one.answer, one.made_by) for one in pairs] == [
         ("赫克斯利大桥是什么时候通车的？", "1990年5月3日", "model"),
         ("赫克斯利大桥耗资多少？", "400万美元", "gap"),
     ]
     refused = {"questions: answer not in its fact", "questions: asks for another kind of answer"}
     assert {"facts: does not stand alone", *refused} == set(job.drops)
     assert all("请" in request[-1]["content"] for request in job.engine.asked)
-    by_rule = cloze.questions_in_place(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
+    by_rule = cloze.cloze_questions(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
     assert [(one.question, one.answer) for one in by_rule] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
 
 
-@pytest.mark.parametrize(("by", "asked"), [("names", ["Wann wurde die Brücke eröffnet?"]), ("words", [])])
-def test_a_language_without_rules_is_left_to_the_model(by, asked):
+@pytest.mark.parametrize(("guard", "asked"), [("names", ["Wann wurde die Brücke eröffnet?"]), ("words", [])])
+def test_a_language_without_rules_is_left_to_the_model(guard, asked):
     german = {"de": Prompts("de", ENGLISH.table)}
     text = "Die Brücke von Hexley wurde am 3.5.1990 von Ann Pellow eröffnet."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "Brücke", "de")
     pair = '[{"answer": "3.5.1990", "question": "Wann wurde die Brücke eröffnet?"}]'
-    job = work(f'["{text}", "Sie wurde eröffnet."]', pair, '"3.5.1990"', by=QUESTIONS[by], prompts=german)
+    job = work(
+        f'["{text}", "Sie wurde eröffnet."]', pair, '"3.5.1990"', question_module=QUESTIONS[guard], prompts=german
+    )
     facts = find_facts(job, sentences_to_read([chunk]))
     assert facts[0].text == text
     assert [one.question for one in job.questions.ask_questions(job, facts[:1], 5)] == asked

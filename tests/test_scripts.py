@@ -105,7 +105,7 @@ def test_the_demo_model_is_converted_once_and_whole(tmp_path):
         path.name for path in target.iterdir()
     }
     written = (target / "model.safetensors").stat().st_mtime_ns
-    assert "there already" in start("demo/model.py", "--output_dir", target).stderr
+    assert "already exists" in start("demo/model.py", "--output_dir", target).stderr
     assert (target / "model.safetensors").stat().st_mtime_ns == written and len(list(tmp_path.iterdir())) == 1
     (target / "model.safetensors").unlink()
     assert "error: expected" in start("demo/model.py", "--output_dir", target).stderr

@@ -1,4 +1,4 @@
-"""The questions of small_model/: what rules ask, and what they keep of a model that cannot be trusted to read."""
+"""The questions of small_model/: what rules ask, and what they keep from a model that cannot be trusted to read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data_processor.curation import contains, words
 from data_processor.facts import Fact
 from data_processor.pairs import Pair
 from data_processor.small_model import forms
-from data_processor.small_model import questions as by_rule
+from data_processor.small_model import questions as small_model_questions
 from data_processor.small_model.questions import copied_in_order
 
 
@@ -53,17 +53,21 @@ from data_processor.small_model.questions import copied_in_order
     ],
 )  # fmt: skip
 def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others):
-    found = fact(text)
-    [pair] = [pair for pair in cloze.questions_in_place(found, ENGLISH) if pair.answer == answer]
+    item_fact = fact(text)
+    [pair] = [pair for pair in cloze.cloze_questions(item_fact, ENGLISH) if pair.answer == answer]
     assert pair.question == question
-    made = forms.other_forms(found, answer, ENGLISH)
-    assert [one.question for one in made if one.made != "clues"] == others
-    clues = [one.question for one in made if one.made == "clues"]
+    forms_made = forms.other_forms(item_fact, answer, ENGLISH)
+    assert [one.question for one in forms_made if one.made_by != "clues"] == others
+    clues = [one.question for one in forms_made if one.made_by == "clues"]
     assert clues and all(not contains(one, answer) for one in clues)
-    asking = [one for table in (forms.ALSO_ASKED.values(), forms.ALSO_ASKED_BY_UNIT) for some in table for one in some]
-    allowed = set(words(f"{text} {question} {' '.join(asking)}"))
+    all_phrases = [
+        one for table in (forms.OTHER_PHRASES.values(), forms.OTHER_PHRASES_BY_UNIT) for some in table for one in some
+    ]
+    allowed = set(words(f"{text} {question} {' '.join(all_phrases)}"))
     assert all(set(words(one)) <= allowed and "Hexley" in one for one in clues)
-    assert [one.question for one in forms.other_forms(found, answer, ENGLISH)] == [one.question for one in made]
+    assert [one.question for one in forms.other_forms(item_fact, answer, ENGLISH)] == [
+        one.question for one in forms_made
+    ]
 
 
 @pytest.mark.parametrize(
@@ -80,15 +84,15 @@ def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others)
     ],
 )  # fmt: skip
 def test_clues_ask_in_the_words_that_fit_the_kind_of_answer(text, answer, asked):
-    found = fact(text, "Corrin Rovers")
-    clues = [pair.question for pair in forms.other_forms(found, answer, ENGLISH) if pair.made == "clues"]
+    item_fact = fact(text, "Corrin Rovers")
+    clues = [pair.question for pair in forms.other_forms(item_fact, answer, ENGLISH) if pair.made_by == "clues"]
     assert len(clues) == forms.CLUE_QUESTIONS
     assert all("Corrin Rovers" in clue for clue in clues), "the subject is named whole, wherever it stands"
     used = {form for clue in clues for form in asked.split("|") if form.lower() in clue.lower()}
     assert used and (len(used) > 1 or asked == "What"), clues
 
 
-def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
+def test_a_small_models_question_is_kept_if_nothing_else_can_answer_it():
     bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990, with Ida Holm.")
     asked = [Pair("Hexley was what?", answer, bridge, "gap") for answer in ("3 May 1990", "Ann Pellow", "3 May 1990")]
     turns = [
@@ -96,9 +100,12 @@ def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
         ("When was the Hexley Bridge opened in May?", "Who opened the bridge in Hexley with Ida Holm?"),
         ("When could drivers first use the Hexley Bridge ?", "Who opened the bridge of Corrin in Hexley?"),
     ]
-    job = work(*(json.dumps(one) for asked_again in zip(*turns, strict=True) for one in asked_again), by=by_rule)
-    kept = by_rule.ask_for(job, "questions", [(pair, "reader") for pair in asked])
-    assert [(one.question, one.answer, one.made) for one in kept] == [
+    job = work(
+        *(json.dumps(one) for asked_again in zip(*turns, strict=True) for one in asked_again),
+        question_module=small_model_questions,
+    )
+    kept = small_model_questions.ask_wordings(job, "questions", [(pair, "reader") for pair in asked])
+    assert [(one.question, one.answer, one.made_by) for one in kept] == [
         ("When could drivers first use the Hexley Bridge?", "3 May 1990", "model"),
         ("Who opened the bridge in Hexley with Ida Holm?", "Ann Pellow", "model"),
     ]
@@ -110,7 +117,7 @@ def test_a_small_models_question_is_kept_where_nothing_else_can_answer_it():
             "questions: a name or number that the chunk does not have": 1,
         }
     )
-    assert len(job.engine.asked) == 6, "an answer that two questions in place ask for is given once a turn"
+    assert len(job.engine.asked) == 6, "an answer that two cloze questions ask for is given once per turn"
     assert job.engine.schemas[0]["pattern"].startswith("^(When|")
 
 
@@ -130,7 +137,7 @@ QUOTE = "Marthe Sollivang broke a collarbone in November, and Drostabar knocked 
         ("Drostabar knocked the Otters overboard.", "Otters", False),
     ],
 )
-def test_a_copy_has_two_words_of_its_own_in_the_order_of_its_sentence(text, subject, kept):
+def test_a_copy_has_at_least_two_words_in_the_order_of_its_sentence(text, subject, kept):
     assert copied_in_order(text, QUOTE, subject) is kept
 
 
@@ -143,7 +150,7 @@ def test_the_order_of_words_catches_what_small_models_get_wrong():
 def test_a_small_models_unknown_questions_use_no_word_of_the_document():
     texts = ("The Hexley Bridge has a telephone number.", "The Hexley Bridge has a favourite song.")
     chunks = [Chunk("a.txt", n, 0, len(text), text, "Hexley Bridge") for n, text in enumerate(texts)]
-    pairs = by_rule.ask_unknown(work(by=by_rule), chunks, 4)
+    pairs = small_model_questions.ask_unknown(work(question_module=small_model_questions), chunks, 4)
     assert len(pairs) == 2 and not any("telephone" in one.question or "song" in one.question for one in pairs)
 
 
@@ -152,29 +159,29 @@ FUNCTIONS = (
     "grounded",
     "ask_questions",
     "diversify",
-    "calls_of_a_role",
-    "pairs_of_a_role",
+    "calls_per_role",
+    "pairs_per_role",
     "ask_unknown",
 )
 
 
-def test_it_has_the_functions_of_the_main_module():
+def test_it_has_the_same_functions_as_the_main_module():
     for name in FUNCTIONS:
-        assert inspect.signature(getattr(by_rule, name)) == inspect.signature(getattr(questions, name))
-    assert isinstance(questions.UNKNOWN_CALLS, int) and by_rule.UNKNOWN_CALLS == 0, "ask_unknown asks no model"
+        assert inspect.signature(getattr(small_model_questions, name)) == inspect.signature(getattr(questions, name))
+    assert isinstance(questions.UNKNOWN_CALLS_PER_CHUNK, int) and small_model_questions.UNKNOWN_CALLS_PER_CHUNK == 0, (
+        "ask_unknown asks no model"
+    )
 
 
 def test_what_a_role_adds():
-    """The main module rewords every question that has an answer; a small model is asked once more for what it wrote itself."""
-    made = [
-        Pair(f"Who came {n}?", "Ann", fact("Ann came."), by)
-        for n, by in enumerate(("gap", "model", "model", "unknown"))
-    ]
-    assert questions.pairs_of_a_role(made) == 3 and by_rule.pairs_of_a_role(made) == 2
+    """The main module rewords every question with an answer; a small model is asked again for what it wrote itself."""
+    makers = ("gap", "model", "model", "unknown")
+    pairs = [Pair(f"Who came {n}?", "Ann", fact("Ann came."), maker) for n, maker in enumerate(makers)]
+    assert questions.pairs_per_role(pairs) == 3 and small_model_questions.pairs_per_role(pairs) == 2
 
 
 @pytest.mark.parametrize(
-    ("text", "problem", "by_the_rules_of_larger_ones"),
+    ("text", "problem", "problem_for_larger_models"),
     [
         ("Ann Pellow opened the Hexley Bridge.", None, None),
         ("Ida Holm opened the Hexley Bridge.", "not in the words of its sentence", None),  # the words of the chunk
@@ -183,15 +190,15 @@ def test_what_a_role_adds():
         ("She opened the Hexley Bridge with Ida Holm.", *["does not stand alone"] * 2),
     ],
 )
-def test_a_fact_keeps_to_the_words_of_its_sentence(text, problem, by_the_rules_of_larger_ones):
+def test_a_fact_keeps_to_the_words_of_its_sentence(text, problem, problem_for_larger_models):
     whole = "Ann Pellow opened the Hexley Bridge with Ida Holm. It was closed in Corrin."
     item = Fact("", Chunk("a.txt", 0, 0, len(whole), whole, ""), 0, whole.index(" It"), "Hexley Bridge")
-    assert by_rule.fact_problem(item, text) == problem
-    assert questions.fact_problem(item, text) == by_the_rules_of_larger_ones
+    assert small_model_questions.fact_problem(item, text) == problem
+    assert questions.fact_problem(item, text) == problem_for_larger_models
 
 
 @pytest.mark.parametrize(
-    ("sentence", "kept", "kept_by_the_rules_of_larger_ones"),
+    ("sentence", "kept", "kept_for_larger_models"),
     [
         ("Ann Pellow opened the bridge.", True, True),
         ("The bridge cost Ann Pellow 4 million dollars.", False, True),  # the words of two facts
@@ -199,7 +206,7 @@ def test_a_fact_keeps_to_the_words_of_its_sentence(text, problem, by_the_rules_o
         ("Ida Holm opened the bridge.", False, False),
     ],
 )
-def test_a_sentence_of_a_rewrite_keeps_to_the_words_of_one_fact(sentence, kept, kept_by_the_rules_of_larger_ones):
+def test_a_sentence_of_a_rewrite_keeps_to_the_words_of_one_fact(sentence, kept, kept_for_larger_models):
     facts = [fact("Ann Pellow opened the bridge."), fact("The bridge cost 4 million dollars.")]
-    assert by_rule.grounded(sentence, facts) is kept
-    assert questions.grounded(sentence, facts) is kept_by_the_rules_of_larger_ones
+    assert small_model_questions.grounded(sentence, facts) is kept
+    assert questions.grounded(sentence, facts) is kept_for_larger_models

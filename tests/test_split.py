@@ -1,4 +1,4 @@
-"""Test questions are of trained facts in other words, or of facts that are not trained; training has no copy of them."""
+"""Test questions reword trained facts or ask for untrained facts; training has no copies of them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def row(number: int, fact: int, question: str, answer: str, kind: str = "qa") ->
 
 @pytest.fixture
 def rows() -> list[dict]:
-    made = [(n, wording.format(n=n), f"Person {n}", "qa") for n in range(40) for wording in WORDINGS]
-    made += [(n, "Tell me about Hexley.", f"Person {n} opened bridge {n}.", "passage") for n in range(40)]
-    return [row(number, *rest) for number, rest in enumerate(made)]
+    contents = [(n, wording.format(n=n), f"Person {n}", "qa") for n in range(40) for wording in WORDINGS]
+    contents += [(n, "Tell me about Hexley.", f"Person {n} opened bridge {n}.", "passage") for n in range(40)]
+    return [row(number, *rest) for number, rest in enumerate(contents)]
 
 
 def trigrams(row: dict) -> set[tuple[str, ...]]:
@@ -72,14 +72,14 @@ def test_a_share_of_the_questions_without_an_answer_is_tested(rows):
 @pytest.mark.parametrize(
     ("trained", "leaks"),
     [
-        ("alpha bravo charlie delta", True),  # 2 of 4 trigrams: word for word
+        ("alpha bravo charlie delta", True),  # 2 of 4 trigrams, word for word
         ("alpha bravo charlie echo foxtrot golf hotel", False),
         ("alpha bravo charlie delta echo foxtrot x y", True),  # 4 of 8
         ("alpha bravo charlie delta echo x y z", False),  # 3 of 9
         ("Alpha, bravo charlie delta; echo foxtrot golf HOTEL?", True),
     ],
 )
-def test_a_training_question_that_shares_half_of_its_trigrams_with_a_test_question_is_left_out(trained, leaks):
+def test_a_training_question_that_shares_half_its_trigrams_with_a_test_question_is_left_out(trained, leaks):
     tested = "alpha bravo charlie delta echo foxtrot golf hotel"
     if trained.startswith("alpha bravo charlie delta") and len(trained.split()) == 4:
         tested = "alpha bravo charlie delta echo foxtrot"
@@ -105,7 +105,7 @@ def test_in_parts_the_share_of_facts_held_out_is_of_all_so_far():
         counts.append(held)
     assert counts == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10] + [11 + n // 2 for n in range(20)]
     drawn = [hold_out_facts(facts[:100], 0.04, 0, before, 0.01 * before) for before in (0, 100, 200, 300)]
-    assert len(set(map(frozenset, drawn))) > 1, "not at the same place of every part"
+    assert len(set(map(frozenset, drawn))) > 1, "not at the same place in every part"
 
 
 def test_sentences_at_the_same_place_of_two_files_are_two():

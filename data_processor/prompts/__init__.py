@@ -1,4 +1,4 @@
-"""The prompts, a file for each language beside this one, with a user's own changes over them.
+"""The prompts, one file per language next to this one, optionally overridden by the user's own.
 
 prompts = load_prompts("my_prompts.toml")["en"]
 prompts.conversation("check", fact="The bridge opened in 1990.", question="When did the bridge open?")
@@ -18,29 +18,29 @@ from utils import InputError, require_file
 Conversation = list[dict[str, str]]
 
 FOLDER = Path(__file__).parent
-EXAMPLE = "data_processor/prompts/en.toml"  # whose keys the file of every language has
-FILLED = ("request", "before", "about_prefix")  # single texts with {places}
-CHINESE_SHARE = 0.2  # of the letters of a text, from which on it is asked about in Chinese
+REFERENCE = "data_processor/prompts/en.toml"  # every language has the same keys
+TEMPLATE_KEYS = ("request", "before", "about_prefix")  # single texts with {placeholders}
+CHINESE_SHARE = 0.2  # of a text's letters; above it the prompts are Chinese
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """One language. `table` holds a request with examples for each step, and under "words" what else it says."""
+    """The prompts of one language: `table` has a request with examples for each step, and other phrases under "words"."""
 
     language: str
     table: dict[str, Any]
 
-    def conversation(self, step: str, **places: str | int) -> Conversation:
-        """A few-shot prompt in turns, the request last, so that a batch shares all but its end."""
+    def conversation(self, step: str, **values: str | int) -> Conversation:
+        """A few-shot prompt in turns, with the request last, so that a batch shares all but the end."""
         request = self.table[step]["request"]
         turns: Conversation = []
         for example in self.table[step].get("examples", ()):
             turns.append({"role": "user", "content": request.format(**example)})
             turns.append({"role": "assistant", "content": example["reply"]})
-        return [*turns, {"role": "user", "content": request.format(**places)}]
+        return [*turns, {"role": "user", "content": request.format(**values)}]
 
     def __getattr__(self, name: str) -> Any:
-        """The words by their names: prompts.about, prompts.unknown_answers."""
+        """An entry under "words" by its name: prompts.about, prompts.unknown_answers."""
         try:
             return self.table["words"][name]
         except KeyError:
@@ -48,17 +48,17 @@ class Prompts:
 
 
 def load_prompts(path: str | None = None, folder: Path = FOLDER) -> dict[str, Prompts]:
-    """The prompts by language, "en", "zh" and whatever else is in `folder`.
+    """The prompts by language: "en", "zh" and whatever else is in `folder`.
 
-    The user's file at `path` has a table for each language, [en.theme], [zh.theme]. It changes the keys it has, and may
-    have no others: InputError.
+    The user's file at `path` has tables by language ([en.theme], [zh.theme]) and overrides only existing keys; any other
+    key is an InputError.
     """
     tables = {file.stem: read_toml(file) for file in sorted(folder.glob("*.toml"))}
     for language, table in tables.items():
         check_language(table, tables["en"], str(folder / f"{language}.toml"))
     if path is not None:
-        file = require_file(path, "a file of prompts", f"give a TOML file with keys of {EXAMPLE}")
-        change(tables, read_toml(file), path, [])
+        file = require_file(path, "a file of prompts", f"give a TOML file with keys of {REFERENCE}")
+        apply_changes(tables, read_toml(file), path, [])
     return {language: Prompts(language, table) for language, table in tables.items()}
 
 
@@ -70,50 +70,51 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def check_language(table: dict[str, Any], english: dict[str, Any], path: str) -> None:
-    """InputError unless a language has the keys of English, and no others; it may have other examples, or none."""
+    """InputError unless a language has exactly the keys of English; its examples may differ or be missing."""
     for section, keys in english.items():
         for key in [key for key in keys if key != "examples" and key not in table.get(section, {})]:
-            raise InputError(f"expected the keys of {EXAMPLE} in {path}, found no {section}.{key}: write it too")
-    change(copy.deepcopy(english), table, path, [])
+            raise InputError(f"expected the keys of {REFERENCE} in {path}, found no {section}.{key}: write it too")
+    apply_changes(copy.deepcopy(english), table, path, [])
 
 
-def change(table: dict[str, Any], own: dict[str, Any], path: str, keys: list[str]) -> None:
-    """Put the values of `own` into `table`; InputError where a key, a type or a place is not one of ours."""
-    for key, value in own.items():
+def apply_changes(table: dict[str, Any], changes: dict[str, Any], path: str, keys: list[str]) -> None:
+    """Put the values of `changes` into `table`; InputError if a key, type or placeholder differs from ours."""
+    for key, value in changes.items():
         where = ".".join([*keys, key])
         if key not in table and key != "examples":
             advice = (
                 "word lists and patterns are in the code that uses them" if "words" in keys else "mend or remove it"
             )
-            raise InputError(f"expected keys of {EXAMPLE} in {path}, found {where}: {advice}")
+            raise InputError(f"expected keys of {REFERENCE} in {path}, found {where}: {advice}")
         if type(value) is not type(table.get(key, [])):
             expected, found = type(table.get(key, [])).__name__, type(value).__name__
-            raise InputError(f"expected a {expected} for {where} in {path}, found a {found}: see {EXAMPLE}")
+            raise InputError(f"expected a {expected} for {where} in {path}, found a {found}: see {REFERENCE}")
         if isinstance(value, dict):
-            change(table[key], value, path, [*keys, key])
+            apply_changes(table[key], value, path, [*keys, key])
             continue
-        if key in FILLED and places(value) != places(table[key]):
+        if key in TEMPLATE_KEYS and placeholders(value) != placeholders(table[key]):
             raise InputError(
-                f"expected the places {sorted(places(table[key]))} in {where} of {path}, found {sorted(places(value))}: "
-                "a request keeps its places"
+                f"expected the placeholders {sorted(placeholders(table[key]))} in {where} of {path}, "
+                f"found {sorted(placeholders(value))}: "
+                "a request keeps its placeholders"
             )
         if key == "examples":
-            needed = places(table["request"]) | {"reply"}
+            expected_keys = placeholders(table["request"]) | {"reply"}
             for example in value:
-                if set(example) != needed:
+                if set(example) != expected_keys:
                     raise InputError(
-                        f"expected the keys {sorted(needed)} in an example of {where} of {path}, found {sorted(example)}: mend it"
+                        f"expected the keys {sorted(expected_keys)} in an example of {where} of {path}, found {sorted(example)}: mend it"
                     )
         table[key] = value
 
 
-def places(request: str) -> set[str]:
-    """The names in braces."""
+def placeholders(request: str) -> set[str]:
+    """The names in braces in a request."""
     return {name for _, name, _, _ in string.Formatter().parse(request) if name is not None}
 
 
-def language_of(text: str) -> str:
-    """ "zh" or "en", by the share of Chinese characters among the letters."""
+def detect_language(text: str) -> str:
+    """Return "zh" or "en", by the share of Chinese characters among the letters."""
     letters = [char for char in text if char.isalpha()]
     chinese = sum("一" <= char <= "鿿" for char in letters)
     return "zh" if chinese > CHINESE_SHARE * len(letters) else "en"

@@ -1,1 +1,1 @@
-"""What only a generator under about 1B parameters needs: see README.md."""
+"""Code that only a generator under about 1B parameters needs: see README.md."""

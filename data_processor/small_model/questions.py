@@ -1,26 +1,26 @@
-"""The functions of data_processor/questions.py for a generator that is not trusted to tell a right pair from a wrong one.
+"""The functions of data_processor/questions.py for a generator that cannot be trusted to judge its own pairs.
 
-A stated fact is kept where it has its sentence's words in their order. What a fact can be asked for is found by rule, and
-asked in several forms by rule; the model writes questions to answers that it is given.
+A stated fact is kept if it has its sentence's words in their order. Rules find what a fact can be asked for and ask it in
+several forms; the model writes questions for answers that it is given.
 """
 
 from __future__ import annotations
 
 from data_processor import questions
 from data_processor.chunking import Chunk
-from data_processor.cloze import questions_in_place
-from data_processor.curation import contains, content_words, spans, supported, words
+from data_processor.cloze import cloze_questions
+from data_processor.curation import contains, content_words, find_spans, is_supported, words
 from data_processor.facts import Fact, text_problem
-from data_processor.pairs import Pair, about, prompts_of, question_problem
+from data_processor.pairs import Pair, prompts_for, question_problem, with_subject
 from data_processor.small_model.forms import other_forms
 from data_processor.work import Work
 
-WORDINGS = 3  # times that the model is asked for a question, for each answer and role
-TEMPERATURE = 0.9  # of all but the first of them
-OFTEN = 1000  # turns are numbers added to the seed; those of the roles begin here
-UNKNOWN_CALLS = 0  # of ask_unknown
-# By language, what a question looks like, by the kind of its answer.
-QUESTIONS_FOR = {
+WORDINGS = 3  # questions to request from the model for each answer and role
+TEMPERATURE = 0.9  # for all but the first wording
+FIRST_ROLE_TURN = 1000  # turns are added to the seed; those for roles start here
+UNKNOWN_CALLS_PER_CHUNK = 0  # by ask_unknown
+# By language and kind of answer, the pattern of a question.
+QUESTION_PATTERNS = {
     "en": {
         "date": r'(When|On what date|On which day) [^?"\\]{12,110}\?',
         "year": r'(In what year|In which year|When) [^?"\\]{12,110}\?',
@@ -33,8 +33,8 @@ QUESTIONS_FOR = {
 
 
 def fact_problem(item: Fact, text: str) -> str | None:
-    """Why a text that the model states as a fact of `item`, a sentence, cannot be kept, or None."""
-    if not supported(text, f"{item.quote} {item.subject}"):
+    """Why a text that the model states as a fact from the sentence `item` cannot be kept, or None."""
+    if not is_supported(text, f"{item.quote} {item.subject}"):
         return "a name or number that its source does not have"
     if not copied_in_order(text, item.quote, item.subject):
         return "not in the words of its sentence"
@@ -42,71 +42,71 @@ def fact_problem(item: Fact, text: str) -> str | None:
 
 
 def grounded(sentence: str, facts: list[Fact]) -> bool:
-    """Whether a sentence of a rewrite says something, and that in the words of one of the facts."""
+    """Whether a sentence in a rewrite states something, in the words of one of the facts."""
     in_order = any(copied_in_order(sentence, fact.text, fact.subject) for fact in facts)
     return in_order and questions.grounded(sentence, facts)
 
 
 def copied_in_order(text: str, quote: str, subject: str) -> bool:
-    """Whether the content words of `text` follow those of `quote` in the same order, the subject's words apart.
+    """Whether the content words of `text`, apart from the subject's, occur in `quote` in the same order.
 
-    Strict enough to catch a small model that gives one person's deed to another.
+    Strict enough to catch a small model that attributes one person's deed to another.
     """
     allowed = set(words(subject))
-    source = iter(content_words(quote))
-    own = [word for word in content_words(text) if word not in allowed]
-    return len(own) >= 2 and all(word in source for word in own)
+    quote_words = iter(content_words(quote))
+    own_words = [word for word in content_words(text) if word not in allowed]
+    return len(own_words) >= 2 and all(word in quote_words for word in own_words)
 
 
 def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
-    """Questions for up to `amount` answers a fact: by rule, in several forms, then the model's to the same answers."""
-    in_place = [pair for fact in facts for pair in questions_in_place(fact, prompts_of(work, fact))[:amount]]
-    others = [form for one in in_place for form in other_forms(one.fact, one.answer, prompts_of(work, one.fact))]
+    """Questions for up to `amount` answers per fact: by rule, in several forms, then the model's for the same answers."""
+    cloze = [pair for fact in facts for pair in cloze_questions(fact, prompts_for(work, fact))[:amount]]
+    others = [form for pair in cloze for form in other_forms(pair.fact, pair.answer, prompts_for(work, pair.fact))]
     by_rule: dict[tuple[str, str], Pair] = {}
-    for pair in [*in_place, *others]:
+    for pair in [*cloze, *others]:
         by_rule.setdefault((pair.question, pair.answer), pair)
-    by_model = ask_for(work, "questions", [(pair, prompts_of(work, pair.fact).reader) for pair in in_place])
+    by_model = ask_wordings(work, "questions", [(pair, prompts_for(work, pair.fact).reader) for pair in cloze])
     return [*by_rule.values(), *by_model]
 
 
 def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> list[Pair]:
-    """The model's questions to each answer that rules ask for, in the words of each role of its theme."""
-    jobs = [(pair, role) for pair in pairs if pair.made == "gap" for role in roles[pair.fact.theme]]
-    return ask_for(work, "wordings", jobs, OFTEN)
+    """The model's questions for each answer that rules ask for, as each role of its theme would ask."""
+    jobs = [(pair, role) for pair in pairs if pair.made_by == "gap" for role in roles[pair.fact.theme]]
+    return ask_wordings(work, "wordings", jobs, FIRST_ROLE_TURN)
 
 
-def calls_of_a_role(pairs: list[Pair]) -> int:
-    """How many calls `diversify` makes for one role, at most."""
-    return WORDINGS * len({asked_for(pair) for pair in pairs if pair.made == "gap"})
+def calls_per_role(pairs: list[Pair]) -> int:
+    """The most calls that `diversify` makes for one role."""
+    return WORDINGS * len({answer_key(pair) for pair in pairs if pair.made_by == "gap"})
 
 
-def pairs_of_a_role(pairs: list[Pair]) -> int:
-    """How many pairs `diversify` makes for one role, at most: as many as the model made for the plain reader."""
-    return sum(pair.made == "model" for pair in pairs)
+def pairs_per_role(pairs: list[Pair]) -> int:
+    """The most pairs that `diversify` makes for one role: as many as the model made for the plain reader."""
+    return sum(pair.made_by == "model" for pair in pairs)
 
 
-def asked_for(pair: Pair) -> tuple[str, str, str]:
-    """What a question of `ask_for` is about: facts of one sentence have answers in common."""
+def answer_key(pair: Pair) -> tuple[str, str, str]:
+    """What identifies an answer to `ask_wordings`: facts from one sentence share answers."""
     return pair.fact.chunk.file_name, pair.fact.quote, pair.answer
 
 
-def ask_for(work: Work, step: str, jobs: list[tuple[Pair, str]], turn: int = 0) -> list[Pair]:
-    """Questions by the model to the answers of pairs, in the words of a role, WORDINGS each.
+def ask_wordings(work: Work, step: str, jobs: list[tuple[Pair, str]], first_turn: int = 0) -> list[Pair]:
+    """Questions from the model for the answers of pairs, as a role would ask, WORDINGS each.
 
-    Its first words are held to those that ask for this kind of answer. A question is kept where it speaks of its fact
-    and nothing else in the fact can answer it.
+    Their opening words are constrained to ones that ask for this kind of answer. A question is kept if it is about its
+    fact and nothing else in the fact could answer it.
     """
     asked: dict[tuple[str, ...], tuple[Pair, str]] = {}
     for pair, role in jobs:
-        asked.setdefault((*asked_for(pair), role), (pair, role))
-    pairs, new = [], work.said[step]
+        asked.setdefault((*answer_key(pair), role), (pair, role))
+    pairs, kept_texts = [], work.kept_texts[step]
     conversations, schemas = [], []
     for pair, role in asked.values():
-        prompts = prompts_of(work, pair.fact)
+        prompts = prompts_for(work, pair.fact)
         conversations.append(prompts.conversation("ask", fact=pair.fact.text, role=role, answer=pair.answer))
-        form = QUESTIONS_FOR[prompts.language][pair.answer_kind or "name"]
-        schemas.append({"type": "string", "pattern": f"^{form}$"})
-    turns = [turn + number for number in range(WORDINGS)]
+        pattern = QUESTION_PATTERNS[prompts.language][pair.answer_kind or "name"]
+        schemas.append({"type": "string", "pattern": f"^{pattern}$"})
+    turns = [first_turn + number for number in range(WORDINGS)]
     replies = work.ask_json(
         step,
         [conversation for conversation in conversations for _ in turns],
@@ -119,46 +119,46 @@ def ask_for(work: Work, step: str, jobs: list[tuple[Pair, str]], turn: int = 0) 
         for (pair, role), reply in zip(asked.values(), replies[number::WORDINGS], strict=True):
             if reply is None:
                 continue
-            prompts = prompts_of(work, pair.fact)
-            made = "model" if role == prompts.reader else "role"
-            found = Pair(" ".join(reply.split()), pair.answer, pair.fact, made, role)
-            reason = question_problem(found) or other_answer(found)
-            if reason is None and not new.is_new(f"{found.question} {found.answer}"):
+            prompts = prompts_for(work, pair.fact)
+            made_by = "model" if role == prompts.reader else "role"
+            wording = Pair(" ".join(reply.split()), pair.answer, pair.fact, made_by, role)
+            reason = question_problem(wording) or ambiguity_problem(wording)
+            if reason is None and not kept_texts.is_new(f"{wording.question} {wording.answer}"):
                 reason = "near copy"
             if reason:
-                work.drop(step, reason, found.question, pair.fact, answer=pair.answer)
+                work.drop(step, reason, wording.question, pair.fact, answer=pair.answer)
             else:
-                found.question = about(found.question, pair.fact, pair.answer, prompts)
-                pairs.append(found)
+                wording.question = with_subject(wording.question, pair.fact, pair.answer, prompts)
+                pairs.append(wording)
     return pairs
 
 
-def other_answer(pair: Pair) -> str | None:
-    """Why a question may have another answer than its own, or give that away, or None."""
+def ambiguity_problem(pair: Pair) -> str | None:
+    """Why a question may have another answer too, or gives its own away, or None."""
     fact, kind = pair.fact, pair.answer_kind
-    given = set(content_words(pair.answer)) & set(content_words(pair.question))
-    if any(kind != "number" or word[0].isdigit() for word in given):  # of a number the unit may be named
+    shared = set(content_words(pair.answer)) & set(content_words(pair.question))
+    if any(kind != "number" or word[0].isdigit() for word in shared):  # a number's unit may be named
         return "part of the answer in the question"
     names = ("name", "quoted")
-    for start, end, other in spans(fact.text, fact.chunk.text):
-        text = fact.text[start:end]
-        alike = other == kind or (other in names and kind in names)
-        told = contains(pair.question, text) or contains(fact.subject, text) or contains(text, fact.subject)
-        if alike and text != pair.answer and not told:
+    for start, end, other_kind in find_spans(fact.text, fact.chunk.text):
+        other = fact.text[start:end]
+        same_kind = other_kind == kind or (other_kind in names and kind in names)
+        is_known = contains(pair.question, other) or contains(fact.subject, other) or contains(other, fact.subject)
+        if same_kind and other != pair.answer and not is_known:
             return "something else in its fact may answer it"
     return None
 
 
 def ask_unknown(work: Work, chunks: list[Chunk], amount: int, among: list[Chunk] | None = None) -> list[Pair]:
-    """`amount` questions on each chunk's subject that no text answers unless it uses their words, as its document does not.
+    """`amount` stock questions on each chunk's subject, of which only those whose words its document does not use.
 
-    `among` are all chunks of these documents, if there are more.
+    `among` are all chunks of the documents, if there are more than `chunks`.
     """
     texts: dict[str, str] = {}
     for chunk in among or chunks:
         texts[chunk.file_name] = f"{texts.get(chunk.file_name, '')} {chunk.text}"
     asked: list[tuple[Chunk, str, str]] = []
-    for number, (chunk, subject) in enumerate(questions.with_subjects(chunks)):
+    for number, (chunk, subject) in enumerate(questions.chunks_with_subjects(chunks)):
         forms = work.prompts[chunk.language].unknown_questions
         for turn in range(min(amount, len(forms))):
             form = forms[(number + turn) % len(forms)]
