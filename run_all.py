@@ -27,16 +27,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from budget import forecast
-from budget.calibration import calibrate, judge_start, starts_of
-from budget.clock import BudgetArguments, in_words, of_day
-from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Starts
+from budget.calibration import calibrate, estimate_judge_startup, estimate_startup_times
+from budget.clock import BudgetArguments, format_duration, time_of_day
+from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
 from budget.step import Step
-from engines.processes import alone_in
+from engines.processes import claim_run_folder
 from evaluation import report
 from provenance import meta_file
-from utils import InputError, log_file, parse_arguments, read_json, require_model, run
+from utils import InputError, log_file, parse_arguments, read_json, require_model, run_script
 
 TEST_RATIO = 0.1  # of the collection's questions, where there are no others to test with
 ADAPTER = "adapter_model.safetensors"
@@ -66,7 +66,7 @@ class Arguments(BudgetArguments):
     plan_only: bool = field(default=False, metadata={"help": "Calibrate, say what the budget buys, and stop."})
 
 
-def steps_of(arguments: Arguments, limited: bool = True) -> dict[str, list[Step]]:
+def build_steps(arguments: Arguments, limited: bool = True) -> dict[str, list[Step]]:
     """The commands of every stage, but for the moment each has to end at, if the time is `limited`."""
     out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited)
     model, prompt = model_and_prompt(arguments)
@@ -139,40 +139,40 @@ def rescue_adapter(lora: Path) -> bool:
     return bool(whole)
 
 
-def counts_of(arguments: Arguments) -> tuple[int | None, int]:
+def count_questions(arguments: Arguments) -> tuple[int | None, int]:
     """How many test questions and general ones there are; None before the collection has made them."""
     paths = (arguments.test_data_path, arguments.retention_data_path)
     test, general = (len(read_json(path, "questions")) if path else None for path in paths)
     return test, general or 0
 
 
-def check(arguments: Arguments, budget: float) -> Starts:
+def check(arguments: Arguments, budget: float) -> StartupTimes:
     """What can be known to be wrong before anything is started. Returns the prior of a start."""
     if arguments.plan_only and budget == math.inf:
         raise InputError("expected --time_budget or --until with --plan_only, found neither: give one")
     require_model(arguments.model_name_or_path)
     if not Path(arguments.data_path).is_dir():
         raise InputError(f"expected a folder of documents at {arguments.data_path}, found none: give --data_path")
-    counts_of(arguments)
-    starts = starts_of(arguments.model_name_or_path, shlex.split(arguments.inference_args))
-    least = forecast.least_budget(starts, judge_start(shlex.split(arguments.evaluate_args), starts))
+    count_questions(arguments)
+    starts = estimate_startup_times(arguments.model_name_or_path, shlex.split(arguments.inference_args))
+    least = forecast.minimum_budget(starts, estimate_judge_startup(shlex.split(arguments.evaluate_args), starts))
     if budget < least and not arguments.plan_only:
         raise InputError(
-            f"expected a time budget of at least {in_words(least)} for all stages, found {in_words(budget)}: give more, "
+            f"expected a time budget of at least {format_duration(least)} for all stages, found {format_duration(budget)}: give more, "
             "or run the stages one by one"
         )
     return starts
 
 
-def print_plan(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments: Arguments) -> None:
+def print_plan(day: Run, steps: dict[str, list[Step]], starts: StartupTimes, arguments: Arguments) -> None:
     """What the budget buys, and what half, twice and four times as much would."""
     calibrate(day, steps, starts, ask=arguments.test_data_path is not None)
     timings, made = read_timings(day.out), read_report(meta_file(day.out / "data.json"), CollectionTime)
-    questions, general = counts_of(arguments)
+    questions, general = count_questions(arguments)
     if questions is None:
         questions = round(TEST_RATIO * made.units * timings.questions_a_unit)
     plans = [forecast.forecast(day.budget * times, timings, made.units, questions, general) for times in (1, 0.5, 2, 4)]
-    print("\n".join(forecast.lines(plans[0], plans[1:])))
+    print("\n".join(forecast.format_plan(plans[0], plans[1:])))
 
 
 def begin(day: Run, steps: dict[str, list[Step]]) -> None:
@@ -183,7 +183,7 @@ def begin(day: Run, steps: dict[str, list[Step]]) -> None:
                 path.unlink(missing_ok=True)
     (day.out / "lora" / ADAPTER).unlink(missing_ok=True)
     if day.limited:
-        log.info("%s, until %s", in_words(day.budget), of_day(day.deadline))
+        log.info("%s, until %s", format_duration(day.budget), time_of_day(day.deadline))
     day.write()
 
 
@@ -206,13 +206,13 @@ def finish(day: Run, documents: str) -> None:
     day.end()
     report.write_reports(day.out, report.gather(day.out, "tuned", "base", documents=documents))
     for stage in day.state["stages"]:
-        planned = f"planned {in_words(stage['planned_seconds']):>8}, " if day.limited else ""
-        log.info("%-18s %stook %8s", stage["name"], planned, in_words(stage["seconds"]))
-    before = f"{in_words(day.left())} before the deadline: " if day.limited else ""
+        planned = f"planned {format_duration(stage['planned_seconds']):>8}, " if day.limited else ""
+        log.info("%-18s %stook %8s", stage["name"], planned, format_duration(stage["seconds"]))
+    before = f"{format_duration(day.left())} before the deadline: " if day.limited else ""
     log.info("%s%s, %s", before, day.out / "lora", day.out / "report.html")
 
 
-def carry_out(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments: Arguments) -> None:
+def carry_out(day: Run, steps: dict[str, list[Step]], starts: StartupTimes, arguments: Arguments) -> None:
     """All stages, or with --plan_only the plan alone."""
     if arguments.plan_only:
         print_plan(day, steps, starts, arguments)
@@ -224,7 +224,7 @@ def carry_out(day: Run, steps: dict[str, list[Step]], starts: Starts, arguments:
         calibrate(day, steps, starts, ask=False)
     for name in forecast.STAGES:
         if day.limited:
-            questions, general = counts_of(arguments)
+            questions, general = count_questions(arguments)
             day.measure(questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book)
         if name == EVALUATION:
             steps[name][0].command += more_answers(day.out)
@@ -239,18 +239,18 @@ def main() -> None:
     there = day.out.is_dir()
     with contextlib.ExitStack() as held:
         if there:  # before anything looks for GPUs, which processes of an earlier run may have
-            held.enter_context(alone_in(day.out))
-        steps, starts = steps_of(arguments, day.limited), check(arguments, day.budget)
+            held.enter_context(claim_run_folder(day.out))
+        steps, starts = build_steps(arguments, day.limited), check(arguments, day.budget)
         if not there:
-            held.enter_context(alone_in(day.out))
+            held.enter_context(claim_run_folder(day.out))
         day.loading = starts.training if starts.vllm else None
         try:
             carry_out(day, steps, starts, arguments)
         except Interrupted as stopped:
-            before = f" before {of_day(day.deadline)}" if day.limited else ""
+            before = f" before {time_of_day(day.deadline)}" if day.limited else ""
             log.info("stopped; run this again%s to go on", before)
             raise SystemExit(128 + stopped.number) from None
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

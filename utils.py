@@ -19,8 +19,8 @@ from typing import Any
 
 RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # what may pass by itself; any other status is final
 QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that no waiting ends
-LONGEST_WAIT_S = 60
-GONE = Path(__file__).with_name("arguments_gone.toml")  # {name: what to do instead}
+MAX_WAIT_S = 60
+REMOVED_ARGUMENTS = Path(__file__).with_name("arguments_gone.toml")  # {name: what to do instead}
 ADAPTER_SETTINGS = "knowledge_update.json"  # beside an adapter: what else it was trained with
 LOG_FOLDER = "log"  # in the folder of a run: journals, meta files and whatever else nobody opens first
 
@@ -29,7 +29,7 @@ class InputError(Exception):
     """What the user gave cannot be used. The message says what was expected, what was found, where, what to do."""
 
 
-def run(main: Callable[[], None]) -> None:
+def run_script(main: Callable[[], None]) -> None:
     """Run a script; an InputError ends it with one line on standard error and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpx2", "httpcore", "openai", "matplotlib"):
@@ -57,13 +57,13 @@ def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:
         return_remaining_strings=True
     )
     if unknown:
-        raise InputError(f"expected arguments that --help lists, found {about_unknown(unknown)}")
+        raise InputError(f"expected arguments that --help lists, found {describe_unknown(unknown)}")
     return tuple(parsed)
 
 
-def about_unknown(words: list[str]) -> str:
-    """The words of a command line that no argument took, and what to do: for those that scripts once had, what GONE says."""
-    gone = tomllib.loads(GONE.read_text(encoding="utf-8"))
+def describe_unknown(words: list[str]) -> str:
+    """The words of a command line that no argument took, and what to do: for those that scripts once had, what REMOVED_ARGUMENTS says."""
+    gone = tomllib.loads(REMOVED_ARGUMENTS.read_text(encoding="utf-8"))
     names = [word.partition("=")[0].lstrip("-").replace("-", "_") for word in words if word.startswith("--")]
     went = [f"--{name}, which went: {gone[name]}" for name in names if name in gone]
     return "; ".join(went) or f"{' '.join(words)}: mend or remove it"
@@ -162,7 +162,7 @@ def llm_chat(
     `options` go to the call as they are (max_tokens, temperature, seed, response_format). What may pass by itself
     (RETRIED_STATUS, a lost connection, no answer within `timeout` seconds, an answer that is not the API's JSON) is
     tried `max_attempts` times, waiting `retry_delay` seconds, doubled each time, with jitter, or as long as the
-    server's Retry-After says, at most LONGEST_WAIT_S; then the library's error, or a JSONDecodeError for an
+    server's Retry-After says, at most MAX_WAIT_S; then the library's error, or a JSONDecodeError for an
     answer that is not the API's JSON, is raised. `on_retry` is told each error that is tried again. The key comes from the
     environment only.
 
@@ -190,12 +190,12 @@ def llm_chat(
         broken = isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
         return broken or getattr(error, "status_code", None) in RETRIED_STATUS
 
-    backoff = tenacity.wait_exponential_jitter(multiplier=retry_delay, jitter=retry_delay, max=LONGEST_WAIT_S)
+    backoff = tenacity.wait_exponential_jitter(multiplier=retry_delay, jitter=retry_delay, max=MAX_WAIT_S)
 
     def wait(state: tenacity.RetryCallState) -> float:
         response = getattr(state.outcome.exception(), "response", None)
-        asked_for = None if response is None else seconds_to_wait(response.headers.get("retry-after", ""))
-        return backoff(state) if asked_for is None else min(asked_for, LONGEST_WAIT_S)
+        asked_for = None if response is None else parse_retry_after(response.headers.get("retry-after", ""))
+        return backoff(state) if asked_for is None else min(asked_for, MAX_WAIT_S)
 
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception(may_pass),
@@ -215,7 +215,7 @@ def api_client(api_base: str | None, key: str, timeout: float) -> Any:
     return openai.OpenAI(base_url=api_base, api_key=key, timeout=timeout, max_retries=0)
 
 
-def seconds_to_wait(retry_after: str) -> float | None:
+def parse_retry_after(retry_after: str) -> float | None:
     """The seconds that a Retry-After header asks for, as a number or as a date (RFC 9110, 10.2.3); None for neither."""
     if retry_after.replace(".", "", 1).isdigit():
         return float(retry_after)

@@ -35,7 +35,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import provenance
-from utils import InputError, parse_arguments, run, write_json, write_text
+from utils import InputError, parse_arguments, run_script, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 FAULTS = ROOT / "benchmarks" / "faults.toml"
@@ -237,4 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -22,7 +22,7 @@ Found = TypeVar("Found")
 log = logging.getLogger(__name__)
 
 
-def next_round(left: int, first: int, cost: float | None, seconds: float) -> int:
+def next_round_size(left: int, first: int, cost: float | None, seconds: float) -> int:
     """How many of `left` units to do next in `seconds`, at a measured `cost` of seconds a unit; 0 where none fits.
 
     Without a measurement it is the `first` few. After that half of what fits, so that the pace is measured again before
@@ -45,15 +45,15 @@ def even_order(groups: Sequence[Hashable]) -> list[int]:
     members: dict[Hashable, list[int]] = {}
     for place, group in enumerate(groups):
         members.setdefault(group, []).append(place)
-    ranks = {group: inverse(number) for number, group in enumerate(members)}
+    ranks = {group: radical_inverse(number) for number, group in enumerate(members)}
     order = []
     for group, places in members.items():
-        spread = sorted(range(len(places)), key=inverse)
+        spread = sorted(range(len(places)), key=radical_inverse)
         order += [(turn / len(places), ranks[group], places[number]) for turn, number in enumerate(spread)]
     return [place for *_, place in sorted(order)]
 
 
-def inverse(number: int) -> float:
+def radical_inverse(number: int) -> float:
     """The binary digits of a number mirrored at the point: 0, 1/2, 1/4, 3/4, 1/8 ..."""
     found, step = 0.0, 0.5
     while number:
@@ -63,7 +63,7 @@ def inverse(number: int) -> float:
     return found
 
 
-def by_document(rows: list[dict]) -> list[int]:
+def even_document_order(rows: list[dict]) -> list[int]:
     """The places of questions or answers in an order that is even over their documents, and the same each time."""
     return even_order([row.get("file_name", "") for row in rows])
 
@@ -80,15 +80,15 @@ def ask_in_time(
 
     The others have an error. As much time is kept for each of the `models_after` this one.
     """
-    ready, kept_back = time.time(), WRITING_S + clock.for_others(models_after)
-    order = by_document(rows)[:most]
+    ready, reserved_seconds = time.time(), WRITING_S + clock.seconds_for_others(models_after)
+    order = even_document_order(rows)[:most]
     replies = [Reply("", finish_reason="error", error=NOT_ASKED)] * len(rows)
     done, cost = 0, None
-    while size := next_round(len(order) - done, FIRST_QUESTIONS, cost, clock.left() - kept_back):
+    while size := next_round_size(len(order) - done, FIRST_QUESTIONS, cost, clock.left() - reserved_seconds):
         places = sorted(order[done : done + size])
         started, asked = time.monotonic(), engine.asked
         try:
-            with clock.interruptible(kept_back):
+            with clock.interruptible(reserved_seconds):
                 answered = ask(places)
         except Stopped:
             break
@@ -99,7 +99,7 @@ def ask_in_time(
             cost = (time.monotonic() - started) / (engine.asked - asked)
         left = (cost or 0) * (len(order) - done)
         words = f"{done} of {len(rows)} questions asked" + (f", the rest would take {left:.0f} s" if left else "")
-        clock.say(done / len(order), time.time() + left, words)
+        clock.report_progress(done / len(order), time.time() + left, words)
     return replies, AskingTime(
         seconds=round(clock.seconds, 1),
         seconds_to_start=round(ready - clock.started, 1),
@@ -125,7 +125,7 @@ def judge_in_time(clock: Clock, ask: Callable[[], Found], release: Callable[[], 
         return ask()
 
 
-def leave_out(rows: dict[str, list[dict]], room: float, cost: float) -> int:
+def mark_not_judged(rows: dict[str, list[dict]], room: float, cost: float) -> int:
     """Mark the answers that a judge of `cost` seconds a verdict has no time for; returns how many questions those are.
 
     Each question is judged once in every file, and the pair of base and tuned model twice.
@@ -138,7 +138,7 @@ def leave_out(rows: dict[str, list[dict]], room: float, cost: float) -> int:
     for group in (list(questions.values()), general):
         if share >= 1 or not group:
             continue
-        order = by_document(group[0])
+        order = even_document_order(group[0])
         for place in order[int(share * len(order)) :]:
             left += 1
             for answers in group:

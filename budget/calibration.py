@@ -1,6 +1,6 @@
 """What forecast.py reckons with on this machine: before anything is measured, and after the first work of each stage.
 
-starts_of and judge_start look at weights, GPUs and who will answer; `words` are arguments of a stage. A calibration times
+estimate_startup_times and estimate_judge_startup look at weights, GPUs and who will answer; `words` are arguments of a stage. A calibration times
 that work with the run's own arguments. It is worth a small share of a budget; --plan_only makes nothing else.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from budget import forecast
-from budget.clock import written
-from budget.forecast import BASE, COLLECTION, TRAINING, Starts, Timings, prior_starts
+from budget.clock import timestamp
+from budget.forecast import BASE, COLLECTION, TRAINING, StartupTimes, Timings, prior_startup_times
 from budget.reports import AskingTime, CollectionTime, read_report
 from budget.run import CALIBRATION_FILE, Interrupted, Run
 from budget.step import Step
@@ -27,29 +27,29 @@ QUESTIONS = 8
 ONE_HOUR = 3600
 
 
-def starts_of(model_name_or_path: str, words: list[str]) -> Starts:
+def estimate_startup_times(model_name_or_path: str, words: list[str]) -> StartupTimes:
     """The prior of a start with this model on this machine, asked as these words to inference.py say."""
     from engines.gpus import usable_gpus
 
     on_gpu = bool(usable_gpus())
-    return prior_starts(weight_bytes(model_name_or_path), on_gpu, on_gpu and uses_vllm(words))
+    return prior_startup_times(weight_bytes(model_name_or_path), on_gpu, on_gpu and uses_vllm(words))
 
 
-def judge_start(words: list[str], starts: Starts) -> float:
+def estimate_judge_startup(words: list[str], starts: StartupTimes) -> float:
     """The prior, in seconds, of a local judge's start where it has a GPU; 0 without, and for a judge of another kind."""
-    given = read_given(words)
+    given = parse_engine_arguments(words)
     if given.judge not in ("auto", "local") or not given.local_model_path or not starts.on_gpu:
         return 0.0
-    return prior_starts(weight_bytes(given.local_model_path), True, uses_vllm(words)).asking
+    return prior_startup_times(weight_bytes(given.local_model_path), True, uses_vllm(words)).asking
 
 
 def uses_vllm(words: list[str]) -> bool:
-    """Whether vLLM answers where there is a GPU (engines.choose)."""
-    given = read_given(words)
+    """Whether vLLM answers where there is a GPU (engines.placement.choose_engine)."""
+    given = parse_engine_arguments(words)
     return given.engine != "transformers" and not given.api_model and importlib.util.find_spec("vllm") is not None
 
 
-def read_given(words: list[str]) -> argparse.Namespace:
+def parse_engine_arguments(words: list[str]) -> argparse.Namespace:
     """The arguments of a stage that decide on its starts; all others are passed over."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name, default in (("engine", "auto"), ("api_model", None), ("judge", "auto"), ("local_model_path", None)):
@@ -75,7 +75,7 @@ def weight_bytes(model_name_or_path: str) -> float:
         ) from None
 
 
-def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool) -> None:
+def calibrate(day: Run, steps: dict[str, list[Step]], starts: StartupTimes, ask: bool) -> None:
     """Time the first round of the collection, which is kept, some updates on what it made, and (`ask`) some questions."""
     folder = find_log_file(day.out / "calibration")
     begun, later = time.time(), time.time() + ONE_HOUR
@@ -90,30 +90,34 @@ def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool)
             raise InputError(f"expected the calibration of {step.name} to end well, found exit code {code}: see above")
         return time.monotonic() - started
 
-    finish(steps[COLLECTION][0], "--rounds", "1", "--until", written(later))
+    finish(steps[COLLECTION][0], "--rounds", "1", "--until", timestamp(later))
     updates = str(UPDATES)
     said = ["--logging_steps", updates, "--logging_first_step", "True"]  # the first is the slowest
     training = finish(steps[TRAINING][0], "--output_dir", str(folder / "lora"), "--max_steps", updates, *said)
     if ask:
         more = ["--output_path", str(folder / "base.json"), "--limit", str(QUESTIONS)]
-        finish(steps[BASE][0], *more, "--until", written(later))
+        finish(steps[BASE][0], *more, "--until", timestamp(later))
     alike = uses_vllm(steps[COLLECTION][0].command) == starts.vllm or not starts.on_gpu
-    ranks = most_ranks(steps[TRAINING][0].command) if starts.on_gpu else 1
-    timings = asdict(timings_of(day.out, training, starts, alike, ranks))
+    ranks = max_ranks(steps[TRAINING][0].command) if starts.on_gpu else 1
+    timings = asdict(compute_timings(day.out, training, starts, alike, ranks))
     kept = {name: round(value, 4) for name, value in timings.items() if value is not None}
     write_json(log_file(day.out / CALIBRATION_FILE), kept)
-    record = {"name": "calibration", "planned_seconds": forecast.calibration_seconds(starts), "started": written(begun)}
+    record = {
+        "name": "calibration",
+        "planned_seconds": forecast.calibration_seconds(starts),
+        "started": timestamp(begun),
+    }
     day.state["stages"].append({**record, "seconds": round(time.time() - begun, 1)})
 
 
-def most_ranks(command: list[str]) -> int:
+def max_ranks(command: list[str]) -> int:
     """The ranks that the command of a training starts where the data are large; a calibration's keep one or two busy."""
     from training.launch import plan_launch
 
     return plan_launch(command[command.index("--model_name_or_path") + 1], None, command).processes
 
 
-def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, ranks: int = 1) -> Timings:
+def compute_timings(out: Path, training: float, starts: StartupTimes, alike: bool = True, ranks: int = 1) -> Timings:
     """What the files of a calibration in `out` say, the process of its training having taken `training` seconds.
 
     `alike`: the collection was asked by the same engine as the questions will be, so that its start is theirs. The

@@ -1,8 +1,8 @@
 """A time budget: a deadline on the disk, the clock of a stage, and the even order of work that may not all fit.
 
     with stage_clock(arguments, "collection", folder) as clock:     # endless without --time_budget and --until
-        while size := next_round(left, first, cost, clock.left()):
-            with clock.interruptible(kept_back):                    # raises Stopped when the time is up, or at Ctrl-C
+        while size := next_round_size(left, first, cost, clock.left()):
+            with clock.interruptible(reserved_seconds):                    # raises Stopped when the time is up, or at Ctrl-C
                 ...
 
 Moments are seconds since 1970 as time.time() gives them; on the disk they are ISO 8601 with the offset from UTC.
@@ -27,7 +27,7 @@ from utils import InputError, log_file, read_json, write_json
 
 RUN_FILE = "run.json"  # in the output folder: the deadline, and what each stage was given and took
 PROGRESS_FILE = "progress.json"  # of a stage: how far it is and when it expects to end
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WRITING_S = 1.0  # kept back at the end of a stage to write its dataset or its answers
 REPORT_S = 3.0  # the same where verdicts and a report, or a training's log and curve, are written
@@ -60,16 +60,16 @@ class BudgetArguments:
     )
 
 
-def seconds_of(text: str) -> float:
+def parse_duration(text: str) -> float:
     """The seconds in "6h", "40m", "90s", "1.5h" or "1h30m"."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
-    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text or not seconds:
         raise InputError(f"expected a time such as 6h, 40m, 90s or 1.5h, found {text!r}: write it so")
     return seconds
 
 
-def moment_of(text: str, now: float) -> float:
+def parse_time(text: str, now: float) -> float:
     """The next time of day "07:30" after `now`, or the moment of an ISO date and time."""
     try:
         if "T" in text or " " in text:
@@ -83,17 +83,17 @@ def moment_of(text: str, now: float) -> float:
     return (moment if moment > today else moment + datetime.timedelta(days=1)).timestamp()
 
 
-def written(moment: float) -> str:
+def timestamp(moment: float) -> str:
     return datetime.datetime.fromtimestamp(moment).astimezone().isoformat(timespec="milliseconds")
 
 
-def of_day(moment: float) -> str:
+def time_of_day(moment: float) -> str:
     """A moment as a person reads it, "07:30:00"; with the date where it is not today."""
     when = datetime.datetime.fromtimestamp(moment)
     return when.strftime("%H:%M:%S" if when.date() == datetime.date.today() else "%Y-%m-%d %H:%M:%S")
 
 
-def in_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A stretch of time: "45 s", "12.5 min", "7.5 h"."""
     for unit, size, most in (("s", 1, 100), ("min", 60, 6000)):
         if abs(seconds) < most:
@@ -101,15 +101,15 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def deadline_of(arguments: BudgetArguments, now: float) -> float | None:
+def requested_deadline(arguments: BudgetArguments, now: float) -> float | None:
     """The moment a new run has to end at, or None where it has no budget."""
     if arguments.time_budget and arguments.until:
         raise InputError("expected --time_budget or --until, found both: give one")
     if arguments.time_budget:
-        return now + seconds_of(arguments.time_budget)
+        return now + parse_duration(arguments.time_budget)
     if not arguments.until:
         return None
-    deadline = moment_of(arguments.until, now)
+    deadline = parse_time(arguments.until, now)
     if deadline <= now:
         raise InputError(f"expected a moment ahead for --until, found {arguments.until}: give a later one")
     return deadline
@@ -144,7 +144,7 @@ class Clock:
     def left(self) -> float:
         return self.deadline - time.time()
 
-    def for_others(self, others: int) -> float:
+    def seconds_for_others(self, others: int) -> float:
         """The seconds to keep back so that `others` after this have as much time as this; none of endless time."""
         return self.left() * others / (others + 1) if self.limited else 0.0
 
@@ -171,14 +171,14 @@ class Clock:
             raise Stopped
 
     @contextlib.contextmanager
-    def interruptible(self, kept_back: float = 0.0) -> Iterator[None]:
-        """Work that Stopped may cut anywhere: at a signal, or `kept_back` seconds before the deadline."""
+    def interruptible(self, reserved_seconds: float = 0.0) -> Iterator[None]:
+        """Work that Stopped may cut anywhere: at a signal, or `reserved_seconds` seconds before the deadline."""
         if not self.limited:
             yield
             return
         if not self._listens:
             self._listen()
-        room = self.left() - kept_back
+        room = self.left() - reserved_seconds
         if room <= 0 or self.stopped_by:
             raise Stopped
         self._interruptible = True
@@ -189,13 +189,17 @@ class Clock:
             self._interruptible = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def say(self, done: float, expected_end: float, words: str = "") -> None:
+    def report_progress(self, done: float, expected_end: float, words: str = "") -> None:
         """Tell a person, and whoever reads PROGRESS_FILE, the share that is done and when the stage will end."""
         if not self.limited:
             return
         expected_end = min(expected_end, max(self.deadline, time.time()))
         log.info(
-            "%s: %.0f%% done, ends about %s%s", self.stage, 100 * done, of_day(expected_end), words and f"; {words}"
+            "%s: %.0f%% done, ends about %s%s",
+            self.stage,
+            100 * done,
+            time_of_day(expected_end),
+            words and f"; {words}",
         )
         said = {"stage": self.stage, "time": time.time(), "done": round(done, 4), "expected_end": expected_end}
         write_json(log_file(self.folder / PROGRESS_FILE), said)
@@ -203,7 +207,7 @@ class Clock:
     def end(self) -> None:
         """Note in a stage's own RUN_FILE that it is done: started again, it has a new budget."""
         if self.run_file:
-            note(self.run_file, self.stage, {"seconds": round(time.time() - self.started, 1)})
+            update_stage(self.run_file, self.stage, {"seconds": round(time.time() - self.started, 1)})
 
 
 @contextlib.contextmanager
@@ -227,29 +231,29 @@ def start_clock(arguments: BudgetArguments, stage: str, folder: str | Path, writ
     run_all.py gives it, needs no file.
     """
     folder, started = Path(folder), process_start()
-    deadline = deadline_of(arguments, started)
+    deadline = requested_deadline(arguments, started)
     if deadline is None:
         return Clock(stage, started, math.inf, folder)
     run_file = None
     if not (arguments.until and "T" in arguments.until):
         run_file = folder / RUN_FILE
-        before = stage_of(read_run(run_file), stage)
+        before = find_stage(read_run(run_file), stage)
         if not writes:
             run_file = None
         elif "deadline" in before and "seconds" not in before:
-            started, deadline = (moment_of(before[key], 0) for key in ("started", "deadline"))
-            require_ahead(deadline, run_file)
-            log.info("%s goes on against its deadline, %s", stage, of_day(deadline))
+            started, deadline = (parse_time(before[key], 0) for key in ("started", "deadline"))
+            require_deadline_ahead(deadline, run_file)
+            log.info("%s goes on against its deadline, %s", stage, time_of_day(deadline))
         else:
-            facts = {"budget_seconds": round(deadline - started, 1), "started": written(started)}
-            note(run_file, stage, {**facts, "deadline": written(deadline)}, fresh=True)
+            facts = {"budget_seconds": round(deadline - started, 1), "started": timestamp(started)}
+            update_stage(run_file, stage, {**facts, "deadline": timestamp(deadline)}, fresh=True)
     return Clock(stage, started, deadline, folder, run_file)
 
 
-def require_ahead(deadline: float, run_file: Path) -> None:
+def require_deadline_ahead(deadline: float, run_file: Path) -> None:
     if deadline <= time.time():
         raise InputError(
-            f"expected a deadline ahead in {run_file}, found {of_day(deadline)}, which has passed: remove the file to "
+            f"expected a deadline ahead in {run_file}, found {time_of_day(deadline)}, which has passed: remove the file to "
             "begin with a new budget; what is done is kept"
         )
 
@@ -258,14 +262,14 @@ def read_run(path: Path) -> dict[str, Any]:
     return read_json(path, "the times of a run", "remove it") if path.is_file() else {"stages": []}
 
 
-def stage_of(run: dict, name: str) -> dict:
+def find_stage(run: dict, name: str) -> dict:
     return next((stage for stage in run["stages"] if stage["name"] == name), {})
 
 
-def note(path: Path, name: str, facts: dict, fresh: bool = False) -> None:
+def update_stage(path: Path, name: str, facts: dict, fresh: bool = False) -> None:
     """Add facts to a stage of RUN_FILE; `fresh` forgets what it had."""
     run = read_run(path)
-    stage = stage_of(run, name)
+    stage = find_stage(run, name)
     if not stage:
         stage = {"name": name}
         run["stages"].append(stage)

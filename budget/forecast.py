@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from budget.clock import in_words
+from budget.clock import format_duration
 from utils import InputError, read_json
 
 COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
@@ -25,17 +25,17 @@ LATER_YIELD = 0.85  # demo, 51 rows a unit after 59: what opens a document has m
 ROLE_YIELD = 0.65  # demo: rows in the words of a role, for each question that a model made before
 # Asking and judging.
 QUESTION_CALLS = 2  # demo: a question answered at length takes as long as so many calls of the collection
-OPEN_BOOK = 4  # demo: a question with its document takes as long as so many without
+OPEN_BOOK_COST = 4  # demo: a question with its document takes as long as so many without
 EVALUATION_STARTS = 4.5  # demo: string match and the drift, in starts of a process with the model, with room to spare
-# Starts of a process. On a CPU: importing, and reading weights from the disk (demo).
+# StartupTimes of a process. On a CPU: importing, and reading weights from the disk (demo).
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6
 # Where there is a GPU: the CUDA libraries besides (chosen), and 22 GiB in 18 s (vllm-project/vllm#44881, 2026).
 GPU_IMPORT_S, GPU_BYTES_A_SECOND = 10.0, 1e9
 # What vLLM's start takes besides: compiling 43 s (the same issue) and capturing CUDA graphs 17 s (vllm-project/vllm#20264).
 VLLM_START_S = 60.0
-# The least that a run needs: processes that ask the model (collection, 2 with the base, 2 tuned), processes that work on it
+# The least that a run stage_seconds: processes that ask the model (collection, 2 with the base, 2 tuned), processes that work on it
 # with transformers (fine-tuning and its check), and besides the first round of a collection, some updates, some questions (demo).
-STARTS_TO_ASK, STARTS_TO_TRAIN, LEAST_WORK_S = 5, 2, 75.0
+STARTS_TO_ASK, STARTS_TO_TRAIN, MIN_WORK_S = 5, 2, 75.0
 # A calibration: on a CPU with its starts (demo), on a GPU besides them (chosen), and the share of a budget that it is worth (chosen).
 CALIBRATION_S, GPU_CALIBRATION_WORK_S, CALIBRATION_SHARE = 110.0, 60.0, 0.075
 
@@ -65,7 +65,7 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Starts:
+class StartupTimes:
     """Prior: seconds until a process is ready to ask the model, and until one works on it with transformers."""
 
     asking: float
@@ -74,12 +74,12 @@ class Starts:
     vllm: bool = False  # asks
 
 
-def prior_starts(weight_bytes: float, on_gpu: bool = False, vllm: bool = False) -> Starts:
+def prior_startup_times(weight_bytes: float, on_gpu: bool = False, vllm: bool = False) -> StartupTimes:
     """What is taken for a start before any was measured."""
     loading = IMPORT_S + weight_bytes / BYTES_A_SECOND
     if on_gpu:
         loading = GPU_IMPORT_S + weight_bytes / GPU_BYTES_A_SECOND
-    return Starts(loading + VLLM_START_S * vllm, loading, on_gpu, vllm)
+    return StartupTimes(loading + VLLM_START_S * vllm, loading, on_gpu, vllm)
 
 
 def read_timings(path: str | Path) -> Timings:
@@ -119,12 +119,12 @@ def mean_units(read: float, units: int) -> float:
     return units * read / (read + LATER_YIELD * (units - read))
 
 
-def needs(budget: float, measured: dict[str, float], shares: dict[str, float] = SHARES) -> dict[str, float]:
+def stage_seconds(budget: float, measured: dict[str, float], shares: dict[str, float] = SHARES) -> dict[str, float]:
     """The seconds of each stage but fine-tuning: its share at most, and no more than it was measured to need."""
     return {name: min(shares[name] * budget, measured.get(name, budget)) for name in STAGES if name != TRAINING}
 
 
-def asking_needs(
+def asking_seconds(
     budget: float, timings: Timings, questions: int, general: int, judged_by_model: bool, open_book: bool = True
 ) -> dict[str, float]:
     """The seconds in which base and tuned model answer everything, and of the evaluation where it can be known.
@@ -133,34 +133,34 @@ def asking_needs(
     """
     t = timings
     both = 2 * t.start + (questions + general) * t.question
-    tuned = both + (open_book_needs(budget, t.start, questions, t.question) if open_book else 0.0)
-    return {BASE: both, TUNED: tuned, **evaluation_needs(t.loading or t.start, judged_by_model)}
+    tuned = both + (open_book_seconds(budget, t.start, questions, t.question) if open_book else 0.0)
+    return {BASE: both, TUNED: tuned, **evaluation_seconds(t.loading or t.start, judged_by_model)}
 
 
-def open_book_needs(budget: float, start: float, questions: int, question: float) -> float:
+def open_book_seconds(budget: float, start: float, questions: int, question: float) -> float:
     """Seconds kept to ask with the document in each prompt, by those of one `question` without: none if it is too many."""
-    seconds = start + OPEN_BOOK * questions * question
+    seconds = start + OPEN_BOOK_COST * questions * question
     return seconds if seconds <= OPEN_BOOK_SHARE * budget else 0.0
 
 
 def collection_share(budget: float, timings: Timings, asking: dict[str, float]) -> float:
     """The prior, or as much more as leaves time to train all epochs of what is collected."""
-    t, others = timings, sum(needs(budget, asking).values()) - SHARES[COLLECTION] * budget
+    t, others = timings, sum(stage_seconds(budget, asking).values()) - SHARES[COLLECTION] * budget
     training_of_a_unit = t.rows_a_unit * (1 + t.replay) * (t.example + t.epochs / t.examples_an_update * t.update)
     room = max(0.0, budget - others - t.training_overhead - t.start)
     collected = t.start + room * t.unit / (t.unit + training_of_a_unit)
     return max(SHARES[COLLECTION], collected / budget)
 
 
-def evaluation_needs(start: float, judged_by_model: bool) -> dict[str, float]:
+def evaluation_seconds(start: float, judged_by_model: bool) -> dict[str, float]:
     return {} if judged_by_model else {EVALUATION: EVALUATION_STARTS * start}
 
 
 def forecast(budget: float, timings: Timings, units: int, questions: int, general: int = 0) -> Forecast:
     """The plan of a run that asks `questions` and `general` ones, evaluated by string match."""
     t = timings
-    asking = asking_needs(budget, t, questions, general, judged_by_model=False)
-    most = needs(budget, asking, {**SHARES, COLLECTION: collection_share(budget, t, asking)})
+    asking = asking_seconds(budget, t, questions, general, judged_by_model=False)
+    most = stage_seconds(budget, asking, {**SHARES, COLLECTION: collection_share(budget, t, asking)})
     facts_whole = t.unit * units
     roles_whole = t.roles * t.role_unit * units
     room = max(0.0, most[COLLECTION] - t.start)
@@ -202,21 +202,21 @@ def training_seconds(rows: float, timings: Timings) -> float:
     return t.training_overhead + examples * (t.example + t.epochs / t.examples_an_update * t.update)
 
 
-def least_budget(starts: Starts, judge_start: float = 0.0) -> float:
+def minimum_budget(starts: StartupTimes, judge_startup: float = 0.0) -> float:
     """Seconds below which a run makes no sense, by the prior: nothing has been measured yet."""
     # On a GPU one more to replay answers: on a CPU that start is small beside the work.
     asking = STARTS_TO_ASK + (1 if starts.on_gpu else 0)
-    return asking * starts.asking + STARTS_TO_TRAIN * starts.training + judge_start + LEAST_WORK_S
+    return asking * starts.asking + STARTS_TO_TRAIN * starts.training + judge_startup + MIN_WORK_S
 
 
-def calibration_seconds(starts: Starts) -> float:
+def calibration_seconds(starts: StartupTimes) -> float:
     """Of a calibration, by the prior: collection and replayed answers ask, fine-tuning and its check load."""
     if not starts.on_gpu:
         return CALIBRATION_S
     return GPU_CALIBRATION_WORK_S + 2 * starts.asking + 2 * starts.training
 
 
-def lines(chosen: Forecast, others: list[Forecast]) -> list[str]:
+def format_plan(chosen: Forecast, others: list[Forecast]) -> list[str]:
     """The plan for a person: minutes a stage, what it does, and what more time would buy."""
     what = {
         COLLECTION: f"{chosen.units_done} of {chosen.units} units of sentences ({chosen.coverage:.0%}), {chosen.roles_done:.2g} roles a question",
@@ -225,11 +225,11 @@ def lines(chosen: Forecast, others: list[Forecast]) -> list[str]:
         TUNED: "the same questions",
         EVALUATION: "by string match",
     }
-    found = [f"plan for {in_words(chosen.budget)}: {in_words(chosen.seconds)} used"]
+    found = [f"plan for {format_duration(chosen.budget)}: {format_duration(chosen.seconds)} used"]
     found += [f"  {name:<18}{seconds / 60:8.1f} min  {what[name]}" for name, seconds in chosen.stages.items()]
     found += [
-        f"with {in_words(other.budget)}: {other.coverage:.0%} of the sentences, {other.roles_done:.2g} roles a question, "
-        f"{other.epochs:.2f} epochs, each covered fact {other.exposures:.0f} times; {in_words(other.seconds)} used"
+        f"with {format_duration(other.budget)}: {other.coverage:.0%} of the sentences, {other.roles_done:.2g} roles a question, "
+        f"{other.epochs:.2f} epochs, each covered fact {other.exposures:.0f} times; {format_duration(other.seconds)} used"
         for other in others
     ]
     return found

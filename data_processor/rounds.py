@@ -19,9 +19,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from budget.asking import SLACK, even_order, next_round
-from budget.clock import WRITING_S, Clock, Stopped
-from budget.clock import in_words as in_time
+from budget.asking import SLACK, even_order, next_round_size
+from budget.clock import WRITING_S, Clock, Stopped, format_duration
 from budget.forecast import LATER_COST
 from data_processor import pipeline
 from data_processor.chunking import Chunk
@@ -30,7 +29,7 @@ from data_processor.facts import Fact
 from data_processor.pairs import Pair
 from data_processor.pipeline import Collected, by_unit, units_of
 from data_processor.work import Work
-from engines.journal import JournaledEngine, append_line, read_lines
+from engines.journal import JournaledEngine, append_line, read_journal
 from utils import InputError
 
 FIRST_UNITS = 16  # of the first round at most: it is there to measure
@@ -83,7 +82,7 @@ class Rounds:
         self.questions: list[list[Pair]] = []  # of each unit that has facts: what roles ask again
         self.identity = identity_of(self.units, arguments, self.engine)
         self.recorded: dict[tuple[str, int], dict] = {}
-        read_lines(path, self._take, "a journal of rounds")
+        read_journal(path, self._take, "a journal of rounds")
         # Seconds: "facts" for one thing to ask for, "theme" for a chunk, "call" for a question, "unknown" in all, "roles" a unit.
         self.costs: dict[str, float] = {}
         self.fact_rounds: list[float] = []  # the seconds of each
@@ -140,7 +139,7 @@ class Rounds:
         recorded = self.recorded.get((kind, self.done[kind]), {})
         if "seconds" in recorded:
             return recorded["size"]
-        size = next_round(left, self._first(), self._cost(kind), self.clock.left() - self.kept_back)
+        size = next_round_size(left, self._first(), self._cost(kind), self.clock.left() - self.kept_back)
         return min(recorded["size"], 2 * size) if recorded else size
 
     def _cost(self, kind: str) -> float | None:
@@ -218,9 +217,9 @@ class Rounds:
         left = self._expected(left)
         words = f"{size} units of {kind} in {seconds:.0f} s; {done['facts']} of {units} units have facts"
         words += f", {done['roles']} of {units * roles} a role" if done["roles"] else ""
-        words += f"; all of the rest would take {in_time(left)}" if left else ""
+        words += f"; all of the rest would take {format_duration(left)}" if left else ""
         spent = (now := time.time()) - self.clock.started
-        self.clock.say(spent / (spent + min(left, self.clock.left())), now + left + self.kept_back, words)
+        self.clock.report_progress(spent / (spent + min(left, self.clock.left())), now + left + self.kept_back, words)
 
     def _facts(self, start: int, size: int) -> Collected:
         watch = Watch(self.engine)

@@ -6,7 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from engines.chat import Conversation, Reply, for_each
+from engines.chat import Conversation, Reply, broadcast
 from utils import QUOTA_USED_UP, InputError, llm_chat
 
 CALLS_A_WAVE = 8  # for each call at once; what a journal may have to repeat after a kill
@@ -92,7 +92,7 @@ class ApiEngine:
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         amount = len(conversations)
-        temperatures, seeds, schemas = (for_each(value, amount) for value in (temperature, seed, schemas))
+        temperatures, seeds, schemas = (broadcast(value, amount) for value in (temperature, seed, schemas))
         reported = threading.Lock()
         stopped = threading.Event()
 
@@ -150,7 +150,7 @@ class ApiEngine:
             return self._unanswered(error, dead=error.status_code >= 500)
         except (openai.OpenAIError, json.JSONDecodeError) as error:
             return self._unanswered(error, dead=isinstance(error, openai.APIConnectionError | json.JSONDecodeError))
-        return checked_reply(answer, schema)
+        return parse_reply(answer, schema)
 
     def _unanswered(self, error: Exception, dead: bool) -> Reply:
         """An error reply; InputError where `dead` failures say that the server will answer nothing."""
@@ -179,7 +179,7 @@ class ApiEngine:
             self.tokens.try_acquire("tokens", weight=min(prompt + max_new_tokens, self.token_burst))
 
 
-def checked_reply(answer, schema: dict | None) -> Reply:
+def parse_reply(answer, schema: dict | None) -> Reply:
     """The reply in a server's answer, taken out of its wrapping; an error where it has no text or breaks its schema."""
     import jsonschema
 

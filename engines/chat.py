@@ -63,6 +63,6 @@ def with_system_prompt(messages: Conversation, system_prompt: str | None) -> Con
     return messages if system_prompt is None else [{"role": "system", "content": system_prompt}, *messages]
 
 
-def for_each(value: Any, amount: int) -> list:
+def broadcast(value: Any, amount: int) -> list:
     """What is given for all conversations or for each of them, as a list."""
     return value if isinstance(value, list) else [value] * amount

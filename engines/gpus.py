@@ -48,11 +48,11 @@ def usable_gpus() -> list[Gpu]:
         return []
     listed = listed_gpus()
     if not listed:
-        return gpus_of_torch(count)
+        return torch_gpus(count)
     own, others = [], []
     processes = listed_processes()
-    for gpu in named_gpus(listed):
-        taken = taken_by_others(gpu, processes.get(gpu.uuid, []))
+    for gpu in visible_gpus(listed):
+        taken = bytes_used_by_others(gpu, processes.get(gpu.uuid, []))
         if taken:
             others.append(f"{gpu.index} ({gpu.name}, {taken / 2**30:.1f} GiB taken)")
         else:
@@ -93,7 +93,7 @@ def mig_devices(divided: set[str]) -> list[Gpu]:
     return devices
 
 
-def named_gpus(listed: list[Gpu]) -> list[Gpu]:
+def visible_gpus(listed: list[Gpu]) -> list[Gpu]:
     """Those of `listed` that the environment names, under its names and in its order; all where it names none.
 
     CUDA ends the list at the first name that it does not know. A GPU may be named by its number, by its UUID, or by the
@@ -133,7 +133,7 @@ def listed_processes() -> dict[str, list[tuple[int, int]]]:
     return processes
 
 
-def taken_by_others(gpu: Gpu, processes: list[tuple[int, int]]) -> int:
+def bytes_used_by_others(gpu: Gpu, processes: list[tuple[int, int]]) -> int:
     """The bytes that others take of a GPU they use; 0 for one that is free."""
     own = own_processes()
     others = sum(used for process, used in processes if process not in own)
@@ -148,12 +148,12 @@ def own_processes() -> set[int]:
     me = psutil.Process()
     family = {me, *me.parents(), *me.children(recursive=True)}
     for ancestor in me.parents():
-        if any(word.endswith(("torch.distributed.run", "torchrun")) for word in cmdline_of(ancestor)):
+        if any(word.endswith(("torch.distributed.run", "torchrun")) for word in command_line(ancestor)):
             family.update(ancestor.children(recursive=True))
     return {process.pid for process in family}
 
 
-def cmdline_of(process: psutil.Process) -> list[str]:
+def command_line(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
@@ -176,7 +176,7 @@ def ask_nvidia_smi(question: str) -> list[list[str]]:
     return [row for row in rows if len(row) == (question.count(",") + 1 if query else 1)]
 
 
-def gpus_of_torch(count: int) -> list[Gpu]:
+def torch_gpus(count: int) -> list[Gpu]:
     """All that CUDA sees. It is initialised by this, and no memory is taken."""
     import torch
 
@@ -189,7 +189,7 @@ def gpus_of_torch(count: int) -> list[Gpu]:
     ]
 
 
-def torch_number(gpu: Gpu) -> int:
+def torch_device_index(gpu: Gpu) -> int:
     """What torch calls it in this process: cuda:NUMBER. CUDA is initialised by this."""
     import torch
 

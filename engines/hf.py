@@ -10,7 +10,7 @@ import json
 import zlib
 from typing import Any
 
-from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, for_each, with_system_prompt
+from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, broadcast, with_system_prompt
 from engines.chat_template import stop_token_ids
 from engines.weights import load_base
 
@@ -29,7 +29,7 @@ class TransformersEngine:
 
         self.name, self.model, self.tokenizer, self.system_prompt = name, model.eval(), tokenizer, system_prompt
         config = model.config
-        self.shares_prefix = shared_prefix.supported(config)
+        self.shares_prefix = shared_prefix.is_supported(config)
         if self.shares_prefix:
             model.set_attn_implementation(shared_prefix.IMPLEMENTATION)
         self.stop_ids = stop_token_ids(model, tokenizer)
@@ -76,7 +76,7 @@ class TransformersEngine:
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         prompts = self._prompts(conversations)
-        temperatures, seeds, schemas = (for_each(value, len(prompts)) for value in (temperature, seed, schemas))
+        temperatures, seeds, schemas = (broadcast(value, len(prompts)) for value in (temperature, seed, schemas))
         replies: list[Reply | None] = [None] * len(prompts)
         for batch in self._batches(prompts, max_new_tokens):
             rows = [Row(self, i, prompts[i], schemas[i], max_new_tokens, temperatures[i], seeds[i]) for i in batch]
@@ -186,7 +186,7 @@ class TransformersEngine:
                 **prefix,
             )
             logits.append(output.logits[:, -1])
-        cache = shared_prefix.joined(caches, self.model.config)
+        cache = shared_prefix.concatenate(caches, self.model.config)
         if len(prompts) < len(which):
             cache.batch_select_indices(which)
         return torch.cat(logits)[which], cache, mask[which], positions[which, -1], prefix

@@ -7,7 +7,7 @@ kill is not there when the file is read again, and its wave is asked again as a 
 were in the unbroken run, and so do their replies, to the byte.
 
 An engine without waves (vLLM) is handed all that is open, so that it is never drained, and a line holds the replies that
-were finished within GROUP_S seconds, at most GROUP of them: what a kill costs. No reply is asked for twice; one that was
+were finished within GROUP_S seconds, at most GROUP_SIZE of them: what a kill costs. No reply is asked for twice; one that was
 sampled and is asked for again after a kill is another one.
 """
 
@@ -22,11 +22,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.chat import Conversation, Engine, Reply, for_each
+from engines.chat import Conversation, Engine, Reply, broadcast
 from utils import LOG_FOLDER, InputError
 
 # Of a line, where there are no waves. It is on the disk before work goes on: too long to wait for each reply by itself.
-GROUP, GROUP_S = 256, 2.0
+GROUP_SIZE, GROUP_S = 256, 2.0
 
 
 class JournaledEngine:
@@ -40,14 +40,14 @@ class JournaledEngine:
         self.identity = [engine.name, weights_stamp(engine.name), *settings]
         self.known: dict[str, Reply] = {}
         self.asked = self.reused = self.largest_wave = 0
-        read_lines(self.path, self._take, "a journal of replies")
+        read_journal(self.path, self._take, "a journal of replies")
 
     def _take(self, wave: dict[str, dict]) -> None:
         self.known |= {key: Reply(**reply) for key, reply in wave.items()}
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         amount = len(conversations)
-        temperatures, seeds, schemas = (for_each(value, amount) for value in (temperature, seed, schemas))
+        temperatures, seeds, schemas = (broadcast(value, amount) for value in (temperature, seed, schemas))
         keys = []
         for messages, schema, warmth, draw in zip(conversations, schemas, temperatures, seeds, strict=True):
             asked = [self.identity, [max_new_tokens, warmth, draw if warmth else 0], schema, messages]
@@ -60,7 +60,7 @@ class JournaledEngine:
                     on_reply(index, reply)
         if None not in replies:  # an engine that is not loaded yet stays so
             return replies
-        open_calls = OpenCalls(conversations, keys, temperatures, seeds, schemas, replies, on_reply)
+        open_calls = PendingCalls(conversations, keys, temperatures, seeds, schemas, replies, on_reply)
         waves = self.engine.waves(conversations, max_new_tokens)
         if waves is None:
             self._ask_all(open_calls, max_new_tokens)
@@ -68,7 +68,7 @@ class JournaledEngine:
             self._ask_waves(waves, open_calls, max_new_tokens)
         return replies
 
-    def _ask_waves(self, waves: list[list[int]], calls: OpenCalls, max_new_tokens: int) -> None:
+    def _ask_waves(self, waves: list[list[int]], calls: PendingCalls, max_new_tokens: int) -> None:
         for wave in waves:
             self.largest_wave = max(self.largest_wave, len(wave))
             open_ones = [index for index in wave if calls.replies[index] is None]
@@ -84,7 +84,7 @@ class JournaledEngine:
             for index, reply in zip(open_ones, answers, strict=True):
                 calls.replies[index] = reply
 
-    def _ask_all(self, calls: OpenCalls, max_new_tokens: int) -> None:
+    def _ask_all(self, calls: PendingCalls, max_new_tokens: int) -> None:
         """All at once, a call that occurs several times only once; what is finished is kept, however this ends."""
         places: dict[str, list[int]] = {}
         for index, (key, reply) in enumerate(zip(calls.keys, calls.replies, strict=True)):
@@ -100,7 +100,7 @@ class JournaledEngine:
             self.reused += len(places[key]) - 1
             if not reply.error:
                 group[key] = reply
-            if len(group) >= GROUP or time.monotonic() - written >= GROUP_S:
+            if len(group) >= GROUP_SIZE or time.monotonic() - written >= GROUP_S:
                 self._write(group)
                 group, written = {}, time.monotonic()
             for index in places[key]:
@@ -120,7 +120,7 @@ class JournaledEngine:
 
 
 @dataclass
-class OpenCalls:
+class PendingCalls:
     """The calls of one `chat`, a list of each thing, in order; a reply is None until it is there."""
 
     conversations: list[Conversation]
@@ -145,18 +145,18 @@ class OpenCalls:
             self.on_reply(place, reply)
 
 
-def read_lines(path: Path, read: Callable[[Any], None], what: str) -> None:
+def read_journal(path: Path, read: Callable[[Any], None], what: str) -> None:
     """Give each line of a JSONL journal to `read` and cut off a last line that a kill left unfinished.
 
     A journal in LOG_FOLDER is read after the one that an earlier version may have left beside that folder. InputError names a line that is not JSON, or that `read` cannot take (ValueError, TypeError, KeyError, AttributeError).
     """
     if path.parent.name == LOG_FOLDER:
-        read_file(path.parent.with_name(path.name), read, what)
-    read_file(path, read, what)
+        read_journal_file(path.parent.with_name(path.name), read, what)
+    read_journal_file(path, read, what)
 
 
-def read_file(path: Path, read: Callable[[Any], None], what: str) -> None:
-    """One file of read_lines."""
+def read_journal_file(path: Path, read: Callable[[Any], None], what: str) -> None:
+    """One file of read_journal."""
     if not path.exists():
         return
     whole = 0

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from engines.arguments import ApiArguments, EngineArguments
 from engines.chat import Engine
-from engines.gpus import torch_number
-from engines.placement import Placement, place
+from engines.gpus import torch_device_index
+from engines.placement import Placement, place_model
 
 
 def load_engine(
@@ -21,7 +21,7 @@ def load_engine(
 
     `prompts` is how many conversations are to come, where that is known: a few do not need a copy on every GPU.
     """
-    placement = place(model_name_or_path, arguments, lora_weights, prompts)
+    placement = place_model(model_name_or_path, arguments, lora_weights, prompts)
     return load_placed(placement, arguments, model_name_or_path, lora_weights, system_prompt)
 
 
@@ -36,7 +36,7 @@ def load_base_and_tuned(
 
     `prompts` are the conversations for each.
     """
-    placement = place(model_name_or_path, arguments, lora_weights, prompts and 2 * prompts)
+    placement = place_model(model_name_or_path, arguments, lora_weights, prompts and 2 * prompts)
     if placement.engine == "vllm":
         tuned = load_placed(placement, arguments, model_name_or_path, lora_weights, system_prompt)
         yield tuned.base()
@@ -55,7 +55,7 @@ def load_placed(placement: Placement, arguments: EngineArguments, *wanted: str |
         if placement.gpus:
             import torch
 
-            torch.cuda.set_device(torch_number(placement.gpus[0]))
+            torch.cuda.set_device(torch_device_index(placement.gpus[0]))
         return TransformersEngine.load(*wanted)
     options = {"max_model_len": arguments.max_model_len, "tensor_parallel_size": placement.tensor_parallel_size}
     from engines.vllm import VllmEngine

@@ -28,45 +28,45 @@ class Shape:
 
     layers: int
     hidden: int
-    keys: int  # the width of the keys, equal to that of the values
-    inner: int  # of the MLP; of all experts that a token goes through
+    kv_width: int  # the width of the keys, equal to that of the values
+    mlp_width: int  # of the MLP; of all experts that a token goes through
     vocabulary: int
     parameters: int
-    linear: int
-    adapter: int  # weights of LoRA of rank 1 on all of these linear layers
+    linear_weights: int
+    adapter_weights: int  # weights of LoRA of rank 1 on all of these linear layers
 
-    def activations(self, fused: bool = False) -> float:
+    def activation_bytes(self, fused: bool = False) -> float:
         """Bytes saved for one token in one layer."""
         hidden, keys, inner = SAVED[fused]
-        return hidden * self.hidden + keys * self.keys + inner * self.inner
+        return hidden * self.hidden + keys * self.kv_width + inner * self.mlp_width
 
-    def token(self, checkpointing: bool, fused: bool = False, trained: float = TRAINED_SHARE) -> float:
+    def bytes_per_token(self, checkpointing: bool, fused: bool = False, trained: float = TRAINED_SHARE) -> float:
         """Bytes that one more token in a batch takes; `trained` is the share of tokens that have logits."""
-        layer = self.activations(fused)
+        layer = self.activation_bytes(fused)
         saved = self.layers * (WIDTH_16_BIT * self.hidden if checkpointing else layer)
         return saved + WORKING_LAYERS * layer + trained * LOGIT_WIDTH * self.vocabulary
 
-    def weights(self, in_4_bits: bool = False, ranks: int = 1) -> float:
+    def weight_bytes(self, in_4_bits: bool = False, ranks: int = 1) -> float:
         """Bytes of the base on one card, its 16-bit weights shared by `ranks` (ZeRO-3) or each with its own (1)."""
         if in_4_bits:
-            return WIDTH_4_BIT * self.linear + WIDTH_16_BIT * (self.parameters - self.linear)
-        gathered = WIDTH_16_BIT * 2 * self.linear / self.layers if ranks > 1 else 0.0  # this layer and the next
+            return WIDTH_4_BIT * self.linear_weights + WIDTH_16_BIT * (self.parameters - self.linear_weights)
+        gathered = WIDTH_16_BIT * 2 * self.linear_weights / self.layers if ranks > 1 else 0.0  # this layer and the next
         return WIDTH_16_BIT * self.parameters / ranks + gathered
 
-    def trained(self, rank: int) -> float:
+    def adapter_bytes(self, rank: int) -> float:
         """Bytes of an adapter of `rank` with its gradients and optimizer states."""
-        return TRAINED_WIDTH * rank * self.adapter
+        return TRAINED_WIDTH * rank * self.adapter_weights
 
 
 @lru_cache
-def shape_of(model_name_or_path: str) -> Shape:
+def model_shape(model_name_or_path: str) -> Shape:
     """The shape of a model, from its config alone."""
     import transformers
 
-    return shape_of_config(transformers.AutoConfig.from_pretrained(model_name_or_path))
+    return shape_from_config(transformers.AutoConfig.from_pretrained(model_name_or_path))
 
 
-def shape_of_config(config) -> Shape:
+def shape_from_config(config) -> Shape:
     """The model is built without memory (on torch's meta device), so that any architecture is counted as it is."""
     import accelerate
     import torch
@@ -84,15 +84,15 @@ def shape_of_config(config) -> Shape:
     return Shape(
         layers=len(layers),
         hidden=text.hidden_size,
-        keys=head * (getattr(text, "num_key_value_heads", None) or heads),
-        inner=inner * (experts or 1),
+        kv_width=head * (getattr(text, "num_key_value_heads", None) or heads),
+        mlp_width=inner * (experts or 1),
         vocabulary=text.vocab_size,
         parameters=model.num_parameters(),
-        linear=sum(part.weight.numel() for part in linear),
-        adapter=sum(part.in_features + part.out_features for part in linear),
+        linear_weights=sum(part.weight.numel() for part in linear),
+        adapter_weights=sum(part.in_features + part.out_features for part in linear),
     )
 
 
-def room(card: float, shape: Shape, rank: int, in_4_bits: bool = False, ranks: int = 1) -> float:
+def activation_room(card: float, shape: Shape, rank: int, in_4_bits: bool = False, ranks: int = 1) -> float:
     """Bytes that a card of `card` bytes has for activations; below 0 where the weights alone do not fit."""
-    return USABLE * card - RESERVED - shape.weights(in_4_bits, ranks) - shape.trained(rank)
+    return USABLE * card - RESERVED - shape.weight_bytes(in_4_bits, ranks) - shape.adapter_bytes(rank)

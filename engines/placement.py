@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.gpus import Gpu, usable_gpus
-from engines.vllm_lora import refused_by_vllm
+from engines.vllm_lora import unsupported_by_vllm
 from utils import InputError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Placement:
         return [names[number * size :][:size] for number in range(self.copies)]
 
 
-def choose(arguments: EngineArguments, lora_weights: str | None = None, gpus: list[Gpu] | None = None) -> str:
+def choose_engine(arguments: EngineArguments, lora_weights: str | None = None, gpus: list[Gpu] | None = None) -> str:
     """ "vllm" or "transformers", by the usable `gpus`, looked for where they are not given.
 
     InputError where --engine vllm cannot be had, or --engine transformers is to use several GPUs.
@@ -62,7 +62,7 @@ def choose(arguments: EngineArguments, lora_weights: str | None = None, gpus: li
         if size is not None and size < 1:
             raise InputError(f"expected --{name}_parallel_size of at least 1, found {size}: raise it or leave it out")
     installed = importlib.util.find_spec("vllm") is not None
-    refused = refused_by_vllm(lora_weights) if lora_weights else None
+    refused = unsupported_by_vllm(lora_weights) if lora_weights else None
     if arguments.engine == "vllm":
         if not installed:
             raise InputError(
@@ -90,7 +90,7 @@ def choose(arguments: EngineArguments, lora_weights: str | None = None, gpus: li
     return "transformers"
 
 
-def place(
+def place_model(
     model_name_or_path: str, arguments: EngineArguments, lora_weights: str | None = None, prompts: int | None = None
 ) -> Placement:
     """Engine, GPUs and copies for a model that is asked `prompts` conversations, or nobody knows how many (None).
@@ -100,7 +100,7 @@ def place(
     import torch
 
     gpus = usable_gpus()
-    engine = choose(arguments, lora_weights, gpus)
+    engine = choose_engine(arguments, lora_weights, gpus)
     if not gpus:
         found = torch.cuda.device_count()
         if found:
@@ -132,9 +132,9 @@ def place(
 
 def parallel_size(model_name_or_path: str, gpus: list[Gpu]) -> int:
     """GPUs for one copy: the smallest size that leaves room for a cache of CACHE_TOKENS, else the largest there is."""
-    from engines.memory import shape_of
+    from engines.memory import model_shape
 
-    shape, weights = shape_of(model_name_or_path), weight_bytes(model_name_or_path)
+    shape, weights = model_shape(model_name_or_path), weight_bytes(model_name_or_path)
     require_room(model_name_or_path, weights, gpus, MEMORY_SHARE)
     sizes = allowed_sizes(model_name_or_path, gpus)
     room = room_for_weights(gpus, MEMORY_SHARE)
@@ -182,7 +182,7 @@ def require_room(model_name_or_path: str, weights: float, gpus: list[Gpu], share
 
 def cache_bytes_a_token(shape: Shape) -> int:
     """Of keys and values in 16 bits."""
-    return 2 * 2 * shape.layers * shape.keys
+    return 2 * 2 * shape.layers * shape.kv_width
 
 
 def weight_bytes(model_name_or_path: str) -> float:
@@ -193,7 +193,7 @@ def weight_bytes(model_name_or_path: str) -> float:
     from huggingface_hub import try_to_load_from_cache
     from transformers import AutoConfig
 
-    from engines.memory import shape_of
+    from engines.memory import model_shape
 
     folder = Path(model_name_or_path)
     if not folder.is_dir():
@@ -203,7 +203,7 @@ def weight_bytes(model_name_or_path: str) -> float:
     if files:
         return sum(tensor_bytes(file) for file in files)
     quantized = getattr(AutoConfig.from_pretrained(model_name_or_path), "quantization_config", None) or {"bits": 16}
-    return shape_of(model_name_or_path).parameters * quantized.get("bits", 8) / 8
+    return model_shape(model_name_or_path).parameters * quantized.get("bits", 8) / 8
 
 
 def tensor_bytes(file: Path) -> float:

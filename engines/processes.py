@@ -1,9 +1,9 @@
 """Processes that a run starts: ended with all that they started, found again after a kill, and one run to a folder.
 
-    with alone_in(out):                           # InputError names who holds it; what an earlier run left is ended
-        family = Family(log_file(out / PROCESSES_FILE))
+    with claim_run_folder(out):                           # InputError names who holds it; what an earlier run left is ended
+        family = ProcessTree(log_file(out / PROCESSES_FILE))
         child = family.start([sys.executable, "finetune.py"])
-        while child.poll() is None: family.look()
+        while child.poll() is None: family.refresh()
         family.end(grace=5)
 
 A worker of torchrun is in a session of its own and outlives a launcher that is killed, so no group of processes holds all
@@ -32,7 +32,7 @@ from utils import InputError, find_log_file, log_file, read_json, write_json
 LOCK_FILE = ".lock"  # of a folder that one process has for itself
 PROCESSES_FILE = "processes.json"  # of a run: [pid, when it was created] of each of its processes
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of Linux: include/uapi/linux/prctl.h
-LOOK_S = 1.0  # looking for descendants reads all of /proc
+REFRESH_S = 1.0  # looking for descendants reads all of /proc
 SAME_CREATION_S = 2.0  # a moment of creation is counted from the boot, which a corrected clock moves
 LEFT_OVER_GRACE_S = 30.0  # for a training to save what it has
 KILLED_S = 10.0  # within which a killed process is gone, unless its driver holds it
@@ -138,7 +138,7 @@ def identity(process: psutil.Process) -> tuple[int, float] | None:
         return None
 
 
-class Family:
+class ProcessTree:
     """What this process starts from now on and whatever that starts, also what has lost its parent.
 
     The living are in the file `record`, for the next start to find after a `kill -9`; without any there is no file.
@@ -154,12 +154,12 @@ class Family:
 
     def start(self, command: list[str], **options) -> subprocess.Popen:
         self._child = start_child(command, **options)
-        self.look(at_once=True)
+        self.refresh(at_once=True)
         return self._child
 
-    def look(self, at_once: bool = False) -> None:
-        """Note who is there; at most once in LOOK_S seconds, unless `at_once`."""
-        if not at_once and time.monotonic() < self._looked + LOOK_S:
+    def refresh(self, at_once: bool = False) -> None:
+        """Note who is there; at most once in REFRESH_S seconds, unless `at_once`."""
+        if not at_once and time.monotonic() < self._looked + REFRESH_S:
             return
         self._looked, before = time.monotonic(), self.members
         self.members = self._living()
@@ -180,23 +180,23 @@ class Family:
 
     def end(self, grace: float) -> None:
         """End what the child of `start`, which has ended, left behind."""
-        self.look(at_once=True)
+        self.refresh(at_once=True)
         if self.members:
             log.info("ending what was left running: %s", ", ".join(map(named, self.members)))
             end_processes(self.members, grace)
-            self.look(at_once=True)
+            self.refresh(at_once=True)
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def claim_run_folder(folder: Path) -> Iterator[None]:
     """Have the folder of a run, and the machine free of what an earlier run in it left."""
     with lock_folder(folder):
         for record in (folder / PROCESSES_FILE, log_file(folder / PROCESSES_FILE)):
-            end_left_over(record)
+            end_leftovers(record)
         yield
 
 
-def end_left_over(record: Path) -> None:
+def end_leftovers(record: Path) -> None:
     """Name and end the processes of an earlier run, killed, that still run; another process with its pid is left alone."""
     if not record.is_file():
         return

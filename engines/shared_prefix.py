@@ -21,7 +21,7 @@ PLAIN_ATTENTION = ("llama", "qwen2", "qwen3")  # model types with full causal at
 Prefix = list[tuple[torch.Tensor, torch.Tensor]]  # for each layer keys and values, (1, KV heads, P, D)
 
 
-def supported(config) -> bool:
+def is_supported(config) -> bool:
     """Whether the model's attention is the plain one that `attend` computes."""
     return config.model_type in PLAIN_ATTENTION and not getattr(config, "use_sliding_window", False)
 
@@ -86,7 +86,7 @@ def prefix_groups(prompts: list[list[int]]) -> list[list[int]]:
     return [*groups, rest] if rest else groups
 
 
-def joined(caches: list[DynamicCache], config) -> DynamicCache:
+def concatenate(caches: list[DynamicCache], config) -> DynamicCache:
     """One cache of the rows of several, which must be equally wide."""
     if len(caches) == 1:
         return caches[0]

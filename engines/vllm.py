@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from engines.chat import Reply, for_each
+from engines.chat import Reply, broadcast
 from engines.processes import end_with_parent
 from engines.vllm_decoder import Decoder, Request, VllmDecoder
 from utils import InputError
@@ -46,8 +46,8 @@ class VllmEngine:
     seeds has a draw for each.
     """
 
-    def __init__(self, channels: list[Channel], arrived: SimpleQueue, most: int, tokenizer, name: str, tuned: bool):
-        self.channels, self.arrived, self.most = channels, arrived, most
+    def __init__(self, channels: list[Channel], arrived: SimpleQueue, capacity: int, tokenizer, name: str, tuned: bool):
+        self.channels, self.arrived, self.capacity = channels, arrived, capacity
         self.tokenizer, self.name, self.tuned = tokenizer, name, tuned
         self._calls = itertools.count()
 
@@ -84,13 +84,13 @@ class VllmEngine:
             channels.append(Channel(ours, number, arrived))
         atexit.register(lambda: [channel.send(None) for channel in channels])  # which ends the copies
         try:
-            most = min(next_arrived(arrived)[1] for _ in channels)
+            capacity = min(next_arrived(arrived)[1] for _ in channels)
         except BaseException:  # one could not be loaded, or this was stopped: the others need not go on
             for process in processes:
                 process.terminate()
             raise
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path)
-        return cls(channels, arrived, most, tokenizer, model_name_or_path, lora_weights is not None)
+        return cls(channels, arrived, capacity, tokenizer, model_name_or_path, lora_weights is not None)
 
     def base(self) -> VllmEngine:
         """The same engines without the adapter."""
@@ -100,7 +100,7 @@ class VllmEngine:
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         amount = len(conversations)
-        each = zip(conversations, for_each(schemas, amount), for_each(temperature, amount), strict=True)
+        each = zip(conversations, broadcast(schemas, amount), broadcast(temperature, amount), strict=True)
         requests = [Request(one, schema, max_new_tokens, heat, self.tuned) for one, schema, heat in each]
         replies: list[Reply | None] = [None] * amount
 
@@ -116,18 +116,20 @@ class VllmEngine:
         return None
 
     def _ask(self, requests: list[Request], finish: Callable[[int, Reply], None]) -> None:
-        """Call finish(index, reply) for each request, in any order; no copy has more than `most` of them at once.
+        """Call finish(index, reply) for each request, in any order; no copy has more than `capacity` of them at once.
 
         Calls are numbered: what a copy still sends of one that was left by an exception is dropped.
         """
         call, left = next(self._calls), len(requests)
-        size = max(1, min(STRETCH, left // len(self.channels), self.most // 4))  # few prompts are for all copies too
+        size = max(
+            1, min(STRETCH, left // len(self.channels), self.capacity // 4)
+        )  # few prompts are for all copies too
         places = range(left)
         coming = iter([places[start : start + size] for start in places[::size]])
         open_ones = [0] * len(self.channels)
         try:
             while left:
-                while (fewest := min(open_ones)) + size <= self.most:
+                while (fewest := min(open_ones)) + size <= self.capacity:
                     stretch = next(coming, None)
                     if stretch is None:
                         break
@@ -219,7 +221,7 @@ def serve(
     arrived: SimpleQueue = SimpleQueue()
     threading.Thread(target=receive_all, args=(connection, arrived.put), daemon=True).start()
     try:
-        connection.send(decoder.most)
+        connection.send(decoder.capacity)
         answer(decoder, arrived, connection.send)
     except BrokenPipeError:
         return

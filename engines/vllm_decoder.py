@@ -34,10 +34,10 @@ class Request:
 class Decoder(Protocol):
     """Writes the replies to many requests at once. Keys are the caller's, and none is used twice.
 
-    `most` are the requests it is worth giving it at once: those it writes, and some that wait to take their places.
+    `capacity` are the requests it is worth giving it at once: those it writes, and some that wait to take their places.
     """
 
-    most: int
+    capacity: int
 
     def add(self, key: str, request: Request) -> Reply | None:
         """Take a request; a reply at once where it cannot be written. ValueError where its schema cannot be enforced."""
@@ -58,7 +58,7 @@ class VllmDecoder:
         self.engine, self.tokenizer = engine, tokenizer
         self.system_prompt, self.lora_request = system_prompt, lora_request
         self.max_model_len = engine.model_config.max_model_len
-        self.most = engine.vllm_config.scheduler_config.max_num_seqs + WAITING
+        self.capacity = engine.vllm_config.scheduler_config.max_num_seqs + WAITING
         # vLLM knows the ends that the model's folder names; a template may end a turn with yet another token
         self.stop_ids = [tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))]
 

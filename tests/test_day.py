@@ -12,7 +12,7 @@ from runs import collection_time
 from test_forecast import ROUND
 from test_run_all import new_run, step
 
-from budget.clock import written
+from budget.clock import timestamp
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.run import Run
 from budget.step import Step
@@ -25,7 +25,7 @@ def run(tmp_path, handlers, hours) -> Run:  # noqa: F811
 
 
 def ended(run: Run, *stages: str) -> None:
-    run.state["stages"] += [{"name": name, "started": written(run.started), "seconds": 1.0} for name in stages]
+    run.state["stages"] += [{"name": name, "started": timestamp(run.started), "seconds": 1.0} for name in stages]
 
 
 def test_fine_tuning_has_what_the_shares_of_the_others_leave(run):
@@ -45,13 +45,13 @@ def test_after_the_training_the_next_stage_has_what_is_left(run, hours):  # noqa
 
 @pytest.mark.parametrize(("used", "left"), [(100, 80), (170, 30), (400, 30)])
 def test_a_stage_that_was_begun_before_has_the_rest_of_its_share_or_a_little(run, hours, used, left):  # noqa: F811
-    run.state["stages"].append({"name": COLLECTION, "started": written(run.started)})
+    run.state["stages"].append({"name": COLLECTION, "started": timestamp(run.started)})
     hours.sleep(used)
     assert run.planned()[COLLECTION] == pytest.approx(left, abs=0.01)
 
 
 def said_end(run: Run, hours, begun: float, until: float) -> float:  # noqa: F811
-    run.say_end(COLLECTION, run.out, hours.now - begun, hours.now + until)
+    run.report_end(COLLECTION, run.out, hours.now - begun, hours.now + until)
     return run.state["etas"][-1]["end"]
 
 

@@ -24,7 +24,7 @@ from utils import (
     require_adapter,
     require_file,
     require_model,
-    run,
+    run_script,
     trained_system_prompt,
     write_json,
     write_text,
@@ -170,7 +170,7 @@ def fails(error: BaseException):
 )
 def test_a_script_ends_with_one_line_and_its_code(capsys, error, code, said):
     with pytest.raises(SystemExit) as ended:
-        run(fails(error))
+        run_script(fails(error))
     assert ended.value.code == code and capsys.readouterr().err == said
 
 
@@ -196,7 +196,7 @@ def test_a_script_says_what_it_does_and_not_each_call_of_its_libraries(capsys, m
         logging.getLogger("ours").debug("details")
 
     monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
-    run(main)
+    run_script(main)
     assert capsys.readouterr() == ("", "ours does something\ntrouble\n")
 
 
@@ -210,7 +210,7 @@ def test_the_help_begins_with_the_first_line_of_the_script(monkeypatch, capsys):
 
 def test_a_fault_of_the_program_is_not_taken_for_one_of_the_user():
     with pytest.raises(ZeroDivisionError):
-        run(fails(ZeroDivisionError()))
+        run_script(fails(ZeroDivisionError()))
 
 
 @dataclass
@@ -252,8 +252,8 @@ def test_a_wrong_command_line_is_named(monkeypatch, words, message):
     ],
 )
 def test_an_argument_that_went_is_answered_with_what_to_do_instead(tmp_path, monkeypatch, words, message):
-    monkeypatch.setattr(utils, "GONE", tmp_path / "gone.toml")
-    utils.GONE.write_text('old = "give --name"\nno_more = "set NO_MORE"\n')
+    monkeypatch.setattr(utils, "REMOVED_ARGUMENTS", tmp_path / "gone.toml")
+    utils.REMOVED_ARGUMENTS.write_text('old = "give --name"\nno_more = "set NO_MORE"\n')
     monkeypatch.setattr(sys, "argv", ["script.py", *words])
     with pytest.raises(InputError) as error:
         parse_arguments(Words)

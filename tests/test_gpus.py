@@ -161,7 +161,7 @@ def test_torch_calls_a_gpu_by_the_number_that_has_its_uuid(machine, monkeypatch)
     found = usable_gpus()
     order = [SimpleNamespace(uuid=number) for number in (2, 0, 1)]  # CUDA's, fastest first
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda number: order[number])
-    assert [gpus.torch_number(one) for one in found] == [1, 2, 0]
+    assert [gpus.torch_device_index(one) for one in found] == [1, 2, 0]
 
 
 @pytest.mark.parametrize("launcher, known", [("torch.distributed.run", True), ("some_script.py", False)])

@@ -11,8 +11,8 @@ import pytest
 from clocks import endless, handlers, hours, stage_clock  # noqa: F401
 from scripted import fair, scripted
 
-from budget.asking import NOT_ASKED, NOT_JUDGED, ask_in_time, judge_in_time, leave_out
-from budget.clock import Stopped, of_day
+from budget.asking import NOT_ASKED, NOT_JUDGED, ask_in_time, judge_in_time, mark_not_judged
+from budget.clock import Stopped, time_of_day
 from budget.reports import AskingTime
 from engines.chat import Reply
 from evaluation import accuracy, win_rate
@@ -70,7 +70,7 @@ def test_how_far_the_questions_are_is_said_after_each_round(tmp_path, handlers, 
     assert json.loads((tmp_path / "progress.json").read_text()) == {
         "stage": "collection", "time": began + 60, "done": 1.0, "expected_end": began + 60,
     }  # fmt: skip
-    assert caplog.messages[0].startswith(f"collection: 53% done, ends about {of_day(began + 60)}")
+    assert caplog.messages[0].startswith(f"collection: 53% done, ends about {time_of_day(began + 60)}")
 
 
 def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers, hours):  # noqa: F811
@@ -111,8 +111,8 @@ def test_a_judge_gets_an_even_part_of_the_questions():
         "retention_sft": answers("ref"),
         "retention_base": answers("no"),
     }
-    assert leave_out({what: list(found) for what, found in rows.items()}, room=1e9, cost=1.0) == 0
-    left = leave_out(rows, room=60.0, cost=1.0)  # of 120 verdicts
+    assert mark_not_judged({what: list(found) for what, found in rows.items()}, room=1e9, cost=1.0) == 0
+    left = mark_not_judged(rows, room=60.0, cost=1.0)  # of 120 verdicts
     assert left == 20 and all(sum("error" in row for row in found) == 10 for found in rows.values())
     out = {what: [row["id"] for row in found if "error" in row] for what, found in rows.items()}
     assert out["sft"] == out["base"]
@@ -139,20 +139,20 @@ def left_out(rows: dict[str, list[dict]]) -> dict[str, int]:
 )
 def test_how_many_questions_a_judge_has_time_for(room, cost, left):
     rows = {"sft": answers("ref"), "base": answers("no")}
-    assert leave_out(rows, room, cost) == left
+    assert mark_not_judged(rows, room, cost) == left
     assert left_out(rows) == {"sft": left, "base": left}
 
 
 def test_every_file_that_is_judged_takes_its_part_of_the_time():
     rows = {what: answers("ref") for what in ("sft", "base", "open_book", "rag")}
-    assert leave_out(rows, room=60.0, cost=1.0) == 10  # of 120 verdicts
+    assert mark_not_judged(rows, room=60.0, cost=1.0) == 10  # of 120 verdicts
     assert left_out(rows) == {"sft": 10, "base": 10, "open_book": 10, "rag": 10}
 
 
 def test_an_answer_that_failed_before_keeps_its_reason():
     rows = {"sft": answers("ref"), "base": answers("no")}
     rows["base"][3]["error"] = "timeout"
-    leave_out(rows, room=0.0, cost=1.0)
+    mark_not_judged(rows, room=0.0, cost=1.0)
     assert rows["base"][3]["error"] == "timeout" and rows["base"][2]["error"] == NOT_JUDGED
     assert NOT_JUDGED == "not judged: the time budget had no room"
 

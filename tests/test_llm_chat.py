@@ -12,7 +12,7 @@ from test_api_engine import BUSY, asked, engine_of, server, text  # noqa: F401
 
 from benchmarks.fault_server import TEXT, error
 from data_processor import data_collection_api
-from utils import InputError, api_client, llm_chat, seconds_to_wait
+from utils import InputError, api_client, llm_chat, parse_retry_after
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_retry_after_is_a_moment_or_nothing(server, waits, header, least, most
 
 def test_the_seconds_to_a_moment_are_counted_from_now(monkeypatch):
     monkeypatch.setattr("utils.time.time", lambda: 1_700_000_000.0)
-    assert seconds_to_wait("Tue, 14 Nov 2023 22:13:50 GMT") == 30
+    assert parse_retry_after("Tue, 14 Nov 2023 22:13:50 GMT") == 30
 
 
 def test_waits_double_with_jitter_up_to_a_minute(server, waits):  # noqa: F811

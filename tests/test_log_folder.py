@@ -25,7 +25,7 @@ from budget.reports import CollectionTime
 from budget.run import Step, read_timings
 from data_processor import data_collection_api
 from engines.chat import Reply
-from engines.processes import LOCK_FILE, PROCESSES_FILE, alone_in, lock_folder
+from engines.processes import LOCK_FILE, PROCESSES_FILE, claim_run_folder, lock_folder
 from evaluation import report
 from training import replay
 from training.replay import Untrained
@@ -155,7 +155,7 @@ def test_a_run_of_all_reads_what_its_stages_left_in_either_place(tmp_path, handl
     assert run.start_seconds == 12.0 and run.expected[BASE] == 80
     write_json(place(tmp_path / PROGRESS_FILE), {"time": time.time(), "expected_end": time.time() + 50})
     run.expected = {}
-    run.say_end(COLLECTION, tmp_path, time.time() - 1, time.time() + 250)
+    run.report_end(COLLECTION, tmp_path, time.time() - 1, time.time() + 250)
     step = Step("fine-tuning", tmp_path / "training.meta.json", [], sealed=True)
     assert not step.ended(0)
     write_json(place(tmp_path / "training.meta.json"), {})
@@ -166,7 +166,7 @@ def test_a_run_of_all_reads_what_its_stages_left_in_either_place(tmp_path, handl
 def test_what_a_killed_run_left_running_is_found_in_either_place(tmp_path, place):
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
     write_json(place(tmp_path / PROCESSES_FILE), [[left.pid, psutil.Process(left.pid).create_time()]])
-    with alone_in(tmp_path):
+    with claim_run_folder(tmp_path):
         left.wait(5)
         assert not place(tmp_path / PROCESSES_FILE).exists()
 

@@ -185,7 +185,7 @@ def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # no
 
 
 def test_rounds_hold_out_as_large_a_share_of_the_facts_as_one_go(tmp_path, handlers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(rounds, "next_round", lambda left, *_: min(left, 3))
+    monkeypatch.setattr(rounds, "next_round_size", lambda left, *_: min(left, 3))
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.2)
     work = Work(JournaledEngine(Timed(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS["names"])
     chunks = chunks_of(DOCUMENTS)

@@ -19,12 +19,12 @@ from test_processes import DEAF, LAUNCHER, pid_in, runs, wait_for
 from benchmarks import budget as benchmark
 from budget import forecast
 from budget import run as day
-from budget.clock import BudgetArguments, moment_of, stage_of, written
+from budget.clock import BudgetArguments, find_stage, parse_time, timestamp
 from budget.forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
 from budget.run import Interrupted, Run
 from budget.step import Step
 from engines.processes import lock_folder
-from run_all import Arguments, more_answers, rescue_adapter, steps_of
+from run_all import Arguments, build_steps, more_answers, rescue_adapter
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ def step(tmp_path, code: str, **options) -> Step:
 def new_run(tmp_path, budget: str = "100s") -> Run:
     run = Run(BudgetArguments(time_budget=budget), tmp_path)
     run.started, run.deadline = time.time(), time.time() + run.budget  # not since the tests were started
-    run.state |= {"started": written(run.started), "deadline": written(run.deadline)}
+    run.state |= {"started": timestamp(run.started), "deadline": timestamp(run.deadline)}
     run.write()
     return run
 
@@ -69,7 +69,7 @@ def test_a_restart_keeps_the_deadline_and_the_stages_that_have_ended(tmp_path, h
     assert abs(again.deadline - run.deadline) < 0.01 and len(again.state["starts"]) == 2
     again.carry_out(COLLECTION, [step(tmp_path, code)])
     assert (tmp_path / "made.json").read_text() == "x"
-    again.state["deadline"] = written(time.time() - 5)
+    again.state["deadline"] = timestamp(time.time() - 5)
     again.write()
     with pytest.raises(InputError, match="has passed"):
         Run(BudgetArguments(time_budget="100s"), tmp_path)
@@ -79,7 +79,7 @@ def test_a_restart_keeps_the_deadline_and_the_stages_that_have_ended(tmp_path, h
 
 def test_what_was_sealed_before_a_kill_is_not_made_again(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
-    run.state["stages"].append({"name": TRAINING, "planned_seconds": 50, "started": written(time.time() - 5)})
+    run.state["stages"].append({"name": TRAINING, "planned_seconds": 50, "started": timestamp(time.time() - 5)})
     (tmp_path / "made.json").write_text("{}")
     run.carry_out(TRAINING, [step(tmp_path, "raise SystemExit(3)", sealed=True)])
     os.utime(tmp_path / "made.json", (0, 0))  # of an earlier run
@@ -183,13 +183,13 @@ def test_a_rescued_adapter_is_not_missed_for_its_meta_file(tmp_path):
 
 
 def test_without_a_deadline_both_models_are_asked_in_one_load(tmp_path):
-    steps = steps_of(arguments(tmp_path, test_data_path="t.json", retention_data_path="r.json"), limited=False)
+    steps = build_steps(arguments(tmp_path, test_data_path="t.json", retention_data_path="r.json"), limited=False)
     assert [step.name for step in steps[TUNED]] == ["tuned", "retention_tuned", "open_book"] and not steps[BASE]
     for step_of_both, base in zip(steps[TUNED], ("base", "retention_base"), strict=False):
         assert step_of_both.command[-2:] == ["--also_base", str(tmp_path / f"{base}.json")]
         assert step_of_both.command[-4:-2] == ["--lora_weights", str(tmp_path / "lora")]
     assert steps[TRAINING][0].command[-2:] == ["--resume_from_checkpoint", "auto"]
-    steps = steps_of(arguments(tmp_path, finetune_args="--save_minutes 1"), limited=False)
+    steps = build_steps(arguments(tmp_path, finetune_args="--save_minutes 1"), limited=False)
     assert steps[TRAINING][0].command[-2:] == ["--save_minutes", "1"], "the user's own come last and win"
 
 
@@ -200,8 +200,8 @@ def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
     run.carry_out(COLLECTION, [step(tmp_path, code)])
     name, moment = json.loads(said.read_text())
     share = 100 * forecast.SHARES[COLLECTION]
-    assert name == "--until" and moment_of(moment, 0) == pytest.approx(run.started + share, abs=0.5)
-    assert stage_of(run.state, COLLECTION)["planned_seconds"] == pytest.approx(share, abs=0.2)
+    assert name == "--until" and parse_time(moment, 0) == pytest.approx(run.started + share, abs=0.5)
+    assert find_stage(run.state, COLLECTION)["planned_seconds"] == pytest.approx(share, abs=0.2)
 
 
 def test_a_stage_that_does_not_end_is_asked_once_then_ended_with_its_workers(tmp_path, handlers, monkeypatch):  # noqa: F811
@@ -264,13 +264,13 @@ def test_what_is_not_needed_may_fail_and_what_is_needed_may_not(tmp_path, handle
     run.carry_out(COLLECTION, [step(tmp_path, "raise SystemExit(3)", needed=False)])
     with pytest.raises(InputError, match="exit code 3"):
         run.carry_out(BASE, [step(tmp_path, "raise SystemExit(3)")])
-    assert "seconds" not in stage_of(run.state, BASE)
+    assert "seconds" not in find_stage(run.state, BASE)
 
 
 def test_a_training_ended_at_its_deadline_leaves_its_last_whole_checkpoint(tmp_path, handlers, monkeypatch):  # noqa: F811
     monkeypatch.setattr(day, "GRACE_S", 0.3)
     monkeypatch.setattr(day, "GRACE_SHARE", 0.0)
-    monkeypatch.setattr(day, "LEAST_S", 0.5)
+    monkeypatch.setattr(day, "MIN_STAGE_S", 0.5)
     assert not rescue_adapter(tmp_path)
     for step_number, mark in ((9, True), (10, True), (11, False)):
         folder = tmp_path / f"checkpoint-{step_number}"
@@ -290,24 +290,24 @@ def test_a_signal_reaches_the_stage_and_ends_the_run(tmp_path, handlers):  # noq
     started = time.monotonic()
     with pytest.raises(Interrupted):
         run.carry_out(COLLECTION, [step(tmp_path, code)])
-    assert time.monotonic() - started < 5 and "seconds" not in stage_of(run.state, COLLECTION)
+    assert time.monotonic() - started < 5 and "seconds" not in find_stage(run.state, COLLECTION)
 
 
 def test_the_end_is_said_from_what_the_stage_says_and_the_plan(tmp_path, handlers, monkeypatch):  # noqa: F811
     run = new_run(tmp_path, "1000s")
     begun = time.time() - 1
     (tmp_path / "progress.json").write_text(json.dumps({"time": time.time(), "expected_end": time.time() + 50}))
-    run.say_end(COLLECTION, tmp_path, begun, begun + 250)
+    run.report_end(COLLECTION, tmp_path, begun, begun + 250)
     assert run.state["etas"][-1]["end"] == pytest.approx(1000, abs=2)  # training fills what is left
     run.expected = {BASE: 20.0, TRAINING: 100.0, TUNED: 20.0, EVALUATION: 10.0}
-    run.say_end(COLLECTION, tmp_path, begun, begun + 250)
+    run.report_end(COLLECTION, tmp_path, begun, begun + 250)
     assert run.state["etas"][-1]["end"] == pytest.approx(200 + day.END_S, abs=3)
 
 
 def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path, "1000s")
     (tmp_path / "base.meta.json").write_text(json.dumps({"budget": asking_time()}))
-    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": written(time.time())})
+    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": timestamp(time.time())})
     run.measure(60, 24, judged_by_model=False, open_book=False)
     assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)
     assert run.measured[EVALUATION] == 4.0 * forecast.EVALUATION_STARTS
@@ -315,7 +315,7 @@ def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # 
     assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)  # the open book would take too much of it
     run.budget = 3600
     run.measure(60, 24, judged_by_model=True, open_book=True)
-    assert run.measured[TUNED] == pytest.approx(1.15 * (24 + 4 + forecast.OPEN_BOOK * 20) + day.END_S)
+    assert run.measured[TUNED] == pytest.approx(1.15 * (24 + 4 + forecast.OPEN_BOOK_COST * 20) + day.END_S)
     assert EVALUATION not in run.measured and run.start_seconds == 4.0
 
 
@@ -326,7 +326,7 @@ def test_every_start_of_vllm_is_planned_and_none_where_transformers_load(tmp_pat
     for name in ("base", "retention_base"):
         (tmp_path / f"{name}.meta.json").write_text(json.dumps({"budget": asked}))
     (tmp_path / "data.meta.json").write_text(json.dumps({"budget": collection_time(units=1)}))
-    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": written(time.time())})
+    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": timestamp(time.time())})
     run.loading = 25.0
     run.measure(60, 60, judged_by_model=False, open_book=False)
     assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (90 + 30) + day.END_S)
@@ -342,13 +342,13 @@ def arguments(tmp_path, **changed) -> Arguments:
 
 
 def test_the_commands_of_the_stages(tmp_path):
-    steps = steps_of(arguments(tmp_path, system_prompt="", finetune_args="--lora_options '{\"r\": 1}' --lora_r 4"))
+    steps = build_steps(arguments(tmp_path, system_prompt="", finetune_args="--lora_options '{\"r\": 1}' --lora_r 4"))
     assert list(steps) == list(STAGES)
     assert steps[COLLECTION][0].command[-2:] == ["--test_ratio", "0.1"]
     assert steps[TRAINING][0].command[-4:] == ["--lora_options", '{"r": 1}', "--lora_r", "4"]
     assert [[step.name for step in steps[stage]] for stage in (BASE, TUNED)] == [["base"], ["tuned", "open_book"]]
     assert all(step.command[step.command.index("--system_prompt") + 1] == "" for step in steps[BASE] + steps[TUNED])
-    steps = steps_of(
+    steps = build_steps(
         arguments(tmp_path, test_data_path="t.json", retention_data_path="r.json", collect_args="--api_model x")
     )
     assert (
