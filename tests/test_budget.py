@@ -83,7 +83,7 @@ def test_a_deadline_is_counted_from_now_and_lies_ahead():
     assert requested_deadline(BudgetArguments(time_budget="1h30m"), noon) == noon + 5400
     assert requested_deadline(BudgetArguments(until="2026-11-24T12:00:01"), noon) == noon + 1
     for late in ("2026-11-24T12:00", "2026-11-24T11:59"):
-        with pytest.raises(InputError, match=f"expected a moment ahead for --until, found {late}"):
+        with pytest.raises(InputError, match=f"expected a time in the future for --until, found {late}"):
             requested_deadline(BudgetArguments(until=late), noon)
     with pytest.raises(InputError, match="found both"):
         requested_deadline(BudgetArguments("60s", "07:30"), noon)
@@ -182,7 +182,7 @@ def test_leaving_the_block_ends_the_stage_or_says_by_what_signal_it_was_stopped(
         with pytest.raises(SystemExit) as ended:
             stage(number)
         assert ended.value.code == 128 + number and not has_ended()
-    assert caplog.messages[-1] == "stopped; run this again to go on"
+    assert caplog.messages[-1] == "stopped; run this again to continue"
     with pytest.raises(InputError):
         stage(error=InputError("wrong"))
     assert not has_ended()
@@ -203,7 +203,7 @@ def test_a_restart_says_so_and_has_the_folder_and_the_file_of_the_first(tmp_path
     before = {"name": "collection", "started": timestamp(noon - 100), "deadline": timestamp(noon + 60)}
     (tmp_path / "run.json").write_text(json.dumps({"stages": [before]}))
     clock = start_clock(BudgetArguments(time_budget="1h"), "collection", tmp_path)
-    assert caplog.messages == ["collection goes on against its deadline, 12:01:00"]
+    assert caplog.messages == ["collection continues towards its deadline, 12:01:00"]
     assert (clock.started, clock.deadline, clock.folder) == (noon - 100, noon + 60, tmp_path)
     hours.now += 2.34
     clock.end()
@@ -226,9 +226,9 @@ def test_a_deadline_has_to_lie_ahead(tmp_path, hours, ahead, refused):  # noqa: 
     with pytest.raises(InputError) if refused else contextlib.nullcontext() as error:
         start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
     if refused:
-        assert str(error.value).startswith(f"expected a deadline ahead in {tmp_path / 'run.json'}, found ")
+        assert str(error.value).startswith(f"expected a deadline in the future in {tmp_path / 'run.json'}, found ")
         assert str(error.value).endswith(
-            ", which has passed: remove the file to begin with a new budget; what is done is kept"
+            ", which has passed: remove the file to start with a new budget; finished work is kept"
         )
 
 

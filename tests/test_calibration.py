@@ -112,7 +112,7 @@ def test_where_vllm_asks_its_start_is_in_asking_and_in_replaying_once(out):
 
 
 def test_a_collection_by_another_engine_says_nothing_of_the_start_of_vllm(out):
-    assert compute_timings(out, training=178.0, starts=VLLM, alike=False).start == 85.0
+    assert compute_timings(out, training=178.0, starts=VLLM, same_engine=False).start == 85.0
 
 
 def test_a_calibration_on_one_gpu_speaks_for_all_that_the_training_will_have(out):
@@ -155,6 +155,6 @@ def test_the_first_work_of_each_stage_is_timed_and_noted(out, handlers, ask):  #
 
 
 def test_a_stage_that_fails_in_a_calibration_is_named(out, handlers):  # noqa: F811
-    with pytest.raises(InputError, match="expected the calibration of collection to end well, found exit code 3"):
+    with pytest.raises(InputError, match="expected the calibration of collection to succeed, found exit code 3"):
         calibrate(new_run(out), steps(out, code=3), CPU, ask=True)
     assert not (out / "log" / "calibration.json").exists() and len((out / "told.jsonl").read_text().splitlines()) == 1

@@ -45,7 +45,7 @@ def test_a_calibration_of_another_version_is_named(tmp_path):
     path.write_text(json.dumps(dataclasses.asdict(TIMINGS)))
     assert forecast.read_timings(path) == TIMINGS
     path.write_text(json.dumps({**dataclasses.asdict(TIMINGS), "call": 0.2}))
-    with pytest.raises(InputError, match="expected a calibration of this version"):
+    with pytest.raises(InputError, match="expected a calibration from this version"):
         forecast.read_timings(path)
 
 

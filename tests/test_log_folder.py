@@ -151,8 +151,8 @@ def test_a_run_of_all_reads_what_its_stages_left_in_either_place(tmp_path, handl
     write_json(place(tmp_path / "data.meta.json"), {"budget": made})
     write_json(place(tmp_path / "calibration.json"), dataclasses.asdict(ROUND))
     assert read_timings(tmp_path) == ROUND
-    run.measure(40, 20, judged_by_model=False, open_book=False)
-    assert run.start_seconds == 12.0 and run.expected[BASE] == 80
+    run.update_estimates(40, 20, judged_by_model=False, open_book=False)
+    assert run.startup_seconds == 12.0 and run.expected[BASE] == 80
     write_json(place(tmp_path / PROGRESS_FILE), {"time": time.time(), "expected_end": time.time() + 50})
     run.expected = {}
     run.report_end(COLLECTION, tmp_path, time.time() - 1, time.time() + 250)

@@ -217,7 +217,7 @@ def test_a_real_collection_ends_at_ctrl_c_with_what_is_whole_and_goes_on(tmp_pat
         time.sleep(0.5)
         first.send_signal(signal.SIGINT)
         said = first.communicate(timeout=20)[0]
-        assert first.returncode == 130 and "run this again to go on" in said, said[-2000:]
+        assert first.returncode == 130 and "run this again to continue" in said, said[-2000:]
         part = json.loads((tmp_path / "log" / "data.meta.json").read_text())["budget"]
         assert 5 <= part["units_done"] < part["units"] and part["documents_covered"] == 5
         assert "seconds" not in json.loads((tmp_path / "run.json").read_text())["stages"][0]
@@ -225,7 +225,7 @@ def test_a_real_collection_ends_at_ctrl_c_with_what_is_whole_and_goes_on(tmp_pat
         server.delay_s = 0.0
         second = start_it(server, 8)
         said = second.communicate(timeout=60)[0]
-        assert second.returncode == 0 and "goes on against its deadline" in said, said[-2000:]
+        assert second.returncode == 0 and "continues towards its deadline" in said, said[-2000:]
         whole = json.loads((tmp_path / "log" / "data.meta.json").read_text())
         assert whole["calls"]["from_journal"] > 0 and whole["budget"]["units_done"] == part["units"]
         prompts = [json.dumps(call["body"], sort_keys=True) for call in server.calls]
