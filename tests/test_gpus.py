@@ -72,7 +72,7 @@ def test_gpus_that_others_use_are_left_out_and_named_in_one_line(machine, caplog
     )
     assert names() == ["0", "3", "4", "5", "7"]
     [line] = caplog.messages
-    assert "GPU 1 (NVIDIA H100 80GB HBM3, 61.0 GiB taken), GPU 2" in line and "GPU 6 (NVIDIA" in line
+    assert "GPU 1 (NVIDIA H100 80GB HBM3, 61.0 GiB in use), GPU 2" in line and "GPU 6 (NVIDIA" in line
     assert not any(f"GPU {number} (" in line for number in (0, 3, 4, 5, 7))
 
 
