@@ -46,9 +46,12 @@ from utils import InputError, find_log_file, log_file, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 END_S = 2.0  # reserved at the end, for the last lines of the report
-GRACE_S, GRACE_SHARE = 10.0, 0.01  # after its deadline a stage is asked to end, and this much later killed
+GRACE_S, GRACE_SHARE = (
+    10.0,
+    0.01,
+)  # a stage has this much longer than its deadline, is then asked to end, and killed after as long again
 STOP_S = 60.0  # at least this long after a signal, to finish an update and write a checkpoint
-LEFT_OVER_S = 5.0  # the same for what a stage left running when it ended
+LEFT_OVER_S = 5.0  # the time to end for processes that a finished stage left running
 ASKING_STARTS = 2  # an optional command is run if there is time for this many starts
 MIN_STAGE_S = 5.0  # a stage gets at least this: if it comes too late, it hands over what is complete
 RESTART_SHARE = 0.03  # of the budget: the least for a stage that lost its share to a crash
