@@ -197,7 +197,7 @@ class Clock:
             return
         expected_end = min(expected_end, max(self.deadline, time.time()))
         log.info(
-            "%s: %.0f%% done, ends about %s%s",
+            "%s: %.0f%% done, ends at about %s%s",
             self.stage,
             100 * done,
             time_of_day(expected_end),

@@ -121,9 +121,8 @@ class Run:
 
     def end(self) -> None:
         """Note the end. A run without a deadline may have started long ago: its time is that of its stages."""
-        seconds = (
-            time.time() - self.started if self.limited else sum(stage["seconds"] for stage in self.state["stages"])
-        )
+        elapsed = time.time() - self.started
+        seconds = elapsed if self.limited else sum(stage["seconds"] for stage in self.state["stages"])
         self.state |= {"ended": timestamp(time.time()), "seconds": round(seconds, 1)}
         self.write()
 
@@ -137,9 +136,9 @@ class Run:
                 self.processes.kill()
             os._exit(128 + number)
         self.stopped_by = self.stopped_by or number
-        self._ask_to_end(max(self._grace, STOP_S))
+        self._request_end(max(self._grace, STOP_S))
 
-    def _ask_to_end(self, grace: float) -> None:
+    def _request_end(self, grace: float) -> None:
         """Send the child, which the terminal's Ctrl-C does not reach, one SIGTERM; after `grace` it is killed."""
         if self.child and self._kill_at == math.inf:
             self.child.terminate()
@@ -151,11 +150,8 @@ class Run:
         open_stages = [name for name in forecast.STAGES if "seconds" not in find_stage(self.state, name)]
         if not self.limited:
             return dict.fromkeys(open_stages, math.inf)
-        plan = {
-            name: need
-            for name, need in forecast.stage_seconds(self.budget, self.measured, self.shares).items()
-            if name in open_stages
-        }
+        limits = forecast.stage_seconds(self.budget, self.measured, self.shares)
+        plan = {name: seconds for name, seconds in limits.items() if name in open_stages}
         for name in plan:
             record = find_stage(self.state, name)
             if record:  # started before
@@ -229,7 +225,7 @@ class Run:
         self._kill_at = math.inf
         self.child = self.processes.start([sys.executable, *command], cwd=ROOT)
         if self.stopped_by:
-            self._ask_to_end(max(self._grace, STOP_S))
+            self._request_end(max(self._grace, STOP_S))
         while self.child.poll() is None:
             time.sleep(0.2)
             now = time.time()
@@ -237,7 +233,7 @@ class Run:
             if now > self._kill_at:
                 self.processes.kill()
             elif now > until + self._grace:
-                self._ask_to_end(self._grace)
+                self._request_end(self._grace)
             if self.limited and now - last_report >= max(REPORT_EVERY_S, REPORT_EVERY_SHARE * self.budget):
                 self.report_end(stage, folder, started, until)
                 last_report = now
@@ -262,12 +258,8 @@ class Run:
         end = min(end + sum(after.values()) + END_S, max(self.deadline, now))
         self.state["etas"].append({"at": round(now - self.started, 1), "end": round(end - self.started, 1)})
         self.write()
-        log.info(
-            "the run ends about %s, in %s (deadline %s)",
-            time_of_day(end),
-            format_duration(end - now),
-            time_of_day(self.deadline),
-        )
+        times = time_of_day(end), format_duration(end - now), time_of_day(self.deadline)
+        log.info("the run ends at about %s, in %s (deadline %s)", *times)
 
     def update_estimates(self, questions: int, general: int, judged_by_model: bool, open_book: bool) -> None:
         """Derive from the calibration and the stages so far what the remaining stages will need."""

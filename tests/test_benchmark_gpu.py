@@ -233,9 +233,10 @@ def test_the_numbers_of_the_docs_are_those_of_the_arithmetic():
     )
     assert f"| {plain:.1f} GiB; {saving:.1f} GiB with checkpointing |" in text
     assert (
-        f"4N = {4 * shape.parameters / 1e9:.1f} GFLOP" in text and f"{shape.linear / 1e9:.2f} of them in linear" in text
+        f"4N = {4 * shape.parameters / 1e9:.1f} GFLOP" in text
+        and f"{shape.linear_weights / 1e9:.2f} of them in linear" in text
     )
-    inputs = 6 * shape.hidden + shape.inner  # of the seven linear layers of a layer
+    inputs = 6 * shape.hidden + shape.mlp_width  # of the seven linear layers of a layer
     assert f"{inputs:,} inputs" in text and f"{inputs * shape.layers * 24 / 1e6:.0f} MB a token" in text
 
 

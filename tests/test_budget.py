@@ -366,7 +366,7 @@ def test_a_stage_says_how_far_it_is_and_no_later_end_than_its_deadline(tmp_path,
     assert json.loads((tmp_path / "log" / "progress.json").read_text()) == {
         "stage": "collection", "time": hours.now, "done": 0.5432, "expected_end": hours.now + said,
     }  # fmt: skip
-    assert caplog.messages == [f"collection: 54% done, ends about {time_of_day(hours.now + said)}; 5 of 9"]
+    assert caplog.messages == [f"collection: 54% done, ends at about {time_of_day(hours.now + said)}; 5 of 9"]
 
 
 def test_a_stage_that_is_late_says_that_it_ends_now(tmp_path, hours):  # noqa: F811

@@ -70,7 +70,7 @@ def test_how_far_the_questions_are_is_said_after_each_round(tmp_path, handlers, 
     assert json.loads((tmp_path / "log" / "progress.json").read_text()) == {
         "stage": "collection", "time": began + 60, "done": 1.0, "expected_end": began + 60,
     }  # fmt: skip
-    assert caplog.messages[0].startswith(f"collection: 53% done, ends about {time_of_day(began + 60)}")
+    assert caplog.messages[0].startswith(f"collection: 53% done, ends at about {time_of_day(began + 60)}")
 
 
 def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers, hours):  # noqa: F811
