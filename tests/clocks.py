@@ -39,12 +39,12 @@ class Time:
 
 @pytest.fixture
 def hours(monkeypatch) -> Time:
-    found = Time()
-    monkeypatch.setattr(time, "time", lambda: found.now)
-    monkeypatch.setattr(time, "monotonic", lambda: found.now - 1e9)
-    monkeypatch.setattr(time, "sleep", found.sleep)
-    monkeypatch.setattr(signal, "setitimer", found.set_alarm)
-    return found
+    clock = Time()
+    monkeypatch.setattr(time, "time", lambda: clock.now)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now - 1e9)
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    monkeypatch.setattr(signal, "setitimer", clock.set_alarm)
+    return clock
 
 
 @pytest.fixture

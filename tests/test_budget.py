@@ -95,9 +95,9 @@ def test_every_beginning_of_the_order_is_even():
     assert sorted(order) == list(range(70))
     assert {groups[place] for place in order[:3]} == {"a", "b", "c"}
     for size in (7, 14, 35, 63):
-        found = Counter(groups[place] for place in order[:size])
+        counts = Counter(groups[place] for place in order[:size])
         for group, share in (("a", 4 / 7), ("b", 2 / 7), ("c", 1 / 7)):
-            assert abs(found[group] - share * size) <= 2
+            assert abs(counts[group] - share * size) <= 2
     first = [place for place in order[:14] if groups[place] == "a"]  # within a group from one end to the other
     assert max(first) >= 30 and all(abs(a - b) <= 12 for a, b in zip(sorted(first), sorted(first)[1:], strict=False))
 

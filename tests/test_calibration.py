@@ -43,15 +43,15 @@ def out(tmp_path) -> Path:
 
 
 def test_on_a_cpu_one_start_is_as_another(out):
-    found = compute_timings(out, training=160.0, starts=CPU)
-    assert (found.start, found.unit, found.role_unit, found.loading) == (90.0, 5.0, 2.0, None)
-    assert (found.questions_a_unit, found.rows_a_unit, found.facts_a_unit) == (8, 10, 3)
-    assert found.role_rows_a_unit == pytest.approx(0.65 * 8)
-    assert (found.roles, found.epochs, found.examples_an_update) == (1, 3.0, 8)
-    assert found.update == pytest.approx(12_000 / 120 * 8 / 400)
-    assert found.example == pytest.approx((96 - 90) / 120) and found.replay == 0.2  # a process is started to replay
-    assert found.training_overhead == pytest.approx(90 + 150 - 32 - 96 + 90)
-    assert found.question == pytest.approx(2 * 0.1)
+    timings = compute_timings(out, training=160.0, starts=CPU)
+    assert (timings.start, timings.unit, timings.role_unit, timings.loading) == (90.0, 5.0, 2.0, None)
+    assert (timings.questions_a_unit, timings.rows_a_unit, timings.facts_a_unit) == (8, 10, 3)
+    assert timings.role_rows_a_unit == pytest.approx(0.65 * 8)
+    assert (timings.roles, timings.epochs, timings.examples_an_update) == (1, 3.0, 8)
+    assert timings.update == pytest.approx(12_000 / 120 * 8 / 400)
+    assert timings.example == pytest.approx((96 - 90) / 120) and timings.replay == 0.2  # a process is started to replay
+    assert timings.training_overhead == pytest.approx(90 + 150 - 32 - 96 + 90)
+    assert timings.question == pytest.approx(2 * 0.1)
 
 
 def change(path: Path, changes: dict) -> None:
@@ -59,36 +59,36 @@ def change(path: Path, changes: dict) -> None:
     content = json.loads(path.read_text())
     for names, value in changes.items():
         *outer, last = names.split(".")
-        found = content
+        target = content
         for name in outer:
-            found = found[name]
-        found[last] = value
+            target = target[name]
+        target[last] = value
     path.write_text(json.dumps(content))
 
 
 def test_the_first_part_of_the_units_does_not_speak_for_all(out):
     """Of 10 units 4 are read: they gave as much as 4 / (4 + 0.85 * 6) of 10 mean ones do."""
     change(out / "data.meta.json", {"budget.share_read": 0.4})
-    found, mean = compute_timings(out, training=160.0, starts=CPU), 40 / 9.1
-    assert (found.questions_a_unit, found.rows_a_unit, found.facts_a_unit) == pytest.approx(
+    timings, mean = compute_timings(out, training=160.0, starts=CPU), 40 / 9.1
+    assert (timings.questions_a_unit, timings.rows_a_unit, timings.facts_a_unit) == pytest.approx(
         (80 / mean, 100 / mean, 30 / mean)
     )
-    assert (found.unit, found.role_unit) == (5.0, 2.0)
+    assert (timings.unit, timings.role_unit) == (5.0, 2.0)
 
 
 def test_roles_reword_only_what_a_model_made_where_words_are_guarded(out):
     change(out / "data.meta.json", {"arguments.guard": "words"})
     assert compute_timings(out, training=160.0, starts=CPU).role_rows_a_unit == pytest.approx(0.65 * 40 / 10)
     change(out / "data.meta.json", {"counts.questions_made_by": {}, "counts.rows": {"passage": 20}})
-    found = compute_timings(out, training=160.0, starts=CPU)
-    assert (found.role_rows_a_unit, found.questions_a_unit, found.rows_a_unit) == (0, 0, 2)
+    timings = compute_timings(out, training=160.0, starts=CPU)
+    assert (timings.role_rows_a_unit, timings.questions_a_unit, timings.rows_a_unit) == (0, 0, 2)
 
 
 def test_without_replayed_answers_no_start_is_taken_off_the_preparing(out):
     change(out / "calibration" / "lora" / "train_log.json", {"plan.replayed": 0})
-    found = compute_timings(out, training=160.0, starts=CPU)
-    assert found.replay == 0 and found.example == pytest.approx(96 / 100)
-    assert found.training_overhead == pytest.approx(90 + 150 - 32 - 96)
+    timings = compute_timings(out, training=160.0, starts=CPU)
+    assert timings.replay == 0 and timings.example == pytest.approx(96 / 100)
+    assert timings.training_overhead == pytest.approx(90 + 150 - 32 - 96)
 
 
 def test_a_preparing_shorter_than_a_start_leaves_nothing_for_the_examples(out):
@@ -104,11 +104,11 @@ def test_questions_that_were_asked_say_what_one_takes(out):
 
 
 def test_where_vllm_asks_its_start_is_in_asking_and_in_replaying_once(out):
-    found = compute_timings(out, training=178.0, starts=VLLM)
-    assert found.start == 90.0
-    assert found.loading == pytest.approx((178 - 32 - 96) / 2)  # fine-tuning and its check, by transformers
-    assert found.training_overhead == pytest.approx(178 - 32 - 96 + 90)  # and one start of vLLM to replay
-    assert found.example == pytest.approx((96 - 90) / 120)  # 0.05 s an answer, not 0.8
+    timings = compute_timings(out, training=178.0, starts=VLLM)
+    assert timings.start == 90.0
+    assert timings.loading == pytest.approx((178 - 32 - 96) / 2)  # fine-tuning and its check, by transformers
+    assert timings.training_overhead == pytest.approx(178 - 32 - 96 + 90)  # and one start of vLLM to replay
+    assert timings.example == pytest.approx((96 - 90) / 120)  # 0.05 s an answer, not 0.8
 
 
 def test_a_collection_by_another_engine_says_nothing_of_the_start_of_vllm(out):

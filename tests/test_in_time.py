@@ -197,8 +197,8 @@ def test_verdicts_that_are_there_count_when_the_time_is_up(tmp_path, handlers, h
     judge, clock = scripted(tmp_path, slow), stage_clock(tmp_path, 44)
     judge.engine.chat = one_by_one(judge.engine)
     verdicts = judge_in_time(clock, lambda: accuracy.judge_answers(rows, judge, "sft"), judge.release)
-    found = Counter(verdict["verdict"] for verdict in verdicts)
-    assert judge.engine is None and found == {"correct": 8, UNSCORED: 12}
+    counts = Counter(verdict["verdict"] for verdict in verdicts)
+    assert judge.engine is None and counts == {"correct": 8, UNSCORED: 12}
     wins = judge_in_time(clock, lambda: win_rate.judge_pairs(rows, rows, judge), judge.release)
     assert {win["verdict"] for win in wins} == {UNSCORED}
     assert clock.left() == pytest.approx(3), "kept back to write verdicts and report"

@@ -86,11 +86,11 @@ def test_the_key_goes_to_the_server_and_into_no_file_or_line_of_a_run(
     """A collection that fails on the way and one that ends: journal, dataset, meta, what was dropped, both logs."""
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("The Hexley bridge was opened on 3 May 2031 by Orla Venn.")
-    words = [
+    command = [
         "--api_model", "m", "--api_base", server.address, "--tokenizer", model_path,
         "--data_path", tmp_path / "texts", "--json_save_dir", tmp_path / "out" / "data.json", "--max_attempts", 1,
     ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["data_collection_api.py", *map(str, words)])
+    monkeypatch.setattr(sys, "argv", ["data_collection_api.py", *map(str, command)])
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     server.plan = iter([text("one"), error(401, f"no such key, with {len(SECRET)} letters")])
     with caplog.at_level(logging.DEBUG):

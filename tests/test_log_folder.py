@@ -48,8 +48,8 @@ def run_script(monkeypatch, tmp_path, handlers):  # noqa: F811
     (tmp_path / "texts" / "a.txt").write_text(TEXT)
 
     def run_script(module, server: FaultServer, *words: object) -> None:
-        given = ("--api_model", "m", "--api_base", server.address, *words)
-        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, given)])
+        api_arguments = ("--api_model", "m", "--api_base", server.address, *words)
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, api_arguments)])
         now = time.time()
         monkeypatch.setattr("budget.clock.process_start", lambda: now)
         module.main()
@@ -60,8 +60,8 @@ def run_script(monkeypatch, tmp_path, handlers):  # noqa: F811
 def collect(run_script, server: FaultServer, tmp_path: Path, *words: str) -> tuple[bytes, dict]:
     """The dataset and its meta file, of a collection in `tmp_path`/run."""
     data = tmp_path / "run" / "data.json"
-    given = ("--data_path", tmp_path / "texts", "--json_save_dir", data, "--tokenizer", "tiktoken:gpt-4o", *words)
-    run_script(data_collection_api, server, *given)
+    arguments = ("--data_path", tmp_path / "texts", "--json_save_dir", data, "--tokenizer", "tiktoken:gpt-4o", *words)
+    run_script(data_collection_api, server, *arguments)
     return data.read_bytes(), json.loads((tmp_path / "run" / "log" / "data.meta.json").read_text())
 
 

@@ -70,9 +70,9 @@ def test_a_model_that_fits_nowhere_is_refused_with_what_it_needs():
 
 @pytest.mark.parametrize(("update", "ranks"), [(1, 1), (2047, 1), (4095, 1), (4096, 2), (8192, 4), (10**6, 4)])
 def test_a_rank_has_2048_tokens_of_an_update(update, ranks):
-    found = choose_launch(None, 80 * GIB, ("2", "3", "5", "7"), update, 16)
-    assert (found.processes, found.sharding, found.devices) == (ranks, "given", ("2", "3", "5", "7")[:ranks])
-    assert found.arguments == [] and (f"{4 - ranks} stay idle" in found.reason) == (ranks < 4)
+    launch = choose_launch(None, 80 * GIB, ("2", "3", "5", "7"), update, 16)
+    assert (launch.processes, launch.sharding, launch.devices) == (ranks, "given", ("2", "3", "5", "7")[:ranks])
+    assert launch.arguments == [] and (f"{4 - ranks} stay idle" in launch.reason) == (ranks < 4)
 
 
 def test_the_arguments_that_decide_on_a_launch_are_read_as_finetune_reads_them():
@@ -81,8 +81,8 @@ def test_the_arguments_that_decide_on_a_launch_are_read_as_finetune_reads_them()
     assert plain.lora_r is plain.deepspeed is plain.max_tokens_per_batch is plain.per_device_train_batch_size is None
     for word, value in (("True", True), ("1", True), ("yes", True), ("false", False), ("0", False), ("no", False)):
         assert read_given(["--use_lora", word]).use_lora is value
-    given = read_given("--q_lora --num_train_epochs 1.5 --lora_r 8 --max_tokens_per_batch 9".split())
-    assert (given.q_lora, given.num_train_epochs, given.lora_r, given.max_tokens_per_batch) == (True, 1.5, 8, 9)
+    parsed = read_given("--q_lora --num_train_epochs 1.5 --lora_r 8 --max_tokens_per_batch 9".split())
+    assert (parsed.q_lora, parsed.num_train_epochs, parsed.lora_r, parsed.max_tokens_per_batch) == (True, 1.5, 8, 9)
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def machine(monkeypatch):
     ],
 )
 def test_a_launch_is_planned_from_arguments_data_and_cards(machine, arguments, expected):
-    found = plan_launch("m", "data.json", arguments.split())
-    assert (found.processes, found.sharding) == expected
+    launch = plan_launch("m", "data.json", arguments.split())
+    assert (launch.processes, launch.sharding) == expected
 
 
 @pytest.mark.parametrize(("arguments", "rank"), [([], 32), (["--lora_r", "4"], 4)])
@@ -157,16 +157,16 @@ def own(**changed) -> SimpleNamespace:
 def test_a_ranks_part_of_an_update_is_cut_into_what_fits(changed, plain, saving, expected):
     training = own(**changed)
     layout.set_micro_batch(training, plain, saving)
-    found = (training.max_tokens_per_batch, training.gradient_accumulation_steps, training.gradient_checkpointing)
-    assert found == expected
+    chosen = (training.max_tokens_per_batch, training.gradient_accumulation_steps, training.gradient_checkpointing)
+    assert chosen == expected
 
 
 def test_a_model_without_grouped_keys_has_as_many_as_heads():
     config = transformers.GPTNeoXConfig(
         hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, vocab_size=70
     )
-    found = memory.shape_from_config(config)
-    assert (found.layers, found.hidden, found.kv_width, found.mlp_width, found.vocabulary) == (2, 64, 64, 96, 70)
+    shape = memory.shape_from_config(config)
+    assert (shape.layers, shape.hidden, shape.kv_width, shape.mlp_width, shape.vocabulary) == (2, 64, 64, 96, 70)
 
 
 def test_half_of_a_token_or_of_an_example_is_one(tmp_path, monkeypatch):
@@ -178,8 +178,8 @@ def test_half_of_a_token_or_of_an_example_is_one(tmp_path, monkeypatch):
             gradient_accumulation_steps=3, use_liger_kernel=False, deepspeed=None,
         )  # fmt: skip
         layout.choose_batches(training, SHAPE, 1000, 10, 16, False)
-        found = (training.max_tokens_per_batch, training.per_device_train_batch_size)
-        assert found == (tokens, size) and training.gradient_accumulation_steps == 6
+        chosen = (training.max_tokens_per_batch, training.per_device_train_batch_size)
+        assert chosen == (tokens, size) and training.gradient_accumulation_steps == 6
 
 
 @pytest.mark.parametrize(("zero3", "checkpointing"), [(True, False), (False, True)])

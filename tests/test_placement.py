@@ -51,8 +51,8 @@ def machine(monkeypatch):
     real = importlib.util.find_spec
 
     def make(count: int, size: float, vllm: bool = True, kind: str = "GPU", in_use: int = 0) -> None:
-        found = [Gpu(str(n), f"{kind}-{n}", "a GPU", int(size * 2**30), int(size * 2**30)) for n in range(count)]
-        monkeypatch.setattr("engines.placement.usable_gpus", lambda: found)
+        gpus = [Gpu(str(n), f"{kind}-{n}", "a GPU", int(size * 2**30), int(size * 2**30)) for n in range(count)]
+        monkeypatch.setattr("engines.placement.usable_gpus", lambda: gpus)
         monkeypatch.setattr("torch.cuda.device_count", lambda: count + in_use)
         spec = importlib.util.spec_from_loader("vllm", None) if vllm else None
         monkeypatch.setattr(
@@ -95,9 +95,9 @@ def test_stored_float32_weights_are_counted_in_16_bits(model_path, tmp_path):
 )
 def test_copies_fill_the_usable_gpus(machine, models, name, count, size, expected):
     machine(count, size)
-    found = place_model(models[name], EngineArguments())
-    assert (found.tensor_parallel_size, found.copies) == expected
-    used = [gpu for devices in found.devices for gpu in devices]
+    placement = place_model(models[name], EngineArguments())
+    assert (placement.tensor_parallel_size, placement.copies) == expected
+    used = [gpu for devices in placement.devices for gpu in devices]
     assert used == [str(number) for number in range(expected[0] * expected[1])]
 
 
@@ -120,8 +120,8 @@ def test_a_given_argument_wins(machine, models):
         ({"data_parallel_size": 3}, (1, 3)),
         ({"tensor_parallel_size": 2, "data_parallel_size": 4}, (2, 4)),
     ):
-        found = place_model(models["7B"], EngineArguments(**given), None, 10)
-        assert (found.tensor_parallel_size, found.copies) == expected
+        placement = place_model(models["7B"], EngineArguments(**given), None, 10)
+        assert (placement.tensor_parallel_size, placement.copies) == expected
     with pytest.raises(InputError, match=r"expected 16 usable GPUs .* found 8"):
         place_model(models["7B"], EngineArguments(tensor_parallel_size=2, data_parallel_size=8))
 
@@ -148,8 +148,8 @@ def test_heads_and_mlp_are_divided_evenly(models, model_path, tmp_path):
 def test_a_gpu_without_vllm_is_said_in_one_line_with_the_remedy(machine, models, caplog):
     machine(2, 80, vllm=False)
     caplog.set_level(logging.WARNING)
-    found = place_model(models["7B"], EngineArguments())
-    assert found.engine == "transformers" and [gpu.index for gpu in found.gpus] == ["0"]
+    placement = place_model(models["7B"], EngineArguments())
+    assert placement.engine == "transformers" and [gpu.index for gpu in placement.gpus] == ["0"]
     [line] = caplog.messages
     assert "vLLM, which is not installed: bash shells/setup.sh requirements-gpu.txt" in line
     with pytest.raises(InputError, match=r"bash shells/setup\.sh requirements-gpu\.txt"):
@@ -164,8 +164,8 @@ def test_a_machine_whose_gpus_are_all_in_use_is_no_machine_without(machine, mode
         with pytest.raises(InputError, match="none of 4"):
             place_model(models["7B"], EngineArguments(engine=engine))
     machine(0, 80)
-    found = place_model(models["7B"], EngineArguments(engine="vllm", data_parallel_size=2))
-    assert (found.copies, found.devices) == (2, [[], []])
+    placement = place_model(models["7B"], EngineArguments(engine="vllm", data_parallel_size=2))
+    assert (placement.copies, placement.devices) == (2, [[], []])
     assert place_model(models["7B"], EngineArguments()).engine == "transformers"
 
 
@@ -218,9 +218,9 @@ def test_each_copy_gets_its_own_usable_gpus(machine, models, monkeypatch):
 
 def test_transformers_takes_the_first_usable_gpu(machine, models, monkeypatch):
     machine(3, 80, vllm=False)
-    done = []
+    loaded = []
     monkeypatch.setattr("engines.load.torch_device_index", lambda gpu: int(gpu.index) + 4)
-    monkeypatch.setattr("torch.cuda.set_device", done.append)
-    monkeypatch.setattr("engines.hf.TransformersEngine.load", lambda *wanted: done.append(wanted))
+    monkeypatch.setattr("torch.cuda.set_device", loaded.append)
+    monkeypatch.setattr("engines.hf.TransformersEngine.load", lambda *wanted: loaded.append(wanted))
     load_engine(models["7B"], EngineArguments())
-    assert done == [4, (models["7B"], None, None)]
+    assert loaded == [4, (models["7B"], None, None)]

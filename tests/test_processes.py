@@ -51,9 +51,9 @@ def runs(pid: int) -> bool:
 
 @pytest.fixture
 def tree(tmp_path):
-    found = ProcessTree(tmp_path / PROCESSES_FILE)
-    yield found
-    found.kill()
+    process_tree = ProcessTree(tmp_path / PROCESSES_FILE)
+    yield process_tree
+    process_tree.kill()
 
 
 def test_a_worker_that_lost_its_launcher_is_found_and_ended(tree, tmp_path):
@@ -176,8 +176,8 @@ HOLD = "import sys, time; from engines.processes import lock_folder\nwith lock_f
 def test_two_runs_do_not_share_a_folder(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
     holder.stdout.readline()
-    said = rf"in use by process {holder.pid} on .*, since {time.strftime('%Y')}"
-    with pytest.raises(InputError, match=said), lock_folder(tmp_path):
+    message = rf"in use by process {holder.pid} on .*, since {time.strftime('%Y')}"
+    with pytest.raises(InputError, match=message), lock_folder(tmp_path):
         raise AssertionError("had by two")
     with lock_folder(tmp_path / "other"):
         pass

@@ -195,10 +195,10 @@ def test_without_a_deadline_both_models_are_asked_in_one_load(tmp_path):
 
 def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
-    said = tmp_path / "said.json"
-    code = f"import sys, json; json.dump(sys.argv[1:], open(r'{said}', 'w'))"
+    arguments_file = tmp_path / "said.json"
+    code = f"import sys, json; json.dump(sys.argv[1:], open(r'{arguments_file}', 'w'))"
     run.run_stage(COLLECTION, [step(tmp_path, code)])
-    name, moment = json.loads(said.read_text())
+    name, moment = json.loads(arguments_file.read_text())
     share = 100 * forecast.SHARES[COLLECTION]
     assert name == "--until" and parse_time(moment, 0) == pytest.approx(run.started + share, abs=0.5)
     assert find_stage(run.state, COLLECTION)["planned_seconds"] == pytest.approx(share, abs=0.2)
@@ -233,8 +233,8 @@ print("the stage has ended")
 
 def stage_under_way(tmp_path, code: str):
     """A run whose stage has a worker in a session of its own: (its process, the worker's pid)."""
-    words = [sys.executable, "-c", STAGE, str(tmp_path), code, str(tmp_path / "pid"), DEAF]
-    run = subprocess.Popen(words, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", STAGE, str(tmp_path), code, str(tmp_path / "pid"), DEAF]
+    run = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, text=True)
     worker = pid_in(tmp_path / "pid")
     time.sleep(0.5)  # the handlers of the stage are set
     return run, worker
@@ -244,8 +244,8 @@ def test_ctrl_c_once_lets_the_stage_end_and_what_it_leaves_is_ended(tmp_path):
     ending = "import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
     run, worker = stage_under_way(tmp_path, LAUNCHER.replace("time.sleep(100)", f"{ending}; time.sleep(100)"))
     os.killpg(run.pid, signal.SIGINT)
-    said, _ = run.communicate(timeout=20)
-    assert "the stage has ended" in said and not runs(worker)
+    output, _ = run.communicate(timeout=20)
+    assert "the stage has ended" in output and not runs(worker)
 
 
 def test_ctrl_c_twice_ends_all_at_once(tmp_path):
@@ -380,8 +380,8 @@ def test_the_commands_of_the_stages(tmp_path):
 def test_what_cannot_work_is_said_at_the_start(words, message, model_path, tmp_path):
     command = [sys.executable, "run_all.py", "--model_name_or_path", model_path, "--out", str(tmp_path / "out")]
     command += [*([] if "--data_path" in words else ["--data_path", "demo/documents"]), *words.split()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and message in done.stderr and not (tmp_path / "out").exists(), done.stderr
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and message in result.stderr and not (tmp_path / "out").exists(), result.stderr
 
 
 def start(model_path, out, *words: str) -> subprocess.CompletedProcess:
@@ -391,8 +391,8 @@ def start(model_path, out, *words: str) -> subprocess.CompletedProcess:
 
 def test_a_second_run_in_a_folder_says_who_has_it(model_path, tmp_path):
     with lock_folder(tmp_path):
-        done = start(model_path, tmp_path, "--data_path", "demo/documents", "--time_budget", "10m")
-    assert done.returncode == 2 and f"in use by process {os.getpid()} on " in done.stderr
+        result = start(model_path, tmp_path, "--data_path", "demo/documents", "--time_budget", "10m")
+    assert result.returncode == 2 and f"in use by process {os.getpid()} on " in result.stderr
     assert not (tmp_path / "run.json").exists()
 
 
@@ -400,8 +400,8 @@ def test_what_a_killed_run_left_is_ended_before_anything_else(model_path, tmp_pa
     (tmp_path / "log").mkdir()
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
     (tmp_path / "log" / "processes.json").write_text(json.dumps([[left.pid, psutil.Process(left.pid).create_time()]]))
-    done = start(model_path, tmp_path, "--data_path", "nowhere", "--time_budget", "10m")
-    assert done.returncode == 2 and f"which are ended now: {left.pid} (" in done.stderr
+    result = start(model_path, tmp_path, "--data_path", "nowhere", "--time_budget", "10m")
+    assert result.returncode == 2 and f"which are ended now: {left.pid} (" in result.stderr
     assert left.wait(5) == -signal.SIGTERM
 
 
@@ -448,10 +448,10 @@ def command_of_all(model_path, tmp_path, *words: str) -> list[str]:
 @pytest.mark.slow
 def test_a_plan_alone_is_of_what_was_measured(model_path, tmp_path):
     command = command_of_all(model_path, tmp_path, "--time_budget", "30m", "--plan_only", "True")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
-    assert "plan for 30.0 min" in said and "with 15.0 min" in said and "60 of 60 questions" in said
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr
+    output = result.stdout + result.stderr
+    assert "plan for 30.0 min" in output and "with 15.0 min" in output and "60 of 60 questions" in output
     assert not (tmp_path / "out" / "run.json").exists()  # a run of all does not go on with it
     timings = json.loads((tmp_path / "out" / "log" / "calibration.json").read_text())
     assert all(value > 0 for value in timings.values()), timings
@@ -467,8 +467,8 @@ def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tm
         assert first.poll() is None and time.monotonic() - started < 270, first.communicate(timeout=30)[1]
         time.sleep(0.2)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal sends it
-    _, said = first.communicate(timeout=30)
-    assert first.returncode == 130 and "run this again before" in said, said
+    _, output = first.communicate(timeout=30)
+    assert first.returncode == 130 and "run this again before" in output, output
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert second.returncode == 0, second.stderr
     assert time.monotonic() - started < 305
@@ -486,8 +486,8 @@ def test_without_a_budget_all_stages_are_made_once_with_a_ctrl_c_between(model_p
     first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: (out / "data.json").is_file() and (out / "lora").is_dir(), 300)
     os.killpg(first.pid, signal.SIGINT)
-    _, said = first.communicate(timeout=90)
-    assert first.returncode == 130 and "stopped; run this again to continue" in said, said
+    _, output = first.communicate(timeout=90)
+    assert first.returncode == 130 and "stopped; run this again to continue" in output, output
     collected = (out / "data.json").stat().st_mtime_ns
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert second.returncode == 0 and "[collection] already finished" in second.stderr, second.stderr
