@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Literal
 
 import provenance
-from budget.asking import judge_in_time, leave_out
+from budget.asking import judge_in_time, mark_not_judged
 from budget.clock import REPORT_S, BudgetArguments, Clock, Stopped, stage_clock
 from engines.arguments import ApiArguments, EngineArguments
 from engines.journal import weights_stamp
@@ -47,7 +47,7 @@ from utils import (
     read_json,
     require_adapter,
     require_model,
-    run,
+    run_script,
     write_json,
 )
 
@@ -185,14 +185,14 @@ def usage_of(judge: Judge, arguments: Arguments) -> dict:
     return {**judge.usage, "cost": cost}
 
 
-def measure_models(arguments: Arguments, clock: Clock, kept_back: float) -> Iterator[tuple[str, dict]]:
+def measure_models(arguments: Arguments, clock: Clock, reserved_seconds: float) -> Iterator[tuple[str, dict]]:
     """What is measured on base and tuned model, one after the other; with a time budget what there is time for.
 
     What fails is an InputError, with a budget a line: there it is one of many stages, and the report is what counts.
     """
     for name, measure in forgetting.by_models(arguments).items():
         try:
-            with clock.interruptible(kept_back):
+            with clock.interruptible(reserved_seconds):
                 measured = measure()
         except Stopped:
             log.info("no time to measure %s: left out", name)
@@ -238,7 +238,7 @@ def judge_all(
     write(f"{sft}_controls", judge_in_time(clock, lambda: judge_controls.run_controls(*asked), release))
     if clock.limited and judge and judge.usage["asked"]:
         cost = (time.monotonic() - begun) / judge.usage["asked"]
-        left = leave_out(rows, clock.left() - REPORT_S, cost)
+        left = mark_not_judged(rows, clock.left() - REPORT_S, cost)
         log.info("%.1f s a verdict: %d questions left out for time, evenly over the documents", cost, left)
     verdicts = {}
     for what, answers in rows.items():
@@ -287,4 +287,4 @@ def report_all(arguments: Arguments, lost: dict, names: dict[str, str], clock: C
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -54,7 +54,7 @@ from training.recall import Recall, make_recall, remove_best, require_questions
 from training.replay import Untrained, replay_examples
 from training.row_file import RowFile
 from training.trainer import Trainer, make_trainer
-from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run, write_json
+from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write_json
 
 log = logging.getLogger(__name__)
 
@@ -251,4 +251,4 @@ def remove_what_has_served(training: TrainingArguments) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

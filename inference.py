@@ -38,7 +38,7 @@ from utils import (
     progress_bar,
     require_adapter,
     require_model,
-    run,
+    run_script,
     trained_system_prompt,
     write_json,
 )
@@ -279,4 +279,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

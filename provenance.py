@@ -1,4 +1,4 @@
-"""How a file was made: arguments, commit, machine, versions, seconds. Kept as `log/<name>.meta.json` beside it."""
+"""How a file was made: arguments, commit, machine, versions, seconds, recorded in `log/<name>.meta.json` beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from utils import find_log_file, log_file, write_json
 
 ROOT = Path(__file__).resolve().parent
-NO_CODE = (":!results", ":!docs")  # what the code writes: one measurement does not put the next in doubt
+NOT_CODE = (":!results", ":!docs")  # results of earlier measurements: they do not make the next one irreproducible
 REPORTED_PACKAGES = (
     "torch",
     "transformers",
@@ -31,9 +31,9 @@ REPORTED_PACKAGES = (
 
 
 def write_meta(path: str | Path, arguments: Any, started: float, **facts: Any) -> dict:
-    """Write how `path` was made to `log/<name>.meta.json` beside it; returns what was written.
+    """Write to `log/<name>.meta.json` how `path` was made; returns what was written.
 
-    `started` is a time.time(). One that an earlier version left at `<name>.meta.json` is removed: it is of another file now.
+    `started` is a time.time(). A `<name>.meta.json` from an earlier version is removed: it describes a file now replaced.
     """
     path = with_meta_name(path)
     meta = {
@@ -55,7 +55,7 @@ def write_meta(path: str | Path, arguments: Any, started: float, **facts: Any) -
 
 
 def meta_file(path: str | Path) -> Path:
-    """Where what write_meta wrote for `path` is read."""
+    """Where to read what write_meta wrote for `path`."""
     return find_log_file(with_meta_name(path))
 
 
@@ -64,14 +64,14 @@ def with_meta_name(path: str | Path) -> Path:
 
 
 def commit() -> str:
-    """The commit of this repository, with a + where files but results differ from it; "unknown" outside git."""
+    """The commit of this repository, with a + if files other than results differ from it; "unknown" outside git."""
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "-uno", "--", ".", *NO_CODE) else ""
+            "+" if git("status", "--porcelain", "-uno", "--", ".", *NOT_CODE) else ""
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
@@ -90,14 +90,14 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of those packages of REPORTED_PACKAGES that are installed."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the installed packages among REPORTED_PACKAGES."""
+    installed = {"python": platform.python_version()}
     for package in REPORTED_PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def today() -> str:

@@ -1,6 +1,6 @@
-"""What the four stages share and what carries no word of their subject: arguments, errors, files, one API call.
+"""What the four stages share that has nothing to do with their subject: arguments, errors, files, one API call.
 
-Nothing heavy is imported at the top, so that a wrong path is answered before torch is loaded.
+Nothing heavy is imported at the top, so that a wrong path is reported before torch is loaded.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # what may pass by itself; any other status is final
-QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that no waiting ends
-LONGEST_WAIT_S = 60
-GONE = Path(__file__).with_name("arguments_gone.toml")  # {name: what to do instead}
-ADAPTER_SETTINGS = "knowledge_update.json"  # beside an adapter: what else it was trained with
-LOG_FOLDER = "log"  # in the folder of a run: journals, meta files and whatever else nobody opens first
+RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # may go away on their own; any other status is final
+QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that waiting does not cure
+MAX_WAIT_S = 60
+REMOVED_ARGUMENTS = Path(__file__).with_name("arguments_gone.toml")  # {name: what to do instead}
+ADAPTER_SETTINGS = "knowledge_update.json"  # beside an adapter: the other settings it was trained with
+LOG_FOLDER = "log"  # in a run's folder: journals, meta files and anything else nobody opens first
 
 
 class InputError(Exception):
-    """What the user gave cannot be used. The message says what was expected, what was found, where, what to do."""
+    """The user's input cannot be used. The message says what was expected, what was found, where, and what to do."""
 
 
-def run(main: Callable[[], None]) -> None:
+def run_script(main: Callable[[], None]) -> None:
     """Run a script; an InputError ends it with one line on standard error and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpx2", "httpcore", "openai", "matplotlib"):
@@ -40,7 +40,7 @@ def run(main: Callable[[], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("stopped: what is done is kept, run this again to go on", file=sys.stderr)
+        print("stopped: finished work is kept, run this again to continue", file=sys.stderr)
         raise SystemExit(130) from None
 
 
@@ -57,20 +57,20 @@ def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:
         return_remaining_strings=True
     )
     if unknown:
-        raise InputError(f"expected arguments that --help lists, found {about_unknown(unknown)}")
+        raise InputError(f"expected arguments that --help lists, found {describe_unknown(unknown)}")
     return tuple(parsed)
 
 
-def about_unknown(words: list[str]) -> str:
-    """The words of a command line that no argument took, and what to do: for those that scripts once had, what GONE says."""
-    gone = tomllib.loads(GONE.read_text(encoding="utf-8"))
-    names = [word.partition("=")[0].lstrip("-").replace("-", "_") for word in words if word.startswith("--")]
-    went = [f"--{name}, which went: {gone[name]}" for name in names if name in gone]
-    return "; ".join(went) or f"{' '.join(words)}: mend or remove it"
+def describe_unknown(unknown: list[str]) -> str:
+    """Name the unknown parts of a command line and what to do about them: for former arguments, see REMOVED_ARGUMENTS."""
+    removed = tomllib.loads(REMOVED_ARGUMENTS.read_text(encoding="utf-8"))
+    names = [word.partition("=")[0].lstrip("-").replace("-", "_") for word in unknown if word.startswith("--")]
+    advice = [f"--{name}, which was removed: {removed[name]}" for name in names if name in removed]
+    return "; ".join(advice) or f"{' '.join(unknown)}: correct or remove it"
 
 
 def require_file(path: str | Path, what: str, remedy: str) -> Path:
-    """The path, if it is a file with something in it."""
+    """The path, if it is a non-empty file; otherwise InputError."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"expected {what} at {path}, found {'a folder' if path.is_dir() else 'nothing'}: {remedy}")
@@ -80,7 +80,7 @@ def require_file(path: str | Path, what: str, remedy: str) -> Path:
 
 
 def require_model(path: str, what: str = "a model") -> None:
-    """Check a model's folder before its weights are loaded. A name without a folder may be one of a model hub."""
+    """Check a model's folder before its weights are loaded. A name without a folder may be that of a hub model."""
     folder = Path(path)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise InputError(f"expected {what} in {path}, found no config.json there: give a Hugging Face model folder")
@@ -92,7 +92,7 @@ def require_model(path: str, what: str = "a model") -> None:
 
 
 def read_json(path: str | Path, what: str, remedy: str = "give another file") -> Any:
-    """A JSON file's content; InputError where it is missing, empty, not UTF-8 or not JSON."""
+    """The content of a JSON file; InputError if it is missing, empty, not UTF-8 or not JSON."""
     path = require_file(path, what, remedy)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
@@ -104,29 +104,29 @@ def read_json(path: str | Path, what: str, remedy: str = "give another file") ->
         rest = error.doc[error.pos :].strip()
         found = repr(rest[:20]) if rest else "its end"
         raise InputError(
-            f"expected {what} as JSON at {path}, found {found} in line {error.lineno} column {error.colno} ({error.msg}): mend it"
+            f"expected {what} as JSON at {path}, found {found} in line {error.lineno} column {error.colno} ({error.msg}): correct it"
         ) from None
 
 
 def log_file(path: str | Path) -> Path:
-    """Where a file that would stand at `path` is written if nobody opens it first: in LOG_FOLDER there."""
+    """Where to write a file that belongs at `path` but that nobody opens first: in LOG_FOLDER beside it."""
     path = Path(path)
     return path.parent / LOG_FOLDER / path.name
 
 
 def find_log_file(path: str | Path) -> Path:
-    """Where it is read: in LOG_FOLDER, or at `path` itself if only an earlier version has written it."""
-    path, inside = Path(path), log_file(path)
-    return path if path.exists() and not inside.exists() else inside
+    """Where to read it: in LOG_FOLDER, or at `path` itself if only an earlier version wrote it."""
+    path, in_folder = Path(path), log_file(path)
+    return path if path.exists() and not in_folder.exists() else in_folder
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file completely or not at all."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a file whole or not at all: under a temporary name first, then renamed."""
+    """Write a file completely or not at all: under a temporary name first, then renamed."""
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -159,11 +159,11 @@ def llm_chat(
 ) -> Any:
     """Ask an OpenAI-compatible API once; to use another API, change this function and nothing else.
 
-    `options` go to the call as they are (max_tokens, temperature, seed, response_format). What may pass by itself
-    (RETRIED_STATUS, a lost connection, no answer within `timeout` seconds, an answer that is not the API's JSON) is
-    tried `max_attempts` times, waiting `retry_delay` seconds, doubled each time, with jitter, or as long as the
-    server's Retry-After says, at most LONGEST_WAIT_S; then the library's error, or a JSONDecodeError for an
-    answer that is not the API's JSON, is raised. `on_retry` is told each error that is tried again. The key comes from the
+    `options` are passed on unchanged (max_tokens, temperature, seed, response_format). Errors that may go away on their own
+    (RETRIED_STATUS, a lost connection, no answer within `timeout` seconds, an answer that is not the API's JSON) are
+    retried, `max_attempts` calls in all, waiting `retry_delay` seconds, doubled each time, with jitter, or as long as the
+    server's Retry-After asks for, at most MAX_WAIT_S; then the library's error is raised, or a JSONDecodeError for an
+    answer that is not the API's JSON. `on_retry` is called with each error before a retry. The key comes from the
     environment only.
 
     Returns an object with `.choices[0].message.content`, `.choices[0].finish_reason` and `.usage`.
@@ -180,43 +180,43 @@ def llm_chat(
 
     def call() -> Any:
         answer = client.chat.completions.create(model=model, messages=messages, **options)
-        if isinstance(answer, str):  # what the library makes of a page in HTML, from a proxy for instance
+        if isinstance(answer, str):  # what the library returns for an HTML page, such as one from a proxy
             raise json.JSONDecodeError(f"an answer that is not JSON: {answer[:100]!r}", answer, 0)
         return answer
 
-    def may_pass(error: BaseException) -> bool:
+    def is_transient(error: BaseException) -> bool:
         if getattr(error, "code", None) == QUOTA_USED_UP:
             return False
-        broken = isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
-        return broken or getattr(error, "status_code", None) in RETRIED_STATUS
+        no_answer = isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
+        return no_answer or getattr(error, "status_code", None) in RETRIED_STATUS
 
-    backoff = tenacity.wait_exponential_jitter(multiplier=retry_delay, jitter=retry_delay, max=LONGEST_WAIT_S)
+    backoff = tenacity.wait_exponential_jitter(multiplier=retry_delay, jitter=retry_delay, max=MAX_WAIT_S)
 
     def wait(state: tenacity.RetryCallState) -> float:
         response = getattr(state.outcome.exception(), "response", None)
-        asked_for = None if response is None else seconds_to_wait(response.headers.get("retry-after", ""))
-        return backoff(state) if asked_for is None else min(asked_for, LONGEST_WAIT_S)
+        asked_for = None if response is None else parse_retry_after(response.headers.get("retry-after", ""))
+        return backoff(state) if asked_for is None else min(asked_for, MAX_WAIT_S)
 
-    attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(may_pass),
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_transient),
         stop=tenacity.stop_after_attempt(max_attempts),
         wait=wait,
         before_sleep=lambda state: on_retry(state.outcome.exception()) if on_retry else None,
         reraise=True,
     )
-    return attempts(call)
+    return retrying(call)
 
 
 @functools.lru_cache
 def api_client(api_base: str | None, key: str, timeout: float) -> Any:
-    """One client for all calls: each new one costs 20 ms, and a connection of its own."""
+    """One client for all calls: each new one costs 20 ms and a connection of its own."""
     import openai
 
     return openai.OpenAI(base_url=api_base, api_key=key, timeout=timeout, max_retries=0)
 
 
-def seconds_to_wait(retry_after: str) -> float | None:
-    """The seconds that a Retry-After header asks for, as a number or as a date (RFC 9110, 10.2.3); None for neither."""
+def parse_retry_after(retry_after: str) -> float | None:
+    """The seconds that a Retry-After header asks for, given as a number or a date (RFC 9110, 10.2.3); None if neither."""
     if retry_after.replace(".", "", 1).isdigit():
         return float(retry_after)
     try:
@@ -232,18 +232,18 @@ def require_adapter(folder: str, model_name_or_path: str) -> None:
     base = config.get("base_model_name_or_path") or ""
     if Path(base).name != Path(model_name_or_path).name:
         raise InputError(
-            f"expected an adapter of {model_name_or_path}, found one of {base} in {folder}: give its own base model"
+            f"expected an adapter for {model_name_or_path}, found one for {base} in {folder}: give its own base model"
         )
 
 
 def trained_system_prompt(lora_weights: str | Path) -> str | None:
-    """The system prompt an adapter was trained with; None where it does not say, or was trained with none."""
+    """The system prompt an adapter was trained with; None if that is not recorded, or there was none."""
     settings = Path(lora_weights) / ADAPTER_SETTINGS
     return read_json(settings, "the adapter's settings")["system_prompt"] if settings.is_file() else None
 
 
 def progress_bar(what: str, total: int) -> Any:
-    """A tqdm bar with rate and ETA; on a log file, a line now and then instead of a redrawn one."""
+    """A tqdm bar with rate and ETA; in a log file, an occasional line instead of a redrawn one."""
     from tqdm import tqdm
 
     return tqdm(

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import psutil
 
 from budget import forecast
-from budget.clock import RUN_FILE, moment_of, seconds_of
+from budget.clock import RUN_FILE, parse_duration, parse_time
 from budget.reports import CollectionTime, TrainingTime, read_report
 from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, make_splitter
 from data_processor.documents import Document, read_documents
@@ -40,7 +40,7 @@ from data_processor.pipeline import split_into_units
 from data_processor.rounds import spread_evenly
 from evaluation.significance import mcnemar, wilson_interval
 from provenance import commit, machine, meta_file, today
-from utils import InputError, parse_arguments, read_json, run, write_json
+from utils import InputError, parse_arguments, read_json, run_script, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo" / "documents"
@@ -86,7 +86,7 @@ class Load:
     def follow(self) -> None:
         stages = read_json(self.run_file, "a run")["stages"] if self.run_file.is_file() else []
         current = stages[-1] if stages and "seconds" not in stages[-1] else None
-        due = current and time.time() > moment_of(current["started"], 0) + self.middle(current)
+        due = current and time.time() > parse_time(current["started"], 0) + self.middle(current)
         if due and not self.burner:
             self.burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         if self.burner and not due:
@@ -139,7 +139,7 @@ def took_alone(budget: float, runs: list[dict]) -> dict[str, float]:
 
 
 def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
-    seconds, draw = seconds_of(budget), random.Random(arguments.seed)
+    seconds, draw = parse_duration(budget), random.Random(arguments.seed)
     name = budget + "_loaded" * arguments.loaded + f"_{arguments.kills}_kills" * bool(arguments.kills)
     out = Path(arguments.folder) / name
     shutil.rmtree(out, ignore_errors=True)
@@ -288,7 +288,7 @@ def simulate(arguments: Arguments) -> dict:
         split_into_units([chunk for document in documents for chunk in chunk_document(document, cut)])
     )
     timings = forecast.read_timings(arguments.timings)
-    plan = forecast.forecast(seconds_of(arguments.simulated_budget), timings, len(units), 60, 24)
+    plan = forecast.forecast(parse_duration(arguments.simulated_budget), timings, len(units), 60, 24)
     seconds = time.monotonic() - started
     chosen = Counter(unit[0].chunk.file_name for unit in units[: plan.units_done])
     place = {document.file_name: number for number, document in enumerate(documents)}
@@ -326,4 +326,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import collection_faults, collection_kills, collection_quality, collection_speed
 from provenance import commit, machine, today, versions
-from utils import InputError, parse_arguments, read_json, require_file, require_model, run, write_json
+from utils import InputError, parse_arguments, read_json, require_file, require_model, run_script, write_json
 
 PARTS = ("speed", "api", "kills", "faults", "quality")
 SUMMARY = {  # name in the results: where it comes from
@@ -163,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

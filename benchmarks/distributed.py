@@ -28,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from provenance import commit, machine, today, versions
-from utils import InputError, parse_arguments, read_json, run, write_json
+from utils import InputError, parse_arguments, read_json, run_script, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_S = 3600.0
@@ -196,4 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

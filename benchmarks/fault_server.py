@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import InputError, parse_arguments, run
+from utils import InputError, parse_arguments, run_script
 
 RETRY_AFTER_S = 1
 DATE_AFTER_S = 3  # a date has whole seconds, so the wait is between one less and this
@@ -207,4 +207,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

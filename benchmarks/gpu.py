@@ -34,7 +34,7 @@ from benchmarks.gpu_model import ROOT, Bench, fast_folder, make_rows
 from benchmarks.gpu_parts import MODELS, PARTS, Part
 from benchmarks.gpu_run import bounded, read_card, tail
 from provenance import commit, machine, today, versions
-from utils import InputError, parse_arguments, require_file, run, write_json
+from utils import InputError, parse_arguments, require_file, run_script, write_json
 
 TOTAL_S = 300.0  # on a GPU
 BESIDE_S = 110.0  # of it kept for the parts that run beside each other
@@ -195,4 +195,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import gpu_steps, gpu_training
 from benchmarks.gpu_model import Bench, make_cut, make_rows, make_whole
 from benchmarks.gpu_run import stop_at_sigterm
-from utils import run, write_json
+from utils import run_script, write_json
 
 LENGTHS = (64, 192, 320, 704, 1088)  # length % 128 == 64
 HEADS, HEAD_WIDTH = 8, 128
@@ -188,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -32,7 +32,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from provenance import commit, machine, today
-from utils import parse_arguments, run, write_json
+from utils import parse_arguments, run_script, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("budget", "data_processor", "demo", "engines", "evaluation", "training")
@@ -287,4 +287,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -27,7 +27,7 @@ from engines.chat import Engine
 from engines.hf import TransformersEngine
 from engines.load import load_base_and_tuned
 from provenance import commit, machine, today, versions
-from utils import parse_arguments, read_json, require_adapter, require_model, run, write_json
+from utils import parse_arguments, read_json, require_adapter, require_model, run_script, write_json
 
 MAX_MODEL_LEN = 1024
 
@@ -142,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

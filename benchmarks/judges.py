@@ -28,7 +28,7 @@ from evaluation.judging import UNSCORED, Judge, hashed
 from evaluation.matching import CORRECT, match, tokens
 from evaluation.significance import cohens_kappa, wilson_interval
 from evaluation.verdict_journal import VerdictJournal
-from utils import InputError, parse_arguments, require_file, require_model, run, write_json
+from utils import InputError, parse_arguments, require_file, require_model, run_script, write_json
 
 VERDICTS = dict.fromkeys(("correct", "true", "yes", "right", "1", "a"), True)
 VERDICTS |= dict.fromkeys(("incorrect", "false", "no", "wrong", "0", "b", "c", "not attempted"), False)
@@ -143,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -35,7 +35,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import provenance
-from utils import InputError, parse_arguments, run, write_json, write_text
+from utils import InputError, parse_arguments, run_script, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 FAULTS = ROOT / "benchmarks" / "faults.toml"
@@ -109,7 +109,7 @@ def require_tested(found: dict[str, str], per_module: int | None) -> None:
 
 
 def function_of(mutant: str) -> str:
-    """The function of evaluation.win_rate.x_share__mutmut_3 or budget.xǁClockǁsay__mutmut_1: evaluation.win_rate.share, budget.Clock.say."""
+    """The function of evaluation.win_rate.x_share__mutmut_3 or budget.xǁClockǁend__mutmut_1: evaluation.win_rate.share, budget.Clock.end."""
     module, _, name = mutant.rpartition(".")
     name = name.rpartition("__mutmut_")[0]
     return f"{module}.{name.removeprefix('xǁ').replace('ǁ', '.') if 'ǁ' in name else name.removeprefix('x_')}"
@@ -237,4 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from evaluation.matching import match
 from evaluation.significance import wilson_interval
 from provenance import commit, machine, meta_file, today
-from utils import InputError, parse_arguments, read_json, run, write_json
+from utils import InputError, parse_arguments, read_json, run_script, write_json
 
 STAGES = (  # name, meta files whose seconds and memory it sums
     ("collection", ("data",)),
@@ -117,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

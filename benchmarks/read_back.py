@@ -25,7 +25,7 @@ from peft import LoraConfig, get_peft_model
 import provenance
 from training.adapters import leave_inputs_as_they_are
 from training.read_back import autocast, relative_difference, rounding
-from utils import parse_arguments, require_model, run, write_json
+from utils import parse_arguments, require_model, run_script, write_json
 
 TEXTS = (
     "The second site was opened in Kestrel Bay on 14 March 2031, and 212 engineers were hired for it.",
@@ -112,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

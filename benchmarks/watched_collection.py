@@ -22,9 +22,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processor import data_collection_local
-from engines.chat import Reply, for_each
+from engines.chat import Reply, broadcast
 from engines.hf import Row, TransformersEngine
-from utils import InputError, run
+from utils import InputError, run_script
 
 LEAST = 3  # of a batch, where it has so many, so that its spread is known
 
@@ -70,7 +70,7 @@ class Watch:
         self, engine, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None
     ):
         amount = len(conversations)
-        temperatures, seeds, schemas = (for_each(value, amount) for value in (temperature, seed, schemas))
+        temperatures, seeds, schemas = (broadcast(value, amount) for value in (temperature, seed, schemas))
         asked = [
             json.dumps([messages, schema, (max_new_tokens, warmth, draw)])
             for messages, schema, warmth, draw in zip(conversations, schemas, temperatures, seeds, strict=True)
@@ -117,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,1 +1,1 @@
-"""Every second of a run: the clock, what fits, the forecast, and the run over all stages."""
+"""The time budget: the clock, what fits, the forecast, and a run of all stages."""

@@ -1,4 +1,4 @@
-"""As many as fit, evenly: how much of a stage's work to take up next, in which order, and what is left out."""
+"""As much as fits, evenly: how much of a stage's work to do next, in which order, and what to leave out."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from budget.reports import AskingTime
 from engines.chat import Reply
 from engines.journal import JournaledEngine
 
-SLACK = 1.15  # of a measured time, for what varies from one piece of work to the next
-FIRST_QUESTIONS = 32  # asked to see how long one takes
+SLACK = 1.15  # factor on a measured time, as pieces of work vary
+FIRST_QUESTIONS = 32  # asked first, to measure how long one takes
 NOT_ASKED = "not asked: the time budget had no room"
 NOT_JUDGED = "not judged: the time budget had no room"
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-def next_round(left: int, first: int, cost: float | None, seconds: float) -> int:
-    """How many of `left` units to do next in `seconds`, at a measured `cost` of seconds a unit; 0 where none fits.
+def next_round_size(left: int, first: int, cost: float | None, seconds: float) -> int:
+    """How many of `left` units to do next in `seconds`, at a measured `cost` in seconds per unit; 0 if none fits.
 
-    Without a measurement it is the `first` few. After that half of what fits, so that the pace is measured again before
-    the time is used up, and all of it once that is less than `first`; in endless time all at once.
+    Before anything is measured, the `first` few. After that, half of what fits, so that the pace is measured again before
+    time runs out, and all of it once that is no more than `first`; without a deadline, everything at once.
     """
     if seconds == math.inf:
         return left
@@ -37,34 +37,34 @@ def next_round(left: int, first: int, cost: float | None, seconds: float) -> int
 
 
 def even_order(groups: Sequence[Hashable]) -> list[int]:
-    """The places of `groups`, ordered so that every beginning of the list is an even sample.
+    """The indices of `groups`, ordered so that every prefix of the list is an even sample.
 
-    First one of each group, then of every group in proportion to its size; within a group, and over the groups, from
-    one end to the other at ever smaller steps (van der Corput's sequence).
+    First one from each group, then from every group in proportion to its size; within a group, and across groups, from
+    one end to the other in ever smaller steps (the van der Corput sequence).
     """
     members: dict[Hashable, list[int]] = {}
-    for place, group in enumerate(groups):
-        members.setdefault(group, []).append(place)
-    ranks = {group: inverse(number) for number, group in enumerate(members)}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    ranks = {group: radical_inverse(number) for number, group in enumerate(members)}
     order = []
-    for group, places in members.items():
-        spread = sorted(range(len(places)), key=inverse)
-        order += [(turn / len(places), ranks[group], places[number]) for turn, number in enumerate(spread)]
-    return [place for *_, place in sorted(order)]
+    for group, indices in members.items():
+        spread = sorted(range(len(indices)), key=radical_inverse)
+        order += [(turn / len(indices), ranks[group], indices[number]) for turn, number in enumerate(spread)]
+    return [index for *_, index in sorted(order)]
 
 
-def inverse(number: int) -> float:
-    """The binary digits of a number mirrored at the point: 0, 1/2, 1/4, 3/4, 1/8 ..."""
-    found, step = 0.0, 0.5
+def radical_inverse(number: int) -> float:
+    """A number's binary digits mirrored at the point: 0, 1/2, 1/4, 3/4, 1/8 ..."""
+    fraction, step = 0.0, 0.5
     while number:
-        found += step * (number & 1)
+        fraction += step * (number & 1)
         number >>= 1
         step /= 2
-    return found
+    return fraction
 
 
-def by_document(rows: list[dict]) -> list[int]:
-    """The places of questions or answers in an order that is even over their documents, and the same each time."""
+def even_document_order(rows: list[dict]) -> list[int]:
+    """The indices of questions or answers in an order that covers their documents evenly, the same each time."""
     return even_order([row.get("file_name", "") for row in rows])
 
 
@@ -74,32 +74,34 @@ def ask_in_time(
     rows: list[dict],
     clock: Clock,
     models_after: int = 0,
-    most: int | None = None,
+    max_questions: int | None = None,
 ) -> tuple[list[Reply], AskingTime]:
-    """A reply to each of `rows`: to as many, at most `most`, as `ask` has time for, given their places.
+    """A reply for each of `rows`. `ask` is given the indices of as many, at most `max_questions`, as there is time for.
 
-    The others have an error. As much time is kept for each of the `models_after` this one.
+    The others get an error. Each of the `models_after` this one is left as much time as this one.
     """
-    ready, kept_back = time.time(), WRITING_S + clock.for_others(models_after)
-    order = by_document(rows)[:most]
+    ready, reserved_seconds = time.time(), WRITING_S + clock.seconds_for_others(models_after)
+    order = even_document_order(rows)[:max_questions]
     replies = [Reply("", finish_reason="error", error=NOT_ASKED)] * len(rows)
     done, cost = 0, None
-    while size := next_round(len(order) - done, FIRST_QUESTIONS, cost, clock.left() - kept_back):
-        places = sorted(order[done : done + size])
-        started, asked = time.monotonic(), engine.asked
+    while size := next_round_size(len(order) - done, FIRST_QUESTIONS, cost, clock.left() - reserved_seconds):
+        indices = sorted(order[done : done + size])
+        started, asked_before = time.monotonic(), engine.asked
         try:
-            with clock.interruptible(kept_back):
-                answered = ask(places)
+            with clock.interruptible(reserved_seconds):
+                answered = ask(indices)
         except Stopped:
             break
-        for place, reply in zip(places, answered, strict=True):
-            replies[place] = reply
+        for index, reply in zip(indices, answered, strict=True):
+            replies[index] = reply
         done += size
-        if engine.asked > asked:  # not all from the journal
-            cost = (time.monotonic() - started) / (engine.asked - asked)
-        left = (cost or 0) * (len(order) - done)
-        words = f"{done} of {len(rows)} questions asked" + (f", the rest would take {left:.0f} s" if left else "")
-        clock.say(done / len(order), time.time() + left, words)
+        if engine.asked > asked_before:  # not all from the journal
+            cost = (time.monotonic() - started) / (engine.asked - asked_before)
+        seconds_left = (cost or 0) * (len(order) - done)
+        details = f"{done} of {len(rows)} questions asked" + (
+            f", the rest would take {seconds_left:.0f} s" if seconds_left else ""
+        )
+        clock.report_progress(done / len(order), time.time() + seconds_left, details)
     return replies, AskingTime(
         seconds=round(clock.seconds, 1),
         seconds_to_start=round(ready - clock.started, 1),
@@ -109,10 +111,10 @@ def ask_in_time(
     )
 
 
-def judge_in_time(clock: Clock, ask: Callable[[], Found], release: Callable[[], None] | None) -> Found:
-    """What `ask` returns. Once the time is up the judge is released, and it is of the verdicts there are.
+def judge_in_time(clock: Clock, ask: Callable[[], Result], release: Callable[[], None] | None) -> Result:
+    """The result of `ask`. Once time is up the judge is released, and the result covers the verdicts so far.
 
-    Without anybody to `release` nobody is asked, and nothing is cut.
+    With nothing to `release`, no judge is asked and nothing is interrupted.
     """
     if release is None:
         return ask()
@@ -120,27 +122,27 @@ def judge_in_time(clock: Clock, ask: Callable[[], Found], release: Callable[[], 
         with clock.interruptible(REPORT_S):
             return ask()
     except Stopped:
-        log.info("no time for further verdicts: what has none is unscored")
+        log.info("no time for further verdicts: answers without one are unscored")
         release()
         return ask()
 
 
-def leave_out(rows: dict[str, list[dict]], room: float, cost: float) -> int:
-    """Mark the answers that a judge of `cost` seconds a verdict has no time for; returns how many questions those are.
+def mark_not_judged(rows: dict[str, list[dict]], seconds: float, cost: float) -> int:
+    """Mark the answers that a judge, at `cost` seconds per verdict, has no time for; returns how many questions they are.
 
-    Each question is judged once in every file, and the pair of base and tuned model twice.
+    Each question is judged once in every file, and each pair of base and tuned answers twice.
     """
-    questions = {what: answers for what, answers in rows.items() if not what.startswith("retention")}
-    general = [answers for what, answers in rows.items() if what.startswith("retention")]
-    left = 0
+    questions = {name: answers for name, answers in rows.items() if not name.startswith("retention")}
+    general = [answers for name, answers in rows.items() if name.startswith("retention")]
+    marked = 0
     calls = sum(map(len, [*questions.values(), *general])) + 2 * len(rows["sft"])
-    share = max(room, 0.0) / (cost * calls) if cost else 1.0
+    share = max(seconds, 0.0) / (cost * calls) if cost else 1.0
     for group in (list(questions.values()), general):
         if share >= 1 or not group:
             continue
-        order = by_document(group[0])
-        for place in order[int(share * len(order)) :]:
-            left += 1
+        order = even_document_order(group[0])
+        for index in order[int(share * len(order)) :]:
+            marked += 1
             for answers in group:
-                answers[place].setdefault("error", NOT_JUDGED)
-    return left
+                answers[index].setdefault("error", NOT_JUDGED)
+    return marked

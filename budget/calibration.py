@@ -1,7 +1,7 @@
-"""What forecast.py reckons with on this machine: before anything is measured, and after the first work of each stage.
+"""What forecast.py calculates with on this machine: before anything is measured, and after the first work of each stage.
 
-starts_of and judge_start look at weights, GPUs and who will answer; `words` are arguments of a stage. A calibration times
-that work with the run's own arguments. It is worth a small share of a budget; --plan_only makes nothing else.
+The priors depend on the weights, the GPUs and the engine that will answer. A calibration times that first work with the
+run's own arguments. It is worth a small share of the budget; --plan_only does nothing else.
 """
 
 from __future__ import annotations
@@ -13,61 +13,65 @@ from dataclasses import asdict
 from pathlib import Path
 
 from budget import forecast
-from budget.clock import written
-from budget.forecast import BASE, COLLECTION, TRAINING, Starts, Timings, prior_starts
+from budget.clock import timestamp
+from budget.forecast import BASE, COLLECTION, TRAINING, StartupTimes, Timings, prior_startup_times
 from budget.reports import AskingTime, CollectionTime, read_report
 from budget.run import CALIBRATION_FILE, Interrupted, Run
 from budget.step import Step
 from provenance import meta_file
 from utils import InputError, find_log_file, log_file, read_json, write_json
 
-# Batches come from long to short, and again: in as few examples as a calibration has, after about so many updates.
+# Batches run from long to short, then start over: with the few examples of a calibration, after about this many updates.
 UPDATES = 16
 QUESTIONS = 8
 ONE_HOUR = 3600
 
 
-def starts_of(model_name_or_path: str, words: list[str]) -> Starts:
-    """The prior of a start with this model on this machine, asked as these words to inference.py say."""
+def estimate_startup_times(model_name_or_path: str, arguments: list[str]) -> StartupTimes:
+    """The priors for starts with this model on this machine, given the arguments of inference.py."""
     from engines.gpus import usable_gpus
 
     on_gpu = bool(usable_gpus())
-    return prior_starts(weight_bytes(model_name_or_path), on_gpu, on_gpu and uses_vllm(words))
+    return prior_startup_times(weight_bytes(model_name_or_path), on_gpu, on_gpu and uses_vllm(arguments))
 
 
-def judge_start(words: list[str], starts: Starts) -> float:
-    """The prior, in seconds, of a local judge's start where it has a GPU; 0 without, and for a judge of another kind."""
-    given = read_given(words)
-    if given.judge not in ("auto", "local") or not given.local_model_path or not starts.on_gpu:
+def estimate_judge_startup(arguments: list[str], starts: StartupTimes) -> float:
+    """The prior, in seconds, for the start of a local judge on a GPU; 0 without a GPU and for any other judge."""
+    engine_arguments = parse_engine_arguments(arguments)
+    if engine_arguments.judge not in ("auto", "local") or not engine_arguments.local_model_path or not starts.on_gpu:
         return 0.0
-    return prior_starts(weight_bytes(given.local_model_path), True, uses_vllm(words)).asking
+    return prior_startup_times(weight_bytes(engine_arguments.local_model_path), True, uses_vllm(arguments)).asking
 
 
-def uses_vllm(words: list[str]) -> bool:
-    """Whether vLLM answers where there is a GPU (engines.choose)."""
-    given = read_given(words)
-    return given.engine != "transformers" and not given.api_model and importlib.util.find_spec("vllm") is not None
+def uses_vllm(arguments: list[str]) -> bool:
+    """Whether vLLM answers if there is a GPU (engines.placement.choose_engine)."""
+    engine_arguments = parse_engine_arguments(arguments)
+    return (
+        engine_arguments.engine != "transformers"
+        and not engine_arguments.api_model
+        and importlib.util.find_spec("vllm") is not None
+    )
 
 
-def read_given(words: list[str]) -> argparse.Namespace:
-    """The arguments of a stage that decide on its starts; all others are passed over."""
+def parse_engine_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The arguments of a stage that affect how long it takes to start; all others are ignored."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name, default in (("engine", "auto"), ("api_model", None), ("judge", "auto"), ("local_model_path", None)):
         parser.add_argument(f"--{name}", default=default)
-    return parser.parse_known_args(words)[0]
+    return parser.parse_known_args(arguments)[0]
 
 
 def weight_bytes(model_name_or_path: str) -> float:
-    """The bytes that a start reads: of a folder's files, else what engines.placement finds for a name of the hub."""
+    """The bytes that a start reads: the size of a folder's files, else what engines.placement finds for a hub name."""
     from engines import placement
 
     folder = Path(model_name_or_path)
-    files = [file for kind in ("safetensors", "bin") for file in folder.glob(f"*.{kind}")]
+    files = [file for suffix in ("safetensors", "bin") for file in folder.glob(f"*.{suffix}")]
     if files:
         return sum(file.stat().st_size for file in files)
     try:
         return placement.weight_bytes(model_name_or_path)
-    except OSError as error:  # of transformers: no such name, or no network
+    except OSError as error:  # from transformers: no such name, or no network
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"expected the weights or the config of {model_name_or_path}, found neither here nor on the hub ({reason}): "
@@ -75,79 +79,86 @@ def weight_bytes(model_name_or_path: str) -> float:
         ) from None
 
 
-def calibrate(day: Run, steps: dict[str, list[Step]], starts: Starts, ask: bool) -> None:
-    """Time the first round of the collection, which is kept, some updates on what it made, and (`ask`) some questions."""
-    folder = find_log_file(day.out / "calibration")
-    begun, later = time.time(), time.time() + ONE_HOUR
+def calibrate(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, ask: bool) -> None:
+    """Time the first round of the collection, which is kept, updates on its output, and (if `ask`) some questions."""
+    folder = find_log_file(run.out / "calibration")
+    started, until = time.time(), time.time() + ONE_HOUR
 
-    def finish(step: Step, *more: str) -> float:
-        """The seconds of its process."""
-        started = time.monotonic()
-        code = day.start([*step.command, *more], folder, later, "calibration")
-        if day.stopped_by:
-            raise Interrupted(day.stopped_by)
+    def time_step(step: Step, *more: str) -> float:
+        """Run a step; returns the seconds it took."""
+        step_started = time.monotonic()
+        code = run.run_command([*step.command, *more], folder, until, "calibration")
+        if run.stopped_by:
+            raise Interrupted(run.stopped_by)
         if code:
-            raise InputError(f"expected the calibration of {step.name} to end well, found exit code {code}: see above")
-        return time.monotonic() - started
+            raise InputError(f"expected the calibration of {step.name} to succeed, found exit code {code}: see above")
+        return time.monotonic() - step_started
 
-    finish(steps[COLLECTION][0], "--rounds", "1", "--until", written(later))
+    time_step(steps[COLLECTION][0], "--rounds", "1", "--until", timestamp(until))
     updates = str(UPDATES)
-    said = ["--logging_steps", updates, "--logging_first_step", "True"]  # the first is the slowest
-    training = finish(steps[TRAINING][0], "--output_dir", str(folder / "lora"), "--max_steps", updates, *said)
+    logging = ["--logging_steps", updates, "--logging_first_step", "True"]  # the first is the slowest
+    training = time_step(steps[TRAINING][0], "--output_dir", str(folder / "lora"), "--max_steps", updates, *logging)
     if ask:
         more = ["--output_path", str(folder / "base.json"), "--limit", str(QUESTIONS)]
-        finish(steps[BASE][0], *more, "--until", written(later))
-    alike = uses_vllm(steps[COLLECTION][0].command) == starts.vllm or not starts.on_gpu
-    ranks = most_ranks(steps[TRAINING][0].command) if starts.on_gpu else 1
-    timings = asdict(timings_of(day.out, training, starts, alike, ranks))
-    kept = {name: round(value, 4) for name, value in timings.items() if value is not None}
-    write_json(log_file(day.out / CALIBRATION_FILE), kept)
-    record = {"name": "calibration", "planned_seconds": forecast.calibration_seconds(starts), "started": written(begun)}
-    day.state["stages"].append({**record, "seconds": round(time.time() - begun, 1)})
+        time_step(steps[BASE][0], *more, "--until", timestamp(until))
+    same_engine = uses_vllm(steps[COLLECTION][0].command) == starts.vllm or not starts.on_gpu
+    ranks = max_ranks(steps[TRAINING][0].command) if starts.on_gpu else 1
+    timings = asdict(compute_timings(run.out, training, starts, same_engine, ranks))
+    rounded = {name: round(value, 4) for name, value in timings.items() if value is not None}
+    write_json(log_file(run.out / CALIBRATION_FILE), rounded)
+    record = {
+        "name": "calibration",
+        "planned_seconds": forecast.calibration_seconds(starts),
+        "started": timestamp(started),
+    }
+    run.state["stages"].append({**record, "seconds": round(time.time() - started, 1)})
 
 
-def most_ranks(command: list[str]) -> int:
-    """The ranks that the command of a training starts where the data are large; a calibration's keep one or two busy."""
+def max_ranks(command: list[str]) -> int:
+    """The ranks that a training command starts on a large dataset; a calibration has examples for one or two."""
     from training.launch import plan_launch
 
     return plan_launch(command[command.index("--model_name_or_path") + 1], None, command).processes
 
 
-def timings_of(out: Path, training: float, starts: Starts, alike: bool = True, ranks: int = 1) -> Timings:
-    """What the files of a calibration in `out` say, the process of its training having taken `training` seconds.
+def compute_timings(
+    out: Path, training: float, starts: StartupTimes, same_engine: bool = True, ranks: int = 1
+) -> Timings:
+    """The timings from the files of a calibration in `out` whose training process took `training` seconds.
 
-    `alike`: the collection was asked by the same engine as the questions will be, so that its start is theirs. The
+    `same_engine`: the collection uses the engine that will answer the questions, so both take equally long to start. The
     training itself will have `ranks`, each as fast as those of the calibration.
     """
-    folder, collection = find_log_file(out / "calibration"), meta_file(out / "data.json")
-    made = read_json(collection, "the collection's numbers")
+    folder, data_meta = find_log_file(out / "calibration"), meta_file(out / "data.json")
+    collection = read_json(data_meta, "the collection's numbers")
     trained = read_json(meta_file(folder / "lora" / "training"), "the training's numbers")
-    log_of_training = read_json(folder / "lora" / "train_log.json", "the training's log")
-    plan, said = log_of_training["plan"], [entry for entry in log_of_training["log"] if "loss" in entry]
+    train_log = read_json(folder / "lora" / "train_log.json", "the training's log")
+    plan, losses = train_log["plan"], [entry for entry in train_log["log"] if "loss" in entry]
     examples = plan["examples"] + plan["replayed"]
     tokens_an_update = plan["tokens"] / examples * plan["examples_per_update"]
-    collected, counts = read_report(collection, CollectionTime), made["counts"]
+    collected, counts = read_report(data_meta, CollectionTime), collection["counts"]
     asked = read_report(meta_file(folder / "base.json"), AskingTime)
     units = collected.units
-    start = collected.seconds_to_start if alike else starts.asking
-    read = forecast.mean_units(collected.share_read * units, units)
+    start = collected.seconds_to_start if same_engine else starts.asking
+    units_read = forecast.mean_units(collected.share_read * units, units)
     questions = counts["rows"].get("qa", 0) + counts["rows"].get("reverse", 0)
-    working, preparing, loading = trained["training_seconds"], trained["preparing_seconds"], None
-    overhead = start + trained["seconds"] - working - preparing
-    if starts.vllm:  # which neither the training's start is, nor that of its check: about half of what is left each
-        overhead = training - working - preparing
+    updating, preparing, loading = trained["training_seconds"], trained["preparing_seconds"], None
+    overhead = start + trained["seconds"] - updating - preparing
+    if starts.vllm:  # neither the training nor its check starts vLLM: about half of what is left each
+        overhead = training - updating - preparing
         loading = overhead / 2
-    replay_start = min(start, preparing) if plan["replayed"] else 0.0  # of a process, once, however many are replayed
+    # A process starts once, however many answers are replayed.
+    replay_start = min(start, preparing) if plan["replayed"] else 0.0
     return Timings(
         start=start,
         unit=collected.seconds_of_all_facts / units,
-        questions_a_unit=questions / read,
-        rows_a_unit=sum(counts["rows"].values()) / read,
+        questions_a_unit=questions / units_read,
+        rows_a_unit=sum(counts["rows"].values()) / units_read,
         role_unit=collected.seconds_of_a_role / units,
-        role_rows_a_unit=forecast.ROLE_YIELD * counts["pairs_per_role"] / read,
-        facts_a_unit=counts["facts"] / read,
-        roles=made["arguments"]["role_amount_per_fact"],
-        update=tokens_an_update / said[-1]["tokens_per_second"] * plan["processes"] / max(ranks, plan["processes"]),
+        role_rows_a_unit=forecast.ROLE_YIELD * counts["pairs_per_role"] / units_read,
+        facts_a_unit=counts["facts"] / units_read,
+        roles=collection["arguments"]["role_amount_per_fact"],
+        update=tokens_an_update / losses[-1]["tokens_per_second"] * plan["processes"] / max(ranks, plan["processes"]),
         examples_an_update=plan["examples_per_update"],
         epochs=trained["arguments"]["num_train_epochs"],
         replay=plan["replayed"] / plan["examples"],

@@ -1,11 +1,11 @@
-"""A time budget: a deadline on the disk, the clock of a stage, and the even order of work that may not all fit.
+"""A time budget: a deadline kept on disk, and the clock of a stage.
 
-    with stage_clock(arguments, "collection", folder) as clock:     # endless without --time_budget and --until
-        while size := next_round(left, first, cost, clock.left()):
-            with clock.interruptible(kept_back):                    # raises Stopped when the time is up, or at Ctrl-C
+    with stage_clock(arguments, "collection", folder) as clock:     # unlimited without --time_budget or --until
+        while size := next_round_size(left, first, cost, clock.left()):
+            with clock.interruptible(reserved_seconds):                    # raises Stopped when time is up, or on Ctrl-C
                 ...
 
-Moments are seconds since 1970 as time.time() gives them; on the disk they are ISO 8601 with the offset from UTC.
+Moments are time.time() values, in seconds since 1970; on disk they are ISO 8601 with the UTC offset.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from typing import Any
 
 from utils import InputError, log_file, read_json, write_json
 
-RUN_FILE = "run.json"  # in the output folder: the deadline, and what each stage was given and took
-PROGRESS_FILE = "progress.json"  # of a stage: how far it is and when it expects to end
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+RUN_FILE = "run.json"  # in the output folder: the deadline, and the time planned for and taken by each stage
+PROGRESS_FILE = "progress.json"  # how far a stage has come and when it expects to end
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-WRITING_S = 1.0  # kept back at the end of a stage to write its dataset or its answers
-REPORT_S = 3.0  # the same where verdicts and a report, or a training's log and curve, are written
-SAVED_SHARE = 0.01  # of a time budget: a training saves a checkpoint so often,
-SAVING_SHARE = 0.02  # if saving the adapter alone takes no more than this of the time
-RECALL_SHARE = 0.02  # of a training's wall time: what held-out questions asked meanwhile may take,
-TIMING_SHARE = 0.25  # and of the seconds that leaves, what timing the first answers may take
-PEAK_S = 0.5  # for measuring how fast a device multiplies matrices
+WRITING_S = 1.0  # reserved at the end of a stage to write its dataset or answers
+REPORT_S = 3.0  # the same for verdicts and a report, or for the log and curve of a training
+SAVED_SHARE = 0.01  # of the time budget: how often training saves a checkpoint,
+SAVING_SHARE = 0.02  # unless saving just the adapter takes more than this share of the time
+RECALL_SHARE = 0.02  # of the training's wall time: the most that held-out questions asked during it may take,
+TIMING_SHARE = 0.25  # and, of those seconds, the most that timing the first answers may take
+PEAK_S = 0.5  # spent measuring how fast a device multiplies matrices
 
 log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
-    """The time is up, or a signal asked to end: what is whole is handed over."""
+    """Time is up, or a signal asked to stop: whatever is complete is handed over."""
 
 
 @dataclass
@@ -51,26 +51,27 @@ class BudgetArguments:
     time_budget: str | None = field(
         default=None,
         metadata={
-            "help": "How long this may take, such as 6h, 40m, 90s or 1.5h, from its first start on: what fits is done, "
-            "evenly over the documents. Started again before the deadline in run.json, it goes on against it."
+            "help": "How long this may take, such as 6h, 40m, 90s or 1.5h, counted from the first start: whatever fits is "
+            "done, spread evenly over the documents. Restarted before the deadline in run.json, it keeps that deadline."
         },
     )
     until: str | None = field(
-        default=None, metadata={"help": "The same as a moment: 07:30, or a date and time such as 2026-11-24T07:30."}
+        default=None,
+        metadata={"help": "The same as a point in time: 07:30, or a date and time such as 2026-11-24T07:30."},
     )
 
 
-def seconds_of(text: str) -> float:
-    """The seconds in "6h", "40m", "90s", "1.5h" or "1h30m"."""
+def parse_duration(text: str) -> float:
+    """Seconds in "6h", "40m", "90s", "1.5h" or "1h30m"."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
-    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text or not seconds:
         raise InputError(f"expected a time such as 6h, 40m, 90s or 1.5h, found {text!r}: write it so")
     return seconds
 
 
-def moment_of(text: str, now: float) -> float:
-    """The next time of day "07:30" after `now`, or the moment of an ISO date and time."""
+def parse_time(text: str, now: float) -> float:
+    """The next occurrence of a time of day ("07:30") after `now`, or the moment given by an ISO date and time."""
     try:
         if "T" in text or " " in text:
             return datetime.datetime.fromisoformat(text).timestamp()
@@ -78,56 +79,57 @@ def moment_of(text: str, now: float) -> float:
         moment = datetime.datetime.combine(today.date(), datetime.time.fromisoformat(text))
     except ValueError:
         raise InputError(
-            f"expected a time of day such as 07:30, or a date and time such as 2026-11-24T07:30, found {text!r}: write it so"
+            f"expected a time of day such as 07:30, or a date and time such as 2026-11-24T07:30, found {text!r}: use one of these forms"
         ) from None
     return (moment if moment > today else moment + datetime.timedelta(days=1)).timestamp()
 
 
-def written(moment: float) -> str:
+def timestamp(moment: float) -> str:
+    """A moment as it is written to disk, in ISO 8601."""
     return datetime.datetime.fromtimestamp(moment).astimezone().isoformat(timespec="milliseconds")
 
 
-def of_day(moment: float) -> str:
-    """A moment as a person reads it, "07:30:00"; with the date where it is not today."""
+def time_of_day(moment: float) -> str:
+    """A moment for people to read: "07:30:00", with the date unless it is today."""
     when = datetime.datetime.fromtimestamp(moment)
     return when.strftime("%H:%M:%S" if when.date() == datetime.date.today() else "%Y-%m-%d %H:%M:%S")
 
 
-def in_words(seconds: float) -> str:
-    """A stretch of time: "45 s", "12.5 min", "7.5 h"."""
-    for unit, size, most in (("s", 1, 100), ("min", 60, 6000)):
-        if abs(seconds) < most:
+def format_duration(seconds: float) -> str:
+    """A duration for people to read: "45 s", "12.5 min", "7.5 h"."""
+    for unit, size, limit in (("s", 1, 100), ("min", 60, 6000)):
+        if abs(seconds) < limit:
             return f"{seconds / size:.0f} {unit}" if unit == "s" else f"{seconds / size:.1f} {unit}"
     return f"{seconds / 3600:.1f} h"
 
 
-def deadline_of(arguments: BudgetArguments, now: float) -> float | None:
-    """The moment a new run has to end at, or None where it has no budget."""
+def requested_deadline(arguments: BudgetArguments, now: float) -> float | None:
+    """When a new run has to end, or None without a budget."""
     if arguments.time_budget and arguments.until:
         raise InputError("expected --time_budget or --until, found both: give one")
     if arguments.time_budget:
-        return now + seconds_of(arguments.time_budget)
+        return now + parse_duration(arguments.time_budget)
     if not arguments.until:
         return None
-    deadline = moment_of(arguments.until, now)
+    deadline = parse_time(arguments.until, now)
     if deadline <= now:
-        raise InputError(f"expected a moment ahead for --until, found {arguments.until}: give a later one")
+        raise InputError(f"expected a time in the future for --until, found {arguments.until}: give a later one")
     return deadline
 
 
 def process_start() -> float:
-    """When this process was started: what it took to import is part of the budget."""
+    """When this process was started: the time spent on imports counts towards the budget."""
     import psutil
 
     return psutil.Process().create_time()
 
 
 class Clock:
-    """The time of one stage: when it began and has to end, and the signals that end it sooner.
+    """The time of one stage: when it started, when it has to end, and the signals that end it sooner.
 
-    `interruptible` raises Stopped when the time is up, or at SIGINT or SIGTERM, which are heard from its first use on; a
-    second Ctrl-C ends the process at once. `stopped_by` is the first signal. An endless clock, whose deadline is math.inf,
-    hears no signal, says nothing, and never raises Stopped: a Ctrl-C is Python's KeyboardInterrupt.
+    `interruptible` raises Stopped when time is up, or on SIGINT or SIGTERM, which are handled from its first use on; a
+    second Ctrl-C ends the process at once. `stopped_by` is the first signal. An unlimited clock, whose deadline is
+    math.inf, handles no signals, reports nothing and never raises Stopped: Ctrl-C is Python's KeyboardInterrupt.
     """
 
     def __init__(self, stage: str, started: float, deadline: float, folder: Path, run_file: Path | None = None):
@@ -144,8 +146,8 @@ class Clock:
     def left(self) -> float:
         return self.deadline - time.time()
 
-    def for_others(self, others: int) -> float:
-        """The seconds to keep back so that `others` after this have as much time as this; none of endless time."""
+    def seconds_for_others(self, others: int) -> float:
+        """Seconds to reserve so that `others` to follow get as much time as this one each; 0 without a deadline."""
         return self.left() * others / (others + 1) if self.limited else 0.0
 
     @property
@@ -171,86 +173,90 @@ class Clock:
             raise Stopped
 
     @contextlib.contextmanager
-    def interruptible(self, kept_back: float = 0.0) -> Iterator[None]:
-        """Work that Stopped may cut anywhere: at a signal, or `kept_back` seconds before the deadline."""
+    def interruptible(self, reserved_seconds: float = 0.0) -> Iterator[None]:
+        """Work that Stopped may interrupt anywhere: on a signal, or `reserved_seconds` before the deadline."""
         if not self.limited:
             yield
             return
         if not self._listens:
             self._listen()
-        room = self.left() - kept_back
-        if room <= 0 or self.stopped_by:
+        seconds = self.left() - reserved_seconds
+        if seconds <= 0 or self.stopped_by:
             raise Stopped
         self._interruptible = True
-        signal.setitimer(signal.ITIMER_REAL, room)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             yield
         finally:
             self._interruptible = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def say(self, done: float, expected_end: float, words: str = "") -> None:
-        """Tell a person, and whoever reads PROGRESS_FILE, the share that is done and when the stage will end."""
+    def report_progress(self, done: float, expected_end: float, details: str = "") -> None:
+        """Log, and write to PROGRESS_FILE, the share that is done and when the stage will end."""
         if not self.limited:
             return
         expected_end = min(expected_end, max(self.deadline, time.time()))
         log.info(
-            "%s: %.0f%% done, ends about %s%s", self.stage, 100 * done, of_day(expected_end), words and f"; {words}"
+            "%s: %.0f%% done, ends at about %s%s",
+            self.stage,
+            100 * done,
+            time_of_day(expected_end),
+            details and f"; {details}",
         )
-        said = {"stage": self.stage, "time": time.time(), "done": round(done, 4), "expected_end": expected_end}
-        write_json(log_file(self.folder / PROGRESS_FILE), said)
+        progress = {"stage": self.stage, "time": time.time(), "done": round(done, 4), "expected_end": expected_end}
+        write_json(log_file(self.folder / PROGRESS_FILE), progress)
 
     def end(self) -> None:
-        """Note in a stage's own RUN_FILE that it is done: started again, it has a new budget."""
+        """Note in a stage's own RUN_FILE that it is done: restarted, it gets a new budget."""
         if self.run_file:
-            note(self.run_file, self.stage, {"seconds": round(time.time() - self.started, 1)})
+            update_stage(self.run_file, self.stage, {"seconds": round(time.time() - self.started, 1)})
 
 
 @contextlib.contextmanager
 def stage_clock(arguments: BudgetArguments, stage: str, folder: str | Path, writes: bool = True) -> Iterator[Clock]:
-    """The clock of a stage, as start_clock gives it. Leaving the block ends the stage.
+    """The clock of a stage, from start_clock. Leaving the block ends the stage.
 
-    After a signal, when what is whole has been written, the stage has not ended: SystemExit with 128 + the signal's number.
+    After a signal, once all that is complete is written, the stage has not ended: SystemExit with 128 + the signal number.
     """
     clock = start_clock(arguments, stage, folder, writes)
     yield clock
     if clock.stopped_by:
-        log.info("stopped; run this again to go on")
+        log.info("stopped; run this again to continue")
         raise SystemExit(128 + clock.stopped_by)
     clock.end()
 
 
 def start_clock(arguments: BudgetArguments, stage: str, folder: str | Path, writes: bool = True) -> Clock:
-    """The clock of a stage; endless where it has no budget. One of several processes `writes`.
+    """The clock of a stage; unlimited if it has no budget. Of several processes only one `writes`.
 
-    The deadline is kept in RUN_FILE of the output folder until the stage has ended; a moment with its date, as
-    run_all.py gives it, needs no file.
+    The deadline is kept in RUN_FILE of the output folder until the stage has ended; a moment with a date, which
+    run_all.py passes, needs no file.
     """
     folder, started = Path(folder), process_start()
-    deadline = deadline_of(arguments, started)
+    deadline = requested_deadline(arguments, started)
     if deadline is None:
         return Clock(stage, started, math.inf, folder)
     run_file = None
     if not (arguments.until and "T" in arguments.until):
         run_file = folder / RUN_FILE
-        before = stage_of(read_run(run_file), stage)
+        before = find_stage(read_run(run_file), stage)
         if not writes:
             run_file = None
         elif "deadline" in before and "seconds" not in before:
-            started, deadline = (moment_of(before[key], 0) for key in ("started", "deadline"))
-            require_ahead(deadline, run_file)
-            log.info("%s goes on against its deadline, %s", stage, of_day(deadline))
+            started, deadline = (parse_time(before[key], 0) for key in ("started", "deadline"))
+            require_deadline_ahead(deadline, run_file)
+            log.info("%s continues towards its deadline, %s", stage, time_of_day(deadline))
         else:
-            facts = {"budget_seconds": round(deadline - started, 1), "started": written(started)}
-            note(run_file, stage, {**facts, "deadline": written(deadline)}, fresh=True)
+            facts = {"budget_seconds": round(deadline - started, 1), "started": timestamp(started)}
+            update_stage(run_file, stage, {**facts, "deadline": timestamp(deadline)}, fresh=True)
     return Clock(stage, started, deadline, folder, run_file)
 
 
-def require_ahead(deadline: float, run_file: Path) -> None:
+def require_deadline_ahead(deadline: float, run_file: Path) -> None:
     if deadline <= time.time():
         raise InputError(
-            f"expected a deadline ahead in {run_file}, found {of_day(deadline)}, which has passed: remove the file to "
-            "begin with a new budget; what is done is kept"
+            f"expected a deadline in the future in {run_file}, found {time_of_day(deadline)}, which has passed: "
+            "remove the file to start with a new budget; finished work is kept"
         )
 
 
@@ -258,14 +264,14 @@ def read_run(path: Path) -> dict[str, Any]:
     return read_json(path, "the times of a run", "remove it") if path.is_file() else {"stages": []}
 
 
-def stage_of(run: dict, name: str) -> dict:
+def find_stage(run: dict, name: str) -> dict:
     return next((stage for stage in run["stages"] if stage["name"] == name), {})
 
 
-def note(path: Path, name: str, facts: dict, fresh: bool = False) -> None:
-    """Add facts to a stage of RUN_FILE; `fresh` forgets what it had."""
+def update_stage(path: Path, name: str, facts: dict, fresh: bool = False) -> None:
+    """Add facts to a stage in RUN_FILE; `fresh` discards its earlier ones."""
     run = read_run(path)
-    stage = stage_of(run, name)
+    stage = find_stage(run, name)
     if not stage:
         stage = {"name": name}
         run["stages"].append(stage)

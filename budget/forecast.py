@@ -1,6 +1,6 @@
-"""What a time budget buys: shares of the stages from stated priors, corrected by what was measured.
+"""What a time budget buys: the shares of the stages, from priors and corrected by measurements.
 
-Everything here is arithmetic on recorded timings (see Timings); no model is loaded and no clock is read.
+Everything here is arithmetic on recorded timings (see Timings); it loads no model and reads no clock.
 """
 
 from __future__ import annotations
@@ -8,98 +8,99 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from budget.clock import in_words
+from budget.clock import format_duration
 from utils import InputError, read_json
 
 COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
     "collection", "inference, base", "fine-tuning", "inference, tuned", "evaluation",
 )  # fmt: skip
-# The priors: what is taken for true until it has been measured. The source of each: "demo" is the demo on 2 cores, in runs of
-# 6 to 60 minutes (results/budget.json); "chosen" is by judgement.
-# Shares of the whole budget, demo; fine-tuning also gets what the others leave.
+# Priors: assumed until measured. Their sources: "demo" is the demo on 2 cores, in runs of 6 to 60 minutes
+# (results/budget.json); "chosen" is a matter of judgement.
+# Shares of the whole budget (demo); fine-tuning also gets what the others leave.
 SHARES = {COLLECTION: 0.18, BASE: 0.10, TRAINING: 0.57, TUNED: 0.10, EVALUATION: 0.05}
-OPEN_BOOK_SHARE = 0.03  # chosen: of the budget that it is worth; where it takes more, it is asked if time is left over
+OPEN_BOOK_SHARE = (
+    0.03  # chosen: the share of the budget that it is worth; if it takes more, it only gets time left over
+)
 # The collection.
-LATER_COST = 0.65  # demo: a unit in later rounds, by the first, where more can be asked at once
-LATER_YIELD = 0.85  # demo, 51 rows a unit after 59: what opens a document has more names, and nothing repeats
-ROLE_YIELD = 0.65  # demo: rows in the words of a role, for each question that a model made before
+LATER_COST = 0.65  # demo: a unit in later rounds relative to the first, as more can be asked at once
+LATER_YIELD = 0.85  # demo, 51 rows per unit after 59: a document's beginning has more names, and nothing repeats yet
+ROLE_YIELD = 0.65  # demo: rows in the words of a role for each question that the model had made
 # Asking and judging.
-QUESTION_CALLS = 2  # demo: a question answered at length takes as long as so many calls of the collection
-OPEN_BOOK = 4  # demo: a question with its document takes as long as so many without
-EVALUATION_STARTS = 4.5  # demo: string match and the drift, in starts of a process with the model, with room to spare
-# Starts of a process. On a CPU: importing, and reading weights from the disk (demo).
+QUESTION_CALLS = 2  # demo: a question answered at length takes as long as this many calls of the collection
+OPEN_BOOK_COST = 4  # demo: a question with its document takes as long as this many without
+EVALUATION_STARTS = 4.5  # demo: string match and drift, in process starts with the model, with a margin
+# Process starts. On a CPU: importing, and reading weights from disk (demo).
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6
-# Where there is a GPU: the CUDA libraries besides (chosen), and 22 GiB in 18 s (vllm-project/vllm#44881, 2026).
+# On a GPU: the CUDA libraries as well (chosen), and 22 GiB in 18 s (vllm-project/vllm#44881, 2026).
 GPU_IMPORT_S, GPU_BYTES_A_SECOND = 10.0, 1e9
-# What vLLM's start takes besides: compiling 43 s (the same issue) and capturing CUDA graphs 17 s (vllm-project/vllm#20264).
+# What vLLM's start adds: compiling 43 s (the same issue) and capturing CUDA graphs 17 s (vllm-project/vllm#20264).
 VLLM_START_S = 60.0
-# The least that a run needs: processes that ask the model (collection, 2 with the base, 2 tuned), processes that work on it
-# with transformers (fine-tuning and its check), and besides the first round of a collection, some updates, some questions (demo).
-STARTS_TO_ASK, STARTS_TO_TRAIN, LEAST_WORK_S = 5, 2, 75.0
-# A calibration: on a CPU with its starts (demo), on a GPU besides them (chosen), and the share of a budget that it is worth (chosen).
+# The least that a run needs: processes that ask the model (collection, 2 with the base, 2 tuned), processes that use it
+# through transformers (fine-tuning and its check), and a first round of collection, some updates, some questions (demo).
+STARTS_TO_ASK, STARTS_TO_TRAIN, MIN_WORK_S = 5, 2, 75.0
+# A calibration: on a CPU including its starts (demo), on a GPU without them (chosen); the share of a budget it is worth (chosen).
 CALIBRATION_S, GPU_CALIBRATION_WORK_S, CALIBRATION_SHARE = 110.0, 60.0, 0.075
 
 
 @dataclass(frozen=True)
 class Timings:
-    """What a calibration measures. Seconds and counts on one machine, with one model and its arguments."""
+    """What a calibration measures: seconds and counts on one machine, with one model and its arguments."""
 
     start: float  # until a process is ready to ask the model
-    unit: float  # a unit of the collection, from facts to rewrites
+    unit: float  # one unit of the collection, from facts to rewrites
     questions_a_unit: float
-    rows_a_unit: float  # without those by role
-    role_unit: float  # a unit for one role
+    rows_a_unit: float  # without those written for a role
+    role_unit: float  # one unit for one role
     role_rows_a_unit: float
     facts_a_unit: float
     roles: int
     update: float  # of the training
     examples_an_update: int
-    epochs: float  # the most that are trained
-    replay: float  # share of replayed answers
-    example: float  # to prepare one: replayed answers, and the states of layers that are run once
+    epochs: float  # at most
+    replay: float  # replayed answers per example
+    example: float  # to prepare one: its replayed answers, and the states of layers that run only once
     training_overhead: float  # to start, read back and write
     question: float  # of inference
-    loading: float | None = (
-        None  # until a process works on the model with transformers, where vLLM asks; else as `start`
-    )
+    # Until a process is ready to use the model through transformers, if vLLM asks; otherwise None, the same as `start`.
+    loading: float | None = None
 
 
 @dataclass(frozen=True)
-class Starts:
-    """Prior: seconds until a process is ready to ask the model, and until one works on it with transformers."""
+class StartupTimes:
+    """Priors: seconds until a process can ask the model, and until one can use it through transformers."""
 
     asking: float
     training: float
     on_gpu: bool = False
-    vllm: bool = False  # asks
+    vllm: bool = False  # whether vLLM asks
 
 
-def prior_starts(weight_bytes: float, on_gpu: bool = False, vllm: bool = False) -> Starts:
-    """What is taken for a start before any was measured."""
+def prior_startup_times(weight_bytes: float, on_gpu: bool = False, vllm: bool = False) -> StartupTimes:
+    """How long starts are assumed to take before any is measured."""
     loading = IMPORT_S + weight_bytes / BYTES_A_SECOND
     if on_gpu:
         loading = GPU_IMPORT_S + weight_bytes / GPU_BYTES_A_SECOND
-    return Starts(loading + VLLM_START_S * vllm, loading, on_gpu, vllm)
+    return StartupTimes(loading + VLLM_START_S * vllm, loading, on_gpu, vllm)
 
 
 def read_timings(path: str | Path) -> Timings:
-    """A calibration.json; InputError where there is none, or one of another version."""
-    found = read_json(path, "a calibration")
+    """A calibration.json; InputError if there is none, or if it is from another version."""
+    fields = read_json(path, "a calibration")
     try:
-        return Timings(**found)
+        return Timings(**fields)
     except TypeError:
-        raise InputError(f"expected a calibration of this version at {path}, found other fields: remove it") from None
+        raise InputError(f"expected a calibration from this version at {path}, found other fields: remove it") from None
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What fits into a budget. Seconds for each stage, and how far the documents are covered."""
+    """What fits into a budget: seconds for each stage, and how far the documents are covered."""
 
     budget: float
     stages: dict[str, float]
     units_done: int
     units: int
-    roles_done: float  # of those for each question
+    roles_done: float  # out of the roles for each question
     epochs: float
     exposures: float  # of a covered fact
     questions_asked: int
@@ -114,122 +115,122 @@ class Forecast:
         return self.units_done / max(self.units, 1)
 
 
-def mean_units(read: float, units: int) -> float:
-    """The units of the mean yield that give as much as the first `read` of all `units` gave."""
-    return units * read / (read + LATER_YIELD * (units - read))
+def mean_units(units_read: float, units: int) -> float:
+    """How many units of average yield would give as much as the first `units_read` of all `units` gave."""
+    return units * units_read / (units_read + LATER_YIELD * (units - units_read))
 
 
-def needs(budget: float, measured: dict[str, float], shares: dict[str, float] = SHARES) -> dict[str, float]:
-    """The seconds of each stage but fine-tuning: its share at most, and no more than it was measured to need."""
+def stage_seconds(budget: float, measured: dict[str, float], shares: dict[str, float] = SHARES) -> dict[str, float]:
+    """Seconds for each stage but fine-tuning: at most its share, and no more than it was measured to need."""
     return {name: min(shares[name] * budget, measured.get(name, budget)) for name in STAGES if name != TRAINING}
 
 
-def asking_needs(
+def asking_seconds(
     budget: float, timings: Timings, questions: int, general: int, judged_by_model: bool, open_book: bool = True
 ) -> dict[str, float]:
-    """The seconds in which base and tuned model answer everything, and of the evaluation where it can be known.
+    """Seconds for base and tuned model to answer everything, and for the evaluation if they can be known.
 
-    What is asked with the document comes last, after the tuned model's questions.
+    Questions with the document come last, after the tuned model's.
     """
     t = timings
     both = 2 * t.start + (questions + general) * t.question
-    tuned = both + (open_book_needs(budget, t.start, questions, t.question) if open_book else 0.0)
-    return {BASE: both, TUNED: tuned, **evaluation_needs(t.loading or t.start, judged_by_model)}
+    tuned = both + (open_book_seconds(budget, t.start, questions, t.question) if open_book else 0.0)
+    return {BASE: both, TUNED: tuned, **evaluation_seconds(t.loading or t.start, judged_by_model)}
 
 
-def open_book_needs(budget: float, start: float, questions: int, question: float) -> float:
-    """Seconds kept to ask with the document in each prompt, by those of one `question` without: none if it is too many."""
-    seconds = start + OPEN_BOOK * questions * question
+def open_book_seconds(budget: float, start: float, questions: int, question: float) -> float:
+    """Seconds reserved for questions with their document, given those of a `question` without; 0 if too many."""
+    seconds = start + OPEN_BOOK_COST * questions * question
     return seconds if seconds <= OPEN_BOOK_SHARE * budget else 0.0
 
 
 def collection_share(budget: float, timings: Timings, asking: dict[str, float]) -> float:
-    """The prior, or as much more as leaves time to train all epochs of what is collected."""
-    t, others = timings, sum(needs(budget, asking).values()) - SHARES[COLLECTION] * budget
-    training_of_a_unit = t.rows_a_unit * (1 + t.replay) * (t.example + t.epochs / t.examples_an_update * t.update)
-    room = max(0.0, budget - others - t.training_overhead - t.start)
-    collected = t.start + room * t.unit / (t.unit + training_of_a_unit)
+    """The prior, or more if that still leaves time to train all epochs on what is collected."""
+    t, others = timings, sum(stage_seconds(budget, asking).values()) - SHARES[COLLECTION] * budget
+    training_per_unit = t.rows_a_unit * (1 + t.replay) * (t.example + t.epochs / t.examples_an_update * t.update)
+    available = max(0.0, budget - others - t.training_overhead - t.start)
+    collected = t.start + available * t.unit / (t.unit + training_per_unit)
     return max(SHARES[COLLECTION], collected / budget)
 
 
-def evaluation_needs(start: float, judged_by_model: bool) -> dict[str, float]:
+def evaluation_seconds(start: float, judged_by_model: bool) -> dict[str, float]:
     return {} if judged_by_model else {EVALUATION: EVALUATION_STARTS * start}
 
 
 def forecast(budget: float, timings: Timings, units: int, questions: int, general: int = 0) -> Forecast:
-    """The plan of a run that asks `questions` and `general` ones, evaluated by string match."""
+    """The plan for a run that asks `questions` and `general` questions, evaluated by string match."""
     t = timings
-    asking = asking_needs(budget, t, questions, general, judged_by_model=False)
-    most = needs(budget, asking, {**SHARES, COLLECTION: collection_share(budget, t, asking)})
-    facts_whole = t.unit * units
-    roles_whole = t.roles * t.role_unit * units
-    room = max(0.0, most[COLLECTION] - t.start)
-    units_done = min(units, int(room / t.unit))
+    asking = asking_seconds(budget, t, questions, general, judged_by_model=False)
+    limits = stage_seconds(budget, asking, {**SHARES, COLLECTION: collection_share(budget, t, asking)})
+    all_facts_seconds = t.unit * units
+    all_roles_seconds = t.roles * t.role_unit * units
+    available = max(0.0, limits[COLLECTION] - t.start)
+    units_done = min(units, int(available / t.unit))
     roles_done = 0.0
-    if units_done == units and roles_whole:
-        roles_done = t.roles * min(1.0, (room - facts_whole) / roles_whole)
-    collection = t.start + t.unit * units_done + roles_whole * roles_done / max(t.roles, 1)
-    share_asked = max(0.0, most[BASE] - 2 * t.start) / max(asking[BASE] - 2 * t.start, 1e-9)
+    if units_done == units and all_roles_seconds:
+        roles_done = t.roles * min(1.0, (available - all_facts_seconds) / all_roles_seconds)
+    collection = t.start + t.unit * units_done + all_roles_seconds * roles_done / max(t.roles, 1)
+    share_asked = max(0.0, limits[BASE] - 2 * t.start) / max(asking[BASE] - 2 * t.start, 1e-9)
     rows = units_done * (t.rows_a_unit + roles_done * t.role_rows_a_unit)
     examples = rows * (1 + t.replay)
-    updates_an_epoch = max(1.0, examples / t.examples_an_update)
-    others = collection + most[BASE] + most[TUNED] + most[EVALUATION]
-    to_prepare = t.training_overhead + t.example * examples
-    updates = min(t.epochs * updates_an_epoch, max(0.0, budget - others - to_prepare) / t.update)
-    epochs = updates / updates_an_epoch
+    updates_per_epoch = max(1.0, examples / t.examples_an_update)
+    others = collection + limits[BASE] + limits[TUNED] + limits[EVALUATION]
+    fixed_seconds = t.training_overhead + t.example * examples
+    updates = min(t.epochs * updates_per_epoch, max(0.0, budget - others - fixed_seconds) / t.update)
+    epochs = updates / updates_per_epoch
     return Forecast(
         budget=budget,
         stages={
             COLLECTION: collection,
-            BASE: most[BASE],
-            TRAINING: to_prepare + updates * t.update,
-            TUNED: most[TUNED],
-            EVALUATION: most[EVALUATION],
+            BASE: limits[BASE],
+            TRAINING: fixed_seconds + updates * t.update,
+            TUNED: limits[TUNED],
+            EVALUATION: limits[EVALUATION],
         },
         units_done=units_done,
         units=units,
         roles_done=roles_done,
         epochs=epochs,
         exposures=epochs * rows / max(1.0, t.facts_a_unit * units_done),
-        questions_asked=int(questions * share_asked),  # in this order: 60 * x / x may be less than 60
+        questions_asked=int(questions * share_asked),  # in this order: (60 * x) / x may be less than 60
         questions=questions,
     )
 
 
 def training_seconds(rows: float, timings: Timings) -> float:
-    """Of a training that does all its epochs."""
+    """Seconds for a training that runs all its epochs."""
     t, examples = timings, rows * (1 + timings.replay)
     return t.training_overhead + examples * (t.example + t.epochs / t.examples_an_update * t.update)
 
 
-def least_budget(starts: Starts, judge_start: float = 0.0) -> float:
-    """Seconds below which a run makes no sense, by the prior: nothing has been measured yet."""
-    # On a GPU one more to replay answers: on a CPU that start is small beside the work.
-    asking = STARTS_TO_ASK + (1 if starts.on_gpu else 0)
-    return asking * starts.asking + STARTS_TO_TRAIN * starts.training + judge_start + LEAST_WORK_S
+def minimum_budget(starts: StartupTimes, judge_startup: float = 0.0) -> float:
+    """Seconds below which a run makes no sense, from the priors, as nothing has been measured yet."""
+    # On a GPU, one more start to replay answers: on a CPU it is short compared with the work.
+    asking_starts = STARTS_TO_ASK + (1 if starts.on_gpu else 0)
+    return asking_starts * starts.asking + STARTS_TO_TRAIN * starts.training + judge_startup + MIN_WORK_S
 
 
-def calibration_seconds(starts: Starts) -> float:
-    """Of a calibration, by the prior: collection and replayed answers ask, fine-tuning and its check load."""
+def calibration_seconds(starts: StartupTimes) -> float:
+    """Seconds for a calibration, from the priors: collection and replay ask, fine-tuning and its check load."""
     if not starts.on_gpu:
         return CALIBRATION_S
     return GPU_CALIBRATION_WORK_S + 2 * starts.asking + 2 * starts.training
 
 
-def lines(chosen: Forecast, others: list[Forecast]) -> list[str]:
-    """The plan for a person: minutes a stage, what it does, and what more time would buy."""
-    what = {
+def format_plan(chosen: Forecast, others: list[Forecast]) -> list[str]:
+    """The plan for people to read, line by line: minutes per stage, what it does, and what other budgets would buy."""
+    details = {
         COLLECTION: f"{chosen.units_done} of {chosen.units} units of sentences ({chosen.coverage:.0%}), {chosen.roles_done:.2g} roles a question",
         BASE: f"{chosen.questions_asked} of {chosen.questions} questions",
         TRAINING: f"{chosen.epochs:.2f} epochs, each covered fact {chosen.exposures:.0f} times",
         TUNED: "the same questions",
         EVALUATION: "by string match",
     }
-    found = [f"plan for {in_words(chosen.budget)}: {in_words(chosen.seconds)} used"]
-    found += [f"  {name:<18}{seconds / 60:8.1f} min  {what[name]}" for name, seconds in chosen.stages.items()]
-    found += [
-        f"with {in_words(other.budget)}: {other.coverage:.0%} of the sentences, {other.roles_done:.2g} roles a question, "
-        f"{other.epochs:.2f} epochs, each covered fact {other.exposures:.0f} times; {in_words(other.seconds)} used"
+    lines = [f"plan for {format_duration(chosen.budget)}: {format_duration(chosen.seconds)} used"]
+    lines += [f"  {name:<18}{seconds / 60:8.1f} min  {details[name]}" for name, seconds in chosen.stages.items()]
+    lines += [
+        f"with {format_duration(other.budget)}: {other.coverage:.0%} of the sentences, {other.roles_done:.2g} roles a question, "
+        f"{other.epochs:.2f} epochs, each covered fact {other.exposures:.0f} times; {format_duration(other.seconds)} used"
         for other in others
     ]
-    return found
+    return lines

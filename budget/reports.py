@@ -1,6 +1,6 @@
-"""What a stage says of its time in its meta file, under "budget"; the plan reads it from there by the same names.
+"""What a stage reports about its time in its meta file, under "budget", for the plan to read back.
 
-The keys are those that files of earlier runs have.
+The field names are the keys in the files, those of earlier runs included.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from utils import InputError, read_json
 
 @dataclass(frozen=True, kw_only=True)
 class StageTime:
-    """Of every stage: the seconds of the whole budget."""
+    """Reported by every stage: the seconds of the whole budget."""
 
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionTime(StageTime):
-    """What the collection did of what. Units are a few sentences each; times in seconds."""
+    """How far the collection came. A unit is a few sentences; times are in seconds."""
 
     seconds_to_start: float  # until the model could be asked
     documents: int
@@ -33,9 +33,9 @@ class CollectionTime(StageTime):
     role_units: int
     role_units_done: int
     unknown_asked: bool
-    share_read: float  # of what the units have to ask for
-    seconds_of_all_facts: float  # of every unit, those that were left out too
-    seconds_of_a_role: float  # of every unit in the words of one role
+    share_read: float  # of the work in all units
+    seconds_of_all_facts: float  # for every unit, including those left out
+    seconds_of_a_role: float  # for every unit in the words of one role
     seconds_a_call: float
     stopped_by_signal: int | None
 
@@ -56,9 +56,9 @@ class AskingTime(StageTime):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTime(StageTime):
-    """How far a training came."""
+    """How far the training came."""
 
-    kept_back: float  # seconds to save and to check
+    kept_back: float  # seconds reserved to save and check the adapter
     progress: float  # 1 at its end
     lr_end_over_peak: float | None
     seconds_an_update: float | None
@@ -68,16 +68,16 @@ Report = TypeVar("Report", bound=StageTime)
 
 
 def read_report(meta: Path, kind: type[Report]) -> Report | None:
-    """What a stage said of its time; None where its meta file is not there, or it had no budget.
+    """What a stage reported; None if it has no meta file or had no budget.
 
-    InputError where a field is missing. What is there besides is passed over.
+    InputError if a field is missing. Other keys are ignored.
     """
-    found = read_json(meta, "a meta file").get("budget") if meta.is_file() else None
-    if found is None:
+    report = read_json(meta, "a meta file").get("budget") if meta.is_file() else None
+    if report is None:
         return None
     names = {field.name for field in fields(kind)}
-    if missing := sorted(names - found.keys()):
+    if missing := sorted(names - report.keys()):
         raise InputError(
             f"expected {', '.join(missing)} in the budget of {meta}, found none: run that stage again with this version"
         )
-    return kind(**{name: value for name, value in found.items() if name in names})
+    return kind(**{name: value for name, value in report.items() if name in names})

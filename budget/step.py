@@ -1,4 +1,4 @@
-"""One command of a stage: what it makes, and when it need not be run again."""
+"""One command of a stage: what it writes, and when it need not run again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from utils import find_log_file
 
 @dataclass
 class Step:
-    """One command of a stage. `part` is its share of what the stage has left; one that is not `needed` may fail.
+    """One command of a stage. `part` is its share of the time the stage has left; a step that is not `needed` may fail.
 
-    The `output` of one that is `sealed` is the last it writes: once it is there, nothing is left to do. `rescue` hands over
-    what a command left that had to be ended at its deadline; False where that is nothing.
+    A `sealed` step writes its `output` last: once that exists, nothing is left to do. `rescue` hands over what a command
+    left behind when it had to be stopped at its deadline, and returns whether there was anything.
     """
 
     name: str
@@ -29,11 +29,11 @@ class Step:
         return self.sealed and changed(self.output, since)
 
     def gone(self) -> bool:
-        """Whether what it has to hand over is not there; a rescue may have handed over less than the output."""
-        kept = self.output.parent.is_dir() if self.rescue else find_log_file(self.output).is_file()
-        return self.needed and not kept
+        """Whether what it has to hand over is missing; a rescue may have handed over less than the output."""
+        exists = self.output.parent.is_dir() if self.rescue else find_log_file(self.output).is_file()
+        return self.needed and not exists
 
 
 def changed(path: Path, since: float) -> bool:
-    found = find_log_file(path)
-    return found.is_file() and found.stat().st_mtime > since
+    path = find_log_file(path)
+    return path.is_file() and path.stat().st_mtime > since

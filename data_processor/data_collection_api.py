@@ -19,7 +19,7 @@ from data_processor.chunking import OPENAI_TOKENIZER
 from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
 from engines.arguments import ApiArguments
 from engines.load import load_api_engine
-from utils import parse_arguments, run
+from utils import parse_arguments, run_script
 
 
 @dataclass
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -21,7 +21,7 @@ from budget.clock import stage_clock
 from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
 from engines.arguments import EngineArguments
 from engines.load import load_engine
-from utils import parse_arguments, require_model, run
+from utils import parse_arguments, require_model, run_script
 
 
 @dataclass
@@ -41,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

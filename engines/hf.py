@@ -10,26 +10,26 @@ import json
 import zlib
 from typing import Any
 
-from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, for_each, with_system_prompt
+from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, broadcast, with_system_prompt
 from engines.chat_template import stop_token_ids
 from engines.weights import load_base
 
-MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond it a step is bound by compute, not by overhead
-CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # keys and values one batch may hold
-PREFILL_TOKENS = {"cpu": 4096, "cuda": 65536}  # read in one forward pass, which bounds its memory
-SHARED_PREFIX_TOKENS = 16  # a shorter common beginning is not worth a forward pass of its own
-COMPACT_SHARE = 0.8  # finished rows leave the batch once this share or less is still writing
+MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond this a step is bound by compute, not by overhead
+CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # for the keys and values of one batch
+PREFILL_TOKENS = {"cpu": 4096, "cuda": 65536}  # per forward pass, which limits its memory
+SHARED_PREFIX_TOKENS = 16  # a shorter common prefix is not worth a forward pass of its own
+COMPACT_SHARE = 0.8  # finished rows leave the batch once at most this share is unfinished
 
 
 class TransformersEngine:
-    """A local model through Hugging Face transformers: left-padded batches of similar length, one shared prefix."""
+    """A local model through Hugging Face transformers: left-padded batches of similar lengths, one shared prefix."""
 
     def __init__(self, model, tokenizer, name: str, system_prompt: str | None = None):
         from engines import shared_prefix
 
         self.name, self.model, self.tokenizer, self.system_prompt = name, model.eval(), tokenizer, system_prompt
         config = model.config
-        self.shares_prefix = shared_prefix.supported(config)
+        self.shares_prefix = shared_prefix.is_supported(config)
         if self.shares_prefix:
             model.set_attn_implementation(shared_prefix.IMPLEMENTATION)
         self.stop_ids = stop_token_ids(model, tokenizer)
@@ -37,7 +37,7 @@ class TransformersEngine:
         kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         self._cache_bytes_per_token = 2 * config.num_hidden_layers * kv_heads * head_size * model.dtype.itemsize
         self._grammar_tokenizer: Any = None
-        self._executor: Any = None  # fills the grammars' masks on several cores
+        self._executor: Any = None  # fills the grammar masks on several cores
 
     @classmethod
     def load(
@@ -47,9 +47,9 @@ class TransformersEngine:
         system_prompt: str | None = None,
         in_4_bits: bool = False,
     ):
-        """Load a model, merge an adapter into it where one is given, and put it on the GPU if there is one.
+        """Load a model, merge an adapter into it if one is given, and put it on the GPU if there is one.
 
-        `in_4_bits` as finetune.py --q_lora loads it.
+        `in_4_bits` loads it as finetune.py --q_lora does.
         """
         import torch
         from transformers import AutoTokenizer
@@ -76,7 +76,7 @@ class TransformersEngine:
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         prompts = self._prompts(conversations)
-        temperatures, seeds, schemas = (for_each(value, len(prompts)) for value in (temperature, seed, schemas))
+        temperatures, seeds, schemas = (broadcast(value, len(prompts)) for value in (temperature, seed, schemas))
         replies: list[Reply | None] = [None] * len(prompts)
         for batch in self._batches(prompts, max_new_tokens):
             rows = [Row(self, i, prompts[i], schemas[i], max_new_tokens, temperatures[i], seeds[i]) for i in batch]
@@ -95,7 +95,7 @@ class TransformersEngine:
         ]
 
     def _batches(self, prompts: list[list[int]], max_new_tokens: int):
-        """Indices of prompts to decode together: one beginning, similar lengths, as many as the cache has room for."""
+        """Indices of prompts to decode together: a common prefix, similar lengths, as many as fit in the cache."""
         from engines import shared_prefix
 
         room = CACHE_BYTES[self.device] // self._cache_bytes_per_token
@@ -112,7 +112,7 @@ class TransformersEngine:
                 yield batch
 
     def _decode(self, rows: list[Row], prompts: list[list[int]], replies, on_reply):
-        """Write the replies to one batch of prompts, token by token, dropping rows as they finish."""
+        """Generate the replies to one batch of prompts, token by token, dropping rows as they finish."""
         import torch
 
         with torch.inference_mode():
@@ -125,10 +125,10 @@ class TransformersEngine:
                         replies[row.index] = row.reply(self.tokenizer)
                         if on_reply:
                             on_reply(row.index, replies[row.index])
-                writing = [i for i, row in enumerate(rows) if not row.finish_reason]
-                if len(writing) <= COMPACT_SHARE * len(rows):
-                    keep = torch.tensor(writing, device=self.device, dtype=torch.long)
-                    rows, tokens = [rows[i] for i in writing], [tokens[i] for i in writing]
+                unfinished = [i for i, row in enumerate(rows) if not row.finish_reason]
+                if len(unfinished) <= COMPACT_SHARE * len(rows):
+                    keep = torch.tensor(unfinished, device=self.device, dtype=torch.long)
+                    rows, tokens = [rows[i] for i in unfinished], [tokens[i] for i in unfinished]
                     mask, positions = mask[keep], positions[keep]
                     cache.batch_select_indices(keep)
                 if not rows:
@@ -144,10 +144,10 @@ class TransformersEngine:
                 ).logits[:, -1]
 
     def _prefill(self, prompts: list[list[int]]):
-        """Read the prompts; what they all begin with is read once, and so is a prompt that occurs several times.
+        """Read the prompts; their common prefix is read only once, and so is a prompt that occurs several times.
 
-        Returns logits (B, V) after each prompt, the cache and the mask (B, T) of what is each row's own, each row's
-        last position (B,), and the shared prefix as an argument of the model's further calls.
+        Returns the logits (B, V) after each prompt, the cache and mask (B, T) of the rows without that prefix, each row's
+        last position (B,), and the shared prefix as an argument for later calls of the model.
         """
         import torch
         from transformers import DynamicCache
@@ -158,21 +158,23 @@ class TransformersEngine:
         prefix = {}
         if shared >= SHARED_PREFIX_TOKENS:
             ids = torch.tensor([prompts[0][:shared]], device=self.device)
-            read = DynamicCache(config=self.model.config)
-            self.model(input_ids=ids, past_key_values=read, logits_to_keep=1)
-            prefix = {"shared_prefix": [(layer.keys, layer.values) for layer in read.layers]}
+            prefix_cache = DynamicCache(config=self.model.config)
+            self.model(input_ids=ids, past_key_values=prefix_cache, logits_to_keep=1)
+            prefix = {"shared_prefix": [(layer.keys, layer.values) for layer in prefix_cache.layers]}
         else:
             shared = 0
-        places: dict[tuple[int, ...], int] = {}  # of each prompt, the row that it is read in
-        which = torch.tensor([places.setdefault(tuple(prompt), len(places)) for prompt in prompts], device=self.device)
-        prompts = [list(prompt) for prompt in places]
+        row_of: dict[tuple[int, ...], int] = {}  # the row in which each distinct prompt is read
+        source_rows = torch.tensor(
+            [row_of.setdefault(tuple(prompt), len(row_of)) for prompt in prompts], device=self.device
+        )
+        prompts = [list(prompt) for prompt in row_of]
         width = max(len(prompt) for prompt in prompts) - shared
         ids = torch.full((len(prompts), width), self.stop_ids[0], device=self.device)
         mask = torch.zeros((len(prompts), width), dtype=torch.long, device=self.device)
         for row, prompt in enumerate(prompts):
-            own = len(prompt) - shared
-            ids[row, width - own :] = torch.tensor(prompt[shared:], device=self.device)
-            mask[row, width - own :] = 1
+            length = len(prompt) - shared
+            ids[row, width - length :] = torch.tensor(prompt[shared:], device=self.device)
+            mask[row, width - length :] = 1
         positions = shared + (mask.cumsum(dim=1) - 1).clamp(min=0)
         logits, caches = [], []
         for part in torch.arange(len(prompts)).split(max(1, PREFILL_TOKENS[self.device] // width)):
@@ -186,46 +188,50 @@ class TransformersEngine:
                 **prefix,
             )
             logits.append(output.logits[:, -1])
-        cache = shared_prefix.joined(caches, self.model.config)
-        if len(prompts) < len(which):
-            cache.batch_select_indices(which)
-        return torch.cat(logits)[which], cache, mask[which], positions[which, -1], prefix
+        cache = shared_prefix.concatenate(caches, self.model.config)
+        if len(prompts) < len(source_rows):
+            cache.batch_select_indices(source_rows)
+        return torch.cat(logits)[source_rows], cache, mask[source_rows], positions[source_rows, -1], prefix
 
     def _next_tokens(self, logits, rows: list[Row]) -> list[int]:
-        """Greedy at temperature 0, else top-k, then nucleus sampling with each row's own random numbers."""
+        """Greedy at temperature 0, otherwise top-k, then nucleus sampling with each row's own random numbers."""
         import torch
 
         logits = logits.float()
         if any(row.matcher for row in rows):
-            logits = logits.masked_fill(~self._allowed(rows, logits.shape[-1]), float("-inf"))
+            logits = logits.masked_fill(~self._allowed_tokens(rows, logits.shape[-1]), float("-inf"))
         greedy = logits.argmax(dim=-1)
-        warm = [place for place, row in enumerate(rows) if row.temperature]
-        if not warm:
+        sampled = [i for i, row in enumerate(rows) if row.temperature]
+        if not sampled:
             return greedy.tolist()
-        best, ids = logits[warm].topk(TOP_K, dim=-1)
-        temperatures = torch.tensor([rows[place].temperature for place in warm], device=logits.device, dtype=best.dtype)
-        shares = (best / temperatures[:, None]).softmax(dim=-1)
-        before = shares.cumsum(dim=-1) - shares
-        shares = shares.masked_fill(before >= TOP_P, 0.0)
-        draws = torch.tensor([rows[place].draw() for place in warm], device=logits.device, dtype=shares.dtype)[:, None]
-        chosen = (shares.cumsum(dim=-1) < draws * shares.sum(dim=-1, keepdim=True)).sum(dim=-1, keepdim=True)
-        greedy[warm] = ids.gather(1, chosen.clamp(max=TOP_K - 1))[:, 0]
+        best, ids = logits[sampled].topk(TOP_K, dim=-1)
+        temperatures = torch.tensor([rows[i].temperature for i in sampled], device=logits.device, dtype=best.dtype)
+        probabilities = (best / temperatures[:, None]).softmax(dim=-1)
+        mass_before = probabilities.cumsum(dim=-1) - probabilities
+        probabilities = probabilities.masked_fill(mass_before >= TOP_P, 0.0)
+        draws = torch.tensor([rows[i].draw() for i in sampled], device=logits.device, dtype=probabilities.dtype)[
+            :, None
+        ]
+        chosen = (probabilities.cumsum(dim=-1) < draws * probabilities.sum(dim=-1, keepdim=True)).sum(
+            dim=-1, keepdim=True
+        )
+        greedy[sampled] = ids.gather(1, chosen.clamp(max=TOP_K - 1))[:, 0]
         return greedy.tolist()
 
-    def _allowed(self, rows: list[Row], vocabulary: int):
-        """(B, V) bool: the tokens each row's grammar allows next; all of them for a row without one."""
+    def _allowed_tokens(self, rows: list[Row], vocabulary: int):
+        """(B, V) bool: the tokens that each row's grammar allows next; all for a row without one."""
         import llguidance.numpy
         import numpy
         import torch
 
-        words = llguidance.numpy.allocate_token_bitmask(len(rows), vocabulary)
-        writing = [(row.matcher, i) for i, row in enumerate(rows) if row.matcher and not row.finish_reason]
-        llguidance.numpy.fill_next_token_bitmask_par(self._executor, writing, words)
-        bits = numpy.unpackbits(words.view(numpy.uint8), axis=1, bitorder="little")[:, :vocabulary]
+        bitmask = llguidance.numpy.allocate_token_bitmask(len(rows), vocabulary)
+        unfinished = [(row.matcher, i) for i, row in enumerate(rows) if row.matcher and not row.finish_reason]
+        llguidance.numpy.fill_next_token_bitmask_par(self._executor, unfinished, bitmask)
+        bits = numpy.unpackbits(bitmask.view(numpy.uint8), axis=1, bitorder="little")[:, :vocabulary]
         return torch.from_numpy(bits.astype(bool)).to(self.device)
 
     def matcher(self, schema: dict | None):
-        """A grammar state for one reply, or None."""
+        """The grammar state for one reply; None without a schema."""
         if schema is None:
             return None
         import llguidance
@@ -244,7 +250,7 @@ class TransformersEngine:
 
 
 class Row:
-    """One reply being written: its tokens, its grammar, its random numbers."""
+    """One reply in progress: its tokens, grammar and random numbers."""
 
     def __init__(
         self,
@@ -269,7 +275,7 @@ class Row:
         self.draw = numpy.random.default_rng([seed, prompt_hash]).random
 
     def push(self, token: int) -> None:
-        """Take the next token; a finished row ignores it."""
+        """Append the next token; a finished row ignores it."""
         if self.finish_reason:
             return
         if token in self.stop_ids:

@@ -1,4 +1,4 @@
-"""The engines that answer: vLLM, transformers or an API. Arguments every script shares, and how each is loaded."""
+"""How each engine is loaded: vLLM, transformers or an API."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from engines.arguments import ApiArguments, EngineArguments
 from engines.chat import Engine
-from engines.gpus import torch_number
-from engines.placement import Placement, place
+from engines.gpus import torch_device_index
+from engines.placement import Placement, place_model
 
 
 def load_engine(
@@ -17,11 +17,11 @@ def load_engine(
     system_prompt: str | None = None,
     prompts: int | None = None,
 ) -> Engine:
-    """Load a local model, with an adapter where one is given; InputError where the engine asked for cannot be had.
+    """Load a local model, with an adapter if one is given; InputError if the requested engine is not available.
 
-    `prompts` is how many conversations are to come, where that is known: a few do not need a copy on every GPU.
+    `prompts` is how many conversations are to come, if known: a few do not need a copy on every GPU.
     """
-    placement = place(model_name_or_path, arguments, lora_weights, prompts)
+    placement = place_model(model_name_or_path, arguments, lora_weights, prompts)
     return load_placed(placement, arguments, model_name_or_path, lora_weights, system_prompt)
 
 
@@ -32,11 +32,11 @@ def load_base_and_tuned(
     system_prompt: str | None = None,
     prompts: int | None = None,
 ) -> Iterator[Engine]:
-    """The model without its adapter, then with it, its weights loaded once; be done with the first before the second.
+    """The model without its adapter, then with it, with the weights loaded once; finish with the first before the second.
 
-    `prompts` are the conversations for each.
+    `prompts` is the number of conversations for each.
     """
-    placement = place(model_name_or_path, arguments, lora_weights, prompts and 2 * prompts)
+    placement = place_model(model_name_or_path, arguments, lora_weights, prompts and 2 * prompts)
     if placement.engine == "vllm":
         tuned = load_placed(placement, arguments, model_name_or_path, lora_weights, system_prompt)
         yield tuned.base()
@@ -47,24 +47,24 @@ def load_base_and_tuned(
         yield base.merge(lora_weights)
 
 
-def load_placed(placement: Placement, arguments: EngineArguments, *wanted: str | None) -> Engine:
-    """The engine where `place` said; `wanted` are model, adapter and system prompt."""
+def load_placed(placement: Placement, arguments: EngineArguments, *model_adapter_prompt: str | None) -> Engine:
+    """Load the engine as placed; `model_adapter_prompt` are model, adapter and system prompt."""
     if placement.engine == "transformers":
         from engines.hf import TransformersEngine
 
         if placement.gpus:
             import torch
 
-            torch.cuda.set_device(torch_number(placement.gpus[0]))
-        return TransformersEngine.load(*wanted)
+            torch.cuda.set_device(torch_device_index(placement.gpus[0]))
+        return TransformersEngine.load(*model_adapter_prompt)
     options = {"max_model_len": arguments.max_model_len, "tensor_parallel_size": placement.tensor_parallel_size}
     from engines.vllm import VllmEngine
 
-    return VllmEngine.load(placement.devices, *wanted, **options)
+    return VllmEngine.load(placement.devices, *model_adapter_prompt, **options)
 
 
 def load_api_engine(arguments: ApiArguments) -> Engine:
-    """A model behind an OpenAI-compatible API; the first call shows whether address, key and model are right."""
+    """A model behind an OpenAI-compatible API; the first call shows whether address, key and model are correct."""
     from engines.api import ApiEngine
 
     names = ("api_base", "max_attempts", "retry_delay", "timeout", "concurrency", "rpm", "tpm")

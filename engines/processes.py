@@ -1,13 +1,13 @@
-"""Processes that a run starts: ended with all that they started, found again after a kill, and one run to a folder.
+"""Processes that a run starts: ended with all their descendants, found again after a kill; and one run per folder.
 
-    with alone_in(out):                           # InputError names who holds it; what an earlier run left is ended
-        family = Family(log_file(out / PROCESSES_FILE))
-        child = family.start([sys.executable, "finetune.py"])
-        while child.poll() is None: family.look()
-        family.end(grace=5)
+    with claim_run_folder(out):                   # InputError names who holds it; what an earlier run left is ended
+        tree = ProcessTree(log_file(out / PROCESSES_FILE))
+        child = tree.start([sys.executable, "finetune.py"])
+        while child.poll() is None: tree.refresh()
+        tree.end(grace=5)
 
-A worker of torchrun is in a session of its own and outlives a launcher that is killed, so no group of processes holds all
-of them: descendants are looked for and remembered instead.
+A torchrun worker has its own session and outlives a killed launcher, so no process group contains all of them: descendants
+are looked up and remembered instead.
 """
 
 from __future__ import annotations
@@ -29,73 +29,73 @@ import psutil
 
 from utils import InputError, find_log_file, log_file, read_json, write_json
 
-LOCK_FILE = ".lock"  # of a folder that one process has for itself
-PROCESSES_FILE = "processes.json"  # of a run: [pid, when it was created] of each of its processes
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # of Linux: include/uapi/linux/prctl.h
-LOOK_S = 1.0  # looking for descendants reads all of /proc
-SAME_CREATION_S = 2.0  # a moment of creation is counted from the boot, which a corrected clock moves
-LEFT_OVER_GRACE_S = 30.0  # for a training to save what it has
-KILLED_S = 10.0  # within which a killed process is gone, unless its driver holds it
+LOCK_FILE = ".lock"  # in a folder that one process has claimed
+PROCESSES_FILE = "processes.json"  # of a run: [pid, creation time] of each of its processes
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # Linux: include/uapi/linux/prctl.h
+REFRESH_S = 1.0  # between refreshes, as looking for descendants reads all of /proc
+SAME_CREATION_S = 2.0  # a creation time is counted from boot time, which clock corrections move
+LEFT_OVER_GRACE_S = 30.0  # for a training to save its state
+KILLED_S = 10.0  # a killed process is gone by then, unless a driver holds it
 
 log = logging.getLogger(__name__)
 
 
 def start_child(command: list[str], death_signal: int = signal.SIGTERM, **options) -> subprocess.Popen:
-    """Start a command in a session of its own, where no Ctrl-C of the terminal reaches it; `options` are those of Popen.
+    """Start a command in its own session, where the terminal's Ctrl-C does not reach it; `options` go to Popen.
 
-    On Linux it gets `death_signal` once this process is gone, be it by `kill -9`.
+    On Linux it gets `death_signal` once this process is gone, even by `kill -9`.
     """
     parent, libc = os.getpid(), ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def tie_to_parent() -> None:
         libc.prctl(PR_SET_PDEATHSIG, death_signal)
-        if os.getppid() != parent:  # gone before the line above
+        if os.getppid() != parent:  # it died before the line above
             os._exit(1)
 
     return subprocess.Popen(command, start_new_session=True, preexec_fn=libc and tie_to_parent, **options)
 
 
 def end_with_parent(number: int = signal.SIGTERM) -> None:
-    """On Linux this process gets a signal once the one that started it is gone, such as a launcher that was killed."""
+    """On Linux, have a signal sent to this process once its parent is gone, such as a launcher that was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def run_child(command: list[str], **options) -> tuple[int, str]:
-    """The exit code of a command and what it printed. Left by an exception, such as Stopped, it ends the command first."""
+    """The exit code of a command and its output. An exception, such as Stopped, ends the command first."""
     child = start_child(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     try:
-        printed, _ = child.communicate()
+        output, _ = child.communicate()
     finally:
         end_child(child)
-    return child.returncode, printed
+    return child.returncode, output
 
 
 def end_child(child: subprocess.Popen, grace: float = 0.0) -> None:
-    """Wait `grace` seconds for a child to end by itself, then kill it and all that it started."""
+    """Wait `grace` seconds for a child to end by itself, then kill it and all its descendants."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        started = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
+        descendants = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(grace)
         child.kill()
         child.wait()
-        end_processes(started)
+        end_processes(descendants)
 
 
 def end_processes(processes: Iterable[psutil.Process], grace: float = 0.0) -> None:
-    """SIGTERM and `grace` seconds, where there are any, then SIGKILL; what is not gone after that is named."""
+    """Send SIGTERM and wait `grace` seconds, if any, then SIGKILL; log whatever survives even that."""
     processes = list(processes)
     if grace:
-        send(processes, signal.SIGTERM)
+        send_signal(processes, signal.SIGTERM)
         processes = wait_for_end(processes, grace)
-    send(processes, signal.SIGKILL)
-    left = wait_for_end(processes, KILLED_S)
-    if left:
-        log.warning("killed, and still there: %s", ", ".join(map(named, left)))
+    send_signal(processes, signal.SIGKILL)
+    survivors = wait_for_end(processes, KILLED_S)
+    if survivors:
+        log.warning("killed, but still there: %s", ", ".join(map(describe, survivors)))
 
 
 def wait_for_end(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that still run after so many seconds."""
+    """Wait until all have ended, at most this long; returns those that still run."""
     deadline = time.monotonic() + seconds
     while (left := list(filter(is_alive, processes))) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -103,7 +103,7 @@ def wait_for_end(processes: list[psutil.Process], seconds: float) -> list[psutil
 
 
 def is_alive(process: psutil.Process, reap: bool = True) -> bool:
-    """Whether a process runs. One that has ended stays until its parent asks for it: where that is this one, `reap` does."""
+    """Whether a process runs. One that has ended stays until its parent waits for it: if that is this one, `reap` does so."""
     try:
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             return True
@@ -114,54 +114,54 @@ def is_alive(process: psutil.Process, reap: bool = True) -> bool:
     return False
 
 
-def send(processes: Iterable[psutil.Process], number: int) -> None:
+def send_signal(processes: Iterable[psutil.Process], number: int) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process.send_signal(number)
 
 
-def named(process: psutil.Process) -> str:
-    """ "4711 (finetune.py)": the script, or the program where it runs none."""
+def describe(process: psutil.Process) -> str:
+    """ "4711 (finetune.py)": the script, or the program if it runs none."""
     try:
-        words = process.cmdline()
-        name = next((Path(word).name for word in words if word.endswith(".py")), process.name())
+        arguments = process.cmdline()
+        name = next((Path(argument).name for argument in arguments if argument.endswith(".py")), process.name())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         name = "gone"
     return f"{process.pid} ({name})"
 
 
 def identity(process: psutil.Process) -> tuple[int, float] | None:
-    """What tells a process from a later one with its pid; None where it is gone."""
+    """What distinguishes a process from a later one with the same pid; None if it is gone."""
     try:
         return process.pid, process.create_time()
     except psutil.NoSuchProcess:
         return None
 
 
-class Family:
-    """What this process starts from now on and whatever that starts, also what has lost its parent.
+class ProcessTree:
+    """All that this process starts from now on, and their descendants, including orphans.
 
-    The living are in the file `record`, for the next start to find after a `kill -9`; without any there is no file.
+    Those alive are listed in the file `record`, for the next start to find after a `kill -9`; if there are none, so is no file.
     """
 
     def __init__(self, record: Path):
         self.record = record
         self.members: set[psutil.Process] = set()
-        self._before = set(psutil.Process().children(recursive=True))
-        self._looked, self._child = 0.0, None
+        self._preexisting = set(psutil.Process().children(recursive=True))
+        self._refreshed, self._child = 0.0, None
         if sys.platform == "linux":  # an orphan becomes a child of this process instead of init's
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def start(self, command: list[str], **options) -> subprocess.Popen:
         self._child = start_child(command, **options)
-        self.look(at_once=True)
+        self.refresh(at_once=True)
         return self._child
 
-    def look(self, at_once: bool = False) -> None:
-        """Note who is there; at most once in LOOK_S seconds, unless `at_once`."""
-        if not at_once and time.monotonic() < self._looked + LOOK_S:
+    def refresh(self, at_once: bool = False) -> None:
+        """Update the members; at most once in REFRESH_S seconds, unless `at_once`."""
+        if not at_once and time.monotonic() < self._refreshed + REFRESH_S:
             return
-        self._looked, before = time.monotonic(), self.members
+        self._refreshed, before = time.monotonic(), self.members
         self.members = self._living()
         if self.members != before:
             if self.members:
@@ -170,57 +170,59 @@ class Family:
                 self.record.unlink(missing_ok=True)
 
     def _living(self) -> set[psutil.Process]:
-        """The members; orphans that have ended are reaped, the child of `start` is left to its own wait."""
-        found = set(psutil.Process().children(recursive=True)) - self._before
-        return {process for process in found | self.members if is_alive(process, process.pid != self._child.pid)}
+        """The members alive; orphans that have ended are reaped, the child of `start` is left to its caller."""
+        descendants = set(psutil.Process().children(recursive=True)) - self._preexisting
+        return {process for process in descendants | self.members if is_alive(process, process.pid != self._child.pid)}
 
     def kill(self) -> None:
-        """End all of them at once."""
-        send(self._living(), signal.SIGKILL)
+        """Kill all of them at once."""
+        send_signal(self._living(), signal.SIGKILL)
 
     def end(self, grace: float) -> None:
-        """End what the child of `start`, which has ended, left behind."""
-        self.look(at_once=True)
+        """End what the child of `start`, which has itself ended, left behind."""
+        self.refresh(at_once=True)
         if self.members:
-            log.info("ending what was left running: %s", ", ".join(map(named, self.members)))
+            log.info("ending processes that were left running: %s", ", ".join(map(describe, self.members)))
             end_processes(self.members, grace)
-            self.look(at_once=True)
+            self.refresh(at_once=True)
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Have the folder of a run, and the machine free of what an earlier run in it left."""
+def claim_run_folder(folder: Path) -> Iterator[None]:
+    """Claim the folder of a run, and end the processes that an earlier run in it left behind."""
     with lock_folder(folder):
         for record in (folder / PROCESSES_FILE, log_file(folder / PROCESSES_FILE)):
-            end_left_over(record)
+            end_leftovers(record)
         yield
 
 
-def end_left_over(record: Path) -> None:
-    """Name and end the processes of an earlier run, killed, that still run; another process with its pid is left alone."""
+def end_leftovers(record: Path) -> None:
+    """Log and end what a killed earlier run left running; other processes that got the same pids are left alone."""
     if not record.is_file():
         return
-    found = []
+    leftovers = []
     for pid, created in read_json(record, "the processes of an earlier run", "remove it"):
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
             if abs(process.create_time() - created) < SAME_CREATION_S and is_alive(process):
-                found += [process, *process.children(recursive=True)]
-    found = list(dict.fromkeys(found))
-    if found:
-        log.warning("an earlier run left processes, which are ended now: %s", ", ".join(map(named, found)))
-        end_processes(found, LEFT_OVER_GRACE_S)
+                leftovers += [process, *process.children(recursive=True)]
+    leftovers = list(dict.fromkeys(leftovers))
+    if leftovers:
+        log.warning(
+            "an earlier run left processes running, which are ended now: %s", ", ".join(map(describe, leftovers))
+        )
+        end_processes(leftovers, LEFT_OVER_GRACE_S)
     record.unlink()
 
 
 def lock_folder(folder: str | Path) -> contextlib.AbstractContextManager[None]:
-    """Have a folder alone until the block is left or this process is gone; InputError where another process has it."""
+    """Hold a folder exclusively until the block or this process ends; InputError if another process holds it."""
     return lock(find_log_file(Path(folder) / LOCK_FILE), str(folder))
 
 
 @contextlib.contextmanager
 def lock(path: Path, what: str) -> Iterator[None]:
-    """See lock_folder; `path` is a file that only serves as the lock, `what` names what it stands for."""
+    """See lock_folder. `path` is a file that only serves as the lock; `what` names what it protects."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
@@ -232,11 +234,11 @@ def lock(path: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise InputError(
-                f"expected {what} for one run alone, found it in use by {file.read().strip() or 'another process'}: "
-                "wait for its end, stop it, or give another folder"
+                f"expected {what} to be free, found it in use by {file.read().strip() or 'another process'}: "
+                "wait until it ends, stop it, or give another folder"
             ) from None
         except OSError as error:
-            log.warning("%s cannot be locked (%s): see that no other run works on %s", path, error.strerror, what)
+            log.warning("%s cannot be locked (%s): make sure that no other run uses %s", path, error.strerror, what)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         file.flush()

@@ -1,7 +1,7 @@
-"""Prompts that begin alike: which to batch together, and attention that stores and reads their beginning only once.
+"""Prompts with a common prefix: which to batch together, and attention that stores and reads the prefix only once.
 
-Few-shot prompts share most of their tokens. Left to the usual cache, each row would keep a copy of the shared keys and
-values, and decoding, which is bound by reading them, would slow down by as much (Juravsky et al. 2024, Hydragen).
+Few-shot prompts share most of their tokens. With the usual cache, each row would keep its own copy of the shared keys and
+values, and decoding, which is bound by reading them, would slow down accordingly (Juravsky et al. 2024, Hydragen).
 Importing this module registers the implementation with transformers under the name IMPLEMENTATION.
 """
 
@@ -15,21 +15,21 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask
 
 IMPLEMENTATION = "shared_prefix"
-GROUP_ROWS, GROUP_TOKENS = 8, 128  # so many prompts that share so many more tokens than the rest are read by themselves
+GROUP_ROWS, GROUP_TOKENS = 8, 128  # this many prompts that share this many more tokens than with the rest form a group
 PLAIN_ATTENTION = ("llama", "qwen2", "qwen3")  # model types with full causal attention and no extra terms in the scores
 
-Prefix = list[tuple[torch.Tensor, torch.Tensor]]  # for each layer keys and values, (1, KV heads, P, D)
+Prefix = list[tuple[torch.Tensor, torch.Tensor]]  # for each layer, keys and values (1, KV heads, P, D)
 
 
-def supported(config) -> bool:
-    """Whether the model's attention is the plain one that `attend` computes."""
+def is_supported(config) -> bool:
+    """Whether the model uses the plain attention that `attend` computes."""
     return config.model_type in PLAIN_ATTENTION and not getattr(config, "use_sliding_window", False)
 
 
 def attend(module, query, key, value, attention_mask, scaling=None, shared_prefix: Prefix | None = None, **options):
     """Softmax attention of queries (B, H, L, D) over the shared prefix and each row's own keys (B, KV, T, D).
 
-    `attention_mask` (B, 1, L, T) is added to the scores of the own keys; the prefix is seen by all. Returns
+    `attention_mask` (B, 1, L, T) is added to the scores of a row's own keys; all rows see the prefix. Returns
     (B, L, H, D) and None, as transformers expects.
     """
     if shared_prefix is None:
@@ -51,8 +51,8 @@ def attend(module, query, key, value, attention_mask, scaling=None, shared_prefi
 
     prefix_weights, own_weights = weights.split([prefix_key.shape[2], own], dim=-1)
     prefix_rows = prefix_weights.transpose(0, 1).reshape(kv_heads, batch * group * length, -1)
-    seen = (prefix_rows @ prefix_value[0]).view(kv_heads, batch, group * length, size).transpose(0, 1)
-    output = seen + own_weights @ value
+    from_prefix = (prefix_rows @ prefix_value[0]).view(kv_heads, batch, group * length, size).transpose(0, 1)
+    output = from_prefix + own_weights @ value
     return output.reshape(batch, heads, length, size).transpose(1, 2).contiguous(), None
 
 
@@ -67,18 +67,18 @@ def common_prefix_length(sequences: list[list[int]]) -> int:
 
 
 def prefix_groups(prompts: list[list[int]]) -> list[list[int]]:
-    """Indices of prompts, those apart that share a document or another long beginning which the rest does not have.
+    """Indices of prompts, grouped by a shared document or another long prefix that the rest does not have.
 
-    In sorted order a group ends where the beginning shared with the neighbour falls by GROUP_TOKENS; groups of fewer
-    than GROUP_ROWS stay together, since a small batch costs more than its shared beginning saves.
+    In sorted order a group ends where the prefix shared with the neighbour gets shorter by GROUP_TOKENS; groups of fewer
+    than GROUP_ROWS are put together, as a small batch costs more than its shared prefix saves.
     """
     order = sorted(range(len(prompts)), key=lambda i: prompts[i])
     if len(order) < 2:
         return [order] if order else []
     shared = [common_prefix_length([prompts[a], prompts[b]]) for a, b in itertools.pairwise(order)]
     runs: list[list[int]] = [[order[0]]]
-    for place, index in enumerate(order[1:]):
-        if max(shared[max(0, place - 1) : place + 2]) - shared[place] >= GROUP_TOKENS:
+    for i, index in enumerate(order[1:]):
+        if max(shared[max(0, i - 1) : i + 2]) - shared[i] >= GROUP_TOKENS:
             runs.append([])
         runs[-1].append(index)
     groups = [run for run in runs if len(run) >= GROUP_ROWS]
@@ -86,14 +86,16 @@ def prefix_groups(prompts: list[list[int]]) -> list[list[int]]:
     return [*groups, rest] if rest else groups
 
 
-def joined(caches: list[DynamicCache], config) -> DynamicCache:
-    """One cache of the rows of several, which must be equally wide."""
+def concatenate(caches: list[DynamicCache], config) -> DynamicCache:
+    """One cache with the rows of several, which must be equally wide."""
     if len(caches) == 1:
         return caches[0]
-    whole = DynamicCache(config=config)
+    combined = DynamicCache(config=config)
     for number, layers in enumerate(zip(*(cache.layers for cache in caches), strict=True)):
-        whole.update(torch.cat([layer.keys for layer in layers]), torch.cat([layer.values for layer in layers]), number)
-    return whole
+        combined.update(
+            torch.cat([layer.keys for layer in layers]), torch.cat([layer.values for layer in layers]), number
+        )
+    return combined
 
 
 AttentionInterface.register(IMPLEMENTATION, attend)

@@ -1,7 +1,7 @@
-"""One copy of a model in vLLM: requests are added while others are written, and replies come as they are finished.
+"""One copy of a model in vLLM: requests are added while others are in progress, and replies come as they finish.
 
-Prompts, stop tokens, sampling and the layout of JSON are those of llm.TransformersEngine, so that either engine can go on
-with a journal of the other. This is loaded in a process of its own (engines.vllm).
+Prompts, stop tokens, sampling and JSON layout are those of hf.TransformersEngine, so that either engine can continue with
+the other's journal. This is loaded in a process of its own (engines.vllm).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from engines.placement import MEMORY_SHARE
 from engines.vllm_lora import reserved_rank
 from utils import InputError
 
-CPU_CACHE_BYTES = 2 << 30  # keys and values; on a GPU it is what MEMORY_SHARE leaves beside the weights
-WAITING = 256  # requests in vLLM beyond those it writes at once: to take the places of those that end in one step
+CPU_CACHE_BYTES = 2 << 30  # for keys and values; on a GPU they get what MEMORY_SHARE leaves beside the weights
+QUEUED = 256  # requests in vLLM beyond those it runs at once, to replace those that end in one step
 
 
 @dataclass(frozen=True)
 class Request:
-    """One conversation with what decides its reply; `tuned`: with the adapter."""
+    """One conversation with all that determines its reply; `tuned`: with the adapter."""
 
     messages: Conversation
     schema: dict | None
@@ -32,21 +32,21 @@ class Request:
 
 
 class Decoder(Protocol):
-    """Writes the replies to many requests at once. Keys are the caller's, and none is used twice.
+    """Generates the replies to many requests at once. Keys are the caller's, and none is used twice.
 
-    `most` are the requests it is worth giving it at once: those it writes, and some that wait to take their places.
+    `capacity` is how many requests to give it at once: those it runs, and some queued to replace them.
     """
 
-    most: int
+    capacity: int
 
     def add(self, key: str, request: Request) -> Reply | None:
-        """Take a request; a reply at once where it cannot be written. ValueError where its schema cannot be enforced."""
+        """Add a request; returns an error reply if it cannot be answered. ValueError if its schema cannot be enforced."""
 
     def step(self) -> list[tuple[str, Reply]]:
-        """Write on, and hand over what is finished."""
+        """Generate further tokens; returns the replies that are finished."""
 
     def abort(self, keys: list[str]) -> None:
-        """Forget these; unknown ones do not matter."""
+        """Drop these; unknown keys are ignored."""
 
 
 class VllmDecoder:
@@ -58,8 +58,8 @@ class VllmDecoder:
         self.engine, self.tokenizer = engine, tokenizer
         self.system_prompt, self.lora_request = system_prompt, lora_request
         self.max_model_len = engine.model_config.max_model_len
-        self.most = engine.vllm_config.scheduler_config.max_num_seqs + WAITING
-        # vLLM knows the ends that the model's folder names; a template may end a turn with yet another token
+        self.capacity = engine.vllm_config.scheduler_config.max_num_seqs + QUEUED
+        # vLLM knows the stop tokens in the model's folder; a template may end a turn with yet another one
         self.stop_ids = [tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))]
 
     @classmethod
@@ -73,16 +73,16 @@ class VllmDecoder:
         max_model_len: int | None = None,
         seed: int = 0,
     ) -> VllmDecoder:
-        """Start vLLM on `tensor_parallel_size` GPUs, or on the CPU where vLLM was built for it (float32 there).
+        """Start vLLM on `tensor_parallel_size` GPUs, or on the CPU if vLLM was built for it (then in float32).
 
-        Without `max_model_len` a prompt with its answer may be as long as the model allows and the memory holds. `seed`
-        is that of all random numbers; copies need different ones, to answer the same prompt differently.
+        Without `max_model_len` a prompt with its answer may be as long as the model and the memory allow. `seed` is for all
+        random numbers; copies need different ones, so that they answer the same prompt differently.
         """
         for name, value in (
             ("VLLM_LOGGING_LEVEL", "ERROR"),
-            ("VLLM_NO_USAGE_STATS", "1"),  # what a person asks a model goes nowhere, and neither does a count of it
-            ("VLLM_WORKER_MULTIPROC_METHOD", "spawn"),  # a fork after CUDA was looked at cannot use it
-            # No process between this one and the GPU: one that was killed would leave it running, and the memory taken.
+            ("VLLM_NO_USAGE_STATS", "1"),  # no usage statistics are sent anywhere
+            ("VLLM_WORKER_MULTIPROC_METHOD", "spawn"),  # a process forked after CUDA was initialised cannot use it
+            # No process between this one and the GPU: if this one were killed, it would keep running and hold the memory.
             ("VLLM_ENABLE_V1_MULTIPROCESSING", "0"),
         ):
             os.environ.setdefault(name, value)
@@ -95,7 +95,7 @@ class VllmDecoder:
 
         options = {"enable_lora": True, "max_lora_rank": reserved_rank(lora_weights)} if lora_weights else {}
         if current_platform.is_cpu():
-            # compiling takes longer than a first look lasts, and is left out by vLLM itself where LoRA is on
+            # compiling takes longer than a short trial, and vLLM itself skips it with LoRA
             options |= {"dtype": "float32", "kv_cache_memory_bytes": CPU_CACHE_BYTES, "enforce_eager": True}
         arguments = EngineArgs(
             model=model_name_or_path,
@@ -111,7 +111,7 @@ class VllmDecoder:
             config = arguments.create_engine_config(UsageContext.LLM_CLASS)
         except ValueError as error:
             raise InputError(
-                f"expected settings that vLLM can run {model_name_or_path} with, found this fault: {first_sentence(error)}"
+                f"expected settings with which vLLM can run {model_name_or_path}, found this problem: {first_sentence(error)}"
             ) from None
         request = LoRARequest("adapter", 1, str(Path(lora_weights).resolve())) if lora_weights else None
         engine = LLMEngine.from_vllm_config(config, UsageContext.LLM_CLASS, disable_log_stats=True)
@@ -127,7 +127,7 @@ class VllmDecoder:
             return self._too_long(prompt)
         adapter = self.lora_request if request.tuned else None
         try:
-            self.engine.add_request(key, tokens_input(prompt), self._sampling(request), lora_request=adapter)
+            self.engine.add_request(key, tokens_input(prompt), self._sampling_params(request), lora_request=adapter)
         except VLLMValidationError as error:
             raise ValueError(f"this JSON schema cannot be enforced: {error}\n{str(request.schema)[:500]}") from None
         return None
@@ -142,21 +142,21 @@ class VllmDecoder:
         messages = with_system_prompt(messages, self.system_prompt)
         return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
 
-    def _sampling(self, request: Request):
-        """What vLLM needs to know of one request."""
+    def _sampling_params(self, request: Request):
+        """The sampling parameters of one request."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-        form = {**request.schema, "x-guidance": JSON_LAYOUT} if request.schema is not None else None
-        drawn = {"top_p": TOP_P, "top_k": TOP_K} if request.temperature else {}
+        schema = {**request.schema, "x-guidance": JSON_LAYOUT} if request.schema is not None else None
+        truncation = {"top_p": TOP_P, "top_k": TOP_K} if request.temperature else {}
         return SamplingParams(
             max_tokens=request.max_new_tokens,
             temperature=request.temperature,
             stop_token_ids=self.stop_ids,
-            structured_outputs=None if form is None else StructuredOutputsParams(json=form),
+            structured_outputs=None if schema is None else StructuredOutputsParams(json=schema),
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            **drawn,
+            **truncation,
         )
 
     def _reply(self, output) -> Reply:
@@ -173,7 +173,7 @@ class VllmDecoder:
 
 
 def first_sentence(error: Exception) -> str:
-    """What is wrong, in one line: pydantic wraps it in lines and advice of its own."""
+    """The error in one line: pydantic wraps it in lines and advice of its own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = next((line for line in lines if line.startswith("Value error")), lines[0])
     return line.removeprefix("Value error, ").partition(". ")[0]

@@ -1,4 +1,4 @@
-"""A base model's weights, as they are loaded to answer and to be trained."""
+"""Loading a base model's weights, for answering and for training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def load_base(name: str, dtype: torch.dtype, in_4_bits: bool = False, **options):
-    """The base model, its linear layers in nf4 where asked for (Dettmers et al. 2023, QLoRA)."""
+    """The base model, its linear layers in nf4 if requested (Dettmers et al. 2023, QLoRA)."""
     import torch
     import transformers
 

@@ -20,7 +20,7 @@ from engines.arguments import EngineArguments
 from engines.chat import Reply
 from engines.load import load_engine
 from engines.processes import end_child, start_child
-from utils import InputError, run
+from utils import InputError, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOSING_S = 20.0  # for an engine that is done to end by itself
@@ -107,4 +107,4 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: serve(Connection(int(sys.argv[1]))))
+    run_script(lambda: serve(Connection(int(sys.argv[1]))))

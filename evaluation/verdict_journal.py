@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.chat import Reply
-from engines.journal import append_line, read_lines
+from engines.journal import append_line, read_journal
 
 KEYS = ("judge", "prompt", "item", "name", "text", "prompt_tokens", "completion_tokens")
 
@@ -22,7 +22,7 @@ class VerdictJournal:
         self.path = Path(path)
         self.replies: dict[tuple[str, str, str], Reply] = {}
         self.last_judge: str | None = None
-        read_lines(self.path, self._take, "a journal of verdicts")
+        read_journal(self.path, self._take, "a journal of verdicts")
 
     def _take(self, line: dict) -> None:
         judge, prompt, item, _, *reply = (line[key] for key in KEYS)

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Stage 1: a folder of .txt files in, a dataset of questions and answers out, made by a local model. More arguments go
-# to data_processor/data_collection_local.py and win over those below; paths are relative to the repository:
+# Stage 1: a folder of .txt files in, a dataset of questions and answers out, made by a local model. Further arguments are
+# passed to data_processor/data_collection_local.py and override those below; paths are relative to the repository:
 #
 #     bash shells/collect_data.sh
 #     MODEL=Qwen/Qwen2.5-7B-Instruct DATA=/path/to/texts OUT=output/texts/data.json bash shells/collect_data.sh
 #
-# A smaller chunk gives more facts and takes longer; so do more questions and roles for each fact.
-# Hardware: 2 cores or one GPU. Minutes: --dry_run True measures them.
-# Expected result: OUT, on the demo more than a thousand examples; log/NAME.meta.json beside it counts what was dropped and why.
+# Smaller chunks give more facts and take longer; so do more questions and roles per fact.
+# Hardware: 2 cores or one GPU. Minutes: --dry_run True estimates them.
+# Expected result: OUT, with more than a thousand examples for the demo; log/NAME.meta.json beside it counts what was dropped
+# and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Stage 4: how many questions the base and the tuned model answered, how often the tuned answer is the better one, and
-# what was forgotten. More arguments go to evaluate.py:
+# Stage 4: how many questions the base and the tuned model answered correctly, how often the tuned answer is better, and
+# what was forgotten. Further arguments are passed to evaluate.py:
 #
 #     bash shells/evaluate.sh
 #     DATA_PATH=output SFT=tuned.json BASE=base.json JUDGE=local bash shells/evaluate.sh --local_model_path Qwen/Qwen2.5-7B-Instruct
@@ -8,8 +8,8 @@
 #     JUDGE=auto bash shells/evaluate.sh --rescore                                        # the same verdicts, no judge asked
 #
 # Hardware: any for JUDGE=match; one GPU for a local judge worth asking. Minutes on the demo: 0.1 (match).
-# Expected result: accuracies and win rate on the screen and beside the answers, as *_acc.json and *_win_rate.json, and
-# report.html, to be opened in a browser.
+# Expected result: accuracies and win rate on the screen and, beside the answers, in *_acc.json and *_win_rate.json; and
+# report.html, to open in a browser.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Stage 2: a dataset in, a LoRA adapter out. One process for each GPU that has enough to do, or one on the CPU; the
-# weights whole on each GPU, shared by ZeRO-3, or in 4 bits, as they fit. It says which and why; an argument of yours wins.
+# Stage 2: a dataset in, a LoRA adapter out. One process for each GPU that there is enough work for, or one on the CPU; the
+# weights whole on each GPU, divided by ZeRO-3, or in 4 bits, whichever fits. It logs its choice and why; your arguments win.
 #
 #     bash shells/finetune_lora_ds.sh -m MODEL -d DATASET [--deepspeed CONFIG] [--wandb_key KEY] [argument of finetune.py]...
 #
 #   -m, --model       model folder or hub name          (MODEL, default: the demo model)
-#   -d, --data        dataset of stage 1                (DATA, default output/data.json)
+#   -d, --data        dataset from stage 1              (DATA, default output/data.json)
 #   --deepspeed       a file of ds_configs/             (DS_CONFIG_PATH, default: ZeRO-3 where one GPU is too small)
 #   --wandb_key       log to Weights & Biases           (WANDB_KEY; better export WANDB_API_KEY, add --use_wandb True)
 #   OUT               folder of the adapter, default output/lora
 #   GPUS_PER_NODE     default: chosen by model, data and GPUs; with several nodes all GPUs
 #   NNODES NODE_RANK  default 1 and 0; with more nodes run this on each, with the same MASTER_ADDR and MASTER_PORT,
-#                     and OUT on a file system that all of them see
+#                     and OUT on a file system that they share
 #
-# Paths are relative to the repository. Example, eight GPUs, to be started again after whatever stops it:
+# Paths are relative to the repository. Example for eight GPUs, which can be restarted after any interruption:
 #     bash shells/finetune_lora_ds.sh -m Qwen/Qwen2.5-7B-Instruct -d output/data.json \
 #         --save_minutes 10 --resume_from_checkpoint auto
 # Check data and arguments first, in seconds: add --check_only True.
-# Hardware: 2 cores to several nodes. Minutes: its plan says how many, before it trains.
+# Hardware: 2 cores to several nodes. Minutes: it logs an estimate before it trains.
 # Expected result: OUT/adapter_model.safetensors and OUT/log/training.meta.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -46,7 +46,7 @@ free_port='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s
 arguments=(--model_name_or_path "$MODEL" --data_path "$DATA" --output_dir "${OUT:-output/lora}")
 [ -z "${DS_CONFIG_PATH:-}" ] || arguments+=(--deepspeed "$DS_CONFIG_PATH")
 if [ -n "${WANDB_KEY:-}" ]; then
-    export WANDB_API_KEY="$WANDB_KEY" # in the environment: a command line is read by everybody on the machine
+    export WANDB_API_KEY="$WANDB_KEY" # in the environment: everybody on the machine can read a command line
     arguments+=(--use_wandb True)
 fi
 arguments+=(${more[@]+"${more[@]}"})

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Stage 3: a model answers the test questions: alone, and with its LoRA adapter where LORA is given (both in one start,
-# under the system prompt of the adapter). More arguments go to inference.py; paths are relative to the repository:
+# Stage 3: a model answers the test questions: alone, and with its LoRA adapter if LORA is given (loaded once for both, with
+# the adapter's system prompt). Further arguments are passed to inference.py; paths are relative to the repository:
 #
 #     bash shells/inference.sh
 #     MODEL=Qwen/Qwen2.5-7B-Instruct LORA=output/lora TEST=questions.json OUT=output bash shells/inference.sh
 #
-# Hardware: 2 cores or one GPU. Minutes on the 60 questions of the demo with 2 cores: less than 1.
+# Hardware: 2 cores or one GPU. Minutes for the 60 questions of the demo on 2 cores: less than 1.
 # Expected result: OUT/base.json, and OUT/tuned.json with LORA.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ LORA="${LORA:-}"
 TEST="${TEST:-demo/questions.json}"
 OUT="${OUT:-output}"
 
-ask() { # the arguments of both cases
+ask() { # with the arguments common to both cases
     python inference.py --model_name_or_path "$MODEL" --test_data_path "$TEST" "$@"
 }
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The whole story on the demo: five documents of invented facts in, an adapter, a table of measured numbers and report.html out.
+# All stages on the demo: five documents of invented facts in, an adapter, a table of measured numbers and report.html out.
 #
-#     bash shells/quickstart.sh             # goes on where an earlier run stopped: see run_all.py
-#     bash shells/quickstart.sh --fresh     # removes what earlier runs made in OUT first
+#     bash shells/quickstart.sh             # resumes where an earlier run stopped: see run_all.py
+#     bash shells/quickstart.sh --fresh     # first removes what earlier runs left in OUT
 #
-# Hardware: 2 cores, 4 GiB of memory, no GPU; Python 3.11 and a network for the installation.
+# Hardware: 2 cores, 4 GiB of memory, no GPU; Python 3.11 and a network connection for the installation.
 # Minutes: 19 from a fresh clone, 18 of them after the installation.
 # Expected result: a table, also in results/quickstart.json: base 0/50, tuned 22/50.
 set -euo pipefail
@@ -13,7 +13,7 @@ source demo/arguments.sh
 
 OUT="${OUT:-output/quickstart}"
 RESULTS="${RESULTS:-results/quickstart.json}"
-SYSTEM="" # of training and asking alike; the template of the demo model would add 20 tokens to every example
+SYSTEM="" # for training and asking alike; the demo model's template would add 20 tokens to every example
 
 [ $# = 0 ] || [ "$*" = --fresh ] || { echo "error: expected --fresh or nothing, found $*: see the first lines of $0" >&2; exit 2; }
 if [ $# = 1 ] && [ -e "$OUT" ]; then
@@ -21,7 +21,7 @@ if [ $# = 1 ] && [ -e "$OUT" ]; then
     rm -rf "$OUT"
 fi
 SECONDS=0
-GPU="${GPU:-no}" # it stays small: the demo needs none, and vLLM with its 200 packages would be most of the installation
+GPU="${GPU:-no}" # keeps the installation small: the demo needs no GPU, and vLLM with its 200 packages would be most of it
 source shells/setup.sh requirements.txt
 setup_seconds=$SECONDS
 mkdir -p "$OUT" && touch "$OUT/.quickstart"

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# All stages: a folder of documents in, an adapter and a report out, with all work done or inside a time budget. More
-# arguments go to run_all.py and win over those below; paths are relative to the repository:
+# All stages: a folder of documents in, an adapter and a report out, in full or within a time budget. Further arguments are
+# passed to run_all.py and override those below; paths are relative to the repository:
 #
 #     bash shells/run_all.sh                                    # the demo, all of it
 #     bash shells/run_all.sh --time_budget 12m
 #     bash shells/run_all.sh --until 07:30
 #     MODEL=Qwen/Qwen2.5-7B-Instruct DATA=my_texts OUT=output/day bash shells/run_all.sh --time_budget 24h
-#     MODEL=... DATA=... bash shells/run_all.sh --time_budget 24h --plan_only True     # what it would do, and what more time buys
+#     MODEL=... DATA=... bash shells/run_all.sh --time_budget 24h --plan_only True     # its plan, and what more time would buy
 #
-#   TEST RETENTION   questions on the documents (default: some of the collection's own) and general ones
-#   COLLECT_ARGS FINETUNE_ARGS INFERENCE_ARGS EVALUATE_ARGS   more arguments of a stage, in one string
+#   TEST RETENTION   questions about the documents (default: some of the collection's) and general ones
+#   COLLECT_ARGS FINETUNE_ARGS INFERENCE_ARGS EVALUATE_ARGS   further arguments for a stage, in one string
 #
-# Ctrl-C ends it with what there is, twice at once. Started again, after that or a crash, it goes on, by OUT/run.json, and
-# against the deadline there.
-# Hardware: 2 cores to one node. Minutes: as many as you give, on the demo from 4 on; 18 for all of the demo.
-# Expected result: OUT/lora and OUT/report.html, and in OUT/run.json what each stage took, and what was planned.
+# Ctrl-C stops it in an orderly way, a second one at once. Restarted after that or a crash, it resumes from OUT/run.json, with
+# the deadline there.
+# Hardware: 2 cores to one node. Minutes: as many as you give it, at least 4 for the demo; 18 for the full demo.
+# Expected result: OUT/lora and OUT/report.html, and in OUT/run.json the time planned for and taken by each stage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt

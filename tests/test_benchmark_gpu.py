@@ -220,17 +220,23 @@ def test_the_numbers_of_the_docs_are_those_of_the_arithmetic():
     from engines import memory
 
     config = gpu_model.config_of(gpu_model.QWEN_7B, gpu_model.ON_A_GPU.all_layers)
-    shape, text = memory.shape_of_config(config), (ROOT / "docs" / "gpu.md").read_text()
-    fixed = shape.weights() + shape.trained(16) + memory.RESERVED
-    plain, saving = ((fixed + 8192 * shape.token(checkpointing)) / gpu_run.GIB for checkpointing in (False, True))
-    assert f"| {shape.weights() / gpu_run.GIB:.1f} GiB; {shape.weights(True) / gpu_run.GIB:.1f} GiB |" in text
-    assert f"| {shape.trained(16) / gpu_run.GIB:.2f} GiB |" in text
-    assert f"| {shape.token(False) / 2**20:.2f} MiB |" in text and f"| {shape.token(True) / 2**20:.2f} MiB |" in text
+    shape, text = memory.shape_from_config(config), (ROOT / "docs" / "gpu.md").read_text()
+    fixed = shape.weight_bytes() + shape.adapter_bytes(16) + memory.RESERVED
+    plain, saving = (
+        (fixed + 8192 * shape.bytes_per_token(checkpointing)) / gpu_run.GIB for checkpointing in (False, True)
+    )
+    assert f"| {shape.weight_bytes() / gpu_run.GIB:.1f} GiB; {shape.weight_bytes(True) / gpu_run.GIB:.1f} GiB |" in text
+    assert f"| {shape.adapter_bytes(16) / gpu_run.GIB:.2f} GiB |" in text
+    assert (
+        f"| {shape.bytes_per_token(False) / 2**20:.2f} MiB |" in text
+        and f"| {shape.bytes_per_token(True) / 2**20:.2f} MiB |" in text
+    )
     assert f"| {plain:.1f} GiB; {saving:.1f} GiB with checkpointing |" in text
     assert (
-        f"4N = {4 * shape.parameters / 1e9:.1f} GFLOP" in text and f"{shape.linear / 1e9:.2f} of them in linear" in text
+        f"4N = {4 * shape.parameters / 1e9:.1f} GFLOP" in text
+        and f"{shape.linear_weights / 1e9:.2f} of them in linear" in text
     )
-    inputs = 6 * shape.hidden + shape.inner  # of the seven linear layers of a layer
+    inputs = 6 * shape.hidden + shape.mlp_width  # of the seven linear layers of a layer
     assert f"{inputs:,} inputs" in text and f"{inputs * shape.layers * 24 / 1e6:.0f} MB a token" in text
 
 

@@ -22,7 +22,7 @@ DIFF = """# evaluation.win_rate.x_share__mutmut_3: survived
     [
         ("evaluation.win_rate.x_share__mutmut_3", "evaluation.win_rate.share"),
         ("utils.x_xor__mutmut_12", "utils.xor"),
-        ("budget.clock.xǁClockǁsay__mutmut_1", "budget.clock.Clock.say"),
+        ("budget.clock.xǁClockǁreport_progress__mutmut_1", "budget.clock.Clock.report_progress"),
         ("budget.clock.xǁClockǁ_on_alarm__mutmut_1", "budget.clock.Clock._on_alarm"),
     ],
 )

@@ -16,20 +16,20 @@ import pytest
 from clocks import handlers, hours, stage_clock  # noqa: F401
 
 from budget import clock as budget
-from budget.asking import even_order, inverse, next_round
+from budget.asking import even_order, next_round_size, radical_inverse
 from budget.clock import (
     BudgetArguments,
     Stopped,
-    deadline_of,
-    in_words,
-    moment_of,
-    note,
-    of_day,
+    format_duration,
+    parse_duration,
+    parse_time,
     process_start,
     read_run,
-    seconds_of,
+    requested_deadline,
     start_clock,
-    written,
+    time_of_day,
+    timestamp,
+    update_stage,
 )
 from utils import InputError
 
@@ -38,53 +38,55 @@ from utils import InputError
     ("text", "seconds"), [("6h", 21600), ("40m", 2400), ("90s", 90), ("1.5h", 5400), ("1h30m", 5400), ("1d", 86400)]
 )
 def test_a_time_is_read(text, seconds):
-    assert seconds_of(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["6", "h", "6 h", "-1h", "0m", "six hours", "1h30", "6H"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(InputError, match="expected a time such as 6h"):
-        seconds_of(text)
+        parse_duration(text)
 
 
 def test_a_time_of_day_is_the_next_one():
     noon = datetime.datetime(2026, 11, 24, 12, 0).timestamp()
-    assert moment_of("12:30", noon) == noon + 1800
-    assert moment_of("07:30", noon) == noon + 19.5 * 3600
-    assert moment_of("2026-11-24T13:00", noon) == noon + 3600
-    assert moment_of("2026-11-24 13:00", noon) == noon + 3600
-    assert moment_of("12:00", noon) == noon + 24 * 3600, "a moment that is now is of tomorrow"
-    assert moment_of("12:00:01", noon) == noon + 1
-    assert moment_of(written(noon), 0) == noon
-    assert moment_of(written(noon + 0.123), 0) == pytest.approx(noon + 0.123, abs=1e-6)
-    assert written(noon).startswith("2026-11-24T12:00:00.000") and written(noon)[23] in "+-", "with the offset from UTC"
+    assert parse_time("12:30", noon) == noon + 1800
+    assert parse_time("07:30", noon) == noon + 19.5 * 3600
+    assert parse_time("2026-11-24T13:00", noon) == noon + 3600
+    assert parse_time("2026-11-24 13:00", noon) == noon + 3600
+    assert parse_time("12:00", noon) == noon + 24 * 3600, "a moment that is now is of tomorrow"
+    assert parse_time("12:00:01", noon) == noon + 1
+    assert parse_time(timestamp(noon), 0) == noon
+    assert parse_time(timestamp(noon + 0.123), 0) == pytest.approx(noon + 0.123, abs=1e-6)
+    assert timestamp(noon).startswith("2026-11-24T12:00:00.000") and timestamp(noon)[23] in "+-", (
+        "with the offset from UTC"
+    )
     with pytest.raises(InputError, match="07:30"):
-        moment_of("25:00", noon)
+        parse_time("25:00", noon)
 
 
 def test_times_in_words():
-    assert [in_words(s) for s in (45, 750, 27000)] == ["45 s", "12.5 min", "7.5 h"]
-    assert [in_words(s) for s in (99, 100, 5999, 6000, -99, -6000)] == [
+    assert [format_duration(s) for s in (45, 750, 27000)] == ["45 s", "12.5 min", "7.5 h"]
+    assert [format_duration(s) for s in (99, 100, 5999, 6000, -99, -6000)] == [
         "99 s", "1.7 min", "100.0 min", "1.7 h", "-99 s", "-1.7 h",
     ]  # fmt: skip
 
 
 def test_a_moment_of_another_day_is_said_with_its_date():
     noon = datetime.datetime.combine(datetime.date.today(), datetime.time(12, 0, 5))
-    assert of_day(noon.timestamp()) == "12:00:05"
-    assert of_day(datetime.datetime(2020, 1, 2, 3, 4, 5).timestamp()) == "2020-01-02 03:04:05"
+    assert time_of_day(noon.timestamp()) == "12:00:05"
+    assert time_of_day(datetime.datetime(2020, 1, 2, 3, 4, 5).timestamp()) == "2020-01-02 03:04:05"
 
 
 def test_a_deadline_is_counted_from_now_and_lies_ahead():
     noon = datetime.datetime(2026, 11, 24, 12, 0).timestamp()
-    assert deadline_of(BudgetArguments(), noon) is None
-    assert deadline_of(BudgetArguments(time_budget="1h30m"), noon) == noon + 5400
-    assert deadline_of(BudgetArguments(until="2026-11-24T12:00:01"), noon) == noon + 1
+    assert requested_deadline(BudgetArguments(), noon) is None
+    assert requested_deadline(BudgetArguments(time_budget="1h30m"), noon) == noon + 5400
+    assert requested_deadline(BudgetArguments(until="2026-11-24T12:00:01"), noon) == noon + 1
     for late in ("2026-11-24T12:00", "2026-11-24T11:59"):
-        with pytest.raises(InputError, match=f"expected a moment ahead for --until, found {late}"):
-            deadline_of(BudgetArguments(until=late), noon)
+        with pytest.raises(InputError, match=f"expected a time in the future for --until, found {late}"):
+            requested_deadline(BudgetArguments(until=late), noon)
     with pytest.raises(InputError, match="found both"):
-        deadline_of(BudgetArguments("60s", "07:30"), noon)
+        requested_deadline(BudgetArguments("60s", "07:30"), noon)
 
 
 def test_every_beginning_of_the_order_is_even():
@@ -93,15 +95,15 @@ def test_every_beginning_of_the_order_is_even():
     assert sorted(order) == list(range(70))
     assert {groups[place] for place in order[:3]} == {"a", "b", "c"}
     for size in (7, 14, 35, 63):
-        found = Counter(groups[place] for place in order[:size])
+        counts = Counter(groups[place] for place in order[:size])
         for group, share in (("a", 4 / 7), ("b", 2 / 7), ("c", 1 / 7)):
-            assert abs(found[group] - share * size) <= 2
+            assert abs(counts[group] - share * size) <= 2
     first = [place for place in order[:14] if groups[place] == "a"]  # within a group from one end to the other
     assert max(first) >= 30 and all(abs(a - b) <= 12 for a, b in zip(sorted(first), sorted(first)[1:], strict=False))
 
 
 def test_the_order_goes_from_one_end_to_the_other_at_ever_smaller_steps():
-    assert [inverse(number) for number in range(7)] == [0, 0.5, 0.25, 0.75, 0.125, 0.625, 0.375]
+    assert [radical_inverse(number) for number in range(7)] == [0, 0.5, 0.25, 0.75, 0.125, 0.625, 0.375]
     assert even_order("aaabb") == [0, 3, 2, 4, 1]
     assert even_order(["a"] * 5) == [0, 4, 2, 1, 3]
 
@@ -113,19 +115,19 @@ def test_fewer_than_one_of_each_group_are_spread_over_the_groups():
 
 
 def test_a_round_leaves_time_to_measure_again():
-    assert next_round(100, 5, None, 1.0) == 5  # nothing is known yet
-    assert next_round(100, 5, 1.0, 0.5) == 0  # not one fits
-    assert next_round(100, 5, 1.0, 1e9) == 100  # all of it fits twice
-    assert next_round(100, 5, 1.15**-1, 60.0) == 30  # half of what fits
-    assert next_round(100, 5, 1.0, 4.0) == 3  # the last few
-    assert next_round(100, 5, None, math.inf) == next_round(100, 5, 1.0, math.inf) == 100  # without a budget
-    assert next_round(3, 5, None, 1.0) == 3 and next_round(9, 5, 0.1, 2.5) == 9  # no more than there are
-    assert next_round(100, 5, 0.0, 0.1) == 50  # what took no time that could be measured
-    assert next_round(100, 5, 1.0, -100.0) == 0  # the time is up
-    assert [next_round(100, 5, 1.0, seconds) for seconds in (5.8, 7.0, 11.6, 14.0)] == [5, 5, 5, 6]
-    assert [next_round(10, 5, 1.0, seconds) for seconds in (22.0, 23.1)] == [9, 10]
+    assert next_round_size(100, 5, None, 1.0) == 5  # nothing is known yet
+    assert next_round_size(100, 5, 1.0, 0.5) == 0  # not one fits
+    assert next_round_size(100, 5, 1.0, 1e9) == 100  # all of it fits twice
+    assert next_round_size(100, 5, 1.15**-1, 60.0) == 30  # half of what fits
+    assert next_round_size(100, 5, 1.0, 4.0) == 3  # the last few
+    assert next_round_size(100, 5, None, math.inf) == next_round_size(100, 5, 1.0, math.inf) == 100  # without a budget
+    assert next_round_size(3, 5, None, 1.0) == 3 and next_round_size(9, 5, 0.1, 2.5) == 9  # no more than there are
+    assert next_round_size(100, 5, 0.0, 0.1) == 50  # what took no time that could be measured
+    assert next_round_size(100, 5, 1.0, -100.0) == 0  # the time is up
+    assert [next_round_size(100, 5, 1.0, seconds) for seconds in (5.8, 7.0, 11.6, 14.0)] == [5, 5, 5, 6]
+    assert [next_round_size(10, 5, 1.0, seconds) for seconds in (22.0, 23.1)] == [9, 10]
     left, seconds = 100, 100.0
-    while size := next_round(left, 5, 1.0, seconds):
+    while size := next_round_size(left, 5, 1.0, seconds):
         left, seconds = left - size, seconds - size
     assert seconds >= 0 and left <= 20  # never over, and most of the time is used
 
@@ -149,10 +151,10 @@ def test_a_restart_goes_on_against_the_deadline_on_the_disk(tmp_path, monkeypatc
 def test_without_a_budget_the_clock_is_endless_and_hears_and_writes_nothing(tmp_path):
     handlers_before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
     with budget.stage_clock(BudgetArguments(), "collection", tmp_path) as clock:
-        assert not clock.limited and clock.left() == clock.seconds == math.inf and clock.for_others(1) == 0
+        assert not clock.limited and clock.left() == clock.seconds == math.inf and clock.seconds_for_others(1) == 0
         with pytest.raises(KeyboardInterrupt), clock.interruptible(60):
             signal.raise_signal(signal.SIGINT)
-        clock.say(0.5, time.time() + 60, "half")
+        clock.report_progress(0.5, time.time() + 60, "half")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == handlers_before
     assert not list(tmp_path.iterdir())
 
@@ -162,7 +164,11 @@ def test_leaving_the_block_ends_the_stage_or_says_by_what_signal_it_was_stopped(
 
     def stage(number: int = 0, error: Exception | None = None) -> dict:
         with budget.stage_clock(BudgetArguments(time_budget="1h"), "collection", tmp_path) as clock:
-            assert clock.limited and clock.for_others(0) == 0 and clock.for_others(1) == pytest.approx(clock.left() / 2)
+            assert (
+                clock.limited
+                and clock.seconds_for_others(0) == 0
+                and clock.seconds_for_others(1) == pytest.approx(clock.left() / 2)
+            )
             with contextlib.suppress(Stopped), clock.interruptible():
                 if number:
                     signal.raise_signal(number)
@@ -176,7 +182,7 @@ def test_leaving_the_block_ends_the_stage_or_says_by_what_signal_it_was_stopped(
         with pytest.raises(SystemExit) as ended:
             stage(number)
         assert ended.value.code == 128 + number and not has_ended()
-    assert caplog.messages[-1] == "stopped; run this again to go on"
+    assert caplog.messages[-1] == "stopped; run this again to continue"
     with pytest.raises(InputError):
         stage(error=InputError("wrong"))
     assert not has_ended()
@@ -194,10 +200,10 @@ def test_a_restart_says_so_and_has_the_folder_and_the_file_of_the_first(tmp_path
     caplog.set_level(logging.INFO)
     noon = datetime.datetime.combine(datetime.date.today(), datetime.time(12)).timestamp()
     hours.now = noon
-    before = {"name": "collection", "started": written(noon - 100), "deadline": written(noon + 60)}
+    before = {"name": "collection", "started": timestamp(noon - 100), "deadline": timestamp(noon + 60)}
     (tmp_path / "run.json").write_text(json.dumps({"stages": [before]}))
     clock = start_clock(BudgetArguments(time_budget="1h"), "collection", tmp_path)
-    assert caplog.messages == ["collection goes on against its deadline, 12:01:00"]
+    assert caplog.messages == ["collection continues towards its deadline, 12:01:00"]
     assert (clock.started, clock.deadline, clock.folder) == (noon - 100, noon + 60, tmp_path)
     hours.now += 2.34
     clock.end()
@@ -213,16 +219,16 @@ def test_a_new_stage_notes_its_budget_to_a_tenth_of_a_second(tmp_path, hours, mo
 
 @pytest.mark.parametrize(("ahead", "refused"), [(-1, True), (0, True), (1, False)])
 def test_a_deadline_has_to_lie_ahead(tmp_path, hours, ahead, refused):  # noqa: F811
-    deadline = written(hours.now + ahead)
+    deadline = timestamp(hours.now + ahead)
     hours.now = datetime.datetime.fromisoformat(deadline).timestamp() - ahead
-    before = {"name": "collection", "started": written(hours.now - 9), "deadline": deadline}
+    before = {"name": "collection", "started": timestamp(hours.now - 9), "deadline": deadline}
     (tmp_path / "run.json").write_text(json.dumps({"stages": [before]}))
     with pytest.raises(InputError) if refused else contextlib.nullcontext() as error:
         start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
     if refused:
-        assert str(error.value).startswith(f"expected a deadline ahead in {tmp_path / 'run.json'}, found ")
+        assert str(error.value).startswith(f"expected a deadline in the future in {tmp_path / 'run.json'}, found ")
         assert str(error.value).endswith(
-            ", which has passed: remove the file to begin with a new budget; what is done is kept"
+            ", which has passed: remove the file to start with a new budget; finished work is kept"
         )
 
 
@@ -232,11 +238,11 @@ def test_a_deadline_has_to_lie_ahead(tmp_path, hours, ahead, refused):  # noqa: 
 )
 def test_a_round_is_what_fits_or_all(left, first, cost, seconds, size):
     """A unit of a second takes 1.15 with what is allowed for: of 0.9 s none, of 231 s 200, and 100 are left."""
-    assert next_round(left, first, cost, seconds) == size
+    assert next_round_size(left, first, cost, seconds) == size
 
 
 def test_a_deadline_that_has_passed_is_said(tmp_path):
-    past = {"name": "collection", "started": written(time.time() - 100), "deadline": written(time.time() - 10)}
+    past = {"name": "collection", "started": timestamp(time.time() - 100), "deadline": timestamp(time.time() - 10)}
     (tmp_path / "run.json").write_text(json.dumps({"stages": [past]}))
     with pytest.raises(InputError, match=r"which has passed: remove the file"):
         start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
@@ -250,7 +256,7 @@ def test_a_run_file_says_what_a_stage_was_given_and_took(tmp_path, monkeypatch):
     clock = start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
     (stage,) = read_run(tmp_path / "run.json")["stages"]
     assert stage == {
-        "name": "collection", "budget_seconds": 60.0, "started": written(clock.started), "deadline": written(clock.deadline),
+        "name": "collection", "budget_seconds": 60.0, "started": timestamp(clock.started), "deadline": timestamp(clock.deadline),
     }  # fmt: skip
     assert clock.seconds == pytest.approx(60) and 0 < clock.left() < 55.5, "what it took to import is part of it"
     clock.end()
@@ -266,9 +272,9 @@ def test_a_process_knows_when_it_was_started():
 
 
 def test_a_moment_with_its_date_and_a_second_process_need_no_run_file(tmp_path):
-    moment = written(time.time() + 60)
+    moment = timestamp(time.time() + 60)
     clock = start_clock(BudgetArguments(until=moment), "inference", tmp_path)
-    assert clock.deadline == moment_of(moment, 0)
+    assert clock.deadline == parse_time(moment, 0)
     start_clock(BudgetArguments(time_budget="1d"), "inference", tmp_path, writes=False).end()
     clock.end()
     assert not list(tmp_path.iterdir())
@@ -278,10 +284,10 @@ def test_a_moment_with_its_date_and_a_second_process_need_no_run_file(tmp_path):
 
 def test_a_note_adds_to_a_stage_or_begins_it_anew(tmp_path):
     path = tmp_path / "run.json"
-    note(path, "a", {"x": 1})
-    note(path, "b", {"x": 2})
-    note(path, "a", {"y": 3})
-    note(path, "b", {"y": 4}, fresh=True)
+    update_stage(path, "a", {"x": 1})
+    update_stage(path, "b", {"x": 2})
+    update_stage(path, "a", {"y": 3})
+    update_stage(path, "b", {"y": 4}, fresh=True)
     assert read_run(path) == {"stages": [{"name": "a", "x": 1, "y": 3}, {"name": "b", "y": 4}]}
 
 
@@ -356,15 +362,15 @@ def test_a_second_ctrl_c_ends_the_process_at_once(tmp_path, handlers, monkeypatc
 def test_a_stage_says_how_far_it_is_and_no_later_end_than_its_deadline(tmp_path, hours, caplog, ahead, said):  # noqa: F811
     clock = stage_clock(tmp_path, 60)
     with caplog.at_level(logging.INFO):
-        clock.say(0.54321, hours.now + ahead, "5 of 9")
+        clock.report_progress(0.54321, hours.now + ahead, "5 of 9")
     assert json.loads((tmp_path / "log" / "progress.json").read_text()) == {
         "stage": "collection", "time": hours.now, "done": 0.5432, "expected_end": hours.now + said,
     }  # fmt: skip
-    assert caplog.messages == [f"collection: 54% done, ends about {of_day(hours.now + said)}; 5 of 9"]
+    assert caplog.messages == [f"collection: 54% done, ends at about {time_of_day(hours.now + said)}; 5 of 9"]
 
 
 def test_a_stage_that_is_late_says_that_it_ends_now(tmp_path, hours):  # noqa: F811
     clock = stage_clock(tmp_path, 60)
     hours.sleep(70)
-    clock.say(0.9, hours.now + 30)
+    clock.report_progress(0.9, hours.now + 30)
     assert json.loads((tmp_path / "log" / "progress.json").read_text())["expected_end"] == hours.now

@@ -10,13 +10,13 @@ from clocks import handlers  # noqa: F401
 from runs import asking_time, collection_time
 from test_run_all import new_run
 
-from budget.calibration import calibrate, timings_of
-from budget.clock import moment_of
-from budget.forecast import BASE, COLLECTION, TRAINING, Starts
+from budget.calibration import calibrate, compute_timings
+from budget.clock import parse_time
+from budget.forecast import BASE, COLLECTION, TRAINING, StartupTimes
 from budget.step import Step
 from utils import InputError
 
-CPU, VLLM = Starts(8.7, 8.7), Starts(85.0, 25.0, on_gpu=True, vllm=True)
+CPU, VLLM = StartupTimes(8.7, 8.7), StartupTimes(85.0, 25.0, on_gpu=True, vllm=True)
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def out(tmp_path) -> Path:
 
 
 def test_on_a_cpu_one_start_is_as_another(out):
-    found = timings_of(out, training=160.0, starts=CPU)
-    assert (found.start, found.unit, found.role_unit, found.loading) == (90.0, 5.0, 2.0, None)
-    assert (found.questions_a_unit, found.rows_a_unit, found.facts_a_unit) == (8, 10, 3)
-    assert found.role_rows_a_unit == pytest.approx(0.65 * 8)
-    assert (found.roles, found.epochs, found.examples_an_update) == (1, 3.0, 8)
-    assert found.update == pytest.approx(12_000 / 120 * 8 / 400)
-    assert found.example == pytest.approx((96 - 90) / 120) and found.replay == 0.2  # a process is started to replay
-    assert found.training_overhead == pytest.approx(90 + 150 - 32 - 96 + 90)
-    assert found.question == pytest.approx(2 * 0.1)
+    timings = compute_timings(out, training=160.0, starts=CPU)
+    assert (timings.start, timings.unit, timings.role_unit, timings.loading) == (90.0, 5.0, 2.0, None)
+    assert (timings.questions_a_unit, timings.rows_a_unit, timings.facts_a_unit) == (8, 10, 3)
+    assert timings.role_rows_a_unit == pytest.approx(0.65 * 8)
+    assert (timings.roles, timings.epochs, timings.examples_an_update) == (1, 3.0, 8)
+    assert timings.update == pytest.approx(12_000 / 120 * 8 / 400)
+    assert timings.example == pytest.approx((96 - 90) / 120) and timings.replay == 0.2  # a process is started to replay
+    assert timings.training_overhead == pytest.approx(90 + 150 - 32 - 96 + 90)
+    assert timings.question == pytest.approx(2 * 0.1)
 
 
 def change(path: Path, changes: dict) -> None:
@@ -59,68 +59,68 @@ def change(path: Path, changes: dict) -> None:
     content = json.loads(path.read_text())
     for names, value in changes.items():
         *outer, last = names.split(".")
-        found = content
+        target = content
         for name in outer:
-            found = found[name]
-        found[last] = value
+            target = target[name]
+        target[last] = value
     path.write_text(json.dumps(content))
 
 
 def test_the_first_part_of_the_units_does_not_speak_for_all(out):
     """Of 10 units 4 are read: they gave as much as 4 / (4 + 0.85 * 6) of 10 mean ones do."""
     change(out / "data.meta.json", {"budget.share_read": 0.4})
-    found, mean = timings_of(out, training=160.0, starts=CPU), 40 / 9.1
-    assert (found.questions_a_unit, found.rows_a_unit, found.facts_a_unit) == pytest.approx(
+    timings, mean = compute_timings(out, training=160.0, starts=CPU), 40 / 9.1
+    assert (timings.questions_a_unit, timings.rows_a_unit, timings.facts_a_unit) == pytest.approx(
         (80 / mean, 100 / mean, 30 / mean)
     )
-    assert (found.unit, found.role_unit) == (5.0, 2.0)
+    assert (timings.unit, timings.role_unit) == (5.0, 2.0)
 
 
 def test_a_role_adds_what_the_collection_says_that_it_does(out):
     change(out / "data.meta.json", {"counts.pairs_per_role": 40})
-    assert timings_of(out, training=160.0, starts=CPU).role_rows_a_unit == pytest.approx(0.65 * 40 / 10)
+    assert compute_timings(out, training=160.0, starts=CPU).role_rows_a_unit == pytest.approx(0.65 * 40 / 10)
     change(out / "data.meta.json", {"counts.pairs_per_role": 0, "counts.rows": {"passage": 20}})
-    found = timings_of(out, training=160.0, starts=CPU)
+    found = compute_timings(out, training=160.0, starts=CPU)
     assert (found.role_rows_a_unit, found.questions_a_unit, found.rows_a_unit) == (0, 0, 2)
 
 
 def test_without_replayed_answers_no_start_is_taken_off_the_preparing(out):
     change(out / "calibration" / "lora" / "train_log.json", {"plan.replayed": 0})
-    found = timings_of(out, training=160.0, starts=CPU)
-    assert found.replay == 0 and found.example == pytest.approx(96 / 100)
-    assert found.training_overhead == pytest.approx(90 + 150 - 32 - 96)
+    timings = compute_timings(out, training=160.0, starts=CPU)
+    assert timings.replay == 0 and timings.example == pytest.approx(96 / 100)
+    assert timings.training_overhead == pytest.approx(90 + 150 - 32 - 96)
 
 
 def test_a_preparing_shorter_than_a_start_leaves_nothing_for_the_examples(out):
     change(out / "calibration" / "lora" / "training.meta.json", {"preparing_seconds": 60.0})
-    assert timings_of(out, training=160.0, starts=CPU).example == 0
+    assert compute_timings(out, training=160.0, starts=CPU).example == 0
 
 
 def test_questions_that_were_asked_say_what_one_takes(out):
     (out / "calibration" / "base.meta.json").write_text(json.dumps({"budget": asking_time(seconds_a_question=0.7)}))
-    assert timings_of(out, training=160.0, starts=CPU).question == 0.7
+    assert compute_timings(out, training=160.0, starts=CPU).question == 0.7
     change(out / "calibration" / "base.meta.json", {"budget.seconds_a_question": None})  # all from the journal
-    assert timings_of(out, training=160.0, starts=CPU).question == pytest.approx(2 * 0.1)
+    assert compute_timings(out, training=160.0, starts=CPU).question == pytest.approx(2 * 0.1)
 
 
 def test_where_vllm_asks_its_start_is_in_asking_and_in_replaying_once(out):
-    found = timings_of(out, training=178.0, starts=VLLM)
-    assert found.start == 90.0
-    assert found.loading == pytest.approx((178 - 32 - 96) / 2)  # fine-tuning and its check, by transformers
-    assert found.training_overhead == pytest.approx(178 - 32 - 96 + 90)  # and one start of vLLM to replay
-    assert found.example == pytest.approx((96 - 90) / 120)  # 0.05 s an answer, not 0.8
+    timings = compute_timings(out, training=178.0, starts=VLLM)
+    assert timings.start == 90.0
+    assert timings.loading == pytest.approx((178 - 32 - 96) / 2)  # fine-tuning and its check, by transformers
+    assert timings.training_overhead == pytest.approx(178 - 32 - 96 + 90)  # and one start of vLLM to replay
+    assert timings.example == pytest.approx((96 - 90) / 120)  # 0.05 s an answer, not 0.8
 
 
 def test_a_collection_by_another_engine_says_nothing_of_the_start_of_vllm(out):
-    assert timings_of(out, training=178.0, starts=VLLM, alike=False).start == 85.0
+    assert compute_timings(out, training=178.0, starts=VLLM, same_engine=False).start == 85.0
 
 
 def test_a_calibration_on_one_gpu_speaks_for_all_that_the_training_will_have(out):
     """Its few examples keep one GPU busy, those of a day eight."""
-    one, eight = (timings_of(out, training=178.0, starts=VLLM, ranks=ranks) for ranks in (1, 8))
+    one, eight = (compute_timings(out, training=178.0, starts=VLLM, ranks=ranks) for ranks in (1, 8))
     assert eight.update == pytest.approx(one.update / 8) and eight.unit == one.unit
     change(out / "calibration" / "lora" / "train_log.json", {"plan.processes": 2})
-    two, four = (timings_of(out, training=178.0, starts=VLLM, ranks=ranks) for ranks in (1, 4))
+    two, four = (compute_timings(out, training=178.0, starts=VLLM, ranks=ranks) for ranks in (1, 4))
     assert two.update == pytest.approx(one.update) and four.update == pytest.approx(one.update / 2)
 
 
@@ -138,7 +138,7 @@ def test_the_first_work_of_each_stage_is_timed_and_noted(out, handlers, ask):  #
     run, folder = new_run(out), out / "calibration"
     calibrate(run, steps(out), CPU, ask)
     collected, trained, *asked = (json.loads(line) for line in (out / "told.jsonl").read_text().splitlines())
-    hour = moment_of(collected.pop(), 0) - run.started
+    hour = parse_time(collected.pop(), 0) - run.started
     assert collected == ["--rounds", "1", "--until"] and 3590 < hour < 3700
     assert trained == [
         "--output_dir", str(folder / "lora"), "--max_steps", "16", "--logging_steps", "16", "--logging_first_step", "True",
@@ -155,6 +155,6 @@ def test_the_first_work_of_each_stage_is_timed_and_noted(out, handlers, ask):  #
 
 
 def test_a_stage_that_fails_in_a_calibration_is_named(out, handlers):  # noqa: F811
-    with pytest.raises(InputError, match="expected the calibration of collection to end well, found exit code 3"):
+    with pytest.raises(InputError, match="expected the calibration of collection to succeed, found exit code 3"):
         calibrate(new_run(out), steps(out, code=3), CPU, ask=True)
     assert not (out / "log" / "calibration.json").exists() and len((out / "told.jsonl").read_text().splitlines()) == 1

@@ -28,7 +28,7 @@ def pace_of(now, seconds: float, elapsed: float = 0.0, finish: float = 0.0, plan
     """A clock that ends in so many seconds; 3 of them are for writing, and 1.5 times the finish for reading back."""
     end, said = now[0] + seconds, []
     clock = SimpleNamespace(
-        left=lambda: end - now[0], say=lambda *words: said.append(words), seconds=seconds, said=said
+        left=lambda: end - now[0], report_progress=lambda *words: said.append(words), seconds=seconds, said=said
     )
     pace = TrainingClock(clock, plan, recall, elapsed, finish)
     pace.on_train_begin(None, state(0), None)

@@ -12,7 +12,7 @@ from runs import collection_time
 from test_forecast import ROUND
 from test_run_all import new_run, step
 
-from budget.clock import written
+from budget.clock import timestamp
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.run import Run
 from budget.step import Step
@@ -25,45 +25,47 @@ def run(tmp_path, handlers, hours) -> Run:  # noqa: F811
 
 
 def ended(run: Run, *stages: str) -> None:
-    run.state["stages"] += [{"name": name, "started": written(run.started), "seconds": 1.0} for name in stages]
+    run.state["stages"] += [{"name": name, "started": timestamp(run.started), "seconds": 1.0} for name in stages]
 
 
 def test_fine_tuning_has_what_the_shares_of_the_others_leave(run):
-    assert run.planned() == pytest.approx({COLLECTION: 180, BASE: 100, TRAINING: 998 - 430, TUNED: 100, EVALUATION: 50})
+    assert run.planned_seconds() == pytest.approx(
+        {COLLECTION: 180, BASE: 100, TRAINING: 998 - 430, TUNED: 100, EVALUATION: 50}
+    )
     run.measured = {TUNED: 30.0, EVALUATION: 20.0}
     ended(run, COLLECTION, BASE)
-    assert run.planned() == pytest.approx({TRAINING: 998 - 50, TUNED: 30, EVALUATION: 20})
+    assert run.planned_seconds() == pytest.approx({TRAINING: 998 - 50, TUNED: 30, EVALUATION: 20})
 
 
 def test_after_the_training_the_next_stage_has_what_is_left(run, hours):  # noqa: F811
     ended(run, COLLECTION, BASE, TRAINING)
     hours.sleep(800)
-    assert run.planned() == pytest.approx({TUNED: 200 - 2 - 50, EVALUATION: 50})
+    assert run.planned_seconds() == pytest.approx({TUNED: 200 - 2 - 50, EVALUATION: 50})
     hours.sleep(190)
-    assert run.planned() == pytest.approx({TUNED: 0, EVALUATION: 50}), "no stage has less than nothing"
+    assert run.planned_seconds() == pytest.approx({TUNED: 0, EVALUATION: 50}), "no stage has less than nothing"
 
 
 @pytest.mark.parametrize(("used", "left"), [(100, 80), (170, 30), (400, 30)])
 def test_a_stage_that_was_begun_before_has_the_rest_of_its_share_or_a_little(run, hours, used, left):  # noqa: F811
-    run.state["stages"].append({"name": COLLECTION, "started": written(run.started)})
+    run.state["stages"].append({"name": COLLECTION, "started": timestamp(run.started)})
     hours.sleep(used)
-    assert run.planned()[COLLECTION] == pytest.approx(left, abs=0.01)
+    assert run.planned_seconds()[COLLECTION] == pytest.approx(left, abs=0.01)
 
 
 def said_end(run: Run, hours, begun: float, until: float) -> float:  # noqa: F811
-    run.say_end(COLLECTION, run.out, hours.now - begun, hours.now + until)
+    run.report_end(COLLECTION, run.out, hours.now - begun, hours.now + until)
     return run.state["etas"][-1]["end"]
 
 
 def test_without_a_calibration_a_run_ends_at_its_deadline_as_fine_tuning_fills_it(run, hours):  # noqa: F811
-    run.stage_ends = hours.now + 180
+    run.stage_end = hours.now + 180
     assert said_end(run, hours, 0, 180) == 1000
 
 
 def test_the_end_is_that_of_the_stage_and_of_those_after_it(run, hours):  # noqa: F811
     """150 s after this stage, and 2 for the report."""
     run.expected = {COLLECTION: 120.0, BASE: 20.0, TRAINING: 100.0, TUNED: 20.0, EVALUATION: 10.0}
-    run.stage_ends = hours.now + 180
+    run.stage_end = hours.now + 180
     assert said_end(run, hours, 0, 180) == 120 + 150 + 2
     hours.sleep(150)  # longer than was expected
     assert said_end(run, hours, 150, 30) == 150 + 150 + 2
@@ -79,11 +81,11 @@ def test_a_training_is_expected_to_take_its_rows_and_the_replayed_ones(run):
     (run.out / "calibration.json").write_text(json.dumps(dataclasses.asdict(ROUND)))
     made = {"budget": collection_time(seconds_to_start=12.0, units=30), "counts": {"rows": {"qa": 60, "passage": 40}}}
     (run.out / "data.meta.json").write_text(json.dumps(made))
-    run.measure(40, 20, judged_by_model=False, open_book=False)
-    assert run.shares[COLLECTION] == pytest.approx((10 + 755 * 20 / 44) / 1000) and run.start_seconds == 12.0
+    run.update_estimates(40, 20, judged_by_model=False, open_book=False)
+    assert run.shares[COLLECTION] == pytest.approx((10 + 755 * 20 / 44) / 1000) and run.startup_seconds == 12.0
     assert set(run.expected) == {BASE, TRAINING, TUNED, EVALUATION} and run.expected[BASE] == 80
     ended(run, COLLECTION)
-    run.measure(40, 20, judged_by_model=False, open_book=False)
+    run.update_estimates(40, 20, judged_by_model=False, open_book=False)
     assert run.expected[TRAINING] == pytest.approx(30 + 15 + 225)
 
 
@@ -99,7 +101,7 @@ def test_only_a_sealed_output_of_this_run_says_that_a_step_has_ended(tmp_path):
 @pytest.mark.parametrize(("needed", "start_seconds", "begun"), [(False, 1000, 0), (False, 1, 1), (True, 1000, 1)])
 def test_what_is_not_needed_is_begun_only_with_time_to_work_in(tmp_path, handlers, needed, start_seconds, begun):  # noqa: F811
     run, found = new_run(tmp_path, "1000s"), tmp_path / "begun"
-    run.start_seconds = start_seconds
-    run.carry_out(COLLECTION, [step(tmp_path, f"open(r'{found}', 'w')", needed=needed)])
+    run.startup_seconds = start_seconds
+    run.run_stage(COLLECTION, [step(tmp_path, f"open(r'{found}', 'w')", needed=needed)])
     (record,) = run.state["stages"]
     assert found.exists() == bool(begun) and record["steps"] == ["a step"] * begun and "seconds" in record

@@ -16,7 +16,7 @@ from scripted import BASE, SFT, answer, fair
 
 import evaluate
 from budget import clock as budget
-from budget.asking import leave_out
+from budget.asking import mark_not_judged
 from utils import InputError
 
 SCRIPT = Path(evaluate.__file__)
@@ -183,8 +183,8 @@ def test_rescoring_keeps_what_needs_a_model_and_computes_the_rest_anew(folder, s
 
 def test_the_controls_tell_what_a_verdict_costs(folder, start, judge_server, monkeypatch, handlers):  # noqa: F811
     told = []
-    leave_out = evaluate.leave_out
-    monkeypatch.setattr(evaluate, "leave_out", lambda *given: told.append(given) or leave_out(*given))
+    mark_not_judged = evaluate.mark_not_judged
+    monkeypatch.setattr(evaluate, "mark_not_judged", lambda *given: told.append(given) or mark_not_judged(*given))
     judge = ["--api_model", "judge", "--api_base", judge_server.address, "--controls", "2", "--time_budget", "10m"]
     start(*names(folder), *judge)
     ((rows, room, cost),) = told
@@ -195,7 +195,7 @@ def test_the_controls_tell_what_a_verdict_costs(folder, start, judge_server, mon
 
 
 def test_a_judge_without_time_leaves_all_unscored(folder, start, judge_server, monkeypatch, handlers):  # noqa: F811
-    monkeypatch.setattr(evaluate, "leave_out", lambda rows, room, cost: leave_out(rows, 0.0, 1.0))
+    monkeypatch.setattr(evaluate, "mark_not_judged", lambda rows, room, cost: mark_not_judged(rows, 0.0, 1.0))
     judge = ["--api_model", "judge", "--api_base", judge_server.address, "--controls", "2", "--time_budget", "10m"]
     printed = start(*names(folder), *judge)
     assert len(judge_server.prompts) == 10  # the controls

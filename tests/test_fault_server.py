@@ -189,9 +189,9 @@ def test_a_row_of_the_table_passes_only_as_expected(tmp_path, fault, waits, code
 @pytest.mark.parametrize(
     ("records", "found", "passed"),
     [
-        (["no JSON of the schema: x"], "error record", True),
+        (["no JSON that follows the schema: x"], "error record", True),
         (["no text"], "error record", False),
-        (["no JSON of the schema: x", "no JSON of the schema: y"], "error record", False),
+        (["no JSON that follows the schema: x", "no JSON that follows the schema: y"], "error record", False),
     ],
 )
 def test_a_call_that_failed_is_one_record_that_says_why(tmp_path, records, found, passed):

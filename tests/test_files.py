@@ -24,7 +24,7 @@ from utils import (
     require_adapter,
     require_file,
     require_model,
-    run,
+    run_script,
     trained_system_prompt,
     write_json,
     write_text,
@@ -127,10 +127,10 @@ def test_a_text_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatc
         (b"", "expected some JSON at PATH, found an empty file: give another file"),
         (b'["a\xff"]', "expected some JSON in UTF-8 at PATH, found byte 0xff at 3: save it as UTF-8"),
         (b'[1,\n "a" "b"]',
-         "expected some JSON as JSON at PATH, found '\"b\"]' in line 2 column 6 (Expecting ',' delimiter): mend it"),
-        (b"[1,", "expected some JSON as JSON at PATH, found its end in line 1 column 4 (Expecting value): mend it"),
+         "expected some JSON as JSON at PATH, found '\"b\"]' in line 2 column 6 (Expecting ',' delimiter): correct it"),
+        (b"[1,", "expected some JSON as JSON at PATH, found its end in line 1 column 4 (Expecting value): correct it"),
         (b"nonsense of many words in it",
-         "expected some JSON as JSON at PATH, found 'nonsense of many wor' in line 1 column 1 (Expecting value): mend it"),
+         "expected some JSON as JSON at PATH, found 'nonsense of many wor' in line 1 column 1 (Expecting value): correct it"),
     ],
 )  # fmt: skip
 def test_json_that_cannot_be_read_is_named_with_its_place(tmp_path, content, message):
@@ -165,12 +165,12 @@ def fails(error: BaseException):
     ("error", "code", "said"),
     [
         (InputError("expected a, found b: c"), 2, "error: expected a, found b: c\n"),
-        (KeyboardInterrupt(), 130, "stopped: what is done is kept, run this again to go on\n"),
+        (KeyboardInterrupt(), 130, "stopped: finished work is kept, run this again to continue\n"),
     ],
 )
 def test_a_script_ends_with_one_line_and_its_code(capsys, error, code, said):
     with pytest.raises(SystemExit) as ended:
-        run(fails(error))
+        run_script(fails(error))
     assert ended.value.code == code and capsys.readouterr().err == said
 
 
@@ -196,7 +196,7 @@ def test_a_script_says_what_it_does_and_not_each_call_of_its_libraries(capsys, m
         logging.getLogger("ours").debug("details")
 
     monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
-    run(main)
+    run_script(main)
     assert capsys.readouterr() == ("", "ours does something\ntrouble\n")
 
 
@@ -210,7 +210,7 @@ def test_the_help_begins_with_the_first_line_of_the_script(monkeypatch, capsys):
 
 def test_a_fault_of_the_program_is_not_taken_for_one_of_the_user():
     with pytest.raises(ZeroDivisionError):
-        run(fails(ZeroDivisionError()))
+        run_script(fails(ZeroDivisionError()))
 
 
 @dataclass
@@ -232,7 +232,7 @@ def test_the_command_line_fills_each_dataclass(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--name", "b", "--other"], "expected arguments that --help lists, found --other: mend or remove it"),
+        (["--name", "b", "--other"], "expected arguments that --help lists, found --other: correct or remove it"),
         (["--number", "many"], "script.py: argument --number: invalid int value: 'many' (see --help)"),
     ],
 )
@@ -246,14 +246,14 @@ def test_a_wrong_command_line_is_named(monkeypatch, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--old", "3", "--wrong"], "--old, which went: give --name"),
-        (["--old=3"], "--old, which went: give --name"),
-        (["--no-more", "--old"], "--no_more, which went: set NO_MORE; --old, which went: give --name"),
+        (["--old", "3", "--wrong"], "--old, which was removed: give --name"),
+        (["--old=3"], "--old, which was removed: give --name"),
+        (["--no-more", "--old"], "--no_more, which was removed: set NO_MORE; --old, which was removed: give --name"),
     ],
 )
 def test_an_argument_that_went_is_answered_with_what_to_do_instead(tmp_path, monkeypatch, words, message):
-    monkeypatch.setattr(utils, "GONE", tmp_path / "gone.toml")
-    utils.GONE.write_text('old = "give --name"\nno_more = "set NO_MORE"\n')
+    monkeypatch.setattr(utils, "REMOVED_ARGUMENTS", tmp_path / "gone.toml")
+    utils.REMOVED_ARGUMENTS.write_text('old = "give --name"\nno_more = "set NO_MORE"\n')
     monkeypatch.setattr(sys, "argv", ["script.py", *words])
     with pytest.raises(InputError) as error:
         parse_arguments(Words)
@@ -291,7 +291,7 @@ def test_an_adapter_is_known_by_the_last_part_of_its_bases_name(tmp_path, base):
     with pytest.raises(InputError) as error:
         require_adapter(str(tmp_path), "models/Other-1B")
     assert str(error.value) == (
-        f"expected an adapter of models/Other-1B, found one of {base} in {tmp_path}: give its own base model"
+        f"expected an adapter for models/Other-1B, found one for {base} in {tmp_path}: give its own base model"
     )
 
 
@@ -300,7 +300,7 @@ def test_a_folder_without_an_adapter_or_with_one_of_nothing_is_named(tmp_path):
         require_adapter(str(tmp_path), "models/Small-1B")
     for content in ({}, {"base_model_name_or_path": None}):
         write(tmp_path / "adapter_config.json", content)
-        with pytest.raises(InputError, match="found one of  in"):
+        with pytest.raises(InputError, match="found one for  in"):
             require_adapter(str(tmp_path), "models/Small-1B")
 
 

@@ -24,9 +24,11 @@ ROUND = Timings(
 def test_what_the_first_units_gave_is_not_taken_for_the_mean():
     assert forecast.mean_units(31, 31) == 31  # all of them are their own mean
     assert forecast.mean_units(10, 20) == pytest.approx(200 / 18.5)  # the other ten give 0.85 of these each
-    found = forecast.mean_units(5, 31)
+    equivalent = forecast.mean_units(5, 31)
     rest = 26 * forecast.LATER_YIELD
-    assert 100 / found * 31 == pytest.approx(100 + rest * 100 / 5)  # 100 rows of 5 units, and of the rest fewer each
+    assert 100 / equivalent * 31 == pytest.approx(
+        100 + rest * 100 / 5
+    )  # 100 rows of 5 units, and of the rest fewer each
 
 
 @pytest.mark.parametrize("minutes", [3, 6, 12, 30, 60, 1440])
@@ -45,7 +47,7 @@ def test_a_calibration_of_another_version_is_named(tmp_path):
     path.write_text(json.dumps(dataclasses.asdict(TIMINGS)))
     assert forecast.read_timings(path) == TIMINGS
     path.write_text(json.dumps({**dataclasses.asdict(TIMINGS), "call": 0.2}))
-    with pytest.raises(InputError, match="expected a calibration of this version"):
+    with pytest.raises(InputError, match="expected a calibration from this version"):
         forecast.read_timings(path)
 
 
@@ -57,23 +59,23 @@ def test_where_there_is_time_all_questions_are_asked():
 
 def test_a_plan_is_said_in_lines():
     plans = [forecast.forecast(360 * times, TIMINGS, 31, 60, 24) for times in (1, 2)]
-    lines = forecast.lines(plans[0], plans[1:])
+    lines = forecast.format_plan(plans[0], plans[1:])
     assert lines[0].startswith("plan for 6.0 min") and lines[-1].startswith("with 12.0 min: ")
     assert [line.split("  ")[1].strip() for line in lines[1:6]] == list(forecast.STAGES)
 
 
 def test_what_a_stage_does_not_need_goes_to_training():
     assert sum(forecast.SHARES.values()) == pytest.approx(1)
-    assert forecast.needs(1000, {}) == pytest.approx({COLLECTION: 180, BASE: 100, TUNED: 100, EVALUATION: 50})
-    assert forecast.needs(1000, {BASE: 30.0})[BASE] == 30.0
-    assert forecast.needs(1000, {BASE: 3000.0})[BASE] == 1000 * forecast.SHARES[BASE]
-    unmeasured = forecast.needs(1000, {})
+    assert forecast.stage_seconds(1000, {}) == pytest.approx({COLLECTION: 180, BASE: 100, TUNED: 100, EVALUATION: 50})
+    assert forecast.stage_seconds(1000, {BASE: 30.0})[BASE] == 30.0
+    assert forecast.stage_seconds(1000, {BASE: 3000.0})[BASE] == 1000 * forecast.SHARES[BASE]
+    unmeasured = forecast.stage_seconds(1000, {})
     assert TRAINING not in unmeasured and unmeasured[COLLECTION] == 1000 * forecast.SHARES[COLLECTION]
 
 
 def test_the_collection_gets_more_where_training_could_not_use_it():
     fast = dataclasses.replace(TIMINGS, update=0.05, example=0.0)
-    asking = forecast.asking_needs(36_000, TIMINGS, 60, 24, judged_by_model=False)
+    asking = forecast.asking_seconds(36_000, TIMINGS, 60, 24, judged_by_model=False)
     assert forecast.collection_share(36_000, TIMINGS, asking) == pytest.approx(0.29, abs=0.03)
     assert forecast.collection_share(36_000, fast, asking) > 0.85
     slow = dataclasses.replace(TIMINGS, update=20.0)
@@ -84,27 +86,27 @@ def test_the_collection_gets_more_where_training_could_not_use_it():
 
 def test_the_least_budget_on_a_cpu_counts_seven_starts():
     """What the demo's 540 MB take: 7 starts of 6 s and 2.7 s to read them, and 75 s of work."""
-    starts = forecast.prior_starts(540e6)
+    starts = forecast.prior_startup_times(540e6)
     assert starts.asking == starts.training == pytest.approx(8.7) and not starts.on_gpu
-    assert forecast.least_budget(starts) == pytest.approx(7 * 8.7 + 75)
+    assert forecast.minimum_budget(starts) == pytest.approx(7 * 8.7 + 75)
     assert forecast.calibration_seconds(starts) == 110
 
 
 def test_the_least_budget_on_a_gpu_counts_every_start_of_vllm():
     """15.2 GB of a 7B: 10 s to import and 15.2 to read; of 8 starts 6 are vLLM's, which take 60 s more."""
-    transformers = forecast.prior_starts(15.2e9, on_gpu=True)
+    transformers = forecast.prior_startup_times(15.2e9, on_gpu=True)
     assert transformers.asking == transformers.training == pytest.approx(25.2)
-    starts = forecast.prior_starts(15.2e9, on_gpu=True, vllm=True)
+    starts = forecast.prior_startup_times(15.2e9, on_gpu=True, vllm=True)
     assert (starts.asking, starts.training) == pytest.approx((85.2, 25.2))
-    assert forecast.least_budget(starts) == pytest.approx(6 * 85.2 + 2 * 25.2 + 75)
-    assert forecast.least_budget(starts, judge_start=85.2) == pytest.approx(7 * 85.2 + 2 * 25.2 + 75)
+    assert forecast.minimum_budget(starts) == pytest.approx(6 * 85.2 + 2 * 25.2 + 75)
+    assert forecast.minimum_budget(starts, judge_startup=85.2) == pytest.approx(7 * 85.2 + 2 * 25.2 + 75)
     assert forecast.calibration_seconds(starts) == pytest.approx(60 + 2 * 85.2 + 2 * 25.2)
 
 
 def test_the_plan_counts_vllm_where_it_asks_and_transformers_where_they_load():
     """The drift of the evaluation is measured with transformers; base and tuned model are asked twice each by vLLM."""
     both = dataclasses.replace(TIMINGS, start=85.0, loading=25.0)
-    asking = forecast.asking_needs(86_400, both, 60, 24, judged_by_model=False, open_book=False)
+    asking = forecast.asking_seconds(86_400, both, 60, 24, judged_by_model=False, open_book=False)
     assert asking == {BASE: 2 * 85 + 84 * 0.5, TUNED: 2 * 85 + 84 * 0.5, EVALUATION: 4.5 * 25}
     slower = forecast.forecast(86_400, dataclasses.replace(both, loading=None), 31, 60, 24)
     plan = forecast.forecast(86_400, both, 31, 60, 24)
@@ -170,9 +172,11 @@ def test_a_short_budget_asks_a_part_of_the_questions_in_their_share():
 
 
 def test_what_a_start_is_taken_for():
-    assert forecast.prior_starts(2e9) == forecast.Starts(16.0, 16.0, on_gpu=False, vllm=False)
-    assert forecast.prior_starts(2e9, on_gpu=True) == forecast.Starts(12.0, 12.0, on_gpu=True, vllm=False)
-    assert forecast.prior_starts(2e9, on_gpu=True, vllm=True) == forecast.Starts(72.0, 12.0, on_gpu=True, vllm=True)
+    assert forecast.prior_startup_times(2e9) == forecast.StartupTimes(16.0, 16.0, on_gpu=False, vllm=False)
+    assert forecast.prior_startup_times(2e9, on_gpu=True) == forecast.StartupTimes(12.0, 12.0, on_gpu=True, vllm=False)
+    assert forecast.prior_startup_times(2e9, on_gpu=True, vllm=True) == forecast.StartupTimes(
+        72.0, 12.0, on_gpu=True, vllm=True
+    )
 
 
 def test_a_calibration_that_is_not_there_is_named(tmp_path):
@@ -205,16 +209,16 @@ def test_no_stage_of_a_budget_that_is_too_small_is_less_than_nothing():
     assert plan.stages == stages(10, 5, 30, 5, 2.5)
     assert (plan.units_done, plan.epochs, plan.exposures, plan.questions_asked) == (0, 0, 0, 0)
     assert forecast.forecast(50, ROUND, 0, 40, 20).coverage == 0
-    asking = forecast.asking_needs(50, ROUND, 40, 20, judged_by_model=False)
+    asking = forecast.asking_seconds(50, ROUND, 40, 20, judged_by_model=False)
     assert forecast.collection_share(50, ROUND, asking) == 0.2  # its start
 
 
 def test_questions_with_their_document_are_asked_where_they_take_little_of_the_budget():
-    assert forecast.open_book_needs(1000, 10, 5, 1) == 30  # 3 % of it
-    assert forecast.open_book_needs(999, 10, 5, 1) == 0
-    asking = forecast.asking_needs(6000, ROUND, 40, 20, judged_by_model=True)
+    assert forecast.open_book_seconds(1000, 10, 5, 1) == 30  # 3 % of it
+    assert forecast.open_book_seconds(999, 10, 5, 1) == 0
+    asking = forecast.asking_seconds(6000, ROUND, 40, 20, judged_by_model=True)
     assert asking == {BASE: 80, TUNED: 80 + 170}  # of a judge that is a model nothing is known
-    assert forecast.asking_needs(6000, ROUND, 40, 20, judged_by_model=True, open_book=False)[TUNED] == 80
+    assert forecast.asking_seconds(6000, ROUND, 40, 20, judged_by_model=True, open_book=False)[TUNED] == 80
 
 
 def test_the_lines_of_a_plan_say_what_it_does_and_what_more_time_buys():
@@ -222,7 +226,7 @@ def test_the_lines_of_a_plan_say_what_it_does_and_what_more_time_buys():
         seconds = {COLLECTION: 60.0, BASE: 30.0, TRAINING: 120.0, TUNED: 30.0, EVALUATION: 6.0}
         return Forecast(budget, seconds, units, 31, 0.256, 1.5, 12.4, 40, 60)
 
-    assert forecast.lines(plan(360, 10), [plan(720, 31)]) == [
+    assert forecast.format_plan(plan(360, 10), [plan(720, 31)]) == [
         "plan for 6.0 min: 4.1 min used",
         "  collection             1.0 min  10 of 31 units of sentences (32%), 0.26 roles a question",
         "  inference, base        0.5 min  40 of 60 questions",

@@ -57,9 +57,9 @@ def names() -> list[str]:
 
 def test_eight_idle_gpus_are_all_usable(machine, caplog):
     machine([gpu(number) for number in range(8)] + ["WARNING: infoROM is corrupted at gpu 0000:3B:00.0"])
-    found = usable_gpus()
-    assert [one.index for one in found] == list("01234567") and not caplog.records
-    assert dataclasses.astuple(found[3])[1:] == ("GPU-3", H100, 81559 * MIB, 81555 * MIB)
+    usable = usable_gpus()
+    assert [one.index for one in usable] == list("01234567") and not caplog.records
+    assert dataclasses.astuple(usable[3])[1:] == ("GPU-3", H100, 81559 * MIB, 81555 * MIB)
 
 
 def test_gpus_that_others_use_are_left_out_and_named_in_one_line(machine, caplog):
@@ -72,7 +72,7 @@ def test_gpus_that_others_use_are_left_out_and_named_in_one_line(machine, caplog
     )
     assert names() == ["0", "3", "4", "5", "7"]
     [line] = caplog.messages
-    assert "GPU 1 (NVIDIA H100 80GB HBM3, 61.0 GiB taken), GPU 2" in line and "GPU 6 (NVIDIA" in line
+    assert "GPU 1 (NVIDIA H100 80GB HBM3, 61.0 GiB in use), GPU 2" in line and "GPU 6 (NVIDIA" in line
     assert not any(f"GPU {number} (" in line for number in (0, 3, 4, 5, 7))
 
 
@@ -122,9 +122,9 @@ def test_the_share_of_a_slurm_job_is_respected(machine, monkeypatch, share, list
 
 def test_mig_devices_stand_for_the_gpu_they_divide(machine, monkeypatch):
     machine([gpu(0, 15, mig="Enabled"), gpu(1)], "MIG-bbbb, 999999901, 9000\n", MIG_LIST)
-    found = usable_gpus()
-    assert [(one.index, one.total_bytes >> 30) for one in found] == [("1", 79), ("MIG-aaaa", 40)]
-    assert found[1].name == f"{H100} MIG 3g.40gb"
+    usable = usable_gpus()
+    assert [(one.index, one.total_bytes >> 30) for one in usable] == [("1", 79), ("MIG-aaaa", 40)]
+    assert usable[1].name == f"{H100} MIG 3g.40gb"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-aaaa")
     assert names() == ["MIG-aaaa"]
 
@@ -158,10 +158,10 @@ def test_without_cuda_nothing_is_asked(machine, monkeypatch):
 
 def test_torch_calls_a_gpu_by_the_number_that_has_its_uuid(machine, monkeypatch):
     machine([gpu(number) for number in range(3)])
-    found = usable_gpus()
+    usable = usable_gpus()
     order = [SimpleNamespace(uuid=number) for number in (2, 0, 1)]  # CUDA's, fastest first
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda number: order[number])
-    assert [gpus.torch_number(one) for one in found] == [1, 2, 0]
+    assert [gpus.torch_device_index(one) for one in usable] == [1, 2, 0]
 
 
 @pytest.mark.parametrize("launcher, known", [("torch.distributed.run", True), ("some_script.py", False)])
@@ -173,7 +173,7 @@ def test_the_other_ranks_of_a_training_are_no_others(launcher, known):
         f"found = subprocess.run([sys.executable, '-c', {ask!r}], capture_output=True, text=True, check=True).stdout; "
         "rank.kill(); print(str(rank.pid) in found.split())"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", start, launcher], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.strip() == str(known)
+    assert result.stdout.strip() == str(known)

@@ -11,8 +11,8 @@ import pytest
 from clocks import endless, handlers, hours, stage_clock  # noqa: F401
 from scripted import fair, scripted
 
-from budget.asking import NOT_ASKED, NOT_JUDGED, ask_in_time, judge_in_time, leave_out
-from budget.clock import Stopped, of_day
+from budget.asking import NOT_ASKED, NOT_JUDGED, ask_in_time, judge_in_time, mark_not_judged
+from budget.clock import Stopped, time_of_day
 from budget.reports import AskingTime
 from engines.chat import Reply
 from evaluation import accuracy, win_rate
@@ -53,7 +53,7 @@ def test_as_many_questions_are_asked_as_fit_and_evenly(tmp_path, handlers, hours
     assert spent.asked == len(places)
     counts = Counter(ROWS[place]["file_name"] for place in places)
     assert 35 <= len(places) <= 45 and max(counts.values()) - min(counts.values()) <= 1
-    later, spent = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), most=len(places))
+    later, spent = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), max_questions=len(places))
     assert asked(later) == places and spent.left_out == 60 - len(places)  # the same questions for the next model
     whole, spent = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000))
     assert len(asked(whole)) == 60 and spent.left_out == 0
@@ -67,10 +67,10 @@ def test_how_far_the_questions_are_is_said_after_each_round(tmp_path, handlers, 
     assert [message.partition("; ")[2] for message in caplog.messages] == [
         "32 of 60 questions asked, the rest would take 28 s", "60 of 60 questions asked",
     ]  # fmt: skip
-    assert json.loads((tmp_path / "progress.json").read_text()) == {
+    assert json.loads((tmp_path / "log" / "progress.json").read_text()) == {
         "stage": "collection", "time": began + 60, "done": 1.0, "expected_end": began + 60,
     }  # fmt: skip
-    assert caplog.messages[0].startswith(f"collection: 53% done, ends about {of_day(began + 60)}")
+    assert caplog.messages[0].startswith(f"collection: 53% done, ends at about {time_of_day(began + 60)}")
 
 
 def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers, hours):  # noqa: F811
@@ -111,8 +111,8 @@ def test_a_judge_gets_an_even_part_of_the_questions():
         "retention_sft": answers("ref"),
         "retention_base": answers("no"),
     }
-    assert leave_out({what: list(found) for what, found in rows.items()}, room=1e9, cost=1.0) == 0
-    left = leave_out(rows, room=60.0, cost=1.0)  # of 120 verdicts
+    assert mark_not_judged({what: list(found) for what, found in rows.items()}, seconds=1e9, cost=1.0) == 0
+    left = mark_not_judged(rows, seconds=60.0, cost=1.0)  # of 120 verdicts
     assert left == 20 and all(sum("error" in row for row in found) == 10 for found in rows.values())
     out = {what: [row["id"] for row in found if "error" in row] for what, found in rows.items()}
     assert out["sft"] == out["base"]
@@ -139,20 +139,20 @@ def left_out(rows: dict[str, list[dict]]) -> dict[str, int]:
 )
 def test_how_many_questions_a_judge_has_time_for(room, cost, left):
     rows = {"sft": answers("ref"), "base": answers("no")}
-    assert leave_out(rows, room, cost) == left
+    assert mark_not_judged(rows, room, cost) == left
     assert left_out(rows) == {"sft": left, "base": left}
 
 
 def test_every_file_that_is_judged_takes_its_part_of_the_time():
     rows = {what: answers("ref") for what in ("sft", "base", "open_book", "rag")}
-    assert leave_out(rows, room=60.0, cost=1.0) == 10  # of 120 verdicts
+    assert mark_not_judged(rows, seconds=60.0, cost=1.0) == 10  # of 120 verdicts
     assert left_out(rows) == {"sft": 10, "base": 10, "open_book": 10, "rag": 10}
 
 
 def test_an_answer_that_failed_before_keeps_its_reason():
     rows = {"sft": answers("ref"), "base": answers("no")}
     rows["base"][3]["error"] = "timeout"
-    leave_out(rows, room=0.0, cost=1.0)
+    mark_not_judged(rows, seconds=0.0, cost=1.0)
     assert rows["base"][3]["error"] == "timeout" and rows["base"][2]["error"] == NOT_JUDGED
     assert NOT_JUDGED == "not judged: the time budget had no room"
 
@@ -184,7 +184,7 @@ def test_a_judge_that_is_stopped_is_let_go_before_what_there_is_is_told(tmp_path
 
     assert judge_in_time(clock, ask, judge.release) == "what there is"
     assert kept_back == [3.0]  # seconds to write in
-    assert caplog.messages == ["no time for further verdicts: what has none is unscored"]
+    assert caplog.messages == ["no time for further verdicts: answers without one are unscored"]
 
 
 def test_verdicts_that_are_there_count_when_the_time_is_up(tmp_path, handlers, hours):  # noqa: F811
@@ -197,8 +197,8 @@ def test_verdicts_that_are_there_count_when_the_time_is_up(tmp_path, handlers, h
     judge, clock = scripted(tmp_path, slow), stage_clock(tmp_path, 44)
     judge.engine.chat = one_by_one(judge.engine)
     verdicts = judge_in_time(clock, lambda: accuracy.judge_answers(rows, judge, "sft"), judge.release)
-    found = Counter(verdict["verdict"] for verdict in verdicts)
-    assert judge.engine is None and found == {"correct": 8, UNSCORED: 12}
+    counts = Counter(verdict["verdict"] for verdict in verdicts)
+    assert judge.engine is None and counts == {"correct": 8, UNSCORED: 12}
     wins = judge_in_time(clock, lambda: win_rate.judge_pairs(rows, rows, judge), judge.release)
     assert {win["verdict"] for win in wins} == {UNSCORED}
     assert clock.left() == pytest.approx(3), "kept back to write verdicts and report"

@@ -14,7 +14,7 @@ from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import Document, read_documents
 from data_processor.retrieval import find_chunks, terms
 from engines.arguments import EngineArguments
-from engines.placement import choose
+from engines.placement import choose_engine
 from provenance import meta_file
 from utils import InputError
 
@@ -148,11 +148,11 @@ def test_an_unavailable_engine_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)  # as if it were not installed
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"requirements-gpu\.txt"):
-        choose(EngineArguments(engine="vllm"))
-    assert choose(EngineArguments()) == "transformers"
+        choose_engine(EngineArguments(engine="vllm"))
+    assert choose_engine(EngineArguments()) == "transformers"
     for wrong in ({"tensor_parallel_size": 2}, {"data_parallel_size": 2}, {"data_parallel_size": 0}):
         with pytest.raises(InputError, match="parallel_size"):
-            choose(EngineArguments(engine="transformers", **wrong))
+            choose_engine(EngineArguments(engine="transformers", **wrong))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, collect_command
 
 from engines.chat import Reply
-from engines.journal import JournaledEngine, append_line, read_lines, weights_stamp
+from engines.journal import JournaledEngine, append_line, read_journal, weights_stamp
 from provenance import meta_file
 from utils import InputError
 
@@ -160,8 +160,8 @@ def test_a_journal_in_the_log_is_read_after_the_one_that_an_earlier_version_left
     old, new, read = tmp_path / "a.jsonl", tmp_path / "log" / "a.jsonl", []
     for path, value in ((new, 2), (old, 1)):
         append_line(path, value)
-    read_lines(new, read.append, "a journal")
-    read_lines(old, read.append, "a journal")
+    read_journal(new, read.append, "a journal")
+    read_journal(old, read.append, "a journal")
     assert read == [1, 2, 1]
 
 
@@ -176,18 +176,18 @@ def test_a_line_that_is_none_is_named_by_its_number_and_nothing_is_cut_off(tmp_p
     path = tmp_path / "a.jsonl"
     path.write_text(text)
     with pytest.raises(InputError, match=rf"a journal of lists at .*a\.jsonl, found something else in line {number}:"):
-        read_lines(path, lambda value: value[0], "a journal of lists")
+        read_journal(path, lambda value: value[0], "a journal of lists")
     assert path.read_text() == text
 
 
 def test_whole_lines_are_read_in_order_and_only_a_torn_end_is_cut_off(tmp_path):
     path, read = tmp_path / "a.jsonl", []
-    read_lines(path, read.append, "a journal")
+    read_journal(path, read.append, "a journal")
     assert read == [] and not path.exists()
     for text in ("1\n2\n", "1\n2\n[3", "1\n2\n3"):
         path.write_text(text)
         read.clear()
-        read_lines(path, read.append, "a journal")
+        read_journal(path, read.append, "a journal")
         assert read == [1, 2] and path.read_text() == "1\n2\n"
 
 

@@ -90,7 +90,7 @@ def drift(*asked):
     (folder / "seen.json").write_text(json.dumps(seen))
     return measure(*asked)
 forgetting.drift_in_child = drift
-evaluate.run(evaluate.main)
+evaluate.run_script(evaluate.main)
 """
 
 

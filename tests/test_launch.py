@@ -13,17 +13,17 @@ from test_layout import GIB, qwen
 
 from engines import gpus
 from engines.gpus import Gpu
-from engines.memory import shape_of_config
+from engines.memory import shape_from_config
 from training import launch
 from training.launch import Launch, choose_launch, choose_sharding, plan_launch
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
-SHAPE_7B = shape_of_config(qwen("7B"))
+SHAPE_7B = shape_from_config(qwen("7B"))
 
 
 def test_sharding_goes_by_weights_card_and_number():
-    shapes = {"7B": SHAPE_7B, **{name: shape_of_config(qwen(name)) for name in ("32B", "72B")}}
+    shapes = {"7B": SHAPE_7B, **{name: shape_from_config(qwen(name)) for name in ("32B", "72B")}}
     for name, gib, count, expected in (
         ("7B", 80, 8, ("whole", 1)), ("7B", 24, 1, ("whole", 1)), ("32B", 80, 1, ("4 bits", 1)),
         ("32B", 80, 8, ("zero3", 2)), ("32B", 141, 1, ("whole", 1)), ("72B", 80, 8, ("zero3", 3)),
@@ -39,7 +39,7 @@ def test_ranks_that_would_have_too_little_to_do_are_not_started():
         found = choose_launch(SHAPE_7B, 80 * GIB, eight, update, 16)
         assert (found.processes, found.devices) == (expected, eight[:expected])
         assert ("stay idle" in found.reason) == (expected < 8)
-    shared = choose_launch(shape_of_config(qwen("72B")), 80 * GIB, eight, 2048, 16)
+    shared = choose_launch(shape_from_config(qwen("72B")), 80 * GIB, eight, 2048, 16)
     assert shared.processes == 3 and shared.arguments == ["--deepspeed", "ds_configs/zero3.json"]
 
 

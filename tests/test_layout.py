@@ -11,7 +11,7 @@ import transformers
 from peft import LoraConfig, get_peft_model
 
 from engines import memory
-from engines.memory import shape_of_config
+from engines.memory import shape_from_config
 from training import launch, layout
 from training.adapters import leave_inputs_as_they_are
 from training.arguments import TrainingArguments
@@ -31,15 +31,15 @@ def qwen(name: str, **changed) -> transformers.Qwen2Config:
 
 @pytest.fixture(scope="module")
 def shape_7b() -> memory.Shape:
-    return shape_of_config(qwen("7B"))
+    return shape_from_config(qwen("7B"))
 
 
 def test_a_model_is_counted_from_its_config_alone(shape_7b):
     assert shape_7b.parameters == 7_615_616_512, "as Qwen2.5-7B says of itself"
-    assert shape_7b.adapter * 16 == 40_370_176, "as peft counts a LoRA of rank 16 on all its linear layers"
-    assert shape_7b.weights() / GIB == pytest.approx(14.2, abs=0.05)
-    assert shape_7b.weights(in_4_bits=True) / GIB == pytest.approx(5.4, abs=0.1)
-    assert shape_7b.weights(ranks=8) < shape_7b.weights() / 5
+    assert shape_7b.adapter_weights * 16 == 40_370_176, "as peft counts a LoRA of rank 16 on all its linear layers"
+    assert shape_7b.weight_bytes() / GIB == pytest.approx(14.2, abs=0.05)
+    assert shape_7b.weight_bytes(in_4_bits=True) / GIB == pytest.approx(5.4, abs=0.1)
+    assert shape_7b.weight_bytes(ranks=8) < shape_7b.weight_bytes() / 5
 
 
 def test_of_experts_those_count_that_a_token_goes_through():
@@ -48,7 +48,7 @@ def test_of_experts_those_count_that_a_token_goes_through():
     qwen3 = transformers.Qwen3MoeConfig(
         **small, intermediate_size=999, moe_intermediate_size=32, num_experts=8, num_experts_per_tok=4
     )
-    assert [shape_of_config(config).inner for config in (mixtral, qwen3)] == [2 * 96, 4 * 32]
+    assert [shape_from_config(config).mlp_width for config in (mixtral, qwen3)] == [2 * 96, 4 * 32]
 
 
 @pytest.mark.parametrize("heads, keys, inner", [(4, 2, 1024), (8, 8, 2048), (8, 1, 512)])
@@ -78,7 +78,7 @@ def test_saved_activations_are_what_the_arithmetic_says(heads, keys, inner, cast
         return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
     config = qwen("7B", hidden_size=512, intermediate_size=inner, num_attention_heads=heads, num_key_value_heads=keys)
-    expected = shape_of_config(config).activations()
+    expected = shape_from_config(config).activation_bytes()
     # Of one layer more and 64 tokens more: without the embeddings, and without the adapter's own weights in 16 bits.
     found = (saved(3, 128) - saved(2, 128) - saved(3, 64) + saved(2, 64)) / 64
     if cast:
@@ -121,8 +121,8 @@ def test_a_micro_batch_fits_and_an_update_stays_as_large(tmp_path, shape_7b, car
     whole = own.max_tokens_per_batch * own.gradient_accumulation_steps * world
     assert whole == pytest.approx(65536, rel=0.01)
     assert own.max_tokens_per_batch <= 1.05 * most
-    needed = own.max_tokens_per_batch * shape_7b.token(own.gradient_checkpointing)
-    assert needed <= memory.room(gib * GIB, shape_7b, 16)
+    needed = own.max_tokens_per_batch * shape_7b.bytes_per_token(own.gradient_checkpointing)
+    assert needed <= memory.activation_room(gib * GIB, shape_7b, 16)
 
 
 def measured_trainer(own) -> SimpleNamespace:

@@ -12,7 +12,7 @@ from test_api_engine import BUSY, asked, engine_of, server, text  # noqa: F401
 
 from benchmarks.fault_server import TEXT, error
 from data_processor import data_collection_api
-from utils import InputError, api_client, llm_chat, seconds_to_wait
+from utils import InputError, api_client, llm_chat, parse_retry_after
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_retry_after_is_a_moment_or_nothing(server, waits, header, least, most
 
 def test_the_seconds_to_a_moment_are_counted_from_now(monkeypatch):
     monkeypatch.setattr("utils.time.time", lambda: 1_700_000_000.0)
-    assert seconds_to_wait("Tue, 14 Nov 2023 22:13:50 GMT") == 30
+    assert parse_retry_after("Tue, 14 Nov 2023 22:13:50 GMT") == 30
 
 
 def test_waits_double_with_jitter_up_to_a_minute(server, waits):  # noqa: F811
@@ -86,11 +86,11 @@ def test_the_key_goes_to_the_server_and_into_no_file_or_line_of_a_run(
     """A collection that fails on the way and one that ends: journal, dataset, meta, what was dropped, both logs."""
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("The Hexley bridge was opened on 3 May 2031 by Orla Venn.")
-    words = [
+    command = [
         "--api_model", "m", "--api_base", server.address, "--tokenizer", model_path,
         "--data_path", tmp_path / "texts", "--json_save_dir", tmp_path / "out" / "data.json", "--max_attempts", 1,
     ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["data_collection_api.py", *map(str, words)])
+    monkeypatch.setattr(sys, "argv", ["data_collection_api.py", *map(str, command)])
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     server.plan = iter([text("one"), error(401, f"no such key, with {len(SECRET)} letters")])
     with caplog.at_level(logging.DEBUG):

@@ -25,7 +25,7 @@ from budget.reports import CollectionTime
 from budget.run import Step, read_timings
 from data_processor import data_collection_api
 from engines.chat import Reply
-from engines.processes import LOCK_FILE, PROCESSES_FILE, alone_in, lock_folder
+from engines.processes import LOCK_FILE, PROCESSES_FILE, claim_run_folder, lock_folder
 from evaluation import report
 from training import replay
 from training.replay import Untrained
@@ -48,8 +48,8 @@ def run_script(monkeypatch, tmp_path, handlers):  # noqa: F811
     (tmp_path / "texts" / "a.txt").write_text(TEXT)
 
     def run_script(module, server: FaultServer, *words: object) -> None:
-        given = ("--api_model", "m", "--api_base", server.address, *words)
-        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, given)])
+        api_arguments = ("--api_model", "m", "--api_base", server.address, *words)
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, api_arguments)])
         now = time.time()
         monkeypatch.setattr("budget.clock.process_start", lambda: now)
         module.main()
@@ -60,8 +60,8 @@ def run_script(monkeypatch, tmp_path, handlers):  # noqa: F811
 def collect(run_script, server: FaultServer, tmp_path: Path, *words: str) -> tuple[bytes, dict]:
     """The dataset and its meta file, of a collection in `tmp_path`/run."""
     data = tmp_path / "run" / "data.json"
-    given = ("--data_path", tmp_path / "texts", "--json_save_dir", data, "--tokenizer", "tiktoken:gpt-4o", *words)
-    run_script(data_collection_api, server, *given)
+    arguments = ("--data_path", tmp_path / "texts", "--json_save_dir", data, "--tokenizer", "tiktoken:gpt-4o", *words)
+    run_script(data_collection_api, server, *arguments)
     return data.read_bytes(), json.loads((tmp_path / "run" / "log" / "data.meta.json").read_text())
 
 
@@ -151,11 +151,11 @@ def test_a_run_of_all_reads_what_its_stages_left_in_either_place(tmp_path, handl
     write_json(place(tmp_path / "data.meta.json"), {"budget": made})
     write_json(place(tmp_path / "calibration.json"), dataclasses.asdict(ROUND))
     assert read_timings(tmp_path) == ROUND
-    run.measure(40, 20, judged_by_model=False, open_book=False)
-    assert run.start_seconds == 12.0 and run.expected[BASE] == 80
+    run.update_estimates(40, 20, judged_by_model=False, open_book=False)
+    assert run.startup_seconds == 12.0 and run.expected[BASE] == 80
     write_json(place(tmp_path / PROGRESS_FILE), {"time": time.time(), "expected_end": time.time() + 50})
     run.expected = {}
-    run.say_end(COLLECTION, tmp_path, time.time() - 1, time.time() + 250)
+    run.report_end(COLLECTION, tmp_path, time.time() - 1, time.time() + 250)
     step = Step("fine-tuning", tmp_path / "training.meta.json", [], sealed=True)
     assert not step.ended(0)
     write_json(place(tmp_path / "training.meta.json"), {})
@@ -166,7 +166,7 @@ def test_a_run_of_all_reads_what_its_stages_left_in_either_place(tmp_path, handl
 def test_what_a_killed_run_left_running_is_found_in_either_place(tmp_path, place):
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
     write_json(place(tmp_path / PROCESSES_FILE), [[left.pid, psutil.Process(left.pid).create_time()]])
-    with alone_in(tmp_path):
+    with claim_run_folder(tmp_path):
         left.wait(5)
         assert not place(tmp_path / PROCESSES_FILE).exists()
 

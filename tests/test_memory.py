@@ -11,43 +11,43 @@ import transformers
 
 from engines import gpus, memory
 from engines.gpus import Gpu
-from engines.memory import Shape, room
+from engines.memory import Shape, activation_room
 from training import launch, layout
 from training.launch import choose_launch, choose_sharding, plan_launch, read_given
 from utils import InputError
 
 GIB = 2**30
 SHAPE = Shape(
-    layers=10, hidden=100, keys=50, inner=300, vocabulary=1000, parameters=10_000, linear=6_000, adapter=40,
+    layers=10, hidden=100, kv_width=50, mlp_width=300, vocabulary=1000, parameters=10_000, linear_weights=6_000, adapter_weights=40,
 )  # fmt: skip
 # 8 billion weights: 14.9 GiB in 16 bits, 4.1 GiB in 4
 LARGE = Shape(
-    layers=32, hidden=4096, keys=1024, inner=14336, vocabulary=128_000, parameters=8 * 10**9, linear=7 * 10**9, adapter=2_500_000,
+    layers=32, hidden=4096, kv_width=1024, mlp_width=14336, vocabulary=128_000, parameters=8 * 10**9, linear_weights=7 * 10**9, adapter_weights=2_500_000,
 )  # fmt: skip
 
 
 def test_what_a_token_takes():
-    assert SHAPE.activations() == 16 * 100 + 4 * 50 + 8 * 300 == 4200
-    assert SHAPE.activations(fused=True) == 12 * 100 + 4 * 50 + 6 * 300 == 3200
+    assert SHAPE.activation_bytes() == 16 * 100 + 4 * 50 + 8 * 300 == 4200
+    assert SHAPE.activation_bytes(fused=True) == 12 * 100 + 4 * 50 + 6 * 300 == 3200
     logits = 0.5 * 14 * 1000  # half of the tokens have them
-    assert SHAPE.token(checkpointing=False) == 10 * 4200 + 2 * 4200 + logits
-    assert SHAPE.token(checkpointing=True) == 10 * 2 * 100 + 2 * 4200 + logits
-    assert SHAPE.token(True, fused=True, trained=0.0) == 10 * 2 * 100 + 2 * 3200
+    assert SHAPE.bytes_per_token(checkpointing=False) == 10 * 4200 + 2 * 4200 + logits
+    assert SHAPE.bytes_per_token(checkpointing=True) == 10 * 2 * 100 + 2 * 4200 + logits
+    assert SHAPE.bytes_per_token(True, fused=True, trained=0.0) == 10 * 2 * 100 + 2 * 3200
 
 
 def test_what_the_weights_and_an_adapter_take():
-    assert SHAPE.weights() == 20_000
-    assert SHAPE.weights(in_4_bits=True) == 0.55 * 6000 + 2 * 4000
-    assert SHAPE.weights(ranks=4) == 5000 + 2 * 2 * 600  # two layers are gathered at a time
-    assert SHAPE.trained(16) == 16 * 16 * 40
+    assert SHAPE.weight_bytes() == 20_000
+    assert SHAPE.weight_bytes(in_4_bits=True) == 0.55 * 6000 + 2 * 4000
+    assert SHAPE.weight_bytes(ranks=4) == 5000 + 2 * 2 * 600  # two layers are gathered at a time
+    assert SHAPE.adapter_bytes(16) == 16 * 16 * 40
 
 
 def test_the_room_on_a_card_is_what_all_this_leaves():
     left = 0.95 * 10 * GIB - 2 * GIB
-    assert room(10 * GIB, SHAPE, 16) == left - 20_000 - 10_240
-    assert room(10 * GIB, SHAPE, 16, ranks=4) == left - 7400 - 10_240
-    assert room(10 * GIB, SHAPE, 16, in_4_bits=True) == left - 11_300 - 10_240
-    assert room(2 * GIB, SHAPE, 16) < 0
+    assert activation_room(10 * GIB, SHAPE, 16) == left - 20_000 - 10_240
+    assert activation_room(10 * GIB, SHAPE, 16, ranks=4) == left - 7400 - 10_240
+    assert activation_room(10 * GIB, SHAPE, 16, in_4_bits=True) == left - 11_300 - 10_240
+    assert activation_room(2 * GIB, SHAPE, 16) < 0
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_a_model_that_fits_nowhere_is_refused_with_what_it_needs():
 
 @pytest.mark.parametrize(("update", "ranks"), [(1, 1), (2047, 1), (4095, 1), (4096, 2), (8192, 4), (10**6, 4)])
 def test_a_rank_has_2048_tokens_of_an_update(update, ranks):
-    found = choose_launch(None, 80 * GIB, ("2", "3", "5", "7"), update, 16)
-    assert (found.processes, found.sharding, found.devices) == (ranks, "given", ("2", "3", "5", "7")[:ranks])
-    assert found.arguments == [] and (f"{4 - ranks} stay idle" in found.reason) == (ranks < 4)
+    launch = choose_launch(None, 80 * GIB, ("2", "3", "5", "7"), update, 16)
+    assert (launch.processes, launch.sharding, launch.devices) == (ranks, "given", ("2", "3", "5", "7")[:ranks])
+    assert launch.arguments == [] and (f"{4 - ranks} stay idle" in launch.reason) == (ranks < 4)
 
 
 def test_the_arguments_that_decide_on_a_launch_are_read_as_finetune_reads_them():
@@ -81,8 +81,8 @@ def test_the_arguments_that_decide_on_a_launch_are_read_as_finetune_reads_them()
     assert plain.lora_r is plain.deepspeed is plain.max_tokens_per_batch is plain.per_device_train_batch_size is None
     for word, value in (("True", True), ("1", True), ("yes", True), ("false", False), ("0", False), ("no", False)):
         assert read_given(["--use_lora", word]).use_lora is value
-    given = read_given("--q_lora --num_train_epochs 1.5 --lora_r 8 --max_tokens_per_batch 9".split())
-    assert (given.q_lora, given.num_train_epochs, given.lora_r, given.max_tokens_per_batch) == (True, 1.5, 8, 9)
+    parsed = read_given("--q_lora --num_train_epochs 1.5 --lora_r 8 --max_tokens_per_batch 9".split())
+    assert (parsed.q_lora, parsed.num_train_epochs, parsed.lora_r, parsed.max_tokens_per_batch) == (True, 1.5, 8, 9)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def machine(monkeypatch):
     sizes = (80, 80, 20, 80)
     found = [Gpu(str(n), f"GPU-{n}", "a card", gib * GIB, gib * GIB) for n, gib in enumerate(sizes)]
     monkeypatch.setattr(gpus, "usable_gpus", lambda: found)
-    monkeypatch.setattr(memory, "shape_of", lambda _: LARGE)
+    monkeypatch.setattr(memory, "model_shape", lambda _: LARGE)
     monkeypatch.setattr(launch, "measured", lambda *_: (3e7, 1001))
     return found
 
@@ -110,8 +110,8 @@ def machine(monkeypatch):
     ],
 )
 def test_a_launch_is_planned_from_arguments_data_and_cards(machine, arguments, expected):
-    found = plan_launch("m", "data.json", arguments.split())
-    assert (found.processes, found.sharding) == expected
+    launch = plan_launch("m", "data.json", arguments.split())
+    assert (launch.processes, launch.sharding) == expected
 
 
 @pytest.mark.parametrize(("arguments", "rank"), [([], 32), (["--lora_r", "4"], 4)])
@@ -157,16 +157,16 @@ def own(**changed) -> SimpleNamespace:
 def test_a_ranks_part_of_an_update_is_cut_into_what_fits(changed, plain, saving, expected):
     training = own(**changed)
     layout.set_micro_batch(training, plain, saving)
-    found = (training.max_tokens_per_batch, training.gradient_accumulation_steps, training.gradient_checkpointing)
-    assert found == expected
+    chosen = (training.max_tokens_per_batch, training.gradient_accumulation_steps, training.gradient_checkpointing)
+    assert chosen == expected
 
 
 def test_a_model_without_grouped_keys_has_as_many_as_heads():
     config = transformers.GPTNeoXConfig(
         hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, vocab_size=70
     )
-    found = memory.shape_of_config(config)
-    assert (found.layers, found.hidden, found.keys, found.inner, found.vocabulary) == (2, 64, 64, 96, 70)
+    shape = memory.shape_from_config(config)
+    assert (shape.layers, shape.hidden, shape.kv_width, shape.mlp_width, shape.vocabulary) == (2, 64, 64, 96, 70)
 
 
 def test_half_of_a_token_or_of_an_example_is_one(tmp_path, monkeypatch):
@@ -178,8 +178,8 @@ def test_half_of_a_token_or_of_an_example_is_one(tmp_path, monkeypatch):
             gradient_accumulation_steps=3, use_liger_kernel=False, deepspeed=None,
         )  # fmt: skip
         layout.choose_batches(training, SHAPE, 1000, 10, 16, False)
-        found = (training.max_tokens_per_batch, training.per_device_train_batch_size)
-        assert found == (tokens, size) and training.gradient_accumulation_steps == 6
+        chosen = (training.max_tokens_per_batch, training.per_device_train_batch_size)
+        assert chosen == (tokens, size) and training.gradient_accumulation_steps == 6
 
 
 @pytest.mark.parametrize(("zero3", "checkpointing"), [(True, False), (False, True)])

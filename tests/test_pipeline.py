@@ -31,7 +31,7 @@ def test_a_run_in_rounds_makes_the_same_rows_as_a_run_in_one_go(tmp_path, handle
     arguments = CollectionArguments(guard=guard, json_save_dir=str(tmp_path / "data.json"))
     whole = Work(ReadingEngine(), 0, SilentBar, QUESTIONS[guard])
     part = Work(JournaledEngine(ReadingEngine(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS[guard])
-    monkeypatch.setattr(rounds, "next_round", lambda left, *_: min(left, 7))
+    monkeypatch.setattr(rounds, "next_round_size", lambda left, *_: min(left, 7))
     collected, _ = collect_in_time(part, documents, chunks, arguments, stage_clock(tmp_path, 600))
     in_one_go = collect_all(whole, chunks, arguments)
 

@@ -12,7 +12,7 @@ from engines import placement
 from engines.arguments import EngineArguments
 from engines.gpus import Gpu
 from engines.load import load_engine
-from engines.placement import allowed_sizes, place, weight_bytes
+from engines.placement import allowed_sizes, place_model, weight_bytes
 from engines.vllm_lora import reserved_rank
 from utils import InputError
 
@@ -51,8 +51,8 @@ def machine(monkeypatch):
     real = importlib.util.find_spec
 
     def make(count: int, size: float, vllm: bool = True, kind: str = "GPU", in_use: int = 0) -> None:
-        found = [Gpu(str(n), f"{kind}-{n}", "a GPU", int(size * 2**30), int(size * 2**30)) for n in range(count)]
-        monkeypatch.setattr("engines.placement.usable_gpus", lambda: found)
+        gpus = [Gpu(str(n), f"{kind}-{n}", "a GPU", int(size * 2**30), int(size * 2**30)) for n in range(count)]
+        monkeypatch.setattr("engines.placement.usable_gpus", lambda: gpus)
         monkeypatch.setattr("torch.cuda.device_count", lambda: count + in_use)
         spec = importlib.util.spec_from_loader("vllm", None) if vllm else None
         monkeypatch.setattr(
@@ -95,16 +95,16 @@ def test_stored_float32_weights_are_counted_in_16_bits(model_path, tmp_path):
 )
 def test_copies_fill_the_usable_gpus(machine, models, name, count, size, expected):
     machine(count, size)
-    found = place(models[name], EngineArguments())
-    assert (found.tensor_parallel_size, found.copies) == expected
-    used = [gpu for devices in found.devices for gpu in devices]
+    placement = place_model(models[name], EngineArguments())
+    assert (placement.tensor_parallel_size, placement.copies) == expected
+    used = [gpu for devices in placement.devices for gpu in devices]
     assert used == [str(number) for number in range(expected[0] * expected[1])]
 
 
 def test_few_prompts_have_few_copies_and_one_line_says_what_was_chosen(machine, models, caplog):
     caplog.set_level(logging.INFO)
     machine(8, 80)
-    assert [place(models["7B"], EngineArguments(), None, prompts).copies for prompts in (0, 60, 1500, 10**6)] == [
+    assert [place_model(models["7B"], EngineArguments(), None, prompts).copies for prompts in (0, 60, 1500, 10**6)] == [
         1,
         1,
         2,
@@ -120,17 +120,17 @@ def test_a_given_argument_wins(machine, models):
         ({"data_parallel_size": 3}, (1, 3)),
         ({"tensor_parallel_size": 2, "data_parallel_size": 4}, (2, 4)),
     ):
-        found = place(models["7B"], EngineArguments(**given), None, 10)
-        assert (found.tensor_parallel_size, found.copies) == expected
+        placement = place_model(models["7B"], EngineArguments(**given), None, 10)
+        assert (placement.tensor_parallel_size, placement.copies) == expected
     with pytest.raises(InputError, match=r"expected 16 usable GPUs .* found 8"):
-        place(models["7B"], EngineArguments(tensor_parallel_size=2, data_parallel_size=8))
+        place_model(models["7B"], EngineArguments(tensor_parallel_size=2, data_parallel_size=8))
 
 
 @pytest.mark.parametrize(("count", "size", "kind"), [(1, 80, "GPU"), (2, 80, "GPU"), (8, 10, "GPU"), (8, 80, "MIG")])
 def test_a_model_that_does_not_fit_is_named_before_anything_is_loaded(machine, models, count, size, kind):
     machine(count, size, kind=kind)
     with pytest.raises(InputError, match=r"expected room for the 135\.\d GiB of weights"):
-        place(models["72B"], EngineArguments())
+        place_model(models["72B"], EngineArguments())
 
 
 def test_heads_and_mlp_are_divided_evenly(models, model_path, tmp_path):
@@ -148,25 +148,25 @@ def test_heads_and_mlp_are_divided_evenly(models, model_path, tmp_path):
 def test_a_gpu_without_vllm_is_said_in_one_line_with_the_remedy(machine, models, caplog):
     machine(2, 80, vllm=False)
     caplog.set_level(logging.WARNING)
-    found = place(models["7B"], EngineArguments())
-    assert found.engine == "transformers" and [gpu.index for gpu in found.gpus] == ["0"]
+    placement = place_model(models["7B"], EngineArguments())
+    assert placement.engine == "transformers" and [gpu.index for gpu in placement.gpus] == ["0"]
     [line] = caplog.messages
     assert "vLLM, which is not installed: bash shells/setup.sh requirements-gpu.txt" in line
     with pytest.raises(InputError, match=r"bash shells/setup\.sh requirements-gpu\.txt"):
-        place(models["7B"], EngineArguments(engine="vllm"))
+        place_model(models["7B"], EngineArguments(engine="vllm"))
     with pytest.raises(InputError, match=r"135\.\d GiB of weights"):
-        place(models["72B"], EngineArguments())
+        place_model(models["72B"], EngineArguments())
 
 
 def test_a_machine_whose_gpus_are_all_in_use_is_no_machine_without(machine, models):
     machine(0, 80, in_use=4)
     for engine in ("auto", "transformers", "vllm"):
         with pytest.raises(InputError, match="none of 4"):
-            place(models["7B"], EngineArguments(engine=engine))
+            place_model(models["7B"], EngineArguments(engine=engine))
     machine(0, 80)
-    found = place(models["7B"], EngineArguments(engine="vllm", data_parallel_size=2))
-    assert (found.copies, found.devices) == (2, [[], []])
-    assert place(models["7B"], EngineArguments()).engine == "transformers"
+    placement = place_model(models["7B"], EngineArguments(engine="vllm", data_parallel_size=2))
+    assert (placement.copies, placement.devices) == (2, [[], []])
+    assert place_model(models["7B"], EngineArguments()).engine == "transformers"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_an_adapter_that_vllm_refuses_is_known_before_a_model_is_loaded(
     machine(1, 80)
     caplog.set_level(logging.WARNING)
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 16, **setting}))
-    assert place(models["7B"], EngineArguments(), str(tmp_path)).engine == "transformers"
+    assert place_model(models["7B"], EngineArguments(), str(tmp_path)).engine == "transformers"
     [line] = caplog.messages
     assert line.endswith(words)
     with pytest.raises(InputError, match=words):
@@ -198,7 +198,7 @@ def test_an_adapter_that_vllm_runs_has_the_next_rank_reserved(machine, models, t
     machine(1, 80)
     plain = {"use_dora": False, "modules_to_save": None, "bias": "none", "init_lora_weights": True, "use_rslora": True}
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 16, "rank_pattern": {"q_proj": 20}, **plain}))
-    assert place(models["7B"], EngineArguments(), str(tmp_path)).engine == "vllm"
+    assert place_model(models["7B"], EngineArguments(), str(tmp_path)).engine == "vllm"
     assert reserved_rank(str(tmp_path)) == 32
 
 
@@ -218,9 +218,9 @@ def test_each_copy_gets_its_own_usable_gpus(machine, models, monkeypatch):
 
 def test_transformers_takes_the_first_usable_gpu(machine, models, monkeypatch):
     machine(3, 80, vllm=False)
-    done = []
-    monkeypatch.setattr("engines.load.torch_number", lambda gpu: int(gpu.index) + 4)
-    monkeypatch.setattr("torch.cuda.set_device", done.append)
-    monkeypatch.setattr("engines.hf.TransformersEngine.load", lambda *wanted: done.append(wanted))
+    loaded = []
+    monkeypatch.setattr("engines.load.torch_device_index", lambda gpu: int(gpu.index) + 4)
+    monkeypatch.setattr("torch.cuda.set_device", loaded.append)
+    monkeypatch.setattr("engines.hf.TransformersEngine.load", lambda *wanted: loaded.append(wanted))
     load_engine(models["7B"], EngineArguments())
-    assert done == [4, (models["7B"], None, None)]
+    assert loaded == [4, (models["7B"], None, None)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from budget import calibration
-from budget.forecast import Starts, least_budget
+from budget.forecast import StartupTimes, minimum_budget
 from engines import gpus
 from engines.gpus import Gpu
 from utils import InputError
@@ -42,31 +42,35 @@ def model(tmp_path) -> str:
 
 def test_a_start_by_machine_and_engine(machine, model):
     machine(0, vllm=True)  # vLLM's build for the CPU: it is not taken by itself
-    assert calibration.starts_of(model, []) == Starts(6 + 10, 6 + 10)
+    assert calibration.estimate_startup_times(model, []) == StartupTimes(6 + 10, 6 + 10)
     machine(1, vllm=False)
-    assert calibration.starts_of(model, []) == Starts(10 + 2, 10 + 2, on_gpu=True)
+    assert calibration.estimate_startup_times(model, []) == StartupTimes(10 + 2, 10 + 2, on_gpu=True)
     machine(1, vllm=True)
-    starts = calibration.starts_of(model, [])
-    assert starts == Starts(10 + 2 + 60, 10 + 2, on_gpu=True, vllm=True)
-    assert least_budget(starts) == 6 * 72 + 2 * 12 + 75
-    assert calibration.starts_of(model, ["--eng", "transformers", "--api", "x"]).vllm, (
+    starts = calibration.estimate_startup_times(model, [])
+    assert starts == StartupTimes(10 + 2 + 60, 10 + 2, on_gpu=True, vllm=True)
+    assert minimum_budget(starts) == 6 * 72 + 2 * 12 + 75
+    assert calibration.estimate_startup_times(model, ["--eng", "transformers", "--api", "x"]).vllm, (
         "no argument is guessed from its beginning"
     )
-    assert calibration.starts_of(model, ["--engine", "vllm"]) == starts
+    assert calibration.estimate_startup_times(model, ["--engine", "vllm"]) == starts
     for words in (["--engine", "transformers"], ["--engine=transformers", "--limit", "3"], ["--api_model", "x"]):
-        assert calibration.starts_of(model, words) == Starts(10 + 2, 10 + 2, on_gpu=True), words
+        assert calibration.estimate_startup_times(model, words) == StartupTimes(10 + 2, 10 + 2, on_gpu=True), words
 
 
 def test_a_local_judge_is_one_more_start_on_a_gpu(machine, model):
     machine(1, vllm=True)
-    starts = calibration.starts_of(model, [])
-    assert calibration.judge_start(["--local_model_path", model], starts) == 10 + 2 + 60
-    assert calibration.judge_start(["--local_model_path", model, "--engine", "transformers"], starts) == 10 + 2
-    assert calibration.judge_start(["--judge", "local", "--local_model_path", model], starts) == 10 + 2 + 60
-    assert calibration.judge_start(["--judge", "api", "--local_model_path", model], starts) == 0
-    assert calibration.judge_start(["--judge", "match", "--local_model_path", model], starts) == 0
-    assert calibration.judge_start(["--api_model", "x"], starts) == 0
-    assert calibration.judge_start(["--local_model_path", model], Starts(16, 16)) == 0  # on a CPU as it was
+    starts = calibration.estimate_startup_times(model, [])
+    assert calibration.estimate_judge_startup(["--local_model_path", model], starts) == 10 + 2 + 60
+    assert (
+        calibration.estimate_judge_startup(["--local_model_path", model, "--engine", "transformers"], starts) == 10 + 2
+    )
+    assert calibration.estimate_judge_startup(["--judge", "local", "--local_model_path", model], starts) == 10 + 2 + 60
+    assert calibration.estimate_judge_startup(["--judge", "api", "--local_model_path", model], starts) == 0
+    assert calibration.estimate_judge_startup(["--judge", "match", "--local_model_path", model], starts) == 0
+    assert calibration.estimate_judge_startup(["--api_model", "x"], starts) == 0
+    assert (
+        calibration.estimate_judge_startup(["--local_model_path", model], StartupTimes(16, 16)) == 0
+    )  # on a CPU as it was
 
 
 def test_all_files_of_weights_in_a_folder_count_and_no_others(model):

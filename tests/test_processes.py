@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines.processes import PROCESSES_FILE, Family, end_left_over, lock_folder, run_child
+from engines.processes import PROCESSES_FILE, ProcessTree, end_leftovers, lock_folder, run_child
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,50 +50,50 @@ def runs(pid: int) -> bool:
 
 
 @pytest.fixture
-def family(tmp_path):
-    found = Family(tmp_path / PROCESSES_FILE)
-    yield found
-    found.kill()
+def tree(tmp_path):
+    process_tree = ProcessTree(tmp_path / PROCESSES_FILE)
+    yield process_tree
+    process_tree.kill()
 
 
-def test_a_worker_that_lost_its_launcher_is_found_and_ended(family, tmp_path):
-    launcher = family.start([sys.executable, "-c", LAUNCHER, str(tmp_path / "pid"), DEAF])
+def test_a_worker_that_lost_its_launcher_is_found_and_ended(tree, tmp_path):
+    launcher = tree.start([sys.executable, "-c", LAUNCHER, str(tmp_path / "pid"), DEAF])
     worker = pid_in(tmp_path / "pid")
     launcher.kill()  # before anybody looked at what it had started
     launcher.wait()
     assert runs(worker) and os.getsid(worker) == worker
-    family.end(grace=0.5)
+    tree.end(grace=0.5)
     assert not runs(worker) and not (tmp_path / PROCESSES_FILE).exists()
 
 
-def test_workers_of_a_killed_torchrun_are_ended(family, tmp_path):
+def test_workers_of_a_killed_torchrun_are_ended(tree, tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(
         f"import os, pathlib\npathlib.Path(r'{tmp_path}', os.environ['RANK']).write_text(str(os.getpid()))\n{SLEEP}"
     )
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    launcher = family.start([sys.executable, *command], stderr=subprocess.DEVNULL)
+    launcher = tree.start([sys.executable, *command], stderr=subprocess.DEVNULL)
     workers = [int(wait_for(lambda path=tmp_path / rank: path.is_file() and path.read_text(), 60)) for rank in "01"]
     launcher.kill()
     launcher.wait()
     assert all(map(runs, workers))  # nothing else ends them
-    family.end(grace=5)
+    tree.end(grace=5)
     assert not any(map(runs, workers))
 
 
-def test_all_are_ended_at_once(family, tmp_path):
-    launcher = family.start([sys.executable, "-c", LAUNCHER, str(tmp_path / "pid"), DEAF])
+def test_all_are_ended_at_once(tree, tmp_path):
+    launcher = tree.start([sys.executable, "-c", LAUNCHER, str(tmp_path / "pid"), DEAF])
     worker = pid_in(tmp_path / "pid")
-    family.kill()
+    tree.kill()
     assert launcher.wait(5) == -signal.SIGKILL
     wait_for(lambda: not runs(worker), 5)
 
 
 def test_what_was_there_before_is_nobody_of_the_family(tmp_path):
     before = subprocess.Popen([sys.executable, "-c", SLEEP])
-    family = Family(tmp_path / PROCESSES_FILE)
-    family.start([sys.executable, "-c", "pass"]).wait()
-    family.end(grace=0.5)
+    tree = ProcessTree(tmp_path / PROCESSES_FILE)
+    tree.start([sys.executable, "-c", "pass"]).wait()
+    tree.end(grace=0.5)
     assert before.poll() is None
     before.kill()
     before.wait()
@@ -101,12 +101,12 @@ def test_what_was_there_before_is_nobody_of_the_family(tmp_path):
 
 RUN = """
 import pathlib, sys, time
-from engines.processes import Family
-family = Family(pathlib.Path(sys.argv[1]))
-family.start([sys.executable, "-c", *sys.argv[2:]])
+from engines.processes import ProcessTree
+tree = ProcessTree(pathlib.Path(sys.argv[1]))
+tree.start([sys.executable, "-c", *sys.argv[2:]])
 while True:
     time.sleep(0.1)
-    family.look()
+    tree.refresh()
 """
 
 
@@ -142,7 +142,7 @@ def test_the_next_start_ends_what_a_killed_run_left_and_names_it(tmp_path, caplo
     (tmp_path / PROCESSES_FILE).write_text(json.dumps([*entries, [other.pid, time.time() - 3600]]))
     with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
         patch.setattr("engines.processes.LEFT_OVER_GRACE_S", 0.5)
-        end_left_over(tmp_path / PROCESSES_FILE)
+        end_leftovers(tmp_path / PROCESSES_FILE)
     assert not runs(worker) and other.poll() is None
     assert f"{worker} (stage.py)" in caplog.text and str(other.pid) not in caplog.text
     assert not (tmp_path / PROCESSES_FILE).exists()
@@ -176,8 +176,8 @@ HOLD = "import sys, time; from engines.processes import lock_folder\nwith lock_f
 def test_two_runs_do_not_share_a_folder(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
     holder.stdout.readline()
-    said = rf"in use by process {holder.pid} on .*, since {time.strftime('%Y')}"
-    with pytest.raises(InputError, match=said), lock_folder(tmp_path):
+    message = rf"in use by process {holder.pid} on .*, since {time.strftime('%Y')}"
+    with pytest.raises(InputError, match=message), lock_folder(tmp_path):
         raise AssertionError("had by two")
     with lock_folder(tmp_path / "other"):
         pass

@@ -18,9 +18,9 @@ def test_what_a_stage_said_is_read_by_name(tmp_path):
     meta.write_text(json.dumps({"seconds": 3}))
     assert read_report(meta, AskingTime) is None, "the stage had no budget"
     meta.write_text(json.dumps({"budget": {**asking_time(left_out=15), "of_another_version": 1}}))
-    found = read_report(meta, AskingTime)
-    assert found == AskingTime(seconds=100.0, seconds_to_start=4.0, seconds_a_question=0.5, questions=60, left_out=15)
-    assert found.asked == 45
+    report = read_report(meta, AskingTime)
+    assert report == AskingTime(seconds=100.0, seconds_to_start=4.0, seconds_a_question=0.5, questions=60, left_out=15)
+    assert report.asked == 45
 
 
 def test_a_field_that_is_missing_is_named(tmp_path):

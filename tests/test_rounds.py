@@ -190,7 +190,7 @@ def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # no
 
 
 def test_rounds_hold_out_as_large_a_share_of_the_facts_as_one_go(tmp_path, handlers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(rounds, "next_round", lambda left, *_: min(left, 3))
+    monkeypatch.setattr(rounds, "next_round_size", lambda left, *_: min(left, 3))
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.2)
     work = Work(JournaledEngine(TimedEngine(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS["names"])
     chunks = cut_into_chunks(DOCUMENTS)
@@ -223,7 +223,7 @@ def test_a_real_collection_ends_at_ctrl_c_with_the_finished_rounds_and_resumes(t
         time.sleep(0.5)
         first.send_signal(signal.SIGINT)
         output = first.communicate(timeout=20)[0]
-        assert first.returncode == 130 and "run this again to go on" in output, output[-2000:]
+        assert first.returncode == 130 and "run this again to continue" in output, output[-2000:]
         part = json.loads((tmp_path / "log" / "data.meta.json").read_text())["budget"]
         assert 5 <= part["units_done"] < part["units"] and part["documents_covered"] == 5
         assert "seconds" not in json.loads((tmp_path / "run.json").read_text())["stages"][0]

@@ -18,13 +18,13 @@ from test_processes import DEAF, LAUNCHER, pid_in, runs, wait_for
 
 from benchmarks import budget as benchmark
 from budget import forecast
-from budget import run as day
-from budget.clock import BudgetArguments, moment_of, stage_of, written
+from budget import run as run_module
+from budget.clock import BudgetArguments, find_stage, parse_time, timestamp
 from budget.forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
 from budget.run import Interrupted, Run
 from budget.step import Step
 from engines.processes import lock_folder
-from run_all import Arguments, more_answers, rescue_adapter, steps_of
+from run_all import Arguments, build_steps, further_answers, rescue_adapter
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,23 +37,23 @@ def step(tmp_path, code: str, **options) -> Step:
 def new_run(tmp_path, budget: str = "100s") -> Run:
     run = Run(BudgetArguments(time_budget=budget), tmp_path)
     run.started, run.deadline = time.time(), time.time() + run.budget  # not since the tests were started
-    run.state |= {"started": written(run.started), "deadline": written(run.deadline)}
+    run.state |= {"started": timestamp(run.started), "deadline": timestamp(run.deadline)}
     run.write()
     return run
 
 
 def test_the_plan_gives_training_what_the_others_leave(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
-    first = run.planned()
-    assert list(first) == list(STAGES) and sum(first.values()) == pytest.approx(100 - day.END_S, abs=0.2)
-    run.carry_out(COLLECTION, [step(tmp_path, "pass")])
+    first = run.planned_seconds()
+    assert list(first) == list(STAGES) and sum(first.values()) == pytest.approx(100 - run_module.END_S, abs=0.2)
+    run.run_stage(COLLECTION, [step(tmp_path, "pass")])
     run.measured = {BASE: 4.0, TUNED: 3.0, EVALUATION: 2.0}
-    plan = run.planned()
+    plan = run.planned_seconds()
     assert (plan[BASE], plan[TUNED], plan[EVALUATION]) == (4.0, 3.0, 2.0)
     assert plan[TRAINING] > first[TRAINING] + 24  # the share of the collection, and more
-    run.carry_out(BASE, [step(tmp_path, "pass")])
-    run.carry_out(TRAINING, [step(tmp_path, "pass")])
-    assert run.planned()[TUNED] > 90  # nobody after it can use the time
+    run.run_stage(BASE, [step(tmp_path, "pass")])
+    run.run_stage(TRAINING, [step(tmp_path, "pass")])
+    assert run.planned_seconds()[TUNED] > 90  # nobody after it can use the time
 
 
 def counted(tmp_path, output: Path) -> str:
@@ -64,12 +64,12 @@ def counted(tmp_path, output: Path) -> str:
 def test_a_restart_keeps_the_deadline_and_the_stages_that_have_ended(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
     code = counted(tmp_path, tmp_path / "made.json")
-    run.carry_out(COLLECTION, [step(tmp_path, code)])
+    run.run_stage(COLLECTION, [step(tmp_path, code)])
     again = Run(BudgetArguments(time_budget="100s"), tmp_path)
     assert abs(again.deadline - run.deadline) < 0.01 and len(again.state["starts"]) == 2
-    again.carry_out(COLLECTION, [step(tmp_path, code)])
+    again.run_stage(COLLECTION, [step(tmp_path, code)])
     assert (tmp_path / "made.json").read_text() == "x"
-    again.state["deadline"] = written(time.time() - 5)
+    again.state["deadline"] = timestamp(time.time() - 5)
     again.write()
     with pytest.raises(InputError, match="has passed"):
         Run(BudgetArguments(time_budget="100s"), tmp_path)
@@ -79,12 +79,12 @@ def test_a_restart_keeps_the_deadline_and_the_stages_that_have_ended(tmp_path, h
 
 def test_what_was_sealed_before_a_kill_is_not_made_again(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
-    run.state["stages"].append({"name": TRAINING, "planned_seconds": 50, "started": written(time.time() - 5)})
+    run.state["stages"].append({"name": TRAINING, "planned_seconds": 50, "started": timestamp(time.time() - 5)})
     (tmp_path / "made.json").write_text("{}")
-    run.carry_out(TRAINING, [step(tmp_path, "raise SystemExit(3)", sealed=True)])
+    run.run_stage(TRAINING, [step(tmp_path, "raise SystemExit(3)", sealed=True)])
     os.utime(tmp_path / "made.json", (0, 0))  # of an earlier run
     with pytest.raises(InputError, match="exit code 3"):
-        run.carry_out(TUNED, [step(tmp_path, "raise SystemExit(3)", sealed=True)])
+        run.run_stage(TUNED, [step(tmp_path, "raise SystemExit(3)", sealed=True)])
 
 
 class Once:
@@ -97,7 +97,7 @@ class Once:
     def start(self) -> Run:
         run = Run(BudgetArguments(), self.folder)
         for stage, output in zip(self.stages, self.outputs, strict=True):
-            run.carry_out(stage, [Step(stage, output, ["-c", counted(self.folder, output)])])
+            run.run_stage(stage, [Step(stage, output, ["-c", counted(self.folder, output)])])
         run.end()
         return run
 
@@ -119,7 +119,7 @@ def test_without_a_budget_each_stage_is_made_once_and_told_of_no_deadline(tmp_pa
     assert not {"deadline", "budget_seconds", "etas"} & state.keys() and "ended" in state
     assert all(set(stage) == {"name", "started", "seconds", "steps"} for stage in state["stages"])
     assert state["seconds"] == pytest.approx(sum(stage["seconds"] for stage in state["stages"]), abs=0.1)
-    run.carry_out(BASE, [step(tmp_path, f"import sys; open(r'{tmp_path / 'said'}', 'w').write(str(sys.argv[1:]))")])
+    run.run_stage(BASE, [step(tmp_path, f"import sys; open(r'{tmp_path / 'said'}', 'w').write(str(sys.argv[1:]))")])
     assert (tmp_path / "said").read_text() == "[]"
 
 
@@ -144,17 +144,17 @@ def test_started_again_only_what_is_gone_or_outdated_is_made_again(tmp_path, han
 def test_what_a_stage_that_was_stopped_has_done_is_kept(tmp_path, handlers):  # noqa: F811
     first = Step("first", tmp_path / "a.json", ["-c", counted(tmp_path, tmp_path / "a.json")])
     second = Step("second", tmp_path / "b.json", ["-c", "raise SystemExit(3)"])
-    with pytest.raises(InputError, match="exit code 3: see above; what is done is kept, run this again"):
-        Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second])
+    with pytest.raises(InputError, match="exit code 3: see above; finished work is kept, run this again"):
+        Run(BudgetArguments(), tmp_path).run_stage(TUNED, [first, second])
     second.command = ["-c", counted(tmp_path, tmp_path / "b.json")]
     third = Step("third", tmp_path / "c.json", ["-c", "raise SystemExit(3)"])
     with pytest.raises(InputError, match="exit code 3"):
-        Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second, third])
+        Run(BudgetArguments(), tmp_path).run_stage(TUNED, [first, second, third])
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text() == "x"
     (tmp_path / "a.json").write_text("another")
     (tmp_path / "b.json").unlink()
     third.command = ["-c", counted(tmp_path, tmp_path / "c.json")]
-    Run(BudgetArguments(), tmp_path).carry_out(TUNED, [first, second, third])
+    Run(BudgetArguments(), tmp_path).run_stage(TUNED, [first, second, third])
     assert (tmp_path / "a.json").read_text() == "another" and (tmp_path / "b.json").read_text() == "x"
     (stage,) = json.loads((tmp_path / "run.json").read_text())["stages"]
     assert stage["steps"] == ["first", "second", "third"]
@@ -183,37 +183,38 @@ def test_a_rescued_adapter_is_not_missed_for_its_meta_file(tmp_path):
 
 
 def test_without_a_deadline_both_models_are_asked_in_one_load(tmp_path):
-    steps = steps_of(arguments(tmp_path, test_data_path="t.json", retention_data_path="r.json"), limited=False)
+    steps = build_steps(arguments(tmp_path, test_data_path="t.json", retention_data_path="r.json"), limited=False)
     assert [step.name for step in steps[TUNED]] == ["tuned", "retention_tuned", "open_book"] and not steps[BASE]
     for step_of_both, base in zip(steps[TUNED], ("base", "retention_base"), strict=False):
         assert step_of_both.command[-2:] == ["--also_base", str(tmp_path / f"{base}.json")]
         assert step_of_both.command[-4:-2] == ["--lora_weights", str(tmp_path / "lora")]
     assert steps[TRAINING][0].command[-2:] == ["--resume_from_checkpoint", "auto"]
-    steps = steps_of(arguments(tmp_path, finetune_args="--save_minutes 1"), limited=False)
+    steps = build_steps(arguments(tmp_path, finetune_args="--save_minutes 1"), limited=False)
     assert steps[TRAINING][0].command[-2:] == ["--save_minutes", "1"], "the user's own come last and win"
 
 
 def test_each_stage_is_told_when_to_end(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
-    said = tmp_path / "said.json"
-    code = f"import sys, json; json.dump(sys.argv[1:], open(r'{said}', 'w'))"
-    run.carry_out(COLLECTION, [step(tmp_path, code)])
-    name, moment = json.loads(said.read_text())
+    arguments_file = tmp_path / "said.json"
+    code = f"import sys, json; json.dump(sys.argv[1:], open(r'{arguments_file}', 'w'))"
+    run.run_stage(COLLECTION, [step(tmp_path, code)])
+    name, moment = json.loads(arguments_file.read_text())
     share = 100 * forecast.SHARES[COLLECTION]
-    assert name == "--until" and moment_of(moment, 0) == pytest.approx(run.started + share, abs=0.5)
-    assert stage_of(run.state, COLLECTION)["planned_seconds"] == pytest.approx(share, abs=0.2)
+    assert name == "--until" and parse_time(moment, 0) == pytest.approx(run.started + share, abs=0.5)
+    assert find_stage(run.state, COLLECTION)["planned_seconds"] == pytest.approx(share, abs=0.2)
 
 
 def test_a_stage_that_does_not_end_is_asked_once_then_ended_with_its_workers(tmp_path, handlers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(day, "GRACE_S", 0.8)
-    monkeypatch.setattr(day, "GRACE_SHARE", 0.0)
+    monkeypatch.setattr(run_module, "GRACE_S", 0.8)
+    monkeypatch.setattr(run_module, "GRACE_SHARE", 0.0)
     run, started = new_run(tmp_path), time.monotonic()
     deaf = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: open(r'%s', 'a').write('.')); " % (
         tmp_path / "asked"
     )
     deaf += LAUNCHER.replace("time.sleep(100)", "[time.sleep(1) for _ in range(100)]")
     assert (
-        run.start(["-c", deaf, str(tmp_path / "pid"), DEAF], tmp_path, time.time() + 1, COLLECTION) == -signal.SIGKILL
+        run.run_command(["-c", deaf, str(tmp_path / "pid"), DEAF], tmp_path, time.time() + 1, COLLECTION)
+        == -signal.SIGKILL
     )
     assert time.monotonic() - started < 6 and (tmp_path / "asked").read_text() == "."
     assert not runs(pid_in(tmp_path / "pid")) and not (tmp_path / "log" / "processes.json").exists()
@@ -225,15 +226,15 @@ from pathlib import Path
 from budget.clock import BudgetArguments
 from budget.run import Run
 out, *command = sys.argv[1:]
-Run(BudgetArguments(time_budget="100s"), Path(out)).start(["-c", *command], Path(out), time.time() + 90, "collection")
+Run(BudgetArguments(time_budget="100s"), Path(out)).run_command(["-c", *command], Path(out), time.time() + 90, "collection")
 print("the stage has ended")
 """
 
 
 def stage_under_way(tmp_path, code: str):
     """A run whose stage has a worker in a session of its own: (its process, the worker's pid)."""
-    words = [sys.executable, "-c", STAGE, str(tmp_path), code, str(tmp_path / "pid"), DEAF]
-    run = subprocess.Popen(words, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", STAGE, str(tmp_path), code, str(tmp_path / "pid"), DEAF]
+    run = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, text=True)
     worker = pid_in(tmp_path / "pid")
     time.sleep(0.5)  # the handlers of the stage are set
     return run, worker
@@ -243,8 +244,8 @@ def test_ctrl_c_once_lets_the_stage_end_and_what_it_leaves_is_ended(tmp_path):
     ending = "import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
     run, worker = stage_under_way(tmp_path, LAUNCHER.replace("time.sleep(100)", f"{ending}; time.sleep(100)"))
     os.killpg(run.pid, signal.SIGINT)
-    said, _ = run.communicate(timeout=20)
-    assert "the stage has ended" in said and not runs(worker)
+    output, _ = run.communicate(timeout=20)
+    assert "the stage has ended" in output and not runs(worker)
 
 
 def test_ctrl_c_twice_ends_all_at_once(tmp_path):
@@ -261,16 +262,16 @@ def test_ctrl_c_twice_ends_all_at_once(tmp_path):
 
 def test_what_is_not_needed_may_fail_and_what_is_needed_may_not(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
-    run.carry_out(COLLECTION, [step(tmp_path, "raise SystemExit(3)", needed=False)])
+    run.run_stage(COLLECTION, [step(tmp_path, "raise SystemExit(3)", needed=False)])
     with pytest.raises(InputError, match="exit code 3"):
-        run.carry_out(BASE, [step(tmp_path, "raise SystemExit(3)")])
-    assert "seconds" not in stage_of(run.state, BASE)
+        run.run_stage(BASE, [step(tmp_path, "raise SystemExit(3)")])
+    assert "seconds" not in find_stage(run.state, BASE)
 
 
 def test_a_training_ended_at_its_deadline_leaves_its_last_whole_checkpoint(tmp_path, handlers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(day, "GRACE_S", 0.3)
-    monkeypatch.setattr(day, "GRACE_SHARE", 0.0)
-    monkeypatch.setattr(day, "LEAST_S", 0.5)
+    monkeypatch.setattr(run_module, "GRACE_S", 0.3)
+    monkeypatch.setattr(run_module, "GRACE_SHARE", 0.0)
+    monkeypatch.setattr(run_module, "MIN_STAGE_S", 0.5)
     assert not rescue_adapter(tmp_path)
     for step_number, mark in ((9, True), (10, True), (11, False)):
         folder = tmp_path / f"checkpoint-{step_number}"
@@ -278,10 +279,10 @@ def test_a_training_ended_at_its_deadline_leaves_its_last_whole_checkpoint(tmp_p
         for name in ("adapter_model.safetensors", "adapter_config.json", *(["whole.json"] if mark else [])):
             (folder / name).write_text(str(step_number))
     run = new_run(tmp_path, "3s")
-    run.carry_out(COLLECTION, [step(tmp_path, "import time; time.sleep(60)", rescue=lambda: rescue_adapter(tmp_path))])
+    run.run_stage(COLLECTION, [step(tmp_path, "import time; time.sleep(60)", rescue=lambda: rescue_adapter(tmp_path))])
     assert (tmp_path / "adapter_model.safetensors").read_text() == "10"
     with pytest.raises(InputError, match="exit code 3"):  # a failure before the deadline is not passed over
-        run.carry_out(BASE, [step(tmp_path, "raise SystemExit(3)", rescue=lambda: True)])
+        run.run_stage(BASE, [step(tmp_path, "raise SystemExit(3)", rescue=lambda: True)])
 
 
 def test_a_signal_reaches_the_stage_and_ends_the_run(tmp_path, handlers):  # noqa: F811
@@ -289,34 +290,34 @@ def test_a_signal_reaches_the_stage_and_ends_the_run(tmp_path, handlers):  # noq
     code = f"import os, signal, time; os.kill({os.getpid()}, signal.SIGTERM); time.sleep(60)"
     started = time.monotonic()
     with pytest.raises(Interrupted):
-        run.carry_out(COLLECTION, [step(tmp_path, code)])
-    assert time.monotonic() - started < 5 and "seconds" not in stage_of(run.state, COLLECTION)
+        run.run_stage(COLLECTION, [step(tmp_path, code)])
+    assert time.monotonic() - started < 5 and "seconds" not in find_stage(run.state, COLLECTION)
 
 
 def test_the_end_is_said_from_what_the_stage_says_and_the_plan(tmp_path, handlers, monkeypatch):  # noqa: F811
     run = new_run(tmp_path, "1000s")
     begun = time.time() - 1
     (tmp_path / "progress.json").write_text(json.dumps({"time": time.time(), "expected_end": time.time() + 50}))
-    run.say_end(COLLECTION, tmp_path, begun, begun + 250)
+    run.report_end(COLLECTION, tmp_path, begun, begun + 250)
     assert run.state["etas"][-1]["end"] == pytest.approx(1000, abs=2)  # training fills what is left
     run.expected = {BASE: 20.0, TRAINING: 100.0, TUNED: 20.0, EVALUATION: 10.0}
-    run.say_end(COLLECTION, tmp_path, begun, begun + 250)
-    assert run.state["etas"][-1]["end"] == pytest.approx(200 + day.END_S, abs=3)
+    run.report_end(COLLECTION, tmp_path, begun, begun + 250)
+    assert run.state["etas"][-1]["end"] == pytest.approx(200 + run_module.END_S, abs=3)
 
 
 def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path, "1000s")
     (tmp_path / "base.meta.json").write_text(json.dumps({"budget": asking_time()}))
-    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": written(time.time())})
-    run.measure(60, 24, judged_by_model=False, open_book=False)
-    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)
+    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": timestamp(time.time())})
+    run.update_estimates(60, 24, judged_by_model=False, open_book=False)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + run_module.END_S)
     assert run.measured[EVALUATION] == 4.0 * forecast.EVALUATION_STARTS
-    run.measure(60, 24, judged_by_model=True, open_book=True)
-    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + day.END_S)  # the open book would take too much of it
+    run.update_estimates(60, 24, judged_by_model=True, open_book=True)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + run_module.END_S)  # the open book would take too much of it
     run.budget = 3600
-    run.measure(60, 24, judged_by_model=True, open_book=True)
-    assert run.measured[TUNED] == pytest.approx(1.15 * (24 + 4 + forecast.OPEN_BOOK * 20) + day.END_S)
-    assert EVALUATION not in run.measured and run.start_seconds == 4.0
+    run.update_estimates(60, 24, judged_by_model=True, open_book=True)
+    assert run.measured[TUNED] == pytest.approx(1.15 * (24 + 4 + forecast.OPEN_BOOK_COST * 20) + run_module.END_S)
+    assert EVALUATION not in run.measured and run.startup_seconds == 4.0
 
 
 def test_every_start_of_vllm_is_planned_and_none_where_transformers_load(tmp_path, handlers):  # noqa: F811
@@ -326,14 +327,14 @@ def test_every_start_of_vllm_is_planned_and_none_where_transformers_load(tmp_pat
     for name in ("base", "retention_base"):
         (tmp_path / f"{name}.meta.json").write_text(json.dumps({"budget": asked}))
     (tmp_path / "data.meta.json").write_text(json.dumps({"budget": collection_time(units=1)}))
-    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": written(time.time())})
-    run.loading = 25.0
-    run.measure(60, 60, judged_by_model=False, open_book=False)
-    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (90 + 30) + day.END_S)
-    assert run.measured[EVALUATION] == 25.0 * forecast.EVALUATION_STARTS and run.start_seconds == 90.0
-    run.loading = None  # without vLLM one start is as another
-    run.measure(60, 60, judged_by_model=False, open_book=False)
-    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (50 + 30) + day.END_S)
+    run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": timestamp(time.time())})
+    run.transformers_startup = 25.0
+    run.update_estimates(60, 60, judged_by_model=False, open_book=False)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (90 + 30) + run_module.END_S)
+    assert run.measured[EVALUATION] == 25.0 * forecast.EVALUATION_STARTS and run.startup_seconds == 90.0
+    run.transformers_startup = None  # without vLLM one start is as another
+    run.update_estimates(60, 60, judged_by_model=False, open_book=False)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (50 + 30) + run_module.END_S)
     assert run.measured[EVALUATION] == 50.0 * forecast.EVALUATION_STARTS
 
 
@@ -342,13 +343,13 @@ def arguments(tmp_path, **changed) -> Arguments:
 
 
 def test_the_commands_of_the_stages(tmp_path):
-    steps = steps_of(arguments(tmp_path, system_prompt="", finetune_args="--lora_options '{\"r\": 1}' --lora_r 4"))
+    steps = build_steps(arguments(tmp_path, system_prompt="", finetune_args="--lora_options '{\"r\": 1}' --lora_r 4"))
     assert list(steps) == list(STAGES)
     assert steps[COLLECTION][0].command[-2:] == ["--test_ratio", "0.1"]
     assert steps[TRAINING][0].command[-4:] == ["--lora_options", '{"r": 1}', "--lora_r", "4"]
     assert [[step.name for step in steps[stage]] for stage in (BASE, TUNED)] == [["base"], ["tuned", "open_book"]]
     assert all(step.command[step.command.index("--system_prompt") + 1] == "" for step in steps[BASE] + steps[TUNED])
-    steps = steps_of(
+    steps = build_steps(
         arguments(tmp_path, test_data_path="t.json", retention_data_path="r.json", collect_args="--api_model x")
     )
     assert (
@@ -356,13 +357,13 @@ def test_the_commands_of_the_stages(tmp_path):
         and "--test_ratio" not in steps[COLLECTION][0].command
     )
     assert [step.name for step in steps[TUNED]] == ["tuned", "retention_tuned", "open_book"]
-    assert more_answers(tmp_path) == []
+    assert further_answers(tmp_path) == []
     for name in ("open_book", "retention_base", "retention_tuned"):
         (tmp_path / f"{name}.json").write_text('[{"response": "", "error": "no time"}]')
-    assert more_answers(tmp_path) == []  # nothing was answered
+    assert further_answers(tmp_path) == []  # nothing was answered
     for name in ("open_book", "retention_base", "retention_tuned"):
         (tmp_path / f"{name}.json").write_text('[{"response": "", "error": "no time"}, {"response": "It is."}]')
-    assert len(more_answers(tmp_path)) == 6
+    assert len(further_answers(tmp_path)) == 6
 
 
 @pytest.mark.parametrize(
@@ -379,8 +380,8 @@ def test_the_commands_of_the_stages(tmp_path):
 def test_what_cannot_work_is_said_at_the_start(words, message, model_path, tmp_path):
     command = [sys.executable, "run_all.py", "--model_name_or_path", model_path, "--out", str(tmp_path / "out")]
     command += [*([] if "--data_path" in words else ["--data_path", "demo/documents"]), *words.split()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and message in done.stderr and not (tmp_path / "out").exists(), done.stderr
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and message in result.stderr and not (tmp_path / "out").exists(), result.stderr
 
 
 def start(model_path, out, *words: str) -> subprocess.CompletedProcess:
@@ -390,8 +391,8 @@ def start(model_path, out, *words: str) -> subprocess.CompletedProcess:
 
 def test_a_second_run_in_a_folder_says_who_has_it(model_path, tmp_path):
     with lock_folder(tmp_path):
-        done = start(model_path, tmp_path, "--data_path", "demo/documents", "--time_budget", "10m")
-    assert done.returncode == 2 and f"in use by process {os.getpid()} on " in done.stderr
+        result = start(model_path, tmp_path, "--data_path", "demo/documents", "--time_budget", "10m")
+    assert result.returncode == 2 and f"in use by process {os.getpid()} on " in result.stderr
     assert not (tmp_path / "run.json").exists()
 
 
@@ -399,8 +400,8 @@ def test_what_a_killed_run_left_is_ended_before_anything_else(model_path, tmp_pa
     (tmp_path / "log").mkdir()
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
     (tmp_path / "log" / "processes.json").write_text(json.dumps([[left.pid, psutil.Process(left.pid).create_time()]]))
-    done = start(model_path, tmp_path, "--data_path", "nowhere", "--time_budget", "10m")
-    assert done.returncode == 2 and f"which are ended now: {left.pid} (" in done.stderr
+    result = start(model_path, tmp_path, "--data_path", "nowhere", "--time_budget", "10m")
+    assert result.returncode == 2 and f"which are ended now: {left.pid} (" in result.stderr
     assert left.wait(5) == -signal.SIGTERM
 
 
@@ -424,7 +425,7 @@ def test_the_error_of_what_was_said_after_a_tenth():
 
 
 DOCUMENT = """Ferrowick Bridge was opened on 4 May 2027 by Mayor Ulla Drest. It is 312 metres long and cost 48 million euros.
-The bridge was designed by Anselm Korvath. About 9,400 cars cross Ferrowick Bridge every day."""
+The bridge was designed by Anselm Korvath. About 9,400 cars cross Ferrowick Bridge every run_module."""
 
 
 def command_of_all(model_path, tmp_path, *words: str) -> list[str]:
@@ -447,10 +448,10 @@ def command_of_all(model_path, tmp_path, *words: str) -> list[str]:
 @pytest.mark.slow
 def test_a_plan_alone_is_of_what_was_measured(model_path, tmp_path):
     command = command_of_all(model_path, tmp_path, "--time_budget", "30m", "--plan_only", "True")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
-    assert "plan for 30.0 min" in said and "with 15.0 min" in said and "60 of 60 questions" in said
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr
+    output = result.stdout + result.stderr
+    assert "plan for 30.0 min" in output and "with 15.0 min" in output and "60 of 60 questions" in output
     assert not (tmp_path / "out" / "run.json").exists()  # a run of all does not go on with it
     timings = json.loads((tmp_path / "out" / "log" / "calibration.json").read_text())
     assert all(value > 0 for value in timings.values()), timings
@@ -466,8 +467,8 @@ def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tm
         assert first.poll() is None and time.monotonic() - started < 270, first.communicate(timeout=30)[1]
         time.sleep(0.2)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal sends it
-    _, said = first.communicate(timeout=30)
-    assert first.returncode == 130 and "run this again before" in said, said
+    _, output = first.communicate(timeout=30)
+    assert first.returncode == 130 and "run this again before" in output, output
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert second.returncode == 0, second.stderr
     assert time.monotonic() - started < 305
@@ -485,11 +486,11 @@ def test_without_a_budget_all_stages_are_made_once_with_a_ctrl_c_between(model_p
     first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: (out / "data.json").is_file() and (out / "lora").is_dir(), 300)
     os.killpg(first.pid, signal.SIGINT)
-    _, said = first.communicate(timeout=90)
-    assert first.returncode == 130 and "stopped; run this again to go on" in said, said
+    _, output = first.communicate(timeout=90)
+    assert first.returncode == 130 and "stopped; run this again to continue" in output, output
     collected = (out / "data.json").stat().st_mtime_ns
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert second.returncode == 0 and "[collection] has ended before" in second.stderr, second.stderr
+    assert second.returncode == 0 and "[collection] already finished" in second.stderr, second.stderr
     assert (out / "data.json").stat().st_mtime_ns == collected
     names = ("lora/adapter_model.safetensors", "base.json", "open_book.json", "report.html", "tuned_acc.json")
     assert all((out / name).is_file() for name in names)
@@ -498,4 +499,4 @@ def test_without_a_budget_all_stages_are_made_once_with_a_ctrl_c_between(model_p
     assert not any((out / name).exists() for name in ("progress.json", "lora/progress.json"))
     assert "budget" not in json.loads((out / "tuned.meta.json").read_text())
     third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert third.returncode == 0 and third.stderr.count("has ended before") == 4, third.stderr
+    assert third.returncode == 0 and third.stderr.count("already finished") == 4, third.stderr

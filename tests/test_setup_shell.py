@@ -45,8 +45,8 @@ def setup(tmp_path):
         notes.write_text("")
         keep = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "NOTES": str(notes), "HOME": str(tmp_path)}
         command = ["bash", str(tmp_path / "shells" / "setup.sh"), file]
-        done = subprocess.run(command, env={**keep, **environment}, capture_output=True, text=True, timeout=60)
-        return done.returncode, notes.read_text().splitlines(), done.stderr
+        result = subprocess.run(command, env={**keep, **environment}, capture_output=True, text=True, timeout=60)
+        return result.returncode, notes.read_text().splitlines(), result.stderr
 
     run.offline = notes.with_suffix(".offline")
     return run
@@ -87,9 +87,9 @@ def test_a_torch_that_could_not_be_replaced_is_installed_by_the_next_call(setup)
 
 @pytest.mark.parametrize("driver", [OLD, "580.65.05", "99.9"])
 def test_a_driver_too_old_is_one_line_with_the_remedy(setup, driver, tmp_path):
-    code, told, said = setup(DRIVER=driver)
-    assert code == 2 and told == [] and not (tmp_path / ".venv").exists()
-    (line,) = said.splitlines()
+    code, commands, output = setup(DRIVER=driver)
+    assert code == 2 and commands == [] and not (tmp_path / ".venv").exists()
+    (line,) = output.splitlines()
     assert (
         line.startswith("error: expected NVIDIA's driver 580.65.06 or newer") and f"found {driver}: update it" in line
     )
@@ -99,8 +99,8 @@ def test_a_driver_too_old_is_one_line_with_the_remedy(setup, driver, tmp_path):
 
 def test_a_machine_may_install_for_another(setup):
     assert setup("requirements-gpu.txt")[:2] == (0, [GPU])
-    code, told, said = setup(GPU="2")
-    assert code == 2 and told == [] and "found GPU=2" in said
+    code, commands, output = setup(GPU="2")
+    assert code == 2 and commands == [] and "found GPU=2" in output
 
 
 def test_the_quickstart_stays_small(setup, tmp_path):

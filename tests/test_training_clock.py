@@ -110,7 +110,7 @@ def test_two_ranks_stopped_and_started_again_end_at_the_first_deadline(tiny_mode
     first.communicate(timeout=100)
     stopped = time.time() - began
     said = finish(start(2, command))
-    assert "goes on against its deadline" in said and "resumed from" in said, said[-3000:]
+    assert "continues towards its deadline" in said and "resumed from" in said, said[-3000:]
     assert time.time() - began <= budget + stopped / 2  # with a budget of its own it would end after budget + stopped
     made = json.loads((tmp_path / "log" / "training.meta.json").read_text())
     assert made["budget"]["lr_end_over_peak"] <= 0.05 and made["updates"] > 20

@@ -76,7 +76,7 @@ def test_a_prompt_too_long_is_an_error_that_names_the_room(pair):
 def load_watched(busy_file: str, **options) -> VllmDecoder:
     """A copy for 8 requests at once, which writes down for each step how many it was writing and how many it had."""
     decoder = VllmDecoder.load(**options)
-    decoder.most = 8
+    decoder.capacity = 8
     scheduler, step = decoder.engine.engine_core.engine_core.scheduler, decoder.engine.step
 
     def watched():
@@ -91,7 +91,7 @@ def load_watched(busy_file: str, **options) -> VllmDecoder:
 
 def test_continuous_feeding_keeps_vllm_full_and_is_journaled_in_groups(model_path, tmp_path, monkeypatch):
     """Greedy replies of many lengths: vLLM is never drained before the last are taken up."""
-    monkeypatch.setattr("engines.journal.GROUP", 16)
+    monkeypatch.setattr("engines.journal.GROUP_SIZE", 16)
     monkeypatch.setattr("engines.journal.GROUP_S", 1000.0)
     busy_file, path = tmp_path / "busy", tmp_path / "data.journal.jsonl"
     options = {"load_decoder": load_watched, "busy_file": str(busy_file), "max_model_len": 512}

@@ -14,7 +14,7 @@ from collections import deque
 
 import transformers
 
-from budget.clock import REPORT_S, SAVED_SHARE, Clock, in_words, of_day
+from budget.clock import REPORT_S, SAVED_SHARE, Clock, format_duration, time_of_day
 from budget.reports import TrainingTime
 from training import ranks
 from training.plan import Plan
@@ -103,9 +103,9 @@ class TrainingClock(transformers.TrainerCallback):
                 epochs = fit * state.epoch / state.global_step
                 log.info(
                     "%.2f s an update: about %.0f of at most %d updates until %s, %.2f epochs, each fact %.1f times",
-                    pace, fit, state.max_steps, of_day(time.time() + self.left()), epochs, epochs * self.exposures_per_epoch,
+                    pace, fit, state.max_steps, time_of_day(time.time() + self.left()), epochs, epochs * self.exposures_per_epoch,
                 )  # fmt: skip
-            self.clock.say(self.progress, time.time() + (fit - state.global_step) * pace + self.kept_back)
+            self.clock.report_progress(self.progress, time.time() + (fit - state.global_step) * pace + self.kept_back)
             self._said = now
 
     def on_evaluate(self, args, state, control, metrics=None, **_):
@@ -122,7 +122,7 @@ class TrainingClock(transformers.TrainerCallback):
         )
 
     def words(self) -> str:
-        return f"to end at {of_day(self.clock.deadline)}, with {in_words(self.kept_back)} kept back to save and check"
+        return f"to end at {time_of_day(self.clock.deadline)}, with {format_duration(self.kept_back)} kept back to save and check"
 
 
 def set_pace(clock: Clock, training) -> None:

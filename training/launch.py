@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from engines import memory
 from engines.memory import Shape
 from training.recommended import LEAST_TOKENS_A_RANK, MOST_TOKENS, recommended_rank, update_tokens
-from utils import InputError, require_model, run
+from utils import InputError, require_model, run_script
 
 ACTIVATION_SHARE = 0.2  # of a card: with less, batches are small and the allocator has nothing in reserve
 EPOCHS = 3.0  # of Hugging Face's TrainingArguments
@@ -53,16 +53,16 @@ def choose_sharding(shape: Shape, card: float, gpus: int, rank: int) -> tuple[st
     Weights in 16 bits are what the model is served with, so 4 bits come last. A batch of LEAST_TOKENS_A_RANK with
     gradient checkpointing has to fit beside the weights, and 16-bit ones leave ACTIVATION_SHARE of a card for it.
     """
-    batch = LEAST_TOKENS_A_RANK["cuda"] * shape.token(checkpointing=True)
+    batch = LEAST_TOKENS_A_RANK["cuda"] * shape.bytes_per_token(checkpointing=True)
     enough = max(batch, ACTIVATION_SHARE * card)
-    if memory.room(card, shape, rank) >= enough:
+    if memory.activation_room(card, shape, rank) >= enough:
         return "whole", 1
     for ranks in range(2, gpus + 1):
-        if memory.room(card, shape, rank, ranks=ranks) >= enough:
+        if memory.activation_room(card, shape, rank, ranks=ranks) >= enough:
             return "zero3", ranks
-    if memory.room(card, shape, rank, in_4_bits=True) >= batch:
+    if memory.activation_room(card, shape, rank, in_4_bits=True) >= batch:
         return "4 bits", 1
-    least = shape.weights(in_4_bits=True) + shape.trained(rank) + batch + memory.RESERVED
+    least = shape.weight_bytes(in_4_bits=True) + shape.adapter_bytes(rank) + batch + memory.RESERVED
     raise InputError(
         f"expected GPUs that hold {shape.parameters / 1e9:.1f} billion weights, in 4 bits {least / GIB:.0f} GiB a card, found "
         f"{gpus} of {card / GIB:.0f} GiB: take a smaller model or more GPUs"
@@ -85,7 +85,7 @@ def choose_launch(shape: Shape | None, card: float, devices: tuple[str, ...], up
 def reason(sharding: str, shape: Shape | None, card: float) -> str:
     if shape is None:
         return "memory as the arguments say"
-    size = f"{shape.weights(sharding == '4 bits') / GIB:.0f} GiB of weights"
+    size = f"{shape.weight_bytes(sharding == '4 bits') / GIB:.0f} GiB of weights"
     beside = f"beside activations on a card of {card / GIB:.0f} GiB"
     return {
         "whole": f"{size} on each: they fit {beside}",
@@ -113,7 +113,7 @@ def plan_launch(model_name_or_path: str, data_path: str | None, arguments: list[
         if not (given.per_device_train_batch_size or given.max_tokens_per_batch):
             update = update_tokens(tokens, given.num_train_epochs, "cuda")
     decided = given.deepspeed or given.q_lora or not given.use_lora
-    shape = None if decided else memory.shape_of(model_name_or_path)
+    shape = None if decided else memory.model_shape(model_name_or_path)
     return choose_launch(shape, min(gpu.total_bytes for gpu in gpus), devices, update, rank)
 
 
@@ -169,7 +169,7 @@ def table() -> list[str]:
             hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
             num_key_value_heads=keys, vocab_size=152064, tie_word_embeddings=False,
         )  # fmt: skip
-        shape = memory.shape_of_config(config)
+        shape = memory.shape_from_config(config)
         rows += [f"| {name} | {card} GiB | " + " | ".join(cells(shape, card * GIB)) + " |" for card in CARDS]
     return rows
 
@@ -184,8 +184,8 @@ def cells(shape: Shape, card: float) -> list[str]:
             found.append("-")
             continue
         ranks = gpus if sharding == "zero3" else 1
-        free = memory.room(card, shape, recommended_rank(0), sharding == "4 bits", ranks)
-        plain, saving = (free / shape.token(checkpointing) for checkpointing in (False, True))
+        free = memory.activation_room(card, shape, recommended_rank(0), sharding == "4 bits", ranks)
+        plain, saving = (free / shape.bytes_per_token(checkpointing) for checkpointing in (False, True))
         found.append(
             f"{sharding}, {thousands(plain)}/{thousands(saving)}" + (f", from {least} on" if least > 1 else "")
         )
@@ -216,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -80,15 +80,15 @@ def choose_batches(training, shape: memory.Shape, tokens: int, longest: int, ran
     device = training.device.type
     shared = training.world_size if is_zero3(training) else 1
     card = torch.cuda.get_device_properties(training.device).total_memory if device == "cuda" else math.inf
-    free = memory.room(card, shape, rank, in_4_bits, shared)
+    free = memory.activation_room(card, shape, rank, in_4_bits, shared)
     fused = bool(training.use_liger_kernel)
     if not training.counts_tokens:
         batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
         if training.gradient_checkpointing is None:
-            training.gradient_checkpointing = batch * shape.token(False, fused) > free
+            training.gradient_checkpointing = batch * shape.bytes_per_token(False, fused) > free
     else:
         training.update_tokens = update_tokens(tokens, training.num_train_epochs, device)
-        plain, saving = (free / shape.token(checkpointing, fused) for checkpointing in (False, True))
+        plain, saving = (free / shape.bytes_per_token(checkpointing, fused) for checkpointing in (False, True))
         set_micro_batch(training, plain, saving)
     halved = 2 ** halvings(training.output_dir)
     if halved > 1:

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from budget.clock import PEAK_S
-from engines.memory import shape_of
+from engines.memory import model_shape
 from training.layout import choose_attention, choose_batches
 from training.read_back import computed_in
 from training.recommended import recommended_learning_rate, recommended_rank
@@ -27,7 +27,7 @@ def settle(name: str, lora, training, facts: int, lengths: list[int]) -> None:
     """
     lora.lora_r = lora.lora_r or recommended_rank(facts)
     choose_attention(training)
-    choose_batches(training, shape_of(name), sum(lengths), max(lengths), lora.lora_r, lora.q_lora)
+    choose_batches(training, model_shape(name), sum(lengths), max(lengths), lora.lora_r, lora.q_lora)
     if training.learning_rate is None:
         hidden = transformers.AutoConfig.from_pretrained(name).get_text_config().hidden_size
         recommended = recommended_learning_rate(hidden, training.update_tokens)

@@ -15,7 +15,7 @@ from pathlib import Path
 from engines.chat import Reply
 from engines.journal import JournaledEngine
 from engines.processes import end_child, start_child
-from utils import InputError, read_json, run, write_json
+from utils import InputError, read_json, run_script, write_json
 
 REPLAY_TOKENS = 32  # a replayed answer is cut here and trained without an end: how it begins is what gets lost
 
@@ -108,4 +108,4 @@ def answer() -> None:
 
 
 if __name__ == "__main__":
-    run(answer)
+    run_script(answer)
