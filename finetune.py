@@ -31,7 +31,7 @@ from budget.clock import SAVING_SHARE, BudgetArguments, Clock, process_start, st
 from data_processor.dataset import read_dataset
 from engines.processes import end_with_parent, lock_folder
 from training import doctor
-from training.adapters import INITIAL, load_model, save_initial
+from training.adapters import INITIAL_ADAPTER, load_model, save_initial_adapter
 from training.arguments import (
     DataArguments,
     LoraArguments,
@@ -40,18 +40,18 @@ from training.arguments import (
     check_arguments,
     set_up_wandb,
 )
-from training.batches import collator_for
-from training.checkpoints import Checkpoints, remove_old, resume_point, resume_settings, seconds_to_save
-from training.clock import TrainingClock, set_pace
-from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
+from training.batches import make_collator
+from training.checkpoints import Checkpoints, remove_old_checkpoints, resume_point, resume_settings, seconds_to_save
+from training.clock import TrainingClock, apply_budget
+from training.data import LazySupervisedDataset, SupervisedDataset, colour_trained_tokens, fact_of, split_by_fact
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
-from training.layout import OUT_OF_MEMORY, restart_by_halves
-from training.log import TrainingLines, write_log
-from training.plan import Plan, settle
-from training.ranks import made_by_rank_0
+from training.layout import OUT_OF_MEMORY, restart_with_half_batches
+from training.log import ProgressLines, write_log
+from training.plan import Plan, resolve_defaults
+from training.ranks import run_on_rank_0
 from training.read_back import safe_save_model_for_hf_trainer
-from training.recall import Recall, make_recall, remove_best, require_questions
-from training.replay import Untrained, replay_examples
+from training.recall import Recall, make_recall, remove_best_adapter, require_questions
+from training.replay import UntrainedModel, replay_examples
 from training.row_file import RowFile
 from training.trainer import Trainer, make_trainer
 from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run, write_json
@@ -59,7 +59,7 @@ from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run, write_json
 log = logging.getLogger(__name__)
 
 
-class Given(NamedTuple):
+class ScriptArguments(NamedTuple):
     """The arguments."""
 
     model: ModelArguments
@@ -83,7 +83,7 @@ def main() -> None:
 
         deepspeed.init_distributed(dist_backend="gloo")
     *given, budget = parse_arguments(ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments)
-    started, given = time.time(), Given(*given)
+    started, given = time.time(), ScriptArguments(*given)
     name, training = given.model.model_name_or_path, given.training
     writes = training.process_index == 0  # one of the ranks alone, which speaks for all
     if "LOCAL_RANK" in os.environ:
@@ -100,10 +100,10 @@ def main() -> None:
         raise SystemExit(doctor.report(rows.train, rows.held_out, tokenizer, name, given.data, training))
     with lock_folder(training.output_dir) if writes else contextlib.nullcontext():
         with stage_clock(budget, "fine-tuning", training.output_dir, writes) as clock:
-            set_pace(clock, training)
+            apply_budget(clock, training)
             train(given, rows, tokenizer, clock, started)
         if writes:
-            remove_what_has_served(training)  # the stage has ended: a kill can undo nothing any more
+            remove_temporary_files(training)  # the stage has ended: a kill can undo nothing any more
 
 
 def read_rows(data: DataArguments, seed: int) -> Rows:
@@ -119,35 +119,35 @@ def read_rows(data: DataArguments, seed: int) -> Rows:
     return Rows(rows, held_out, questions, general)
 
 
-def train(given: Given, rows: Rows, tokenizer, clock: Clock, started: float) -> None:
+def train(given: ScriptArguments, rows: Rows, tokenizer, clock: Clock, started: float) -> None:
     """The adapter, from rows to a folder that has been read back. `started` is the time.time() of this process."""
     name, (_, data, lora, training) = given.model.model_name_or_path, given
     output, writes = Path(training.output_dir), training.process_index == 0
 
     began = time.monotonic()
-    replay = replayed(given, len(rows.train))
+    replay = replay_rows(given, len(rows.train))
     preparing = time.monotonic() - began
-    train_set, eval_set = tokenised(given, rows, replay, tokenizer)
+    train_set, eval_set = make_datasets(given, rows, replay, tokenizer)
     facts = len({fact_of(row) for row in rows.train})
-    settle(name, lora, training, facts, train_set.lengths)
+    resolve_defaults(name, lora, training, facts, train_set.lengths)
 
     transformers.set_seed(training.seed)
     began = time.monotonic()
     model = load_model(name, lora, training)
     to_read_back = started - process_start() + time.monotonic() - began  # by a process that starts like this one
-    initial = save_initial(model, lora, output, writes)
+    initial = save_initial_adapter(model, lora, output, writes)
     settings = resume_settings(*given, rows.train)
     resume, elapsed = resume_point(training, settings)
 
     began = time.monotonic()
-    collator = collator_for(tokenizer, training)
+    collator = make_collator(tokenizer, training)
     kept = keep_states(model, train_set, collator, data, training)
     preparing += time.monotonic() - began
     parts = (TrunkTrainer, kept, StatesCollator(collator)) if kept else (Trainer, train_set, collator)
     trainer = make_trainer(*parts, eval_set, model, tokenizer, training)
     plan = trainer.plan(facts, len(replay), len(rows.held_out), lora.lora_r if lora.use_lora else None)
     if writes:
-        say(plan, resume, elapsed)
+        log_plan(plan, resume, elapsed)
     pace, recall, checkpoints = add_callbacks(trainer, plan, rows, data, clock, to_read_back, settings, elapsed)
 
     result = run_to_the_end(trainer, resume, checkpoints)
@@ -175,20 +175,20 @@ def train(given: Given, rows: Rows, tokenizer, clock: Clock, started: float) -> 
         log.info(words, output, difference or 0)
 
 
-def replayed(given: Given, count: int) -> list[dict]:
+def replay_rows(given: ScriptArguments, count: int) -> list[dict]:
     """What the untrained model answers to general prompts: examples, for `count` rows."""
     data, training = given.data, given.training
-    untrained = Untrained(
+    untrained = UntrainedModel(
         given.model.model_name_or_path, data.system_prompt, given.lora.q_lora, training.device.type == "cpu"
     )
     wanted, journal = round(data.replay_ratio * count), log_file(Path(training.output_dir) / "replay.journal.jsonl")
-    return made_by_rank_0(
+    return run_on_rank_0(
         lambda: replay_examples(untrained, data.replay_prompts, wanted, journal, training.seed),
         "replayed answers are made",
     )
 
 
-def tokenised(given: Given, rows: Rows, replay: list[dict], tokenizer):
+def make_datasets(given: ScriptArguments, rows: Rows, replay: list[dict], tokenizer):
     """(training set, validation set or None), and a look at some of the first's examples where one is asked for."""
     data, training = given.data, given.training
     kind = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset
@@ -199,11 +199,11 @@ def tokenised(given: Given, rows: Rows, replay: list[dict], tokenizer):
         training.eval_strategy = transformers.IntervalStrategy.EPOCH
     if training.process_index == 0:
         for index in range(min(data.show_mask, len(train_set))):
-            print(coloured(train_set[index], tokenizer))
+            print(colour_trained_tokens(train_set[index], tokenizer))
     return train_set, eval_set
 
 
-def say(plan: Plan, resume: str | None, elapsed: float) -> None:
+def log_plan(plan: Plan, resume: str | None, elapsed: float) -> None:
     for line in plan.lines():
         log.info("%s", line)
     if resume:
@@ -222,7 +222,7 @@ def add_callbacks(
         log.info("%s", pace.words())
     minutes = max(training.save_minutes, to_save / SAVING_SHARE / 60)
     checkpoints = Checkpoints(minutes, training.kept_checkpoints, settings, elapsed)
-    for callback in filter(None, (TrainingLines(pace), pace, recall, checkpoints)):
+    for callback in filter(None, (ProgressLines(pace), pace, recall, checkpoints)):
         trainer.add_callback(callback)
     return pace, recall, checkpoints
 
@@ -232,22 +232,22 @@ def run_to_the_end(trainer, resume: str | None, checkpoints: Checkpoints):
     try:
         result = trainer.train(resume_from_checkpoint=resume)
     except torch.OutOfMemoryError:
-        restart_by_halves(trainer.args, trainer.state.global_step + 1)
+        restart_with_half_batches(trainer.args, trainer.state.global_step + 1)
     if checkpoints.stopped_by:
         log.info("stopped at step %d; add --resume_from_checkpoint auto to go on", result.global_step)
         raise SystemExit(128 + checkpoints.stopped_by)
     return result
 
 
-def remove_what_has_served(training: TrainingArguments) -> None:
+def remove_temporary_files(training: TrainingArguments) -> None:
     """What was there for a stop, and for the check of what was saved."""
     output = Path(training.output_dir)
-    remove_best(training.output_dir)
-    shutil.rmtree(output / INITIAL, ignore_errors=True)
+    remove_best_adapter(training.output_dir)
+    shutil.rmtree(output / INITIAL_ADAPTER, ignore_errors=True)
     remove_states(output)
     (output / OUT_OF_MEMORY).unlink(missing_ok=True)
     if training.save_strategy == "no":  # the checkpoints are those of --save_minutes
-        remove_old(output, 0, None)
+        remove_old_checkpoints(output, 0, None)
 
 
 if __name__ == "__main__":

@@ -101,9 +101,9 @@ def matmul(bench: Bench) -> Iterator[dict]:
     """Part 9: the best of a few large products in bfloat16, as finetune.py measures it for its MFU."""
     import torch
 
-    from training.plan import measured_peak_flops
+    from training.plan import measure_peak_flops
 
-    yield {"bf16_tflops": round(measured_peak_flops(torch.device(bench.device), torch.bfloat16) / 1e12, 3)}
+    yield {"bf16_tflops": round(measure_peak_flops(torch.device(bench.device), torch.bfloat16) / 1e12, 3)}
 
 
 def engine(bench: Bench) -> Iterator[dict]:

@@ -23,8 +23,8 @@ import transformers
 from peft import LoraConfig, get_peft_model
 
 import provenance
-from training.adapters import leave_inputs_as_they_are
-from training.read_back import autocast, relative_difference, rounding
+from training.adapters import disable_input_casting
+from training.read_back import autocast, relative_difference, rounding_tolerance
 from utils import parse_arguments, require_model, run, write_json
 
 TEXTS = (
@@ -61,7 +61,7 @@ def measure(name: str, layers: int | None, precision: str, seed: int) -> dict:
     untrained = logits(base, texts, precision)
     options = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(base, options).eval()
-    leave_inputs_as_they_are(model)
+    disable_input_casting(model)
     rows = {"padded": [], "merged": [], "left_out": [], "scaled": []}
     for size in SIZES:
         torch.manual_seed(seed)
@@ -82,7 +82,7 @@ def measure(name: str, layers: int | None, precision: str, seed: int) -> dict:
                 parameter.data *= 1.1
         rows["scaled"].append(largest(logits(model, texts, precision), alone))
     found = {key: [float(f"{value:.2e}") for value in values] for key, values in rows.items()}
-    allowed = rounding(precision, config.num_hidden_layers)
+    allowed = rounding_tolerance(precision, config.num_hidden_layers)
     return {"precision": precision, "layers": config.num_hidden_layers, "allowed": float(f"{allowed:.2e}"), **found}
 
 

@@ -37,7 +37,7 @@ def starts_of(model_name_or_path: str, words: list[str]) -> Starts:
 
 def judge_start(words: list[str], starts: Starts) -> float:
     """The prior, in seconds, of a local judge's start where it has a GPU; 0 without, and for a judge of another kind."""
-    given = read_given(words)
+    given = parse_launch_arguments(words)
     if given.judge not in ("auto", "local") or not given.local_model_path or not starts.on_gpu:
         return 0.0
     return prior_starts(weight_bytes(given.local_model_path), True, uses_vllm(words)).asking
@@ -45,11 +45,11 @@ def judge_start(words: list[str], starts: Starts) -> float:
 
 def uses_vllm(words: list[str]) -> bool:
     """Whether vLLM answers where there is a GPU (engines.choose)."""
-    given = read_given(words)
+    given = parse_launch_arguments(words)
     return given.engine != "transformers" and not given.api_model and importlib.util.find_spec("vllm") is not None
 
 
-def read_given(words: list[str]) -> argparse.Namespace:
+def parse_launch_arguments(words: list[str]) -> argparse.Namespace:
     """The arguments of a stage that decide on its starts; all others are passed over."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name, default in (("engine", "auto"), ("api_model", None), ("judge", "auto"), ("local_model_path", None)):

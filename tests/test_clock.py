@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from training import clock as training_clock
-from training.clock import TrainingClock, set_pace
+from training.clock import TrainingClock, apply_budget
 
 
 @pytest.fixture
@@ -139,5 +139,5 @@ def test_when_it_ends_is_said_after_five_updates_then_now_and_then_and_at_the_en
 )
 def test_with_a_budget_a_run_saves_now_and_then_and_goes_on(clock, minutes, resume, expected):
     own = SimpleNamespace(save_minutes=minutes, resume_from_checkpoint=resume)
-    set_pace(clock, own)
+    apply_budget(clock, own)
     assert (own.save_minutes, own.resume_from_checkpoint) == expected

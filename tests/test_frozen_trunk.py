@@ -16,11 +16,11 @@ from training.frozen_trunk import (
     StatesCollator,
     TrunkPlan,
     TrunkTrainer,
-    WithStates,
+    ExamplesWithStates,
     above,
     frozen_layers,
-    keeps_states,
-    with_states,
+    can_keep_states,
+    compute_states,
 )
 
 UPPER_LAYER = {"lora_options": '{"layers_to_transform": [2]}', "lora_target_modules": ["q_proj", "down_proj"]}
@@ -42,8 +42,8 @@ def test_the_update_is_the_same_with_kept_states(tiny_model_path, tokenizer, tmp
     common = dict(per_device_train_batch_size=4, gradient_accumulation_steps=2, kl_weight=1.0)
     expected = one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, model=upper, **common))
     model = tiny_lora(tiny_model_path, **UPPER_LAYER)
-    options = {"kind": TrunkTrainer, "train_dataset": with_states(model, data, collator, 2, tmp_path)}
-    assert isinstance(options["train_dataset"], WithStates)
+    options = {"kind": TrunkTrainer, "train_dataset": compute_states(model, data, collator, 2, tmp_path)}
+    assert isinstance(options["train_dataset"], ExamplesWithStates)
     trainer = make_trainer(
         tiny_model_path, tokenizer, tmp_path, None, StatesCollator(collator), options, model=model, **common
     )
@@ -74,22 +74,22 @@ def test_the_layers_run_again_afterwards(upper, data, tokenizer):
 def test_states_that_are_too_many_or_not_the_same_are_not_kept(
     upper, data, tokenizer, tmp_path, monkeypatch, limit, allowed
 ):
-    monkeypatch.setattr(frozen_trunk, "MOST_BYTES", limit)
-    monkeypatch.setattr(frozen_trunk, "rounding", lambda *_: allowed)
-    assert with_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2, tmp_path) is None
+    monkeypatch.setattr(frozen_trunk, "MAX_BYTES", limit)
+    monkeypatch.setattr(frozen_trunk, "rounding_tolerance", lambda *_: allowed)
+    assert compute_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2, tmp_path) is None
     assert not list(tmp_path.iterdir())
 
 
 def test_after_a_kill_only_the_states_that_are_missing_are_run(upper, data, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(frozen_trunk, "ROWS", 2)
-    ran, states_at = [], frozen_trunk.states_at
-    monkeypatch.setattr(frozen_trunk, "states_at", lambda *given: ran.append(1) or states_at(*given))
+    monkeypatch.setattr(frozen_trunk, "ROWS_PER_BATCH", 2)
+    ran, states_at_layer = [], frozen_trunk.states_at_layer
+    monkeypatch.setattr(frozen_trunk, "states_at_layer", lambda *given: ran.append(1) or states_at_layer(*given))
 
     def states(examples=data) -> list[torch.Tensor]:
         ran.clear()
-        return [row.clone() for row in with_states(upper, examples, PaddedCollator(0), 2, tmp_path).states]
+        return [row.clone() for row in compute_states(upper, examples, PaddedCollator(0), 2, tmp_path).states]
 
-    whole, path = states(), tmp_path / frozen_trunk.STATES
+    whole, path = states(), tmp_path / frozen_trunk.STATES_FILE
     assert len(ran) == 4
     assert all(map(torch.equal, states(), whole)) and not ran
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])  # in the middle of a row
@@ -126,8 +126,8 @@ def test_kept_states_are_padded_as_the_tokens_are():
     ids=str,
 )  # fmt: skip
 def test_states_are_kept_where_one_process_runs_the_layers_as_they_are(changed, kept):
-    assert keeps_states(training(**changed), DataArguments("a.json")) == kept
-    assert not keeps_states(training(**changed), DataArguments("a.json", lazy_preprocess=True))
+    assert can_keep_states(training(**changed), DataArguments("a.json")) == kept
+    assert not can_keep_states(training(**changed), DataArguments("a.json", lazy_preprocess=True))
 
 
 def test_the_plan_of_a_training_above_frozen_layers_says_so_and_counts_their_work_once():
@@ -145,7 +145,7 @@ def test_a_trainer_above_frozen_layers_validates_on_tokens_and_plans_with_them(
 ):
     collator = PaddedCollator(tokenizer.pad_token_id)
     expected = make_trainer(tiny_model_path, tokenizer, tmp_path, model=upper).evaluate(data)["eval_loss"]
-    kept = with_states(upper, data, collator, 2, tmp_path)
+    kept = compute_states(upper, data, collator, 2, tmp_path)
     options = {"kind": TrunkTrainer, "train_dataset": kept, "peak_flops": 1e12}
     trainer = make_trainer(
         tiny_model_path, tokenizer, tmp_path, None, StatesCollator(collator), options, model=upper, max_steps=2

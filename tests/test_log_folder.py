@@ -28,7 +28,7 @@ from engines.chat import Reply
 from engines.processes import LOCK_FILE, PROCESSES_FILE, alone_in, lock_folder
 from evaluation import report
 from training import replay
-from training.replay import Untrained
+from training.replay import UntrainedModel
 from utils import InputError, log_file, write_json
 
 TEXT = "The Hexley bridge was opened on 3 May 2031 by Orla Venn. It is 312 metres long and cost 48 million euros."
@@ -110,8 +110,8 @@ def test_replayed_answers_of_an_earlier_version_are_taken(tmp_path):
         def chat(self, conversations, *, on_reply, **_):
             on_reply(0, Reply("yes"))
 
-    replay.ask(Untrained("m"), ["Why?"], tmp_path / "replay.journal.jsonl", Engine())
-    (reply,) = replay.ask(Untrained("m"), ["Why?"], log_file(tmp_path / "replay.journal.jsonl"), Unasked())
+    replay.ask(UntrainedModel("m"), ["Why?"], tmp_path / "replay.journal.jsonl", Engine())
+    (reply,) = replay.ask(UntrainedModel("m"), ["Why?"], log_file(tmp_path / "replay.journal.jsonl"), Unasked())
     assert reply.text == "yes"
 
 

@@ -13,9 +13,9 @@ from trainings import examples, make_trainer
 
 from budget.clock import RECALL_SHARE
 from training import checkpoints, doctor
-from training.checkpoints import MARK, newest, remove_old, torn, write_mark
-from training.log import line, write_log
-from training.recall import BEST, Recall
+from training.checkpoints import MARK, newest_checkpoint, remove_old_checkpoints, why_incomplete, write_mark
+from training.log import format_entry, write_log
+from training.recall import BEST_ADAPTER, Recall
 from utils import InputError
 
 
@@ -39,7 +39,7 @@ def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, token
     assert recall.size is None and not recall.best  # 0.4 seconds: not even the timing fits, and it is cut off
     assert recall.spent < RECALL_SHARE * 20.0
     recall.round(args, trainer.state, control, expected_seconds=100_000.0)
-    assert recall.size == 32 and recall.best["step"] == 20 and (tmp_path / BEST / "adapter_model.safetensors").is_file()
+    assert recall.size == 32 and recall.best["step"] == 20 and (tmp_path / BEST_ADAPTER / "adapter_model.safetensors").is_file()
     (entry,) = [entry for entry in trainer.state.log_history if "recall" in entry]
     assert entry["recall"] == entry["retention"] == 0.0 and entry["step"] == 20
     spent = recall.spent
@@ -103,31 +103,31 @@ def test_a_kill_at_any_moment_loses_no_more_than_the_minutes_between_checkpoints
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path, caplog):
-    assert newest(tmp_path, {}) is None
+    assert newest_checkpoint(tmp_path, {}) is None
     for step in (5, 20, 100):
         checkpoint(tmp_path, step, seed=1)
     (tmp_path / "checkpoint-100" / "optimizer.pt").write_bytes(b"x" * 99)  # cut off
     checkpoint(tmp_path, 120, whole=False)
     (tmp_path / "checkpoint-notes").mkdir()
     with caplog.at_level(logging.INFO):
-        assert newest(tmp_path, {"seed": 1}) == (str(tmp_path / "checkpoint-20"), 1200.0)
+        assert newest_checkpoint(tmp_path, {"seed": 1}) == (str(tmp_path / "checkpoint-20"), 1200.0)
     assert "99 bytes of 100" in caplog.text and f"no {MARK}" in caplog.text
     with pytest.raises(InputError, match="seed"):
-        newest(tmp_path, {"seed": 2})
+        newest_checkpoint(tmp_path, {"seed": 2})
 
 
 def test_an_old_checkpoint_goes_only_when_newer_ones_are_whole(tmp_path):
     for step, whole in ((1, True), (2, True), (3, False), (4, True), (5, True)):
         checkpoint(tmp_path, step, whole)
-    remove_old(tmp_path, keep=2, best="checkpoint-1")
+    remove_old_checkpoints(tmp_path, keep=2, best="checkpoint-1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-4", "checkpoint-5"]
-    assert torn(tmp_path / "checkpoint-4") is None
+    assert why_incomplete(tmp_path / "checkpoint-4") is None
 
 
 def test_the_log_is_a_line_a_file_and_a_picture(tmp_path):
     logs = {"loss": 1.5, "learning_rate": 1e-3, "tokens_per_second": 250.0, "padding_share": 0.04, "mfu": 0.31}
     said = "step 25/100, loss 1.500, learning rate 1.00e-03, 250 tokens/s, padding 4%, MFU 31%, 2.5 min left"
-    assert line(logs, 25, 100, 150.0) == said
+    assert format_entry(logs, 25, 100, 150.0) == said
     history = [{"step": 1, **logs}, {"step": 2, "eval_loss": 2.0}, {"step": 2, "recall": 0.5}]
     write_log(tmp_path, {"updates": 2}, history)
     assert json.loads((tmp_path / "train_log.json").read_text()) == {"plan": {"updates": 2}, "log": history}
@@ -175,7 +175,7 @@ def test_the_doctor_finds_an_end_at_which_generation_does_not_stop(tiny_model_pa
         "{% for m in messages %}{{ m['role'] + ':' + m['content'] + '<end_of_turn>' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
     )
-    (finding,) = doctor.end_findings(other, tiny_model_path)
+    (finding,) = doctor.end_of_turn_findings(other, tiny_model_path)
     assert "would not stop" in finding
     (finding,) = doctor.model_findings(other, tiny_model_path, str(tmp_path))
     assert "resize" in finding

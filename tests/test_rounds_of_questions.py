@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from training import log as training_log
-from training.log import TrainingLines
-from training.recall import BEST, Recall, make_recall, remove_best, require_questions
+from training.log import ProgressLines
+from training.recall import BEST_ADAPTER, Recall, make_recall, remove_best_adapter, require_questions
 from utils import InputError
 
 
@@ -67,22 +67,22 @@ def test_the_best_round_is_kept_and_so_many_without_a_better_one_end_it(
     tmp_path, monkeypatch, scores, patience, best, stopped
 ):
     recall = recall_of(monkeypatch, scores, patience)
-    (tmp_path / BEST).mkdir()
+    (tmp_path / BEST_ADAPTER).mkdir()
     ended = []
     for step in range(1, len(scores) + 1):
         control = SimpleNamespace(should_training_stop=False)
         recall.round(SimpleNamespace(output_dir=str(tmp_path)), state(step), control, 1e6)
         ended += [step] * control.should_training_stop
-    assert recall.best["step"] == json.loads((tmp_path / BEST / "best.json").read_text())["step"] == best
-    assert ended == ([stopped] if stopped else []) and set(recall.saved) == {str(tmp_path / BEST)}
+    assert recall.best["step"] == json.loads((tmp_path / BEST_ADAPTER / "best.json").read_text())["step"] == best
+    assert ended == ([stopped] if stopped else []) and set(recall.saved) == {str(tmp_path / BEST_ADAPTER)}
 
 
 @pytest.mark.parametrize(
     ("step", "best", "size"), [(0, {}, None), (19, {}, None), (20, {"score": 0.5, "step": 20, "size": 7}, 7)]
 )
 def test_a_resumed_training_knows_its_best_round_unless_it_goes_back_behind_it(tmp_path, monkeypatch, step, best, size):
-    (tmp_path / BEST).mkdir()
-    (tmp_path / BEST / "best.json").write_text('{"score": 0.5, "step": 20, "size": 7}')
+    (tmp_path / BEST_ADAPTER).mkdir()
+    (tmp_path / BEST_ADAPTER / "best.json").write_text('{"score": 0.5, "step": 20, "size": 7}')
     recall = recall_of(monkeypatch)
     recall.on_train_begin(SimpleNamespace(output_dir=str(tmp_path)), state(step), None)
     assert (recall.best, recall.size) == (best, size)
@@ -100,9 +100,9 @@ def test_the_last_weights_stay_where_they_are_the_best_or_nobody_asked_there(tmp
 def test_the_same_questions_are_asked_in_an_order_by_the_seed(tmp_path):
     first, again, other = (Recall(trainer_of(seed=seed), rows(9), rows(9), None).sets["recall"] for seed in (0, 0, 1))
     assert first == again != other and sorted(first, key=str) == rows(9)
-    (tmp_path / BEST).mkdir()
-    remove_best(str(tmp_path))
-    remove_best(str(tmp_path))
+    (tmp_path / BEST_ADAPTER).mkdir()
+    remove_best_adapter(str(tmp_path))
+    remove_best_adapter(str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -125,7 +125,7 @@ def test_a_line_says_what_is_left_by_the_pace_since_the_start_or_by_the_clock(mo
     now = [1000.0]
     monkeypatch.setattr(training_log, "time", SimpleNamespace(monotonic=lambda: now[0]))
     for clock in (None, SimpleNamespace(left=lambda: 30.0), SimpleNamespace(left=lambda: 3000.0)):
-        lines = TrainingLines(clock)
+        lines = ProgressLines(clock)
         lines.on_train_begin(None, state(20, 100), None)  # resumed
         now[0] += 60.0
         with caplog.at_level("INFO"):
@@ -135,7 +135,7 @@ def test_a_line_says_what_is_left_by_the_pace_since_the_start_or_by_the_clock(mo
 
 
 def test_rank_0_alone_says_a_line_and_validation_has_one_of_its_own(caplog):
-    lines = TrainingLines()
+    lines = ProgressLines()
     lines.on_train_begin(None, state(0), None)
     with caplog.at_level("INFO"):
         lines.on_log(None, state(40, is_world_process_zero=False), None, logs=LOGS)

@@ -14,7 +14,7 @@ from trainings import examples, make_trainer, tiny_lora
 from training.batches import PaddedCollator, TokenBudgetBatches
 from training.data import IGNORED, SupervisedDataset, preprocess
 from training.layout import choose_attention
-from training.trainer import Trainer, weights_in
+from training.trainer import Trainer, weight_count
 from utils import InputError
 
 
@@ -127,7 +127,7 @@ def test_a_micro_batch_counts_no_parameters(tiny_model_path, tokenizer, tmp_path
 def test_packed_weights_count_as_what_they_stand_for():
     packed = torch.nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
     packed.quant_state = SimpleNamespace(shape=torch.Size([4, 4]))
-    assert weights_in(packed) == 16 and weights_in(torch.nn.Parameter(torch.zeros(3, 2))) == 6
+    assert weight_count(packed) == 16 and weight_count(torch.nn.Parameter(torch.zeros(3, 2))) == 6
 
 
 def test_batches_of_like_length_have_little_padding():

@@ -12,12 +12,12 @@ from training.data import (
     IGNORED,
     LazySupervisedDataset,
     SupervisedDataset,
-    coloured,
+    colour_trained_tokens,
     fact_of,
     preprocess,
     split_by_fact,
     split_example,
-    take,
+    select_rows,
 )
 from training.row_file import RowFile
 from utils import InputError
@@ -212,16 +212,16 @@ def test_an_unfinished_answer_is_trained_without_an_end(tokenizer):
 
 
 def test_what_is_trained_is_shown_in_green(tokenizer):
-    shown = coloured(preprocess(TURNS[:2], tokenizer, ""), tokenizer)
+    shown = colour_trained_tokens(preprocess(TURNS[:2], tokenizer, ""), tokenizer)
     assert "\033[1;32mIlsabet Corrane<|im_end|>\033[0m" in shown and "\033[90m<|im_start|>" in shown
 
 
 def test_rows_are_taken_from_a_list_or_by_what_can_take_them():
     class Rows(list):
-        def take(self, indices):
+        def select(self, indices):
             return ("taken", indices)
 
-    assert take(["a", "b", "c"], [2, 0]) == ["c", "a"] and take(Rows("abc"), [2, 0]) == ("taken", [2, 0])
+    assert select_rows(["a", "b", "c"], [2, 0]) == ["c", "a"] and select_rows(Rows("abc"), [2, 0]) == ("taken", [2, 0])
 
 
 def test_colours_change_where_training_begins_and_ends():
@@ -230,6 +230,6 @@ def test_colours_change_where_training_begins_and_ends():
             return "".join(map(chr, tokens))
 
     example = {"input_ids": [*map(ord, "abcd")], "labels": [-100, ord("b"), ord("c"), -100]}
-    assert coloured(example, Letters()) == "\033[90ma\033[1;32mbc\033[90md\033[0m"
+    assert colour_trained_tokens(example, Letters()) == "\033[90ma\033[1;32mbc\033[90md\033[0m"
     with pytest.raises(ValueError, match="zip"):
-        coloured({**example, "labels": [-100]}, Letters())
+        colour_trained_tokens({**example, "labels": [-100]}, Letters())

@@ -15,14 +15,14 @@ from training import ranks
 from training.layout import weights_dtype
 from utils import InputError
 
-CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initial values that are taken out of the base weights
+BASE_CHANGING_INITS = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initial values that are taken out of the base weights
 
-INITIAL = "initial_adapter"  # in --output_dir
+INITIAL_ADAPTER = "initial_adapter"  # in --output_dir
 
 
 def changes_base(init_lora_weights: str | bool) -> bool:
     """Whether this way to begin changes the base weights, so that without the adapter the model is another one."""
-    return str(init_lora_weights).startswith(CHANGES_BASE)
+    return str(init_lora_weights).startswith(BASE_CHANGING_INITS)
 
 
 def load_model(name: str, lora, training):
@@ -50,11 +50,11 @@ def load_model(name: str, lora, training):
         return model
     model = get_peft_model(model, lora_config(lora))
     if training.bf16 or training.fp16:
-        leave_inputs_as_they_are(model)
+        disable_input_casting(model)
     return model
 
 
-def save_initial(model, lora, folder: Path, writes: bool) -> str | None:
+def save_initial_adapter(model, lora, folder: Path, writes: bool) -> str | None:
     """Where the initial values were taken out of the base: the folder the adapter is saved in before its first update.
 
     Of what is trained and of this `save_adapter` makes an adapter of the unchanged base. One of several ranks `writes`.
@@ -63,11 +63,11 @@ def save_initial(model, lora, folder: Path, writes: bool) -> str | None:
         return None
     model.peft_config["default"].init_lora_weights = True  # read back, it must not be taken out of the base again
     if writes:
-        model.save_pretrained(str(folder / INITIAL))
-    return str(folder / INITIAL)
+        model.save_pretrained(str(folder / INITIAL_ADAPTER))
+    return str(folder / INITIAL_ADAPTER)
 
 
-def leave_inputs_as_they_are(model) -> None:
+def disable_input_casting(model) -> None:
     """Keep LoRA layers from casting their inputs to float32, which autocast would cast back: a copy of each for nothing."""
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
@@ -96,7 +96,7 @@ def lora_config(lora):
 
 
 @contextlib.contextmanager
-def gathered(model, modifier_rank: int | None = None) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
+def gathered_parameters(model, modifier_rank: int | None = None) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
     """The trainable parameters by name, whole even where ZeRO-3 has spread them over the ranks."""
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not transformers.integrations.is_deepspeed_zero3_enabled():
@@ -115,6 +115,6 @@ def save_adapter(model, folder: str | Path, initial: str | None = None) -> None:
     (`changes_base`): what is saved is then an adapter of the unchanged base. All ranks have to come here.
     """
     more = {} if initial is None else {"path_initial_model_for_weight_conversion": initial}
-    with gathered(model):
-        if not ranks.several() or torch.distributed.get_rank() == 0:
+    with gathered_parameters(model):
+        if not ranks.is_distributed() or torch.distributed.get_rank() == 0:
             model.save_pretrained(str(folder), **more)

@@ -148,7 +148,7 @@ class TrainingArguments(transformers.TrainingArguments):
         choose_precision(self)
         self.counts_tokens = self.per_device_train_batch_size is None and self.max_tokens_per_batch is None
         self.per_device_train_batch_size = self.per_device_train_batch_size or 1
-        self.asked_checkpointing = self.gradient_checkpointing
+        self.requested_checkpointing = self.gradient_checkpointing
         if self.use_liger_kernel and self.liger_kernel_config is None:
             self.liger_kernel_config = {"rope": False}  # it is compiled anew for each number of rows (ops/rope.py: bs)
         # Checkpoints removes old ones, once the new one is whole; the Trainer would sooner.

@@ -103,7 +103,7 @@ def loss_inputs(examples: list[dict], labels: torch.Tensor) -> dict[str, torch.T
     }
 
 
-def collator_for(tokenizer, training) -> PaddedCollator | PaddingFreeCollator:
+def make_collator(tokenizer, training) -> PaddedCollator | PaddingFreeCollator:
     """The one that the arguments `training` ask for."""
     if training.padding_free:
         return PaddingFreeCollator(training.attention.startswith("flash"))

@@ -22,9 +22,9 @@ from training import ranks
 from utils import InputError, write_json
 
 MARK = "whole.json"
-FIRST_SAVE = 0.1  # of the time between two checkpoints: what writing the first is taken to need
-KEPT = 2  # whole checkpoints; the older one is there while the newer is written
-WRITTEN_A_SECOND = 200e6  # prior: bytes of weights to a disk
+FIRST_SAVE_SHARE = 0.1  # of the time between two checkpoints: what writing the first is taken to need
+KEPT_CHECKPOINTS = 2  # whole checkpoints; the older one is there while the newer is written
+WRITE_BYTES_PER_SECOND = 200e6  # prior: bytes of weights to a disk
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
@@ -39,11 +39,11 @@ class Checkpoints(transformers.TrainerCallback):
     """
 
     def __init__(self, minutes: float, keep: int | None, settings: dict, elapsed: float = 0.0):
-        self.minutes, self.keep, self.settings = minutes, keep or KEPT, settings
+        self.minutes, self.keep, self.settings = minutes, keep or KEPT_CHECKPOINTS, settings
         self.stopped_by: int | None = None
         self._before, self._began = elapsed, time.monotonic()
         self._saved = self._ended = self._began  # the end of the step that was saved last, and of the last one
-        self._step_seconds, self._save_seconds = 0.0, 60 * minutes * FIRST_SAVE
+        self._step_seconds, self._save_seconds = 0.0, 60 * minutes * FIRST_SAVE_SHARE
         self._handlers: dict[int, object] = {}
 
     @property
@@ -65,7 +65,7 @@ class Checkpoints(transformers.TrainerCallback):
         self._step_seconds, self._ended = now - self._ended, now
         ahead = min(self._step_seconds + self._save_seconds, 30 * self.minutes)  # never twice as often as asked for
         due = bool(self.minutes) and now - self._saved >= 60 * self.minutes - ahead
-        due, stop = map(int, ranks.most([due, self.stopped_by or 0]))  # all ranks save, or stop, at the same step
+        due, stop = map(int, ranks.maximum([due, self.stopped_by or 0]))  # all ranks save, or stop, at the same step
         if stop:
             self.stopped_by = stop
             control.should_training_stop = True
@@ -74,11 +74,11 @@ class Checkpoints(transformers.TrainerCallback):
 
     def on_save(self, args, state, control, **_):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        ranks.wait()
+        ranks.barrier()
         if args.process_index == 0:
             write_mark(folder, {"settings": self.settings, "elapsed": self.elapsed, "step": state.global_step})
             best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
-            remove_old(Path(args.output_dir), self.keep, best)
+            remove_old_checkpoints(Path(args.output_dir), self.keep, best)
             log.info("checkpoint at step %d in %s", state.global_step, folder)
         self._saved, self._save_seconds = self._ended, time.monotonic() - self._ended
 
@@ -98,13 +98,13 @@ def write_mark(folder: Path, facts: dict) -> None:
     write_json(folder / MARK, {**facts, "sizes": sizes})
 
 
-def in_order(output_dir: Path) -> list[Path]:
+def checkpoints_by_step(output_dir: Path) -> list[Path]:
     """The folders of checkpoints, the newest last."""
     folders = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
     return sorted(folders, key=lambda path: int(path.name.partition("-")[2]))
 
 
-def torn(folder: Path) -> str | None:
+def why_incomplete(folder: Path) -> str | None:
     """Why a checkpoint is not whole, or None."""
     try:
         sizes = json.loads((folder / MARK).read_text())["sizes"]
@@ -118,22 +118,22 @@ def torn(folder: Path) -> str | None:
     return None
 
 
-def remove_old(output_dir: Path, keep: int, best: str | None) -> None:
+def remove_old_checkpoints(output_dir: Path, keep: int, best: str | None) -> None:
     """Remove all but the newest `keep` whole checkpoints and the best one."""
-    whole = [folder for folder in in_order(output_dir) if torn(folder) is None]
+    whole = [folder for folder in checkpoints_by_step(output_dir) if why_incomplete(folder) is None]
     kept = {folder.name for folder in whole[len(whole) - min(keep, len(whole)) :]} | {best}
-    for folder in in_order(output_dir):
+    for folder in checkpoints_by_step(output_dir):
         if folder.name not in kept:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def newest(output_dir: str | Path, settings: dict) -> tuple[str, float] | None:
+def newest_checkpoint(output_dir: str | Path, settings: dict) -> tuple[str, float] | None:
     """The newest whole checkpoint and the seconds of training in it; None where there is none.
 
     InputError where it was made with other `settings`: going on would train something that nobody asked for.
     """
-    for folder in reversed(in_order(Path(output_dir))):
-        reason = torn(folder)
+    for folder in reversed(checkpoints_by_step(Path(output_dir))):
+        reason = why_incomplete(folder)
         if reason:
             log.info("skipped %s: torn, %s", folder, reason)
             continue
@@ -169,7 +169,7 @@ def resume_point(training, settings: dict) -> tuple[str | None, float]:
     """The checkpoint that --resume_from_checkpoint asks for, or None, and the seconds of training that are known of it."""
     if training.resume_from_checkpoint != "auto":
         return training.resume_from_checkpoint, 0.0
-    return newest(training.output_dir, settings) or (None, 0.0)
+    return newest_checkpoint(training.output_dir, settings) or (None, 0.0)
 
 
 def seconds_to_save(trainer) -> float:
@@ -178,7 +178,7 @@ def seconds_to_save(trainer) -> float:
     Its engine, which gathers these, is there only from the first update on.
     """
     if trainer.is_deepspeed_enabled and not hasattr(trainer.model, "peft_config"):
-        return trainer.parameter_count * trainer.model.dtype.itemsize / WRITTEN_A_SECOND
+        return trainer.parameter_count * trainer.model.dtype.itemsize / WRITE_BYTES_PER_SECOND
     folder, started = Path(trainer.args.output_dir) / "rehearsal", time.monotonic()
     trainer.save_model(str(folder))
     if trainer.args.process_index == 0:

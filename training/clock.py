@@ -24,7 +24,7 @@ from utils import InputError
 MEASURED_UPDATES = 5  # after so many the number of epochs is said
 RECENT_UPDATES = 20  # of which the longest has to fit before the end
 FINISH_SLACK = 1.5  # of the measured finish: another process may have taken a core by then
-SAID_S, SAID_SHARE = 10.0, 0.01  # how often it says when it ends: so many seconds, or this share of the time
+REPORT_INTERVAL_S, REPORT_INTERVAL_SHARE = 10.0, 0.01  # how often it says when it ends: so many seconds, or this share of the time
 
 log = logging.getLogger(__name__)
 
@@ -89,13 +89,13 @@ class TrainingClock(transformers.TrainerCallback):
         left, spent = self.left(), self.elapsed + now - self._began
         by_time = min(1.0, (spent + max(self._recent)) / (spent + left))  # when the next update ends
         by_steps = (state.global_step + 1) / state.max_steps
-        self.progress = ranks.from_rank_0(max(self.progress, by_time, min(by_steps, 1.0)))
+        self.progress = ranks.broadcast(max(self.progress, by_time, min(by_steps, 1.0)))
 
     def on_step_end(self, args, state, control, **_):
         if self.progress >= 1:
             control.should_training_stop = True
         now, done = time.monotonic(), state.global_step - self._first
-        due = now - self._said >= max(SAID_S, SAID_SHARE * self.clock.seconds)
+        due = now - self._said >= max(REPORT_INTERVAL_S, REPORT_INTERVAL_SHARE * self.clock.seconds)
         if state.is_world_process_zero and (done == MEASURED_UPDATES or due or self.progress >= 1):
             pace = (now - self._began) / done
             fit = state.global_step + min(self.left() / pace, state.max_steps - state.global_step)
@@ -125,7 +125,7 @@ class TrainingClock(transformers.TrainerCallback):
         return f"to end at {of_day(self.clock.deadline)}, with {in_words(self.kept_back)} kept back to save and check"
 
 
-def set_pace(clock: Clock, training) -> None:
+def apply_budget(clock: Clock, training) -> None:
     """With a budget: a checkpoint each hundredth of it, and from there on after a kill, unless said otherwise."""
     if clock.limited:
         training.save_minutes = training.save_minutes or clock.seconds * SAVED_SHARE / 60

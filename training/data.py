@@ -19,7 +19,7 @@ from utils import InputError
 IGNORED = -100  # the label of a token that is read but not trained
 CACHED_EXAMPLES = 4096  # tokenised examples that LazySupervisedDataset keeps, some megabytes
 MEASURED_EXAMPLES = 64
-CONTEXT_SHARE = 4  # of a piece of a split example, one part in so many repeats the text before it, untrained
+CONTEXT_DIVISOR = 4  # of a piece of a split example, one part in so many repeats the text before it, untrained
 
 
 def preprocess(
@@ -80,7 +80,7 @@ def split_example(example: dict, max_length: int, name: str) -> list[dict]:
         )
     pieces, start = [], head
     while start < len(ids):
-        context = min(room // CONTEXT_SHARE, start - head)
+        context = min(room // CONTEXT_DIVISOR, start - head)
         stop = min(start - context + room, len(ids))
         kept = range(start - context, stop)
         piece = {
@@ -204,15 +204,15 @@ def split_by_fact(rows: list[dict], size: int, seed: int) -> tuple[Sequence[dict
         )
     kept = [index for index, fact in enumerate(fact_of_row) if fact not in held]
     out = [index for index, fact in enumerate(fact_of_row) if fact in held]
-    return take(rows, kept), take(rows, out)
+    return select_rows(rows, kept), select_rows(rows, out)
 
 
-def take(rows: Sequence[dict], indices: list[int]) -> Sequence[dict]:
+def select_rows(rows: Sequence[dict], indices: list[int]) -> Sequence[dict]:
     """Some of the rows: a list, or for a file of rows the same file read at fewer places."""
-    return rows.take(indices) if hasattr(rows, "take") else [rows[index] for index in indices]
+    return rows.select(indices) if hasattr(rows, "select") else [rows[index] for index in indices]
 
 
-def coloured(example: dict, tokenizer) -> str:
+def colour_trained_tokens(example: dict, tokenizer) -> str:
     """The text of an example for a terminal: the trained tokens green, those only read grey."""
     text = ""
     pairs = zip(example["input_ids"], example["labels"], strict=True)

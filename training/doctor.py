@@ -13,8 +13,8 @@ from engines.chat_template import end_of_turn
 from training.data import IGNORED, fact_of, preprocess, trained_parts
 from utils import InputError, read_json
 
-NAMED = 3  # ids given for each finding
-CHECKED = 20_000  # rows, evenly over a larger dataset: a minute at most
+NAMED_IDS = 3  # ids given for each finding
+CHECKED_ROWS = 20_000  # rows, evenly over a larger dataset: a minute at most
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def report(rows: Sequence[dict], held_out: Sequence[dict], tokenizer, model: str
     errors = list(template_findings(tokenizer, data.system_prompt))
     errors += row_errors(rows, tokenizer, data, training)
     errors += model_findings(tokenizer, model, training.output_dir)
-    warnings = [*shared_rows(rows, held_out), *row_warnings(rows, tokenizer), *end_findings(tokenizer, model)]
+    warnings = [*leaked_rows(rows, held_out), *row_warnings(rows, tokenizer), *end_of_turn_findings(tokenizer, model)]
     if tokenizer.pad_token_id is None:
         warnings.append(
             "the tokenizer has no padding token: its end token pads, which is right, as no mask rests on it"
@@ -49,12 +49,12 @@ def report(rows: Sequence[dict], held_out: Sequence[dict], tokenizer, model: str
 
 
 def sample(rows: Sequence[dict]) -> Iterator[dict]:
-    return (rows[index] for index in range(0, len(rows), max(1, len(rows) // CHECKED)))
+    return (rows[index] for index in range(0, len(rows), max(1, len(rows) // CHECKED_ROWS)))
 
 
 def counted(what: str, ids: list[str]) -> list[str]:
     """A finding with how often it is there and the first ids, or none."""
-    return [f"{what}: {len(ids)} rows, such as {', '.join(ids[:NAMED])}"] if ids else []
+    return [f"{what}: {len(ids)} rows, such as {', '.join(ids[:NAMED_IDS])}"] if ids else []
 
 
 def template_findings(tokenizer, system_prompt: str | None) -> Iterator[str]:
@@ -117,7 +117,7 @@ def row_warnings(rows: Sequence[dict], tokenizer) -> list[str]:
     ]
 
 
-def shared_rows(rows: Sequence[dict], held_out: Sequence[dict]) -> list[str]:
+def leaked_rows(rows: Sequence[dict], held_out: Sequence[dict]) -> list[str]:
     """Held-out rows that are trained too: the same question, or another wording of the same fact."""
     if not held_out:
         return []
@@ -145,7 +145,7 @@ def model_findings(tokenizer, model: str, output_dir: str) -> Iterator[str]:
             yield f"{output_dir} has an adapter of {base}, not of {model}: give another --output_dir"
 
 
-def end_findings(tokenizer, model: str) -> Iterator[str]:
+def end_of_turn_findings(tokenizer, model: str) -> Iterator[str]:
     """Whether the model's files say that generation ends where a trained turn ends."""
     import transformers
 

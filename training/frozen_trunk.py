@@ -23,22 +23,22 @@ from torch.utils.data import Dataset
 
 from training.batches import PaddedCollator
 from training.plan import Plan, make_plan
-from training.read_back import autocast, computed_in, relative_difference, rounding
-from training.trainer import Trainer, weights_in
+from training.read_back import autocast, compute_precision, relative_difference, rounding_tolerance
+from training.trainer import Trainer, weight_count
 from utils import read_json, write_json
 
-STATES, STATES_OF = "frozen_states.bin", "frozen_states.json"  # the states, and a hash of what they are of
-MOST_BYTES = 4 << 30  # of states; a larger dataset is trained in the ordinary way
-ROWS = 32  # run together
+STATES_FILE, STATES_IDENTITY_FILE = "frozen_states.bin", "frozen_states.json"  # the states, and a hash of what they are of
+MAX_BYTES = 4 << 30  # of states; a larger dataset is trained in the ordinary way
+ROWS_PER_BATCH = 32  # run together
 
 log = logging.getLogger(__name__)
 
 
-class Reached(Exception):
+class ReachedLayer(Exception):
     """Carries the states (B, T, H) that have come to the first trained layer; nothing above it is run."""
 
 
-class WithStates(Dataset):
+class ExamplesWithStates(Dataset):
     """Examples with `states` (T, H), what comes out of the lowest `frozen_layers`."""
 
     def __init__(self, examples: Dataset, states: list[torch.Tensor], frozen_layers: int):
@@ -89,16 +89,16 @@ class TrunkPlan(Plan):
 
 
 class TrunkTrainer(Trainer):
-    """A Trainer on examples WithStates, in batches of a StatesCollator: the frozen layers are not run.
+    """A Trainer on examples ExamplesWithStates, in batches of a StatesCollator: the frozen layers are not run.
 
     It runs them on examples without states, as those of a validation are.
     """
 
-    def __init__(self, *, train_dataset: WithStates, **options):
+    def __init__(self, *, train_dataset: ExamplesWithStates, **options):
         super().__init__(train_dataset=train_dataset, **options)
         self.frozen_layers = train_dataset.frozen_layers
         layers = self.model.get_decoder().layers[: self.frozen_layers]
-        self.frozen_parameters = sum(weights_in(p) for layer in layers for p in layer.parameters())
+        self.frozen_parameters = sum(weight_count(p) for layer in layers for p in layer.parameters())
 
     @property
     def step_parameters(self) -> int:
@@ -118,21 +118,21 @@ class TrunkTrainer(Trainer):
             return super()._logits(model, inputs)
 
 
-def keeps_states(training, data) -> bool:
+def can_keep_states(training, data) -> bool:
     """Whether states are kept where there are any: one process runs the layers as they are, on examples in memory."""
     alone = training.world_size == 1 and not training.deepspeed
     changed = training.padding_free or training.torch_compile or training.gradient_checkpointing
     return training.keep_frozen_states and alone and not changed and not data.lazy_preprocess
 
 
-def keep_states(model, examples: Dataset, collator: Callable, data, training) -> WithStates | None:
+def keep_states(model, examples: Dataset, collator: Callable, data, training) -> ExamplesWithStates | None:
     """The examples with the states of the frozen layers; None where none are frozen, or their states cannot be kept.
 
     `data` and `training` are the arguments of finetune.py.
     """
-    first = frozen_layers(model) if keeps_states(training, data) else 0
+    first = frozen_layers(model) if can_keep_states(training, data) else 0
     folder = Path(training.output_dir)
-    return with_states(model, examples, collator, first, folder, computed_in(training)) if first else None
+    return compute_states(model, examples, collator, first, folder, compute_precision(training)) if first else None
 
 
 def frozen_layers(model) -> int:
@@ -161,17 +161,17 @@ def above(model, first: int) -> Iterator[None]:
             del layer.forward
 
 
-def with_states(
+def compute_states(
     model, examples: Dataset, collator: Callable, first: int, folder: Path, precision: str = "float32"
-) -> WithStates | None:
+) -> ExamplesWithStates | None:
     """The examples with the states that come to layer `first`; None where these would be too many or not the same.
 
-    They are computed on the model's device, in the `precision` of the training (read_back.computed_in), and are in a file
+    They are computed on the model's device, in the `precision` of the training (read_back.compute_precision), and are in a file
     in `folder`, row after row from the shortest on; what an earlier start wrote is not run again.
     """
     row_bytes = model.config.hidden_size * model.dtype.itemsize
     size = sum(examples.lengths) * row_bytes
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         log.info(
             "the states of %d frozen layers would take %.1f GiB: they are computed anew each time", first, size / 2**30
         )
@@ -179,18 +179,18 @@ def with_states(
     order = sorted(range(len(examples)), key=lambda index: examples.lengths[index])
     ends = list(itertools.accumulate(examples.lengths[index] * row_bytes for index in order))
     folder.mkdir(parents=True, exist_ok=True)
-    path, identity = folder / STATES, identity_of(model, examples, first)
-    there = path.stat().st_size if path.is_file() and written_of(folder) == identity else 0
+    path, identity = folder / STATES_FILE, states_identity(model, examples, first)
+    there = path.stat().st_size if path.is_file() and read_identity(folder) == identity else 0
     done = sum(end <= there for end in ends)
     if done < len(order):
-        done -= done % ROWS  # the same batches as without a stop
+        done -= done % ROWS_PER_BATCH  # the same batches as without a stop
     with path.open("ab") as file:
         file.truncate(ends[done - 1] if done else 0)
-        write_json(folder / STATES_OF, {"of": identity})  # only now: the states of other examples are gone
-        for start in range(done, len(order), ROWS):
-            some = [examples[index] for index in order[start : start + ROWS]]
+        write_json(folder / STATES_IDENTITY_FILE, {"of": identity})  # only now: the states of other examples are gone
+        for start in range(done, len(order), ROWS_PER_BATCH):
+            some = [examples[index] for index in order[start : start + ROWS_PER_BATCH]]
             with autocast(precision, model.device.type):
-                found = states_at(model, collator(some), lengths_of(some), first)
+                found = states_at_layer(model, collator(some), example_lengths(some), first)
             for own in found:
                 file.write(own.contiguous().view(torch.uint8).numpy())
             file.flush()
@@ -198,10 +198,10 @@ def with_states(
     mapped = torch.from_file(str(path), size=size // model.dtype.itemsize, dtype=model.dtype)
     rows = mapped.view(-1, model.config.hidden_size).split([examples.lengths[index] for index in order])
     states = dict(zip(order, rows, strict=True))
-    kept = WithStates(examples, [states[index] for index in range(len(examples))], first)
+    kept = ExamplesWithStates(examples, [states[index] for index in range(len(examples))], first)
     with autocast(precision, model.device.type):
         difference = relative_difference(*last_states(model, StatesCollator(collator), examples, kept, first))
-    if not difference <= rounding(precision, model.config.num_hidden_layers):
+    if not difference <= rounding_tolerance(precision, model.config.num_hidden_layers):
         log.info(
             "%s does not begin above its frozen layers (difference %.1g): all are run", type(model).__name__, difference
         )
@@ -210,7 +210,7 @@ def with_states(
     return kept
 
 
-def identity_of(model, examples: Dataset, first: int) -> str:
+def states_identity(model, examples: Dataset, first: int) -> str:
     """A hash of what decides the states: the weights below layer `first`, and the tokens of the examples in their order."""
     decoder = model.get_decoder()
     frozen = [decoder.get_input_embeddings(), *decoder.layers[:first]]
@@ -221,27 +221,27 @@ def identity_of(model, examples: Dataset, first: int) -> str:
     return found.hexdigest()[:16]
 
 
-def written_of(folder: Path) -> str | None:
+def read_identity(folder: Path) -> str | None:
     """What the states in a folder are of."""
-    path = folder / STATES_OF
+    path = folder / STATES_IDENTITY_FILE
     return read_json(path, "what states are of")["of"] if path.is_file() else None
 
 
 def remove_states(folder: Path) -> None:
-    for name in (STATES, STATES_OF):
+    for name in (STATES_FILE, STATES_IDENTITY_FILE):
         (folder / name).unlink(missing_ok=True)
 
 
-def lengths_of(examples: list[dict]) -> list[int]:
+def example_lengths(examples: list[dict]) -> list[int]:
     return [len(example["input_ids"]) for example in examples]
 
 
-def states_at(model, batch: dict, lengths: list[int], first: int) -> list[torch.Tensor]:
+def states_at_layer(model, batch: dict, lengths: list[int], first: int) -> list[torch.Tensor]:
     """What comes to layer `first`: a tensor (T, H) for each row of a padded batch, on the CPU."""
     handle = model.get_decoder().layers[first].register_forward_pre_hook(reached, with_kwargs=True)
     try:
         run(model, batch)
-    except Reached as found:
+    except ReachedLayer as found:
         return [row[:length].cpu() for row, length in zip(found.args[0], lengths, strict=True)]
     finally:
         handle.remove()
@@ -249,7 +249,7 @@ def states_at(model, batch: dict, lengths: list[int], first: int) -> list[torch.
 
 
 def reached(_, arguments: tuple, options: dict) -> None:
-    raise Reached(arguments[0] if arguments else options["hidden_states"])
+    raise ReachedLayer(arguments[0] if arguments else options["hidden_states"])
 
 
 def run(model, batch: dict) -> torch.Tensor:
@@ -268,7 +268,7 @@ def last_states(
     expected = run(model, collator(some))
     with above(model, first):
         found = run(model, collator([kept[index] for index in few]))
-    lengths = lengths_of(some)
+    lengths = example_lengths(some)
     return tuple(
         torch.cat([row[:length] for row, length in zip(states, lengths, strict=True)]) for states in (found, expected)
     )

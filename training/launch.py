@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 from engines import memory
 from engines.memory import Shape
-from training.recommended import LEAST_TOKENS_A_RANK, MOST_TOKENS, recommended_rank, update_tokens
+from training.recommended import MIN_TOKENS_PER_RANK, MAX_UPDATE_TOKENS, recommended_rank, update_tokens
 from utils import InputError, require_model, run
 
 ACTIVATION_SHARE = 0.2  # of a card: with less, batches are small and the allocator has nothing in reserve
 EPOCHS = 3.0  # of Hugging Face's TrainingArguments
 MEASURED_ROWS = 1000
 GIB = 2**30
-CARDS = (24, 48, 80, 141)
-QWEN = {  # hidden and inner width, layers, heads, heads of keys
+CARD_SIZES_GIB = (24, 48, 80, 141)
+QWEN_SIZES = {  # hidden and inner width, layers, heads, heads of keys
     "7B": (3584, 18944, 28, 28, 4), "14B": (5120, 13824, 48, 40, 8),
     "32B": (5120, 27648, 64, 40, 8), "72B": (8192, 29568, 80, 64, 8),
 }  # fmt: skip
@@ -50,10 +50,10 @@ class Launch:
 def choose_sharding(shape: Shape, card: float, gpus: int, rank: int) -> tuple[str, int]:
     """("whole", "zero3" or "4 bits", and the fewest cards that hold it); InputError where nothing fits.
 
-    Weights in 16 bits are what the model is served with, so 4 bits come last. A batch of LEAST_TOKENS_A_RANK with
+    Weights in 16 bits are what the model is served with, so 4 bits come last. A batch of MIN_TOKENS_PER_RANK with
     gradient checkpointing has to fit beside the weights, and 16-bit ones leave ACTIVATION_SHARE of a card for it.
     """
-    batch = LEAST_TOKENS_A_RANK["cuda"] * shape.token(checkpointing=True)
+    batch = MIN_TOKENS_PER_RANK["cuda"] * shape.token(checkpointing=True)
     enough = max(batch, ACTIVATION_SHARE * card)
     if memory.room(card, shape, rank) >= enough:
         return "whole", 1
@@ -77,7 +77,7 @@ def choose_launch(shape: Shape | None, card: float, devices: tuple[str, ...], up
     """
     gpus = len(devices)
     sharding, least = ("given", 1) if shape is None else choose_sharding(shape, card, gpus, rank)
-    ranks = max(least, min(gpus, max(update // LEAST_TOKENS_A_RANK["cuda"], 1)))
+    ranks = max(least, min(gpus, max(update // MIN_TOKENS_PER_RANK["cuda"], 1)))
     few = f"; {gpus - ranks} stay idle, as an update has {update} tokens" if ranks < gpus else ""
     return Launch(ranks, sharding, f"{ranks} of {gpus} GPUs, {reason(sharding, shape, card)}{few}", devices[:ranks])
 
@@ -101,12 +101,12 @@ def plan_launch(model_name_or_path: str, data_path: str | None, arguments: list[
     """
     from engines.gpus import usable_gpus
 
-    given = read_given(arguments)
+    given = parse_launch_arguments(arguments)
     gpus = [] if given.use_cpu else usable_gpus()
     if not gpus:
         return Launch(1, "whole", "one process on the CPU", ())
     devices = tuple(gpu.index for gpu in gpus)
-    update, rank = MOST_TOKENS, given.lora_r or recommended_rank(0)
+    update, rank = MAX_UPDATE_TOKENS, given.lora_r or recommended_rank(0)
     if data_path:
         tokens, facts = measured(data_path, model_name_or_path)
         rank = given.lora_r or recommended_rank(facts)
@@ -117,7 +117,7 @@ def plan_launch(model_name_or_path: str, data_path: str | None, arguments: list[
     return choose_launch(shape, min(gpu.total_bytes for gpu in gpus), devices, update, rank)
 
 
-def read_given(arguments: list[str]) -> argparse.Namespace:
+def parse_launch_arguments(arguments: list[str]) -> argparse.Namespace:
     """The arguments of finetune.py that decide on a launch; all others are passed over."""
 
     def true(text: str) -> bool:
@@ -150,7 +150,7 @@ def measured(data_path: str, model_name_or_path: str) -> tuple[float, int]:
 def command(launch: Launch, arguments: list[str]) -> list[str]:
     """finetune.py with its `arguments`, as words after `python`: by torchrun where there are several ranks or DeepSpeed.
 
-    Out of memory, all ranks are started once more (layout.restart_by_halves).
+    Out of memory, all ranks are started once more (layout.restart_with_half_batches).
     """
     words = ["finetune.py", *arguments, *launch.arguments]
     if launch.processes == 1 and "--deepspeed" not in words:
@@ -164,13 +164,13 @@ def table() -> list[str]:
     import transformers
 
     rows = ["| model | card | 1 GPU | 2 | 4 | 8 |", "|---|---|---|---|---|---|"]
-    for name, (hidden, inner, layers, heads, keys) in QWEN.items():
+    for name, (hidden, inner, layers, heads, keys) in QWEN_SIZES.items():
         config = transformers.Qwen2Config(
             hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
             num_key_value_heads=keys, vocab_size=152064, tie_word_embeddings=False,
         )  # fmt: skip
         shape = memory.shape_of_config(config)
-        rows += [f"| {name} | {card} GiB | " + " | ".join(cells(shape, card * GIB)) + " |" for card in CARDS]
+        rows += [f"| {name} | {card} GiB | " + " | ".join(cells(shape, card * GIB)) + " |" for card in CARD_SIZES_GIB]
     return rows
 
 

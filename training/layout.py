@@ -14,16 +14,16 @@ import torch
 
 from engines import memory
 from training import ranks
-from training.recommended import LEAST_TOKENS_A_RANK, update_tokens
+from training.recommended import MIN_TOKENS_PER_RANK, update_tokens
 from utils import InputError, write_json
 
 # Of a micro-batch: with fewer a GPU reads its weights for too little work, and gradient checkpointing, which computes half as
 # much again, is worth its price. With more nothing is gained by it.
 ENOUGH_TOKENS = 4096
 MEASURED_TOKENS = (1024, 3072)  # of two batches, whose difference shows what a token takes
-KEPT_FREE = 0.05  # of a GPU, for batches that are a little larger than measured ones
+FREE_SHARE = 0.05  # of a GPU, for batches that are a little larger than measured ones
 OUT_OF_MEMORY = "out_of_memory.json"  # in --output_dir: that a training ran out of memory, and is going on by halves
-RESTART = 75  # exit code (EX_TEMPFAIL): torchrun starts all ranks again
+RESTART_EXIT_CODE = 75  # exit code (EX_TEMPFAIL): torchrun starts all ranks again
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def choose_attention(training) -> None:
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def halvings(output_dir: str | Path) -> int:
+def count_halvings(output_dir: str | Path) -> int:
     """How often a training in this folder ran out of memory."""
     note = Path(output_dir) / OUT_OF_MEMORY
     return json.loads(note.read_text())["halvings"] if note.is_file() else 0
@@ -90,7 +90,7 @@ def choose_batches(training, shape: memory.Shape, tokens: int, longest: int, ran
         training.update_tokens = update_tokens(tokens, training.num_train_epochs, device)
         plain, saving = (free / shape.token(checkpointing, fused) for checkpointing in (False, True))
         set_micro_batch(training, plain, saving)
-    halved = 2 ** halvings(training.output_dir)
+    halved = 2 ** count_halvings(training.output_dir)
     if halved > 1:
         if training.max_tokens_per_batch:
             training.max_tokens_per_batch = max(1, training.max_tokens_per_batch // halved)
@@ -98,7 +98,7 @@ def choose_batches(training, shape: memory.Shape, tokens: int, longest: int, ran
             training.per_device_train_batch_size = max(1, training.per_device_train_batch_size // halved)
         training.gradient_accumulation_steps *= halved
     if training.deepspeed:
-        renew_deepspeed(training)
+        refresh_deepspeed_config(training)
 
 
 def set_micro_batch(training, plain: float, saving: float) -> None:
@@ -109,7 +109,7 @@ def set_micro_batch(training, plain: float, saving: float) -> None:
     fits = saving if training.gradient_checkpointing else plain
     training.gradient_accumulation_steps = math.ceil(part / max(1.0, min(part, fits)))
     training.max_tokens_per_batch = math.ceil(part / training.gradient_accumulation_steps)
-    least = LEAST_TOKENS_A_RANK[training.device.type]
+    least = MIN_TOKENS_PER_RANK[training.device.type]
     if part < least and training.world_size > 1:
         log.info(
             "%d tokens an update for each of %d ranks: with fewer ranks each would have enough to do",
@@ -123,7 +123,7 @@ def is_zero3(training) -> bool:
     return training.hf_deepspeed_config.is_zero3()
 
 
-def renew_deepspeed(training) -> None:
+def refresh_deepspeed_config(training) -> None:
     """Its "auto" values are filled from the arguments when these are parsed: fill them again from those chosen since."""
     from accelerate.utils import DeepSpeedPlugin
     from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
@@ -142,37 +142,37 @@ def measure_batches(trainer) -> None:
     there yet, the arithmetic of `choose_batches` stands.
     """
     training = trainer.args
-    if training.device.type != "cuda" or training.deepspeed or halvings(training.output_dir):
+    if training.device.type != "cuda" or training.deepspeed or count_halvings(training.output_dir):
         return
     fits = []
     for checkpointing in (False, True):
         try:
-            room, token = measured_room(trainer, checkpointing)
+            room, token = measure_memory(trainer, checkpointing)
             fits.append(room / token)
         except torch.OutOfMemoryError:
             fits.append(MEASURED_TOKENS[0] / 2)
         trainer.model.gradient_checkpointing_disable()
         trainer.model.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
-    plain, saving = ranks.least(fits)
+    plain, saving = ranks.minimum(fits)
     if training.counts_tokens:
-        training.gradient_checkpointing = training.asked_checkpointing
+        training.gradient_checkpointing = training.requested_checkpointing
         set_micro_batch(training, plain, saving)
-    elif training.asked_checkpointing is None:
+    elif training.requested_checkpointing is None:
         longest = max(trainer.train_dataset.lengths)
         batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
         training.gradient_checkpointing = batch > plain
     log.info("measured: a micro-batch of %.0f tokens fits, %.0f with gradient checkpointing", plain, saving)
 
 
-def measured_room(trainer, checkpointing: bool) -> tuple[float, float]:
+def measure_memory(trainer, checkpointing: bool) -> tuple[float, float]:
     """(bytes for activations, bytes a token takes), measured on a GPU."""
     model, device = trainer.model, trainer.args.device
     peaks, sizes = [], []
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     for tokens in (MEASURED_TOKENS[0], *MEASURED_TOKENS):  # the first makes the libraries take what they keep
-        batch = trainer.batch_of(tokens)
+        batch = trainer.batch_of_longest(tokens)
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -185,20 +185,20 @@ def measured_room(trainer, checkpointing: bool) -> tuple[float, float]:
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     token = (peaks[2] - peaks[1]) / (sizes[2] - sizes[1]) if sizes[2] > sizes[1] else peaks[2] / sizes[2]
     return (
-        free - KEPT_FREE * card - 3 * memory.WIDTH_32_BIT * trained,
+        free - FREE_SHARE * card - 3 * memory.WIDTH_32_BIT * trained,
         token,
     )  # gradients and two moments are still to come
 
 
-def restart_by_halves(training, step: int) -> None:
+def restart_with_half_batches(training, step: int) -> None:
     """After a CUDA out-of-memory error: note it and start again with half the micro-batch; InputError the second time.
 
-    The update stays as large. One process takes the place of this one; of several, this one ends with RESTART and
+    The update stays as large. One process takes the place of this one; of several, this one ends with RESTART_EXIT_CODE and
     torchrun starts all again (--max-restarts).
     """
     size = training.max_tokens_per_batch or training.per_device_train_batch_size
     unit = "tokens" if training.max_tokens_per_batch else "examples"
-    if halvings(training.output_dir):
+    if count_halvings(training.output_dir):
         raise InputError(
             f"expected micro-batches of {size} {unit} to fit into {training.device}, found it out of memory at step {step} "
             "again: give --max_tokens_per_batch or --model_max_length a lower value, or --q_lora True"
@@ -206,6 +206,6 @@ def restart_by_halves(training, step: int) -> None:
     write_json(Path(training.output_dir) / OUT_OF_MEMORY, {"halvings": 1, "step": step, "size": size, "unit": unit})
     log.warning("out of memory at step %d with micro-batches of %d %s: starting again with half", step, size, unit)
     if training.world_size > 1:
-        raise SystemExit(RESTART)
+        raise SystemExit(RESTART_EXIT_CODE)
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

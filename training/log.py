@@ -14,7 +14,7 @@ from utils import write_json
 log = logging.getLogger(__name__)
 
 
-class TrainingLines(transformers.TrainerCallback):
+class ProgressLines(transformers.TrainerCallback):
     """One line for each entry of the log, on rank 0, instead of a progress bar. A `clock` may end it before its steps."""
 
     def __init__(self, clock: TrainingClock | None = None):
@@ -29,12 +29,12 @@ class TrainingLines(transformers.TrainerCallback):
                 pace = (time.monotonic() - self._began) / max(state.global_step - self._first, 1)
                 left = (state.max_steps - state.global_step) * pace
                 left = min(left, self.clock.left()) if self.clock else left
-                log.info("%s", line(logs, state.global_step, state.max_steps, left))
+                log.info("%s", format_entry(logs, state.global_step, state.max_steps, left))
             elif "eval_loss" in logs:
                 log.info("step %d: loss of the held-out facts %.3f", state.global_step, logs["eval_loss"])
 
 
-def line(logs: dict, step: int, steps: int, seconds_left: float) -> str:
+def format_entry(logs: dict, step: int, steps: int, seconds_left: float) -> str:
     """The entry of a log in words."""
     words = [
         f"step {step}/{steps}",

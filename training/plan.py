@@ -12,15 +12,15 @@ import transformers
 from budget.clock import PEAK_S
 from engines.memory import shape_of
 from training.layout import choose_attention, choose_batches
-from training.read_back import computed_in
+from training.read_back import compute_precision
 from training.recommended import recommended_learning_rate, recommended_rank
 
 FEW_UPDATES = 200
 EXPECTED_MFU = {"cpu": 0.55, "cuda": 0.35}  # to say how long it takes before it has begun; the CPU's was measured
-PEAK_SIZE = {"cuda": 8192, "cpu": 1024}  # rows and columns of the matrices whose product is timed
+PEAK_MATRIX_SIZE = {"cuda": 8192, "cpu": 1024}  # rows and columns of the matrices whose product is timed
 
 
-def settle(name: str, lora, training, facts: int, lengths: list[int]) -> None:
+def resolve_defaults(name: str, lora, training, facts: int, lengths: list[int]) -> None:
     """Decide what the arguments `lora` and `training` leave open: rank, batches, gradient checkpointing, learning rate.
 
     `name` is that of the model, `facts` how many the data have, `lengths` those of the examples, in tokens.
@@ -120,16 +120,16 @@ def make_plan(
         parameters=trainer.parameter_count,
         processes=training.world_size,
         device=str(training.device),
-        precision=computed_in(training),
+        precision=compute_precision(training),
         layout=", ".join([f"{training.attention} attention, {layout}", *(name for name, on in extras.items() if on)]),
         peak_flops=trainer.peak_flops,
         **more,
     )  # fmt: skip
 
 
-def measured_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+def measure_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations per second of a large matrix product, the best of those within PEAK_S."""
-    size = PEAK_SIZE[device.type]
+    size = PEAK_MATRIX_SIZE[device.type]
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best, until = float("inf"), time.perf_counter() + PEAK_S
     while time.perf_counter() < until:

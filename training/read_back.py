@@ -19,34 +19,34 @@ import transformers
 from engines.processes import run_child
 from engines.weights import load_base
 from training import ranks
-from training.adapters import gathered, leave_inputs_as_they_are, save_adapter
+from training.adapters import gathered_parameters, disable_input_casting, save_adapter
 from training.layout import weights_dtype
 
 ROOT = Path(__file__).resolve().parents[1]
-SAME_NORM = 1e-4  # relative
+NORM_TOLERANCE = 1e-4  # relative
 # Of rounding: the unit, and how many of them two computations of logits may lie apart for each square root of a layer.
 # A quarter of it or less was measured (results/read_back.json); in float32 sums are rounded as often as products, and
 # large adapters, merged, round what they are added to.
-UNITS = {"float32": (2.0**-24, 64), "tf32": (2.0**-11, 6), "float16": (2.0**-11, 6), "bfloat16": (2.0**-8, 6)}
+ROUNDING_UNITS = {"float32": (2.0**-24, 64), "tf32": (2.0**-11, 6), "float16": (2.0**-11, 6), "bfloat16": (2.0**-8, 6)}
 MODEL_INPUTS = ("input_ids", "position_ids")
-LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
-def computed_in(training) -> str:
-    """What the products of a training are computed in: a key of UNITS."""
+def compute_precision(training) -> str:
+    """What the products of a training are computed in: a key of ROUNDING_UNITS."""
     if training.bf16 or training.fp16:
         return "bfloat16" if training.bf16 else "float16"
     return "tf32" if training.tf32 and training.device.type == "cuda" else "float32"
 
 
-def rounding(precision: str, layers: int) -> float:
+def rounding_tolerance(precision: str, layers: int) -> float:
     """How far logits or states computed twice may lie apart, as a share of their root mean square.
 
     The roundings of the layers add up like the steps of a random walk (Higham & Mary 2019, A new approach to
     probabilistic rounding error analysis). Two shapes of batch, another device, or an adapter merged into its base
     round differently; a difference beyond that is another model.
     """
-    unit, factor = UNITS[precision]
+    unit, factor = ROUNDING_UNITS[precision]
     return factor * unit * math.sqrt(layers)
 
 
@@ -81,15 +81,15 @@ def safe_save_model_for_hf_trainer(
     if batch is None or not is_lora:
         return None
     inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
-    request = request_for(model, output_dir, trainer.args)
-    trained, expected = state_of(model, inputs, trainer.args, norms_too=initial is None)
-    release(trainer)
-    return ranks.made_by_rank_0(
+    request = make_request(model, output_dir, trainer.args)
+    trained, expected = logits_and_norms(model, inputs, trainer.args, norms_too=initial is None)
+    release_model_memory(trainer)
+    return ranks.run_on_rank_0(
         lambda: compare_in_fresh_process(request, inputs, trained, expected), "the adapter is read back"
     )
 
 
-def request_for(model, adapter: str, training) -> dict:
+def make_request(model, adapter: str, training) -> dict:
     """What the fresh process has to know to compute what the training does, in the same precision."""
     return {
         "base": model.peft_config["default"].base_model_name_or_path,
@@ -97,7 +97,7 @@ def request_for(model, adapter: str, training) -> dict:
         "dtype": str(weights_dtype(training)).removeprefix("torch."),
         "attention": training.attention or "sdpa",
         "in_4_bits": bool(getattr(model, "is_loaded_in_4bit", False)),
-        "precision": computed_in(training),
+        "precision": compute_precision(training),
         "layers": model.config.get_text_config().num_hidden_layers,
         "device": training.device.type,
     }
@@ -110,7 +110,7 @@ def autocast(precision: str, device: str) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
-def state_of(model, inputs: dict, training, norms_too: bool) -> tuple[torch.Tensor, dict]:
+def logits_and_norms(model, inputs: dict, training, norms_too: bool) -> tuple[torch.Tensor, dict]:
     """The trained model's logits (B, T, V) on a batch, and its adapter's norms by tensor; all ranks compute.
 
     A converted adapter has other tensors than the trained one, so its logits alone are compared.
@@ -119,13 +119,13 @@ def state_of(model, inputs: dict, training, norms_too: bool) -> tuple[torch.Tens
 
     model.eval()
     on_device = {name: value.to(training.device) for name, value in inputs.items()}
-    with torch.no_grad(), autocast(computed_in(training), training.device.type):
+    with torch.no_grad(), autocast(compute_precision(training), training.device.type):
         logits = model(**on_device, use_cache=False).logits.float().cpu()
-    with gathered(model):
+    with gathered_parameters(model):
         return logits, norms(get_peft_model_state_dict(model)) if norms_too else {}
 
 
-def release(trainer: transformers.Trainer) -> None:
+def release_model_memory(trainer: transformers.Trainer) -> None:
     """Give a GPU's memory back: nothing is trained any more. On a CPU the model stays as it is."""
     if trainer.args.device.type != "cuda":
         return
@@ -150,18 +150,18 @@ def compare_in_fresh_process(request: dict, inputs: dict, trained: torch.Tensor,
         torch.save(inputs, folder / "inputs.pt")
         (folder / "request.json").write_text(json.dumps({**request, "folder": name}))
         command = [sys.executable, "-m", "training.read_back", str(folder / "request.json")]
-        code, printed = run_child(command, env=alone())
+        code, printed = run_child(command, env=single_process_environment())
         if code:
             raise RuntimeError(f"the adapter in {adapter} cannot be read back: {printed.strip()[-2000:]}")
         found = torch.load(folder / "answer.pt", weights_only=True)
     for name in sorted(set(expected) | set(found["norms"]) if expected else ()):
         (shape, norm), (shape_found, norm_found) = expected.get(name, [None, 0]), found["norms"].get(name, [None, 0])
-        if shape != shape_found or not math.isclose(norm, norm_found, rel_tol=SAME_NORM, abs_tol=1e-12):
+        if shape != shape_found or not math.isclose(norm, norm_found, rel_tol=NORM_TOLERANCE, abs_tol=1e-12):
             raise RuntimeError(
                 f"the adapter in {adapter} has {name} as {shape_found} with norm {norm_found:.6g}, "
                 f"trained was {shape} with norm {norm:.6g}"
             )
-    allowed = rounding(request["precision"], request["layers"])
+    allowed = rounding_tolerance(request["precision"], request["layers"])
     differences = [relative_difference(logits, trained) for logits in found["logits"]]
     if not all(difference <= allowed for difference in differences):  # one that is not a number is none
         raise RuntimeError(
@@ -171,9 +171,9 @@ def compare_in_fresh_process(request: dict, inputs: dict, trained: torch.Tensor,
     return max(differences)
 
 
-def alone() -> dict[str, str]:
+def single_process_environment() -> dict[str, str]:
     """This process's environment for one that is no rank of a training, and has all cores to itself."""
-    launched = (*LAUNCHER, *(("OMP_NUM_THREADS",) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ()))
+    launched = (*LAUNCHER_VARIABLES, *(("OMP_NUM_THREADS",) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ()))
     names = {name for name in os.environ if name in launched or name.startswith(("TORCHELASTIC_", "ACCELERATE_"))}
     kept = {name: value for name, value in os.environ.items() if name not in names}
     kept["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -184,7 +184,7 @@ def reopen(request: dict) -> None:
     """Read a base and an adapter from the disk; write the norms of the adapter's tensors and the logits on a batch,
     beside the base and merged into it.
 
-    `request` is that of `request_for`, and "folder", where inputs.pt (a batch) is and answer.pt is written.
+    `request` is that of `make_request`, and "folder", where inputs.pt (a batch) is and answer.pt is written.
     """
     from peft import PeftModel
     from safetensors.torch import load_file
@@ -197,7 +197,7 @@ def reopen(request: dict) -> None:
         attn_implementation=request["attention"], **options,
     )  # fmt: skip
     model = PeftModel.from_pretrained(base, request["adapter"]).eval()
-    leave_inputs_as_they_are(model)
+    disable_input_casting(model)
     inputs = torch.load(folder / "inputs.pt", weights_only=True)
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
     with torch.no_grad(), autocast(precision, device):

@@ -21,14 +21,14 @@ from engines.chat import with_system_prompt
 from engines.chat_template import stop_token_ids
 from evaluation.matching import match
 from training import ranks
-from training.adapters import gathered
-from training.read_back import autocast, computed_in
+from training.adapters import gathered_parameters
+from training.read_back import autocast, compute_precision
 from utils import InputError, read_json, write_json
 
 ROUNDS = 5  # evenly over the training, the last one at its end
-TIMED, FEWEST, MOST = 4, 8, 64  # questions that are timed; a round with fewer says nothing; enough for a choice
+TIMED_QUESTIONS, MIN_QUESTIONS, MAX_QUESTIONS = 4, 8, 64  # questions that are timed; a round with fewer says nothing; enough for a choice
 MAX_NEW_TOKENS = 24
-BEST = "best_adapter"
+BEST_ADAPTER = "best_adapter"
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Recall(transformers.TrainerCallback):
 
     def on_train_begin(self, args, state, control, **_):
         self.began, self.first = time.monotonic(), state.global_step
-        kept = Path(args.output_dir) / BEST / "best.json"
+        kept = Path(args.output_dir) / BEST_ADAPTER / "best.json"
         if state.global_step and kept.is_file():  # resumed
             self.best = read_json(kept, "the best round so far")
             if self.best["step"] > state.global_step:
@@ -78,9 +78,9 @@ class Recall(transformers.TrainerCallback):
         if state.is_world_process_zero:
             score = self._score(left, state)
         better, stop = self._judge(score, state)
-        better, stop = (bool(ranks.from_rank_0(flag)) for flag in (better, stop))
+        better, stop = (bool(ranks.broadcast(flag)) for flag in (better, stop))
         if better:
-            folder = Path(args.output_dir) / BEST
+            folder = Path(args.output_dir) / BEST_ADAPTER
             self.trainer.save_model(str(folder))
             if state.is_world_process_zero:
                 write_json(folder / "best.json", self.best)
@@ -98,13 +98,13 @@ class Recall(transformers.TrainerCallback):
             return None
         if self.size is None:
             started, allowed = time.monotonic(), TIMING_SHARE * seconds
-            timed = [row for rows in self.sets.values() for row in rows][:TIMED]
+            timed = [row for rows in self.sets.values() for row in rows][:TIMED_QUESTIONS]
             self._right(timed, allowed)
             taken = time.monotonic() - started
-            each = taken / TIMED
+            each = taken / TIMED_QUESTIONS
             rounds_left = max(1, ROUNDS - round(ROUNDS * self._done(state)) + 1)
             room = int((seconds - taken) / rounds_left / each)
-            if room < FEWEST or taken > allowed:  # cut off, they say only that a question takes longer
+            if room < MIN_QUESTIONS or taken > allowed:  # cut off, they say only that a question takes longer
                 log.info(
                     "recall skipped at step %d: %.1f s or more a question, %.1f s left",
                     state.global_step,
@@ -113,7 +113,7 @@ class Recall(transformers.TrainerCallback):
                 )
                 return None
             parts = sum(bool(rows) for rows in self.sets.values())
-            self.size, self.cost = min(MOST, room) // parts, 0.0
+            self.size, self.cost = min(MAX_QUESTIONS, room) // parts, 0.0
         last = self._done(state) == 1
         if self.cost * (1 if last else 2) > seconds:  # what is trained to its end is always worth asking
             log.info(
@@ -165,7 +165,7 @@ class Recall(transformers.TrainerCallback):
         training = self.trainer.args
         with (
             torch.no_grad(),
-            autocast(computed_in(training), training.device.type),
+            autocast(compute_precision(training), training.device.type),
         ):  # generate() goes by the training's
             written = model.generate(
                 input_ids=ids,
@@ -192,8 +192,8 @@ class Recall(transformers.TrainerCallback):
         from safetensors.torch import load_file
 
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        weights = load_file(Path(output_dir) / BEST / "adapter_model.safetensors")
-        with gathered(model, modifier_rank=0):
+        weights = load_file(Path(output_dir) / BEST_ADAPTER / "adapter_model.safetensors")
+        with gathered_parameters(model, modifier_rank=0):
             set_peft_model_state_dict(model, weights)
         return self.best["step"]
 
@@ -222,6 +222,6 @@ def shuffled(rows: list[dict], seed: int) -> list[dict]:
     return rows
 
 
-def remove_best(output_dir: str) -> None:
+def remove_best_adapter(output_dir: str) -> None:
     """The best adapter is in `output_dir` itself now."""
-    shutil.rmtree(Path(output_dir) / BEST, ignore_errors=True)
+    shutil.rmtree(Path(output_dir) / BEST_ADAPTER, ignore_errors=True)

@@ -9,8 +9,8 @@ LEARNING_RATE_TOKENS = 16384  # of an update, up to which that rate fits
 LARGEST_FACTOR = 2.0  # by which it is raised for larger ones, at most
 SMALLEST_RANK, LARGEST_RANK, FACTS_OF_SMALLEST_RANK = 16, 256, 1000
 UPDATES = 400  # of a training: enough for a schedule to work, few enough to fill the GPUs
-MOST_TOKENS = 65536  # of an update: large batches cost LoRA more than full fine-tuning (LoRA Without Regret, 2025)
-LEAST_TOKENS_A_RANK = {"cuda": 2048, "cpu": 512}  # a forward pass on fewer keeps a GPU waiting for its launches
+MAX_UPDATE_TOKENS = 65536  # of an update: large batches cost LoRA more than full fine-tuning (LoRA Without Regret, 2025)
+MIN_TOKENS_PER_RANK = {"cuda": 2048, "cpu": 512}  # a forward pass on fewer keeps a GPU waiting for its launches
 
 
 def recommended_learning_rate(hidden_size: int, tokens_an_update: int = LEARNING_RATE_TOKENS) -> float:
@@ -35,4 +35,4 @@ def recommended_rank(facts: int) -> int:
 def update_tokens(tokens: float, epochs: float, device: str) -> int:
     """Tokens of one update, by those of an epoch: some hundreds of updates, within the bounds above."""
     wanted = tokens * epochs / UPDATES
-    return int(min(max(wanted, LEAST_TOKENS_A_RANK[device]), MOST_TOKENS))
+    return int(min(max(wanted, MIN_TOKENS_PER_RANK[device]), MAX_UPDATE_TOKENS))

@@ -21,7 +21,7 @@ REPLAY_TOKENS = 32  # a replayed answer is cut here and trained without an end: 
 
 
 @dataclass(frozen=True)
-class Untrained:
+class UntrainedModel:
     """Whose answers are replayed. Not loaded in the process that trains: JournaledEngine asks it only what it knows."""
 
     name: str
@@ -33,7 +33,7 @@ class Untrained:
         raise LookupError("not loaded")
 
 
-def replay_examples(model: Untrained, prompts_path: str, count: int, journal: Path, seed: int) -> list[dict]:
+def replay_examples(model: UntrainedModel, prompts_path: str, count: int, journal: Path, seed: int) -> list[dict]:
     """`count` examples with the untrained model's answers; where there are fewer prompts, they are repeated.
 
     Every answer is asked once: it is kept in the file `journal`, also when the run is stopped in between.
@@ -46,7 +46,7 @@ def replay_examples(model: Untrained, prompts_path: str, count: int, journal: Pa
     try:
         replies = ask(model, prompts, journal, model)
     except LookupError:
-        replies = answers_of_a_process(model, prompts, journal)
+        replies = answer_in_child(model, prompts, journal)
     examples = [
         {
             "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": reply.text}],
@@ -61,21 +61,21 @@ def replay_examples(model: Untrained, prompts_path: str, count: int, journal: Pa
     return [{"id": f"replay_{i}", **examples[i % len(examples)]} for i in range(count)]
 
 
-def ask(model: Untrained, prompts: list[str], journal: Path, engine) -> list[Reply]:
+def ask(model: UntrainedModel, prompts: list[str], journal: Path, engine) -> list[Reply]:
     """The answers in the journal, and of `engine` to what is not there."""
     settings = (model.system_prompt, *(["nf4"] if model.in_4_bits else []))
     conversations = [[{"role": "user", "content": prompt}] for prompt in prompts]
     return JournaledEngine(engine, journal, *settings).chat(conversations, max_new_tokens=REPLAY_TOKENS)
 
 
-def answers_of_a_process(model: Untrained, prompts: list[str], journal: Path) -> list[Reply]:
+def answer_in_child(model: UntrainedModel, prompts: list[str], journal: Path) -> list[Reply]:
     """Answers from a process that has all GPUs, and ends before any rank loads weights.
 
     In a rank itself the weights would be loaded as ZeRO-3 loads them, by all ranks together, and stay in memory.
     """
-    from training.read_back import alone
+    from training.read_back import single_process_environment
 
-    environment = alone() | ({"CUDA_VISIBLE_DEVICES": ""} if model.on_cpu else {})
+    environment = single_process_environment() | ({"CUDA_VISIBLE_DEVICES": ""} if model.on_cpu else {})
     with tempfile.TemporaryDirectory() as folder:
         request, answers = Path(folder) / "request.json", Path(folder) / "answers.json"
         write_json(request, {"model": asdict(model), "prompts": prompts, "journal": str(journal.resolve())})
@@ -96,7 +96,7 @@ def answer() -> None:
 
     path = Path(sys.argv[1])
     request = json.loads(path.read_text())
-    model = Untrained(**request["model"])
+    model = UntrainedModel(**request["model"])
     if model.in_4_bits:
         from engines.hf import TransformersEngine
 

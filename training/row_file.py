@@ -54,11 +54,11 @@ class RowFile(Sequence):
         return json.loads(os.pread(self._file.fileno(), self.ends[index] - self.starts[index], self.starts[index]))
 
     def __add__(self, rows: list[dict]) -> RowFile:
-        joined = self.take(range(len(self.starts)))
+        joined = self.select(range(len(self.starts)))
         joined.more_rows = [*self.more_rows, *rows]
         return joined
 
-    def take(self, indices: Sequence[int]) -> RowFile:
+    def select(self, indices: Sequence[int]) -> RowFile:
         """Some rows of the file, in the order of `indices`."""
         taken = object.__new__(RowFile)
         taken.path, taken.more_rows, taken._file = self.path, [], self.path.open("rb")

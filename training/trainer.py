@@ -17,7 +17,7 @@ from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.clock import TrainingClock
 from training.layout import measure_batches, weights_dtype
 from training.loss import head_only_at, loss_per_token, sums_by_row
-from training.plan import Plan, make_plan, measured_peak_flops
+from training.plan import Plan, make_plan, measure_peak_flops
 from utils import InputError
 
 # A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all weights
@@ -40,7 +40,7 @@ class Trainer(transformers.Trainer):
         self.peak_flops = peak_flops
         # The loss is ours: it takes the number of an update's trained tokens and is not scaled again.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = self._loss_shifts_labels = True
-        self.parameter_count = sum(map(weights_in, self.model.parameters()))
+        self.parameter_count = sum(map(weight_count, self.model.parameters()))
         self.seen = {"real": 0, "padded": 0}  # tokens of this rank, in this process
         self._since = (time.monotonic(), 0, 0)
         self._update: list[
@@ -197,7 +197,7 @@ class Trainer(transformers.Trainer):
         """Of one batch; transformers counts all parameters anew for each."""
         return FLOPS_PER_PARAMETER * self.step_parameters * inputs["labels"].numel()
 
-    def batch_of(self, tokens: int) -> dict:
+    def batch_of_longest(self, tokens: int) -> dict:
         """A batch of about so many tokens, of the longest examples."""
         batches = TokenBudgetBatches(self.train_dataset.lengths, tokens, self.data_collator.padded, self.args.seed)
         return self.data_collator([self.train_dataset[index] for index in batches.batches[0]])
@@ -222,7 +222,7 @@ class Trainer(transformers.Trainer):
             if self.peak_flops:
                 work = FLOPS_PER_PARAMETER * self.step_parameters * speed
                 if work > self.peak_flops:  # the peak was measured beside another process: measure it again
-                    self.peak_flops = max(work, measured_peak_flops(self.args.device, self.model.dtype))
+                    self.peak_flops = max(work, measure_peak_flops(self.args.device, self.model.dtype))
                 logs["mfu"] = round(work / self.peak_flops, 4)
         super().log(logs, start_time)
 
@@ -232,7 +232,7 @@ def make_trainer(
 ) -> Trainer:
     """A Trainer of a `kind` of ours, ready to train; `training` are its arguments, its micro-batches measured on a GPU."""
     trainer = kind(
-        peak_flops=measured_peak_flops(training.device, weights_dtype(training)),
+        peak_flops=measure_peak_flops(training.device, weights_dtype(training)),
         model=model,
         args=training,
         train_dataset=train_set,
@@ -246,7 +246,7 @@ def make_trainer(
     return trainer
 
 
-def weights_in(parameter: torch.nn.Parameter) -> int:
+def weight_count(parameter: torch.nn.Parameter) -> int:
     """How many weights a parameter stands for: where ZeRO-3 has shared it out, or 4 bits packed two in a byte, too."""
     if hasattr(parameter, "ds_numel"):
         return parameter.ds_numel
