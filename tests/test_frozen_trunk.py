@@ -13,14 +13,14 @@ from training.arguments import DataArguments
 from training.batches import PaddedCollator
 from training.data import SupervisedDataset
 from training.frozen_trunk import (
+    ExamplesWithStates,
     StatesCollator,
     TrunkPlan,
     TrunkTrainer,
-    ExamplesWithStates,
     above,
-    frozen_layers,
     can_keep_states,
     compute_states,
+    frozen_layers,
 )
 
 UPPER_LAYER = {"lora_options": '{"layers_to_transform": [2]}', "lora_target_modules": ["q_proj", "down_proj"]}

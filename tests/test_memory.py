@@ -13,7 +13,7 @@ from engines import gpus, memory
 from engines.gpus import Gpu
 from engines.memory import Shape, room
 from training import launch, layout
-from training.launch import choose_launch, choose_sharding, plan_launch, parse_launch_arguments
+from training.launch import choose_launch, choose_sharding, parse_launch_arguments, plan_launch
 from utils import InputError
 
 GIB = 2**30
@@ -239,7 +239,9 @@ def test_a_first_step_that_runs_out_of_memory_leaves_no_room_for_a_small_batch_e
         return 4096.0, 1.0
 
     monkeypatch.setattr(layout, "measure_memory", measure_memory)
-    training = own(world_size=5, output_dir=str(tmp_path), deepspeed=None, counts_tokens=True, requested_checkpointing=None)
+    training = own(
+        world_size=5, output_dir=str(tmp_path), deepspeed=None, counts_tokens=True, requested_checkpointing=None
+    )
     model = SimpleNamespace(gradient_checkpointing_disable=lambda: None, zero_grad=lambda set_to_none: None)
     layout.measure_batches(SimpleNamespace(args=training, model=model))
     assert training.gradient_checkpointing and training.max_tokens_per_batch == 2000

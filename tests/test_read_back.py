@@ -11,7 +11,12 @@ import torch
 from trainings import make_trainer, tiny_lora
 
 from training import read_back
-from training.read_back import single_process_environment, compare_in_fresh_process, relative_difference, rounding_tolerance
+from training.read_back import (
+    compare_in_fresh_process,
+    relative_difference,
+    rounding_tolerance,
+    single_process_environment,
+)
 
 FINE = torch.tensor([[[1.0, -2.0, 3.0]]])
 REQUEST = {"adapter": "somewhere", "precision": "float32", "layers": 3}
@@ -119,7 +124,11 @@ def test_what_rounding_explains_goes_by_what_was_computed_how():
     """5 % of the largest logit let everything pass, and float32's millionth failed every training in 4 bits."""
     assert rounding_tolerance("float32", 30) == pytest.approx(2.1e-5, rel=0.05)
     assert rounding_tolerance("bfloat16", 28) == pytest.approx(0.124, rel=0.05)
-    assert rounding_tolerance("float16", 28) == rounding_tolerance("tf32", 28) == pytest.approx(rounding_tolerance("bfloat16", 28) / 8)
+    assert (
+        rounding_tolerance("float16", 28)
+        == rounding_tolerance("tf32", 28)
+        == pytest.approx(rounding_tolerance("bfloat16", 28) / 8)
+    )
     assert relative_difference(FINE * 1.01, FINE) == pytest.approx(0.01) and relative_difference(FINE, FINE) == 0
 
 

@@ -39,7 +39,11 @@ def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, token
     assert recall.size is None and not recall.best  # 0.4 seconds: not even the timing fits, and it is cut off
     assert recall.spent < RECALL_SHARE * 20.0
     recall.round(args, trainer.state, control, expected_seconds=100_000.0)
-    assert recall.size == 32 and recall.best["step"] == 20 and (tmp_path / BEST_ADAPTER / "adapter_model.safetensors").is_file()
+    assert (
+        recall.size == 32
+        and recall.best["step"] == 20
+        and (tmp_path / BEST_ADAPTER / "adapter_model.safetensors").is_file()
+    )
     (entry,) = [entry for entry in trainer.state.log_history if "recall" in entry]
     assert entry["recall"] == entry["retention"] == 0.0 and entry["step"] == 20
     spent = recall.spent

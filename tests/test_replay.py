@@ -74,7 +74,12 @@ def test_an_answer_is_kept_for_the_system_prompt_and_the_bits_it_was_given_with(
             return [Reply("yes") for _ in conversations]
 
     asked = []
-    for model in (UntrainedModel("m"), UntrainedModel("m"), UntrainedModel("m", "Brief."), UntrainedModel("m", in_4_bits=True)):
+    for model in (
+        UntrainedModel("m"),
+        UntrainedModel("m"),
+        UntrainedModel("m", "Brief."),
+        UntrainedModel("m", in_4_bits=True),
+    ):
         replies = replay.ask(model, PROMPTS[:2], tmp_path / "a.jsonl", Engine())
         assert [reply.text for reply in replies] == ["yes", "yes"]
     assert asked == [(2, 32)] * 3, "the second is read from the journal"

@@ -15,9 +15,9 @@ from training.data import (
     colour_trained_tokens,
     fact_of,
     preprocess,
+    select_rows,
     split_by_fact,
     split_example,
-    select_rows,
 )
 from training.row_file import RowFile
 from utils import InputError

@@ -15,7 +15,13 @@ from training import ranks
 from training.layout import weights_dtype
 from utils import InputError
 
-BASE_CHANGING_INITS = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initial values that are taken out of the base weights
+BASE_CHANGING_INITS = (
+    "pissa",
+    "olora",
+    "corda",
+    "loftq",
+    "lora_ga",
+)  # initial values that are taken out of the base weights
 
 INITIAL_ADAPTER = "initial_adapter"  # in --output_dir
 

@@ -24,7 +24,10 @@ from utils import InputError
 MEASURED_UPDATES = 5  # after so many the number of epochs is said
 RECENT_UPDATES = 20  # of which the longest has to fit before the end
 FINISH_SLACK = 1.5  # of the measured finish: another process may have taken a core by then
-REPORT_INTERVAL_S, REPORT_INTERVAL_SHARE = 10.0, 0.01  # how often it says when it ends: so many seconds, or this share of the time
+REPORT_INTERVAL_S, REPORT_INTERVAL_SHARE = (
+    10.0,
+    0.01,
+)  # how often it says when it ends: so many seconds, or this share of the time
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +124,7 @@ class TrainingClock(transformers.TrainerCallback):
             seconds_an_update=round(statistics.mean(self._recent), 3) if self._recent else None,
         )
 
-    def words(self) -> str:
+    def describe(self) -> str:
         return f"to end at {of_day(self.clock.deadline)}, with {in_words(self.kept_back)} kept back to save and check"
 
 

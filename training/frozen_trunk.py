@@ -27,7 +27,10 @@ from training.read_back import autocast, compute_precision, relative_difference,
 from training.trainer import Trainer, weight_count
 from utils import read_json, write_json
 
-STATES_FILE, STATES_IDENTITY_FILE = "frozen_states.bin", "frozen_states.json"  # the states, and a hash of what they are of
+STATES_FILE, STATES_IDENTITY_FILE = (
+    "frozen_states.bin",
+    "frozen_states.json",
+)  # the states, and a hash of what they are of
 MAX_BYTES = 4 << 30  # of states; a larger dataset is trained in the ordinary way
 ROWS_PER_BATCH = 32  # run together
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from engines import memory
 from engines.memory import Shape
-from training.recommended import MIN_TOKENS_PER_RANK, MAX_UPDATE_TOKENS, recommended_rank, update_tokens
+from training.recommended import MAX_UPDATE_TOKENS, MIN_TOKENS_PER_RANK, recommended_rank, update_tokens
 from utils import InputError, require_model, run
 
 ACTIVATION_SHARE = 0.2  # of a card: with less, batches are small and the allocator has nothing in reserve

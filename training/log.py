@@ -35,8 +35,8 @@ class ProgressLines(transformers.TrainerCallback):
 
 
 def format_entry(logs: dict, step: int, steps: int, seconds_left: float) -> str:
-    """The entry of a log in words."""
-    words = [
+    """A log entry as one line of text."""
+    parts = [
         f"step {step}/{steps}",
         f"loss {logs['loss']:.3f}",
         f"learning rate {logs['learning_rate']:.2e}",
@@ -44,8 +44,8 @@ def format_entry(logs: dict, step: int, steps: int, seconds_left: float) -> str:
         f"padding {logs['padding_share']:.0%}",
     ]
     if "mfu" in logs:
-        words.append(f"MFU {logs['mfu']:.0%}")
-    return ", ".join([*words, f"{seconds_left / 60:.1f} min left"])
+        parts.append(f"MFU {logs['mfu']:.0%}")
+    return ", ".join([*parts, f"{seconds_left / 60:.1f} min left"])
 
 
 def write_log(folder: str | Path, plan: dict, history: list[dict]) -> None:

@@ -19,7 +19,7 @@ import transformers
 from engines.processes import run_child
 from engines.weights import load_base
 from training import ranks
-from training.adapters import gathered_parameters, disable_input_casting, save_adapter
+from training.adapters import disable_input_casting, gathered_parameters, save_adapter
 from training.layout import weights_dtype
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +29,15 @@ NORM_TOLERANCE = 1e-4  # relative
 # large adapters, merged, round what they are added to.
 ROUNDING_UNITS = {"float32": (2.0**-24, 64), "tf32": (2.0**-11, 6), "float16": (2.0**-11, 6), "bfloat16": (2.0**-8, 6)}
 MODEL_INPUTS = ("input_ids", "position_ids")
-LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+LAUNCHER_VARIABLES = (
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
 
 
 def compute_precision(training) -> str:

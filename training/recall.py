@@ -26,7 +26,11 @@ from training.read_back import autocast, compute_precision
 from utils import InputError, read_json, write_json
 
 ROUNDS = 5  # evenly over the training, the last one at its end
-TIMED_QUESTIONS, MIN_QUESTIONS, MAX_QUESTIONS = 4, 8, 64  # questions that are timed; a round with fewer says nothing; enough for a choice
+TIMED_QUESTIONS, MIN_QUESTIONS, MAX_QUESTIONS = (
+    4,
+    8,
+    64,
+)  # questions that are timed; a round with fewer says nothing; enough for a choice
 MAX_NEW_TOKENS = 24
 BEST_ADAPTER = "best_adapter"
 

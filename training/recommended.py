@@ -9,7 +9,9 @@ LEARNING_RATE_TOKENS = 16384  # of an update, up to which that rate fits
 LARGEST_FACTOR = 2.0  # by which it is raised for larger ones, at most
 SMALLEST_RANK, LARGEST_RANK, FACTS_OF_SMALLEST_RANK = 16, 256, 1000
 UPDATES = 400  # of a training: enough for a schedule to work, few enough to fill the GPUs
-MAX_UPDATE_TOKENS = 65536  # of an update: large batches cost LoRA more than full fine-tuning (LoRA Without Regret, 2025)
+MAX_UPDATE_TOKENS = (
+    65536  # of an update: large batches cost LoRA more than full fine-tuning (LoRA Without Regret, 2025)
+)
 MIN_TOKENS_PER_RANK = {"cuda": 2048, "cpu": 512}  # a forward pass on fewer keeps a GPU waiting for its launches
 
 
