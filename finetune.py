@@ -148,8 +148,8 @@ def train(arguments: ScriptArguments, rows: Rows, tokenizer, clock: Clock, start
     plan = trainer.plan(facts, len(replay), len(rows.held_out), lora.lora_r if lora.use_lora else None)
     if is_main:
         log_plan(plan, resume, elapsed)
-    timing = (clock, read_back_seconds, elapsed)
-    training_clock, recall, checkpoints = add_callbacks(trainer, plan, rows, data, settings, *timing)
+    callbacks = add_callbacks(trainer, plan, rows, data, clock, read_back_seconds, settings, elapsed)
+    training_clock, recall, checkpoints = callbacks
 
     result = run_to_the_end(trainer, resume, checkpoints)
     weights_of_step = recall.restore_best(training.output_dir, result.global_step) if recall else result.global_step
@@ -213,7 +213,7 @@ def log_plan(plan: Plan, resume: str | None, elapsed: float) -> None:
 
 
 def add_callbacks(
-    trainer, plan: Plan, rows: Rows, data, settings: dict, clock: Clock, read_back_seconds: float, elapsed: float
+    trainer, plan: Plan, rows: Rows, data, clock: Clock, read_back_seconds: float, settings: dict, elapsed: float
 ) -> tuple[TrainingClock | None, Recall | None, Checkpoints]:
     """Add the callbacks that log, keep to the clock, ask questions and save; they run in this order after each step."""
     training = trainer.args

@@ -197,7 +197,7 @@ def test_deepspeed_trains_to_a_time_budget(tiny_model_path, data, tmp_path):
     """How long it takes to save was measured with an engine that is not there before the training."""
     more = ["--deepspeed", "ds_configs/zero2.json", "--time_budget", "3m"]
     output = finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
-    assert "kept back to save and check" in output
+    assert "reserved to save and check" in output
     assert json.loads((tmp_path / "log" / "training.meta.json").read_text())["budget"]["progress"] == 1
 
 

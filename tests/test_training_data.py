@@ -134,7 +134,7 @@ def test_eager_and_lazy_datasets_hold_the_same_tensors(tokenizer, tmp_path):
         (tmp_path / name).write_text(text)
         eager = SupervisedDataset(data, tokenizer, None, 2048)
         lazy = LazySupervisedDataset(RowFile(tmp_path / name), tokenizer, None, 2048)
-        assert lazy._whole.cache_info().currsize == 0 and len(eager) == len(lazy) == 12
+        assert lazy._pieces_of_row.cache_info().currsize == 0 and len(eager) == len(lazy) == 12
         assert list(eager) == list(lazy)
 
 
@@ -146,7 +146,7 @@ def test_memory_stays_flat_however_many_rows_there_are(tokenizer, tmp_path):
     data = LazySupervisedDataset(RowFile(tmp_path / "a.json"), tokenizer, None, 2048)
     assert tracemalloc.get_traced_memory()[0] < 10_000 * 100 < (tmp_path / "a.json").stat().st_size / 10
     tracemalloc.stop()
-    assert data._whole.cache_parameters()["maxsize"] == CACHED_EXAMPLES and data[9_999]["input_ids"]
+    assert data._pieces_of_row.cache_parameters()["maxsize"] == CACHED_EXAMPLES and data[9_999]["input_ids"]
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class Trainer(transformers.Trainer):
     def create_scheduler(self, num_training_steps, optimizer=None):
         scheduler = super().create_scheduler(num_training_steps, optimizer)
         if self.clock:
-            self.clock.lead(scheduler, num_training_steps)
+            self.clock.drive_schedule(scheduler, num_training_steps)
         return scheduler
 
     def _run_epoch(self, **options):
