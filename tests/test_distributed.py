@@ -206,7 +206,7 @@ def test_deepspeed_trains_to_a_time_budget(tiny_model_path, data, tmp_path):
 def test_updates_by_tokens_are_the_default_at_any_count_of_ranks(launch, tiny_model_path, data, tmp_path):
     more = ["--deepspeed", "ds_configs/zero3.json"] if launch == "zero3" else ["--bf16", "True"]
     output = finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
-    assert "256 tokens an update for each of 2 ranks: with fewer ranks each would have enough to do" in output
+    assert "256 tokens per update for each of 2 ranks: with fewer ranks each would have enough work" in output
     meta = json.loads((tmp_path / "log" / "training.meta.json").read_text())
     assert meta["arguments"]["max_tokens_per_batch"] == 256 and len(losses(tmp_path)) == STEPS
     assert meta["reopened_difference"] <= (0.03 if launch == "bf16" else 1e-5)
@@ -304,4 +304,4 @@ def test_sixteen_bits_train_ask_and_keep_states(narrow_model_path, data, tmp_pat
     more = ["--replay_prompts", tmp_path / "prompts.json", "--retention_data_path", tmp_path / "general.json",
             "--lora_options", upper, "--lora_target_modules", "q_proj", "down_proj", "--max_steps", "8"]  # fmt: skip
     output = finish(start(1, [*command, *map(str, more)]))
-    assert "the lowest 2 layers run once an example" in output and "recall" in output, output[-3000:]
+    assert "the lowest 2 layers run once per example" in output and "recall" in output, output[-3000:]

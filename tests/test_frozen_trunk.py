@@ -17,10 +17,10 @@ from training.frozen_trunk import (
     StatesCollator,
     TrunkPlan,
     TrunkTrainer,
-    above,
     can_keep_states,
     compute_states,
     frozen_layers,
+    start_above,
 )
 
 UPPER_LAYER = {"lora_options": '{"layers_to_transform": [2]}', "lora_target_modules": ["q_proj", "down_proj"]}
@@ -64,10 +64,10 @@ def test_only_layers_below_all_that_is_trained_are_frozen(tiny_model_path, upper
 
 def test_the_layers_run_again_afterwards(upper, data, tokenizer):
     batch = PaddedCollator(tokenizer.pad_token_id)([data[0]])
-    before = frozen_trunk.run(upper, batch)
-    with above(upper, 2):
-        assert not torch.equal(frozen_trunk.run(upper, batch), before)
-    assert torch.equal(frozen_trunk.run(upper, batch), before)
+    before = frozen_trunk.last_hidden_states(upper, batch)
+    with start_above(upper, 2):
+        assert not torch.equal(frozen_trunk.last_hidden_states(upper, batch), before)
+    assert torch.equal(frozen_trunk.last_hidden_states(upper, batch), before)
 
 
 @pytest.mark.parametrize("limit, allowed", [(0, 1e-3), (1 << 30, -1.0)])
@@ -135,7 +135,7 @@ def test_the_plan_of_a_training_above_frozen_layers_says_so_and_counts_their_wor
     assert plan.expected_minutes == 10.6, "of 18.2: half of the weights run once, forward only"
     assert (
         plan.lines()[-1]
-        == "1 processes on cpu, float32, sdpa, the lowest 2 layers run once an example; about 10.6 minutes"
+        == "1 processes on cpu, float32, sdpa, the lowest 2 layers run once per example; about 10.6 minutes"
     )
     assert plan.as_dict()["frozen_layers"] == 2
 

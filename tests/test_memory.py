@@ -92,7 +92,7 @@ def machine(monkeypatch):
     found = [Gpu(str(n), f"GPU-{n}", "a card", gib * GIB, gib * GIB) for n, gib in enumerate(sizes)]
     monkeypatch.setattr(gpus, "usable_gpus", lambda: found)
     monkeypatch.setattr(memory, "shape_of", lambda _: LARGE)
-    monkeypatch.setattr(launch, "measured", lambda *_: (3e7, 1001))
+    monkeypatch.setattr(launch, "count_tokens_and_facts", lambda *_: (3e7, 1001))
     return found
 
 
@@ -126,9 +126,9 @@ def test_a_dataset_is_measured_by_a_part_of_its_rows_and_all_of_its_facts(tokeni
     turns = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "9 March"}]
     rows = [{"id": str(n), "messages": turns, "fact": str(n // 2)} for n in range(40)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
-    whole = launch.measured(str(tmp_path / "a.json"), model_path)
+    whole = launch.count_tokens_and_facts(str(tmp_path / "a.json"), model_path)
     monkeypatch.setattr(launch, "MEASURED_ROWS", 5)
-    assert launch.measured(str(tmp_path / "a.json"), model_path) == whole
+    assert launch.count_tokens_and_facts(str(tmp_path / "a.json"), model_path) == whole
     one = len(tokenizer.apply_chat_template(turns, return_dict=False)) - 1  # the line break after the end of the turn
     assert whole == (40 * one, 20)
 

@@ -160,7 +160,7 @@ def test_the_doctor_names_what_is_wrong(tiny_model_path, tokenizer, tmp_path, ca
     found = {record.getMessage() for record in caplog.records}
     for words, identity in (
         ("nothing is trained", "empty"), ("longer than", "long"), ("mojibake", "broken"), ("special token", "marked"),
-        ("same conversation", "twice"), ("word for word", "held_1"), ("other words", "held_2"), ("other-model", str(tmp_path)),
+        ("same conversation", "twice"), ("word for word", "held_1"), ("another wording", "held_2"), ("other-model", str(tmp_path)),
     ):  # fmt: skip
         assert any(words in line and identity in line for line in found), (words, found)
     caplog.clear()

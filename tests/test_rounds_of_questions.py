@@ -142,4 +142,4 @@ def test_rank_0_alone_says_a_line_and_validation_has_one_of_its_own(caplog):
         lines.on_log(None, state(40), None, logs={"train_runtime": 3.0})
         lines.on_log(None, state(40), None, logs=None)
         lines.on_log(None, state(40), None, logs={"eval_loss": 2.0})
-    assert caplog.messages == ["step 40: loss of the held-out facts 2.000"]
+    assert caplog.messages == ["step 40: loss on the held-out facts 2.000"]

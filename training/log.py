@@ -1,4 +1,4 @@
-"""What a person sees of a training: a line now and then, and at the end `train_log.json` and `loss_curve.png`."""
+"""What a person sees of a training: a line now and then, and finally `train_log.json` and `loss_curve.png`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class ProgressLines(transformers.TrainerCallback):
-    """One line for each entry of the log, on rank 0, instead of a progress bar. A `clock` may end it before its steps."""
+    """Logs one line per entry on rank 0, instead of a progress bar. A `clock` may end the training before its last step."""
 
     def __init__(self, clock: TrainingClock | None = None):
         self.clock = clock
@@ -31,7 +31,7 @@ class ProgressLines(transformers.TrainerCallback):
                 left = min(left, self.clock.left()) if self.clock else left
                 log.info("%s", format_entry(logs, state.global_step, state.max_steps, left))
             elif "eval_loss" in logs:
-                log.info("step %d: loss of the held-out facts %.3f", state.global_step, logs["eval_loss"])
+                log.info("step %d: loss on the held-out facts %.3f", state.global_step, logs["eval_loss"])
 
 
 def format_entry(logs: dict, step: int, steps: int, seconds_left: float) -> str:
@@ -49,7 +49,7 @@ def format_entry(logs: dict, step: int, steps: int, seconds_left: float) -> str:
 
 
 def write_log(folder: str | Path, plan: dict, history: list[dict]) -> None:
-    """Write `train_log.json`, the plan and every entry of the log, and the losses as `loss_curve.png`."""
+    """Write `train_log.json` (the plan and all log entries), and plot the losses as `loss_curve.png`."""
     folder = Path(folder)
     write_json(folder / "train_log.json", {"plan": plan, "log": history})
 
