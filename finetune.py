@@ -168,7 +168,7 @@ def train(arguments: ScriptArguments, rows: Rows, tokenizer, clock: Clock, start
             train_loss=result.training_loss,
             preparing_seconds=round(preparation_seconds, 1),
             training_seconds=round(checkpoints.elapsed, 1),
-            recall_seconds=round(recall.spent, 1) if recall else 0.0,
+            recall_seconds=round(recall.seconds_spent, 1) if recall else 0.0,
             reopened_difference=difference,
             **({"budget": dataclasses.asdict(training_clock.report())} if training_clock else {}),
         )

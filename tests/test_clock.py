@@ -97,7 +97,7 @@ def test_what_comes_after_the_last_update_is_kept_back(now):
     pace = pace_of(now, 100.0, finish=10.0)
     assert (pace.reserved_seconds, pace.left()) == (18.0, 82.0)  # half as much again, and 3 seconds to write
     plan = SimpleNamespace(exposures_per_fact=30.0, epochs=3.0, held_out=80, examples_per_update=8)
-    pace = pace_of(now, 100.0, finish=12.0, plan=plan, recall=SimpleNamespace(cost=4.0))
+    pace = pace_of(now, 100.0, finish=12.0, plan=plan, recall=SimpleNamespace(round_seconds=4.0))
     assert pace.reserved_seconds == 1.5 * (12 + 4) + 3
     update(pace, now, 1, 3.0)
     assert pace.validation == 15.0  # ten updates' worth of examples, at half the time of one

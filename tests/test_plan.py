@@ -39,7 +39,7 @@ def test_a_plan_in_words():
     ]
     few = Plan(**PLAN | {"updates": 199, "rank": None}).lines()
     assert "learning rate 0.001, all weights" in few[2]
-    assert "few updates, 200 teach more" in few[3]
+    assert "few updates, 200 would teach more" in few[3]
 
 
 @pytest.mark.parametrize(("max_steps", "updates", "epochs"), [(-1, 8, 8 / 3), (6, 6, 2.0)])
@@ -63,7 +63,7 @@ def test_the_plan_of_a_trainer_counts_what_it_will_do(max_steps, updates, epochs
     assert (plan.updates, plan.epochs) == (updates, epochs)
     assert (plan.trainable_parameters, plan.parameters) == (100, 107)
     assert (plan.processes, plan.device, plan.precision) == (2, "cpu", "bfloat16")
-    assert plan.layout == "sdpa attention, padded batches of like length, gradient checkpointing"
+    assert plan.layout == "sdpa attention, padded batches of similar length, gradient checkpointing"
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,10 @@ def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, token
     recall = Recall(trainer, examples(20), examples(6), "")
     trainer.state = state(20)
     args, control = trainer.args, transformers.TrainerControl()
-    recall.round(args, trainer.state, control, expected_seconds=20.0)
+    recall.ask_round(args, trainer.state, control, expected_seconds=20.0)
     assert recall.size is None and not recall.best  # 0.4 seconds: not even the timing fits, and it is cut off
-    assert recall.spent < RECALL_SHARE * 20.0
-    recall.round(args, trainer.state, control, expected_seconds=100_000.0)
+    assert recall.seconds_spent < RECALL_SHARE * 20.0
+    recall.ask_round(args, trainer.state, control, expected_seconds=100_000.0)
     assert (
         recall.size == 32
         and recall.best["step"] == 20
@@ -46,9 +46,9 @@ def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, token
     )
     (entry,) = [entry for entry in trainer.state.log_history if "recall" in entry]
     assert entry["recall"] == entry["retention"] == 0.0 and entry["step"] == 20
-    spent = recall.spent
-    recall.round(args, trainer.state, control, expected_seconds=(spent + 1.5 * recall.cost) / RECALL_SHARE)
-    assert recall.spent - spent < 0.1  # skipped: it would leave nothing for the last round
+    spent = recall.seconds_spent
+    recall.ask_round(args, trainer.state, control, expected_seconds=(spent + 1.5 * recall.round_seconds) / RECALL_SHARE)
+    assert recall.seconds_spent - spent < 0.1  # skipped: it would leave nothing for the last round
 
 
 def test_the_best_adapter_is_kept_and_training_can_stop_early(tiny_model_path, tokenizer, tmp_path, monkeypatch):
@@ -65,9 +65,9 @@ def test_the_best_adapter_is_kept_and_training_can_stop_early(tiny_model_path, t
                     parameter.add_(0.01)
                     weights[name, step] = parameter.detach().clone()
         assert not control.should_training_stop
-        recall.round(trainer.args, state(step), control, expected_seconds=1e6)
+        recall.ask_round(trainer.args, state(step), control, expected_seconds=1e6)
     assert control.should_training_stop and recall.restore_best(str(tmp_path), 81) == 81  # never asked there
-    recall.measured = 80
+    recall.last_round_step = 80
     assert recall.restore_best(str(tmp_path), 80) == 40
     for name, parameter in trainer.model.named_parameters():
         if parameter.requires_grad:

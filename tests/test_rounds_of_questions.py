@@ -37,7 +37,7 @@ def recall_of(monkeypatch, scores=(), patience=None, clock=None) -> Recall:
 
 def test_questions_are_asked_five_times_evenly_and_at_the_end(tmp_path, monkeypatch):
     recall, asked = recall_of(monkeypatch), []
-    monkeypatch.setattr(recall, "round", lambda args, state, *_: asked.append(state.global_step))
+    monkeypatch.setattr(recall, "ask_round", lambda args, state, *_: asked.append(state.global_step))
     recall.on_train_begin(SimpleNamespace(output_dir=str(tmp_path)), state(0), None)
     for step in range(1, 51):
         recall.on_step_end(None, state(step), None)
@@ -47,7 +47,9 @@ def test_questions_are_asked_five_times_evenly_and_at_the_end(tmp_path, monkeypa
 def test_with_a_clock_the_rounds_go_by_its_progress(tmp_path, monkeypatch):
     clock = SimpleNamespace(progress=0.0, seconds=100.0)
     recall, asked = recall_of(monkeypatch, clock=clock), []
-    monkeypatch.setattr(recall, "round", lambda args, state, control, seconds: asked.append((clock.progress, seconds)))
+    monkeypatch.setattr(
+        recall, "ask_round", lambda args, state, control, seconds: asked.append((clock.progress, seconds))
+    )
     for clock.progress in (0.1, 0.25, 0.3, 0.7, 0.75, 0.85, 0.9, 1.0):
         recall.on_step_end(None, state(1, 100_000), None)
     assert asked == [(0.25, 100.0), (0.7, 100.0), (0.85, 100.0), (1.0, 100.0)]
@@ -71,7 +73,7 @@ def test_the_best_round_is_kept_and_so_many_without_a_better_one_end_it(
     ended = []
     for step in range(1, len(scores) + 1):
         control = SimpleNamespace(should_training_stop=False)
-        recall.round(SimpleNamespace(output_dir=str(tmp_path)), state(step), control, 1e6)
+        recall.ask_round(SimpleNamespace(output_dir=str(tmp_path)), state(step), control, 1e6)
         ended += [step] * control.should_training_stop
     assert recall.best["step"] == json.loads((tmp_path / BEST_ADAPTER / "best.json").read_text())["step"] == best
     assert ended == ([stopped] if stopped else []) and set(recall.saved) == {str(tmp_path / BEST_ADAPTER)}
@@ -91,9 +93,9 @@ def test_a_resumed_training_knows_its_best_round_unless_it_goes_back_behind_it(t
 def test_the_last_weights_stay_where_they_are_the_best_or_nobody_asked_there(tmp_path, monkeypatch):
     recall = recall_of(monkeypatch)
     assert recall.restore_best(str(tmp_path), 50) == 50
-    recall.best, recall.measured = {"step": 50}, 50
+    recall.best, recall.last_round_step = {"step": 50}, 50
     assert recall.restore_best(str(tmp_path), 50) == 50
-    recall.best, recall.measured = {"step": 20}, 40
+    recall.best, recall.last_round_step = {"step": 20}, 40
     assert recall.restore_best(str(tmp_path), 50) == 50
 
 

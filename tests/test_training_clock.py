@@ -83,7 +83,7 @@ def test_time_for_the_validation_and_the_last_questions_is_kept(tmp_path):
     pace.on_optimizer_step(args, state, None, optimizer=optimizer)
     assert pace.validation == pytest.approx(10.0, abs=0.1)  # ten updates' worth of examples, forward only
     pace.on_evaluate(args, state, None, metrics={"eval_runtime": 6.0})
-    pace.recall = SimpleNamespace(cost=2.0)
+    pace.recall = SimpleNamespace(round_seconds=2.0)
     assert pace.reserved_seconds == pytest.approx(1.5 * (11.0 + 6.0 + 2.0) + 3.0)
     assert pace.left() == pytest.approx(100 - pace.reserved_seconds, abs=0.5)
 

@@ -50,7 +50,7 @@ class TrainingClock(transformers.TrainerCallback):
 
     @property
     def reserved_seconds(self) -> float:
-        last = self.validation + (self.recall.cost if self.recall else 0.0)
+        last = self.validation + (self.recall.round_seconds if self.recall else 0.0)
         return FINISH_SLACK * (self.finish + last) + REPORT_S
 
     def left(self) -> float:

@@ -109,7 +109,7 @@ class TrunkTrainer(Trainer):
 
     def plan(self, *counts) -> TrunkPlan:
         frozen = {"frozen_layers": self.frozen_layers, "frozen_parameters": self.frozen_parameters}
-        return make_plan(self, *counts, kind=TrunkPlan, **frozen)
+        return make_plan(self, *counts, plan_class=TrunkPlan, **frozen)
 
     def _read(self, inputs: dict) -> dict[str, torch.Tensor]:
         return {"inputs_embeds": inputs["inputs_embeds"]} if "inputs_embeds" in inputs else super()._read(inputs)

@@ -1,6 +1,6 @@
-"""What the ranks of a training tell one another beside its gradients: on the CPU, so that no GPU waits for it.
+"""What the ranks of a training exchange besides gradients: on the CPU, so that no GPU has to wait.
 
-Everything goes over a gloo group of its own, with a limit on how long a rank waits for another that is at work alone.
+Everything goes through a separate gloo group, with a limit on how long ranks wait for one that works alone.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ log = logging.getLogger(__name__)
 
 
 def is_distributed() -> bool:
-    """Whether there is another rank."""
+    """Whether there is more than one rank."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 @functools.cache
 def gloo_group() -> distributed.ProcessGroup:
-    """The group; all ranks have to come here together the first time."""
+    """The gloo group; the first call must be made by all ranks together."""
     return distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
 
 
 def maximum(values: list[float]) -> list[float]:
-    """The largest of each value over all ranks."""
+    """The maximum of each value over all ranks."""
     return _reduced(values, distributed.ReduceOp.MAX)
 
 
 def minimum(values: list[float]) -> list[float]:
-    """The smallest of each value over all ranks."""
+    """The minimum of each value over all ranks."""
     return _reduced(values, distributed.ReduceOp.MIN)
 
 
@@ -51,7 +51,7 @@ def _reduced(values: list[float], operation) -> list[float]:
 
 
 def broadcast(value: float) -> float:
-    """What rank 0 says, on all ranks."""
+    """The value of rank 0, on all ranks."""
     if not is_distributed():
         return value
     tensor = torch.tensor([value], dtype=torch.float64)
@@ -60,13 +60,13 @@ def broadcast(value: float) -> float:
 
 
 def barrier() -> None:
-    """Until all ranks are here, at most LONGEST_WAIT."""
+    """Wait until all ranks are here, at most LONGEST_WAIT."""
     if is_distributed():
         distributed.barrier(group=gloo_group())
 
 
 def run_on_rank_0(make: Callable[[], Any], what: str) -> Any:
-    """What `make` returns on rank 0, on all ranks; an InputError or RuntimeError there is one on all of them."""
+    """Call `make` on rank 0 and return its result on all ranks; its InputError or RuntimeError is raised on all of them."""
     if not is_distributed():
         return make()
     answer: list[Any] = [None, None]
