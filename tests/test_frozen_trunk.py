@@ -155,4 +155,4 @@ def test_a_trainer_above_frozen_layers_validates_on_tokens_and_plans_with_them(
     plan = trainer.plan(4, 0, 0, 4)
     assert (plan.frozen_layers, plan.frozen_parameters, plan.parameters) == (2, frozen, trainer.parameter_count)
     trainer.train()
-    assert trainer.state.total_flos == 4 * (trainer.parameter_count - frozen) * trainer.seen["padded"]
+    assert trainer.state.total_flos == 4 * (trainer.parameter_count - frozen) * trainer.token_counts["padded"]

@@ -110,8 +110,10 @@ def test_replayed_answers_of_an_earlier_version_are_taken(tmp_path):
         def chat(self, conversations, *, on_reply, **_):
             on_reply(0, Reply("yes"))
 
-    replay.ask(UntrainedModel("m"), ["Why?"], tmp_path / "replay.journal.jsonl", Engine())
-    (reply,) = replay.ask(UntrainedModel("m"), ["Why?"], log_file(tmp_path / "replay.journal.jsonl"), Unasked())
+    replay.answer_prompts(UntrainedModel("m"), ["Why?"], tmp_path / "replay.journal.jsonl", Engine())
+    (reply,) = replay.answer_prompts(
+        UntrainedModel("m"), ["Why?"], log_file(tmp_path / "replay.journal.jsonl"), Unasked()
+    )
     assert reply.text == "yes"
 
 

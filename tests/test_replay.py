@@ -80,6 +80,6 @@ def test_an_answer_is_kept_for_the_system_prompt_and_the_bits_it_was_given_with(
         UntrainedModel("m", "Brief."),
         UntrainedModel("m", in_4_bits=True),
     ):
-        replies = replay.ask(model, PROMPTS[:2], tmp_path / "a.jsonl", Engine())
+        replies = replay.answer_prompts(model, PROMPTS[:2], tmp_path / "a.jsonl", Engine())
         assert [reply.text for reply in replies] == ["yes", "yes"]
     assert asked == [(2, 32)] * 3, "the second is read from the journal"

@@ -121,7 +121,7 @@ def test_a_micro_batch_counts_no_parameters(tiny_model_path, tokenizer, tmp_path
     trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
     monkeypatch.setattr(transformers.PreTrainedModel, "num_parameters", lambda *_, **__: pytest.fail("counted anew"))
     trainer.train()
-    assert trainer.state.total_flos == 4 * trainer.parameter_count * trainer.seen["padded"]
+    assert trainer.state.total_flos == 4 * trainer.parameter_count * trainer.token_counts["padded"]
 
 
 def test_packed_weights_count_as_what_they_stand_for():

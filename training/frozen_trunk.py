@@ -111,8 +111,10 @@ class TrunkTrainer(Trainer):
         frozen = {"frozen_layers": self.frozen_layers, "frozen_parameters": self.frozen_parameters}
         return make_plan(self, *counts, plan_class=TrunkPlan, **frozen)
 
-    def _read(self, inputs: dict) -> dict[str, torch.Tensor]:
-        return {"inputs_embeds": inputs["inputs_embeds"]} if "inputs_embeds" in inputs else super()._read(inputs)
+    def _model_inputs(self, inputs: dict) -> dict[str, torch.Tensor]:
+        return (
+            {"inputs_embeds": inputs["inputs_embeds"]} if "inputs_embeds" in inputs else super()._model_inputs(inputs)
+        )
 
     def _logits(self, model, inputs: dict):
         if "inputs_embeds" not in inputs:
