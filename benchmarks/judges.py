@@ -24,7 +24,7 @@ from engines.hf import TransformersEngine
 from engines.journal import weights_stamp
 from evaluation import judge_controls
 from evaluation.accuracy import judge_answers
-from evaluation.judging import UNSCORED, Judge, hashed
+from evaluation.judging import UNSCORED, Judge, hash_text
 from evaluation.matching import CORRECT, match, tokens
 from evaluation.significance import cohens_kappa, wilson_interval
 from evaluation.verdict_journal import VerdictJournal
@@ -94,7 +94,7 @@ def share(part: int, whole: int) -> float | None:
 def local_judge(arguments: Arguments, rows: list[dict]) -> dict:
     """The verdicts of a local model on the same answers, and on the controls made of them."""
     path = arguments.local_model_path
-    name = f"{path} #{hashed(weights_stamp(path))[:8]}"
+    name = f"{path} #{hash_text(weights_stamp(path))[:8]}"
     judge = Judge(name, TransformersEngine.load(path), VerdictJournal(arguments.journal), seed=arguments.seed)
     answers = [
         {"question": row["question"], "reference": " or ".join(row["golds"]), "response": row["answer"]} for row in rows
@@ -109,7 +109,7 @@ def local_judge(arguments: Arguments, rows: list[dict]) -> dict:
     found = {"judge": path, "scored": len(scored), "unscored": len(rows) - len(scored)}
     found |= agreement(*map(list, zip(*scored, strict=True))) if scored else {}
     if controls:
-        print(judge_controls.in_words(controls))
+        print(judge_controls.describe_controls(controls))
         kept = ("trusted", "why", "sensitivity", "specificity", "kinds")
         found["controls"] = {key: controls[key] for key in kept}
     return found

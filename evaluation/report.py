@@ -16,28 +16,28 @@ from data_processor.chunking import sentences
 from data_processor.documents import read_text
 from evaluation import accuracy, report_text
 from evaluation.matching import token_recall
-from evaluation.significance import verdict_in_words
+from evaluation.significance import describe_verdict
 from provenance import commit, machine, meta_file, today
 from utils import InputError, read_json, write_text
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
-PLACE = "/*DATA*/null"
+DATA_PLACEHOLDER = "/*DATA*/null"
 
 REMEDY = "run evaluate.py first"
 QUOTE_RECALL = 0.5  # a sentence with less of the fact's words is not its source
 
 
-def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> dict:
+def collect_report_data(folder: Path, sft: str, base: str, documents: str | None = None) -> dict:
     """Everything the reports show, from the files of a run: see the keys below. What has no file is None or empty."""
     wins = read_json(folder / f"{sft}_win_rate.json", "a win rate", REMEDY)
-    meta = optional(meta_file(folder / f"{sft}_win_rate.json")) or {}
+    meta = read_optional(meta_file(folder / f"{sft}_win_rate.json")) or {}
     arguments = meta.get("arguments", {})
     models = {"base": base, "sft": sft}
     for what in ("open_book", "rag"):
         models[what] = Path(arguments.get(f"data_name_{what}") or what).stem
-    scores = {what: scored(folder, name, wins["judge"]) for what, name in models.items()}
-    controls = optional(folder / f"{sft}_controls.json") or {}
-    sources = folder_of_documents(folder, models, documents)
+    scores = {what: read_scores(folder, name, wins["judge"]) for what, name in models.items()}
+    controls = read_optional(folder / f"{sft}_controls.json") or {}
+    sources = find_documents(folder, models, documents)
     return {
         "judge": wins["judge"],
         "made": {
@@ -46,37 +46,37 @@ def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> d
             "machine": meta.get("machine") or machine(),
         },
         "folder": str(folder),
-        "scores": {what: without(score, "verdicts") for what, score in scores.items() if score},
+        "scores": {what: omit_keys(score, "verdicts") for what, score in scores.items() if score},
         "compared": {key: wins.get(key) for key in ("mcnemar", "gap_closed")},
-        "wins": without(wins, "verdicts", "mcnemar", "gap_closed", "usage"),
+        "wins": omit_keys(wins, "verdicts", "mcnemar", "gap_closed", "usage"),
         "usage": wins.get("usage"),
-        "controls": without(controls, "items") if controls.get("items") else None,
-        "forgetting": optional(folder / f"{sft}_forgetting.json") or {},
+        "controls": omit_keys(controls, "items") if controls.get("items") else None,
+        "forgetting": read_optional(folder / f"{sft}_forgetting.json") or {},
         "loss": loss_curve(folder, models),
         "timeline": timeline(folder, models),
         "questions": questions(scores, wins["verdicts"], sources),
     }
 
 
-def without(found: dict, *keys: str) -> dict:
+def omit_keys(found: dict, *keys: str) -> dict:
     return {key: value for key, value in found.items() if key not in keys}
 
 
-def optional(path: Path) -> Any:
+def read_optional(path: Path) -> Any:
     """The content of a file that need not be there."""
     return read_json(path, "a file of a run") if path.is_file() else None
 
 
-def scored(folder: Path, name: str, judge: str) -> dict | None:
+def read_scores(folder: Path, name: str, judge: str) -> dict | None:
     """The verdicts of this judge on an answers file; None where there are none. Match judges what it has not seen."""
-    judged = optional(folder / f"{name}_acc.json")
+    judged = read_optional(folder / f"{name}_acc.json")
     if judged and judged["judge"] == judge:
         return judged
-    answers = optional(folder / f"{name}.json")
+    answers = read_optional(folder / f"{name}.json")
     if answers is None or judge != "match":
         return None
     verdicts = accuracy.judge_answers(answers, None)
-    return {"judge": judge, **accuracy.measure(answers, verdicts), "match": accuracy.beside_match(answers, verdicts)}
+    return {"judge": judge, **accuracy.measure(answers, verdicts), "match": accuracy.score_match(answers, verdicts)}
 
 
 def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | None) -> list[dict]:
@@ -126,29 +126,29 @@ def quote(row: dict, text: str) -> dict | None:
     }
 
 
-def folder_of_documents(folder: Path, models: dict[str, str], given: str | None) -> Path | None:
+def find_documents(folder: Path, models: dict[str, str], given: str | None) -> Path | None:
     """The folder the documents were read from: as given, else by the metas of the open book or of the collection."""
     if given and not Path(given).is_dir():
         raise InputError(f"expected the documents in {given}, found no folder: give the folder collection read")
     candidates = [given]
     for name, key in ((models["open_book"], "open_book"), ("data", "data_path")):
-        candidates.append(((optional(meta_file(folder / f"{name}.json")) or {}).get("arguments") or {}).get(key))
+        candidates.append(((read_optional(meta_file(folder / f"{name}.json")) or {}).get("arguments") or {}).get(key))
     return next((Path(path) for path in candidates if isinstance(path, str) and Path(path).is_dir()), None)
 
 
-def adapter_of(folder: Path, models: dict[str, str]) -> Path | None:
+def find_adapter(folder: Path, models: dict[str, str]) -> Path | None:
     """The adapter's folder: the one that answered, else `lora` beside the answers."""
-    arguments = (optional(meta_file(folder / f"{models['sft']}.json")) or {}).get("arguments") or {}
+    arguments = (read_optional(meta_file(folder / f"{models['sft']}.json")) or {}).get("arguments") or {}
     candidates = (arguments.get("lora_weights"), folder / "lora")
     return next((Path(path) for path in candidates if path and Path(path).is_dir()), None)
 
 
 def loss_curve(folder: Path, models: dict[str, str]) -> list[dict]:
     """[{"step", "loss" or "eval_loss"}] of the training, from train_log.json, or the trainer_state.json of other trainers."""
-    adapter = adapter_of(folder, models)
+    adapter = find_adapter(folder, models)
     rows: list[dict] = []
     for name, key in (("trainer_state", "log_history"), ("train_log", "log")):
-        if adapter and (found := optional(adapter / f"{name}.json")):
+        if adapter and (found := read_optional(adapter / f"{name}.json")):
             rows = found.get(key, rows)
     kept = ("step", "loss", "eval_loss")
     curve = [{key: row[key] for key in kept if isfinite(row.get(key, inf))} for row in rows]
@@ -160,17 +160,19 @@ def timeline(folder: Path, models: dict[str, str]) -> dict | None:
 
     From run.json where the run had a budget, else from the meta files.
     """
-    found = optional(folder / "run.json")
+    found = read_optional(folder / "run.json")
     if found:
         return {"budget_seconds": found.get("budget_seconds"), "stages": found.get("stages", [])}
-    adapter = adapter_of(folder, models)
+    adapter = find_adapter(folder, models)
     parts = {
         "collection": [folder / "data.json"],
         "fine-tuning": [adapter / "training"] if adapter else [],
         "inference": [folder / f"{name}.json" for name in models.values()],
         "evaluation": [folder / f"{models['sft']}_forgetting.json"],
     }
-    metas = {name: [meta for path in paths if (meta := optional(meta_file(path)))] for name, paths in parts.items()}
+    metas = {
+        name: [meta for path in paths if (meta := read_optional(meta_file(path)))] for name, paths in parts.items()
+    }
     stages = [
         {"name": name, "seconds": sum(meta.get("seconds", 0) for meta in found)}
         for name, found in metas.items()
@@ -181,16 +183,16 @@ def timeline(folder: Path, models: dict[str, str]) -> dict | None:
 
 def write_reports(folder: Path, found: dict) -> None:
     """report.md and report.html, whole or not at all."""
-    write_text(folder / "report.md", report_text.as_markdown(found))
-    write_text(folder / "report.html", render(found))
+    write_text(folder / "report.md", report_text.render_markdown(found))
+    write_text(folder / "report.html", render_html(found))
 
 
-def render(found: dict) -> str:
+def render_html(found: dict) -> str:
     """The page. What models and documents wrote goes in as JSON and is shown as text; "<" cannot end the script."""
     questions = [{**row, "tags": report_text.tags(row)} for row in found["questions"]]
     change = found["compared"]["mcnemar"]
     words = {
-        "verdict": verdict_in_words(change["gained"], change["lost"]),
+        "verdict": describe_verdict(change["gained"], change["lost"]),
         "models": report_text.MODELS,
         "kinds": report_text.KINDS,
     }
@@ -203,4 +205,4 @@ def render(found: dict) -> str:
         ("\u2029", "\\u2029"),
     ):
         data = data.replace(mark, escaped)
-    return TEMPLATE.read_text(encoding="utf-8").replace(PLACE, data)
+    return TEMPLATE.read_text(encoding="utf-8").replace(DATA_PLACEHOLDER, data)

@@ -15,7 +15,7 @@ KINDS = {
     "retention": "general knowledge",
 }
 BREAKDOWNS = {"by_kind": "kind of question", "by_document": "document", "by_role": "role"}
-ALIGNED = 30  # characters: columns are as wide as what is in them, but for the rest of longer texts
+MAX_COLUMN_WIDTH = 30  # characters: columns are as wide as what is in them, but for the rest of longer texts
 
 
 def percent(share: float | None) -> str:
@@ -127,7 +127,7 @@ def forgetting_lines(lost: dict) -> list[str]:
     return lines
 
 
-def head(found: dict) -> list[str]:
+def summary_lines(found: dict) -> list[str]:
     """The lines that report.md begins with and evaluate.py ends with: what came of it, and how far to trust that."""
     scores, controls = found["scores"], found["controls"]
     lines = [
@@ -147,14 +147,14 @@ def head(found: dict) -> list[str]:
     lines += breakdown_table(found, "by_kind")
     lines += ["## Notes", "", *(f"- {note}" for note in notes(found)), ""]
     if controls:
-        said = judge_controls.in_words(controls).splitlines()
+        said = judge_controls.describe_controls(controls).splitlines()
         lines += ["## Controls of the judge", "", *(f"- {line}" for line in said), ""]
     return lines
 
 
-def as_markdown(found: dict) -> str:
+def render_markdown(found: dict) -> str:
     """report.md: the head, the numbers of each document and role, and every question whose answer changed sides."""
-    lines = head(found) + breakdown_table(found, "by_document") + breakdown_table(found, "by_role")
+    lines = summary_lines(found) + breakdown_table(found, "by_document") + breakdown_table(found, "by_role")
     lines += time_table(found.get("timeline"))
     for title, name in (("Learnt", "learnt"), ("Lost", "lost"), ("Judge and match disagree", "disagree")):
         chosen = [row for row in found["questions"] if name in tags(row)]
@@ -210,7 +210,7 @@ def tags(row: dict) -> list[str]:
 def table(heads: list[str], rows: list[list]) -> list[str]:
     """A table of markdown that is one on a terminal too."""
     lines = [[cell(value) for value in line] for line in (heads, *rows)]
-    widths = [min(max(3, *map(len, column)), ALIGNED) for column in zip(*lines, strict=True)]
+    widths = [min(max(3, *map(len, column)), MAX_COLUMN_WIDTH) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     return ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines] + [""]
 

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 LEVEL = 0.05  # a difference that chance gives more often than this is called a tie
 RESAMPLES = 10_000
-DRAWN_AT_ONCE = 200  # resamples, which bounds the memory of many facts
+RESAMPLES_PER_BATCH = 200  # resamples, which bounds the memory of many facts
 LENGTH_PENALTY = (
     0.1  # 1 / variance of a normal prior on the length coefficient, which separable data would send to infinity
 )
@@ -28,24 +28,24 @@ def mcnemar(gained: int, lost: int) -> float:
     return 1.0 if gained + lost == 0 else float(binomtest(gained, gained + lost).pvalue)
 
 
-def in_words(gained: int, lost: int) -> str:
+def describe_comparison(gained: int, lost: int) -> str:
     """The comparison of the tuned model with the base, as a sentence."""
     answers = "answer" if gained == 1 else "answers"
-    return f"{gained} {answers} gained, {lost} lost: {verdict_in_words(gained, lost)} (exact McNemar, {p_in_words(gained, lost)})"
+    return f"{gained} {answers} gained, {lost} lost: {describe_verdict(gained, lost)} (exact McNemar, {format_p_value(gained, lost)})"
 
 
-def sign_test_in_words(wins: int, losses: int) -> str:
+def describe_sign_test(wins: int, losses: int) -> str:
     """The wins and losses of the tuned model against the base, as a sentence."""
-    return f"{wins} wins, {losses} losses: {verdict_in_words(wins, losses)} (sign test, {p_in_words(wins, losses)})"
+    return f"{wins} wins, {losses} losses: {describe_verdict(wins, losses)} (sign test, {format_p_value(wins, losses)})"
 
 
-def verdict_in_words(gained: int, lost: int) -> str:
+def describe_verdict(gained: int, lost: int) -> str:
     """Which model is better, or that they are tied: a difference that chance explains is none."""
     better = "the tuned model is better" if gained > lost else "the tuned model is worse"
     return "tied" if mcnemar(gained, lost) > LEVEL else better
 
 
-def p_in_words(gained: int, lost: int) -> str:
+def format_p_value(gained: int, lost: int) -> str:
     p = mcnemar(gained, lost)
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
@@ -62,8 +62,8 @@ def resampled_means(columns: Sequence[Sequence[float]], clusters: Sequence[str],
     sizes = numpy.bincount(owner)
     rng = numpy.random.default_rng(seed)
     parts = []
-    for _ in range(RESAMPLES // DRAWN_AT_ONCE):
-        drawn = rng.integers(len(places), size=(DRAWN_AT_ONCE, len(places)))
+    for _ in range(RESAMPLES // RESAMPLES_PER_BATCH):
+        drawn = rng.integers(len(places), size=(RESAMPLES_PER_BATCH, len(places)))
         parts.append(sums[drawn].sum(axis=1).T / sizes[drawn].sum(axis=1))
     return numpy.concatenate(parts, axis=1)
 

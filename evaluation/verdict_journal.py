@@ -22,9 +22,9 @@ class VerdictJournal:
         self.path = Path(path)
         self.replies: dict[tuple[str, str, str], Reply] = {}
         self.last_judge: str | None = None
-        read_lines(self.path, self._take, "a journal of verdicts")
+        read_lines(self.path, self._load_line, "a journal of verdicts")
 
-    def _take(self, line: dict) -> None:
+    def _load_line(self, line: dict) -> None:
         judge, prompt, item, _, *reply = (line[key] for key in KEYS)
         self.replies[judge, prompt, item] = Reply(*reply)
         self.last_judge = judge

@@ -6,10 +6,10 @@ from collections import Counter
 
 from evaluation.judging import UNSCORED, WIN_RATE, Judge, ask, to_case
 from evaluation.matching import CORRECT, grade
-from evaluation.significance import length_adjusted, sign_test_in_words, wilson_interval
+from evaluation.significance import describe_sign_test, length_adjusted, wilson_interval
 
 POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
-SEATS = ({"A": "win", "B": "loss"}, {"A": "loss", "B": "win"})  # the tuned answer as A, then as B
+VERDICT_BY_SEAT = ({"A": "win", "B": "loss"}, {"A": "loss", "B": "win"})  # the tuned answer as A, then as B
 
 
 def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[dict]:
@@ -27,7 +27,7 @@ def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[
         if error:
             verdicts[place] |= {"verdict": UNSCORED, "reason": f"no answer: {error}"}
         elif judge is None:
-            verdicts[place]["verdict"] = by_match(*pair)
+            verdicts[place]["verdict"] = compare_by_match(*pair)
         else:
             asked.append(place)
     if judge is None or not asked:
@@ -40,14 +40,14 @@ def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[
             cases.append(to_case(a, name, answer_A=a["response"], answer_B=b["response"]))
     judged = ask(judge, WIN_RATE, cases)
     for place, *seats in zip(asked, judged[: len(asked)], judged[len(asked) :], strict=True):
-        orders = [names.get(label, label) for names, (label, _) in zip(SEATS, seats, strict=True)]
+        orders = [names.get(label, label) for names, (label, _) in zip(VERDICT_BY_SEAT, seats, strict=True)]
         agreed = UNSCORED if UNSCORED in orders else orders[0] if orders[0] == orders[1] else "tie"
         reason = f"Tuned as A: {seats[0][1]} Base as A: {seats[1][1]}"
         verdicts[place] |= {"verdict": agreed, "orders": orders, "reason": reason}
     return verdicts
 
 
-def by_match(row: dict, other: dict) -> str:
+def compare_by_match(row: dict, other: dict) -> str:
     right, other_right = (grade(x["reference"], x["response"], x.get("kind"))[0] == CORRECT for x in (row, other))
     return "tie" if right == other_right else "win" if right else "loss"
 
@@ -84,7 +84,7 @@ def summarize(_rows: list[dict], verdicts: list[dict]) -> dict:
         "longer_wins": share(sum(longer_won), len(longer_won)),
         "mean_length_sft": share(sum(len(row["response_sft"]) for row in verdicts), len(verdicts), 1),
         "mean_length_base": share(sum(len(row["response_base"]) for row in verdicts), len(verdicts), 1),
-        "words": sign_test_in_words(found["win"], found["loss"]),
+        "words": describe_sign_test(found["win"], found["loss"]),
     }
 
 

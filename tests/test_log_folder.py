@@ -138,12 +138,12 @@ def test_a_report_is_the_same_of_a_run_of_an_earlier_version(tmp_path):
     write_json(
         log_file(tmp_path / "data.meta.json"), {"seconds": 6, "arguments": {"data_path": str(tmp_path / "texts")}}
     )
-    before = report.gather(tmp_path, "tuned", "base")
+    before = report.collect_report_data(tmp_path, "tuned", "base")
     for folder in (tmp_path, tmp_path / "lora"):
         as_earlier_versions_left_it(folder)
-    assert report.gather(tmp_path, "tuned", "base") == before
+    assert report.collect_report_data(tmp_path, "tuned", "base") == before
     assert [stage["seconds"] for stage in before["timeline"]["stages"]] == [6, 60, 180, 60]
-    assert report.folder_of_documents(tmp_path, {"open_book": "open_book"}, None) == tmp_path / "texts"
+    assert report.find_documents(tmp_path, {"open_book": "open_book"}, None) == tmp_path / "texts"
 
 
 @pytest.mark.parametrize("place", [log_file, Path])

@@ -9,9 +9,7 @@ LEARNING_RATE_TOKENS = 16384  # per update; up to this size the rate applies as 
 LARGEST_FACTOR = 2.0  # the most by which larger updates raise it
 SMALLEST_RANK, LARGEST_RANK, FACTS_OF_SMALLEST_RANK = 16, 256, 1000
 UPDATES = 400  # per training: enough for a schedule to work, few enough to fill the GPUs
-MAX_UPDATE_TOKENS = (
-    65536  # of an update: large batches cost LoRA more than full fine-tuning (LoRA Without Regret, 2025)
-)
+MAX_UPDATE_TOKENS = 65536  # large batches cost LoRA more than full fine-tuning (LoRA Without Regret, 2025)
 MIN_TOKENS_PER_RANK = {"cuda": 2048, "cpu": 512}  # with fewer, a GPU mostly waits for kernel launches
 
 
