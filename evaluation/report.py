@@ -1,7 +1,7 @@
-"""The report of a run, for a person: report.md and report.html, put together from the files that the stages wrote.
+"""The report of a run for a person: report.md and report.html, made from the files that the stages wrote.
 
-Read are the answers files with what evaluate.py writes beside them (<sft>_acc.json, <base>_acc.json, <sft>_win_rate.json;
-where they are there <sft>_controls.json, <sft>_forgetting.json), the adapter's training files and run.json. The page is
+It reads the answers files and what evaluate.py writes beside them (<sft>_acc.json, <base>_acc.json, <sft>_win_rate.json
+and, if present, <sft>_controls.json, <sft>_forgetting.json), the adapter's training files and run.json. The page is
 report_template.html with the run's data in it: it loads nothing and needs no server.
 """
 
@@ -24,11 +24,11 @@ TEMPLATE = Path(__file__).with_name("report_template.html")
 DATA_PLACEHOLDER = "/*DATA*/null"
 
 REMEDY = "run evaluate.py first"
-QUOTE_RECALL = 0.5  # a sentence with less of the fact's words is not its source
+QUOTE_RECALL = 0.5  # a sentence with a smaller share of the fact's words is not its source
 
 
 def collect_report_data(folder: Path, sft: str, base: str, documents: str | None = None) -> dict:
-    """Everything the reports show, from the files of a run: see the keys below. What has no file is None or empty."""
+    """Everything the reports show, from the files of a run: see the keys below. What is missing is None or empty."""
     wins = read_json(folder / f"{sft}_win_rate.json", "a win rate", REMEDY)
     meta = read_optional(meta_file(folder / f"{sft}_win_rate.json")) or {}
     arguments = meta.get("arguments", {})
@@ -63,12 +63,12 @@ def omit_keys(found: dict, *keys: str) -> dict:
 
 
 def read_optional(path: Path) -> Any:
-    """The content of a file that need not be there."""
+    """The content of a file, or None if there is no such file."""
     return read_json(path, "a file of a run") if path.is_file() else None
 
 
 def read_scores(folder: Path, name: str, judge: str) -> dict | None:
-    """The verdicts of this judge on an answers file; None where there are none. Match judges what it has not seen."""
+    """This judge's verdicts on an answers file; None if there are none. String match is computed if missing."""
     judged = read_optional(folder / f"{name}_acc.json")
     if judged and judged["judge"] == judge:
         return judged
@@ -80,7 +80,7 @@ def read_scores(folder: Path, name: str, judge: str) -> dict | None:
 
 
 def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | None) -> list[dict]:
-    """Every question with what is known about it, the answers and verdicts of all models, and where its fact stands."""
+    """Every question with its details, the answers and verdicts of all models, and the source of its fact."""
     answers = {what: {str(row["id"]): row for row in score["verdicts"]} for what, score in scores.items() if score}
     texts: dict[str, str | None] = {}
     rows = []
@@ -104,7 +104,7 @@ def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | 
 def quote(row: dict, text: str) -> dict | None:
     """Where a document states the fact of a question: {"start", "end"} in characters, with the text around it.
 
-    By the offsets of the dataset where it has them, else the sentence that has the most words of the fact.
+    Found by the dataset's offsets if it has them, else as the sentence with the most words of the fact.
     """
     source = row.get("source") or {}
     start, end = source.get("start"), source.get("end")
@@ -126,39 +126,41 @@ def quote(row: dict, text: str) -> dict | None:
     }
 
 
-def find_documents(folder: Path, models: dict[str, str], given: str | None) -> Path | None:
-    """The folder the documents were read from: as given, else by the metas of the open book or of the collection."""
-    if given and not Path(given).is_dir():
-        raise InputError(f"expected the documents in {given}, found no folder: give the folder collection read")
-    candidates = [given]
+def find_documents(folder: Path, models: dict[str, str], documents_path: str | None) -> Path | None:
+    """The folder the documents were read from: as given, else from the meta files of the open book or the collection."""
+    if documents_path and not Path(documents_path).is_dir():
+        raise InputError(
+            f"expected the documents in {documents_path}, found no folder: give the one that was collected from"
+        )
+    candidates = [documents_path]
     for name, key in ((models["open_book"], "open_book"), ("data", "data_path")):
         candidates.append(((read_optional(meta_file(folder / f"{name}.json")) or {}).get("arguments") or {}).get(key))
     return next((Path(path) for path in candidates if isinstance(path, str) and Path(path).is_dir()), None)
 
 
 def find_adapter(folder: Path, models: dict[str, str]) -> Path | None:
-    """The adapter's folder: the one that answered, else `lora` beside the answers."""
+    """The folder of the adapter that answered, else `lora` beside the answers."""
     arguments = (read_optional(meta_file(folder / f"{models['sft']}.json")) or {}).get("arguments") or {}
     candidates = (arguments.get("lora_weights"), folder / "lora")
     return next((Path(path) for path in candidates if path and Path(path).is_dir()), None)
 
 
 def loss_curve(folder: Path, models: dict[str, str]) -> list[dict]:
-    """[{"step", "loss" or "eval_loss"}] of the training, from train_log.json, or the trainer_state.json of other trainers."""
+    """[{"step", "loss" or "eval_loss"}] from train_log.json, or from the trainer_state.json of other trainers."""
     adapter = find_adapter(folder, models)
     rows: list[dict] = []
     for name, key in (("trainer_state", "log_history"), ("train_log", "log")):
         if adapter and (found := read_optional(adapter / f"{name}.json")):
             rows = found.get(key, rows)
-    kept = ("step", "loss", "eval_loss")
-    curve = [{key: row[key] for key in kept if isfinite(row.get(key, inf))} for row in rows]
+    loss_keys = ("step", "loss", "eval_loss")
+    curve = [{key: row[key] for key in loss_keys if isfinite(row.get(key, inf))} for row in rows]
     return [row for row in curve if "step" in row and len(row) > 1]
 
 
 def timeline(folder: Path, models: dict[str, str]) -> dict | None:
-    """Seconds of each stage, {"budget_seconds", "stages": [{"name", "seconds", "planned_seconds"}]}.
+    """The seconds of each stage: {"budget_seconds", "stages": [{"name", "seconds", "planned_seconds"}]}.
 
-    From run.json where the run had a budget, else from the meta files.
+    From run.json if the run had a budget, else from the meta files.
     """
     found = read_optional(folder / "run.json")
     if found:
@@ -182,13 +184,13 @@ def timeline(folder: Path, models: dict[str, str]) -> dict | None:
 
 
 def write_reports(folder: Path, found: dict) -> None:
-    """report.md and report.html, whole or not at all."""
+    """Write report.md and report.html, each completely or not at all."""
     write_text(folder / "report.md", report_text.render_markdown(found))
     write_text(folder / "report.html", render_html(found))
 
 
 def render_html(found: dict) -> str:
-    """The page. What models and documents wrote goes in as JSON and is shown as text; "<" cannot end the script."""
+    """The page. Text from models and documents is embedded as JSON and shown as text; "<" cannot end the script."""
     questions = [{**row, "tags": report_text.tags(row)} for row in found["questions"]]
     change = found["compared"]["mcnemar"]
     words = {
