@@ -47,7 +47,7 @@ DEMO = ROOT / "demo" / "documents"
 PAUSE_S = 5.0  # from a kill to the next start
 QUIET_SHARE = 0.03  # of the budget, at both ends, in which nothing is killed
 HUNG_S = 300.0  # beyond its budget a run is ended
-KEPT = (
+RESUMABLE_FILES = (
     "log/*.journal.jsonl",
     "lora/log/*.journal.jsonl",
     "lora/frozen_states.bin",
@@ -80,8 +80,8 @@ class Load:
     The middle is that of the plan in run.json, or of the seconds the stage took alone where it needs less than planned.
     """
 
-    def __init__(self, run_file: Path, took_alone: dict[str, float]):
-        self.run_file, self.took_alone, self.burner = run_file, took_alone, None
+    def __init__(self, run_file: Path, undisturbed_seconds: dict[str, float]):
+        self.run_file, self.undisturbed_seconds, self.burner = run_file, undisturbed_seconds, None
 
     def follow(self) -> None:
         stages = read_json(self.run_file, "a run")["stages"] if self.run_file.is_file() else []
@@ -94,7 +94,7 @@ class Load:
 
     def middle(self, stage: dict) -> float:
         planned = stage["planned_seconds"]
-        return min(planned, self.took_alone.get(stage["name"], planned)) / 2
+        return min(planned, self.undisturbed_seconds.get(stage["name"], planned)) / 2
 
     def end(self) -> None:
         if self.burner:
@@ -128,17 +128,17 @@ def kill_all(process: subprocess.Popen) -> None:
 
 def lost(out: Path, started: float) -> float:
     """Seconds since the last thing that a restart finds, or since this process was started."""
-    found = [path.stat().st_mtime for pattern in KEPT for path in out.glob(pattern)]
+    found = [path.stat().st_mtime for pattern in RESUMABLE_FILES for path in out.glob(pattern)]
     return time.time() - max([started, *found])
 
 
-def took_alone(budget: float, runs: list[dict]) -> dict[str, float]:
+def undisturbed_seconds(budget: float, runs: list[dict]) -> dict[str, float]:
     """The seconds of each stage of the run of this budget that nothing disturbed, if there is one."""
     stages = next((found["stages"] for found in runs if kind(found) == (budget, False, 0)), {})
     return {name: seconds for name, (_, seconds) in stages.items()}
 
 
-def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
+def measure_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
     seconds, draw = seconds_of(budget), random.Random(arguments.seed)
     name = budget + "_loaded" * arguments.loaded + f"_{arguments.kills}_kills" * bool(arguments.kills)
     out = Path(arguments.folder) / name
@@ -147,7 +147,7 @@ def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
     out.with_suffix(".txt").unlink(missing_ok=True)
     moments = sorted(draw.uniform(QUIET_SHARE, 1 - QUIET_SHARE) * seconds for _ in range(arguments.kills))
     began = started = time.time()
-    process, load, losses = start(budget, out), Load(out / RUN_FILE, took_alone(seconds, before)), []
+    process, load, losses = start(budget, out), Load(out / RUN_FILE, undisturbed_seconds(seconds, before)), []
     try:
         while process.poll() is None:
             time.sleep(0.2)
@@ -168,17 +168,17 @@ def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
             kill_all(process)
     wall = time.time() - began
     if process.returncode:
-        said = out.with_suffix(".txt").read_text(errors="replace")[-2000:]
-        raise InputError(f"expected the run of {budget} to end well, found exit code {process.returncode}: {said}")
+        output = out.with_suffix(".txt").read_text(errors="replace")[-2000:]
+        raise InputError(f"expected the run of {budget} to end well, found exit code {process.returncode}: {output}")
     found = {**measured(out, seconds, wall), "loaded": arguments.loaded, "kills": len(losses)}
-    return {**found, **cost_of(losses, seconds), **made_on()}
+    return {**found, **kill_losses(losses, seconds), **provenance_fields()}
 
 
-def made_on() -> dict:
+def provenance_fields() -> dict:
     return {"machine": machine(), "date": today(), "commit": commit()}
 
 
-def cost_of(losses: list[float], budget: float) -> dict:
+def kill_losses(losses: list[float], budget: float) -> dict:
     """The work that each kill lost, in seconds and as the largest share of the budget."""
     if not losses:
         return {}
@@ -219,8 +219,8 @@ def measured(out: Path, budget: float, wall: float) -> dict:
 
 def eta_error(etas: list[dict], seconds: float) -> float | None:
     """How far the end said first after a tenth of the run was off, as a share of the run."""
-    said = next((eta["end"] for eta in etas if eta["at"] >= seconds / 10), None)
-    return None if said is None else round(abs(said - seconds) / seconds, 4)
+    announced = next((eta["end"] for eta in etas if eta["at"] >= seconds / 10), None)
+    return None if announced is None else round(abs(announced - seconds) / seconds, 4)
 
 
 def kind(found: dict) -> tuple:
@@ -302,7 +302,7 @@ def simulate(arguments: Arguments) -> dict:
         "units_of_each_tenth": [tenths[number] for number in range(10)],
         "planning_s": round(seconds, 1),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        **made_on(),
+        **provenance_fields(),
     }
 
 
@@ -313,7 +313,7 @@ def main() -> None:
     results = Path(arguments.results)
     for budget in arguments.budgets:
         before = read_json(results, "earlier runs") if results.is_file() else []
-        found = one_run(budget, arguments, before)
+        found = measure_run(budget, arguments, before)
         write_json(results, merged(before, found))
         draw_curve(read_json(results, "the runs"), arguments.picture)
         print(found)

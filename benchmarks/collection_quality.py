@@ -20,7 +20,7 @@ TIMES = re.compile(r"(?<=\d)[x×](?=\d)")  # the sign between the numbers of a s
 SHOWN = 10  # examples of what is wrong, in the results
 
 
-def paragraphs(path: str | Path, amount: int, seed: int) -> list[str]:
+def read_paragraphs(path: str | Path, amount: int, seed: int) -> list[str]:
     """`amount` paragraphs, spread evenly over the titles."""
     articles = read_json(path, "paragraphs in the form of SQuAD").get("data", [])
     draw = random.Random(seed)
@@ -37,7 +37,7 @@ def paragraphs(path: str | Path, amount: int, seed: int) -> list[str]:
 def quality(folder: Path, common: list, file: str, amount: int, test_ratio: float, seed: int) -> dict:
     texts = folder / "texts"
     texts.mkdir(parents=True)
-    for number, text in enumerate(paragraphs(file, amount, seed)):
+    for number, text in enumerate(read_paragraphs(file, amount, seed)):
         (texts / f"paragraph_{number:03}.txt").write_text(text, encoding="utf-8", newline="")
     dataset = folder / "data.json"
     run = runs.start(

@@ -33,11 +33,11 @@ def speed(folder: Path, common: list, documents: int, limit: int | None, share: 
     """
     dataset, calls = folder / "data.json", folder / "calls.jsonl"
     run = runs.start(
-        runs.WATCHED, folder, calls, share, "--data_path", runs.sample(folder, documents), "--json_save_dir", dataset,
+        runs.WATCHED, folder, calls, share, "--data_path", runs.copy_demo_documents(folder, documents), "--json_save_dir", dataset,
         *(["--limit", limit] if limit else []), *common,
     )  # fmt: skip
     runs.finish(run)
-    lines = runs.watched_calls(calls)
+    lines = runs.read_calls(calls)
     sizes = [len(line["calls"]) for line in lines if "calls" in line]
     batches = [line for line in lines if "batch_s" in line]
     batched = sum(batch["batch_s"] for batch in batches)
@@ -85,7 +85,7 @@ def api(folder: Path, common: list, documents: int, limit: int | None, model: st
 
     `server` has "api_base" and "api_model" of one that runs, or "vllm_python", the Python to start one with.
     """
-    texts = runs.sample(folder, documents)
+    texts = runs.copy_demo_documents(folder, documents)
     other = folder / "other"
     other.mkdir()
     shutil.copy(sorted((runs.ROOT / "demo" / "documents").glob("*.txt"))[-1], other)

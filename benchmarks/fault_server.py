@@ -63,22 +63,22 @@ def completion(content: str | None, finish_reason: str = "stop") -> dict:
 def good(call: dict) -> Answer:
     """What a server in order answers: JSON of the schema where one is asked for, else a text."""
     asked_for = call.get("response_format")
-    return Answer(completion(json.dumps(instance(asked_for["json_schema"]["schema"])) if asked_for else TEXT))
+    return Answer(completion(json.dumps(schema_instance(asked_for["json_schema"]["schema"])) if asked_for else TEXT))
 
 
-def instance(schema: dict):
+def schema_instance(schema: dict):
     """A small value of a JSON schema; a string's `pattern` is not looked at."""
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
         return schema["enum"][0]
     if "anyOf" in schema:
-        return instance(schema["anyOf"][0])
+        return schema_instance(schema["anyOf"][0])
     match schema.get("type"):
         case "object":
-            return {name: instance(schema["properties"][name]) for name in schema.get("required", [])}
+            return {name: schema_instance(schema["properties"][name]) for name in schema.get("required", [])}
         case "array":
-            return [instance(schema["items"])] * max(1, schema.get("minItems", 0))
+            return [schema_instance(schema["items"])] * max(1, schema.get("minItems", 0))
         case "integer" | "number":
             return schema.get("minimum", 0)
         case "boolean":
@@ -94,13 +94,13 @@ def error(status: int, message: str, **headers: str) -> Answer:
     )
 
 
-def after_a_date(call: dict) -> Answer:
+def retry_after_date(call: dict) -> Answer:
     return error(429, "slow down", Retry_After=email.utils.formatdate(time.time() + DATE_AFTER_S, usegmt=True))
 
 
 FAULTS: dict[str, Behaviour] = {
     "429 with Retry-After in seconds": error(429, "slow down", Retry_After=str(RETRY_AFTER_S)),
-    "429 with Retry-After as a date": after_a_date,
+    "429 with Retry-After as a date": retry_after_date,
     "429 without Retry-After": error(429, "slow down"),
     "500": error(500, "broken"),
     "hang": Answer(completion(TEXT), hang_s=HANG_S),

@@ -90,13 +90,13 @@ class Training:
         return self.ended - self.steps.get(kept, start)
 
 
-def watched(words: list[str], kill_after: float | None, draw: random.Random) -> Training:
+def run_and_kill(command_line: list[str], kill_after: float | None, draw: random.Random) -> Training:
     """Start a training and kill it so many seconds after its first step; None lets it end."""
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command_line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     steps: dict[int, float] = {}
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
+        output += line
         if line.startswith("step "):
             steps[int(line.split()[1].split("/")[0])] = time.monotonic()
             if kill_after is not None and time.monotonic() - min(steps.values()) > kill_after:
@@ -107,12 +107,12 @@ def watched(words: list[str], kill_after: float | None, draw: random.Random) -> 
     code, expected = process.wait(), 0 if kill_after is None else -signal.SIGKILL
     if code != expected or not steps:
         raise InputError(
-            f"expected exit code {expected}, found {code} (it ended too early? more --steps): {said[-2000:]}"
+            f"expected exit code {expected}, found {code} (it ended too early? more --steps): {output[-2000:]}"
         )
     return Training(min(steps) - 1, steps, ended)
 
 
-def history(out: Path) -> dict[int, float]:
+def read_losses(out: Path) -> dict[int, float]:
     return {
         entry["step"]: entry["loss"]
         for entry in json.loads((out / "train_log.json").read_text())["log"]
@@ -130,13 +130,13 @@ def main() -> None:
         )
         unbroken, broken = Path(folder) / "unbroken", Path(folder) / "broken"
         subprocess.run(command(model, data, unbroken, arguments), cwd=ROOT, check=True, capture_output=True)
-        words = command(model, data, broken, arguments)
+        command_line = command(model, data, broken, arguments)
         runs = []
         for number in range(arguments.kills):
-            runs.append(watched(words, draw.uniform(0.2, 3 * arguments.save_seconds), draw))
+            runs.append(run_and_kill(command_line, draw.uniform(0.2, 3 * arguments.save_seconds), draw))
             print(f"kill {number + 1}: steps {min(runs[-1].steps)} to {max(runs[-1].steps)}", flush=True)
-        runs.append(watched(words, None, draw))
-        losses, expected = history(broken), history(unbroken)
+        runs.append(run_and_kill(command_line, None, draw))
+        losses, expected = read_losses(broken), read_losses(unbroken)
     lost = [run.lost(after.began) for run, after in itertools.pairwise(runs)]
     last = max(expected)
     result = {

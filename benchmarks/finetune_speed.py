@@ -98,7 +98,7 @@ def prepare(arguments: Arguments, folder: Path) -> dict:
     return counts
 
 
-def call(command: list) -> bool:
+def run_command(command: list) -> bool:
     """Run a contestant; False where it failed, with the end of what it said."""
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled"}
     done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -113,7 +113,7 @@ def processor_seconds() -> tuple[float, float]:
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
 
 
-def quietly(run: Callable[[], dict | None]) -> dict | None:
+def run_when_quiet(run: Callable[[], dict | None]) -> dict | None:
     """What `run` gives once nobody else uses the machine; None where it fails or that never is so."""
     for _ in range(ATTEMPTS):
         began, before = time.perf_counter(), processor_seconds()
@@ -128,16 +128,16 @@ def quietly(run: Callable[[], dict | None]) -> dict | None:
     return None
 
 
-def ours(contestant: str, more: list[str], arguments: Arguments, folder: Path) -> dict | None:
+def run_ours(contestant: str, extra_arguments: list[str], arguments: Arguments, folder: Path) -> dict | None:
     out = folder / contestant
     command = [
         sys.executable, "finetune.py", "--model_name_or_path", arguments.model_name_or_path,
         "--data_path", folder / "rows.json", "--output_dir", out, "--system_prompt", "", "--replay_ratio", 0,
         "--max_steps", arguments.updates, "--per_device_train_batch_size", arguments.per_device_train_batch_size,
         "--learning_rate", arguments.learning_rate, "--lora_r", arguments.lora_r, "--logging_steps", 1,
-        "--seed", arguments.seed, *more,
+        "--seed", arguments.seed, *extra_arguments,
     ]  # fmt: skip
-    if not call(command):
+    if not run_command(command):
         return None
     log = json.loads((out / "train_log.json").read_text())
     seconds = next(entry["train_runtime"] for entry in log["log"] if "train_runtime" in entry)
@@ -145,11 +145,13 @@ def ours(contestant: str, more: list[str], arguments: Arguments, folder: Path) -
     return {"seconds": seconds, **plan}
 
 
-def child(contestant: str, python: str, more: dict, arguments: Arguments, folder: Path) -> dict | None:
+def run_other_trainer(
+    contestant: str, python: str, extra_arguments: dict, arguments: Arguments, folder: Path
+) -> dict | None:
     """Another trainer, by this file in its own environment, with `more` arguments than its defaults."""
-    settings = {**vars(arguments), "folder": str(folder), "contestant": contestant, "more": more}
+    settings = {**vars(arguments), "folder": str(folder), "contestant": contestant, "more": extra_arguments}
     (folder / "settings.json").write_text(json.dumps(settings))
-    if not call([python, __file__, folder / "settings.json"]):
+    if not run_command([python, __file__, folder / "settings.json"]):
         return None
     return json.loads((folder / f"{contestant}.json").read_text())
 
@@ -171,7 +173,7 @@ def common_arguments(settings: dict) -> dict:
     )
 
 
-def lora(settings: dict):
+def lora_config(settings: dict):
     """The adapter of ours, with the same initial values."""
     import transformers
     from peft import LoraConfig
@@ -182,12 +184,12 @@ def lora(settings: dict):
     )
 
 
-def watch(found: dict):
+def make_recorder(found: dict):
     """A callback of the Trainer that notes what one pass trains, and the seconds of the training loop."""
     import torch
     import transformers
 
-    class Watch(transformers.TrainerCallback):
+    class Recorder(transformers.TrainerCallback):
         def on_train_begin(self, args, state, control, train_dataloader=None, **_):
             found.update(tokens=0, trained_tokens=0)
             for row in train_dataloader.dataset:
@@ -199,7 +201,7 @@ def watch(found: dict):
         def on_train_end(self, args, state, control, **_):
             found["seconds"] = time.perf_counter() - self.began
 
-    return Watch()
+    return Recorder()
 
 
 def train_trl(settings: dict) -> dict:
@@ -219,8 +221,8 @@ def train_trl(settings: dict) -> dict:
         args=SFTConfig(**common_arguments(settings), bf16=False, **settings["more"]),
         train_dataset=Dataset.from_list(json.loads(Path(settings["folder"], "plain.json").read_text())),
         processing_class=transformers.AutoTokenizer.from_pretrained(settings["model_name_or_path"]),
-        peft_config=lora(settings),
-        callbacks=[watch(found)],
+        peft_config=lora_config(settings),
+        callbacks=[make_recorder(found)],
     )
     trainer.train()
     trainer.save_model()
@@ -250,8 +252,8 @@ def train_reference(settings: dict) -> dict:
     arguments = transformers.TrainingArguments(
         **common_arguments(settings | {"updates": settings["reference_updates"]})
     )
-    adapted = get_peft_model(model, lora(settings))
-    transformers.Trainer(adapted, arguments, train_dataset=rows, callbacks=[watch(found)]).train()
+    adapted = get_peft_model(model, lora_config(settings))
+    transformers.Trainer(adapted, arguments, train_dataset=rows, callbacks=[make_recorder(found)]).train()
     return found
 
 
@@ -276,7 +278,7 @@ def train_llamafactory(settings: dict) -> dict:
             "overwrite_output_dir": True,
             **settings["more"],
         },
-        [watch(found)],
+        [make_recorder(found)],
     )
     return found
 
@@ -346,11 +348,13 @@ def main() -> None:
         folder = Path(name)
         counts = prepare(arguments, folder)
         for _ in range(arguments.repeats):
-            for contestant, python, more in contestants:
+            for contestant, python, extra_arguments in contestants:
                 if python is None:
-                    found = quietly(functools.partial(ours, contestant, more, arguments, folder))
+                    found = run_when_quiet(functools.partial(run_ours, contestant, extra_arguments, arguments, folder))
                 else:
-                    found = quietly(functools.partial(child, contestant, python, more, arguments, folder))
+                    found = run_when_quiet(
+                        functools.partial(run_other_trainer, contestant, python, extra_arguments, arguments, folder)
+                    )
                 if found is None:
                     continue
                 for key in ("tokens", "trained_tokens"):

@@ -32,12 +32,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.gpu_model import ROOT, Bench, fast_folder, make_rows
 from benchmarks.gpu_parts import MODELS, PARTS, Part
-from benchmarks.gpu_run import bounded, read_card, tail
+from benchmarks.gpu_run import read_card, run_with_limit, tail
 from provenance import commit, machine, today, versions
 from utils import InputError, parse_arguments, require_file, run, write_json
 
 TOTAL_S = 300.0  # on a GPU
-BESIDE_S = 110.0  # of it kept for the parts that run beside each other
+PARALLEL_PARTS_S = 110.0  # of it kept for the parts that run beside each other
 CPU_LIMIT = 4  # times as long may a part take without a GPU
 PINNED = ("torch", "transformers", "peft", "accelerate")
 
@@ -51,7 +51,7 @@ class Arguments:
     )
 
 
-def missing(part: Part, cuda: bool) -> str | None:
+def missing_requirement(part: Part, cuda: bool) -> str | None:
     """Why a part cannot run here, or None."""
     if part.cuda and not cuda:
         return "needs a CUDA GPU"
@@ -69,7 +69,7 @@ def pins() -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
 
 
-def child_words(name: str, bench: Bench, answer: Path) -> list[str]:
+def child_command(name: str, bench: Bench, answer: Path) -> list[str]:
     """The command that runs a part or makes a model; it writes what it finds into `answer`."""
     settings = bench.folder / f"{name}.settings.json"
     write_json(
@@ -89,7 +89,7 @@ def run_child(name: str, part: Part, bench: Bench, limit: float) -> dict:
         return {"title": part.title, "state": "skipped", "reason": f"no time left of {TOTAL_S:.0f} seconds"}
     answer, output = bench.folder / f"{name}.answer.json", bench.folder / f"{name}.printed.txt"
     began = time.monotonic()
-    code = bounded(child_words(name, bench, answer), limit, output)
+    code = run_with_limit(child_command(name, bench, answer), limit, output)
     found = json.loads(answer.read_text()) if answer.is_file() else {}
     entry = {
         "title": part.title,
@@ -113,24 +113,24 @@ class Session:
         """Seconds that a part may take now."""
         if not self.bench.cuda:
             return CPU_LIMIT * part.limit
-        left = TOTAL_S - (BESIDE_S if part.alone else 0) - (time.monotonic() - self.began)
+        left = TOTAL_S - (PARALLEL_PARTS_S if part.alone else 0) - (time.monotonic() - self.began)
         return min(part.limit, left)
 
-    def note(self, group: str, name: str, entry: dict) -> None:
+    def record(self, group: str, name: str, entry: dict) -> None:
         self.result[group][name] = entry
         self.result["seconds"] = round(time.monotonic() - self.began, 1)
         write_json(self.out, self.result)
         print(f"{group} {name}: {entry['state']}, {entry.get('seconds', entry.get('reason'))}", flush=True)
 
-    def skipped(self, part: Part) -> str | None:
+    def skip_reason(self, part: Part) -> str | None:
         """Why a part is not run: what it lacks, or that its model could not be made, which is tried once."""
-        reason = missing(part, self.bench.cuda)
+        reason = missing_requirement(part, self.bench.cuda)
         if reason or part.model is None:
             return reason
         models = self.result["models"]
         if part.model not in models:
             model = MODELS[part.model]
-            self.note("models", part.model, run_child(part.model, model, self.bench, self.limit(model)))
+            self.record("models", part.model, run_child(part.model, model, self.bench, self.limit(model)))
         return None if models[part.model]["state"] == "done" else f"its model, {part.model!r}, could not be made"
 
     def run(self, numbers: list[int]) -> None:
@@ -138,11 +138,11 @@ class Session:
         chosen = {number: part for number, part in PARTS.items() if number in numbers}
         ready = {}
         for number, part in sorted(chosen.items(), key=lambda item: not item[1].alone):
-            reason = self.skipped(part)
+            reason = self.skip_reason(part)
             if reason:
-                self.note("parts", str(number), {"title": part.title, "state": "skipped", "reason": reason})
+                self.record("parts", str(number), {"title": part.title, "state": "skipped", "reason": reason})
             elif part.alone:
-                self.note("parts", str(number), run_child(str(number), part, self.bench, self.limit(part)))
+                self.record("parts", str(number), run_child(str(number), part, self.bench, self.limit(part)))
             else:
                 ready[number] = part
         with concurrent.futures.ThreadPoolExecutor(len(PARTS) if self.bench.cuda else 1) as pool:
@@ -151,7 +151,7 @@ class Session:
                 for n, p in ready.items()
             }
             for done in concurrent.futures.as_completed(running):
-                self.note("parts", str(running[done]), done.result())
+                self.record("parts", str(running[done]), done.result())
 
 
 def card() -> dict:
@@ -164,7 +164,7 @@ def card() -> dict:
 
 
 @contextlib.contextmanager
-def folders(cuda: bool) -> Iterator[tuple[Path, Path]]:
+def temporary_folders(cuda: bool) -> Iterator[tuple[Path, Path]]:
     """For the parts' files, and for the model at full depth; gone afterwards."""
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory(dir=fast_folder(cuda)) as whole:
         yield Path(name), Path(whole)
@@ -188,7 +188,7 @@ def main() -> None:
         "date": today(),
         "commit": commit(),
     }
-    with folders(bool(found)) as (folder, whole):
+    with temporary_folders(bool(found)) as (folder, whole):
         bench = Bench(folder, whole, str(tokenizer), bool(found))
         write_json(bench.rows, make_rows(bench.sizes.rows, bench.sizes.long))
         Session(bench, arguments.out, result).run(arguments.parts)

@@ -24,8 +24,8 @@ TINY = dict(hidden_size=64, intermediate_size=128, num_attention_heads=4, num_ke
 SHORT, LONG_SHARE = (12, 40), 0.25  # words of a short turn, from and to; share of rows with long ones
 WHOLE_BYTES = 16 << 30  # at full depth on a GPU, and some room
 SHARED_MEMORY, SHARED_MEMORY_SHARE = Path("/dev/shm"), 0.3  # of the free memory so much may be taken by weights there
-LONGEST = 2048  # tokens of a row
-SPARE = 1.2  # of the bytes a model takes, so much must be free where it is written
+MAX_ROW_TOKENS = 2048  # tokens of a row
+DISK_MARGIN = 1.2  # of the bytes a model takes, so much must be free where it is written
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def make_whole(bench: Bench) -> Iterator[dict]:
     yield make_model(bench, bench.sizes.all_layers, bench.whole)
 
 
-def config_of(shape: dict, layers: int, **more):
+def make_config(shape: dict, layers: int, **more):
     """Of a Qwen2 model."""
     import transformers
 
@@ -100,7 +100,7 @@ def make_model(bench: Bench, layers: int, folder: Path) -> dict:
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(bench.tokenizer)
     shape = QWEN_7B if bench.cuda else {**TINY, "vocab_size": len(tokenizer)}
-    config = config_of(shape, layers, eos_token_id=tokenizer.eos_token_id)
+    config = make_config(shape, layers, eos_token_id=tokenizer.eos_token_id)
     torch.manual_seed(0)
     dtype = torch.bfloat16 if bench.cuda else torch.float32
     with torch.device(bench.device):
@@ -108,13 +108,13 @@ def make_model(bench: Bench, layers: int, folder: Path) -> dict:
     with torch.no_grad():
         model.get_output_embeddings().weight[len(tokenizer) :] = 0
     parameters = model.num_parameters()
-    require_room(folder, SPARE * parameters * dtype.itemsize)
+    require_disk_space(folder, DISK_MARGIN * parameters * dtype.itemsize)
     model.save_pretrained(folder, max_shard_size="4GB")
     tokenizer.save_pretrained(folder)
     return {"layers": layers, "parameters": parameters, "gib": round(parameters * dtype.itemsize / 2**30, 1)}
 
 
-def require_room(folder: Path, size: float) -> None:
+def require_disk_space(folder: Path, size: float) -> None:
     """InputError where the disk of `folder` has not `size` bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
@@ -161,4 +161,4 @@ def examples(bench: Bench, count: int):
     from training.data import SupervisedDataset
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(bench.tokenizer)
-    return SupervisedDataset(make_rows(bench.sizes.rows, bench.sizes.long)[:count], tokenizer, "", LONGEST)
+    return SupervisedDataset(make_rows(bench.sizes.rows, bench.sizes.long)[:count], tokenizer, "", MAX_ROW_TOKENS)

@@ -22,11 +22,11 @@ from utils import InputError
 
 GRACE_S = 5.0  # for a part that is over its limit to end what it has started
 TAIL = 3000  # characters of what a process printed that a result keeps
-SAMPLED_S, POLLED_S = 0.2, 0.05
+SAMPLE_INTERVAL_S, POLL_INTERVAL_S = 0.2, 0.05
 GIB = 2**30
 
 
-def bounded(words: list[str], limit: float, output: Path) -> int | None:
+def run_with_limit(words: list[str], limit: float, output: Path) -> int | None:
     """The exit code of a process that prints into `output`; None where it was ended after `limit` seconds."""
     import psutil
 
@@ -39,11 +39,11 @@ def bounded(words: list[str], limit: float, output: Path) -> int | None:
             started = process.children(recursive=True)
             process.terminate()
             psutil.wait_procs([process], timeout=GRACE_S)
-            end([process, *started])
+            kill_processes([process, *started])
             return None
 
 
-def end(processes: list) -> None:
+def kill_processes(processes: list) -> None:
     """SIGKILL to those of the psutil processes that still run; psutil does not take a reused id for the old process."""
     import psutil
 
@@ -76,26 +76,26 @@ class Training:
     lines: list[tuple[float, str]]
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return "\n".join(line for _, line in self.lines)
 
-    def first(self, words: str) -> str | None:
+    def first_line_with(self, words: str) -> str | None:
         """The first line that has these words."""
         return next((line for _, line in self.lines if words in line), None)
 
     @property
     def steps(self) -> dict[int, float]:
         """The second at which the line of each step came."""
-        return {step_of(line): second for second, line in self.lines if step_of(line)}
+        return {parse_step(line): second for second, line in self.lines if parse_step(line)}
 
 
-def step_of(line: str) -> int:
+def parse_step(line: str) -> int:
     """The step whose line of losses this is; 0 for any other line."""
     found = re.match(r"step (\d+)/\d+, loss ", line)
     return int(found[1]) if found else 0
 
 
-def words_of(bench: Bench, model: Path, out: Path, *more: object, launcher: tuple[str, ...] = ()) -> list[str]:
+def training_command(bench: Bench, model: Path, out: Path, *more: object, launcher: tuple[str, ...] = ()) -> list[str]:
     """The command of a training of the generated rows, without replay unless `more` asks for it."""
     words = [
         sys.executable, *launcher, "finetune.py", "--model_name_or_path", model, "--data_path", bench.rows,
@@ -118,25 +118,25 @@ def train(
     with printed.open(errors="replace") as file:
         code = None
         while code is None:
-            time.sleep(POLLED_S)
+            time.sleep(POLL_INTERVAL_S)
             code = process.poll()
             second = round(time.monotonic() - began, 2)
             *whole, rest = (rest + file.read()).split("\n")
             lines += [(second, line) for line in whole]
-            if act and not acted and max((step_of(line) for line in whole), default=0) >= stop_at:
+            if act and not acted and max((parse_step(line) for line in whole), default=0) >= stop_at:
                 acted = True
                 act(process)
     return Training(code, round(time.monotonic() - began, 2), lines)
 
 
-def left_by(training: Training, out: Path) -> Iterator[dict]:
+def training_results(training: Training, out: Path) -> Iterator[dict]:
     """What a training left: exit code, whether all losses and gradient norms are finite, seconds, speed, difference.
 
     InputError, after the exit code, where it failed: the part then has failed too.
     """
     yield {"exit_code": training.code, "wall_seconds": training.seconds}
     if training.code:
-        raise InputError(f"expected finetune.py to end with 0, found {training.code}: {tail(training.said)}")
+        raise InputError(f"expected finetune.py to end with 0, found {training.code}: {tail(training.output)}")
     log, meta = (json.loads(path.read_text()) for path in (out / "train_log.json", meta_file(out / "training")))
     entries, plan = log["log"], log["plan"]
     values = [entry[key] for entry in entries for key in ("loss", "grad_norm", "eval_loss") if key in entry]
@@ -179,7 +179,7 @@ class Memory:
 
 
 @contextlib.contextmanager
-def memory_watched(cuda: bool) -> Iterator[Memory]:
+def watch_memory(cuda: bool) -> Iterator[Memory]:
     """Within this the memory of GPU 0 is sampled, on a GPU that nobody else uses; on a CPU nothing is."""
     memory = Memory()
     if not cuda:
@@ -191,7 +191,7 @@ def memory_watched(cuda: bool) -> Iterator[Memory]:
     before = torch.cuda.mem_get_info()[0]
 
     def sample() -> None:
-        while not done.wait(SAMPLED_S):
+        while not done.wait(SAMPLE_INTERVAL_S):
             memory.samples.append((time.monotonic() - began, before - torch.cuda.mem_get_info()[0]))
 
     thread = threading.Thread(target=sample, daemon=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.gpu_model import Bench
-from benchmarks.gpu_run import Training, end, left_by, memory_watched, tail, train, words_of
+from benchmarks.gpu_run import Training, kill_processes, tail, train, training_command, training_results, watch_memory
 from provenance import meta_file
 
 WHOLE_EPOCHS, WHOLE_UPDATES = 16, 20  # an update is as large as for data of so many times these rows; a few are made
@@ -21,10 +21,10 @@ def whole(bench: Bench) -> Iterator[dict]:
     """Part 2: finetune.py at full depth, by its defaults for data that are large enough: updates of about 10k tokens."""
     more, out = ("--num_train_epochs", WHOLE_EPOCHS, "--max_steps", WHOLE_UPDATES), bench.folder / "whole"
     yield {"arguments": " ".join(map(str, more))}
-    with memory_watched(bench.cuda) as memory:
-        training = train(words_of(bench, bench.whole, out, *more), bench.folder / "whole.txt")
-    yield {name: training.first(name) for name in ("measured: a micro-batch", "out of memory at step")}
-    yield from left_by(training, out)
+    with watch_memory(bench.cuda) as memory:
+        training = train(training_command(bench, bench.whole, out, *more), bench.folder / "whole.txt")
+    yield {name: training.first_line_with(name) for name in ("measured: a micro-batch", "out of memory at step")}
+    yield from training_results(training, out)
     training_ended = max(training.steps.values())
     yield {"peak_gib": memory.peak(training_ended), "peak_gib_with_the_process_that_reads_back": memory.peak()}
 
@@ -32,27 +32,29 @@ def whole(bench: Bench) -> Iterator[dict]:
 def validation(bench: Bench) -> Iterator[dict]:
     """Part 3: with --validation, and with the default share of replayed answers of the untrained model."""
     more = ("--validation", "True", "--validation_size", 8, "--replay_ratio", 0.1, "--num_train_epochs", 1)
-    yield from one_training(bench, "validation", *more)
+    yield from run_training(bench, "validation", *more)
 
 
 def q_lora(bench: Bench) -> Iterator[dict]:
     """Part 5: the base in 4 bits, and the adapter read back on it."""
-    yield from one_training(bench, "q_lora", "--q_lora", "True", "--num_train_epochs", 1)
+    yield from run_training(bench, "q_lora", "--q_lora", "True", "--num_train_epochs", 1)
 
 
-def one_training(bench: Bench, name: str, *more: object) -> Iterator[dict]:
+def run_training(bench: Bench, name: str, *more: object) -> Iterator[dict]:
     out = bench.folder / name
     yield {"arguments": " ".join(map(str, more))}
-    yield from left_by(train(words_of(bench, bench.cut, out, *more), bench.folder / f"{name}.txt"), out)
+    yield from training_results(
+        train(training_command(bench, bench.cut, out, *more), bench.folder / f"{name}.txt"), out
+    )
 
 
 def budget(bench: Bench) -> Iterator[dict]:
     """Part 10: with a time budget and more epochs than fit; `in_time` where the process has ended by then."""
     out = bench.folder / "budget"
-    words = words_of(bench, bench.cut, out, "--num_train_epochs", 10000, "--time_budget", f"{BUDGET_S}s")
+    words = training_command(bench, bench.cut, out, "--num_train_epochs", 10000, "--time_budget", f"{BUDGET_S}s")
     training = train(words, bench.folder / "budget.txt")
     yield {"budget_s": BUDGET_S, "in_time": training.seconds <= BUDGET_S}
-    yield from left_by(training, out)
+    yield from training_results(training, out)
 
 
 def launcher(bench: Bench) -> Iterator[dict]:
@@ -61,9 +63,9 @@ def launcher(bench: Bench) -> Iterator[dict]:
 
     out = bench.folder / "launcher"
     more = ("--max_steps", bench.sizes.updates, "--save_minutes", 0.05, "--resume_from_checkpoint", "auto")
-    words = words_of(bench, bench.cut, out, *more, launcher=TORCHRUN)
+    words = training_command(bench, bench.cut, out, *more, launcher=TORCHRUN)
     stopped = train(words, bench.folder / "stopped.txt", STOP_AT, lambda process: process.terminate())
-    yield {"sigterm": facts_of_stop(stopped, out)}
+    yield {"sigterm": describe_stop(stopped, out)}
 
     ranks: list[psutil.Process] = []
 
@@ -77,7 +79,7 @@ def launcher(bench: Bench) -> Iterator[dict]:
         yield {
             "launcher_killed": {
                 "exit_code": killed.code,
-                "resumed": killed.first("resumed from"),
+                "resumed": killed.first_line_with("resumed from"),
                 "ranks": len(gone) + len(left),
                 "ranks_left": len(left),
                 "went_on_to_the_end": meta_file(out / "training").is_file(),
@@ -85,13 +87,13 @@ def launcher(bench: Bench) -> Iterator[dict]:
             }
         }
         again = train(words, bench.folder / "again.txt")
-        yield {"next_start_resumed": again.first("resumed from")}
-        yield from left_by(again, out)
+        yield {"next_start_resumed": again.first_line_with("resumed from")}
+        yield from training_results(again, out)
     finally:
-        end(ranks)
+        kill_processes(ranks)
 
 
-def facts_of_stop(stopped: Training, out: Path) -> dict:
+def describe_stop(stopped: Training, out: Path) -> dict:
     """How a training ended that was asked to: exit code, seconds from there on, steps done, checkpoints."""
     asked = next((second for step, second in stopped.steps.items() if step >= STOP_AT), stopped.seconds)
     return {
@@ -99,5 +101,5 @@ def facts_of_stop(stopped: Training, out: Path) -> dict:
         "seconds_to_end": round(stopped.seconds - asked, 1),
         "steps": max(stopped.steps, default=0),
         "checkpoints": sorted(path.name for path in out.glob("checkpoint-*")),
-        **({} if stopped.steps else {"output": tail(stopped.said)}),
+        **({} if stopped.steps else {"output": tail(stopped.output)}),
     }

@@ -36,8 +36,8 @@ from utils import parse_arguments, run, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("budget", "data_processor", "demo", "engines", "evaluation", "training")
-MOST_LINES = 300
-MOST_LINES_OF_A_FUNCTION = 60
+MAX_LINES = 300
+MAX_FUNCTION_LINES = 60
 TIME_NAME = re.compile(r"_(?:S|SECONDS|MINUTES|HOURS)$")
 TIME_COMMENT = re.compile(r"\b(?:seconds?|kept back|time budget|wall time)\b", re.IGNORECASE)
 FLAG = re.compile(r"(?<![\w-])--[a-z]\w*")
@@ -68,16 +68,18 @@ def code_files(root: Path) -> list[str]:
     return python_files(root, "", *CODE)
 
 
-def tree_of(root: Path, file: str) -> ast.Module:
+def parse_file(root: Path, file: str) -> ast.Module:
     return ast.parse((root / file).read_text(encoding="utf-8"))
 
 
 def is_script(root: Path, file: str) -> bool:
     """Whether a file has the guard of a script, `if __name__ == "__main__"`."""
-    return any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree_of(root, file).body)
+    return any(
+        isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in parse_file(root, file).body
+    )
 
 
-def long_files(root: Path, files: list[str], most: int = MOST_LINES) -> dict[str, int]:
+def long_files(root: Path, files: list[str], most: int = MAX_LINES) -> dict[str, int]:
     """The files of more than `most` lines, with their lines."""
     lines = {file: len((root / file).read_text(encoding="utf-8").splitlines()) for file in files}
     return {file: count for file, count in lines.items() if count > most}
@@ -96,11 +98,11 @@ def functions(root: Path, files: list[str]) -> dict[str, int]:
             else:
                 yield from inside(child, before)
 
-    found = {name: lines for file in files for name, lines in inside(tree_of(root, file), f"{file}:")}
+    found = {name: lines for file in files for name, lines in inside(parse_file(root, file), f"{file}:")}
     return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
 
 
-def long_functions(root: Path, files: list[str], most: int = MOST_LINES_OF_A_FUNCTION) -> dict[str, int]:
+def long_functions(root: Path, files: list[str], most: int = MAX_FUNCTION_LINES) -> dict[str, int]:
     return {name: lines for name, lines in functions(root, files).items() if lines > most}
 
 
@@ -125,13 +127,13 @@ def imports(root: Path, files: list[str]) -> list[Import]:
     found = {
         Import(file, modules[module], typing)
         for file in files
-        for module, typing in walk(tree_of(root, file), False)
+        for module, typing in walk(parse_file(root, file), False)
         if modules.get(module, file) != file
     }
     return sorted(found, key=dataclasses.astuple)
 
 
-def against(rules: dict[str, tuple[str, ...]], found: list[Import]) -> list[str]:
+def forbidden_imports(rules: dict[str, tuple[str, ...]], found: list[Import]) -> list[str]:
     """The imports that a rule forbids, as "importer -> imported". Rules: {room or file: rooms or files it must not import}.
 
     A room is a folder with a slash at its end, "" is every file. A room may always import itself.
@@ -151,7 +153,7 @@ def against(rules: dict[str, tuple[str, ...]], found: list[Import]) -> list[str]
     )
 
 
-def circles(found: list[Import]) -> list[list[str]]:
+def import_cycles(found: list[Import]) -> list[list[str]]:
     """The groups of files that import one another, directly or over others."""
     direct: dict[str, set[str]] = {}
     for one in found:
@@ -207,7 +209,7 @@ def is_number(value: ast.expr | None) -> bool:
     return isinstance(value, ast.Constant) and type(value.value) in (int, float)
 
 
-def knows_guard(root: Path, files: list[str]) -> list[str]:
+def files_knowing_guard(root: Path, files: list[str]) -> list[str]:
     """The files whose code, not its comments and docstrings, has a name or a text `guard` or `--guard`."""
 
     def named(node: ast.AST) -> bool:
@@ -215,7 +217,7 @@ def knows_guard(root: Path, files: list[str]) -> list[str]:
         return any(re.search(r"^guard$|--guard\b", name) for name in names if isinstance(name, str))
 
     def knows(file: str) -> bool:
-        nodes = list(ast.walk(tree_of(root, file)))
+        nodes = list(ast.walk(parse_file(root, file)))
         docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
         return any(named(node) for node in nodes if id(node) not in docstrings)
 
@@ -231,7 +233,7 @@ def own_arguments(root: Path, files: list[str], foreign: set[str]) -> dict[str, 
     """{name: the files that declare it}: the fields of every class ...Arguments, without the names in `foreign`."""
     found: dict[str, list[str]] = {}
     for file in files:
-        for node in ast.walk(tree_of(root, file)):
+        for node in ast.walk(parse_file(root, file)):
             if isinstance(node, ast.ClassDef) and node.name.endswith("Arguments"):
                 for part in node.body:
                     if isinstance(part, ast.AnnAssign) and part.target.id not in foreign:
@@ -257,9 +259,9 @@ def measure(root: Path, foreign: set[str]) -> dict:
     over = {room: long_functions(root, files) for room, files in rooms.items()}
     longest, lines = next(iter(functions(root, code).items()))
     found = imports(root, [file for files in rooms.values() for file in files])
-    run_ones = circles([one for one in found if not one.typing])
+    run_ones = import_cycles([one for one in found if not one.typing])
     times = time_constants(root, [file for file in code if not file.startswith("budget/")])
-    guarded = knows_guard(root, [file for file in code if "/small_model/" not in file])
+    guarded = files_knowing_guard(root, [file for file in code if "/small_model/" not in file])
     words, flags = words_and_flags((root / "README.md").read_text(encoding="utf-8"))
     own = own_arguments(root, [file for file in code if not file.startswith("demo/")], foreign)
     plain = [file for file in top if not is_script(root, file)]
@@ -267,7 +269,7 @@ def measure(root: Path, foreign: set[str]) -> dict:
         "python_files_at_the_top": {"count": len(top), "not_scripts": plain, "files": top},
         "files_over_300_lines": {"count": len(long["code"]), **long},
         "longest_function": {"lines": lines, "name": longest, "over_60": over.pop("code"), **over},
-        "circles": {"count": len(run_ones), "imports": run_ones, "with_type_checking": circles(found)},
+        "circles": {"count": len(run_ones), "imports": run_ones, "with_type_checking": import_cycles(found)},
         "time_constants": {"count": len(times), "files": times},
         "guard": {"count": len(guarded), "files": guarded},
         "readme": {"words": words, "flags": len(flags), "names": flags},

@@ -73,7 +73,7 @@ def mutate(workers: int, per_module: int | None) -> None:
         return
     if not (ROOT / "mutants" / "mutmut-stats.json").is_file():  # some, so that mutmut writes all of them
         run_mutmut(workers, "utils.*__mutmut_1")
-    if wanted := missing(results(), per_module):
+    if wanted := untested_sample(results(), per_module):
         run_mutmut(workers, *wanted)
 
 
@@ -90,7 +90,7 @@ def results() -> dict[str, str]:
     return dict(line.split(": ") for line in map(str.strip, mutmut("results", "--all", "true").splitlines()) if line)
 
 
-def missing(found: dict[str, str], per_module: int) -> list[str]:
+def untested_sample(found: dict[str, str], per_module: int) -> list[str]:
     """The untested mutants to test so that each module has `per_module` results, spread evenly over what is untested."""
     wanted = []
     for module in sorted({module_of(name) for name in found}):
@@ -103,7 +103,7 @@ def missing(found: dict[str, str], per_module: int) -> list[str]:
 
 def require_tested(found: dict[str, str], per_module: int | None) -> None:
     """InputError where mutants that should have a result have none."""
-    untested = missing(found, per_module or len(found))
+    untested = untested_sample(found, per_module or len(found))
     if untested:
         raise InputError(f"expected a result of every mutant, found none of {len(untested)}: start this again")
 
@@ -139,11 +139,11 @@ def harmless(survivors: dict[str, str], sampled: Container[str] = ()) -> set[str
     if stale:
         raise InputError(f"expected survivors alone in {HARMLESS.name}, found {sorted(stale)}: remove them")
     for one in anywhere:
-        found |= {name for name, diff in survivors.items() if does(diff, one["old"], one["new"])}
+        found |= {name for name, diff in survivors.items() if makes_change(diff, one["old"], one["new"])}
     return found
 
 
-def does(diff: str, old: str, new: str) -> bool:
+def makes_change(diff: str, old: str, new: str) -> bool:
     """Whether all a diff does is to put `new` in one place of `old`."""
     before, after = changed_lines(diff, "-"), changed_lines(diff)
     places = [match.start() for match in re.finditer(re.escape(old), before)]
@@ -168,7 +168,7 @@ def tests_pass(folder: Path, tests: list[str]) -> bool:
     return code == 0
 
 
-def put_in_faults() -> dict[str, bool]:
+def check_faults() -> dict[str, bool]:
     """Whether the tests of each fault in FAULTS fail with it. InputError where they fail without it, or it has no place."""
     faults = tomllib.loads(FAULTS.read_text(encoding="utf-8"))["fault"]
     noticed = {}
@@ -196,7 +196,7 @@ def main() -> None:
     if arguments.per_module is not None and arguments.per_module < 1:
         raise InputError(f"expected --per_module of 1 or more, found {arguments.per_module}: leave it out to test all")
     started = time.time()
-    faults = put_in_faults()
+    faults = check_faults()
     mutate(arguments.workers, arguments.per_module)
     everything = results()
     require_tested(everything, arguments.per_module)

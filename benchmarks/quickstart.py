@@ -40,7 +40,7 @@ class Arguments:
     )
 
 
-def shares(folder: Path, name: str, kind: str | None = None) -> tuple[int, int]:
+def count_right(folder: Path, name: str, kind: str | None = None) -> tuple[int, int]:
     """Right answers and questions of an answers file by string match, of one kind where it is given."""
     answers = read_json(folder / f"{name}.json", "answers", "run inference.py first")
     chosen = [answer for answer in answers if kind in (None, answer.get("kind"))]
@@ -54,14 +54,14 @@ def shares(folder: Path, name: str, kind: str | None = None) -> tuple[int, int]:
 def write_results(arguments: Arguments, folder: Path) -> None:
     """The numbers of the demo as one JSON object, and as a table on standard output."""
     scores = {
-        "base": shares(folder, "base", "qa"),
-        "tuned": shares(folder, "tuned", "qa"),
-        "open_book": shares(folder, "open_book", "qa"),
-        "reverse_base": shares(folder, "base", "reverse"),
-        "reverse_tuned": shares(folder, "tuned", "reverse"),
-        "reverse_open_book": shares(folder, "open_book", "reverse"),
-        "retention_before": shares(folder, "retention_base"),
-        "retention_after": shares(folder, "retention_tuned"),
+        "base": count_right(folder, "base", "qa"),
+        "tuned": count_right(folder, "tuned", "qa"),
+        "open_book": count_right(folder, "open_book", "qa"),
+        "reverse_base": count_right(folder, "base", "reverse"),
+        "reverse_tuned": count_right(folder, "tuned", "reverse"),
+        "reverse_open_book": count_right(folder, "open_book", "reverse"),
+        "retention_before": count_right(folder, "retention_base"),
+        "retention_after": count_right(folder, "retention_tuned"),
     }
     metas = {
         stage: [read_json(meta_file(folder / name), "a meta file", "run the stage first") for name in names]

@@ -32,7 +32,11 @@ TEXTS = (
     "The council voted seven to two to keep the library open on Sundays.",
 )
 LAYERS = (3, None)  # None: all of them
-SIZES = (0.002, 0.01, 0.03)  # standard deviations of the adapters' second matrices: from a start to a long training
+ADAPTER_SIZES = (
+    0.002,
+    0.01,
+    0.03,
+)  # standard deviations of the adapters' second matrices: from a start to a long training
 
 
 @dataclass
@@ -47,7 +51,7 @@ def logits(model, texts: list[torch.Tensor], precision: str) -> list[torch.Tenso
         return [model(text, use_cache=False).logits.float() for text in texts]
 
 
-def largest(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+def largest_difference(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
     return max(relative_difference(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -63,7 +67,7 @@ def measure(name: str, layers: int | None, precision: str, seed: int) -> dict:
     model = get_peft_model(base, options).eval()
     disable_input_casting(model)
     rows = {"padded": [], "merged": [], "left_out": [], "scaled": []}
-    for size in SIZES:
+    for size in ADAPTER_SIZES:
         torch.manual_seed(seed)
         for parameter_name, parameter in model.named_parameters():
             if "lora_B" in parameter_name:
@@ -74,13 +78,13 @@ def measure(name: str, layers: int | None, precision: str, seed: int) -> dict:
         [both] = logits(model, [together], precision)
         padded = [both[number, : text.shape[1]][None] for number, text in enumerate(texts)]
         merged = copy.deepcopy(model).merge_and_unload()
-        rows["padded"].append(largest(padded, alone))
-        rows["merged"].append(largest(logits(merged, texts, precision), alone))
-        rows["left_out"].append(largest(untrained, alone))
+        rows["padded"].append(largest_difference(padded, alone))
+        rows["merged"].append(largest_difference(logits(merged, texts, precision), alone))
+        rows["left_out"].append(largest_difference(untrained, alone))
         for parameter_name, parameter in model.named_parameters():
             if "lora_B" in parameter_name:
                 parameter.data *= 1.1
-        rows["scaled"].append(largest(logits(model, texts, precision), alone))
+        rows["scaled"].append(largest_difference(logits(model, texts, precision), alone))
     found = {key: [float(f"{value:.2e}") for value in values] for key, values in rows.items()}
     allowed = rounding_tolerance(precision, config.num_hidden_layers)
     return {"precision": precision, "layers": config.num_hidden_layers, "allowed": float(f"{allowed:.2e}"), **found}
@@ -98,7 +102,7 @@ def main() -> None:
     write_json(
         arguments.results,
         {
-            "adapter_sizes": SIZES,
+            "adapter_sizes": ADAPTER_SIZES,
             "relative_differences": measured,
             "seconds": round(time.time() - started, 1),
             "machine": provenance.machine(),

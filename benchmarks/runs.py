@@ -48,7 +48,7 @@ class Run:
         self.process.wait()
         return running
 
-    def said(self) -> str:
+    def read_output(self) -> str:
         return self.output.read_text(errors="replace")
 
 
@@ -71,10 +71,10 @@ def finish(run: Run, timeout: float | None = None) -> None:
     """Wait for a collection that has to succeed."""
     code = run.wait(timeout)
     if code:
-        raise InputError(f"expected a collection to end well, found exit code {code}: {run.said()[-2000:]}")
+        raise InputError(f"expected a collection to end well, found exit code {code}: {run.read_output()[-2000:]}")
 
 
-def watched_calls(path: Path) -> list[dict]:
+def read_calls(path: Path) -> list[dict]:
     """The lines of a calls file of watched_collection.py; a line still being written is left out."""
     if not path.exists():
         return []
@@ -94,7 +94,7 @@ def meta(dataset: Path) -> dict:
     return read_json(meta_file(dataset), "a meta file", "see what the collection printed")
 
 
-def sample(folder: Path, documents: int) -> Path:
+def copy_demo_documents(folder: Path, documents: int) -> Path:
     """A folder with the first so many demo documents."""
     texts = sorted((ROOT / "demo" / "documents").glob("*.txt"))[:documents]
     target = folder / "texts"

@@ -26,10 +26,10 @@ from engines.chat import Reply, for_each
 from engines.hf import Row, TransformersEngine
 from utils import InputError, run
 
-LEAST = 3  # of a batch, where it has so many, so that its spread is known
+MIN_SAMPLED_CALLS = 3  # of a batch, where it has so many, so that its spread is known
 
 
-def one_by_one(engine, conversation, schema, max_new_tokens: int, temperature: float, seed: int) -> Reply:
+def generate_one(engine, conversation, schema, max_new_tokens: int, temperature: float, seed: int) -> Reply:
     """The reply to one conversation by `model.generate`."""
     import torch
 
@@ -62,7 +62,7 @@ class Watch:
         self.path, self.share, self.draw = path, share, random.Random(0)
         self.chat = TransformersEngine.chat
 
-    def note(self, **line) -> None:
+    def write_line(self, **line) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps({"time": time.time(), **line}) + "\n")
 
@@ -75,7 +75,7 @@ class Watch:
             json.dumps([messages, schema, (max_new_tokens, warmth, draw)])
             for messages, schema, warmth, draw in zip(conversations, schemas, temperatures, seeds, strict=True)
         ]
-        self.note(calls=[hashlib.sha256(one.encode()).hexdigest()[:16] for one in asked])
+        self.write_line(calls=[hashlib.sha256(one.encode()).hexdigest()[:16] for one in asked])
         started = time.perf_counter()
         replies = self.chat(
             engine,
@@ -88,7 +88,7 @@ class Watch:
         )
         batch_s = time.perf_counter() - started
 
-        amount = min(len(asked), max(LEAST, math.ceil(self.share * len(asked)))) if self.share else 0
+        amount = min(len(asked), max(MIN_SAMPLED_CALLS, math.ceil(self.share * len(asked)))) if self.share else 0
         attention = engine.model.config._attn_implementation
         seconds, same = [], 0
         if amount:
@@ -96,12 +96,12 @@ class Watch:
         for index in self.draw.sample(range(len(asked)), amount):
             started = time.perf_counter()
             sampling = (max_new_tokens, temperatures[index], seeds[index])
-            reply = one_by_one(engine, conversations[index], schemas[index], *sampling)
+            reply = generate_one(engine, conversations[index], schemas[index], *sampling)
             seconds.append(time.perf_counter() - started)
             same += reply.text == replies[index].text
         if amount:
             engine.model.set_attn_implementation(attention)
-        self.note(batch_s=batch_s, one_by_one_s=seconds, same=same)
+        self.write_line(batch_s=batch_s, one_by_one_s=seconds, same=same)
         return replies
 
 
@@ -113,7 +113,7 @@ def main() -> None:
     TransformersEngine.chat = lambda engine, conversations, **options: watch.answer(engine, conversations, **options)
     sys.argv = [data_collection_local.__file__, *arguments]
     data_collection_local.main()
-    watch.note(ended=True)
+    watch.write_line(ended=True)
 
 
 if __name__ == "__main__":
