@@ -190,7 +190,7 @@ sys.exit(7)
     )
     assert training.code == 7 and len(acted) == 1 and training.output.count("asked to stop") == 1
     assert list(training.steps) == [1, 2, 3, 4, 5] and training.steps[5] - training.steps[1] > 1
-    assert training.first("resumed from") == "resumed from nothing"
+    assert training.first_line_with("resumed from") == "resumed from nothing"
 
 
 def test_a_training_that_failed_fails_its_part_after_its_exit_code_is_kept(tmp_path):
