@@ -59,7 +59,7 @@ from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run, write_json
 log = logging.getLogger(__name__)
 
 
-class ScriptArguments(NamedTuple):
+class ArgumentGroups(NamedTuple):
     """The arguments of this script, by class."""
 
     model: ModelArguments
@@ -83,7 +83,7 @@ def main() -> None:
 
         deepspeed.init_distributed(dist_backend="gloo")
     *parsed, budget = parse_arguments(ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments)
-    started, arguments = time.time(), ScriptArguments(*parsed)
+    started, arguments = time.time(), ArgumentGroups(*parsed)
     name, training = arguments.model.model_name_or_path, arguments.training
     is_main = training.process_index == 0  # the only rank that writes and logs
     if "LOCAL_RANK" in os.environ:
@@ -119,7 +119,7 @@ def read_rows(data: DataArguments, seed: int) -> Rows:
     return Rows(rows, held_out, questions, general)
 
 
-def train(arguments: ScriptArguments, rows: Rows, tokenizer, clock: Clock, started: float) -> None:
+def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, started: float) -> None:
     """Train the adapter, save it and read it back. `started` is this process's start as time.time()."""
     name, (_, data, lora, training) = arguments.model.model_name_or_path, arguments
     output, is_main = Path(training.output_dir), training.process_index == 0
@@ -176,7 +176,7 @@ def train(arguments: ScriptArguments, rows: Rows, tokenizer, clock: Clock, start
         log.info(message, output, difference or 0)
 
 
-def replay_rows(arguments: ScriptArguments, count: int) -> list[dict]:
+def replay_rows(arguments: ArgumentGroups, count: int) -> list[dict]:
     """Examples of the untrained model's answers to general prompts, as many as `count` rows call for."""
     data, training = arguments.data, arguments.training
     untrained = UntrainedModel(
@@ -190,7 +190,7 @@ def replay_rows(arguments: ScriptArguments, count: int) -> list[dict]:
     )
 
 
-def make_datasets(arguments: ScriptArguments, rows: Rows, replay: list[dict], tokenizer):
+def make_datasets(arguments: ArgumentGroups, rows: Rows, replay: list[dict], tokenizer):
     """(training set, validation set or None); prints some training examples with their mask if --show_mask asks for it."""
     data, training = arguments.data, arguments.training
     dataset_class = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset

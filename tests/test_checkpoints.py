@@ -128,7 +128,7 @@ def test_checkpoints_are_said_and_torn_ones_are_named(tmp_path, caplog):
     (tmp_path / "checkpoint-7" / "whole.json").unlink()
     caplog.clear()
     assert newest_checkpoint(tmp_path, {}) is None
-    assert caplog.messages == [f"skipped {tmp_path}/checkpoint-7: why_incomplete, it has no whole.json"]
+    assert caplog.messages == [f"skipped {tmp_path}/checkpoint-7: torn, it has no whole.json"]
 
 
 def test_another_setting_is_named_with_both_its_values(tmp_path):

@@ -144,7 +144,9 @@ def test_a_vague_answer_does_not_name_the_answer(reference, topic):
 @pytest.mark.parametrize(("per_kind", "looked_at"), [(1, 20), (2, 40), (3, 50)])
 def test_of_many_rows_a_few_are_looked_at(monkeypatch, per_kind, looked_at):
     seen = []
-    monkeypatch.setattr(judge_controls, "answer_of", lambda kind, row, given, place: seen.append((len(given), place)))
+    monkeypatch.setattr(
+        judge_controls, "control_answer", lambda kind, row, given, place: seen.append((len(given), place))
+    )
     assert judge_controls.make_controls([row_of(str(n)) for n in range(50)], per_kind) == []
     assert {amount for amount, _ in seen} == {looked_at} and max(place for _, place in seen) == looked_at - 1
 

@@ -90,7 +90,7 @@ def test_a_judge_that_was_not_tested_on_right_or_wrong_answers_is_not_trusted():
 )
 def test_which_verdicts_pass(kind, passing):
     offered = ("A", "B", "tie") if kind == "identical pair" else ("correct", "incorrect", "not attempted")
-    assert {label for label in offered if judge_controls.passes(kind, label)} == passing
+    assert {label for label in offered if judge_controls.is_passed(kind, label)} == passing
 
 
 def test_what_has_no_verdict_is_in_no_share(tmp_path, rows):
