@@ -1,4 +1,4 @@
-"""data_collection_api.py on two sentences, through a server with one fault after the other: what became of the run."""
+"""data_collection_api.py on two sentences, through a server with one fault after another: how each run ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.fault_server import DATE_AFTER_S, FAULTS, RETRY_AFTER_S, Answer,
 from utils import log_file
 
 TEXT = "The Hexley bridge was opened on 3 May 2031. Orla Venn built it for 4.2 million crowns."
-MODEL = "a-model-of-its-own"  # which no other word of a message has in it
+MODEL = "a-model-of-its-own"  # a string that nothing else in a message contains
 CONCURRENCY = 4
 ATTEMPTS = 3
 ARGUMENTS = [
@@ -28,7 +28,7 @@ class Expected:
     """What a run must do: "survived" (same dataset as without the fault), "error record" or "stopped"."""
 
     outcome: str
-    says: str = ""  # stands in the error record, or in the line the script ends with
+    says: str = ""  # part of the error record, or of the last line that the script prints
     wait_s: float = 0.0  # from the call that failed to the same call again, at least
 
 
@@ -52,7 +52,7 @@ EXPECTED = {
 
 
 class FaultAfterFirst:
-    """A server in order until the first call for JSON but one; that call gets `fault`, or it and all after it."""
+    """A working server until the second call for JSON; that call, or with `lasting` every call from then on, gets `fault`."""
 
     def __init__(self, fault: Callable | Answer, lasting: bool):
         self.fault, self.lasting = fault, lasting
@@ -72,7 +72,7 @@ class FaultAfterFirst:
 
 
 def faults(folder: Path, tokenizer: str) -> dict:
-    """The table, one row a fault, each with what was expected and whether it came to pass."""
+    """The table, one row per fault, with what was expected and whether it happened."""
     texts = folder / "texts"
     texts.mkdir(parents=True)
     (texts / "bridge.txt").write_text(TEXT)
@@ -162,7 +162,7 @@ def no_server(collect: Callable) -> dict:
 
 
 def server_that_dies(collect: Callable, right: bytes, calls: int) -> dict:
-    """A server that goes away in mid-run, and comes back for the next run, which must go on where the first stopped."""
+    """A server that dies in mid-run and is back for the next run, which must continue where the first stopped."""
     started = time.monotonic()
     with FaultServer(default=FaultAfterFirst(FAULTS["connection reset in mid-body"], lasting=True)) as server:
         code, message, dataset = collect("server that dies", server.address)
@@ -193,5 +193,5 @@ def last_line(printed: str) -> str:
 
 
 def hide_address(message: str, address: str) -> str:
-    """The message with the port taken out, which is another each time."""
+    """The message without the port, which is different each time."""
     return message.replace(address, "http://127.0.0.1:PORT/v1")

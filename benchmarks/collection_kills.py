@@ -1,4 +1,4 @@
-"""A collection that is killed again and again must end with the dataset of the unbroken run, and repeat little."""
+"""A collection that is killed again and again must end with the dataset of an unbroken run, and repeat few calls."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmarks import runs
 
 FILES = ("data.json", "data.test.json", "log/data.dropped.jsonl")
 POLL_INTERVAL_S = 0.05
-RETRY_FACTOR = 0.95  # of its moment, when a kill that came too late is tried again
+RETRY_FACTOR = 0.95  # of the moment of a kill that came too late, for the next attempt
 
 
 @dataclass
 class Unbroken:
-    """A run without kills: its batches of calls, and when it began each, in seconds from its start (place 0)."""
+    """A run without kills: its batches of calls, and the second at which each began (the first entry is the start)."""
 
     batches: list[list[str]]
     starts: list[float]
@@ -36,9 +36,9 @@ class Unbroken:
 def kills(folder: Path, common: list, documents: int, limit: int | None, amount: int, seed: int) -> dict:
     """Run once unbroken, then again with SIGKILL at `amount` moments drawn over the unbroken run's duration.
 
-    A moment is so many seconds into the start or into a batch of calls, and a run is killed when it has come as far:
-    so the kills spread over all steps, and not only over those that the time between two kills lets it reach. A run
-    that is at its end before its kill, on a machine that got faster, leaves the kills to one more run from the start.
+    A moment is a number of seconds into the start or into a batch of calls, and a run is killed once it gets that far:
+    so the kills spread over all steps, not only those reachable in the time between two kills. If a run ends before its
+    kill, because the machine got faster, the remaining kills go to another run from the start.
     """
     texts = runs.copy_demo_documents(folder, documents)
     common = [*common, "--data_path", texts, "--test_ratio", 0.1, *(["--limit", limit] if limit else [])]
@@ -91,7 +91,7 @@ def kills(folder: Path, common: list, documents: int, limit: int | None, amount:
 def run_with_kills(
     name: str, folder: Path, begin: Callable, unbroken: Unbroken, moments: list[float]
 ) -> tuple[int, list]:
-    """One dataset, its runs killed at the moments; how many kills there were, and of each run the calls it sent."""
+    """Collect one dataset, killing its runs at the moments; return the number of kills and the calls each run sent."""
     batch_of = {call: number for number, batch in enumerate(unbroken.batches, 1) for call in batch}
     sent, done = [], 0
     for number, moment in enumerate([*moments, None]):
@@ -115,7 +115,7 @@ def run_with_kills(
 
 
 def count_repeats(sent: list[list[str]]) -> dict:
-    """Calls that a run sent though an earlier one had: the most after one kill, and all."""
+    """Calls that a run sent although an earlier one had: the most after one kill, and the total."""
     before: set[str] = set()
     repeated = []
     for calls in sent:
@@ -125,7 +125,7 @@ def count_repeats(sent: list[list[str]]) -> dict:
 
 
 def wait_for_batch(run: runs.Run, calls: Path, batch_of: dict[str, int], batch: int) -> None:
-    """Until the run has come to batch number `batch`, 0 being its start, or has ended."""
+    """Wait until the run reaches batch number `batch` (0 is its start), or ends."""
     while batch and run.process.poll() is None:
         if any(batch_of.get(call, 0) >= batch for line in runs.read_calls(calls) for call in line.get("calls", ())):
             return
@@ -133,7 +133,7 @@ def wait_for_batch(run: runs.Run, calls: Path, batch_of: dict[str, int], batch: 
 
 
 def count_journal_repeats(path: Path) -> int:
-    """How many finished calls a journal has more than once."""
+    """How many finished calls occur in a journal more than once."""
     counts = Counter(key for line in path.read_text().splitlines() for key in json.loads(line))
     return sum(count - 1 for count in counts.values())
 

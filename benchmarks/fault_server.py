@@ -1,9 +1,9 @@
-"""An OpenAI-compatible server that misbehaves as it is told, over real HTTP.
+"""An OpenAI-compatible server that misbehaves on demand, over real HTTP.
 
     with FaultServer([good, FAULTS["500"]]) as server:   # the second call fails, all others are answered
         ApiEngine("m", server.address).chat(...)
 
-By hand, every fifth call with a fault:
+By hand, with a fault in every fifth call:
 
     python benchmarks/fault_server.py --fault "429 without Retry-After" --every 5 --port 8009
 """
@@ -28,15 +28,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils import InputError, parse_arguments, run
 
 RETRY_AFTER_S = 1
-DATE_AFTER_S = 3  # a date has whole seconds, so the wait is between one less and this
+DATE_AFTER_S = 3  # dates have whole seconds, so the wait is up to a second shorter
 HANG_S = 30
 TEXT = "A text of known words."
-STRING = "known words"  # long enough, and of letters, for the schemas of the collection
+STRING = "known words"  # fits the schemas of the collection: letters, and long enough
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call gets: a body (JSON, or text as it is) after `hang_s` seconds, cut off after `reset_at` bytes."""
+    """The response to a call: a body (JSON or plain text) after `hang_s` seconds, cut off after `reset_at` bytes."""
 
     body: dict | str
     status: int = 200
@@ -61,13 +61,13 @@ def completion(content: str | None, finish_reason: str = "stop") -> dict:
 
 
 def good(call: dict) -> Answer:
-    """What a server in order answers: JSON of the schema where one is asked for, else a text."""
+    """A working server's answer: JSON that follows the schema if there is one, else a text."""
     asked_for = call.get("response_format")
     return Answer(completion(json.dumps(schema_instance(asked_for["json_schema"]["schema"])) if asked_for else TEXT))
 
 
 def schema_instance(schema: dict):
-    """A small value of a JSON schema; a string's `pattern` is not looked at."""
+    """A small value that satisfies a JSON schema; `pattern` is ignored."""
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
@@ -143,7 +143,7 @@ class FaultServer:
         self.http.server_close()
 
     def answer(self, call: dict, key: str | None = None) -> Answer:
-        """What the next call gets."""
+        """The response to the next call."""
         with self.lock:
             self.calls.append({"time": time.monotonic(), "body": call, "key": key})
             self.running += 1
@@ -160,7 +160,7 @@ class Http(ThreadingHTTPServer):
     request_queue_size = 128  # the default of 5 would let many calls at once wait a second for a connection
     owner: FaultServer
 
-    def handle_error(self, *_) -> None: ...  # a client that no longer waits is no news
+    def handle_error(self, *_) -> None: ...  # clients that stop waiting are expected
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of a training: it goes on each time, and ends like one that nobody stopped.
+"""kill -9 at random moments of a training: it resumes each time, and ends like an undisturbed one.
 
 In:  nothing; the rows are made here, the model is the demo model cut to its first layers.
 Out: --results, {"kills", "save_seconds", "lost_seconds" of each, "largest_lost_seconds", "final_loss",
@@ -28,15 +28,15 @@ from utils import InputError, parse_arguments, run, write_json
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = 3
 ROWS = 400
-SLACK_S = 1.0  # a step or a write that took longer than the one before it
+SLACK_S = 1.0  # for a step or write slower than the previous one
 
 
 @dataclass
 class Arguments:
     model_name_or_path: str = "models/SmolLM2-135M-Instruct"
     kills: int = 10
-    save_seconds: float = field(default=3.0, metadata={"help": "A checkpoint so often."})
-    steps: int = field(default=250, metadata={"help": "Updates of the whole training."})
+    save_seconds: float = field(default=3.0, metadata={"help": "Seconds between checkpoints."})
+    steps: int = field(default=250, metadata={"help": "Updates in the whole training."})
     seed: int = 0
     results: str | None = None
 
@@ -84,14 +84,14 @@ class Training:
     ended: float
 
     def lost(self, kept: int) -> float:
-        """Seconds of its work that are done again by a run that begins after step `kept`."""
+        """Seconds of its work that a run starting after step `kept` has to repeat."""
         first, last = min(self.steps.values()), max(self.steps.values())
         start = first - (last - first) / max(len(self.steps) - 1, 1)
         return self.ended - self.steps.get(kept, start)
 
 
 def run_and_kill(command_line: list[str], kill_after: float | None, draw: random.Random) -> Training:
-    """Start a training and kill it so many seconds after its first step; None lets it end."""
+    """Start a training and kill it `kill_after` seconds after its first step; None lets it finish."""
     process = subprocess.Popen(command_line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     steps: dict[int, float] = {}
     output = ""
