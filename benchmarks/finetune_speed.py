@@ -1,4 +1,4 @@
-"""Real tokens per second of LoRA training: ours, TRL's SFTTrainer, LLaMA-Factory, and all padded to the maximum.
+"""Real tokens per second of LoRA training: ours, TRL's SFTTrainer, LLaMA-Factory, and padding everything to the maximum.
 
 Same model, same rows, same adapters, same number of updates, one process after another on a quiet machine. A real token
 is one that is not padding; the seconds are those of the training loop, without loading. Each contestant runs --repeats
@@ -38,8 +38,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOPS_PER_PARAMETER = 4  # frozen weights: no gradients of their own
-QUIET, ATTEMPTS = 0.05, 3  # share of all cores that other programs may take; runs until one is so
-# What makes the others fastest on a CPU, of what they offer. TRL warns that batches without padding need FlashAttention,
+QUIET, ATTEMPTS = 0.05, 3  # share of all cores other programs may take; attempts to get such a run
+# The settings that make the others fastest on a CPU. TRL warns that batches without padding need FlashAttention,
 # but a mask keeps the rows apart on a CPU too.
 TRL_BEST = {
     "gradient_checkpointing": False,
@@ -47,7 +47,7 @@ TRL_BEST = {
     "max_length": None,
     "train_sampling_strategy": "group_by_length",
 }
-# The order of the others' defaults, without padding: what is left of a difference of the losses is not of the order.
+# The row order of the others' defaults, without padding: any remaining difference in loss is not due to the order.
 OURS_RANDOM = ["--padding_free", "True", "--train_sampling_strategy", "random"]
 LLAMAFACTORY_BEST = {"disable_gradient_checkpointing": True, "train_sampling_strategy": "group_by_length"}
 
@@ -58,7 +58,7 @@ class Arguments:
     model_name_or_path: str = "models/SmolLM2-135M-Instruct"
     updates: int = 24
     reference_updates: int = field(
-        default=4, metadata={"help": "Fewer, since each takes so long; its speed is the same."}
+        default=4, metadata={"help": "Fewer, since each takes so long; the speed is the same."}
     )
     per_device_train_batch_size: int = 8
     model_max_length: int = field(default=512, metadata={"help": "What the reference way pads every row to."})
@@ -72,7 +72,7 @@ class Arguments:
 
 
 def prepare(arguments: Arguments, folder: Path) -> dict:
-    """Write the rows for all of them; {"rows", "tokens", "trained_tokens"} of one pass."""
+    """Write the rows for all contestants; return {"rows", "tokens", "trained_tokens"} for one pass."""
     sys.path.insert(0, str(ROOT))
     from transformers import AutoTokenizer
 
@@ -99,7 +99,7 @@ def prepare(arguments: Arguments, folder: Path) -> dict:
 
 
 def run_command(command: list) -> bool:
-    """Run a contestant; False where it failed, with the end of what it said."""
+    """Run a contestant; False if it failed, after printing the end of its output."""
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled"}
     done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -108,13 +108,13 @@ def run_command(command: list) -> bool:
 
 
 def processor_seconds() -> tuple[float, float]:
-    """Of the whole machine, and of this process and the children it has waited for."""
+    """CPU seconds used by the whole machine, and by this process and its finished children."""
     ticks = Path("/proc/stat").read_text().split("\n")[0].split()[1:4]  # user, nice, system
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
 
 
 def run_when_quiet(run: Callable[[], dict | None]) -> dict | None:
-    """What `run` gives once nobody else uses the machine; None where it fails or that never is so."""
+    """The result of `run` while nobody else uses the machine; None if it fails or the machine never gets quiet."""
     for _ in range(ATTEMPTS):
         began, before = time.perf_counter(), processor_seconds()
         found = run()
@@ -148,7 +148,7 @@ def run_ours(contestant: str, extra_arguments: list[str], arguments: Arguments, 
 def run_other_trainer(
     contestant: str, python: str, extra_arguments: dict, arguments: Arguments, folder: Path
 ) -> dict | None:
-    """Another trainer, by this file in its own environment, with `more` arguments than its defaults."""
+    """Another trainer, run by this file in its own environment, with `extra_arguments` on top of its defaults."""
     settings = {**vars(arguments), "folder": str(folder), "contestant": contestant, "more": extra_arguments}
     (folder / "settings.json").write_text(json.dumps(settings))
     if not run_command([python, __file__, folder / "settings.json"]):
@@ -157,7 +157,7 @@ def run_other_trainer(
 
 
 def common_arguments(settings: dict) -> dict:
-    """What TRL, LLaMA-Factory and the reference share with ours."""
+    """The arguments that TRL, LLaMA-Factory and the reference share with ours."""
     return dict(
         output_dir=f"{settings['folder']}/{settings['contestant']}",
         max_steps=settings["updates"],
@@ -174,7 +174,7 @@ def common_arguments(settings: dict) -> dict:
 
 
 def lora_config(settings: dict):
-    """The adapter of ours, with the same initial values."""
+    """The same adapter as ours, with the same initial values."""
     import transformers
     from peft import LoraConfig
 
@@ -185,7 +185,7 @@ def lora_config(settings: dict):
 
 
 def make_recorder(found: dict):
-    """A callback of the Trainer that notes what one pass trains, and the seconds of the training loop."""
+    """A Trainer callback that records what one pass trains, and the seconds of the training loop."""
     import torch
     import transformers
 
@@ -205,10 +205,10 @@ def make_recorder(found: dict):
 
 
 def train_trl(settings: dict) -> dict:
-    """SFTTrainer as it comes, with no more than what makes the task the same.
+    """SFTTrainer with its defaults, changed only to make the task the same.
 
     Its defaults are gradient checkpointing, batches of random rows, and logits of the trained tokens alone; also bf16,
-    which a CPU without units for it emulates many times slower, so it runs in float32, as all do.
+    which a CPU without units for it emulates many times slower, so it runs in float32, like all others.
     """
     import transformers
     from datasets import Dataset
@@ -230,7 +230,7 @@ def train_trl(settings: dict) -> dict:
 
 
 def train_reference(settings: dict) -> dict:
-    """The way of the first system of this kind: every row padded to the maximum, logits everywhere."""
+    """The approach of the first system of this kind: every row padded to the maximum, logits everywhere."""
     import torch
     import transformers
     from peft import get_peft_model
@@ -274,7 +274,7 @@ def train_llamafactory(settings: dict) -> dict:
             "lora_target": "all",
             "dataset": "rows",
             "dataset_dir": settings["folder"],
-            "template": "empty",  # the text has the chat template in it
+            "template": "empty",  # the text already includes the chat template
             "overwrite_output_dir": True,
             **settings["more"],
         },
@@ -294,7 +294,7 @@ def run_child(settings: dict) -> None:
 
 
 def loss_of_adapters(arguments: Arguments, folder: Path, names: list[str]) -> dict[str, float]:
-    """Mean loss of all trained tokens of the rows under each adapter, and without any."""
+    """The mean loss over all trained tokens of the rows, with each adapter and without any."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer

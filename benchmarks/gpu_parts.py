@@ -1,8 +1,8 @@
-"""The ten parts of benchmarks/gpu.py, and those that are short: attention (1), the transformers engine (7), matmul (9).
+"""The ten parts of benchmarks/gpu.py, and the code of the short ones: attention (1), the transformers engine (7), matmul (9).
 
-    python -m benchmarks.gpu_parts SETTINGS.json      # one of them, in a process of its own; gpu.py starts it
+    python -m benchmarks.gpu_parts SETTINGS.json      # one of them, in a separate process; gpu.py starts it
 
-A part yields facts; after each the answer file is written, so that a part that is ended has left what it had measured.
+A part yields results; the answer file is written after each, so that a part that is ended leaves what it had measured.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SCHEMA = {
 
 
 def attention(bench: Bench) -> Iterator[dict]:
-    """Part 1: numbers that are not finite in the output and the gradients of attention, by length, each mend on and off."""
+    """Part 1: non-finite numbers in the output and gradients of attention, by length, with each fix on and off."""
     import torch
 
     found: dict[str, dict] = {}
@@ -66,7 +66,7 @@ def low_logits(length: int, masked: bool, device: str):
 
 
 def padded_rows(length: int, masked: bool, device: str):
-    """The same of rows of REAL_SHARES: padded on the left with a mask, else on the right; no gradient from padding."""
+    """The same for rows of REAL_SHARES: padded on the left with a mask, else on the right; no gradient from padding."""
     import torch
 
     q, k, v, gradient = random_tensors(len(REAL_SHARES), length, device)
@@ -88,7 +88,7 @@ def random_tensors(rows: int, length: int, device: str):
 
 
 def count_not_finite(q, k, v, mask, gradient) -> int:
-    """How many numbers of the output and of the three gradients are not finite."""
+    """How many numbers in the output and the three gradients are not finite."""
     import torch
 
     inputs = [tensor.clone().requires_grad_() for tensor in (q, k, v)]
@@ -107,7 +107,7 @@ def matmul(bench: Bench) -> Iterator[dict]:
 
 
 def engine(bench: Bench) -> Iterator[dict]:
-    """Part 7: the transformers engine answers many prompts, each by a JSON schema where llguidance is installed."""
+    """Part 7: the transformers engine answers many prompts, each following a JSON schema if llguidance is installed."""
     from engines.hf import TransformersEngine
 
     schemas = SCHEMA if importlib.util.find_spec("llguidance") else None
@@ -143,9 +143,9 @@ def follows_schema(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Part:
-    """What is run, within how many seconds on a GPU, and what it needs: a model, packages, a GPU.
+    """What is run, its limit in seconds on a GPU, and what it needs: a model, packages, a GPU.
 
-    `alone`: its speeds count, so nothing else runs meanwhile; the others run beside each other on a GPU.
+    `alone`: its speed counts, so nothing else runs meanwhile; the others run in parallel on a GPU.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Processes of benchmarks/gpu.py: a part with a limit, a training that is watched line by line, the GPU's memory meanwhile."""
+"""Processes for benchmarks/gpu.py: a part with a limit, a training watched line by line, and the GPU memory meanwhile."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from benchmarks.gpu_model import ROOT, Bench
 from provenance import meta_file
 from utils import InputError
 
-GRACE_S = 5.0  # for a part that is over its limit to end what it has started
-TAIL = 3000  # characters of what a process printed that a result keeps
+GRACE_S = 5.0  # for a part over its limit to end what it started
+TAIL = 3000  # characters of a process's output kept in a result
 SAMPLE_INTERVAL_S, POLL_INTERVAL_S = 0.2, 0.05
 GIB = 2**30
 
 
 def run_with_limit(words: list[str], limit: float, output: Path) -> int | None:
-    """The exit code of a process that prints into `output`; None where it was ended after `limit` seconds."""
+    """The exit code of a process whose output goes to `output`; None if it was ended after `limit` seconds."""
     import psutil
 
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def run_with_limit(words: list[str], limit: float, output: Path) -> int | None:
 
 
 def kill_processes(processes: list) -> None:
-    """SIGKILL to those of the psutil processes that still run; psutil does not take a reused id for the old process."""
+    """SIGKILL the psutil processes that still run; psutil does not mistake a reused id for the old process."""
     import psutil
 
     for process in processes:
@@ -58,7 +58,7 @@ def tail(text: str) -> str:
 
 
 def read_card() -> dict:
-    """{"card", "card_mib", "driver"} of the first GPU, as nvidia-smi gives them; "unknown" where it does not."""
+    """{"card", "card_mib", "driver"} of the first GPU, as nvidia-smi gives them; "unknown" if it fails."""
     words = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20)
@@ -69,7 +69,7 @@ def read_card() -> dict:
 
 @dataclass
 class Training:
-    """A start of finetune.py: its exit code (None: left running), its seconds, and each line with the second it came."""
+    """One start of finetune.py: exit code (None: left running), seconds, and each line with the second it was printed."""
 
     code: int | None
     seconds: float
@@ -80,23 +80,23 @@ class Training:
         return "\n".join(line for _, line in self.lines)
 
     def first_line_with(self, words: str) -> str | None:
-        """The first line that has these words."""
+        """The first line that contains `words`."""
         return next((line for _, line in self.lines if words in line), None)
 
     @property
     def steps(self) -> dict[int, float]:
-        """The second at which the line of each step came."""
+        """The second at which the line of each step was printed."""
         return {parse_step(line): second for second, line in self.lines if parse_step(line)}
 
 
 def parse_step(line: str) -> int:
-    """The step whose line of losses this is; 0 for any other line."""
+    """The step of a line with losses; 0 for any other line."""
     found = re.match(r"step (\d+)/\d+, loss ", line)
     return int(found[1]) if found else 0
 
 
 def training_command(bench: Bench, model: Path, out: Path, *more: object, launcher: tuple[str, ...] = ()) -> list[str]:
-    """The command of a training of the generated rows, without replay unless `more` asks for it."""
+    """The command for a training on the generated rows, without replay unless `more` asks for it."""
     words = [
         sys.executable, *launcher, "finetune.py", "--model_name_or_path", model, "--data_path", bench.rows,
         "--output_dir", out, "--replay_ratio", 0, "--system_prompt", "", "--logging_steps", 1, *bench.sizes.train, *more,
@@ -107,9 +107,9 @@ def training_command(bench: Bench, model: Path, out: Path, *more: object, launch
 def train(
     words: list[str], printed: Path, stop_at: int | None = None, act: Callable[[subprocess.Popen], None] | None = None
 ) -> Training:
-    """Run a training, its lines in the file `printed`; once its step `stop_at` is over, `act` on the process, and let it end.
+    """Run a training with its output in the file `printed`; after step `stop_at`, `act` on the process and let it end.
 
-    Not through a pipe: ranks that outlive their launcher would die of a pipe that nobody reads.
+    Not through a pipe: ranks that outlive their launcher would die from a pipe that nobody reads.
     """
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled"}
     began, lines, rest, acted = time.monotonic(), [], "", False
@@ -130,9 +130,9 @@ def train(
 
 
 def training_results(training: Training, out: Path) -> Iterator[dict]:
-    """What a training left: exit code, whether all losses and gradient norms are finite, seconds, speed, difference.
+    """The results of a training: exit code, whether all losses and gradient norms are finite, seconds, speed, difference.
 
-    InputError, after the exit code, where it failed: the part then has failed too.
+    If it failed, InputError after yielding the exit code: then the part has failed too.
     """
     yield {"exit_code": training.code, "wall_seconds": training.seconds}
     if training.code:
@@ -143,7 +143,9 @@ def training_results(training: Training, out: Path) -> Iterator[dict]:
     losses = [entry["loss"] for entry in entries if "loss" in entry]
     in_training = next(entry["train_runtime"] for entry in entries if "train_runtime" in entry)
     after = training.seconds - max(training.steps.values())
-    done = len(training.steps) / plan["updates"]  # by this process: a budget may end it sooner, and one may be resumed
+    done = (
+        len(training.steps) / plan["updates"]
+    )  # by this process: a budget may end it earlier, or it may have been resumed
     tokens = plan["tokens"] * plan["epochs"] * done
     yield {
         "phases": {
@@ -168,19 +170,19 @@ def training_results(training: Training, out: Path) -> Iterator[dict]:
 
 @dataclass
 class Memory:
-    """What other processes take of the GPU: [(second, bytes)] since the watching began, over what was taken then."""
+    """GPU memory used by other processes: [(second, bytes)] since watching began, on top of what was used then."""
 
     samples: list[tuple[float, int]] = field(default_factory=list)
 
     def peak(self, until: float = math.inf) -> float | None:
-        """In GiB; None where nothing was watched."""
+        """The peak in GiB; None if nothing was watched."""
         sizes = [size for second, size in self.samples if second <= until]
         return round(max(sizes) / GIB, 2) if sizes else None
 
 
 @contextlib.contextmanager
 def watch_memory(cuda: bool) -> Iterator[Memory]:
-    """Within this the memory of GPU 0 is sampled, on a GPU that nobody else uses; on a CPU nothing is."""
+    """Context in which the memory of GPU 0, which nobody else uses, is sampled; on a CPU nothing is."""
     memory = Memory()
     if not cuda:
         yield memory
@@ -204,5 +206,5 @@ def watch_memory(cuda: bool) -> Iterator[Memory]:
 
 
 def stop_at_sigterm() -> None:
-    """A part that is over its limit leaves by an exception, so that what it has started is ended."""
+    """Make a part over its limit exit by an exception, so that what it started is ended."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

@@ -1,6 +1,6 @@
-"""Parts 4 and 8 of benchmarks/gpu.py: steps of LoRA training on the same rows, in our layout and loss and in others.
+"""Parts 4 and 8 of benchmarks/gpu.py: steps of LoRA training on the same rows, with our layout and loss and with others.
 
-Everything is written out here in plain torch, so that each mend can be taken back alone; what finetune.py does is `OURS`.
+Everything is written out in plain torch, so that each fix can be undone on its own; what finetune.py does is `OURS`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from benchmarks.gpu_model import Bench, examples
 
 WARM_STEPS = 2
 RANK, LEARNING_RATE = 16, 1e-4
-CPU_BATCH_TOKENS = 1024  # on a GPU it is training/layout.py that says how many are enough
-TRL_ROWS = 8  # of a batch: per_device_train_batch_size of TRL 1.16
+CPU_BATCH_TOKENS = 1024  # on a GPU, training/layout.py says how many are enough
+TRL_ROWS = 8  # per batch: per_device_train_batch_size of TRL 1.16
 
 
 @dataclass(frozen=True)
 class Variant:
-    """How a step is laid out and what it computes besides; the values given here are those of finetune.py."""
+    """How a step is laid out and what else it computes; the defaults are what finetune.py does."""
 
     side: str = "right"  # of the padding
     mask: bool = False
-    cast_inputs: bool = False  # PEFT's: each LoRA layer takes its input to float32, and autocast back
+    cast_inputs: bool = False  # as PEFT does: each LoRA layer casts its input to float32, and autocast casts it back
     head: str = "index"  # logits of the trained tokens by index; by a "boolean" mask; or "everywhere"
     count_parameters: bool = False  # as transformers' Trainer does for each micro-batch
     checkpointing: bool = False
@@ -71,7 +71,7 @@ def make_batch(rows: list[dict], variant: Variant, pad: int, device: str) -> dic
 
 
 def compute_loss(model, batch: dict, variant: Variant):
-    """Mean cross-entropy of the trained tokens."""
+    """The mean cross-entropy over the trained tokens."""
     from torch.nn.functional import cross_entropy
 
     labels, trained = batch["labels"], batch["trained"]
@@ -126,7 +126,7 @@ class Steps:
             self.model.gradient_checkpointing_disable()
 
     def step(self, rows: list[dict], variant: Variant):
-        """One update by a micro-batch, its copy to the device included; the loss."""
+        """One update with a micro-batch, including its copy to the device; returns the loss."""
         import torch
 
         mixed = torch.autocast("cuda", torch.bfloat16) if self.device == "cuda" else contextlib.nullcontext()
@@ -142,7 +142,7 @@ class Steps:
         return loss.detach()
 
     def seconds(self, batches: list[list[dict]], variant: Variant) -> tuple[float, bool]:
-        """Of all these steps after WARM_STEPS others, and whether all losses were finite."""
+        """The seconds of these steps, after WARM_STEPS others, and whether all losses were finite."""
         import torch
 
         self.set(variant)
@@ -162,7 +162,7 @@ class Steps:
 
 
 def fill_batches(dataset, tokens: int, count: int | None = None) -> list[list[dict]]:
-    """Batches of rows of like length, up to so many tokens with their padding; the first `count` of a random order."""
+    """Batches of rows of similar length, up to `tokens` including padding; the first `count` in random order."""
     from training.batches import TokenBudgetBatches
 
     batches = itertools.islice(TokenBudgetBatches(dataset.lengths, tokens, True, 0), count)
@@ -174,7 +174,7 @@ def real_tokens(batches: list[list[dict]]) -> int:
 
 
 def mends(bench: Bench) -> Iterator[dict]:
-    """Part 4: {tokens of a micro-batch: {way: {"ms_a_step", "real_tokens_s", "finite"}}}, each mend taken back alone."""
+    """Part 4: {tokens of a micro-batch: {way: {"ms_a_step", "real_tokens_s", "finite"}}}, each fix undone on its own."""
     steps, dataset = Steps(bench, bench.sizes.layers), examples(bench, bench.sizes.rows)
     found: dict[str, dict] = {}
     for tokens in bench.sizes.step_tokens:
@@ -192,7 +192,7 @@ def mends(bench: Bench) -> Iterator[dict]:
 
 
 def against_trl(bench: Bench) -> Iterator[dict]:
-    """Part 8: real tokens a second of one pass over the same rows: ours, and TRL's layout and loss, in plain torch.
+    """Part 8: real tokens per second in one pass over the same rows: ours, and TRL's layout and loss, in plain torch.
 
     TRL's is right-padded to the longest row of a random batch of 8, with a mask, logits everywhere, PEFT's casts; without and
     with the gradient checkpointing that is its default. Measured on few layers and on half of them; the difference is that of
@@ -222,13 +222,13 @@ def against_trl(bench: Bench) -> Iterator[dict]:
 
 
 def speeds(seconds: dict[str, float], tokens: int) -> dict:
-    """Real tokens a second of each, and ours over each other."""
+    """Real tokens per second for each, and the ratio of ours to each of the others."""
     found = {f"{name}_tok_s": round(tokens / value, 1) for name, value in seconds.items()}
     others = {name: value for name, value in seconds.items() if name != "ours"}
     return {**found, **{f"ratio_{name}": round(value / seconds["ours"], 2) for name, value in others.items()}}
 
 
 def extrapolated(seconds: dict[int, dict[str, float]], layers: int) -> dict[str, float]:
-    """Of so many layers, by a straight line through what {layers: {name: seconds}} has for two numbers of them."""
+    """The seconds for `layers` layers, by a straight line through those for two numbers of layers."""
     (few, first), (many, second) = sorted(seconds.items())
     return {name: second[name] + (layers - many) * (second[name] - first[name]) / (many - few) for name in second}

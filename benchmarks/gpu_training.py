@@ -1,4 +1,4 @@
-"""Parts 2, 3, 5, 6 and 10 of benchmarks/gpu.py: finetune.py as its users start it."""
+"""Parts 2, 3, 5, 6 and 10 of benchmarks/gpu.py: finetune.py as users start it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from benchmarks.gpu_model import Bench
 from benchmarks.gpu_run import Training, kill_processes, tail, train, training_command, training_results, watch_memory
 from provenance import meta_file
 
-WHOLE_EPOCHS, WHOLE_UPDATES = 16, 20  # an update is as large as for data of so many times these rows; a few are made
+WHOLE_EPOCHS, WHOLE_UPDATES = 16, 20  # updates as large as for a dataset this many times larger; only a few are made
 BUDGET_S = 90
-STOP_AT = 2  # steps after which the training is asked to stop, or its launcher is killed
+STOP_AT = 2  # steps before the training is asked to stop, or its launcher is killed
 GONE_S = 8.0  # within which the ranks of a killed launcher have to be gone
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1")
 
 
 def whole(bench: Bench) -> Iterator[dict]:
-    """Part 2: finetune.py at full depth, by its defaults for data that are large enough: updates of about 10k tokens."""
+    """Part 2: finetune.py at full depth, with its defaults for a large enough dataset: updates of about 10k tokens."""
     more, out = ("--num_train_epochs", WHOLE_EPOCHS, "--max_steps", WHOLE_UPDATES), bench.folder / "whole"
     yield {"arguments": " ".join(map(str, more))}
     with watch_memory(bench.cuda) as memory:
@@ -30,7 +30,7 @@ def whole(bench: Bench) -> Iterator[dict]:
 
 
 def validation(bench: Bench) -> Iterator[dict]:
-    """Part 3: with --validation, and with the default share of replayed answers of the untrained model."""
+    """Part 3: with --validation, and with the default share of replayed answers."""
     more = ("--validation", "True", "--validation_size", 8, "--replay_ratio", 0.1, "--num_train_epochs", 1)
     yield from run_training(bench, "validation", *more)
 
@@ -49,7 +49,7 @@ def run_training(bench: Bench, name: str, *more: object) -> Iterator[dict]:
 
 
 def budget(bench: Bench) -> Iterator[dict]:
-    """Part 10: with a time budget and more epochs than fit; `in_time` where the process has ended by then."""
+    """Part 10: with a time budget and more epochs than fit; `in_time` if the process ended within it."""
     out = bench.folder / "budget"
     words = training_command(bench, bench.cut, out, "--num_train_epochs", 10000, "--time_budget", f"{BUDGET_S}s")
     training = train(words, bench.folder / "budget.txt")
@@ -58,7 +58,7 @@ def budget(bench: Bench) -> Iterator[dict]:
 
 
 def launcher(bench: Bench) -> Iterator[dict]:
-    """Part 6: torchrun with one process is asked to stop, goes on, is killed, and is started again."""
+    """Part 6: torchrun with one process is asked to stop, resumed, killed, and started again."""
     import psutil
 
     out = bench.folder / "launcher"
@@ -94,7 +94,7 @@ def launcher(bench: Bench) -> Iterator[dict]:
 
 
 def describe_stop(stopped: Training, out: Path) -> dict:
-    """How a training ended that was asked to: exit code, seconds from there on, steps done, checkpoints."""
+    """How a training ended after it was asked to: exit code, seconds since then, steps done, checkpoints."""
     asked = next((second for step, second in stopped.steps.items() if step >= STOP_AT), stopped.seconds)
     return {
         "exit_code": stopped.code,

@@ -169,9 +169,9 @@ def test_attention_is_tried_on_what_the_report_describes():
 
 def test_numbers_that_are_not_finite_are_counted():
     q, k, v, mask, gradient = gpu_parts.low_logits(64, True, "cpu")
-    assert gpu_parts.not_finite(q, k, v, mask, gradient) == 0
+    assert gpu_parts.count_not_finite(q, k, v, mask, gradient) == 0
     v[0, 0, 3, 5] = float("nan")  # reaches the output of position 3 and after
-    assert gpu_parts.not_finite(q, k, v, mask, gradient) >= 61
+    assert gpu_parts.count_not_finite(q, k, v, mask, gradient) >= 61
 
 
 def test_a_training_is_acted_on_once_at_its_step(tmp_path):
