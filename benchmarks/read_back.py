@@ -1,9 +1,9 @@
-"""How far logits lie apart that are computed twice: what training/read_back.py allows rests on it.
+"""How much logits differ when computed twice: the basis of what training/read_back.py allows.
 
-In:  --model_name_or_path, whose first layers, and all of them, get random adapters.
+In:  --model_name_or_path; its first layers, and all of them, get random adapters.
 Out: --results, for each precision and number of layers the largest relative difference between an example alone and in a
-     padded batch, and between an adapter beside its base and merged into it; what is allowed; and what an adapter
-     that was left out, or is scaled by a tenth more, would differ by.
+     padded batch, and between an adapter beside its base and merged into it; what is allowed; and how much an adapter
+     that is left out, or scaled up by a tenth, would differ.
 
     python benchmarks/read_back.py
 """
@@ -36,7 +36,7 @@ ADAPTER_SIZES = (
     0.002,
     0.01,
     0.03,
-)  # standard deviations of the adapters' second matrices: from a start to a long training
+)  # standard deviations of the adapters' second matrices: from the start to a long training
 
 
 @dataclass

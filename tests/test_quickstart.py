@@ -61,5 +61,5 @@ def test_questions_of_a_kind_that_nobody_asked_have_no_share(tmp_path):
         (1, 2),
         (1, 1),
     )
-    with pytest.raises(InputError, match=r"expected answers of the kind 'unknown' in .*tuned\.json, found none"):
+    with pytest.raises(InputError, match=r"expected answers of kind 'unknown' in .*tuned\.json, found none"):
         quickstart.count_right(tmp_path, "tuned", "unknown")
