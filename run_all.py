@@ -204,7 +204,7 @@ def more_answers(out: Path) -> list[str]:
 def finish(day: Run, documents: str) -> None:
     """The report once more, with the time that everything took."""
     day.end()
-    report.write_reports(day.out, report.gather(day.out, "tuned", "base", documents=documents))
+    report.write_reports(day.out, report.collect_report_data(day.out, "tuned", "base", documents=documents))
     for stage in day.state["stages"]:
         planned = f"planned {in_words(stage['planned_seconds']):>8}, " if day.limited else ""
         log.info("%-18s %stook %8s", stage["name"], planned, in_words(stage["seconds"]))

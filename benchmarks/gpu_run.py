@@ -26,13 +26,13 @@ SAMPLE_INTERVAL_S, POLL_INTERVAL_S = 0.2, 0.05
 GIB = 2**30
 
 
-def run_with_limit(words: list[str], limit: float, output: Path) -> int | None:
+def run_with_limit(command: list[str], limit: float, output: Path) -> int | None:
     """The exit code of a process whose output goes to `output`; None if it was ended after `limit` seconds."""
     import psutil
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("w") as file:
-        process = psutil.Popen(words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        process = psutil.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
         try:
             return process.wait(limit)
         except psutil.TimeoutExpired:
@@ -59,9 +59,9 @@ def tail(text: str) -> str:
 
 def read_card() -> dict:
     """{"card", "card_mib", "driver"} of the first GPU, as nvidia-smi gives them; "unknown" if it fails."""
-    words = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return {"card": "unknown"}
     return dict(zip(("card", "card_mib", "driver"), done.stdout.splitlines()[0].split(", "), strict=True))
@@ -79,9 +79,9 @@ class Training:
     def output(self) -> str:
         return "\n".join(line for _, line in self.lines)
 
-    def first_line_with(self, words: str) -> str | None:
-        """The first line that contains `words`."""
-        return next((line for _, line in self.lines if words in line), None)
+    def first_line_with(self, text: str) -> str | None:
+        """The first line that contains `text`."""
+        return next((line for _, line in self.lines if text in line), None)
 
     @property
     def steps(self) -> dict[int, float]:
@@ -97,15 +97,15 @@ def parse_step(line: str) -> int:
 
 def training_command(bench: Bench, model: Path, out: Path, *more: object, launcher: tuple[str, ...] = ()) -> list[str]:
     """The command for a training on the generated rows, without replay unless `more` asks for it."""
-    words = [
+    command = [
         sys.executable, *launcher, "finetune.py", "--model_name_or_path", model, "--data_path", bench.rows,
         "--output_dir", out, "--replay_ratio", 0, "--system_prompt", "", "--logging_steps", 1, *bench.sizes.train, *more,
     ]  # fmt: skip
-    return [str(word) for word in words]
+    return [str(word) for word in command]
 
 
 def train(
-    words: list[str], printed: Path, stop_at: int | None = None, act: Callable[[subprocess.Popen], None] | None = None
+    command: list[str], printed: Path, stop_at: int | None = None, act: Callable[[subprocess.Popen], None] | None = None
 ) -> Training:
     """Run a training with its output in the file `printed`; after step `stop_at`, `act` on the process and let it end.
 
@@ -114,7 +114,7 @@ def train(
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled"}
     began, lines, rest, acted = time.monotonic(), [], "", False
     with printed.open("w") as file:
-        process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
     with printed.open(errors="replace") as file:
         code = None
         while code is None:

@@ -51,8 +51,8 @@ def run_training(bench: Bench, name: str, *more: object) -> Iterator[dict]:
 def budget(bench: Bench) -> Iterator[dict]:
     """Part 10: with a time budget and more epochs than fit; `in_time` if the process ended within it."""
     out = bench.folder / "budget"
-    words = training_command(bench, bench.cut, out, "--num_train_epochs", 10000, "--time_budget", f"{BUDGET_S}s")
-    training = train(words, bench.folder / "budget.txt")
+    command = training_command(bench, bench.cut, out, "--num_train_epochs", 10000, "--time_budget", f"{BUDGET_S}s")
+    training = train(command, bench.folder / "budget.txt")
     yield {"budget_s": BUDGET_S, "in_time": training.seconds <= BUDGET_S}
     yield from training_results(training, out)
 
@@ -63,8 +63,8 @@ def launcher(bench: Bench) -> Iterator[dict]:
 
     out = bench.folder / "launcher"
     more = ("--max_steps", bench.sizes.updates, "--save_minutes", 0.05, "--resume_from_checkpoint", "auto")
-    words = training_command(bench, bench.cut, out, *more, launcher=TORCHRUN)
-    stopped = train(words, bench.folder / "stopped.txt", STOP_AT, lambda process: process.terminate())
+    command = training_command(bench, bench.cut, out, *more, launcher=TORCHRUN)
+    stopped = train(command, bench.folder / "stopped.txt", STOP_AT, lambda process: process.terminate())
     yield {"sigterm": describe_stop(stopped, out)}
 
     ranks: list[psutil.Process] = []
@@ -74,7 +74,7 @@ def launcher(bench: Bench) -> Iterator[dict]:
         process.kill()
 
     try:
-        killed = train(words, bench.folder / "killed.txt", max(stopped.steps, default=0) + STOP_AT, kill)
+        killed = train(command, bench.folder / "killed.txt", max(stopped.steps, default=0) + STOP_AT, kill)
         gone, left = psutil.wait_procs(ranks, timeout=GONE_S)
         yield {
             "launcher_killed": {
@@ -86,7 +86,7 @@ def launcher(bench: Bench) -> Iterator[dict]:
                 "seconds_waited": GONE_S,
             }
         }
-        again = train(words, bench.folder / "again.txt")
+        again = train(command, bench.folder / "again.txt")
         yield {"next_start_resumed": again.first_line_with("resumed from")}
         yield from training_results(again, out)
     finally:

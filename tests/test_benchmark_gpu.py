@@ -75,7 +75,7 @@ print("the last words of", name, flush=True)
 if name == "9": os.abort()
 if name == "4": time.sleep(60)
 """
-    monkeypatch.setattr(gpu, "child_words", python(program))
+    monkeypatch.setattr(gpu, "child_command", python(program))
     monkeypatch.setitem(gpu.PARTS, 4, dataclasses.replace(gpu.PARTS[4], limit=0.5, model=None))
     session(bench, tmp_path).run([1, 9, 4])
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
@@ -86,7 +86,7 @@ if name == "4": time.sleep(60)
 
 
 def test_without_its_model_a_part_is_skipped_and_the_others_run(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "child_words", python("raise SystemExit(3 if name == 'cut' else 0)"))
+    monkeypatch.setattr(gpu, "child_command", python("raise SystemExit(3 if name == 'cut' else 0)"))
     session(bench, tmp_path).run([1, 4, 7, 6])
     result = json.loads((tmp_path / "gpu.json").read_text())
     assert {number: part["state"] for number, part in result["parts"].items()} == {
