@@ -1,7 +1,7 @@
 """Teach a chat model the facts of a dataset by LoRA fine-tuning: alone, or under torchrun with DeepSpeed.
 
-In:  a dataset (see dataset.py), the "conversations" of which are the training text; only the assistant's turns and the
-     token that ends them are trained.
+In:  a dataset (see dataset.py); its "conversations" are the training text. Only the assistant's turns, and the token that
+     ends each of them, are trained.
 Out: --output_dir with the LoRA adapter, its tokenizer, `train_log.json`, `loss_curve.png`, `log/training.meta.json`.
 
     python finetune.py --model_name_or_path models/SmolLM2-135M-Instruct --data_path output/data.json --output_dir output/lora
@@ -31,7 +31,7 @@ from budget.clock import SAVING_SHARE, BudgetArguments, Clock, process_start, st
 from data_processor.dataset import read_dataset
 from engines.processes import end_with_parent, lock_folder
 from training import doctor
-from training.adapters import INITIAL, load_model, save_initial
+from training.adapters import INITIAL_ADAPTER, load_model, save_initial_adapter
 from training.arguments import (
     DataArguments,
     LoraArguments,
@@ -40,18 +40,18 @@ from training.arguments import (
     check_arguments,
     set_up_wandb,
 )
-from training.batches import collator_for
-from training.checkpoints import Checkpoints, remove_old, resume_point, resume_settings, seconds_to_save
-from training.clock import TrainingClock, set_pace
-from training.data import LazySupervisedDataset, SupervisedDataset, coloured, fact_of, split_by_fact
+from training.batches import make_collator
+from training.checkpoints import Checkpoints, remove_old_checkpoints, resume_point, resume_settings, seconds_to_save
+from training.clock import TrainingClock, apply_budget
+from training.data import LazySupervisedDataset, SupervisedDataset, colour_trained_tokens, fact_of, split_by_fact
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
-from training.layout import OUT_OF_MEMORY, restart_by_halves
-from training.log import TrainingLines, write_log
-from training.plan import Plan, settle
-from training.ranks import made_by_rank_0
+from training.layout import OUT_OF_MEMORY, restart_with_half_batches
+from training.log import ProgressLines, write_log
+from training.plan import Plan, resolve_defaults
+from training.ranks import run_on_rank_0
 from training.read_back import safe_save_model_for_hf_trainer
-from training.recall import Recall, make_recall, remove_best, require_questions
-from training.replay import Untrained, replay_examples
+from training.recall import Recall, make_recall, remove_best_adapter, require_questions
+from training.replay import UntrainedModel, replay_examples
 from training.row_file import RowFile
 from training.trainer import Trainer, make_trainer
 from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write_json
@@ -59,8 +59,8 @@ from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write
 log = logging.getLogger(__name__)
 
 
-class Given(NamedTuple):
-    """The arguments."""
+class ArgumentGroups(NamedTuple):
+    """The arguments of this script, by class."""
 
     model: ModelArguments
     data: DataArguments
@@ -69,11 +69,11 @@ class Given(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What is read: rows to train on and rows held out of them; questions asked while training."""
+    """The rows to train on, the rows held out of them, and the questions asked during training."""
 
     train: Sequence[dict]
     held_out: Sequence[dict]
-    questions: list[dict]  # of held-out wordings
+    questions: list[dict]  # held-out wordings
     general: list[dict]
 
 
@@ -82,28 +82,28 @@ def main() -> None:
         import deepspeed
 
         deepspeed.init_distributed(dist_backend="gloo")
-    *given, budget = parse_arguments(ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments)
-    started, given = time.time(), Given(*given)
-    name, training = given.model.model_name_or_path, given.training
-    writes = training.process_index == 0  # one of the ranks alone, which speaks for all
+    *parsed, budget = parse_arguments(ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments)
+    started, arguments = time.time(), ArgumentGroups(*parsed)
+    name, training = arguments.model.model_name_or_path, arguments.training
+    is_main = training.process_index == 0  # the only rank that writes and logs
     if "LOCAL_RANK" in os.environ:
-        end_with_parent()  # torchrun killed, its workers would go on and hold the GPUs
-    if not writes:
+        end_with_parent()  # otherwise the workers of a killed torchrun would run on and keep the GPUs
+    if not is_main:
         logging.getLogger().setLevel(logging.WARNING)
-    rows = read_rows(given.data, training.seed)
-    check_arguments(*given)
+    rows = read_rows(arguments.data, training.seed)
+    check_arguments(*arguments)
     if training.early_stopping:
         require_questions(rows.questions, rows.general)
     set_up_wandb(training)
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-    if given.data.check_only:
-        raise SystemExit(doctor.report(rows.train, rows.held_out, tokenizer, name, given.data, training))
-    with lock_folder(training.output_dir) if writes else contextlib.nullcontext():
-        with stage_clock(budget, "fine-tuning", training.output_dir, writes) as clock:
-            set_pace(clock, training)
-            train(given, rows, tokenizer, clock, started)
-        if writes:
-            remove_what_has_served(training)  # the stage has ended: a kill can undo nothing any more
+    if arguments.data.check_only:
+        raise SystemExit(doctor.report(rows.train, rows.held_out, tokenizer, name, arguments.data, training))
+    with lock_folder(training.output_dir) if is_main else contextlib.nullcontext():
+        with stage_clock(budget, "fine-tuning", training.output_dir, is_main) as clock:
+            apply_budget(clock, training)
+            train(arguments, rows, tokenizer, clock, started)
+        if is_main:
+            remove_temporary_files(training)  # the stage has ended, so a kill can no longer undo anything
 
 
 def read_rows(data: DataArguments, seed: int) -> Rows:
@@ -112,98 +112,100 @@ def read_rows(data: DataArguments, seed: int) -> Rows:
     held_out = read(data.eval_data_path, "a validation dataset") if data.eval_data_path else []
     if data.validation and not held_out:
         rows, held_out = split_by_fact(rows, data.validation_size, seed)
-    beside = Path(data.data_path).with_suffix(".test.json")
-    recall_path = data.recall_data_path or (str(beside) if beside.is_file() else None)
+    default_path = Path(data.data_path).with_suffix(".test.json")
+    recall_path = data.recall_data_path or (str(default_path) if default_path.is_file() else None)
     questions = read_dataset(recall_path, "held-out questions") if recall_path else []
     general = read_dataset(data.retention_data_path, "general questions") if data.retention_data_path else []
     return Rows(rows, held_out, questions, general)
 
 
-def train(given: Given, rows: Rows, tokenizer, clock: Clock, started: float) -> None:
-    """The adapter, from rows to a folder that has been read back. `started` is the time.time() of this process."""
-    name, (_, data, lora, training) = given.model.model_name_or_path, given
-    output, writes = Path(training.output_dir), training.process_index == 0
+def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, started: float) -> None:
+    """Train the adapter, save it and read it back. `started` is this process's start as time.time()."""
+    name, (_, data, lora, training) = arguments.model.model_name_or_path, arguments
+    output, is_main = Path(training.output_dir), training.process_index == 0
 
     began = time.monotonic()
-    replay = replayed(given, len(rows.train))
-    preparing = time.monotonic() - began
-    train_set, eval_set = tokenised(given, rows, replay, tokenizer)
+    replay = replay_rows(arguments, len(rows.train))
+    preparation_seconds = time.monotonic() - began
+    train_set, eval_set = make_datasets(arguments, rows, replay, tokenizer)
     facts = len({fact_of(row) for row in rows.train})
-    settle(name, lora, training, facts, train_set.lengths)
+    resolve_defaults(name, lora, training, facts, train_set.lengths)
 
     transformers.set_seed(training.seed)
     began = time.monotonic()
     model = load_model(name, lora, training)
-    to_read_back = started - process_start() + time.monotonic() - began  # by a process that starts like this one
-    initial = save_initial(model, lora, output, writes)
-    settings = resume_settings(*given, rows.train)
+    read_back_seconds = started - process_start() + time.monotonic() - began  # a process that starts like this one
+    initial = save_initial_adapter(model, lora, output, is_main)
+    settings = resume_settings(*arguments, rows.train)
     resume, elapsed = resume_point(training, settings)
 
     began = time.monotonic()
-    collator = collator_for(tokenizer, training)
-    kept = keep_states(model, train_set, collator, data, training)
-    preparing += time.monotonic() - began
-    parts = (TrunkTrainer, kept, StatesCollator(collator)) if kept else (Trainer, train_set, collator)
+    collator = make_collator(tokenizer, training)
+    with_states = keep_states(model, train_set, collator, data, training)
+    preparation_seconds += time.monotonic() - began
+    parts = (TrunkTrainer, with_states, StatesCollator(collator)) if with_states else (Trainer, train_set, collator)
     trainer = make_trainer(*parts, eval_set, model, tokenizer, training)
     plan = trainer.plan(facts, len(replay), len(rows.held_out), lora.lora_r if lora.use_lora else None)
-    if writes:
-        say(plan, resume, elapsed)
-    pace, recall, checkpoints = add_callbacks(trainer, plan, rows, data, clock, to_read_back, settings, elapsed)
+    if is_main:
+        log_plan(plan, resume, elapsed)
+    callbacks = add_callbacks(trainer, plan, rows, data, clock, read_back_seconds, settings, elapsed)
+    training_clock, recall, checkpoints = callbacks
 
     result = run_to_the_end(trainer, resume, checkpoints)
     weights_of_step = recall.restore_best(training.output_dir, result.global_step) if recall else result.global_step
     difference = safe_save_model_for_hf_trainer(trainer, training.output_dir, collator([train_set[0]]), initial)
-    if writes:
+    if is_main:
         write_json(output / ADAPTER_SETTINGS, {"system_prompt": data.system_prompt})
         write_log(training.output_dir, plan.as_dict(), trainer.state.log_history)
         provenance.write_meta(
             output / "training",
-            {**vars(given.model), **vars(data), **vars(lora), **training.to_dict()},
+            {**vars(arguments.model), **vars(data), **vars(lora), **training.to_dict()},
             started,
             counts={"examples": len(rows.train), "replay": len(replay), "held_out": len(rows.held_out)},
             engine=type(trainer.model_wrapped).__name__,
             updates=result.global_step,
             weights_of_step=weights_of_step,
             train_loss=result.training_loss,
-            preparing_seconds=round(preparing, 1),
+            preparing_seconds=round(preparation_seconds, 1),
             training_seconds=round(checkpoints.elapsed, 1),
-            recall_seconds=round(recall.spent, 1) if recall else 0.0,
+            recall_seconds=round(recall.seconds_spent, 1) if recall else 0.0,
             reopened_difference=difference,
-            **({"budget": dataclasses.asdict(pace.report())} if pace else {}),
+            **({"budget": dataclasses.asdict(training_clock.report())} if training_clock else {}),
         )
-        words = "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs"
-        log.info(words, output, difference or 0)
+        message = "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs"
+        log.info(message, output, difference or 0)
 
 
-def replayed(given: Given, count: int) -> list[dict]:
-    """What the untrained model answers to general prompts: examples, for `count` rows."""
-    data, training = given.data, given.training
-    untrained = Untrained(
-        given.model.model_name_or_path, data.system_prompt, given.lora.q_lora, training.device.type == "cpu"
+def replay_rows(arguments: ArgumentGroups, count: int) -> list[dict]:
+    """Examples of the untrained model's answers to general prompts, as many as `count` rows call for."""
+    data, training = arguments.data, arguments.training
+    untrained = UntrainedModel(
+        arguments.model.model_name_or_path, data.system_prompt, arguments.lora.q_lora, training.device.type == "cpu"
     )
-    wanted, journal = round(data.replay_ratio * count), log_file(Path(training.output_dir) / "replay.journal.jsonl")
-    return made_by_rank_0(
-        lambda: replay_examples(untrained, data.replay_prompts, wanted, journal, training.seed),
+    replay_count = round(data.replay_ratio * count)
+    journal = log_file(Path(training.output_dir) / "replay.journal.jsonl")
+    return run_on_rank_0(
+        lambda: replay_examples(untrained, data.replay_prompts, replay_count, journal, training.seed),
         "replayed answers are made",
     )
 
 
-def tokenised(given: Given, rows: Rows, replay: list[dict], tokenizer):
-    """(training set, validation set or None), and a look at some of the first's examples where one is asked for."""
-    data, training = given.data, given.training
-    kind = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset
+def make_datasets(arguments: ArgumentGroups, rows: Rows, replay: list[dict], tokenizer):
+    """(training set, validation set or None); prints some training examples with their mask if --show_mask asks for it."""
+    data, training = arguments.data, arguments.training
+    dataset_class = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset
     options = (tokenizer, data.system_prompt, training.model_max_length, data.split_long_examples)
-    train_set = kind(rows.train + replay, *options)
-    eval_set = kind(rows.held_out, *options) if rows.held_out else None
+    train_set = dataset_class(rows.train + replay, *options)
+    eval_set = dataset_class(rows.held_out, *options) if rows.held_out else None
     if eval_set is not None and training.eval_strategy == "no":
         training.eval_strategy = transformers.IntervalStrategy.EPOCH
     if training.process_index == 0:
         for index in range(min(data.show_mask, len(train_set))):
-            print(coloured(train_set[index], tokenizer))
+            print(colour_trained_tokens(train_set[index], tokenizer))
     return train_set, eval_set
 
 
-def say(plan: Plan, resume: str | None, elapsed: float) -> None:
+def log_plan(plan: Plan, resume: str | None, elapsed: float) -> None:
     for line in plan.lines():
         log.info("%s", line)
     if resume:
@@ -211,43 +213,44 @@ def say(plan: Plan, resume: str | None, elapsed: float) -> None:
 
 
 def add_callbacks(
-    trainer, plan: Plan, rows: Rows, data, clock: Clock, to_read_back: float, settings: dict, elapsed: float
+    trainer, plan: Plan, rows: Rows, data, clock: Clock, read_back_seconds: float, settings: dict, elapsed: float
 ) -> tuple[TrainingClock | None, Recall | None, Checkpoints]:
-    """What is said, asked and saved while the trainer trains, and when it has to end; in this order after each step."""
+    """Add the callbacks that log, keep to the clock, ask questions and save; they run in this order after each step."""
     training = trainer.args
     recall = make_recall(trainer, rows.questions, rows.general, data.system_prompt)
-    to_save = seconds_to_save(trainer) if clock.limited else 0.0
-    pace = TrainingClock(clock, plan, recall, elapsed, to_read_back + to_save) if clock.limited else None
-    if pace:
-        log.info("%s", pace.words())
-    minutes = max(training.save_minutes, to_save / SAVING_SHARE / 60)
+    save_seconds = seconds_to_save(trainer) if clock.limited else 0.0
+    finish_seconds = read_back_seconds + save_seconds
+    training_clock = TrainingClock(clock, plan, recall, elapsed, finish_seconds) if clock.limited else None
+    if training_clock:
+        log.info("%s", training_clock.describe())
+    minutes = max(training.save_minutes, save_seconds / SAVING_SHARE / 60)
     checkpoints = Checkpoints(minutes, training.kept_checkpoints, settings, elapsed)
-    for callback in filter(None, (TrainingLines(pace), pace, recall, checkpoints)):
+    for callback in filter(None, (ProgressLines(training_clock), training_clock, recall, checkpoints)):
         trainer.add_callback(callback)
-    return pace, recall, checkpoints
+    return training_clock, recall, checkpoints
 
 
 def run_to_the_end(trainer, resume: str | None, checkpoints: Checkpoints):
-    """Train; out of memory it starts again, and at a signal it exits with 128 + its number, a checkpoint being saved."""
+    """Train. Out of memory, start again; on a signal, save a checkpoint and exit with 128 + the signal's number."""
     try:
         result = trainer.train(resume_from_checkpoint=resume)
     except torch.OutOfMemoryError:
-        restart_by_halves(trainer.args, trainer.state.global_step + 1)
+        restart_with_half_batches(trainer.args, trainer.state.global_step + 1)
     if checkpoints.stopped_by:
         log.info("stopped at step %d; add --resume_from_checkpoint auto to go on", result.global_step)
         raise SystemExit(128 + checkpoints.stopped_by)
     return result
 
 
-def remove_what_has_served(training: TrainingArguments) -> None:
-    """What was there for a stop, and for the check of what was saved."""
+def remove_temporary_files(training: TrainingArguments) -> None:
+    """Remove what was kept only for a resume, and for checking what was saved."""
     output = Path(training.output_dir)
-    remove_best(training.output_dir)
-    shutil.rmtree(output / INITIAL, ignore_errors=True)
+    remove_best_adapter(training.output_dir)
+    shutil.rmtree(output / INITIAL_ADAPTER, ignore_errors=True)
     remove_states(output)
     (output / OUT_OF_MEMORY).unlink(missing_ok=True)
-    if training.save_strategy == "no":  # the checkpoints are those of --save_minutes
-        remove_old(output, 0, None)
+    if training.save_strategy == "no":  # then all checkpoints come from --save_minutes
+        remove_old_checkpoints(output, 0, None)
 
 
 if __name__ == "__main__":

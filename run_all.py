@@ -209,7 +209,7 @@ def further_answers(out: Path) -> list[str]:
 def finish_run(run: Run, documents: str) -> None:
     """Write the report once more, with the time that everything took."""
     run.end()
-    report.write_reports(run.out, report.gather(run.out, "tuned", "base", documents=documents))
+    report.write_reports(run.out, report.collect_report_data(run.out, "tuned", "base", documents=documents))
     for stage in run.state["stages"]:
         planned = f"planned {format_duration(stage['planned_seconds']):>8}, " if run.limited else ""
         log.info("%-18s %stook %8s", stage["name"], planned, format_duration(stage["seconds"]))

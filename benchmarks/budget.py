@@ -1,8 +1,8 @@
-"""Runs of shells/run_all.sh under time budgets: whether each ends in time, what it has learnt by then, what a kill costs.
+"""Runs shells/run_all.sh under time budgets: whether it ends in time, what it has learnt by then, and what kills cost.
 
-In:  nothing; the documents and questions of the demo. COLLECT_ARGS, FINETUNE_ARGS ... reach shells/run_all.sh as they are.
+In:  nothing; the documents and questions of the demo. COLLECT_ARGS, FINETUNE_ARGS ... are passed on to shells/run_all.sh.
 Out: --results, a list of runs, each with "budget_s", "wall_s", "overrun_s", "lr_end_over_peak", "eta_error" (of the end
-     said after a tenth of the run, as a share of the run), "documents", "documents_covered", "tuned", "loaded", "kills"; a
+     announced after a tenth of the run, as a share of the run), "documents", "documents_covered", "tuned", "loaded", "kills"; a
      run that was disturbed is compared with the one of its budget that was not, on the same questions (McNemar), as
      "p_against_alone"; a run of the same kind replaces the one in the file. --picture, accuracy against budget.
      --simulate writes NAME_simulation.json beside it.
@@ -45,9 +45,9 @@ from utils import InputError, parse_arguments, read_json, run_script, write_json
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo" / "documents"
 PAUSE_S = 5.0  # from a kill to the next start
-QUIET_SHARE = 0.03  # of the budget, at both ends, in which nothing is killed
-HUNG_S = 300.0  # beyond its budget a run is ended
-KEPT = (
+QUIET_SHARE = 0.03  # of the budget, at both ends, during which nothing is killed
+HUNG_S = 300.0  # a run this far beyond its budget is ended
+RESUMABLE_FILES = (
     "log/*.journal.jsonl",
     "lora/log/*.journal.jsonl",
     "lora/frozen_states.bin",
@@ -60,15 +60,13 @@ KEPT = (
 
 @dataclass
 class Arguments:
-    budgets: list[str] = field(default_factory=list, metadata={"help": "One run for each, such as 6m 12m 30m 60m."})
+    budgets: list[str] = field(default_factory=list, metadata={"help": "One run for each, for example 6m 12m 30m 60m."})
     loaded: bool = field(default=False, metadata={"help": "Burn a core from the middle of each stage on."})
-    kills: int = field(default=0, metadata={"help": "Kill all processes so often, at random moments."})
-    simulate: int = field(default=0, metadata={"help": "Plan for the demo's documents so many times over."})
+    kills: int = field(default=0, metadata={"help": "How often to kill all processes, at random moments."})
+    simulate: int = field(default=0, metadata={"help": "Plan for this many copies of the demo's documents."})
     simulated_budget: str = "24h"
     timings: str = field(default="benchmarks/budget_timings.json", metadata={"help": "calibration.json of a run."})
-    folder: str = field(
-        default="output/budget", metadata={"help": "Where the runs are made; an earlier one is removed."}
-    )
+    folder: str = field(default="output/budget", metadata={"help": "Folder for the runs; an earlier one is removed."})
     results: str = "results/budget.json"
     picture: str = "docs/budget.png"
     seed: int = 0
@@ -77,11 +75,11 @@ class Arguments:
 class Load:
     """A process that burns one core from the middle of each stage to its end.
 
-    The middle is that of the plan in run.json, or of the seconds the stage took alone where it needs less than planned.
+    The middle is half the time planned in run.json, or half of what the stage took undisturbed if that is less.
     """
 
-    def __init__(self, run_file: Path, took_alone: dict[str, float]):
-        self.run_file, self.took_alone, self.burner = run_file, took_alone, None
+    def __init__(self, run_file: Path, undisturbed_seconds: dict[str, float]):
+        self.run_file, self.undisturbed_seconds, self.burner = run_file, undisturbed_seconds, None
 
     def follow(self) -> None:
         stages = read_json(self.run_file, "a run")["stages"] if self.run_file.is_file() else []
@@ -94,7 +92,7 @@ class Load:
 
     def middle(self, stage: dict) -> float:
         planned = stage["planned_seconds"]
-        return min(planned, self.took_alone.get(stage["name"], planned)) / 2
+        return min(planned, self.undisturbed_seconds.get(stage["name"], planned)) / 2
 
     def end(self) -> None:
         if self.burner:
@@ -104,7 +102,7 @@ class Load:
 
 
 def start(budget: str, out: Path) -> subprocess.Popen:
-    """shells/run_all.sh in a process group of its own; what it prints is added to a file beside `out`."""
+    """shells/run_all.sh in a process group of its own; its output is appended to a file beside `out`."""
     venv = os.environ.get("VENV") or str(Path(sys.executable).parents[1])
     with out.with_suffix(".txt").open("a") as printed:
         return subprocess.Popen(
@@ -118,7 +116,7 @@ def start(budget: str, out: Path) -> subprocess.Popen:
 
 
 def kill_all(process: subprocess.Popen) -> None:
-    """`kill -9` of a run and of its stages, which have sessions of their own."""
+    """`kill -9` a run and its stages, which have their own sessions."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -127,18 +125,18 @@ def kill_all(process: subprocess.Popen) -> None:
 
 
 def lost(out: Path, started: float) -> float:
-    """Seconds since the last thing that a restart finds, or since this process was started."""
-    found = [path.stat().st_mtime for pattern in KEPT for path in out.glob(pattern)]
+    """Seconds since the last file that a restart can use was written, or since this process was started."""
+    found = [path.stat().st_mtime for pattern in RESUMABLE_FILES for path in out.glob(pattern)]
     return time.time() - max([started, *found])
 
 
-def took_alone(budget: float, runs: list[dict]) -> dict[str, float]:
-    """The seconds of each stage of the run of this budget that nothing disturbed, if there is one."""
-    stages = next((found["stages"] for found in runs if kind(found) == (budget, False, 0)), {})
+def undisturbed_seconds(budget: float, runs: list[dict]) -> dict[str, float]:
+    """The seconds of each stage in the undisturbed run with this budget, if there is one."""
+    stages = next((found["stages"] for found in runs if run_kind(found) == (budget, False, 0)), {})
     return {name: seconds for name, (_, seconds) in stages.items()}
 
 
-def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
+def measure_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
     seconds, draw = parse_duration(budget), random.Random(arguments.seed)
     name = budget + "_loaded" * arguments.loaded + f"_{arguments.kills}_kills" * bool(arguments.kills)
     out = Path(arguments.folder) / name
@@ -147,7 +145,7 @@ def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
     out.with_suffix(".txt").unlink(missing_ok=True)
     moments = sorted(draw.uniform(QUIET_SHARE, 1 - QUIET_SHARE) * seconds for _ in range(arguments.kills))
     began = started = time.time()
-    process, load, losses = start(budget, out), Load(out / RUN_FILE, took_alone(seconds, before)), []
+    process, load, losses = start(budget, out), Load(out / RUN_FILE, undisturbed_seconds(seconds, before)), []
     try:
         while process.poll() is None:
             time.sleep(0.2)
@@ -168,17 +166,17 @@ def one_run(budget: str, arguments: Arguments, before: list[dict]) -> dict:
             kill_all(process)
     wall = time.time() - began
     if process.returncode:
-        said = out.with_suffix(".txt").read_text(errors="replace")[-2000:]
-        raise InputError(f"expected the run of {budget} to end well, found exit code {process.returncode}: {said}")
+        output = out.with_suffix(".txt").read_text(errors="replace")[-2000:]
+        raise InputError(f"expected the run of {budget} to end well, found exit code {process.returncode}: {output}")
     found = {**measured(out, seconds, wall), "loaded": arguments.loaded, "kills": len(losses)}
-    return {**found, **cost_of(losses, seconds), **made_on()}
+    return {**found, **kill_losses(losses, seconds), **provenance_fields()}
 
 
-def made_on() -> dict:
+def provenance_fields() -> dict:
     return {"machine": machine(), "date": today(), "commit": commit()}
 
 
-def cost_of(losses: list[float], budget: float) -> dict:
+def kill_losses(losses: list[float], budget: float) -> dict:
     """The work that each kill lost, in seconds and as the largest share of the budget."""
     if not losses:
         return {}
@@ -186,7 +184,7 @@ def cost_of(losses: list[float], budget: float) -> dict:
 
 
 def measured(out: Path, budget: float, wall: float) -> dict:
-    """What the files of a run say of it."""
+    """The numbers in the files of a run."""
     state = read_json(out / RUN_FILE, "a run")
     counts = read_json(meta_file(out / "data.json"), "the collection's numbers")["counts"]
     collected = read_report(meta_file(out / "data.json"), CollectionTime)
@@ -218,17 +216,17 @@ def measured(out: Path, budget: float, wall: float) -> dict:
 
 
 def eta_error(etas: list[dict], seconds: float) -> float | None:
-    """How far the end said first after a tenth of the run was off, as a share of the run."""
-    said = next((eta["end"] for eta in etas if eta["at"] >= seconds / 10), None)
-    return None if said is None else round(abs(said - seconds) / seconds, 4)
+    """The error of the end first announced after a tenth of the run, as a share of the run."""
+    announced = next((eta["end"] for eta in etas if eta["at"] >= seconds / 10), None)
+    return None if announced is None else round(abs(announced - seconds) / seconds, 4)
 
 
-def kind(found: dict) -> tuple:
+def run_kind(found: dict) -> tuple:
     return found["budget_s"], found["loaded"], found["kills"]
 
 
 def merged(before: list[dict], new: dict) -> list[dict]:
-    runs = sorted([found for found in before if kind(found) != kind(new)] + [new], key=kind)
+    runs = sorted([found for found in before if run_kind(found) != run_kind(new)] + [new], key=run_kind)
     alone = {found["budget_s"]: found for found in runs if not found["loaded"] and not found["kills"]}
     for found in runs:
         other = alone.get(found["budget_s"])
@@ -239,7 +237,7 @@ def merged(before: list[dict], new: dict) -> list[dict]:
 
 
 def draw_curve(runs: list[dict], path: str) -> None:
-    """Accuracy against budget, with 95 % intervals; the runs beside a load and with kills as points of their own."""
+    """Accuracy against budget, with 95 % intervals; loaded and killed runs are separate points."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -275,7 +273,7 @@ def draw_curve(runs: list[dict], path: str) -> None:
 
 
 def simulate(arguments: Arguments) -> dict:
-    """The plan for many documents: how long planning takes, its memory, and how even the chosen sample is."""
+    """The plan for many documents: how long planning takes, its memory, and how evenly the chosen units are spread."""
     demo = read_documents(str(DEMO))
     started = time.monotonic()
     documents = [
@@ -304,7 +302,7 @@ def simulate(arguments: Arguments) -> dict:
         "units_of_each_tenth": [tenths[number] for number in range(10)],
         "planning_s": round(seconds, 1),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        **made_on(),
+        **provenance_fields(),
     }
 
 
@@ -315,7 +313,7 @@ def main() -> None:
     results = Path(arguments.results)
     for budget in arguments.budgets:
         before = read_json(results, "earlier runs") if results.is_file() else []
-        found = one_run(budget, arguments, before)
+        found = measure_run(budget, arguments, before)
         write_json(results, merged(before, found))
         draw_curve(read_json(results, "the runs"), arguments.picture)
         print(found)

@@ -1,8 +1,8 @@
-"""Measure the collection: speed, a real API server, kills, a faulty server, and what the data is worth.
+"""Measure the collection: speed, a real API server, kills, a faulty server, and the quality of the data.
 
 Out: --results, one JSON object: a part for each measurement that was run, with its machine, date, commit and seconds,
-     and at the top the numbers that SUMMARY takes out of the parts. A part that was not run keeps what an earlier run
-     left there; what nobody measured is not there.
+     and at the top the numbers that SUMMARY takes from the parts. A part that was not run keeps the results of an earlier
+     run; what was never measured is left out.
 
     python benchmarks/collection.py --parts speed
     python benchmarks/collection.py --parts kills --kills 20
@@ -10,7 +10,7 @@ Out: --results, one JSON object: a part for each measurement that was run, with 
     python benchmarks/collection.py --parts api --documents 2 --limit 3 --vllm_python .venv-vllm/bin/python
     python benchmarks/collection.py --parts faults
 
-On a quiet machine with 2 cores the parts take 3 (faults) to 10 minutes (kills); the results have the seconds of each.
+On a quiet machine with 2 cores the parts take 3 (faults) to 10 minutes (kills); the results give the seconds of each.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def check_arguments(arguments: Arguments) -> None:
 
 
 def measure(part: str, folder: Path, arguments: Arguments) -> dict:
-    """One part, in a folder of its own."""
+    """Measure one part, in its own folder."""
     model = arguments.model_name_or_path
     shared = shlex.split(arguments.collection_arguments)
     local = ["--model_name_or_path", model, "--engine", "transformers", *shared]
@@ -121,7 +121,7 @@ def measure(part: str, folder: Path, arguments: Arguments) -> dict:
 
 
 def merged(results: dict, part: str, measured: dict) -> dict:
-    """The results with one part new, and the summary of all parts there."""
+    """The results with one part replaced, and a new summary of all parts."""
     parts = {**results.get("parts", {}), part: measured}
     summary = {}
     for name, path in SUMMARY.items():

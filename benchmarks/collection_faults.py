@@ -1,4 +1,4 @@
-"""data_collection_api.py on two sentences, through a server with one fault after the other: what became of the run."""
+"""data_collection_api.py on two sentences, through a server with one fault after another: how each run ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.fault_server import DATE_AFTER_S, FAULTS, RETRY_AFTER_S, Answer,
 from utils import log_file
 
 TEXT = "The Hexley bridge was opened on 3 May 2031. Orla Venn built it for 4.2 million crowns."
-MODEL = "a-model-of-its-own"  # which no other word of a message has in it
+MODEL = "a-model-of-its-own"  # a string that nothing else in a message contains
 CONCURRENCY = 4
 ATTEMPTS = 3
 ARGUMENTS = [
@@ -28,7 +28,7 @@ class Expected:
     """What a run must do: "survived" (same dataset as without the fault), "error record" or "stopped"."""
 
     outcome: str
-    says: str = ""  # stands in the error record, or in the line the script ends with
+    says: str = ""  # part of the error record, or of the last line that the script prints
     wait_s: float = 0.0  # from the call that failed to the same call again, at least
 
 
@@ -51,8 +51,8 @@ EXPECTED = {
 }
 
 
-class Once:
-    """A server in order until the first call for JSON but one; that call gets `fault`, or it and all after it."""
+class FaultAfterFirst:
+    """A working server until the second call for JSON; that call, or with `lasting` every call from then on, gets `fault`."""
 
     def __init__(self, fault: Callable | Answer, lasting: bool):
         self.fault, self.lasting = fault, lasting
@@ -72,7 +72,7 @@ class Once:
 
 
 def faults(folder: Path, tokenizer: str) -> dict:
-    """The table, one row a fault, each with what was expected and whether it came to pass."""
+    """The table, one row per fault, with what was expected and whether it happened."""
     texts = folder / "texts"
     texts.mkdir(parents=True)
     (texts / "bridge.txt").write_text(TEXT)
@@ -83,7 +83,7 @@ def faults(folder: Path, tokenizer: str) -> dict:
             runs.API, dataset.parent, "--api_base", address, "--tokenizer", tokenizer, "--data_path", texts,
             "--json_save_dir", dataset, *ARGUMENTS,
         )  # fmt: skip
-        return run.wait(300), last_line(run.said()), dataset
+        return run.wait(300), last_line(run.read_output()), dataset
 
     with FaultServer() as server:
         code, message, dataset = collect("none", server.address)
@@ -91,7 +91,7 @@ def faults(folder: Path, tokenizer: str) -> dict:
     if code:
         raise runs.InputError(f"expected a collection from a server without faults, found: {message}")
     right = dataset.read_bytes()
-    table = [row_of(name, expected, collect, right) for name, expected in EXPECTED.items()]
+    table = [run_with_fault(name, expected, collect, right) for name, expected in EXPECTED.items()]
     table += [no_server(collect), server_that_dies(collect, right, calls)]
     return {
         "document": {"sentences": 2, "calls_without_a_fault": calls},
@@ -102,13 +102,15 @@ def faults(folder: Path, tokenizer: str) -> dict:
     }
 
 
-def row_of(name: str, expected: Expected, collect: Callable, right: bytes) -> dict:
+def run_with_fault(name: str, expected: Expected, collect: Callable, right: bytes) -> dict:
     started = time.monotonic()
-    fault = Once(FAULTS[name], lasting=expected.outcome == "stopped")
+    fault = FaultAfterFirst(FAULTS[name], lasting=expected.outcome == "stopped")
     with FaultServer(default=fault) as server:
         code, message, dataset = collect(name, server.address)
         times = [call["time"] for call in server.calls if fault.failed and call["body"] == fault.failed[0]]
-    records = [json.loads(line) for line in text_of(log_file(dataset.with_suffix(".dropped.jsonl"))).splitlines()]
+    records = [
+        json.loads(line) for line in read_if_exists(log_file(dataset.with_suffix(".dropped.jsonl"))).splitlines()
+    ]
     failed = [record["text"] for record in records if record["reason"] == "call failed"]
     waited = times[1] - times[0] if len(times) > 1 else None
     if code == 0 and dataset.is_file() and not failed:
@@ -117,21 +119,24 @@ def row_of(name: str, expected: Expected, collect: Callable, right: bytes) -> di
         outcome = "error record"
     else:
         outcome = "stopped" if code == 2 and message.startswith("error: ") else f"crashed, exit code {code}"
-    said = failed[0] if failed else message
+    reported = failed[0] if failed else message
     passed = (
         outcome == expected.outcome
         and bool(fault.failed)
         and (waited or 0) >= expected.wait_s
-        and (outcome == "survived" or expected.says in said)
+        and (outcome == "survived" or expected.says in reported)
         and (outcome != "error record" or len(failed) == len(fault.failed) == 1)
-        and (outcome != "stopped" or (MODEL in said and server.address in said and len(fault.failed) <= CONCURRENCY))
+        and (
+            outcome != "stopped"
+            or (MODEL in reported and server.address in reported and len(fault.failed) <= CONCURRENCY)
+        )
     )
     return {
         "fault": name,
         "expected": expected.outcome,
         "found": outcome,
         "passed": passed,
-        "said": "" if outcome == "survived" else hide(said, server.address),
+        "said": "" if outcome == "survived" else hide_address(reported, server.address),
         "waited_s": None if waited is None else round(waited, 1),
         "calls": len(server.calls),
         "calls_that_failed": len(fault.failed),
@@ -151,15 +156,15 @@ def no_server(collect: Callable) -> dict:
         "expected": "stopped",
         "found": "stopped" if stopped else f"crashed, exit code {code}",
         "passed": stopped and address in message and MODEL in message and "no connection" in message,
-        "said": hide(message, address),
+        "said": hide_address(message, address),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
 def server_that_dies(collect: Callable, right: bytes, calls: int) -> dict:
-    """A server that goes away in mid-run, and comes back for the next run, which must go on where the first stopped."""
+    """A server that dies in mid-run and is back for the next run, which must continue where the first stopped."""
     started = time.monotonic()
-    with FaultServer(default=Once(FAULTS["connection reset in mid-body"], lasting=True)) as server:
+    with FaultServer(default=FaultAfterFirst(FAULTS["connection reset in mid-body"], lasting=True)) as server:
         code, message, dataset = collect("server that dies", server.address)
     stopped = code == 2 and message.startswith("error: ") and not dataset.exists()
     port = int(server.address.rpartition(":")[2].partition("/")[0])
@@ -172,13 +177,13 @@ def server_that_dies(collect: Callable, right: bytes, calls: int) -> dict:
         "found": ("stopped" if stopped else f"exit code {code}")
         + (", then finished" if same else ", then another end"),
         "passed": stopped and same and server.address in message and MODEL in message and len(again.calls) < calls,
-        "said": hide(message, server.address),
+        "said": hide_address(message, server.address),
         "calls": len(again.calls),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def text_of(path: Path) -> str:
+def read_if_exists(path: Path) -> str:
     return path.read_text() if path.is_file() else ""
 
 
@@ -187,6 +192,6 @@ def last_line(printed: str) -> str:
     return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "")
 
 
-def hide(message: str, address: str) -> str:
-    """The message with the port taken out, which is another each time."""
+def hide_address(message: str, address: str) -> str:
+    """The message without the port, which is different each time."""
     return message.replace(address, "http://127.0.0.1:PORT/v1")

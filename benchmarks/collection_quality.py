@@ -1,6 +1,6 @@
-"""What a collection is worth, checked without the collection's own functions: quotes, answers, leaks.
+"""The quality of a collection, checked without its own functions: quotes, answers, leaks.
 
-The paragraphs are of a file in the form of SQuAD: data[].{title, paragraphs[].context}.
+The paragraphs come from a file in SQuAD's format: data[].{title, paragraphs[].context}.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from benchmarks import runs
 from utils import InputError, read_json
 
-NEAR = 0.6  # Jaccard similarity of word trigrams from which a training question gives a test question away
+NEAR = 0.6  # Jaccard similarity of word trigrams at which a training question gives a test question away
 TOKEN = re.compile(r"\d+(?:[.,]\d+)*\w*|\w+")
-TIMES = re.compile(r"(?<=\d)[x×](?=\d)")  # the sign between the numbers of a size, as in 25x100
-SHOWN = 10  # examples of what is wrong, in the results
+TIMES = re.compile(r"(?<=\d)[x×](?=\d)")  # the sign between the numbers in a size such as 25x100
+SHOWN = 10  # examples of errors, in the results
 
 
-def paragraphs(path: str | Path, amount: int, seed: int) -> list[str]:
+def read_paragraphs(path: str | Path, amount: int, seed: int) -> list[str]:
     """`amount` paragraphs, spread evenly over the titles."""
     articles = read_json(path, "paragraphs in the form of SQuAD").get("data", [])
     draw = random.Random(seed)
@@ -37,7 +37,7 @@ def paragraphs(path: str | Path, amount: int, seed: int) -> list[str]:
 def quality(folder: Path, common: list, file: str, amount: int, test_ratio: float, seed: int) -> dict:
     texts = folder / "texts"
     texts.mkdir(parents=True)
-    for number, text in enumerate(paragraphs(file, amount, seed)):
+    for number, text in enumerate(read_paragraphs(file, amount, seed)):
         (texts / f"paragraph_{number:03}.txt").write_text(text, encoding="utf-8", newline="")
     dataset = folder / "data.json"
     run = runs.start(
@@ -59,7 +59,7 @@ def quality(folder: Path, common: list, file: str, amount: int, test_ratio: floa
 
 
 def check(train: list[dict], test: list[dict], files: dict[str, str]) -> dict:
-    """The shares that must be 1, 1 and the leaks that must be 0, each with its counts and examples of what is wrong."""
+    """The two shares that must be 1 and the leaks that must be 0, with their counts and examples of errors."""
     by_fact = {row["fact_id"]: row for row in [*train, *test] if row["kind"] != "unknown"}  # that has no fact
     unquoted = [fact for fact, row in by_fact.items() if not quoted(row["source"], files[row["file_name"]])]
     told = [row for row in [*train, *test] if row["kind"] not in runs.NOT_PAIRS]
@@ -100,7 +100,7 @@ def share(right: int, of: int) -> float | None:
 
 
 def quoted(source: dict, text: str) -> bool:
-    """Whether the quote stands in the file where the row says."""
+    """Whether the quote is in the file where the row says."""
     return bool(source.get("quote")) and text[source["start"] : source["end"]] == source["quote"]
 
 
@@ -111,7 +111,7 @@ def tokens(text: str) -> list[str]:
 
 
 def unsupported(text: str, document: str) -> set[str]:
-    """The numbers and capitalised words of a text that its document does not have."""
+    """The numbers and capitalised words in a text that are not in its document."""
     known = {token.casefold() for token in tokens(document)}
     return {
         token
@@ -126,6 +126,6 @@ def trigrams(text: str) -> set[tuple[str, ...]]:
 
 
 def near_copies(test: str, asked: list[str]) -> list[str]:
-    """The training questions that are this test question, or nearly."""
+    """The training questions that are the same as this test question, or nearly."""
     own = trigrams(test)
     return [one for one in asked if len(own & (other := trigrams(one))) >= NEAR * len(own | other)]

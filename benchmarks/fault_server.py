@@ -1,9 +1,9 @@
-"""An OpenAI-compatible server that misbehaves as it is told, over real HTTP.
+"""An OpenAI-compatible server that misbehaves on demand, over real HTTP.
 
     with FaultServer([good, FAULTS["500"]]) as server:   # the second call fails, all others are answered
         ApiEngine("m", server.address).chat(...)
 
-By hand, every fifth call with a fault:
+By hand, with a fault in every fifth call:
 
     python benchmarks/fault_server.py --fault "429 without Retry-After" --every 5 --port 8009
 """
@@ -28,15 +28,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils import InputError, parse_arguments, run_script
 
 RETRY_AFTER_S = 1
-DATE_AFTER_S = 3  # a date has whole seconds, so the wait is between one less and this
+DATE_AFTER_S = 3  # dates have whole seconds, so the wait is up to a second shorter
 HANG_S = 30
 TEXT = "A text of known words."
-STRING = "known words"  # long enough, and of letters, for the schemas of the collection
+STRING = "known words"  # fits the schemas of the collection: letters, and long enough
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call gets: a body (JSON, or text as it is) after `hang_s` seconds, cut off after `reset_at` bytes."""
+    """The response to a call: a body (JSON or plain text) after `hang_s` seconds, cut off after `reset_at` bytes."""
 
     body: dict | str
     status: int = 200
@@ -61,24 +61,24 @@ def completion(content: str | None, finish_reason: str = "stop") -> dict:
 
 
 def good(call: dict) -> Answer:
-    """What a server in order answers: JSON of the schema where one is asked for, else a text."""
+    """A working server's answer: JSON that follows the schema if there is one, else a text."""
     asked_for = call.get("response_format")
-    return Answer(completion(json.dumps(instance(asked_for["json_schema"]["schema"])) if asked_for else TEXT))
+    return Answer(completion(json.dumps(schema_instance(asked_for["json_schema"]["schema"])) if asked_for else TEXT))
 
 
-def instance(schema: dict):
-    """A small value of a JSON schema; a string's `pattern` is not looked at."""
+def schema_instance(schema: dict):
+    """A small value that satisfies a JSON schema; `pattern` is ignored."""
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
         return schema["enum"][0]
     if "anyOf" in schema:
-        return instance(schema["anyOf"][0])
+        return schema_instance(schema["anyOf"][0])
     match schema.get("type"):
         case "object":
-            return {name: instance(schema["properties"][name]) for name in schema.get("required", [])}
+            return {name: schema_instance(schema["properties"][name]) for name in schema.get("required", [])}
         case "array":
-            return [instance(schema["items"])] * max(1, schema.get("minItems", 0))
+            return [schema_instance(schema["items"])] * max(1, schema.get("minItems", 0))
         case "integer" | "number":
             return schema.get("minimum", 0)
         case "boolean":
@@ -94,13 +94,13 @@ def error(status: int, message: str, **headers: str) -> Answer:
     )
 
 
-def after_a_date(call: dict) -> Answer:
+def retry_after_date(call: dict) -> Answer:
     return error(429, "slow down", Retry_After=email.utils.formatdate(time.time() + DATE_AFTER_S, usegmt=True))
 
 
 FAULTS: dict[str, Behaviour] = {
     "429 with Retry-After in seconds": error(429, "slow down", Retry_After=str(RETRY_AFTER_S)),
-    "429 with Retry-After as a date": after_a_date,
+    "429 with Retry-After as a date": retry_after_date,
     "429 without Retry-After": error(429, "slow down"),
     "500": error(500, "broken"),
     "hang": Answer(completion(TEXT), hang_s=HANG_S),
@@ -143,7 +143,7 @@ class FaultServer:
         self.http.server_close()
 
     def answer(self, call: dict, key: str | None = None) -> Answer:
-        """What the next call gets."""
+        """The response to the next call."""
         with self.lock:
             self.calls.append({"time": time.monotonic(), "body": call, "key": key})
             self.running += 1
@@ -160,7 +160,7 @@ class Http(ThreadingHTTPServer):
     request_queue_size = 128  # the default of 5 would let many calls at once wait a second for a connection
     owner: FaultServer
 
-    def handle_error(self, *_) -> None: ...  # a client that no longer waits is no news
+    def handle_error(self, *_) -> None: ...  # clients that stop waiting are expected
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of a training: it goes on each time, and ends like one that nobody stopped.
+"""kill -9 at random moments of a training: it resumes each time, and ends like an undisturbed one.
 
 In:  nothing; the rows are made here, the model is the demo model cut to its first layers.
 Out: --results, {"kills", "save_seconds", "lost_seconds" of each, "largest_lost_seconds", "final_loss",
@@ -28,15 +28,15 @@ from utils import InputError, parse_arguments, run_script, write_json
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = 3
 ROWS = 400
-SLACK_S = 1.0  # a step or a write that took longer than the one before it
+SLACK_S = 1.0  # for a step or write slower than the previous one
 
 
 @dataclass
 class Arguments:
     model_name_or_path: str = "models/SmolLM2-135M-Instruct"
     kills: int = 10
-    save_seconds: float = field(default=3.0, metadata={"help": "A checkpoint so often."})
-    steps: int = field(default=250, metadata={"help": "Updates of the whole training."})
+    save_seconds: float = field(default=3.0, metadata={"help": "Seconds between checkpoints."})
+    steps: int = field(default=250, metadata={"help": "Updates in the whole training."})
     seed: int = 0
     results: str | None = None
 
@@ -84,19 +84,19 @@ class Training:
     ended: float
 
     def lost(self, kept: int) -> float:
-        """Seconds of its work that are done again by a run that begins after step `kept`."""
+        """Seconds of its work that a run starting after step `kept` has to repeat."""
         first, last = min(self.steps.values()), max(self.steps.values())
         start = first - (last - first) / max(len(self.steps) - 1, 1)
         return self.ended - self.steps.get(kept, start)
 
 
-def watched(words: list[str], kill_after: float | None, draw: random.Random) -> Training:
-    """Start a training and kill it so many seconds after its first step; None lets it end."""
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def run_and_kill(command_line: list[str], kill_after: float | None, draw: random.Random) -> Training:
+    """Start a training and kill it `kill_after` seconds after its first step; None lets it finish."""
+    process = subprocess.Popen(command_line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     steps: dict[int, float] = {}
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
+        output += line
         if line.startswith("step "):
             steps[int(line.split()[1].split("/")[0])] = time.monotonic()
             if kill_after is not None and time.monotonic() - min(steps.values()) > kill_after:
@@ -107,12 +107,12 @@ def watched(words: list[str], kill_after: float | None, draw: random.Random) -> 
     code, expected = process.wait(), 0 if kill_after is None else -signal.SIGKILL
     if code != expected or not steps:
         raise InputError(
-            f"expected exit code {expected}, found {code} (it ended too early? more --steps): {said[-2000:]}"
+            f"expected exit code {expected}, found {code} (it ended too early? more --steps): {output[-2000:]}"
         )
     return Training(min(steps) - 1, steps, ended)
 
 
-def history(out: Path) -> dict[int, float]:
+def read_losses(out: Path) -> dict[int, float]:
     return {
         entry["step"]: entry["loss"]
         for entry in json.loads((out / "train_log.json").read_text())["log"]
@@ -130,13 +130,13 @@ def main() -> None:
         )
         unbroken, broken = Path(folder) / "unbroken", Path(folder) / "broken"
         subprocess.run(command(model, data, unbroken, arguments), cwd=ROOT, check=True, capture_output=True)
-        words = command(model, data, broken, arguments)
+        command_line = command(model, data, broken, arguments)
         runs = []
         for number in range(arguments.kills):
-            runs.append(watched(words, draw.uniform(0.2, 3 * arguments.save_seconds), draw))
+            runs.append(run_and_kill(command_line, draw.uniform(0.2, 3 * arguments.save_seconds), draw))
             print(f"kill {number + 1}: steps {min(runs[-1].steps)} to {max(runs[-1].steps)}", flush=True)
-        runs.append(watched(words, None, draw))
-        losses, expected = history(broken), history(unbroken)
+        runs.append(run_and_kill(command_line, None, draw))
+        losses, expected = read_losses(broken), read_losses(unbroken)
     lost = [run.lost(after.began) for run, after in itertools.pairwise(runs)]
     last = max(expected)
     result = {

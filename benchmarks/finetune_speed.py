@@ -1,4 +1,4 @@
-"""Real tokens per second of LoRA training: ours, TRL's SFTTrainer, LLaMA-Factory, and all padded to the maximum.
+"""Real tokens per second of LoRA training: ours, TRL's SFTTrainer, LLaMA-Factory, and padding everything to the maximum.
 
 Same model, same rows, same adapters, same number of updates, one process after another on a quiet machine. A real token
 is one that is not padding; the seconds are those of the training loop, without loading. Each contestant runs --repeats
@@ -38,8 +38,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOPS_PER_PARAMETER = 4  # frozen weights: no gradients of their own
-QUIET, ATTEMPTS = 0.05, 3  # share of all cores that other programs may take; runs until one is so
-# What makes the others fastest on a CPU, of what they offer. TRL warns that batches without padding need FlashAttention,
+QUIET, ATTEMPTS = 0.05, 3  # share of all cores other programs may take; attempts to get such a run
+# The settings that make the others fastest on a CPU. TRL warns that batches without padding need FlashAttention,
 # but a mask keeps the rows apart on a CPU too.
 TRL_BEST = {
     "gradient_checkpointing": False,
@@ -47,7 +47,7 @@ TRL_BEST = {
     "max_length": None,
     "train_sampling_strategy": "group_by_length",
 }
-# The order of the others' defaults, without padding: what is left of a difference of the losses is not of the order.
+# The row order of the others' defaults, without padding: any remaining difference in loss is not due to the order.
 OURS_RANDOM = ["--padding_free", "True", "--train_sampling_strategy", "random"]
 LLAMAFACTORY_BEST = {"disable_gradient_checkpointing": True, "train_sampling_strategy": "group_by_length"}
 
@@ -58,7 +58,7 @@ class Arguments:
     model_name_or_path: str = "models/SmolLM2-135M-Instruct"
     updates: int = 24
     reference_updates: int = field(
-        default=4, metadata={"help": "Fewer, since each takes so long; its speed is the same."}
+        default=4, metadata={"help": "Fewer, since each takes so long; the speed is the same."}
     )
     per_device_train_batch_size: int = 8
     model_max_length: int = field(default=512, metadata={"help": "What the reference way pads every row to."})
@@ -72,7 +72,7 @@ class Arguments:
 
 
 def prepare(arguments: Arguments, folder: Path) -> dict:
-    """Write the rows for all of them; {"rows", "tokens", "trained_tokens"} of one pass."""
+    """Write the rows for all contestants; return {"rows", "tokens", "trained_tokens"} for one pass."""
     sys.path.insert(0, str(ROOT))
     from transformers import AutoTokenizer
 
@@ -98,8 +98,8 @@ def prepare(arguments: Arguments, folder: Path) -> dict:
     return counts
 
 
-def call(command: list) -> bool:
-    """Run a contestant; False where it failed, with the end of what it said."""
+def run_command(command: list) -> bool:
+    """Run a contestant; False if it failed, after printing the end of its output."""
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled"}
     done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -108,13 +108,13 @@ def call(command: list) -> bool:
 
 
 def processor_seconds() -> tuple[float, float]:
-    """Of the whole machine, and of this process and the children it has waited for."""
+    """CPU seconds used by the whole machine, and by this process and its finished children."""
     ticks = Path("/proc/stat").read_text().split("\n")[0].split()[1:4]  # user, nice, system
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
 
 
-def quietly(run: Callable[[], dict | None]) -> dict | None:
-    """What `run` gives once nobody else uses the machine; None where it fails or that never is so."""
+def run_when_quiet(run: Callable[[], dict | None]) -> dict | None:
+    """The result of `run` while nobody else uses the machine; None if it fails or the machine never gets quiet."""
     for _ in range(ATTEMPTS):
         began, before = time.perf_counter(), processor_seconds()
         found = run()
@@ -128,16 +128,16 @@ def quietly(run: Callable[[], dict | None]) -> dict | None:
     return None
 
 
-def ours(contestant: str, more: list[str], arguments: Arguments, folder: Path) -> dict | None:
+def run_ours(contestant: str, extra_arguments: list[str], arguments: Arguments, folder: Path) -> dict | None:
     out = folder / contestant
     command = [
         sys.executable, "finetune.py", "--model_name_or_path", arguments.model_name_or_path,
         "--data_path", folder / "rows.json", "--output_dir", out, "--system_prompt", "", "--replay_ratio", 0,
         "--max_steps", arguments.updates, "--per_device_train_batch_size", arguments.per_device_train_batch_size,
         "--learning_rate", arguments.learning_rate, "--lora_r", arguments.lora_r, "--logging_steps", 1,
-        "--seed", arguments.seed, *more,
+        "--seed", arguments.seed, *extra_arguments,
     ]  # fmt: skip
-    if not call(command):
+    if not run_command(command):
         return None
     log = json.loads((out / "train_log.json").read_text())
     seconds = next(entry["train_runtime"] for entry in log["log"] if "train_runtime" in entry)
@@ -145,17 +145,19 @@ def ours(contestant: str, more: list[str], arguments: Arguments, folder: Path) -
     return {"seconds": seconds, **plan}
 
 
-def child(contestant: str, python: str, more: dict, arguments: Arguments, folder: Path) -> dict | None:
-    """Another trainer, by this file in its own environment, with `more` arguments than its defaults."""
-    settings = {**vars(arguments), "folder": str(folder), "contestant": contestant, "more": more}
+def run_other_trainer(
+    contestant: str, python: str, extra_arguments: dict, arguments: Arguments, folder: Path
+) -> dict | None:
+    """Another trainer, run by this file in its own environment, with `extra_arguments` on top of its defaults."""
+    settings = {**vars(arguments), "folder": str(folder), "contestant": contestant, "more": extra_arguments}
     (folder / "settings.json").write_text(json.dumps(settings))
-    if not call([python, __file__, folder / "settings.json"]):
+    if not run_command([python, __file__, folder / "settings.json"]):
         return None
     return json.loads((folder / f"{contestant}.json").read_text())
 
 
 def common_arguments(settings: dict) -> dict:
-    """What TRL, LLaMA-Factory and the reference share with ours."""
+    """The arguments that TRL, LLaMA-Factory and the reference share with ours."""
     return dict(
         output_dir=f"{settings['folder']}/{settings['contestant']}",
         max_steps=settings["updates"],
@@ -171,8 +173,8 @@ def common_arguments(settings: dict) -> dict:
     )
 
 
-def lora(settings: dict):
-    """The adapter of ours, with the same initial values."""
+def lora_config(settings: dict):
+    """The same adapter as ours, with the same initial values."""
     import transformers
     from peft import LoraConfig
 
@@ -182,12 +184,12 @@ def lora(settings: dict):
     )
 
 
-def watch(found: dict):
-    """A callback of the Trainer that notes what one pass trains, and the seconds of the training loop."""
+def make_recorder(found: dict):
+    """A Trainer callback that records what one pass trains, and the seconds of the training loop."""
     import torch
     import transformers
 
-    class Watch(transformers.TrainerCallback):
+    class Recorder(transformers.TrainerCallback):
         def on_train_begin(self, args, state, control, train_dataloader=None, **_):
             found.update(tokens=0, trained_tokens=0)
             for row in train_dataloader.dataset:
@@ -199,14 +201,14 @@ def watch(found: dict):
         def on_train_end(self, args, state, control, **_):
             found["seconds"] = time.perf_counter() - self.began
 
-    return Watch()
+    return Recorder()
 
 
 def train_trl(settings: dict) -> dict:
-    """SFTTrainer as it comes, with no more than what makes the task the same.
+    """SFTTrainer with its defaults, changed only to make the task the same.
 
     Its defaults are gradient checkpointing, batches of random rows, and logits of the trained tokens alone; also bf16,
-    which a CPU without units for it emulates many times slower, so it runs in float32, as all do.
+    which a CPU without units for it emulates many times slower, so it runs in float32, like all others.
     """
     import transformers
     from datasets import Dataset
@@ -219,8 +221,8 @@ def train_trl(settings: dict) -> dict:
         args=SFTConfig(**common_arguments(settings), bf16=False, **settings["more"]),
         train_dataset=Dataset.from_list(json.loads(Path(settings["folder"], "plain.json").read_text())),
         processing_class=transformers.AutoTokenizer.from_pretrained(settings["model_name_or_path"]),
-        peft_config=lora(settings),
-        callbacks=[watch(found)],
+        peft_config=lora_config(settings),
+        callbacks=[make_recorder(found)],
     )
     trainer.train()
     trainer.save_model()
@@ -228,7 +230,7 @@ def train_trl(settings: dict) -> dict:
 
 
 def train_reference(settings: dict) -> dict:
-    """The way of the first system of this kind: every row padded to the maximum, logits everywhere."""
+    """The approach of the first system of this kind: every row padded to the maximum, logits everywhere."""
     import torch
     import transformers
     from peft import get_peft_model
@@ -250,8 +252,8 @@ def train_reference(settings: dict) -> dict:
     arguments = transformers.TrainingArguments(
         **common_arguments(settings | {"updates": settings["reference_updates"]})
     )
-    adapted = get_peft_model(model, lora(settings))
-    transformers.Trainer(adapted, arguments, train_dataset=rows, callbacks=[watch(found)]).train()
+    adapted = get_peft_model(model, lora_config(settings))
+    transformers.Trainer(adapted, arguments, train_dataset=rows, callbacks=[make_recorder(found)]).train()
     return found
 
 
@@ -272,11 +274,11 @@ def train_llamafactory(settings: dict) -> dict:
             "lora_target": "all",
             "dataset": "rows",
             "dataset_dir": settings["folder"],
-            "template": "empty",  # the text has the chat template in it
+            "template": "empty",  # the text already includes the chat template
             "overwrite_output_dir": True,
             **settings["more"],
         },
-        [watch(found)],
+        [make_recorder(found)],
     )
     return found
 
@@ -292,7 +294,7 @@ def run_child(settings: dict) -> None:
 
 
 def loss_of_adapters(arguments: Arguments, folder: Path, names: list[str]) -> dict[str, float]:
-    """Mean loss of all trained tokens of the rows under each adapter, and without any."""
+    """The mean loss over all trained tokens of the rows, with each adapter and without any."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -346,11 +348,13 @@ def main() -> None:
         folder = Path(name)
         counts = prepare(arguments, folder)
         for _ in range(arguments.repeats):
-            for contestant, python, more in contestants:
+            for contestant, python, extra_arguments in contestants:
                 if python is None:
-                    found = quietly(functools.partial(ours, contestant, more, arguments, folder))
+                    found = run_when_quiet(functools.partial(run_ours, contestant, extra_arguments, arguments, folder))
                 else:
-                    found = quietly(functools.partial(child, contestant, python, more, arguments, folder))
+                    found = run_when_quiet(
+                        functools.partial(run_other_trainer, contestant, python, extra_arguments, arguments, folder)
+                    )
                 if found is None:
                     continue
                 for key in ("tokens", "trained_tokens"):

@@ -1,14 +1,14 @@
-"""The whole training and its engine on a bare CUDA machine without a network: ten parts, at most five minutes on one H100.
+"""The whole training and the engine on a bare CUDA machine without network: ten parts, at most five minutes on one H100.
 
 Needs torch, transformers, peft, accelerate, psutil and matplotlib, and the demo model's tokenizer (`python demo/model.py`
-makes it; or --tokenizer). A part that needs more names it and is skipped without. The weights are random, with the shapes of
-Qwen2.5-7B, at full depth in part 2 and with four layers elsewhere. Each part is a process of its own with a limit; one that
-fails, is killed or takes too long is written down with the end of what it printed, and the others go on. Parts 3, 5, 6 and
-10, of which no speed counts, run beside each other on a GPU. Without a GPU the model is tiny: that shows that the parts work.
+makes it; or --tokenizer). A part that needs more is skipped if that is missing, and says so. The weights are random, with the shapes of
+Qwen2.5-7B, at full depth in part 2 and with four layers elsewhere. Each part is a separate process with a limit; one that
+fails, is killed or takes too long is recorded with the end of its output, and the others go on. Parts 3, 5, 6 and 10, whose
+speed does not matter, run in parallel on a GPU. Without a GPU the model is tiny: that shows only that the parts work.
 
 In:  nothing.
 Out: --out, {"parts": {"1": {"title", "state": "done", "failed" or "skipped", "seconds", ...}, ...}, "models", "card",
-     "versions", "pinned", "machine", "date", "commit"}, written anew after each part.
+     "versions", "pinned", "machine", "date", "commit"}, rewritten after each part.
 
     python benchmarks/gpu.py                        # all
     python benchmarks/gpu.py --parts 1 4 --out /tmp/gpu.json
@@ -32,13 +32,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.gpu_model import ROOT, Bench, fast_folder, make_rows
 from benchmarks.gpu_parts import MODELS, PARTS, Part
-from benchmarks.gpu_run import bounded, read_card, tail
+from benchmarks.gpu_run import read_card, run_with_limit, tail
 from provenance import commit, machine, today, versions
 from utils import InputError, parse_arguments, require_file, run_script, write_json
 
 TOTAL_S = 300.0  # on a GPU
-BESIDE_S = 110.0  # of it kept for the parts that run beside each other
-CPU_LIMIT = 4  # times as long may a part take without a GPU
+PARALLEL_PARTS_S = 110.0  # of it, set aside for the parts that run in parallel
+CPU_LIMIT = 4  # times as long a part may take without a GPU
 PINNED = ("torch", "transformers", "peft", "accelerate")
 
 
@@ -51,8 +51,8 @@ class Arguments:
     )
 
 
-def missing(part: Part, cuda: bool) -> str | None:
-    """Why a part cannot run here, or None."""
+def missing_requirement(part: Part, cuda: bool) -> str | None:
+    """Why a part cannot run here, or None if it can."""
     if part.cuda and not cuda:
         return "needs a CUDA GPU"
     absent = [package for package in part.packages if importlib.util.find_spec(package) is None]
@@ -60,7 +60,7 @@ def missing(part: Part, cuda: bool) -> str | None:
 
 
 def requirement(package: str) -> str:
-    """The package with the version that the requirements files pin, if they do."""
+    """The package with the version pinned in the requirements files, if any."""
     return next((f"{name}=={version}" for name, version in pins().items() if name == package), package)
 
 
@@ -69,8 +69,8 @@ def pins() -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
 
 
-def child_words(name: str, bench: Bench, answer: Path) -> list[str]:
-    """The command that runs a part or makes a model; it writes what it finds into `answer`."""
+def child_command(name: str, bench: Bench, answer: Path) -> list[str]:
+    """The command that runs a part or makes a model, and writes its results to `answer`."""
     settings = bench.folder / f"{name}.settings.json"
     write_json(
         settings,
@@ -84,12 +84,12 @@ def child_words(name: str, bench: Bench, answer: Path) -> list[str]:
 
 
 def run_child(name: str, part: Part, bench: Bench, limit: float) -> dict:
-    """The entry of a part: its facts, or how far it came, why it failed and the end of what it printed."""
+    """The entry for a part: its results or, if it failed, how far it got, why, and the end of its output."""
     if limit < 1:
         return {"title": part.title, "state": "skipped", "reason": f"no time left of {TOTAL_S:.0f} seconds"}
     answer, output = bench.folder / f"{name}.answer.json", bench.folder / f"{name}.printed.txt"
     began = time.monotonic()
-    code = bounded(child_words(name, bench, answer), limit, output)
+    code = run_with_limit(child_command(name, bench, answer), limit, output)
     found = json.loads(answer.read_text()) if answer.is_file() else {}
     entry = {
         "title": part.title,
@@ -103,46 +103,46 @@ def run_child(name: str, part: Part, bench: Bench, limit: float) -> dict:
 
 
 class Session:
-    """Runs the parts in their order and writes the results after each."""
+    """Runs the parts in order and writes the results after each."""
 
     def __init__(self, bench: Bench, out: str, result: dict):
         self.bench, self.out, self.result = bench, out, result
         self.began = time.monotonic()
 
     def limit(self, part: Part) -> float:
-        """Seconds that a part may take now."""
+        """The seconds a part may take now."""
         if not self.bench.cuda:
             return CPU_LIMIT * part.limit
-        left = TOTAL_S - (BESIDE_S if part.alone else 0) - (time.monotonic() - self.began)
+        left = TOTAL_S - (PARALLEL_PARTS_S if part.alone else 0) - (time.monotonic() - self.began)
         return min(part.limit, left)
 
-    def note(self, group: str, name: str, entry: dict) -> None:
+    def record(self, group: str, name: str, entry: dict) -> None:
         self.result[group][name] = entry
         self.result["seconds"] = round(time.monotonic() - self.began, 1)
         write_json(self.out, self.result)
         print(f"{group} {name}: {entry['state']}, {entry.get('seconds', entry.get('reason'))}", flush=True)
 
-    def skipped(self, part: Part) -> str | None:
-        """Why a part is not run: what it lacks, or that its model could not be made, which is tried once."""
-        reason = missing(part, self.bench.cuda)
+    def skip_reason(self, part: Part) -> str | None:
+        """Why a part is not run: something is missing, or its model could not be made (tried once)."""
+        reason = missing_requirement(part, self.bench.cuda)
         if reason or part.model is None:
             return reason
         models = self.result["models"]
         if part.model not in models:
             model = MODELS[part.model]
-            self.note("models", part.model, run_child(part.model, model, self.bench, self.limit(model)))
+            self.record("models", part.model, run_child(part.model, model, self.bench, self.limit(model)))
         return None if models[part.model]["state"] == "done" else f"its model, {part.model!r}, could not be made"
 
     def run(self, numbers: list[int]) -> None:
-        """The parts whose speeds count one after another; then the others, beside each other on a GPU."""
+        """Run the parts whose speed counts one after another; then the others, in parallel on a GPU."""
         chosen = {number: part for number, part in PARTS.items() if number in numbers}
         ready = {}
         for number, part in sorted(chosen.items(), key=lambda item: not item[1].alone):
-            reason = self.skipped(part)
+            reason = self.skip_reason(part)
             if reason:
-                self.note("parts", str(number), {"title": part.title, "state": "skipped", "reason": reason})
+                self.record("parts", str(number), {"title": part.title, "state": "skipped", "reason": reason})
             elif part.alone:
-                self.note("parts", str(number), run_child(str(number), part, self.bench, self.limit(part)))
+                self.record("parts", str(number), run_child(str(number), part, self.bench, self.limit(part)))
             else:
                 ready[number] = part
         with concurrent.futures.ThreadPoolExecutor(len(PARTS) if self.bench.cuda else 1) as pool:
@@ -151,11 +151,11 @@ class Session:
                 for n, p in ready.items()
             }
             for done in concurrent.futures.as_completed(running):
-                self.note("parts", str(running[done]), done.result())
+                self.record("parts", str(running[done]), done.result())
 
 
 def card() -> dict:
-    """The GPU's name, memory and driver and what torch was built for; nothing where there is none. No context is made on it."""
+    """The GPU's name, memory and driver and what torch was built for; empty without one. No context is created on it."""
     import torch
 
     if not torch.cuda.is_available():
@@ -164,8 +164,8 @@ def card() -> dict:
 
 
 @contextlib.contextmanager
-def folders(cuda: bool) -> Iterator[tuple[Path, Path]]:
-    """For the parts' files, and for the model at full depth; gone afterwards."""
+def temporary_folders(cuda: bool) -> Iterator[tuple[Path, Path]]:
+    """Folders for the parts' files and for the model at full depth; removed afterwards."""
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory(dir=fast_folder(cuda)) as whole:
         yield Path(name), Path(whole)
 
@@ -174,7 +174,7 @@ def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
-        raise InputError(f"expected --parts from 1 to {len(PARTS)}, found {sorted(unknown)}: mend it")
+        raise InputError(f"expected --parts from 1 to {len(PARTS)}, found {sorted(unknown)}: correct it")
     tokenizer = Path(arguments.tokenizer).resolve()
     require_file(tokenizer / "tokenizer.json", "a tokenizer", "run demo/model.py, or give --tokenizer FOLDER")
     found = card()
@@ -188,7 +188,7 @@ def main() -> None:
         "date": today(),
         "commit": commit(),
     }
-    with folders(bool(found)) as (folder, whole):
+    with temporary_folders(bool(found)) as (folder, whole):
         bench = Bench(folder, whole, str(tokenizer), bool(found))
         write_json(bench.rows, make_rows(bench.sizes.rows, bench.sizes.long))
         Session(bench, arguments.out, result).run(arguments.parts)

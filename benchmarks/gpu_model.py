@@ -1,7 +1,7 @@
 """What benchmarks/gpu.py trains: a model of random weights, made on the device, and generated rows.
 
-On a GPU the model has the shapes of Qwen2.5-7B, whole or cut to four layers; on a CPU it is tiny, and the parts are run to
-see that they work. Its tokens are those of the tokenizer: where the vocabulary is larger, no other token is ever chosen.
+On a GPU the model has the shapes of Qwen2.5-7B, whole or cut to four layers; on a CPU it is tiny, and the parts only
+show that they work. Its tokens are those of the tokenizer: if the vocabulary is larger, no other token is ever chosen.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ QWEN_7B = dict(
     max_position_embeddings=32768, rope_parameters={"rope_type": "default", "rope_theta": 1e6}, rms_norm_eps=1e-6,
 )  # fmt: skip
 TINY = dict(hidden_size=64, intermediate_size=128, num_attention_heads=4, num_key_value_heads=2)
-SHORT, LONG_SHARE = (12, 40), 0.25  # words of a short turn, from and to; share of rows with long ones
-WHOLE_BYTES = 16 << 30  # at full depth on a GPU, and some room
-SHARED_MEMORY, SHARED_MEMORY_SHARE = Path("/dev/shm"), 0.3  # of the free memory so much may be taken by weights there
-LONGEST = 2048  # tokens of a row
-SPARE = 1.2  # of the bytes a model takes, so much must be free where it is written
+SHORT, LONG_SHARE = (12, 40), 0.25  # words in a short turn, from and to; share of rows with long turns
+WHOLE_BYTES = 16 << 30  # the model at full depth on a GPU, and some room
+SHARED_MEMORY, SHARED_MEMORY_SHARE = Path("/dev/shm"), 0.3  # share of the free memory that weights may take there
+MAX_ROW_TOKENS = 2048
+DISK_MARGIN = 1.2  # times the size of a model must be free where it is written
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large everything is, by whether there is a GPU. `layers` are of the cut model, `all_layers` of the whole one."""
+    """The sizes of everything, with or without a GPU. `layers` is for the cut model, `all_layers` for the whole one."""
 
     layers: int
     all_layers: int
@@ -39,9 +39,9 @@ class Sizes:
     long: tuple[int, int]  # words of a long turn, from and to
     step_tokens: tuple[int, ...]
     steps: int  # that are measured
-    updates: int  # of the trainings that are stopped: enough to be still under way
+    updates: int  # in trainings that are stopped: enough to be still running
     prompts: int = 256
-    train: tuple[str, ...] = field(default=())  # what finetune.py is told besides
+    train: tuple[str, ...] = field(default=())  # further arguments of finetune.py
 
 
 ON_A_GPU = Sizes(4, 28, 1000, 256, (75, 300), (1300, 4000, 8000, 16000), 6, 400)
@@ -50,7 +50,7 @@ ON_A_CPU = Sizes(2, 3, 60, 24, (20, 50), (256, 1024), 2, 200, train=("--use_cpu"
 
 @dataclass(frozen=True)
 class Bench:
-    """What a part is given: folders for its files and for the whole model, the tokenizer's, and whether there is a GPU."""
+    """The input of a part: folders for its files, the whole model and the tokenizer, and whether there is a GPU."""
 
     folder: Path
     whole: Path
@@ -84,8 +84,8 @@ def make_whole(bench: Bench) -> Iterator[dict]:
     yield make_model(bench, bench.sizes.all_layers, bench.whole)
 
 
-def config_of(shape: dict, layers: int, **more):
-    """Of a Qwen2 model."""
+def make_config(shape: dict, layers: int, **more):
+    """The configuration of a Qwen2 model."""
     import transformers
 
     return transformers.Qwen2Config(
@@ -94,13 +94,13 @@ def config_of(shape: dict, layers: int, **more):
 
 
 def make_model(bench: Bench, layers: int, folder: Path) -> dict:
-    """Random weights of so many layers, saved as safetensors with the tokenizer; {"layers", "parameters", "gib"}."""
+    """Save random weights with this many layers and the tokenizer; return {"layers", "parameters", "gib"}."""
     import torch
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(bench.tokenizer)
     shape = QWEN_7B if bench.cuda else {**TINY, "vocab_size": len(tokenizer)}
-    config = config_of(shape, layers, eos_token_id=tokenizer.eos_token_id)
+    config = make_config(shape, layers, eos_token_id=tokenizer.eos_token_id)
     torch.manual_seed(0)
     dtype = torch.bfloat16 if bench.cuda else torch.float32
     with torch.device(bench.device):
@@ -108,14 +108,14 @@ def make_model(bench: Bench, layers: int, folder: Path) -> dict:
     with torch.no_grad():
         model.get_output_embeddings().weight[len(tokenizer) :] = 0
     parameters = model.num_parameters()
-    require_room(folder, SPARE * parameters * dtype.itemsize)
+    require_disk_space(folder, DISK_MARGIN * parameters * dtype.itemsize)
     model.save_pretrained(folder, max_shard_size="4GB")
     tokenizer.save_pretrained(folder)
     return {"layers": layers, "parameters": parameters, "gib": round(parameters * dtype.itemsize / 2**30, 1)}
 
 
-def require_room(folder: Path, size: float) -> None:
-    """InputError where the disk of `folder` has not `size` bytes."""
+def require_disk_space(folder: Path, size: float) -> None:
+    """InputError if the disk of `folder` does not have `size` bytes free."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < size:
@@ -125,7 +125,7 @@ def require_room(folder: Path, size: float) -> None:
 
 
 def fast_folder(cuda: bool) -> Path | None:
-    """Where weights are written once and read twice: in memory where there is room for them, else (None) where TMPDIR is."""
+    """The folder for weights, written once and read twice: in memory if they fit, else None, for TMPDIR."""
     if not cuda or not SHARED_MEMORY.is_dir():
         return None
     import psutil
@@ -135,7 +135,7 @@ def fast_folder(cuda: bool) -> Path | None:
 
 
 def make_rows(count: int, long: tuple[int, int], seed: int = 0) -> list[dict]:
-    """Questions and answers of random words from the demo's documents: three of four short, one long, two to a fact.
+    """Questions and answers of random words from the demo's documents: three in four short, one long, two per fact.
 
     About half of their tokens are trained, as in a dataset of stage 1.
     """
@@ -155,10 +155,10 @@ def make_rows(count: int, long: tuple[int, int], seed: int = 0) -> list[dict]:
 
 
 def examples(bench: Bench, count: int):
-    """The first so many rows as finetune.py reads them: a dataset with `lengths`."""
+    """The first `count` rows as finetune.py reads them: a dataset with `lengths`."""
     import transformers
 
     from training.data import SupervisedDataset
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(bench.tokenizer)
-    return SupervisedDataset(make_rows(bench.sizes.rows, bench.sizes.long)[:count], tokenizer, "", LONGEST)
+    return SupervisedDataset(make_rows(bench.sizes.rows, bench.sizes.long)[:count], tokenizer, "", MAX_ROW_TOKENS)

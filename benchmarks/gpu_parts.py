@@ -1,8 +1,8 @@
-"""The ten parts of benchmarks/gpu.py, and those that are short: attention (1), the transformers engine (7), matmul (9).
+"""The ten parts of benchmarks/gpu.py, and the code of the short ones: attention (1), the transformers engine (7), matmul (9).
 
-    python -m benchmarks.gpu_parts SETTINGS.json      # one of them, in a process of its own; gpu.py starts it
+    python -m benchmarks.gpu_parts SETTINGS.json      # one of them, in a separate process; gpu.py starts it
 
-A part yields facts; after each the answer file is written, so that a part that is ended has left what it had measured.
+A part yields results; the answer file is written after each, so that a part that is ended leaves what it had measured.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SCHEMA = {
 
 
 def attention(bench: Bench) -> Iterator[dict]:
-    """Part 1: numbers that are not finite in the output and the gradients of attention, by length, each mend on and off."""
+    """Part 1: non-finite numbers in the output and gradients of attention, by length, with each fix on and off."""
     import torch
 
     found: dict[str, dict] = {}
@@ -48,7 +48,7 @@ def attention(bench: Bench) -> Iterator[dict]:
             torch.backends.cuda.enable_cudnn_sdp(cudnn)
             for masked in (True, False):
                 name = f"{'a mask' if masked else 'no mask'}, cuDNN {'on' if cudnn else 'off'}"
-                counts = {str(length): not_finite(*make(length, masked, bench.device)) for length in LENGTHS}
+                counts = {str(length): count_not_finite(*make(length, masked, bench.device)) for length in LENGTHS}
                 found.setdefault(kind, {})[name] = counts
                 yield {"not_finite": found}
     yield {"not_finite_as_we_train": sum(sum(found[kind]["no mask, cuDNN off"].values()) for kind in found)}
@@ -58,7 +58,7 @@ def low_logits(length: int, masked: bool, device: str):
     """(q, k, v, mask or None, gradient of the output): every logit is near LOW_LOGIT; nothing is padded."""
     import torch
 
-    q, k, v, gradient = drawn(1, length, device)
+    q, k, v, gradient = random_tensors(1, length, device)
     q, k = 0.1 * q, 0.1 * k
     q[..., 0], k[..., 0] = 1.0, LOW_LOGIT * math.sqrt(HEAD_WIDTH)
     causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None]
@@ -66,10 +66,10 @@ def low_logits(length: int, masked: bool, device: str):
 
 
 def padded_rows(length: int, masked: bool, device: str):
-    """The same of rows of REAL_SHARES: padded on the left with a mask, else on the right; no gradient from padding."""
+    """The same for rows of REAL_SHARES: padded on the left with a mask, else on the right; no gradient from padding."""
     import torch
 
-    q, k, v, gradient = drawn(len(REAL_SHARES), length, device)
+    q, k, v, gradient = random_tensors(len(REAL_SHARES), length, device)
     real = torch.tensor([max(1, round(share * length)) for share in REAL_SHARES], device=device)[:, None]
     places = torch.arange(length, device=device)[None]
     is_real = places >= length - real if masked else places < real
@@ -78,7 +78,7 @@ def padded_rows(length: int, masked: bool, device: str):
     return q, k, v, causal & is_real[:, None, None, :] if masked else None, gradient
 
 
-def drawn(rows: int, length: int, device: str):
+def random_tensors(rows: int, length: int, device: str):
     """q, k, v and the gradient of the output, each (rows, HEADS, length, HEAD_WIDTH), in bfloat16."""
     import torch
 
@@ -87,8 +87,8 @@ def drawn(rows: int, length: int, device: str):
     return torch.randn(shape, device=device).to(torch.bfloat16).unbind()
 
 
-def not_finite(q, k, v, mask, gradient) -> int:
-    """How many numbers of the output and of the three gradients are not finite."""
+def count_not_finite(q, k, v, mask, gradient) -> int:
+    """How many numbers in the output and the three gradients are not finite."""
     import torch
 
     inputs = [tensor.clone().requires_grad_() for tensor in (q, k, v)]
@@ -101,13 +101,13 @@ def matmul(bench: Bench) -> Iterator[dict]:
     """Part 9: the best of a few large products in bfloat16, as finetune.py measures it for its MFU."""
     import torch
 
-    from training.plan import measured_peak_flops
+    from training.plan import measure_peak_flops
 
-    yield {"bf16_tflops": round(measured_peak_flops(torch.device(bench.device), torch.bfloat16) / 1e12, 3)}
+    yield {"bf16_tflops": round(measure_peak_flops(torch.device(bench.device), torch.bfloat16) / 1e12, 3)}
 
 
 def engine(bench: Bench) -> Iterator[dict]:
-    """Part 7: the transformers engine answers many prompts, each by a JSON schema where llguidance is installed."""
+    """Part 7: the transformers engine answers many prompts, each following a JSON schema if llguidance is installed."""
     from engines.hf import TransformersEngine
 
     schemas = SCHEMA if importlib.util.find_spec("llguidance") else None
@@ -124,14 +124,14 @@ def engine(bench: Bench) -> Iterator[dict]:
         "prompts": len(replies),
         "errors": sum(reply.error is not None for reply in replies),
         "finished": len(whole),
-        **({"finished_and_by_schema": sum(follows(reply.text) for reply in whole)} if schemas else {}),
+        **({"finished_and_by_schema": sum(follows_schema(reply.text) for reply in whole)} if schemas else {}),
         "seconds_answering": round(seconds, 2),
         "prompts_s": round(len(replies) / seconds, 2),
         "new_tokens_s": round(sum(reply.completion_tokens for reply in replies) / seconds, 1),
     }
 
 
-def follows(text: str) -> bool:
+def follows_schema(text: str) -> bool:
     """Whether a reply is a JSON object with the keys of SCHEMA and an allowed kind."""
     try:
         value = json.loads(text)
@@ -143,9 +143,9 @@ def follows(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Part:
-    """What is run, within how many seconds on a GPU, and what it needs: a model, packages, a GPU.
+    """What is run, its limit in seconds on a GPU, and what it needs: a model, packages, a GPU.
 
-    `alone`: its speeds count, so nothing else runs meanwhile; the others run beside each other on a GPU.
+    `alone`: its speed counts, so nothing else runs meanwhile; the others run in parallel on a GPU.
     """
 
     title: str

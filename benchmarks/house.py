@@ -1,14 +1,14 @@
-"""The house in numbers: how many files stand at the top, how long files and functions are, what imports what.
+"""The repository in numbers: how many files are at the top, how long files and functions are, what imports what.
 
-A number alone sends nobody anywhere, so each comes with the names of what it counts. tests/test_house.py holds the
+A number alone helps nobody, so each comes with the names of what it counts. tests/test_house.py holds the
 repository to its limits with the same functions.
 
-In:  nothing; the repository itself.
+In:  nothing but the repository itself.
 Out: --results, {"python_files_at_the_top": {"count", "not_scripts", "files"},
      "files_over_300_lines": {"count": those of the code, "code", "tests", "benchmarks": each {file: lines}},
      "longest_function": {"lines", "name", "over_60", "tests", "benchmarks": each {function: lines}}: lines are of the code,
-     "circles": {"count", "imports": those at the top of a file and inside functions, "with_type_checking": the same with
-     those under TYPE_CHECKING, which are never run}, each a list of lists of files,
+     "circles": {"count", "imports": through imports at the top of a file and inside functions, "with_type_checking": also
+     through those under TYPE_CHECKING, which are never run}, each a list of lists of files,
      "time_constants": {"count": files outside budget/, "files": {file: names}}, see time_constants,
      "guard": {"count": files outside small_model/ that know it, "files"},
      "readme": {"words", "flags", "names"}, "own_arguments": {"count": distinct names, "declared", "names": {name: files}},
@@ -36,10 +36,10 @@ from utils import parse_arguments, run_script, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("budget", "data_processor", "demo", "engines", "evaluation", "training")
-MOST_LINES = 300
-MOST_LINES_OF_A_FUNCTION = 60
+MAX_LINES = 300
+MAX_FUNCTION_LINES = 60
 TIME_NAME = re.compile(r"_(?:S|SECONDS|MINUTES|HOURS)$")
-TIME_COMMENT = re.compile(r"\b(?:seconds?|kept back|time budget|wall time)\b", re.IGNORECASE)
+TIME_COMMENT = re.compile(r"\b(?:seconds?|kept back|time reserved|time budget|wall time)\b", re.IGNORECASE)
 FLAG = re.compile(r"(?<![\w-])--[a-z]\w*")
 
 
@@ -50,7 +50,7 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Import:
-    """One file of a repository imports another. `typing`: under TYPE_CHECKING, so only read by people and tools."""
+    """One file of a repository imports another. `typing`: under TYPE_CHECKING, so only for people and tools."""
 
     importer: str
     imported: str
@@ -58,7 +58,7 @@ class Import:
 
 
 def python_files(root: Path, *folders: str) -> list[str]:
-    """The Python files in the folders, at any depth, by their paths from root; "" is the top alone."""
+    """The Python files in the folders, at any depth, as paths from root; "" means the top level only."""
     found = [path for name in folders for path in ((root / name).rglob("*.py") if name else root.glob("*.py"))]
     return sorted(path.relative_to(root).as_posix() for path in found)
 
@@ -68,23 +68,25 @@ def code_files(root: Path) -> list[str]:
     return python_files(root, "", *CODE)
 
 
-def tree_of(root: Path, file: str) -> ast.Module:
+def parse_file(root: Path, file: str) -> ast.Module:
     return ast.parse((root / file).read_text(encoding="utf-8"))
 
 
 def is_script(root: Path, file: str) -> bool:
-    """Whether a file has the guard of a script, `if __name__ == "__main__"`."""
-    return any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree_of(root, file).body)
+    """Whether a file is guarded as a script, by `if __name__ == "__main__"`."""
+    return any(
+        isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in parse_file(root, file).body
+    )
 
 
-def long_files(root: Path, files: list[str], most: int = MOST_LINES) -> dict[str, int]:
-    """The files of more than `most` lines, with their lines."""
+def long_files(root: Path, files: list[str], most: int = MAX_LINES) -> dict[str, int]:
+    """The files with more than `most` lines, with their number of lines."""
     lines = {file: len((root / file).read_text(encoding="utf-8").splitlines()) for file in files}
     return {file: count for file, count in lines.items() if count > most}
 
 
 def functions(root: Path, files: list[str]) -> dict[str, int]:
-    """{"training/plan.py:Plan.print": lines from def to the end, docstring and inner functions too}, the longest first."""
+    """{"training/plan.py:Plan.print": lines from def to the end, including docstring and inner functions}, longest first."""
 
     def inside(node: ast.AST, before: str) -> Iterator[tuple[str, int]]:
         for child in ast.iter_child_nodes(node):
@@ -96,16 +98,16 @@ def functions(root: Path, files: list[str]) -> dict[str, int]:
             else:
                 yield from inside(child, before)
 
-    found = {name: lines for file in files for name, lines in inside(tree_of(root, file), f"{file}:")}
+    found = {name: lines for file in files for name, lines in inside(parse_file(root, file), f"{file}:")}
     return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
 
 
-def long_functions(root: Path, files: list[str], most: int = MOST_LINES_OF_A_FUNCTION) -> dict[str, int]:
+def long_functions(root: Path, files: list[str], most: int = MAX_FUNCTION_LINES) -> dict[str, int]:
     return {name: lines for name, lines in functions(root, files).items() if lines > most}
 
 
 def imports(root: Path, files: list[str]) -> list[Import]:
-    """What the files import of one another, inside functions too. `from room import file` is an import of the file."""
+    """What the files import from one another, also inside functions. `from room import file` imports the file."""
     modules = {file.removesuffix(".py").removesuffix("/__init__").replace("/", "."): file for file in files}
 
     def walk(node: ast.AST, typing: bool) -> Iterator[tuple[str, bool]]:
@@ -125,16 +127,16 @@ def imports(root: Path, files: list[str]) -> list[Import]:
     found = {
         Import(file, modules[module], typing)
         for file in files
-        for module, typing in walk(tree_of(root, file), False)
+        for module, typing in walk(parse_file(root, file), False)
         if modules.get(module, file) != file
     }
     return sorted(found, key=dataclasses.astuple)
 
 
-def against(rules: dict[str, tuple[str, ...]], found: list[Import]) -> list[str]:
-    """The imports that a rule forbids, as "importer -> imported". Rules: {room or file: rooms or files it must not import}.
+def forbidden_imports(rules: dict[str, tuple[str, ...]], found: list[Import]) -> list[str]:
+    """The imports that the rules forbid, as "importer -> imported". Rules: {room or file: rooms or files it must not import}.
 
-    A room is a folder with a slash at its end, "" is every file. A room may always import itself.
+    A room is a folder with a trailing slash, and "" is every file. A room may always import itself.
     """
 
     def in_room(file: str, room: str) -> bool:
@@ -151,8 +153,8 @@ def against(rules: dict[str, tuple[str, ...]], found: list[Import]) -> list[str]
     )
 
 
-def circles(found: list[Import]) -> list[list[str]]:
-    """The groups of files that import one another, directly or over others."""
+def import_cycles(found: list[Import]) -> list[list[str]]:
+    """The groups of files that import one another, directly or indirectly."""
     direct: dict[str, set[str]] = {}
     for one in found:
         direct.setdefault(one.importer, set()).add(one.imported)
@@ -175,9 +177,9 @@ def circles(found: list[Import]) -> list[list[str]]:
 
 
 def time_constants(root: Path, files: list[str]) -> dict[str, list[str]]:
-    """The names at the top of each file that set a time, by one rule: a name in capitals is given a number, and it ends in
-    _S, _SECONDS, _MINUTES or _HOURS, or the comment on its line speaks of seconds, of a time budget, of the wall time or of
-    what is kept back.
+    """The constants at the top of each file that set a time: a name in capitals with a number as its value, which ends in
+    _S, _SECONDS, _MINUTES or _HOURS, or whose comment mentions seconds, a time budget, wall time or time kept back or
+    reserved.
     """
     found = {}
     for file in files:
@@ -201,21 +203,21 @@ def time_constants(root: Path, files: list[str]) -> dict[str, list[str]]:
 
 
 def is_number(value: ast.expr | None) -> bool:
-    """Whether an expression is made of numbers alone, such as 24 * 3600."""
+    """Whether an expression consists of numbers only, such as 24 * 3600."""
     if isinstance(value, ast.BinOp):
         return is_number(value.left) and is_number(value.right)
     return isinstance(value, ast.Constant) and type(value.value) in (int, float)
 
 
-def knows_guard(root: Path, files: list[str]) -> list[str]:
-    """The files whose code, not its comments and docstrings, has a name or a text `guard` or `--guard`."""
+def files_knowing_guard(root: Path, files: list[str]) -> list[str]:
+    """The files whose code, apart from comments and docstrings, has a name or string `guard` or `--guard`."""
 
     def named(node: ast.AST) -> bool:
         names = (getattr(node, key, None) for key in ("id", "attr", "arg", "value"))
         return any(re.search(r"^guard$|--guard\b", name) for name in names if isinstance(name, str))
 
     def knows(file: str) -> bool:
-        nodes = list(ast.walk(tree_of(root, file)))
+        nodes = list(ast.walk(parse_file(root, file)))
         docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
         return any(named(node) for node in nodes if id(node) not in docstrings)
 
@@ -223,7 +225,7 @@ def knows_guard(root: Path, files: list[str]) -> list[str]:
 
 
 def words_and_flags(text: str) -> tuple[int, list[str]]:
-    """The words of a text, by white space, and the different --flags in it."""
+    """The number of words in a text, split at white space, and the distinct --flags in it."""
     return len(text.split()), sorted(set(FLAG.findall(text)))
 
 
@@ -231,7 +233,7 @@ def own_arguments(root: Path, files: list[str], foreign: set[str]) -> dict[str, 
     """{name: the files that declare it}: the fields of every class ...Arguments, without the names in `foreign`."""
     found: dict[str, list[str]] = {}
     for file in files:
-        for node in ast.walk(tree_of(root, file)):
+        for node in ast.walk(parse_file(root, file)):
             if isinstance(node, ast.ClassDef) and node.name.endswith("Arguments"):
                 for part in node.body:
                     if isinstance(part, ast.AnnAssign) and part.target.id not in foreign:
@@ -246,7 +248,7 @@ def arguments_of_transformers() -> set[str]:
 
 
 def measure(root: Path, foreign: set[str]) -> dict:
-    """All measures of a repository as one object, see Out at the top of this file."""
+    """All measurements of a repository as one object; see Out at the top of this file."""
     rooms = {
         "code": code_files(root),
         "tests": python_files(root, "tests"),
@@ -257,9 +259,9 @@ def measure(root: Path, foreign: set[str]) -> dict:
     over = {room: long_functions(root, files) for room, files in rooms.items()}
     longest, lines = next(iter(functions(root, code).items()))
     found = imports(root, [file for files in rooms.values() for file in files])
-    run_ones = circles([one for one in found if not one.typing])
+    run_ones = import_cycles([one for one in found if not one.typing])
     times = time_constants(root, [file for file in code if not file.startswith("budget/")])
-    guarded = knows_guard(root, [file for file in code if "/small_model/" not in file])
+    guarded = files_knowing_guard(root, [file for file in code if "/small_model/" not in file])
     words, flags = words_and_flags((root / "README.md").read_text(encoding="utf-8"))
     own = own_arguments(root, [file for file in code if not file.startswith("demo/")], foreign)
     plain = [file for file in top if not is_script(root, file)]
@@ -267,7 +269,7 @@ def measure(root: Path, foreign: set[str]) -> dict:
         "python_files_at_the_top": {"count": len(top), "not_scripts": plain, "files": top},
         "files_over_300_lines": {"count": len(long["code"]), **long},
         "longest_function": {"lines": lines, "name": longest, "over_60": over.pop("code"), **over},
-        "circles": {"count": len(run_ones), "imports": run_ones, "with_type_checking": circles(found)},
+        "circles": {"count": len(run_ones), "imports": run_ones, "with_type_checking": import_cycles(found)},
         "time_constants": {"count": len(times), "files": times},
         "guard": {"count": len(guarded), "files": guarded},
         "readme": {"words": words, "flags": len(flags), "names": flags},

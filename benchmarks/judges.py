@@ -1,9 +1,9 @@
-"""How far string matching, and a local judge, agree with verdicts from outside.
+"""How far string match, and a local judge, agree with external verdicts.
 
-In:  FILE, one JSON object a line: {"question", "gold", "answer", "verdict"}. "gold" is a text, or a list of texts each of
+In:  FILE, one JSON object a line: {"question", "gold", "answer", "verdict"}. "gold" is a text, or a list of texts, each of
      which is right; "verdict" is correct or incorrect, true or false, 1 or 0, or a class of SimpleQA (A, B, C, not attempted).
 Out: --results, {"n", "share_correct", "match_agreement", "match_kappa", "match_sensitivity", "match_specificity"} and with
-     --local_model_path the same of the judge, with what it says of the controls. Its verdicts are kept in --journal.
+     --local_model_path the same for the judge, and its results on the controls. Its verdicts are kept in --journal.
 
     python benchmarks/judges.py verdicts.jsonl
     python benchmarks/judges.py verdicts.jsonl --local_model_path models/SmolLM2-135M-Instruct --limit 200
@@ -24,7 +24,7 @@ from engines.hf import TransformersEngine
 from engines.journal import weights_stamp
 from evaluation import judge_controls
 from evaluation.accuracy import judge_answers
-from evaluation.judging import UNSCORED, Judge, hashed
+from evaluation.judging import UNSCORED, Judge, hash_text
 from evaluation.matching import CORRECT, match, tokens
 from evaluation.significance import cohens_kappa, wilson_interval
 from evaluation.verdict_journal import VerdictJournal
@@ -36,13 +36,13 @@ VERDICTS |= dict.fromkeys(("incorrect", "false", "no", "wrong", "0", "b", "c", "
 
 @dataclass
 class Arguments:
-    file: str = field(metadata={"help": "The verdicts from outside, as JSONL; also as the first word."})
+    file: str = field(metadata={"help": "The external verdicts, as JSONL; may also be the first argument."})
     local_model_path: str | None = field(default=None, metadata={"help": "A local judge: a folder or a hub name."})
     results: str = field(default="results/judges.json", metadata={"help": "The JSON file to write."})
     journal: str = field(
         default="output/judges.verdicts.jsonl", metadata={"help": "Where the judge's replies are kept for a rerun."}
     )
-    controls: int = field(default=20, metadata={"help": "Known cases of each kind put to the judge first; 0: none."})
+    controls: int = field(default=20, metadata={"help": "Known cases of each kind given to the judge first; 0: none."})
     limit: int | None = field(default=None, metadata={"help": "The first N lines only."})
     seed: int = 0
 
@@ -58,7 +58,7 @@ def read_rows(path: str, limit: int | None = None) -> list[dict]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise InputError(f"expected a JSON object as {where}, found {error.msg}: mend it") from None
+            raise InputError(f"expected a JSON object as {where}, found {error.msg}: correct it") from None
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "answer")):
             raise InputError(
                 f'expected "question", "gold", "answer" and "verdict" in {where}, found {line[:80]}: add them'
@@ -77,12 +77,15 @@ def read_rows(path: str, limit: int | None = None) -> list[dict]:
     return rows[:limit]
 
 
-def agreement(given: list[bool], found: list[bool]) -> dict:
-    """How far some verdicts agree with the given ones; sensitivity is of the right answers, specificity of the wrong."""
-    pairs = list(zip(given, found, strict=True))
-    result: dict = {"agreement": share(sum(a == b for a, b in pairs), len(pairs)), "kappa": cohens_kappa(given, found)}
+def agreement(expected: list[bool], found: list[bool]) -> dict:
+    """How far verdicts agree with the expected ones; sensitivity is over right answers, specificity over wrong ones."""
+    pairs = list(zip(expected, found, strict=True))
+    result: dict = {
+        "agreement": share(sum(a == b for a, b in pairs), len(pairs)),
+        "kappa": cohens_kappa(expected, found),
+    }
     for name, side in (("sensitivity", True), ("specificity", False)):
-        chosen = [found == side for given, found in pairs if given == side]
+        chosen = [found == side for expected, found in pairs if expected == side]
         result |= {name: share(sum(chosen), len(chosen)), f"{name}_interval": wilson_interval(sum(chosen), len(chosen))}
     return result
 
@@ -92,9 +95,9 @@ def share(part: int, whole: int) -> float | None:
 
 
 def local_judge(arguments: Arguments, rows: list[dict]) -> dict:
-    """The verdicts of a local model on the same answers, and on the controls made of them."""
+    """The verdicts of a local model on the same answers, and on controls made from them."""
     path = arguments.local_model_path
-    name = f"{path} #{hashed(weights_stamp(path))[:8]}"
+    name = f"{path} #{hash_text(weights_stamp(path))[:8]}"
     judge = Judge(name, TransformersEngine.load(path), VerdictJournal(arguments.journal), seed=arguments.seed)
     answers = [
         {"question": row["question"], "reference": " or ".join(row["golds"]), "response": row["answer"]} for row in rows
@@ -109,7 +112,7 @@ def local_judge(arguments: Arguments, rows: list[dict]) -> dict:
     found = {"judge": path, "scored": len(scored), "unscored": len(rows) - len(scored)}
     found |= agreement(*map(list, zip(*scored, strict=True))) if scored else {}
     if controls:
-        print(judge_controls.in_words(controls))
+        print(judge_controls.describe_controls(controls))
         kept = ("trusted", "why", "sensitivity", "specificity", "kinds")
         found["controls"] = {key: controls[key] for key in kept}
     return found
@@ -123,9 +126,9 @@ def main() -> None:
     rows = read_rows(arguments.file, arguments.limit)
     if arguments.local_model_path:
         require_model(arguments.local_model_path, "a judge")
-    given = [row["right"] for row in rows]
-    matched = agreement(given, [any(match(gold, row["answer"]) for gold in row["golds"]) for row in rows])
-    result = {"file": Path(arguments.file).name, "n": len(rows), "share_correct": share(sum(given), len(given))}
+    expected = [row["right"] for row in rows]
+    matched = agreement(expected, [any(match(gold, row["answer"]) for gold in row["golds"]) for row in rows])
+    result = {"file": Path(arguments.file).name, "n": len(rows), "share_correct": share(sum(expected), len(expected))}
     result |= {f"match_{key}": value for key, value in matched.items()}
     lines = [("match", matched)]
     if arguments.local_model_path:

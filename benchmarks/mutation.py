@@ -1,11 +1,11 @@
-"""Small faults put into the code one at a time: how many do the tests notice?
+"""Puts small faults into the code one at a time: how many do the tests notice?
 
-mutmut (https://mutmut.readthedocs.io) changes the functions of the modules that need no model, by the settings in
-pyproject.toml, and runs for each change the tests that reach it. What it cannot change, and what once went unnoticed, is in
-benchmarks/faults.toml: a name, a file, the old text, the new one, and the tests that must fail with it. Mutants that change
-nothing anybody could see are named with the reason in benchmarks/harmless_mutants.toml and not counted.
+mutmut (https://mutmut.readthedocs.io) changes the functions in the modules that need no model, as set in pyproject.toml,
+and for each change runs the tests that reach it. What it cannot change, and what once went unnoticed, is in
+benchmarks/faults.toml: a name, a file, the old text, the new one, and the tests that must fail with it. Mutants without any
+visible effect are listed with the reason in benchmarks/harmless_mutants.toml and not counted.
 
-In:  nothing. What was tested before stands in mutants/ and is not tested again; `rm -r mutants` begins anew.
+In:  nothing. Earlier results are kept in mutants/ and not tested again; `rm -r mutants` starts over.
 Out: --results, {"tool", "modules": {name: {"mutants", "noticed", "harmless"}}, "made": all mutants there are, "mutants": those
      that were tested, "noticed", "harmless", "share": noticed / (mutants - harmless), "faults": {name: noticed or not},
      "seconds" of this start, "machine", "date", "commit", "versions"};
@@ -40,7 +40,7 @@ from utils import InputError, parse_arguments, run_script, write_json, write_tex
 ROOT = Path(__file__).resolve().parents[1]
 FAULTS = ROOT / "benchmarks" / "faults.toml"
 HARMLESS = ROOT / "benchmarks" / "harmless_mutants.toml"
-NOTICED = ("killed", "timeout", "segfault")  # a test that fails, or that no longer ends
+NOTICED = ("killed", "timeout", "segfault")  # a test fails, or no longer ends
 UNTESTED = ("not checked", "suspicious")
 LONGEST_FAULT_S = 600
 
@@ -50,7 +50,7 @@ class Arguments:
     results: str = field(default="results/mutation.json", metadata={"help": "The JSON file to write."})
     survivors: str = field(default="output/mutation_survivors.diff", metadata={"help": "The survivors, as a diff."})
     per_module: int | None = field(
-        default=None, metadata={"help": "Test mutants until each module has so many results; default: all."}
+        default=None, metadata={"help": "Test mutants until each module has this many results; default: all."}
     )
     workers: int = field(default=2, metadata={"help": "Mutants tested at the same time."})
 
@@ -63,8 +63,8 @@ def mutmut(*arguments: str) -> str:
 
 
 def mutate(workers: int, per_module: int | None) -> None:
-    """Test every mutant that has no result yet, or of each module as many as make `per_module`; mutmut shows how far it is."""
-    models = ROOT / "mutants" / "models"  # tests of texts as tokens want a tokenizer
+    """Test every mutant without a result, or enough in each module to make `per_module`; mutmut shows the progress."""
+    models = ROOT / "mutants" / "models"  # tests on tokens need a tokenizer
     models.parent.mkdir(exist_ok=True)
     if not models.exists():
         models.symlink_to(ROOT / "models")
@@ -73,12 +73,12 @@ def mutate(workers: int, per_module: int | None) -> None:
         return
     if not (ROOT / "mutants" / "mutmut-stats.json").is_file():  # some, so that mutmut writes all of them
         run_mutmut(workers, "utils.*__mutmut_1")
-    if wanted := missing(results(), per_module):
+    if wanted := untested_sample(results(), per_module):
         run_mutmut(workers, *wanted)
 
 
 def run_mutmut(workers: int, *mutants: str) -> None:
-    """Test these mutants, by names or patterns, or without any all that have no result."""
+    """Test these mutants, given by name or pattern; by default all without a result."""
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(workers), *mutants]
     code = subprocess.run(command, cwd=ROOT).returncode
     if code:
@@ -86,12 +86,12 @@ def run_mutmut(workers: int, *mutants: str) -> None:
 
 
 def results() -> dict[str, str]:
-    """What became of each mutant: {"evaluation.win_rate.x_summarize__mutmut_3": "killed", ...}; "not checked" before."""
+    """The result for each mutant: {"evaluation.win_rate.x_summarize__mutmut_3": "killed", ...}; "not checked" before."""
     return dict(line.split(": ") for line in map(str.strip, mutmut("results", "--all", "true").splitlines()) if line)
 
 
-def missing(found: dict[str, str], per_module: int) -> list[str]:
-    """The untested mutants to test so that each module has `per_module` results, spread evenly over what is untested."""
+def untested_sample(found: dict[str, str], per_module: int) -> list[str]:
+    """The mutants still to test so that each module has `per_module` results, spread evenly over the untested ones."""
     wanted = []
     for module in sorted({module_of(name) for name in found}):
         own = [name for name in found if module_of(name) == module]
@@ -102,8 +102,8 @@ def missing(found: dict[str, str], per_module: int) -> list[str]:
 
 
 def require_tested(found: dict[str, str], per_module: int | None) -> None:
-    """InputError where mutants that should have a result have none."""
-    untested = missing(found, per_module or len(found))
+    """InputError if mutants that should have a result have none."""
+    untested = untested_sample(found, per_module or len(found))
     if untested:
         raise InputError(f"expected a result of every mutant, found none of {len(untested)}: start this again")
 
@@ -126,9 +126,9 @@ def changed_lines(diff: str, sign: str = "+") -> str:
 
 
 def harmless(survivors: dict[str, str], sampled: Container[str] = ()) -> set[str]:
-    """The mutants that HARMLESS names: by function and new text, or anywhere by what it does to a line.
+    """The mutants listed in HARMLESS: by function and new text, or anywhere by how they change a line.
 
-    InputError where it names one that is no survivor, but for the functions of which only a sample was tested.
+    InputError if it lists one that is not a survivor, except for functions of which only a sample was tested.
     """
     named = tomllib.loads(HARMLESS.read_text(encoding="utf-8"))
     anywhere = named.pop("anywhere", [])
@@ -139,19 +139,19 @@ def harmless(survivors: dict[str, str], sampled: Container[str] = ()) -> set[str
     if stale:
         raise InputError(f"expected survivors alone in {HARMLESS.name}, found {sorted(stale)}: remove them")
     for one in anywhere:
-        found |= {name for name, diff in survivors.items() if does(diff, one["old"], one["new"])}
+        found |= {name for name, diff in survivors.items() if makes_change(diff, one["old"], one["new"])}
     return found
 
 
-def does(diff: str, old: str, new: str) -> bool:
-    """Whether all a diff does is to put `new` in one place of `old`."""
+def makes_change(diff: str, old: str, new: str) -> bool:
+    """Whether a diff does nothing but replace one `old` by `new`."""
     before, after = changed_lines(diff, "-"), changed_lines(diff)
     places = [match.start() for match in re.finditer(re.escape(old), before)]
     return any(after == before[:place] + new + before[place + len(old) :] for place in places)
 
 
 def copy_tree(folder: Path) -> None:
-    """The files that git knows, as they are now, and the way to the demo model."""
+    """Copy the files that git knows, in their current state, and link the demo model."""
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():
@@ -168,8 +168,8 @@ def tests_pass(folder: Path, tests: list[str]) -> bool:
     return code == 0
 
 
-def put_in_faults() -> dict[str, bool]:
-    """Whether the tests of each fault in FAULTS fail with it. InputError where they fail without it, or it has no place."""
+def check_faults() -> dict[str, bool]:
+    """Whether the tests for each fault in FAULTS fail with it. InputError if they fail without it, or its place is missing."""
     faults = tomllib.loads(FAULTS.read_text(encoding="utf-8"))["fault"]
     noticed = {}
     with tempfile.TemporaryDirectory() as name:
@@ -182,7 +182,7 @@ def put_in_faults() -> dict[str, bool]:
             whole = file.read_text(encoding="utf-8")
             if whole.count(fault["old"]) != 1:
                 raise InputError(
-                    f"expected the old text of {fault['name']!r} once in {fault['file']}: mend {FAULTS.name}"
+                    f"expected the old text of {fault['name']!r} once in {fault['file']}: correct {FAULTS.name}"
                 )
             file.write_text(whole.replace(fault["old"], fault["new"]), encoding="utf-8")
             noticed[fault["name"]] = not tests_pass(folder, fault["tests"])
@@ -196,7 +196,7 @@ def main() -> None:
     if arguments.per_module is not None and arguments.per_module < 1:
         raise InputError(f"expected --per_module of 1 or more, found {arguments.per_module}: leave it out to test all")
     started = time.time()
-    faults = put_in_faults()
+    faults = check_faults()
     mutate(arguments.workers, arguments.per_module)
     everything = results()
     require_tested(everything, arguments.per_module)

@@ -2,7 +2,7 @@
 
 In:  --data_path, the folder of the run: base, tuned, open_book, retention_base and retention_tuned .json with their metas, and
      what evaluate.py wrote beside them.
-Out: --results; see RESULT_KEYS in tests/test_quickstart.py for what it has at least.
+Out: --results; see RESULT_KEYS in tests/test_quickstart.py for the minimum it contains.
 
     python benchmarks/quickstart.py --data_path output/quickstart --results results/quickstart.json
 """
@@ -20,11 +20,11 @@ from evaluation.significance import wilson_interval
 from provenance import commit, machine, meta_file, today
 from utils import InputError, parse_arguments, read_json, run_script, write_json
 
-STAGES = (  # name, meta files whose seconds and memory it sums
+STAGES = (  # name, and the meta files whose seconds and memory are summed
     ("collection", ("data",)),
     ("fine-tuning", ("lora/training",)),
     ("inference", ("base", "tuned", "open_book", "retention_base", "retention_tuned")),
-    ("evaluation", ("tuned_forgetting",)),  # the last it writes
+    ("evaluation", ("tuned_forgetting",)),  # the last one written
 )
 
 
@@ -40,28 +40,28 @@ class Arguments:
     )
 
 
-def shares(folder: Path, name: str, kind: str | None = None) -> tuple[int, int]:
-    """Right answers and questions of an answers file by string match, of one kind where it is given."""
+def count_right(folder: Path, name: str, kind: str | None = None) -> tuple[int, int]:
+    """(right answers, questions) in an answers file by string match; of one kind only, if given."""
     answers = read_json(folder / f"{name}.json", "answers", "run inference.py first")
     chosen = [answer for answer in answers if kind in (None, answer.get("kind"))]
     if not chosen:
         raise InputError(
-            f"expected answers of the kind {kind!r} in {folder / name}.json, found none: check the questions asked"
+            f"expected answers of kind {kind!r} in {folder / name}.json, found none: check the questions asked"
         )
     return sum(match(answer["reference"], answer["response"]) for answer in chosen), len(chosen)
 
 
 def write_results(arguments: Arguments, folder: Path) -> None:
-    """The numbers of the demo as one JSON object, and as a table on standard output."""
+    """Write the demo's numbers as one JSON object, and print them as a table."""
     scores = {
-        "base": shares(folder, "base", "qa"),
-        "tuned": shares(folder, "tuned", "qa"),
-        "open_book": shares(folder, "open_book", "qa"),
-        "reverse_base": shares(folder, "base", "reverse"),
-        "reverse_tuned": shares(folder, "tuned", "reverse"),
-        "reverse_open_book": shares(folder, "open_book", "reverse"),
-        "retention_before": shares(folder, "retention_base"),
-        "retention_after": shares(folder, "retention_tuned"),
+        "base": count_right(folder, "base", "qa"),
+        "tuned": count_right(folder, "tuned", "qa"),
+        "open_book": count_right(folder, "open_book", "qa"),
+        "reverse_base": count_right(folder, "base", "reverse"),
+        "reverse_tuned": count_right(folder, "tuned", "reverse"),
+        "reverse_open_book": count_right(folder, "open_book", "reverse"),
+        "retention_before": count_right(folder, "retention_base"),
+        "retention_after": count_right(folder, "retention_tuned"),
     }
     metas = {
         stage: [read_json(meta_file(folder / name), "a meta file", "run the stage first") for name in names]
@@ -86,7 +86,7 @@ def write_results(arguments: Arguments, folder: Path) -> None:
 
 
 def print_table(scores: dict, minutes: dict, result: dict, folder: Path, results: str) -> None:
-    """The end of a run, as a person reads it."""
+    """Print the results of a run for a person."""
 
     def cell(name: str) -> str:
         right, asked = scores[name]

@@ -1,9 +1,9 @@
-"""How far logits lie apart that are computed twice: what training/read_back.py allows rests on it.
+"""How much logits differ when computed twice: the basis of what training/read_back.py allows.
 
-In:  --model_name_or_path, whose first layers, and all of them, get random adapters.
+In:  --model_name_or_path; its first layers, and all of them, get random adapters.
 Out: --results, for each precision and number of layers the largest relative difference between an example alone and in a
-     padded batch, and between an adapter beside its base and merged into it; what is allowed; and what an adapter
-     that was left out, or is scaled by a tenth more, would differ by.
+     padded batch, and between an adapter beside its base and merged into it; what is allowed; and how much an adapter
+     that is left out, or scaled up by a tenth, would differ.
 
     python benchmarks/read_back.py
 """
@@ -23,8 +23,8 @@ import transformers
 from peft import LoraConfig, get_peft_model
 
 import provenance
-from training.adapters import leave_inputs_as_they_are
-from training.read_back import autocast, relative_difference, rounding
+from training.adapters import disable_input_casting
+from training.read_back import autocast, relative_difference, rounding_tolerance
 from utils import parse_arguments, require_model, run_script, write_json
 
 TEXTS = (
@@ -32,7 +32,11 @@ TEXTS = (
     "The council voted seven to two to keep the library open on Sundays.",
 )
 LAYERS = (3, None)  # None: all of them
-SIZES = (0.002, 0.01, 0.03)  # standard deviations of the adapters' second matrices: from a start to a long training
+ADAPTER_SIZES = (
+    0.002,
+    0.01,
+    0.03,
+)  # standard deviations of the adapters' second matrices: from the start to a long training
 
 
 @dataclass
@@ -47,7 +51,7 @@ def logits(model, texts: list[torch.Tensor], precision: str) -> list[torch.Tenso
         return [model(text, use_cache=False).logits.float() for text in texts]
 
 
-def largest(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+def largest_difference(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
     return max(relative_difference(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -61,9 +65,9 @@ def measure(name: str, layers: int | None, precision: str, seed: int) -> dict:
     untrained = logits(base, texts, precision)
     options = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(base, options).eval()
-    leave_inputs_as_they_are(model)
+    disable_input_casting(model)
     rows = {"padded": [], "merged": [], "left_out": [], "scaled": []}
-    for size in SIZES:
+    for size in ADAPTER_SIZES:
         torch.manual_seed(seed)
         for parameter_name, parameter in model.named_parameters():
             if "lora_B" in parameter_name:
@@ -74,15 +78,15 @@ def measure(name: str, layers: int | None, precision: str, seed: int) -> dict:
         [both] = logits(model, [together], precision)
         padded = [both[number, : text.shape[1]][None] for number, text in enumerate(texts)]
         merged = copy.deepcopy(model).merge_and_unload()
-        rows["padded"].append(largest(padded, alone))
-        rows["merged"].append(largest(logits(merged, texts, precision), alone))
-        rows["left_out"].append(largest(untrained, alone))
+        rows["padded"].append(largest_difference(padded, alone))
+        rows["merged"].append(largest_difference(logits(merged, texts, precision), alone))
+        rows["left_out"].append(largest_difference(untrained, alone))
         for parameter_name, parameter in model.named_parameters():
             if "lora_B" in parameter_name:
                 parameter.data *= 1.1
-        rows["scaled"].append(largest(logits(model, texts, precision), alone))
+        rows["scaled"].append(largest_difference(logits(model, texts, precision), alone))
     found = {key: [float(f"{value:.2e}") for value in values] for key, values in rows.items()}
-    allowed = rounding(precision, config.num_hidden_layers)
+    allowed = rounding_tolerance(precision, config.num_hidden_layers)
     return {"precision": precision, "layers": config.num_hidden_layers, "allowed": float(f"{allowed:.2e}"), **found}
 
 
@@ -98,7 +102,7 @@ def main() -> None:
     write_json(
         arguments.results,
         {
-            "adapter_sizes": SIZES,
+            "adapter_sizes": ADAPTER_SIZES,
             "relative_differences": measured,
             "seconds": round(time.time() - started, 1),
             "machine": provenance.machine(),

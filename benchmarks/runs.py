@@ -1,4 +1,4 @@
-"""Start the collection scripts as a user does, and read what they wrote."""
+"""Starts the collection scripts as a user would, and reads what they wrote."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ API = "data_processor/data_collection_api.py"
 
 @dataclass
 class Run:
-    """A collection under way: its process and what it prints."""
+    """A running collection: its process and its output."""
 
     process: subprocess.Popen
     output: Path
     started: float
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code; InputError where it takes longer than `timeout` seconds."""
+        """The exit code; InputError if it takes longer than `timeout` seconds."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
             raise InputError(
-                f"expected a collection of at most {timeout:.0f} seconds, found it still running: take a smaller sample"
+                f"expected a collection of at most {timeout:.0f} seconds, found it still running: use a smaller sample"
             ) from None
 
     def kill(self) -> bool:
-        """SIGKILL to the whole process group; whether it was still running."""
+        """SIGKILL the whole process group; returns whether it was still running."""
         running = self.process.poll() is None
         if running:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         return running
 
-    def said(self) -> str:
+    def read_output(self) -> str:
         return self.output.read_text(errors="replace")
 
 
 def start(script: str, folder: Path, *arguments) -> Run:
-    """Start a script of this repository in a process group of its own; `folder` takes what it prints."""
+    """Start a script of this repository in its own process group; its output goes to a file in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "printed.txt"
     with output.open("w") as file:
@@ -71,10 +71,10 @@ def finish(run: Run, timeout: float | None = None) -> None:
     """Wait for a collection that has to succeed."""
     code = run.wait(timeout)
     if code:
-        raise InputError(f"expected a collection to end well, found exit code {code}: {run.said()[-2000:]}")
+        raise InputError(f"expected a collection to end well, found exit code {code}: {run.read_output()[-2000:]}")
 
 
-def watched_calls(path: Path) -> list[dict]:
+def read_calls(path: Path) -> list[dict]:
     """The lines of a calls file of watched_collection.py; a line still being written is left out."""
     if not path.exists():
         return []
@@ -86,7 +86,7 @@ def rows(dataset: Path) -> list[dict]:
 
 
 def pairs(dataset: Path) -> list[dict]:
-    """The rows that ask for a fact: no passages, and no questions that have no answer."""
+    """The rows that ask for a fact: no passages and no unanswerable questions."""
     return [row for row in rows(dataset) if row["kind"] not in NOT_PAIRS]
 
 
@@ -94,8 +94,8 @@ def meta(dataset: Path) -> dict:
     return read_json(meta_file(dataset), "a meta file", "see what the collection printed")
 
 
-def sample(folder: Path, documents: int) -> Path:
-    """A folder with the first so many demo documents."""
+def copy_demo_documents(folder: Path, documents: int) -> Path:
+    """A folder with the first `documents` demo documents."""
     texts = sorted((ROOT / "demo" / "documents").glob("*.txt"))[:documents]
     target = folder / "texts"
     target.mkdir(parents=True)

@@ -1,12 +1,12 @@
-"""data_collection_local.py with a note of every batch that its model is sent, and a share of it asked one at a time.
+"""data_collection_local.py that records every batch sent to its model, and asks a share of each again one at a time.
 
     python benchmarks/watched_collection.py CALLS_FILE SHARE --data_path demo/documents --json_save_dir out/data.json
 
 CALLS_FILE has for each batch a line before it is answered, {"time": epoch seconds, "calls": [a hash each]}, and one
 after, {"time", "batch_s", "one_by_one_s": [seconds each], "same": how many of these replies are those of the batch};
-the last line, {"time", "ended": true}, says when the dataset was there. One at a time is what a plain loop does:
-`model.generate` on one prompt, then on the next, with the same prompts, grammar and sampling. SHARE 0 asks none so,
-1 asks all.
+the last line, {"time", "ended": true}, says when the dataset was written. One at a time is what a plain loop does:
+`model.generate` on one prompt, then on the next, with the same prompts, grammar and sampling. SHARE 0 asks none this
+way, 1 asks all.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from engines.chat import Reply, broadcast
 from engines.hf import Row, TransformersEngine
 from utils import InputError, run_script
 
-LEAST = 3  # of a batch, where it has so many, so that its spread is known
+MIN_SAMPLED_CALLS = 3  # per batch, if it has that many, so that the spread is known
 
 
-def one_by_one(engine, conversation, schema, max_new_tokens: int, temperature: float, seed: int) -> Reply:
+def generate_one(engine, conversation, schema, max_new_tokens: int, temperature: float, seed: int) -> Reply:
     """The reply to one conversation by `model.generate`."""
     import torch
 
@@ -37,7 +37,7 @@ def one_by_one(engine, conversation, schema, max_new_tokens: int, temperature: f
     row = Row(engine, 0, prompt, schema, max_new_tokens, temperature, seed)
 
     def choose(ids, logits):
-        """Leave only the token that the engine takes, by the row's grammar and random numbers."""
+        """Leave only the token that the engine would choose, by the row's grammar and random numbers."""
         [token] = engine._next_tokens(logits, [row])
         row.push(token)
         return torch.full_like(logits, float("-inf")).index_fill(1, torch.tensor([token], device=logits.device), 0.0)
@@ -55,14 +55,14 @@ def one_by_one(engine, conversation, schema, max_new_tokens: int, temperature: f
     return row.reply(engine.tokenizer)
 
 
-class Watch:
-    """Stands in for TransformersEngine.chat: answers with it, and writes down what was asked and how long it took."""
+class Recorder:
+    """Replaces TransformersEngine.chat: answers with it, and records what was asked and how long it took."""
 
     def __init__(self, path: Path, share: float):
         self.path, self.share, self.draw = path, share, random.Random(0)
         self.chat = TransformersEngine.chat
 
-    def note(self, **line) -> None:
+    def write_line(self, **line) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps({"time": time.time(), **line}) + "\n")
 
@@ -75,7 +75,7 @@ class Watch:
             json.dumps([messages, schema, (max_new_tokens, warmth, draw)])
             for messages, schema, warmth, draw in zip(conversations, schemas, temperatures, seeds, strict=True)
         ]
-        self.note(calls=[hashlib.sha256(one.encode()).hexdigest()[:16] for one in asked])
+        self.write_line(calls=[hashlib.sha256(one.encode()).hexdigest()[:16] for one in asked])
         started = time.perf_counter()
         replies = self.chat(
             engine,
@@ -88,20 +88,20 @@ class Watch:
         )
         batch_s = time.perf_counter() - started
 
-        amount = min(len(asked), max(LEAST, math.ceil(self.share * len(asked)))) if self.share else 0
+        amount = min(len(asked), max(MIN_SAMPLED_CALLS, math.ceil(self.share * len(asked)))) if self.share else 0
         attention = engine.model.config._attn_implementation
         seconds, same = [], 0
         if amount:
-            engine.model.set_attn_implementation("sdpa")  # what a plain loop has
+            engine.model.set_attn_implementation("sdpa")  # as in a plain loop
         for index in self.draw.sample(range(len(asked)), amount):
             started = time.perf_counter()
             sampling = (max_new_tokens, temperatures[index], seeds[index])
-            reply = one_by_one(engine, conversations[index], schemas[index], *sampling)
+            reply = generate_one(engine, conversations[index], schemas[index], *sampling)
             seconds.append(time.perf_counter() - started)
             same += reply.text == replies[index].text
         if amount:
             engine.model.set_attn_implementation(attention)
-        self.note(batch_s=batch_s, one_by_one_s=seconds, same=same)
+        self.write_line(batch_s=batch_s, one_by_one_s=seconds, same=same)
         return replies
 
 
@@ -109,11 +109,11 @@ def main() -> None:
     path, share, *arguments = sys.argv[1:]
     if Path(path).exists():
         raise InputError(f"expected no file at {path}, found one: remove it")
-    watch = Watch(Path(path), float(share))
-    TransformersEngine.chat = lambda engine, conversations, **options: watch.answer(engine, conversations, **options)
+    recorder = Recorder(Path(path), float(share))
+    TransformersEngine.chat = lambda engine, conversations, **options: recorder.answer(engine, conversations, **options)
     sys.argv = [data_collection_local.__file__, *arguments]
     data_collection_local.main()
-    watch.note(ended=True)
+    recorder.write_line(ended=True)
 
 
 if __name__ == "__main__":

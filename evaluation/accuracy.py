@@ -1,4 +1,4 @@
-"""How many answers are correct, incorrect or not attempted, overall and for each kind, document and role."""
+"""How many answers are correct, incorrect or not attempted: overall and by kind, document and role."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from collections.abc import Callable
 
 from evaluation.judging import ACCURACY, UNSCORED, Judge, ask, to_case
 from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED, UNANSWERABLE, grade
-from evaluation.significance import clustered_difference, cohens_kappa, in_words, mcnemar, wilson_interval
+from evaluation.significance import clustered_difference, cohens_kappa, describe_comparison, mcnemar, wilson_interval
 
-SHOWN = ("question", "reference", "fact", "kind", "file_name", "role", "source")  # what a verdict repeats of its answer
+REPEATED_KEYS = (
+    "question",
+    "reference",
+    "fact",
+    "kind",
+    "file_name",
+    "role",
+    "source",
+)  # copied from the answer into its verdict
 BREAKDOWNS = {"by_kind": "kind", "by_document": "file_name", "by_role": "role"}
 
 
 def judge_answers(rows: list[dict], judge: Judge | None, name: str = "") -> list[dict]:
-    """For each answer its verdict with the reason, and beside it what string matching says.
+    """For each answer its verdict with the reason, and the class given by string match.
 
-    An answer that inference could not get (it has an "error") is unscored: it says nothing about the model.
+    An answer that inference failed to get (it has an "error") is unscored: it says nothing about the model.
     """
-    asked = [place for place, row in enumerate(rows) if not row.get("error")]
+    answered = [position for position, row in enumerate(rows) if not row.get("error")]
     verdicts = [
         {
             "response": row["response"],
@@ -28,31 +36,31 @@ def judge_answers(rows: list[dict], judge: Judge | None, name: str = "") -> list
         }
         for row in rows
     ]
-    matched = [grade(rows[i]["reference"], rows[i]["response"], rows[i].get("kind")) for i in asked]
+    matched = [grade(rows[i]["reference"], rows[i]["response"], rows[i].get("kind")) for i in answered]
     judged = matched
     if judge:
-        named = {i: f"{name} {rows[i].get('id', i)}".strip() for i in asked}
-        judged = ask(judge, ACCURACY, [to_case(rows[i], named[i], answer=rows[i]["response"]) for i in asked])
-    for place, (verdict, reason), (label, _) in zip(asked, judged, matched, strict=True):
-        verdicts[place] |= {"verdict": verdict, "reason": reason, "match": label}
+        named = {i: f"{name} {rows[i].get('id', i)}".strip() for i in answered}
+        judged = ask(judge, ACCURACY, [to_case(rows[i], named[i], answer=rows[i]["response"]) for i in answered])
+    for position, (verdict, reason), (label, _) in zip(answered, judged, matched, strict=True):
+        verdicts[position] |= {"verdict": verdict, "reason": reason, "match": label}
     return verdicts
 
 
 def summarize(rows: list[dict], verdicts: list[dict]) -> dict:
-    """The counts and shares of some answers. What was not scored is in no share; see SimpleQA for the last two.
+    """Counts and shares for some answers. Shares leave out what was not scored; for the last two see SimpleQA.
 
-    "attempted_accuracy" is the share of the attempted answers that is correct, "f_score" its harmonic mean with the
-    accuracy. Questions that have no answer are counted apart, in their kind.
+    "attempted_accuracy" is the share of attempted answers that are correct, "f_score" its harmonic mean with the
+    accuracy. Unanswerable questions are counted separately, by their kind.
     """
-    found = Counter(verdict["verdict"] for verdict in verdicts)
-    correct, attempted = found[CORRECT], found[CORRECT] + found[INCORRECT]
-    scored = attempted + found[NOT_ATTEMPTED]
+    counts = Counter(verdict["verdict"] for verdict in verdicts)
+    correct, attempted = counts[CORRECT], counts[CORRECT] + counts[INCORRECT]
+    scored = attempted + counts[NOT_ATTEMPTED]
     return {
         "n": len(verdicts),
         "correct": correct,
-        "incorrect": found[INCORRECT],
-        "not_attempted": found[NOT_ATTEMPTED],
-        "unscored": found[UNSCORED],
+        "incorrect": counts[INCORRECT],
+        "not_attempted": counts[NOT_ATTEMPTED],
+        "unscored": counts[UNSCORED],
         "accuracy": round(correct / scored, 4) if scored else None,
         "interval": wilson_interval(correct, scored),
         "attempted_accuracy": round(correct / attempted, 4) if attempted else None,
@@ -61,27 +69,27 @@ def summarize(rows: list[dict], verdicts: list[dict]) -> dict:
 
 
 def measure(rows: list[dict], verdicts: list[dict], summary: Callable = summarize) -> dict:
-    """The numbers of a measurement, overall (without the unanswerable) and broken down, and its verdicts."""
+    """The numbers of a measurement, overall (without unanswerable questions) and broken down, and its verdicts."""
 
-    def part(places: list[int]) -> dict:
-        return summary([rows[i] for i in places], [verdicts[i] for i in places])
+    def summarize_positions(positions: list[int]) -> dict:
+        return summary([rows[i] for i in positions], [verdicts[i] for i in positions])
 
-    parts, overall = {}, set(counted(rows))
+    breakdowns, overall = {}, set(counted(rows))
     for name, key in BREAKDOWNS.items():
         groups: dict[str, list[int]] = {}
-        for place, row in enumerate(rows):
-            if row.get(key) and (key == "kind" or place in overall):
-                groups.setdefault(row[key], []).append(place)
-        parts[name] = {group: part(places) for group, places in groups.items()}
-    shown = [
-        {"id": row.get("id", place), **{key: row[key] for key in SHOWN if row.get(key)}, **verdict}
-        for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True))
+        for position, row in enumerate(rows):
+            if row.get(key) and (key == "kind" or position in overall):
+                groups.setdefault(row[key], []).append(position)
+        breakdowns[name] = {group: summarize_positions(positions) for group, positions in groups.items()}
+    shown_verdicts = [
+        {"id": row.get("id", position), **{key: row[key] for key in REPEATED_KEYS if row.get(key)}, **verdict}
+        for position, (row, verdict) in enumerate(zip(rows, verdicts, strict=True))
     ]
-    return {**part(counted(rows)), **parts, "verdicts": shown}
+    return {**summarize_positions(counted(rows)), **breakdowns, "verdicts": shown_verdicts}
 
 
-def beside_match(rows: list[dict], verdicts: list[dict]) -> dict:
-    """What string matching says of the same answers: its accuracy, and where it and the judge disagree."""
+def score_match(rows: list[dict], verdicts: list[dict]) -> dict:
+    """String match on the same answers: its accuracy, and where it and the judge disagree."""
     answerable = [verdicts[i] for i in counted(rows) if verdicts[i]["match"] != UNSCORED]
     right = sum(verdict["match"] == CORRECT for verdict in answerable)
     scored = [
@@ -90,8 +98,8 @@ def beside_match(rows: list[dict], verdicts: list[dict]) -> dict:
         if verdict["verdict"] != UNSCORED
     ]
     disagreements = [
-        row.get("id", place)
-        for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True))
+        row.get("id", position)
+        for position, (row, verdict) in enumerate(zip(rows, verdicts, strict=True))
         if verdict["verdict"] != UNSCORED and (verdict["verdict"] == CORRECT) != (verdict["match"] == CORRECT)
     ]
     return {
@@ -106,35 +114,35 @@ def beside_match(rows: list[dict], verdicts: list[dict]) -> dict:
 
 
 def compare(rows: list[dict], sft: list[dict], base: list[dict], seed: int = 0) -> dict:
-    """What tuning changed, question by question, where both were scored: gained, lost, the exact p and it in words.
+    """What tuning changed, question by question, where both were scored: gained, lost, the exact p, and a sentence.
 
-    "difference" is that of the accuracies with an interval by facts. Questions that have no answer are left out.
+    "difference" is that of the accuracies, with an interval over facts. Unanswerable questions are left out.
     """
     both = paired(rows, sft, base)
     after, before = ([verdicts[i]["verdict"] == CORRECT for i in both] for verdicts in (sft, base))
     gained = sum(a and not b for a, b in zip(after, before, strict=True))
     lost = sum(b and not a for a, b in zip(after, before, strict=True))
-    shift = clustered_difference(after, before, [fact_of(rows[i]) for i in both], seed) if both else {}
+    difference = clustered_difference(after, before, [fact_of(rows[i]) for i in both], seed) if both else {}
     return {
         "gained": gained,
         "lost": lost,
         "p": round(mcnemar(gained, lost), 6),
-        **shift,
-        "words": in_words(gained, lost),
+        **difference,
+        "words": describe_comparison(gained, lost),
     }
 
 
 def paired(rows: list[dict], *measured: list[dict]) -> list[int]:
-    """The places of the counted questions that every measurement has scored."""
+    """The positions of the counted questions that every measurement has scored."""
     return [i for i in counted(rows) if all(verdicts[i]["verdict"] != UNSCORED for verdicts in measured)]
 
 
 def counted(rows: list[dict]) -> list[int]:
-    """The places of the questions that make up an overall number: those with an answer, or all if none has one."""
-    answerable = [place for place, row in enumerate(rows) if row.get("kind") != UNANSWERABLE]
+    """The positions of the questions behind an overall number: the answerable ones, or all if none is."""
+    answerable = [position for position, row in enumerate(rows) if row.get("kind") != UNANSWERABLE]
     return answerable or list(range(len(rows)))
 
 
 def fact_of(row: dict) -> str:
-    """What the questions about one fact have in common."""
+    """A key that questions about the same fact share."""
     return str(row.get("fact_id") or f"{row.get('file_name', '')} {row.get('fact') or row['reference']}")

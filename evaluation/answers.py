@@ -1,4 +1,4 @@
-"""Read the files of answers that inference.py writes, checked, and bring the two of a comparison into one order.
+"""Reads and checks the answers files that inference.py writes, and puts two of them in the same order.
 
 One answer: {"fact", "question", "response"} and, from inference.py, "id", "reference", "file_name", "kind" and more.
 """
@@ -14,27 +14,27 @@ NOT_KNOWN = "This is not known."  # the right answer to a question of the kind U
 
 
 def read_answers(path: Path, judge: str = "match") -> list[dict]:
-    """The rows of an answers file, each with a reference: its own, for a model as judge else the fact.
+    """The rows of an answers file, each with a reference: its own or, for a judging model, else the fact.
 
-    InputError names the first row that lacks what `judge` needs.
+    InputError names the first row that lacks something `judge` needs.
     """
     rows = read_json(path, "an answers file", "run inference.py first, or give the name of its output")
     if not isinstance(rows, list) or not rows:
         found = "an empty list" if rows == [] else f"a {type(rows).__name__}"
         raise InputError(f"expected a list of answers in {path}, found {found}: give a file that inference.py wrote")
-    known_by = ("reference",) if judge == "match" else ("reference", "fact")
+    reference_keys = ("reference",) if judge == "match" else ("reference", "fact")
     seen: set[str] = set()
     for number, row in enumerate(rows):
         where = f"row {number} of {path}"
         if not isinstance(row, dict):
-            raise InputError(f"expected an object as {where}, found a {type(row).__name__}: mend it")
-        needed = [("question",), ("response",)] + [known_by] * (row.get("kind") != UNANSWERABLE)
+            raise InputError(f"expected an object as {where}, found a {type(row).__name__}: correct it")
+        needed = [("question",), ("response",)] + [reference_keys] * (row.get("kind") != UNANSWERABLE)
         for keys in needed:
             text = next((row[key] for key in keys if row.get(key)), row.get(keys[0]))
-            if not isinstance(text, str) or (keys == known_by and not tokens(text)):
+            if not isinstance(text, str) or (keys == reference_keys and not tokens(text)):
                 hint = "add it" + (", or let a model judge by the fact" if keys == ("reference",) else "")
-                wanted = " or ".join(f'"{key}"' for key in keys)
-                raise InputError(f"expected a text as {wanted} in {where}, found {text!r}: {hint}")
+                expected_keys = " or ".join(f'"{key}"' for key in keys)
+                raise InputError(f"expected a text as {expected_keys} in {where}, found {text!r}: {hint}")
         if "id" in row and str(row["id"]) in seen:
             raise InputError(f"expected unique ids in {path}, found {row['id']!r} again in row {number}: rename one")
         seen.add(str(row.get("id")))
@@ -42,16 +42,16 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
 
 
 def reference_of(row: dict) -> str:
-    """What a right answer says: the row's own reference, else its fact."""
-    own = row.get("reference")
-    return own or (NOT_KNOWN if row.get("kind") == UNANSWERABLE else row["fact"])
+    """The content of a right answer: the row's own reference, else its fact."""
+    reference = row.get("reference")
+    return reference or (NOT_KNOWN if row.get("kind") == UNANSWERABLE else row["fact"])
 
 
 def pair_answers(sft: list[dict], base: list[dict]) -> list[dict]:
-    """The rows of `base` in the order of `sft`: by id where every row has one, else as they stand."""
+    """The rows of `base` in the order of `sft`: by id if every row has one, else unchanged."""
     if all("id" in row for row in sft + base):
-        place = {str(row["id"]): number for number, row in enumerate(sft)}
-        base = sorted(base, key=lambda row: place.get(str(row["id"]), len(sft)))
+        position = {str(row["id"]): number for number, row in enumerate(sft)}
+        base = sorted(base, key=lambda row: position.get(str(row["id"]), len(sft)))
     remedy = "run inference.py on one test file for both"
     if len(sft) != len(base):
         raise InputError(f"expected the same questions in both files, found {len(sft)} and {len(base)}: {remedy}")

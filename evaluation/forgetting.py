@@ -1,9 +1,9 @@
-"""What tuning cost: general questions lost, drift from the base model, claims to know what cannot be known.
+"""What tuning cost: general questions lost, drift from the base model, claims to know the unknowable.
 
-`retention` and `refusals` compare verdicts; `drift` asks both models; `lm_eval` hands both to lm-evaluation-harness.
-The last two load models, each in a process of its own, so that none is in memory beside the next one.
+`retention` and `refusals` compare verdicts; `drift` runs both models; `lm_eval` passes both to lm-evaluation-harness.
+The last two load models, each in a separate process, so that no two are in memory at once.
 
-python -m evaluation.forgetting REQUEST.json ANSWER.json     # the process of a drift: see `drift_in_child`
+python -m evaluation.forgetting REQUEST.json ANSWER.json     # the process that measures drift: see `drift_in_child`
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from engines.processes import run_child
 from evaluation.accuracy import paired
 from evaluation.matching import CORRECT, UNANSWERABLE, says_unknown
-from evaluation.significance import in_words, mcnemar, p_in_words, verdict_in_words, wilson_interval
+from evaluation.significance import describe_comparison, describe_verdict, format_p_value, mcnemar, wilson_interval
 from utils import InputError, read_json, trained_system_prompt, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,19 +29,19 @@ DRIFT_ROWS = 32  # prompts answered together
 DRIFT_TOKENS = 48  # of the base model's answer to each neutral prompt
 
 
-def by_answers(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]]) -> dict:
-    """What can be said of the answers, by what they are: "sft", "base", "retention_sft" ..., and of the verdicts on them."""
-    found: dict = {}
+def measure_answers(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]]) -> dict:
+    """Retention and refusals, from the answers ("sft", "base", "retention_sft" ...) and the verdicts on them."""
+    measured: dict = {}
     if "retention_sft" in rows:
-        found["retention"] = retention(rows["retention_sft"], verdicts["retention_sft"], verdicts["retention_base"])
-    said = refusals(rows["sft"], rows["base"])
-    if said:
-        found["refusals"] = said
-    return found
+        measured["retention"] = retention(rows["retention_sft"], verdicts["retention_sft"], verdicts["retention_base"])
+    refused = refusals(rows["sft"], rows["base"])
+    if refused:
+        measured["refusals"] = refused
+    return measured
 
 
-def by_models(arguments) -> dict[str, Callable[[], dict]]:
-    """What has to be measured on the models themselves, where evaluate.py was given them: how, by name."""
+def model_measurements(arguments) -> dict[str, Callable[[], dict]]:
+    """The measurements on the models themselves, as functions by name; none if evaluate.py was not given the models."""
     if not arguments.lora_weights:
         return {}
     models = (arguments.model_name_or_path, arguments.lora_weights)
@@ -57,7 +57,7 @@ def by_models(arguments) -> dict[str, Callable[[], dict]]:
 
 
 def retention(rows: list[dict], sft: list[dict], base: list[dict]) -> dict:
-    """Which of the questions that the base model answered right the tuned one still does, and what it gained.
+    """Which of the questions that the base model answered right the tuned one still does, and which it gained.
 
     `rows` are the tuned model's answers to general questions, `sft` and `base` the verdicts on both models' answers.
     """
@@ -79,47 +79,48 @@ def retention(rows: list[dict], sft: list[dict], base: list[dict]) -> dict:
             for row in (rows[i] for i in before if sft[i]["verdict"] != CORRECT)
         ],
         "p": round(mcnemar(gained, lost), 6),
-        "words": in_words(gained, lost),
+        "words": describe_comparison(gained, lost),
     }
 
 
 def refusals(sft: list[dict], base: list[dict]) -> dict | None:
-    """How often each model says that it does not know: of questions that have no answer, and of those that have one.
+    """How often each model says that it does not know, for unanswerable and for answerable questions.
 
-    None where no question is of the kind UNANSWERABLE.
+    None if no question is of the kind UNANSWERABLE.
     """
     groups = {"unanswerable": True, "answerable": False}
-    places = {
-        name: [i for i, row in enumerate(sft) if (row.get("kind") == UNANSWERABLE) == is_kind]
-        for name, is_kind in groups.items()
+    positions = {
+        name: [i for i, row in enumerate(sft) if (row.get("kind") == UNANSWERABLE) == is_unanswerable]
+        for name, is_unanswerable in groups.items()
     }
-    if not places["unanswerable"]:
+    if not positions["unanswerable"]:
         return None
     result: dict = {}
-    for name, chosen in places.items():
-        said = {
-            model: [says_unknown(rows[i]["response"]) for i in chosen] for model, rows in (("sft", sft), ("base", base))
+    for name, group_positions in positions.items():
+        refused = {
+            model: [says_unknown(rows[i]["response"]) for i in group_positions]
+            for model, rows in (("sft", sft), ("base", base))
         }
         result[name] = {
             model: {"n": len(x), "refused": sum(x), "interval": wilson_interval(sum(x), len(x))}
-            for model, x in said.items()
+            for model, x in refused.items()
         }
         if name == "unanswerable":
-            gained = sum(a and not b for a, b in zip(said["sft"], said["base"], strict=True))
-            lost = sum(b and not a for a, b in zip(said["sft"], said["base"], strict=True))
-            verdict = verdict_in_words(gained, lost)
+            gained = sum(a and not b for a, b in zip(refused["sft"], refused["base"], strict=True))
+            lost = sum(b and not a for a, b in zip(refused["sft"], refused["base"], strict=True))
+            verdict = describe_verdict(gained, lost)
             result["words"] = (
-                f"{gained} refusals gained, {lost} lost: {verdict} (exact McNemar, {p_in_words(gained, lost)})"
+                f"{gained} refusals gained, {lost} lost: {verdict} (exact McNemar, {format_p_value(gained, lost)})"
             )
     return result
 
 
 def drift(model_name_or_path: str, lora_weights: str, prompts: list[str], system_prompt: str | None = None) -> dict:
-    """How far the adapter moves the model where nothing was to be changed.
+    """How far the adapter moves the model where nothing was meant to change.
 
     The base model answers each neutral prompt greedily; at every token of these answers the next-token distributions
-    of both are compared. "mean_kl" is KL(base || tuned) in nats, "top1_agreement" the share of the tokens where both
-    would have gone on with the same one.
+    of both are compared. "mean_kl" is KL(base || tuned) in nats, "top1_agreement" the share of positions where both
+    models rank the same token first.
     """
     import torch
     from peft import PeftModel
@@ -134,62 +135,62 @@ def drift(model_name_or_path: str, lora_weights: str, prompts: list[str], system
     device, dtype = (f"cuda:{torch_device_index(gpus[0])}", torch.bfloat16) if gpus else ("cpu", torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    bare = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype)
-    model = PeftModel.from_pretrained(bare, lora_weights).to(device).eval()
-    kl, same = [], []
+    base_model = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype)
+    model = PeftModel.from_pretrained(base_model, lora_weights).to(device).eval()
+    kl, agreements = [], []
     for start in range(0, len(prompts), DRIFT_ROWS):
         chats = [
             with_system_prompt([{"role": "user", "content": prompt}], system_prompt)
             for prompt in prompts[start : start + DRIFT_ROWS]
         ]
         options = {"add_generation_prompt": True, "padding": True, "return_tensors": "pt", "return_dict": True}
-        asked = tokenizer.apply_chat_template(chats, **options).to(device)
+        encoded = tokenizer.apply_chat_template(chats, **options).to(device)
         with torch.inference_mode():
             with model.disable_adapter():
-                written = model.generate(
-                    **asked, max_new_tokens=DRIFT_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id
+                generated = model.generate(
+                    **encoded, max_new_tokens=DRIFT_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id
                 )
-                answer = written[:, asked["input_ids"].shape[1] :]
+                answer = generated[:, encoded["input_ids"].shape[1] :]
                 stopped = (answer == tokenizer.eos_token_id).cumsum(dim=1)
                 real = (stopped - (answer == tokenizer.eos_token_id).long()) == 0  # up to the end of the turn
-                mask = torch.cat([asked["attention_mask"], real.long()], dim=1)
-                places = {
-                    "input_ids": written,
+                mask = torch.cat([encoded["attention_mask"], real.long()], dim=1)
+                model_inputs = {
+                    "input_ids": generated,
                     "attention_mask": mask,
                     "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
                     "logits_to_keep": answer.shape[1] + 1,
                 }
-                base = model(**places).logits[:, :-1][real].float().log_softmax(-1)
-            tuned = model(**places).logits[:, :-1][real].float().log_softmax(-1)
+                base = model(**model_inputs).logits[:, :-1][real].float().log_softmax(-1)
+            tuned = model(**model_inputs).logits[:, :-1][real].float().log_softmax(-1)
         kl += (base.exp() * (base - tuned)).sum(-1).tolist()
-        same += (base.argmax(-1) == tuned.argmax(-1)).tolist()
+        agreements += (base.argmax(-1) == tuned.argmax(-1)).tolist()
     return {
         "prompts": len(prompts),
         "tokens": len(kl),
         "mean_kl": round(sum(kl) / len(kl), 4),
-        "top1_agreement": round(sum(same) / len(same), 4),
+        "top1_agreement": round(sum(agreements) / len(agreements), 4),
     }
 
 
 def drift_in_child(model_name_or_path: str, lora_weights: str, prompts: list[str], system_prompt: str | None) -> dict:
-    """`drift` by a process that ends with it; InputError where that fails."""
+    """Run `drift` in a child process; InputError if that fails."""
     with tempfile.TemporaryDirectory() as folder:
         request, answer = Path(folder) / "request.json", Path(folder) / "answer.json"
-        asked = {"model_name_or_path": model_name_or_path, "lora_weights": lora_weights}
-        write_json(request, {**asked, "prompts": prompts, "system_prompt": system_prompt})
+        encoded = {"model_name_or_path": model_name_or_path, "lora_weights": lora_weights}
+        write_json(request, {**encoded, "prompts": prompts, "system_prompt": system_prompt})
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-m", "evaluation.forgetting", str(request), str(answer)]
-        code, printed = run_child(command, env={**os.environ, "PYTHONPATH": path})
+        code, output = run_child(command, env={**os.environ, "PYTHONPATH": path})
         if code:
             raise InputError(
-                f"expected the drift of {lora_weights}, found exit code {code} ({last_line(printed)}): free memory, or "
+                f"expected the drift of {lora_weights}, found exit code {code} ({last_line(output)}): free memory, or "
                 "leave --lora_weights out"
             )
         return read_json(answer, "a drift")
 
 
-def last_line(printed: str) -> str:
-    return next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "no output")
+def last_line(output: str) -> str:
+    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no output")
 
 
 def read_prompts(path: str) -> list[str]:
@@ -201,7 +202,7 @@ def read_prompts(path: str) -> list[str]:
 
 
 def require_lm_eval() -> None:
-    """Check that lm-evaluation-harness is there before anything is loaded for it."""
+    """Check that lm-evaluation-harness is installed before anything is loaded for it."""
     if importlib.util.find_spec("lm_eval") is None:
         raise InputError(
             'expected lm-evaluation-harness for --lm_eval, found no package lm_eval: pip install "lm_eval[hf]", '
@@ -210,7 +211,7 @@ def require_lm_eval() -> None:
 
 
 def lm_eval(tasks: str, model_name_or_path: str, lora_weights: str, folder: Path, limit: int | None = None) -> dict:
-    """The results of lm-evaluation-harness on some tasks, for the base model and with the adapter.
+    """The results of lm-evaluation-harness on the tasks, without and with the adapter.
 
     Returns {"base": {task: {metric: value}}, "sft": ...}; its own files stay in `folder`/lm_eval.
     """
@@ -223,17 +224,17 @@ def lm_eval(tasks: str, model_name_or_path: str, lora_weights: str, folder: Path
 
 def harness(tasks: str, model_arguments: str, folder: Path, limit: int | None) -> dict:
     """One run of lm-evaluation-harness, and the numbers in the file it writes."""
-    command = [  # -P: its own `import evaluate` must not find this repository's script
+    command = [  # -P: its `import evaluate` must not find this repository's script
         sys.executable, "-P", "-m", "lm_eval", "--model", "hf", "--model_args", model_arguments, "--tasks", tasks,
         "--batch_size", "8", "--output_path", str(folder), *(["--limit", str(limit)] if limit else []),
     ]  # fmt: skip
-    code, printed = run_child(command)
-    written = sorted(folder.rglob("results*.json"), key=lambda path: path.stat().st_mtime)
-    if code or not written:
+    code, output = run_child(command)
+    generated = sorted(folder.rglob("results*.json"), key=lambda path: path.stat().st_mtime)
+    if code or not generated:
         raise InputError(
-            f"expected results of lm_eval for {tasks}, found exit code {code} ({last_line(printed)}): see `lm_eval ls tasks`"
+            f"expected results of lm_eval for {tasks}, found exit code {code} ({last_line(output)}): see `lm_eval ls tasks`"
         )
-    results = json.loads(written[-1].read_text(encoding="utf-8"))["results"]
+    results = json.loads(generated[-1].read_text(encoding="utf-8"))["results"]
     return {
         task: {
             key: value

@@ -1,9 +1,9 @@
-"""Whether a judge can be trusted: cases whose verdict is known are put to it before the real ones.
+"""Whether a judge can be trusted: it is tested on cases with a known verdict before the real ones.
 
-Known right is the reference in another frame, or the whole fact. Known wrong are three kinds, counted apart because
-judges fail them differently: the answer of another fact, the reference with a number or name altered, and a vague
-statement on the topic. An answer compared with itself must be a tie. Everything is made by rule from the questions
-themselves, so it costs nobody's labels.
+A right answer is the reference in another frame, or the whole fact. Wrong answers are of three kinds, counted separately
+because judges fail them differently: the answer to another fact, the reference with a number or name altered, and a vague
+statement on the topic. An answer compared with itself must be a tie. All cases are made by rule from the questions
+themselves, so nobody has to label anything.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, to_case
 from evaluation.matching import CORRECT, UNANSWERABLE, grade, match, token_recall
 from evaluation.significance import wilson_interval
 
-FLOOR = 0.8  # the least share of each kind that a judge must get right to be trusted
+MIN_PASS_RATE = 0.8  # of each kind, to be trusted
 RIGHT, OTHER, ALTERED, VAGUE, IDENTICAL = "right", "other fact", "altered", "vague", "identical pair"
 WRONG = (OTHER, ALTERED, VAGUE)
 FRAMES = ("It was {}.", "The answer is {}.", "{}, as far as I know.", "That would be {}.")
 SENTENCE_FRAME = "As far as I know: {}."
-SENTENCE_WORDS = 7  # a reference with more is a sentence of its own
+SENTENCE_WORDS = 7  # a reference with more words is a sentence of its own
 VAGUE_FRAMES = (
     "There are several accounts of {}, and it depends on how one looks at it.",
     "{} has been discussed by many people over the years, in this respect too.",
@@ -32,13 +32,13 @@ TOPIC = re.compile(r"(?<=\w )[A-Z][\w'-]*(?: (?:of |the )*[A-Z0-9][\w'.-]*)*")  
 MONTHS = "January February March April May June July August September October November December".split()
 NAME = re.compile(r"(?<!\w)[A-Z][\w'-]{2,}")
 NUMBER = re.compile(r"\d+")
-DRAWN = 20  # rows looked at for each control of a kind
-DIFFERENT = 0.5  # share of its words that the answer of another fact may have in common with the right one
+MAX_DRAWN_ROWS = 20  # per control of a kind
+MAX_SHARED_WORDS = 0.5  # share of words the answer to another fact may have in common with the right one
 
 
 @dataclass(frozen=True)
 class Control:
-    """One case with its known class: `kind` is RIGHT, one of WRONG, or IDENTICAL."""
+    """One case whose verdict is known: `kind` is RIGHT, one of WRONG, or IDENTICAL."""
 
     kind: str
     row: dict
@@ -46,89 +46,91 @@ class Control:
 
 
 def make_controls(rows: list[dict], per_kind: int, seed: int = 0) -> list[Control]:
-    """Up to `per_kind` controls of each kind, from rows drawn without replacement; fewer where the rows give fewer."""
+    """Up to `per_kind` controls of each kind, from rows drawn without replacement; fewer if the rows do not give enough."""
     usable = [row for row in rows if row.get("kind") != UNANSWERABLE]
     random.Random(seed).shuffle(usable)
-    usable = usable[: DRAWN * per_kind]
+    usable = usable[: MAX_DRAWN_ROWS * per_kind]
     controls: list[Control] = []
     for kind in (RIGHT, *WRONG, IDENTICAL):
-        made = 0
-        for place, row in enumerate(usable):
-            if made == per_kind:
+        count = 0
+        for position, row in enumerate(usable):
+            if count == per_kind:
                 break
-            answer = answer_of(kind, row, usable, place)
+            answer = control_answer(kind, row, usable, position)
             if answer:
                 controls.append(Control(kind, row, answer))
-                made += 1
+                count += 1
     return controls
 
 
-def answer_of(kind: str, row: dict, rows: list[dict], place: int) -> str | None:
-    """The answer of a control of this kind to the row's question, or None where the row gives none."""
-    whole = len(row["reference"].split()) > SENTENCE_WORDS
-    frame = SENTENCE_FRAME if whole else FRAMES[place % len(FRAMES)]
+def control_answer(kind: str, row: dict, rows: list[dict], position: int) -> str | None:
+    """The answer for a control of this kind to the row's question, or None if none can be made from the row."""
+    is_sentence = len(row["reference"].split()) > SENTENCE_WORDS
+    frame = SENTENCE_FRAME if is_sentence else FRAMES[position % len(FRAMES)]
     if kind == RIGHT:
-        told = row.get("fact") if place % 2 and match(row["reference"], row.get("fact") or "") else None
-        return told or frame.format(row["reference"].strip(" ."))
+        fact = row.get("fact") if position % 2 and match(row["reference"], row.get("fact") or "") else None
+        return fact or frame.format(row["reference"].strip(" ."))
     if kind == OTHER:
-        others = [other["reference"] for other in rows[place + 1 :] + rows[:place] if is_another_answer(row, other)]
-        alike = [x for x in others if bool(NUMBER.search(x)) == bool(NUMBER.search(row["reference"]))]
-        return frame.format((alike or others)[0].strip(" .")) if others else None
+        others = [
+            other["reference"] for other in rows[position + 1 :] + rows[:position] if is_another_answer(row, other)
+        ]
+        similar = [x for x in others if bool(NUMBER.search(x)) == bool(NUMBER.search(row["reference"]))]
+        return frame.format((similar or others)[0].strip(" .")) if others else None
     if kind == ALTERED:
-        altered = alter(row, rows[place + 1 :] + rows[:place])
+        altered = altered_reference(row, rows[position + 1 :] + rows[:position])
         return altered and frame.format(altered.strip(" ."))
     if kind == VAGUE:
         topics = [topic for topic in TOPIC.findall(row["question"]) if not match(row["reference"], topic)]
-        return VAGUE_FRAMES[place % len(VAGUE_FRAMES)].format(max(topics, key=len, default="this"))
+        return VAGUE_FRAMES[position % len(VAGUE_FRAMES)].format(max(topics, key=len, default="this"))
     return row["response"].strip() or None
 
 
 def is_another_answer(row: dict, other: dict) -> bool:
     """Whether the other row's reference is a wrong answer to this row's question."""
-    known = f"{row['reference']} {row.get('fact') or ''}"
-    shared = (token_recall(row["reference"], other["reference"]), token_recall(other["reference"], known))
-    return max(shared) < DIFFERENT
+    known_text = f"{row['reference']} {row.get('fact') or ''}"
+    overlaps = (token_recall(row["reference"], other["reference"]), token_recall(other["reference"], known_text))
+    return max(overlaps) < MAX_SHARED_WORDS
 
 
-def alter(row: dict, others: list[dict]) -> str | None:
-    """The reference with its first number changed, else with the end of its last name taken from another reference."""
-    reference, known = row["reference"], f"{row['reference']} {row.get('fact') or ''} {row['question']}"
+def altered_reference(row: dict, others: list[dict]) -> str | None:
+    """The reference with its first number changed, or else with its last name changed by one from another reference."""
+    reference, known_text = row["reference"], f"{row['reference']} {row.get('fact') or ''} {row['question']}"
     number = NUMBER.search(reference)
     if number:
         changed = str(int(number[0]) + 1 + 2 * len(number[0])).zfill(len(number[0]))
         return reference[: number.start()] + changed + reference[number.end() :]
     name = next(reversed(list(NAME.finditer(reference))), None)
-    found = (other for row in others for other in NAME.findall(row["reference"]))
-    other = next((other for other in found if other not in known and other not in MONTHS), None)
+    candidates = (other for row in others for other in NAME.findall(row["reference"]))
+    other = next((other for other in candidates if other not in known_text and other not in MONTHS), None)
     if name is None or other is None:
         return None
-    whole = " " in reference[: name.end()].strip()  # of two names the last is replaced, of one its second half
-    changed = other if whole else name[0][: len(name[0]) // 2] + other[len(other) // 2 :]
+    has_words_before = " " in reference[: name.end()].strip()  # then the name is replaced, else its second half
+    changed = other if has_words_before else name[0][: len(name[0]) // 2] + other[len(other) // 2 :]
     return reference[: name.start()] + changed + reference[name.end() :]
 
 
 def run_controls(rows: list[dict], judge: Judge | None, per_kind: int, seed: int = 0) -> dict:
-    """Put the controls to the judge; returns what is written: shares with intervals, and whether to trust it.
+    """Give the controls to the judge; returns what is written: shares with intervals, and whether to trust the judge.
 
-    "sensitivity" is the share of right answers called correct, "specificity" of wrong ones called something else.
-    Without a judge, `grade` gives the verdicts; it compares no pairs.
+    "sensitivity" is the share of right answers called correct, "specificity" that of wrong ones called anything else.
+    Without a judge, `grade` gives the verdicts, and no pairs are compared.
     """
     controls = make_controls(rows, per_kind, seed)
-    single = [control for control in controls if control.kind != IDENTICAL]
+    single_cases = [control for control in controls if control.kind != IDENTICAL]
     pairs = [control for control in controls if control.kind == IDENTICAL] if judge else []
     if judge:
-        judged = ask(judge, ACCURACY, [to_case(c.row, f"control, {c.kind}", answer=c.answer) for c in single])
+        judged = ask(judge, ACCURACY, [to_case(c.row, f"control, {c.kind}", answer=c.answer) for c in single_cases])
         cases = [to_case(c.row, "control, identical", answer_A=c.answer, answer_B=c.answer) for c in pairs]
         judged += ask(judge, WIN_RATE, cases) if pairs else []
     else:
-        judged = [grade(c.row["reference"], c.answer) for c in single]
+        judged = [grade(c.row["reference"], c.answer) for c in single_cases]
     items = [
         {"kind": c.kind, "question": c.row["question"], "reference": c.row["reference"], "answer": c.answer,
-         "verdict": verdict, "reason": reason, "passed": passes(c.kind, verdict)}
-        for c, (verdict, reason) in zip(single + pairs, judged, strict=True)
+         "verdict": verdict, "reason": reason, "passed": is_passed(c.kind, verdict)}
+        for c, (verdict, reason) in zip(single_cases + pairs, judged, strict=True)
     ]  # fmt: skip
 
-    def counted(*kinds: str) -> dict:
+    def count_passed(*kinds: str) -> dict:
         passed = [item["passed"] for item in items if item["kind"] in kinds and item["verdict"] != UNSCORED]
         rate = round(sum(passed) / len(passed), 4) if passed else None
         unscored = sum(item["kind"] in kinds and item["verdict"] == UNSCORED for item in items)
@@ -140,27 +142,27 @@ def run_controls(rows: list[dict], judge: Judge | None, per_kind: int, seed: int
             "unscored": unscored,
         }
 
-    kinds = {kind: counted(kind) for kind in (*WRONG, *([IDENTICAL] if judge else []))}
+    kinds = {kind: count_passed(kind) for kind in (*WRONG, *([IDENTICAL] if judge else []))}
     result = {
         "judge": judge.name if judge else "match",
-        "floor": FLOOR,
-        "sensitivity": counted(RIGHT),
-        "specificity": counted(*WRONG),
+        "floor": MIN_PASS_RATE,
+        "sensitivity": count_passed(RIGHT),
+        "specificity": count_passed(*WRONG),
         "kinds": kinds,
     }
-    why = reasons(result) if items else ["no controls were made"]
+    why = failed_controls(result) if items else ["no controls were made"]
     return {**result, "trusted": not why, "why": why, "items": items}
 
 
-def passes(kind: str, verdict: str) -> bool:
+def is_passed(kind: str, verdict: str) -> bool:
     return verdict == CORRECT if kind == RIGHT else verdict == "tie" if kind == IDENTICAL else verdict != CORRECT
 
 
-def reasons(result: dict) -> list[str]:
-    """Why the judge cannot be trusted, a sentence for each kind under the floor; none where it can."""
+def failed_controls(result: dict) -> list[str]:
+    """Why the judge cannot be trusted: a sentence for each kind below MIN_PASS_RATE; none if it can."""
     failures = {
         RIGHT: "right answers were called correct",
-        OTHER: "answers of another fact were found wrong",
+        OTHER: "answers to another fact were found wrong",
         ALTERED: "answers with an altered number or name were found wrong",
         VAGUE: "vague answers were found wrong",
         IDENTICAL: "identical pairs were called a tie",
@@ -168,13 +170,15 @@ def reasons(result: dict) -> list[str]:
     tested = {"right": result["sensitivity"]["n"], "wrong": result["specificity"]["n"]}
     why = [f"no control with a {name} answer got a verdict" for name, n in tested.items() if n == 0]
     for kind, counts in {RIGHT: result["sensitivity"], **result["kinds"]}.items():
-        if counts["n"] and counts["rate"] < FLOOR:
-            why.append(f"only {counts['passed']} of {counts['n']} {failures[kind]} (at least {FLOOR:.0%} is needed)")
+        if counts["n"] and counts["rate"] < MIN_PASS_RATE:
+            why.append(
+                f"only {counts['passed']} of {counts['n']} {failures[kind]} (at least {MIN_PASS_RATE:.0%} is needed)"
+            )
     return why
 
 
-def in_words(result: dict) -> str:
-    """The controls as lines of text."""
+def describe_controls(result: dict) -> str:
+    """The results of the controls as two lines of text."""
 
     def line(name: str, counts: dict) -> str:
         if not counts["n"]:

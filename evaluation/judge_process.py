@@ -1,9 +1,9 @@
-"""A local judge in a process of its own, so that the memory it took is free once it has judged.
+"""A local judge in a separate process, so that all its memory is free once it has judged.
 
-What vLLM took in a process that goes on comes back only in part (vllm-project/vllm#18806); what a process took that has
-ended comes back whole, be it from vLLM or from transformers.
+In a process that goes on, vLLM frees its memory only in part (vllm-project/vllm#18806); when a process ends, all of it is
+freed, whether it ran vLLM or transformers.
 
-python -m evaluation.judge_process NUMBER     # that process; NUMBER is that of its end of a pipe
+python -m evaluation.judge_process NUMBER     # that process; NUMBER is the file descriptor of its end of a pipe
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from engines.processes import end_child, start_child
 from utils import InputError, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
-CLOSING_S = 20.0  # for an engine that is done to end by itself
+CLOSING_S = 20.0  # for an idle engine to shut down by itself
 
 
 class JudgeProcess:
-    """An engine (llm.Engine.chat) whose model is loaded by another process; `close` ends it."""
+    """An engine (engines.chat.Engine) whose model is loaded in another process; `close` ends it."""
 
     def __init__(self, model: str, arguments: EngineArguments):
-        """Start it and wait until the model is loaded; InputError where it cannot be."""
+        """Start the process and wait until the model is loaded; InputError if it cannot be."""
         self.name = model
-        self._connection, theirs = multiprocessing.Pipe()
+        self._connection, child_connection = multiprocessing.Pipe()
         self._process: subprocess.Popen = start_child(
-            [sys.executable, "-m", "evaluation.judge_process", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
+            [sys.executable, "-m", "evaluation.judge_process", str(child_connection.fileno())],
+            pass_fds=[child_connection.fileno()],
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
             },
         )
-        theirs.close()
+        child_connection.close()
         self._idle = False
         options = {field.name: getattr(arguments, field.name) for field in fields(EngineArguments)}
         self._send((model, options))
@@ -52,10 +52,10 @@ class JudgeProcess:
         replies: list[Reply | None] = [None] * len(conversations)
         self._idle = False
         self._send((conversations, options))
-        while found := self._receive():
-            index, replies[index] = found
+        while indexed_reply := self._receive():
+            index, replies[index] = indexed_reply
             if on_reply:
-                on_reply(*found)
+                on_reply(*indexed_reply)
         self._idle = True
         return replies
 
@@ -63,9 +63,9 @@ class JudgeProcess:
         try:
             self._connection.send(message)
         except BrokenPipeError:
-            raise self._gone() from None
+            raise self._process_ended() from None
 
-    def _gone(self) -> InputError:
+    def _process_ended(self) -> InputError:
         code = self._process.wait()
         return InputError(
             f"expected the judge {self.name} to answer, found its process ended with exit code {code}: see above; the "
@@ -73,23 +73,23 @@ class JudgeProcess:
         )
 
     def _receive(self):
-        """(index, reply), or None after the last and once the model is loaded; InputError where it could not be had."""
+        """(index, reply), or None after the last one and when the model is loaded; InputError if there was a failure."""
         try:
             message = self._connection.recv()
         except (EOFError, ConnectionResetError):
-            raise self._gone() from None
+            raise self._process_ended() from None
         if isinstance(message, InputError):
             raise message
         return message
 
     def close(self) -> None:
-        """End the process, and with it what it started; at once where it was left in the middle of its work."""
+        """End the process and all it started; at once if it was in the middle of its work."""
         self._connection.close()
         end_child(self._process, CLOSING_S if self._idle else 0.0)
 
 
 def serve(connection: Connection) -> None:
-    """Load what comes first over the connection, then answer what comes until its other end is closed."""
+    """Load the model named by the first message, then answer requests until the other end is closed."""
     try:
         model, options = connection.recv()
         try:
@@ -102,7 +102,7 @@ def serve(connection: Connection) -> None:
             conversations, options = connection.recv()
             engine.chat(conversations, on_reply=lambda *reply: connection.send(reply), **options)
             connection.send(None)
-    except (EOFError, BrokenPipeError, ConnectionResetError):  # the other end is closed, or its process gone
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the other end was closed, or its process ended
         return
 
 

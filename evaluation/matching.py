@@ -1,4 +1,4 @@
-"""Whether an answer says what a reference says, by its words and numbers: no model, the same on every machine.
+"""Whether an answer says what a reference says, by words and numbers: without a model, and the same on every machine.
 
     grade("84.6 million euros", "It was €84.6 million.")    # ("correct", "token recall 1.00")
 
@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 
 CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
-UNANSWERABLE = "unknown"  # the kind of a question whose right answer is that it is not known
+UNANSWERABLE = "unknown"  # the kind of questions whose right answer is that it is not known
 
 MATCH_RECALL = 0.8  # one token in five of the reference may be missing
 FILLERS = "a an the of in on at to for by with from and as is was were are be its his her their it that".split()
@@ -29,7 +29,7 @@ SYMBOLS = str.maketrans(
 )
 NUMBER = rf"\b(?:(?:{TENS.replace(' ', '|')})[\s-](?:{ONES})|{'|'.join(NUMBER_WORDS)})\b"
 HUNDREDS = r"(?<![\w.])(?:(\d\d?)[\s-])?hundred(?:(?:\sand)?[\s-](\d\d?))?\b(?![.,:/-]?\d)"
-REWRITES = (  # in this order, on text in lower case
+REWRITES = (  # in this order, on lower-case text
     (r"(?<=\w)'s\b", ""),
     (r"\bper cent\b", "percent"),
     (r"\b(?:[a-z]\.){2,}", lambda found: found[0].replace(".", "") + " "),  # a.m., U.S.
@@ -43,7 +43,7 @@ CJK = r"\u3005-\u3007\u3041-\u309f\u30a1-\u30fa\u30fc-\u9fff\uac00-\ud7af\uf900-
 # A CJK character; a number with sign, decimals or parts (84.6, 28-27, 10:30); a word, which may end in one (gpt4.5).
 TOKEN = re.compile(rf"[{CJK}]|(?:(?<!\w)-)?\d+(?:[.:/-]\d+)*|[^\W_{CJK}]+(?:(?<=\d)\.\d+)*")
 NOT = r"(?:\s?not|n'?t|'t)"
-UNKNOWN = re.compile(  # says that the answer is not known, in English or in Chinese
+UNKNOWN = re.compile(  # phrases that say the answer is not known, in English or Chinese
     rf"""\b(?:(?:do|does|did){NOT}\s(?:\w+\s)?(?:know|say|state|mention|specify|have\s(?:\w+\s){{0,3}}(?:information|records?|data|answers?|details?))
     |(?:can|could){NOT}\s(?:\w+\s)?(?:answer|say|tell|find|determine|confirm|provide|verify|recall)
     |(?:(?:am|are|is|was|were){NOT}|i'?m\snot|ha(?:s|ve|d){NOT}\sbeen)\s(?:\w+\s)?(?:known|certain|sure|mentioned|stated|specified|given|recorded
@@ -58,7 +58,7 @@ UNKNOWN = re.compile(  # says that the answer is not known, in English or in Chi
 
 
 def tokens(text: str) -> list[str]:
-    """The words and numbers of a text in one normal form: "Twenty-one percent" and "21%" give the same list."""
+    """The words and numbers of a text in normal form: "Twenty-one percent" and "21%" give the same list."""
     text = unicodedata.normalize("NFKC", text).casefold().translate(SYMBOLS)
     for pattern, replacement in REWRITES:
         text = re.sub(pattern, replacement, text)
@@ -66,7 +66,7 @@ def tokens(text: str) -> list[str]:
 
 
 def token_recall(reference: str, response: str) -> float:
-    """The share of the reference's tokens, counted as often as they occur, that the response has too.
+    """The share of the reference's tokens, counted as often as they occur, that the response also has.
 
     Articles and prepositions of the reference do not count ("in the 1970s" asks for "1970s"), but its last token always
     does: the A of "vitamin A" is no article.
@@ -77,20 +77,20 @@ def token_recall(reference: str, response: str) -> float:
 
 
 def match(reference: str, response: str) -> bool:
-    """Whether the response has all numbers and (nearly) all words of the reference, in any order and among any others."""
+    """Whether the response has all numbers and nearly all words of the reference, in any order and among any others."""
     numbers = Counter(token for token in tokens(reference) if any(map(str.isdigit, token)))
     return token_recall(reference, response) >= MATCH_RECALL and numbers <= Counter(tokens(response))
 
 
 def says_unknown(response: str) -> bool:
-    """Whether the response says nothing, or in its first sentence that the answer is not known."""
+    """Whether the response is empty, or says in its first sentence that the answer is not known."""
     text = unicodedata.normalize("NFKC", response).casefold().translate(SYMBOLS).strip()
     first = re.split(r"(?<=[.!?。！？])\s|\n", text)[0].strip(" .!\"'")
     return not first or bool(UNKNOWN.search(first))
 
 
 def grade(reference: str, response: str, kind: str | None = None) -> tuple[str, str]:
-    """One of the three classes for a response, and why. For a question that has no answer, saying so is correct."""
+    """One of the three classes for a response, and why. For an unanswerable question, saying so is correct."""
     unknown = says_unknown(response)
     if kind == UNANSWERABLE:
         if not response.strip():

@@ -1,7 +1,7 @@
-"""The report of a run, for a person: report.md and report.html, put together from the files that the stages wrote.
+"""The report of a run for a person: report.md and report.html, made from the files that the stages wrote.
 
-Read are the answers files with what evaluate.py writes beside them (<sft>_acc.json, <base>_acc.json, <sft>_win_rate.json;
-where they are there <sft>_controls.json, <sft>_forgetting.json), the adapter's training files and run.json. The page is
+It reads the answers files and what evaluate.py writes beside them (<sft>_acc.json, <base>_acc.json, <sft>_win_rate.json
+and, if present, <sft>_controls.json, <sft>_forgetting.json), the adapter's training files and run.json. The page is
 report_template.html with the run's data in it: it loads nothing and needs no server.
 """
 
@@ -16,28 +16,28 @@ from data_processor.chunking import sentence_spans
 from data_processor.documents import read_text
 from evaluation import accuracy, report_text
 from evaluation.matching import token_recall
-from evaluation.significance import verdict_in_words
+from evaluation.significance import describe_verdict
 from provenance import commit, machine, meta_file, today
 from utils import InputError, read_json, write_text
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
-PLACE = "/*DATA*/null"
+DATA_PLACEHOLDER = "/*DATA*/null"
 
 REMEDY = "run evaluate.py first"
-QUOTE_RECALL = 0.5  # a sentence with less of the fact's words is not its source
+QUOTE_RECALL = 0.5  # a sentence with a smaller share of the fact's words is not its source
 
 
-def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> dict:
-    """Everything the reports show, from the files of a run: see the keys below. What has no file is None or empty."""
+def collect_report_data(folder: Path, sft: str, base: str, documents: str | None = None) -> dict:
+    """Everything the reports show, from the files of a run: see the keys below. What is missing is None or empty."""
     wins = read_json(folder / f"{sft}_win_rate.json", "a win rate", REMEDY)
-    meta = optional(meta_file(folder / f"{sft}_win_rate.json")) or {}
+    meta = read_optional(meta_file(folder / f"{sft}_win_rate.json")) or {}
     arguments = meta.get("arguments", {})
     models = {"base": base, "sft": sft}
     for what in ("open_book", "rag"):
         models[what] = Path(arguments.get(f"data_name_{what}") or what).stem
-    scores = {what: scored(folder, name, wins["judge"]) for what, name in models.items()}
-    controls = optional(folder / f"{sft}_controls.json") or {}
-    sources = folder_of_documents(folder, models, documents)
+    scores = {what: read_scores(folder, name, wins["judge"]) for what, name in models.items()}
+    controls = read_optional(folder / f"{sft}_controls.json") or {}
+    sources = find_documents(folder, models, documents)
     return {
         "judge": wins["judge"],
         "made": {
@@ -46,41 +46,41 @@ def gather(folder: Path, sft: str, base: str, documents: str | None = None) -> d
             "machine": meta.get("machine") or machine(),
         },
         "folder": str(folder),
-        "scores": {what: without(score, "verdicts") for what, score in scores.items() if score},
+        "scores": {what: omit_keys(score, "verdicts") for what, score in scores.items() if score},
         "compared": {key: wins.get(key) for key in ("mcnemar", "gap_closed")},
-        "wins": without(wins, "verdicts", "mcnemar", "gap_closed", "usage"),
+        "wins": omit_keys(wins, "verdicts", "mcnemar", "gap_closed", "usage"),
         "usage": wins.get("usage"),
-        "controls": without(controls, "items") if controls.get("items") else None,
-        "forgetting": optional(folder / f"{sft}_forgetting.json") or {},
+        "controls": omit_keys(controls, "items") if controls.get("items") else None,
+        "forgetting": read_optional(folder / f"{sft}_forgetting.json") or {},
         "loss": loss_curve(folder, models),
         "timeline": timeline(folder, models),
         "questions": questions(scores, wins["verdicts"], sources),
     }
 
 
-def without(found: dict, *keys: str) -> dict:
+def omit_keys(found: dict, *keys: str) -> dict:
     return {key: value for key, value in found.items() if key not in keys}
 
 
-def optional(path: Path) -> Any:
-    """The content of a file that need not be there."""
+def read_optional(path: Path) -> Any:
+    """The content of a file, or None if there is no such file."""
     return read_json(path, "a file of a run") if path.is_file() else None
 
 
-def scored(folder: Path, name: str, judge: str) -> dict | None:
-    """The verdicts of this judge on an answers file; None where there are none. Match judges what it has not seen."""
-    judged = optional(folder / f"{name}_acc.json")
+def read_scores(folder: Path, name: str, judge: str) -> dict | None:
+    """This judge's verdicts on an answers file; None if there are none. String match is computed if missing."""
+    judged = read_optional(folder / f"{name}_acc.json")
     if judged and judged["judge"] == judge:
         return judged
-    answers = optional(folder / f"{name}.json")
+    answers = read_optional(folder / f"{name}.json")
     if answers is None or judge != "match":
         return None
     verdicts = accuracy.judge_answers(answers, None)
-    return {"judge": judge, **accuracy.measure(answers, verdicts), "match": accuracy.beside_match(answers, verdicts)}
+    return {"judge": judge, **accuracy.measure(answers, verdicts), "match": accuracy.score_match(answers, verdicts)}
 
 
 def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | None) -> list[dict]:
-    """Every question with what is known about it, the answers and verdicts of all models, and where its fact stands."""
+    """Every question with its details, the answers and verdicts of all models, and the source of its fact."""
     answers = {what: {str(row["id"]): row for row in score["verdicts"]} for what, score in scores.items() if score}
     texts: dict[str, str | None] = {}
     rows = []
@@ -104,7 +104,7 @@ def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | 
 def quote(row: dict, text: str) -> dict | None:
     """Where a document states the fact of a question: {"start", "end"} in characters, with the text around it.
 
-    By the offsets of the dataset where it has them, else the sentence that has the most words of the fact.
+    Found by the dataset's offsets if it has them, else as the sentence with the most words of the fact.
     """
     source = row.get("source") or {}
     start, end = source.get("start"), source.get("end")
@@ -126,51 +126,55 @@ def quote(row: dict, text: str) -> dict | None:
     }
 
 
-def folder_of_documents(folder: Path, models: dict[str, str], given: str | None) -> Path | None:
-    """The folder the documents were read from: as given, else by the metas of the open book or of the collection."""
-    if given and not Path(given).is_dir():
-        raise InputError(f"expected the documents in {given}, found no folder: give the folder collection read")
-    candidates = [given]
+def find_documents(folder: Path, models: dict[str, str], documents_path: str | None) -> Path | None:
+    """The folder the documents were read from: as given, else from the meta files of the open book or the collection."""
+    if documents_path and not Path(documents_path).is_dir():
+        raise InputError(
+            f"expected the documents in {documents_path}, found no folder: give the one that was collected from"
+        )
+    candidates = [documents_path]
     for name, key in ((models["open_book"], "open_book"), ("data", "data_path")):
-        candidates.append(((optional(meta_file(folder / f"{name}.json")) or {}).get("arguments") or {}).get(key))
+        candidates.append(((read_optional(meta_file(folder / f"{name}.json")) or {}).get("arguments") or {}).get(key))
     return next((Path(path) for path in candidates if isinstance(path, str) and Path(path).is_dir()), None)
 
 
-def adapter_of(folder: Path, models: dict[str, str]) -> Path | None:
-    """The adapter's folder: the one that answered, else `lora` beside the answers."""
-    arguments = (optional(meta_file(folder / f"{models['sft']}.json")) or {}).get("arguments") or {}
+def find_adapter(folder: Path, models: dict[str, str]) -> Path | None:
+    """The folder of the adapter that answered, else `lora` beside the answers."""
+    arguments = (read_optional(meta_file(folder / f"{models['sft']}.json")) or {}).get("arguments") or {}
     candidates = (arguments.get("lora_weights"), folder / "lora")
     return next((Path(path) for path in candidates if path and Path(path).is_dir()), None)
 
 
 def loss_curve(folder: Path, models: dict[str, str]) -> list[dict]:
-    """[{"step", "loss" or "eval_loss"}] of the training, from train_log.json, or the trainer_state.json of other trainers."""
-    adapter = adapter_of(folder, models)
+    """[{"step", "loss" or "eval_loss"}] from train_log.json, or from the trainer_state.json of other trainers."""
+    adapter = find_adapter(folder, models)
     rows: list[dict] = []
     for name, key in (("trainer_state", "log_history"), ("train_log", "log")):
-        if adapter and (found := optional(adapter / f"{name}.json")):
+        if adapter and (found := read_optional(adapter / f"{name}.json")):
             rows = found.get(key, rows)
-    kept = ("step", "loss", "eval_loss")
-    curve = [{key: row[key] for key in kept if isfinite(row.get(key, inf))} for row in rows]
+    loss_keys = ("step", "loss", "eval_loss")
+    curve = [{key: row[key] for key in loss_keys if isfinite(row.get(key, inf))} for row in rows]
     return [row for row in curve if "step" in row and len(row) > 1]
 
 
 def timeline(folder: Path, models: dict[str, str]) -> dict | None:
-    """Seconds of each stage, {"budget_seconds", "stages": [{"name", "seconds", "planned_seconds"}]}.
+    """The seconds of each stage: {"budget_seconds", "stages": [{"name", "seconds", "planned_seconds"}]}.
 
-    From run.json where the run had a budget, else from the meta files.
+    From run.json if the run had a budget, else from the meta files.
     """
-    found = optional(folder / "run.json")
+    found = read_optional(folder / "run.json")
     if found:
         return {"budget_seconds": found.get("budget_seconds"), "stages": found.get("stages", [])}
-    adapter = adapter_of(folder, models)
+    adapter = find_adapter(folder, models)
     parts = {
         "collection": [folder / "data.json"],
         "fine-tuning": [adapter / "training"] if adapter else [],
         "inference": [folder / f"{name}.json" for name in models.values()],
         "evaluation": [folder / f"{models['sft']}_forgetting.json"],
     }
-    metas = {name: [meta for path in paths if (meta := optional(meta_file(path)))] for name, paths in parts.items()}
+    metas = {
+        name: [meta for path in paths if (meta := read_optional(meta_file(path)))] for name, paths in parts.items()
+    }
     stages = [
         {"name": name, "seconds": sum(meta.get("seconds", 0) for meta in found)}
         for name, found in metas.items()
@@ -180,17 +184,17 @@ def timeline(folder: Path, models: dict[str, str]) -> dict | None:
 
 
 def write_reports(folder: Path, found: dict) -> None:
-    """report.md and report.html, whole or not at all."""
-    write_text(folder / "report.md", report_text.as_markdown(found))
-    write_text(folder / "report.html", render(found))
+    """Write report.md and report.html, each completely or not at all."""
+    write_text(folder / "report.md", report_text.render_markdown(found))
+    write_text(folder / "report.html", render_html(found))
 
 
-def render(found: dict) -> str:
-    """The page. What models and documents wrote goes in as JSON and is shown as text; "<" cannot end the script."""
+def render_html(found: dict) -> str:
+    """The page. Text from models and documents is embedded as JSON and shown as text; "<" cannot end the script."""
     questions = [{**row, "tags": report_text.tags(row)} for row in found["questions"]]
     change = found["compared"]["mcnemar"]
     words = {
-        "verdict": verdict_in_words(change["gained"], change["lost"]),
+        "verdict": describe_verdict(change["gained"], change["lost"]),
         "models": report_text.MODELS,
         "kinds": report_text.KINDS,
     }
@@ -203,4 +207,4 @@ def render(found: dict) -> str:
         ("\u2029", "\\u2029"),
     ):
         data = data.replace(mark, escaped)
-    return TEMPLATE.read_text(encoding="utf-8").replace(PLACE, data)
+    return TEMPLATE.read_text(encoding="utf-8").replace(DATA_PLACEHOLDER, data)

@@ -1,4 +1,4 @@
-"""A run in words: report.md, with whose first lines evaluate.py ends."""
+"""The report as text: report.md, whose first lines evaluate.py also prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = {
     "retention": "general knowledge",
 }
 BREAKDOWNS = {"by_kind": "kind of question", "by_document": "document", "by_role": "role"}
-ALIGNED = 30  # characters: columns are as wide as what is in them, but for the rest of longer texts
+MAX_COLUMN_WIDTH = 30  # characters: a column is as wide as its content, up to this
 
 
 def percent(share: float | None) -> str:
@@ -36,35 +36,39 @@ def accuracy_cell(score: dict | None) -> str:
     )
 
 
-def wins_cell(won: dict) -> str:
+def wins_cell(wins: dict) -> str:
     """ "50.0% (2, 1, 1)", and how many have no verdict."""
-    return f"{percent(won['win_rate'])} ({won['wins']}, {won['ties']}, {won['losses']})" + (
-        f", {won['unscored']} unscored" if won["unscored"] else ""
+    return f"{percent(wins['win_rate'])} ({wins['wins']}, {wins['ties']}, {wins['losses']})" + (
+        f", {wins['unscored']} unscored" if wins["unscored"] else ""
     )
 
 
-def headline(found: dict) -> str:
+def headline(report_data: dict) -> str:
     """The result in one sentence."""
-    tuned, base, verdict = found["scores"]["sft"], found["scores"]["base"], found["compared"]["mcnemar"]
+    tuned, base, verdict = (
+        report_data["scores"]["sft"],
+        report_data["scores"]["base"],
+        report_data["compared"]["mcnemar"],
+    )
     text = f"{accuracy_cell(tuned)} of the questions after tuning, {accuracy_cell(base)} before: {verdict['words']}."
-    gap = (found["compared"]["gap_closed"] or {}).get("gap_closed")
+    gap = (report_data["compared"]["gap_closed"] or {}).get("gap_closed")
     return text + (f" That closes {percent(gap)} of the gap to an open book." if gap is not None else "")
 
 
-def notes(found: dict) -> list[str]:
-    """What else there is to say, a line each: match beside the judge, win rate, forgetting, cost."""
-    lines, wins = [], found["wins"]
-    shift = found["compared"]["mcnemar"]
+def notes(report_data: dict) -> list[str]:
+    """Further results, a line each: string match beside the judge, win rate, forgetting, cost."""
+    lines, wins = [], report_data["wins"]
+    shift = report_data["compared"]["mcnemar"]
     if shift.get("interval"):
         lines.append(
             f"difference {shift['difference']:+.1%}, {interval(shift['interval'])} by bootstrap over {shift['facts']} facts"
         )
-    gap = found["compared"]["gap_closed"] or {}
+    gap = report_data["compared"]["gap_closed"] or {}
     if gap.get("gap_closed") is not None:
         lines.append(
             f"gap closed {percent(gap['gap_closed'])}" + (f", {interval(gap['interval'])}" if gap["interval"] else "")
         )
-    for what, score in found["scores"].items():
+    for what, score in report_data["scores"].items():
         beside = score["match"]
         if score["judge"] != "match" and beside["agreement"] is not None:
             lines.append(
@@ -86,8 +90,8 @@ def notes(found: dict) -> list[str]:
         lines.append(
             f"the order changed {percent(wins['flip_rate'])} of the verdicts; the first answer was chosen {percent(wins['first_seat'])} of the time"
         )
-    lines += forgetting_lines(found["forgetting"])
-    usage = found["usage"]
+    lines += forgetting_lines(report_data["forgetting"])
+    usage = report_data["usage"]
     if usage:
         cost = "" if usage["cost"] is None else f", cost {usage['cost']:.4f}"
         lines.append(
@@ -98,7 +102,7 @@ def notes(found: dict) -> list[str]:
 
 
 def forgetting_lines(lost: dict) -> list[str]:
-    """What was forgotten, a line for each measurement that was made."""
+    """Forgetting, a line for each measurement that was made."""
     lines = []
     if "retention" in lost:
         kept = lost["retention"]
@@ -127,15 +131,15 @@ def forgetting_lines(lost: dict) -> list[str]:
     return lines
 
 
-def head(found: dict) -> list[str]:
-    """The lines that report.md begins with and evaluate.py ends with: what came of it, and how far to trust that."""
-    scores, controls = found["scores"], found["controls"]
+def summary_lines(report_data: dict) -> list[str]:
+    """The lines that report.md begins with and evaluate.py prints last: the result, and how far to trust it."""
+    scores, controls = report_data["scores"], report_data["controls"]
     lines = [
         "# Report",
         "",
-        f"{found['made']['date']}, judged by {cell(found['judge'])}, {cell(found['made']['machine'])}",
+        f"{report_data['made']['date']}, judged by {cell(report_data['judge'])}, {cell(report_data['made']['machine'])}",
         "",
-        f"**{headline(found)}**",
+        f"**{headline(report_data)}**",
         "",
     ]
     if controls and not controls["trusted"]:
@@ -144,20 +148,24 @@ def head(found: dict) -> list[str]:
         [MODELS[what], accuracy_cell(s), interval(s["interval"]), s["incorrect"], s["not_attempted"], s["unscored"], percent(s["match"]["accuracy"])]
         for what, s in scores.items()
     ])  # fmt: skip
-    lines += breakdown_table(found, "by_kind")
-    lines += ["## Notes", "", *(f"- {note}" for note in notes(found)), ""]
+    lines += breakdown_table(report_data, "by_kind")
+    lines += ["## Notes", "", *(f"- {note}" for note in notes(report_data)), ""]
     if controls:
-        said = judge_controls.in_words(controls).splitlines()
-        lines += ["## Controls of the judge", "", *(f"- {line}" for line in said), ""]
+        control_lines = judge_controls.describe_controls(controls).splitlines()
+        lines += ["## Controls of the judge", "", *(f"- {line}" for line in control_lines), ""]
     return lines
 
 
-def as_markdown(found: dict) -> str:
-    """report.md: the head, the numbers of each document and role, and every question whose answer changed sides."""
-    lines = head(found) + breakdown_table(found, "by_document") + breakdown_table(found, "by_role")
-    lines += time_table(found.get("timeline"))
+def render_markdown(report_data: dict) -> str:
+    """report.md: the summary, the numbers by document and role, and every question learnt, lost or in dispute."""
+    lines = (
+        summary_lines(report_data)
+        + breakdown_table(report_data, "by_document")
+        + breakdown_table(report_data, "by_role")
+    )
+    lines += time_table(report_data.get("timeline"))
     for title, name in (("Learnt", "learnt"), ("Lost", "lost"), ("Judge and match disagree", "disagree")):
-        chosen = [row for row in found["questions"] if name in tags(row)]
+        chosen = [row for row in report_data["questions"] if name in tags(row)]
         if chosen:
             lines += [f"## {title}", ""]
             lines += table(["question", "reference", "base", "tuned"], [
@@ -166,24 +174,24 @@ def as_markdown(found: dict) -> str:
     return "\n".join(lines)
 
 
-def breakdown_table(found: dict, breakdown: str) -> list[str]:
-    """The accuracy of every model in each group of a breakdown, and the win rate where it was counted by these groups."""
-    scores, names = found["scores"], {"by_kind": KINDS}.get(breakdown, {})
+def breakdown_table(report_data: dict, breakdown: str) -> list[str]:
+    """The accuracy of every model in each group of a breakdown, and the win rate if there is one for these groups."""
+    scores, names = report_data["scores"], {"by_kind": KINDS}.get(breakdown, {})
     if not scores["sft"][breakdown]:
         return []
-    heads, wins = [MODELS[what] for what in scores], found["wins"].get(breakdown)
+    headers, wins = [MODELS[what] for what in scores], report_data["wins"].get(breakdown)
     rows = [
         [names.get(group, group), *(accuracy_cell(score[breakdown].get(group)) for score in scores.values())]
         for group in scores["sft"][breakdown]
     ]
     if wins:
-        heads.append("win rate (wins, ties, losses)")
+        headers.append("win rate (wins, ties, losses)")
         rows = [[*row, wins_cell(wins[group])] for row, group in zip(rows, scores["sft"][breakdown], strict=True)]
-    return [f"## By {BREAKDOWNS[breakdown]}", "", *table(["", *heads], rows)]
+    return [f"## By {BREAKDOWNS[breakdown]}", "", *table(["", *headers], rows)]
 
 
 def time_table(timeline: dict | None) -> list[str]:
-    """What each stage took, and what it was given where the run had a time budget."""
+    """The time each stage took and, if the run had a time budget, was given."""
     if not timeline:
         return []
     stages = [
@@ -191,32 +199,32 @@ def time_table(timeline: dict | None) -> list[str]:
         for stage in timeline["stages"]
     ]
     budget = timeline["budget_seconds"]
-    used = sum(stage.get("seconds") or 0 for stage in timeline["stages"])
-    words = f", {used / 60:.1f} of {budget / 60:.1f} minutes used" if budget else ""
+    used_seconds = sum(stage.get("seconds") or 0 for stage in timeline["stages"])
+    words = f", {used_seconds / 60:.1f} of {budget / 60:.1f} minutes used" if budget else ""
     return [f"## Time{words}", "", *table(["stage", "minutes planned", "minutes"], stages)]
 
 
 def tags(row: dict) -> list[str]:
-    """Which filters of the report a question passes."""
+    """The filters of the report that show this question."""
     after, before = row["sft"]["verdict"] == "correct", row["base"]["verdict"] == "correct"
     changed = {(True, False): ["learnt"], (False, True): ["lost"]}.get((after, before), [])
-    if row.get("kind") == UNANSWERABLE:  # counted apart everywhere
+    if row.get("kind") == UNANSWERABLE:  # counted separately everywhere
         changed = []
-    both = [row[what] for what in ("sft", "base") if row[what]["verdict"] != "unscored"]
-    disagree = any((answer["verdict"] == "correct") != (answer["match"] == "correct") for answer in both)
+    scored_answers = [row[what] for what in ("sft", "base") if row[what]["verdict"] != "unscored"]
+    disagree = any((answer["verdict"] == "correct") != (answer["match"] == "correct") for answer in scored_answers)
     return changed + ["disagree"] * disagree
 
 
-def table(heads: list[str], rows: list[list]) -> list[str]:
-    """A table of markdown that is one on a terminal too."""
-    lines = [[cell(value) for value in line] for line in (heads, *rows)]
-    widths = [min(max(3, *map(len, column)), ALIGNED) for column in zip(*lines, strict=True)]
+def table(headers: list[str], rows: list[list]) -> list[str]:
+    """A markdown table that is also readable on a terminal."""
+    lines = [[cell(value) for value in line] for line in (headers, *rows)]
+    widths = [min(max(3, *map(len, column)), MAX_COLUMN_WIDTH) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     return ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines] + [""]
 
 
 def cell(value: object) -> str:
-    """A value inside a table of markdown: on one line, and nothing in it is markup."""
+    """A value for a markdown table: on one line, with all markup escaped."""
     text = " ".join(str(value).split()).replace("\\", "\\\\")
     for mark in "|`*_<[":
         text = text.replace(mark, "\\" + mark)

@@ -1,4 +1,4 @@
-"""How sure a measured share or difference is, and what length had to do with it; by scipy, statsmodels and numpy."""
+"""Uncertainty of measured shares and differences, and the influence of length; uses scipy, statsmodels and numpy."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import numpy
 from scipy.stats import binomtest
 
-LEVEL = 0.05  # a difference that chance gives more often than this is called a tie
+LEVEL = 0.05  # a difference that chance produces more often than this is called a tie
 RESAMPLES = 10_000
-DRAWN_AT_ONCE = 200  # resamples, which bounds the memory of many facts
+RESAMPLES_PER_BATCH = 200  # resamples, which bounds the memory of many facts
 LENGTH_PENALTY = (
     0.1  # 1 / variance of a normal prior on the length coefficient, which separable data would send to infinity
 )
 
 
 def wilson_interval(successes: int, n: int) -> list[float] | None:
-    """The 95 % score interval of a share (Wilson 1927; Newcombe 1998, method 3); None where nothing was counted."""
+    """The 95 % score interval of a share (Wilson 1927; Newcombe 1998, method 3); None if nothing was counted."""
     if n == 0:
         return None
     interval = binomtest(successes, n).proportion_ci(1 - LEVEL, method="wilson")
@@ -24,36 +24,36 @@ def wilson_interval(successes: int, n: int) -> list[float] | None:
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Two-sided exact p of as uneven a split of the questions whose answer changed sides (McNemar 1947)."""
+    """Two-sided exact p-value of a split this uneven among the questions whose result changed (McNemar 1947)."""
     return 1.0 if gained + lost == 0 else float(binomtest(gained, gained + lost).pvalue)
 
 
-def in_words(gained: int, lost: int) -> str:
+def describe_comparison(gained: int, lost: int) -> str:
     """The comparison of the tuned model with the base, as a sentence."""
     answers = "answer" if gained == 1 else "answers"
-    return f"{gained} {answers} gained, {lost} lost: {verdict_in_words(gained, lost)} (exact McNemar, {p_in_words(gained, lost)})"
+    return f"{gained} {answers} gained, {lost} lost: {describe_verdict(gained, lost)} (exact McNemar, {format_p_value(gained, lost)})"
 
 
-def sign_test_in_words(wins: int, losses: int) -> str:
+def describe_sign_test(wins: int, losses: int) -> str:
     """The wins and losses of the tuned model against the base, as a sentence."""
-    return f"{wins} wins, {losses} losses: {verdict_in_words(wins, losses)} (sign test, {p_in_words(wins, losses)})"
+    return f"{wins} wins, {losses} losses: {describe_verdict(wins, losses)} (sign test, {format_p_value(wins, losses)})"
 
 
-def verdict_in_words(gained: int, lost: int) -> str:
-    """Which model is better, or that they are tied: a difference that chance explains is none."""
+def describe_verdict(gained: int, lost: int) -> str:
+    """Which model is better, or "tied" if chance explains the difference."""
     better = "the tuned model is better" if gained > lost else "the tuned model is worse"
     return "tied" if mcnemar(gained, lost) > LEVEL else better
 
 
-def p_in_words(gained: int, lost: int) -> str:
+def format_p_value(gained: int, lost: int) -> str:
     p = mcnemar(gained, lost)
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def resampled_means(columns: Sequence[Sequence[float]], clusters: Sequence[str], seed: int = 0) -> numpy.ndarray:
-    """The means of some columns in RESAMPLES samples of whole clusters with replacement; (columns, RESAMPLES).
+    """The means of the columns in RESAMPLES samples of whole clusters, drawn with replacement: (columns, RESAMPLES).
 
-    Questions about one fact stand or fall together, so the fact is drawn, not the question (cluster bootstrap; Field &
+    Questions about one fact stand or fall together, so facts are drawn, not questions (cluster bootstrap; Field &
     Welsh 2007). The columns are drawn together, which keeps the comparison of two models paired.
     """
     places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
@@ -62,21 +62,21 @@ def resampled_means(columns: Sequence[Sequence[float]], clusters: Sequence[str],
     sizes = numpy.bincount(owner)
     rng = numpy.random.default_rng(seed)
     parts = []
-    for _ in range(RESAMPLES // DRAWN_AT_ONCE):
-        drawn = rng.integers(len(places), size=(DRAWN_AT_ONCE, len(places)))
+    for _ in range(RESAMPLES // RESAMPLES_PER_BATCH):
+        drawn = rng.integers(len(places), size=(RESAMPLES_PER_BATCH, len(places)))
         parts.append(sums[drawn].sum(axis=1).T / sizes[drawn].sum(axis=1))
     return numpy.concatenate(parts, axis=1)
 
 
 def percentile_interval(samples: numpy.ndarray) -> list[float] | None:
-    """The 95 % percentile interval of resampled values; None where some sample has no value."""
+    """The 95 % percentile interval of resampled values; None if some sample has no value."""
     if not numpy.isfinite(samples).all():
         return None
     return [round(float(x), 4) for x in numpy.quantile(samples, [LEVEL / 2, 1 - LEVEL / 2])]
 
 
 def clustered_difference(sft: Sequence[bool], base: Sequence[bool], clusters: Sequence[str], seed: int = 0) -> dict:
-    """The tuned model's share of right answers less the base's, with an interval by facts."""
+    """The tuned model's share of right answers minus the base's, with an interval over facts."""
     means = resampled_means([sft, base], clusters, seed)
     difference, facts = round(float(numpy.mean(sft) - numpy.mean(base)), 4), len(set(clusters))
     interval = percentile_interval(means[0] - means[1]) if facts > 1 else None
@@ -86,10 +86,10 @@ def clustered_difference(sft: Sequence[bool], base: Sequence[bool], clusters: Se
 def gap_closed(
     sft: Sequence[bool], base: Sequence[bool], open_book: Sequence[bool], clusters: Sequence[str], seed: int = 0
 ) -> dict:
-    """(tuned - base) / (open book - base): 0 has learnt nothing, 1 answers as if the document lay open.
+    """(tuned - base) / (open book - base): 0 means nothing learnt, 1 as good as with the document in the prompt.
 
-    None where the open book gains nothing; no interval where it gains nothing in some of the resampled sets of facts, nor
-    of one fact, which every sample would be.
+    None if the open book gains nothing; no interval if it gains nothing in some resampled set of facts, or if there is
+    only one fact, which every sample would consist of.
     """
     gap = numpy.mean(open_book) - numpy.mean(base)
     if gap <= 0:
@@ -103,11 +103,11 @@ def gap_closed(
 
 
 def length_adjusted(points: Sequence[float], lead: Sequence[int]) -> float | None:
-    """The score (win 1, tie 0.5, loss 0) of responses as long as those they are compared with.
+    """The score (win 1, tie 0.5, loss 0) expected if responses were as long as those they are compared with.
 
-    Logistic regression of the points on tanh(lead / its standard deviation), `lead` being how much longer the response
-    is, read off at a lead of 0: length-controlled AlpacaEval (Dubois et al. 2024, arXiv 2404.04475, section 3) without
-    its term for the difficulty of an instruction, as there is one pair of models.
+    Logistic regression of the points on tanh(lead / its standard deviation), where `lead` is how much longer the response
+    is, evaluated at a lead of 0: length-controlled AlpacaEval (Dubois et al. 2024, arXiv 2404.04475, section 3) without
+    its term for the difficulty of an instruction, as there is only one pair of models.
     """
     if not points:
         return None
@@ -124,7 +124,7 @@ def length_adjusted(points: Sequence[float], lead: Sequence[int]) -> float | Non
 
 
 def cohens_kappa(one: Sequence[object], other: Sequence[object]) -> float | None:
-    """Agreement of two raters beyond chance (Cohen 1960); None where both give everything one and the same rating."""
+    """Agreement of two raters beyond chance (Cohen 1960); None if both give everything the same rating."""
     from statsmodels.stats.inter_rater import cohens_kappa as kappa
 
     labels = sorted(set(one) | set(other), key=str)

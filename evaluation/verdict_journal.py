@@ -1,8 +1,8 @@
-"""What judges replied, one JSON line each: a rerun asks nothing again, and every score can be computed from it alone.
+"""The judges' replies, one JSON line each: a rerun repeats no question, and every score can be recomputed from it alone.
 
 One line: {"judge", "prompt", "item", "name", "text", "prompt_tokens", "completion_tokens"}: who replied, the hash of the
-instructions and the sampling, the hash of the case (question, reference, fact, answers), a name for people to find it
-by, and the reply as it came. A call that failed is not written, so it is made again.
+instructions and sampling settings, the hash of the case (question, reference, fact, answers), a name by which people can
+find it, and the raw reply. A failed call is not written, so it is made again.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ KEYS = ("judge", "prompt", "item", "name", "text", "prompt_tokens", "completion_
 
 
 class VerdictJournal:
-    """The replies of a file, found by (judge, prompt, item), and a place to add more."""
+    """The replies in a file, looked up by (judge, prompt, item); new ones are appended."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.replies: dict[tuple[str, str, str], Reply] = {}
         self.last_judge: str | None = None
-        read_journal(self.path, self._take, "a journal of verdicts")
+        read_journal(self.path, self._load_line, "a journal of verdicts")
 
-    def _take(self, line: dict) -> None:
+    def _load_line(self, line: dict) -> None:
         judge, prompt, item, _, *reply = (line[key] for key in KEYS)
         self.replies[judge, prompt, item] = Reply(*reply)
         self.last_judge = judge
 
     def add(self, judge: str, prompt: str, item: str, name: str, reply: Reply) -> None:
-        """Add one reply, on the disk before this returns; one with an error is left out."""
+        """Append one reply, which is on disk when this returns; one with an error is left out."""
         if reply.error:
             return
         self.replies[judge, prompt, item] = reply

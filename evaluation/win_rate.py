@@ -1,4 +1,4 @@
-"""Whose answer is better, pair by pair and in both orders, and how far place and length had a say in it."""
+"""Whose answer is better, pair by pair and in both orders, and how much position and length mattered."""
 
 from __future__ import annotations
 
@@ -6,85 +6,85 @@ from collections import Counter
 
 from evaluation.judging import UNSCORED, WIN_RATE, Judge, ask, to_case
 from evaluation.matching import CORRECT, grade
-from evaluation.significance import length_adjusted, sign_test_in_words, wilson_interval
+from evaluation.significance import describe_sign_test, length_adjusted, wilson_interval
 
 POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
-SEATS = ({"A": "win", "B": "loss"}, {"A": "loss", "B": "win"})  # the tuned answer as A, then as B
+VERDICT_BY_SEAT = ({"A": "win", "B": "loss"}, {"A": "loss", "B": "win"})  # the tuned answer as A, then as B
 
 
 def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[dict]:
-    """A verdict on each pair: "win" of the tuned answer, "tie", "loss", or UNSCORED.
+    """A verdict on each pair: "win" for the tuned answer, "tie", "loss", or UNSCORED.
 
-    A model is asked twice, each response once as A, and only the same choice both times is a win or a loss; a choice
+    The judge is asked twice, with each response once as A. Only the same choice both times is a win or a loss; a choice
     that changes with the order is a tie (Wang et al. 2023, "Large Language Models are not Fair Evaluators", with
     two verdicts). Without a judge, a response that matches its reference beats one that does not.
     """
     pairs = list(zip(sft, base, strict=True))
     verdicts = [{"response_sft": row["response"], "response_base": other["response"]} for row, other in pairs]
     asked = []
-    for place, pair in enumerate(pairs):
+    for position, pair in enumerate(pairs):
         error = next((row["error"] for row in pair if row.get("error")), None)
         if error:
-            verdicts[place] |= {"verdict": UNSCORED, "reason": f"no answer: {error}"}
+            verdicts[position] |= {"verdict": UNSCORED, "reason": f"no answer: {error}"}
         elif judge is None:
-            verdicts[place]["verdict"] = by_match(*pair)
+            verdicts[position]["verdict"] = compare_by_match(*pair)
         else:
-            asked.append(place)
+            asked.append(position)
     if judge is None or not asked:
         return verdicts
     cases = []
     for first in ("tuned", "base"):
-        for place in asked:
-            a, b = pairs[place] if first == "tuned" else reversed(pairs[place])
-            name = f"{first} first {a.get('id', place)}"
+        for position in asked:
+            a, b = pairs[position] if first == "tuned" else reversed(pairs[position])
+            name = f"{first} first {a.get('id', position)}"
             cases.append(to_case(a, name, answer_A=a["response"], answer_B=b["response"]))
     judged = ask(judge, WIN_RATE, cases)
-    for place, *seats in zip(asked, judged[: len(asked)], judged[len(asked) :], strict=True):
-        orders = [names.get(label, label) for names, (label, _) in zip(SEATS, seats, strict=True)]
+    for position, *seats in zip(asked, judged[: len(asked)], judged[len(asked) :], strict=True):
+        orders = [names.get(label, label) for names, (label, _) in zip(VERDICT_BY_SEAT, seats, strict=True)]
         agreed = UNSCORED if UNSCORED in orders else orders[0] if orders[0] == orders[1] else "tie"
         reason = f"Tuned as A: {seats[0][1]} Base as A: {seats[1][1]}"
-        verdicts[place] |= {"verdict": agreed, "orders": orders, "reason": reason}
+        verdicts[position] |= {"verdict": agreed, "orders": orders, "reason": reason}
     return verdicts
 
 
-def by_match(row: dict, other: dict) -> str:
+def compare_by_match(row: dict, other: dict) -> str:
     right, other_right = (grade(x["reference"], x["response"], x.get("kind"))[0] == CORRECT for x in (row, other))
     return "tie" if right == other_right else "win" if right else "loss"
 
 
 def summarize(_rows: list[dict], verdicts: list[dict]) -> dict:
-    """The numbers of a win rate; rates are shares of the pairs that were scored.
+    """The numbers behind a win rate; rates are shares of the scored pairs.
 
-    "win_rate" is wins alone, "score" counts a tie as half. "first_seat" is the share of the single choices that fell on
-    A (0.5: no preference), "longer_wins" the share of the decided pairs that the longer response won, and
-    "length_adjusted" the score two responses of one length would get. Lengths are in characters.
+    "win_rate" is wins alone, "score" counts a tie as half. "first_seat" is the share of single choices that
+    went to A (0.5: no preference), "longer_wins" the share of decided pairs won by the longer response, and
+    "length_adjusted" the score if both responses had the same length. Lengths are in characters.
     """
     scored = [row for row in verdicts if row["verdict"] != UNSCORED]
-    found = Counter(row["verdict"] for row in scored)
+    counts = Counter(row["verdict"] for row in scored)
     lead = [len(row["response_sft"]) - len(row["response_base"]) for row in scored]
     points = [POINTS[row["verdict"]] for row in scored]
     longer_won = [(gap > 0) == (point == 1) for gap, point in zip(lead, points, strict=True) if gap and point != 0.5]
     orders = [row["orders"] for row in scored if "orders" in row]
-    on_first = [
+    chose_first = [
         choice == won for pair in orders for choice, won in zip(pair, ("win", "loss"), strict=True) if choice != "tie"
     ]
     return {
         "n": len(verdicts),
-        "wins": found["win"],
-        "ties": found["tie"],
-        "losses": found["loss"],
+        "wins": counts["win"],
+        "ties": counts["tie"],
+        "losses": counts["loss"],
         "unscored": len(verdicts) - len(scored),
-        "win_rate": share(found["win"], len(scored)),
-        "interval": wilson_interval(found["win"], len(scored)),
+        "win_rate": share(counts["win"], len(scored)),
+        "interval": wilson_interval(counts["win"], len(scored)),
         "score": share(sum(points), len(scored)),
         "length_adjusted": length_adjusted(points, lead),
         "flip_rate": share(sum(a != b for a, b in orders), len(orders)),
-        "first_seat": share(sum(on_first), len(on_first)),
-        "first_seat_interval": wilson_interval(sum(on_first), len(on_first)),
+        "first_seat": share(sum(chose_first), len(chose_first)),
+        "first_seat_interval": wilson_interval(sum(chose_first), len(chose_first)),
         "longer_wins": share(sum(longer_won), len(longer_won)),
         "mean_length_sft": share(sum(len(row["response_sft"]) for row in verdicts), len(verdicts), 1),
         "mean_length_base": share(sum(len(row["response_base"]) for row in verdicts), len(verdicts), 1),
-        "words": sign_test_in_words(found["win"], found["loss"]),
+        "words": describe_sign_test(counts["win"], counts["loss"]),
     }
 
 

@@ -15,7 +15,7 @@ def write_run(folder: Path, sft: list[dict], base: list[dict], names: tuple[str,
     verdicts = []
     for name, rows in zip(names, (sft, base), strict=True):
         verdicts.append(accuracy.judge_answers(rows, None))
-        beside = {"judge": "match", "match": accuracy.beside_match(rows, verdicts[-1])}
+        beside = {"judge": "match", "match": accuracy.score_match(rows, verdicts[-1])}
         (folder / f"{name}_acc.json").write_text(json.dumps({**beside, **accuracy.measure(rows, verdicts[-1])}))
     wins = accuracy.measure(sft, win_rate.judge_pairs(sft, base, None), win_rate.summarize)
     compared = {"judge": "match", "mcnemar": accuracy.compare(sft, *verdicts)}

@@ -58,7 +58,7 @@ def test_each_verdict_repeats_what_was_asked():
 
 def test_match_beside_the_judge_by_hand():
     asked = [*rows(6), answer(6, "r", kind="unknown")]
-    found = accuracy.beside_match(asked, verdicts("ccniuuc", "cinccui"))
+    found = accuracy.score_match(asked, verdicts("ccniuuc", "cinccui"))
     assert (found["n"], found["correct"], found["accuracy"]) == (5, 3, 0.6) and found["interval"] == [
         0.2307,
         0.8824,
@@ -68,7 +68,7 @@ def test_match_beside_the_judge_by_hand():
 
 
 def test_match_beside_a_judge_that_said_nothing():
-    found = accuracy.beside_match(rows(2), verdicts("uu"))
+    found = accuracy.score_match(rows(2), verdicts("uu"))
     assert (found["n"], found["accuracy"], found["agreement"], found["kappa"]) == (0, None, None, None)
 
 
@@ -180,7 +180,7 @@ def test_an_answer_that_could_not_be_had_is_unscored(tmp_path):
         assert (verdicts[3]["verdict"], verdicts[3]["reason"]) == ("unscored", "no answer: timeout")
         measured = accuracy.measure(rows, verdicts)
         assert (measured["n"], measured["correct"], measured["unscored"], measured["accuracy"]) == (4, 2, 1, 0.6667)
-        assert accuracy.beside_match(rows, verdicts)["n"] == 3
+        assert accuracy.score_match(rows, verdicts)["n"] == 3
         wins = win_rate.summarize(rows, win_rate.judge_pairs(rows, BASE, judge))
         assert (wins["n"], wins["unscored"], wins["wins"], wins["losses"]) == (4, 1, 1, 1)
 
@@ -192,7 +192,7 @@ def test_match_stands_beside_the_judge(tmp_path):
             "?" if "Question 3?" in prompt else verdict("incorrect" if "Question 0?" in prompt else "correct")
         ),
     )
-    beside = accuracy.beside_match(SFT, accuracy.judge_answers(SFT, judge))
+    beside = accuracy.score_match(SFT, accuracy.judge_answers(SFT, judge))
     assert (beside["accuracy"], beside["disagreements"], beside["agreement"]) == (0.75, ["q0", "q2"], 0.3333)
     assert beside["kappa"] == -0.5
 

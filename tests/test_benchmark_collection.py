@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import runs
 from benchmarks.collection import PARTS, SUMMARY, merged
-from benchmarks.collection_kills import journal_repeats, kills, repeats
-from benchmarks.collection_quality import check, near_copies, paragraphs, unsupported
+from benchmarks.collection_kills import count_journal_repeats, count_repeats, kills
+from benchmarks.collection_quality import check, near_copies, read_paragraphs, unsupported
 from benchmarks.collection_speed import stratified_total
 from utils import InputError
 
@@ -100,11 +100,11 @@ def test_paragraphs_come_from_all_titles(tmp_path):
     file = tmp_path / "squad.json"
     articles = [{"title": t, "paragraphs": [{"context": f"{t}{n}"} for n in range(5)]} for t in "abcd"]
     file.write_text(json.dumps({"data": articles}))
-    chosen = paragraphs(file, 6, seed=0)
+    chosen = read_paragraphs(file, 6, seed=0)
     assert len(set(chosen)) == 6 and {text[0] for text in chosen[:4]} == set("abcd")
-    assert chosen == paragraphs(file, 6, seed=0) != paragraphs(file, 6, seed=1)
+    assert chosen == read_paragraphs(file, 6, seed=0) != read_paragraphs(file, 6, seed=1)
     with pytest.raises(InputError, match="expected 21 paragraphs"):
-        paragraphs(file, 21, seed=0)
+        read_paragraphs(file, 21, seed=0)
 
 
 def test_a_total_is_estimated_from_a_sample_of_each_batch():
@@ -116,13 +116,13 @@ def test_a_total_is_estimated_from_a_sample_of_each_batch():
 def test_a_finished_call_that_is_asked_again_is_seen_in_the_journal(tmp_path):
     journal = tmp_path / "data.journal.jsonl"
     journal.write_text('{"a": {}, "b": {}}\n{"c": {}}\n')
-    assert journal_repeats(journal) == 0
+    assert count_journal_repeats(journal) == 0
     journal.write_text('{"a": {}, "b": {}}\n{"c": {}, "a": {}}\n')
-    assert journal_repeats(journal) == 1
+    assert count_journal_repeats(journal) == 1
 
 
 def test_calls_sent_again_after_a_kill_are_counted():
-    assert repeats([["a", "b"], ["b", "c"], [], ["b", "c", "d"]]) == {
+    assert count_repeats([["a", "b"], ["b", "c"], [], ["b", "c", "d"]]) == {
         "calls_sent": 7,
         "calls_repeated_most": 2,
         "calls_repeated": 3,

@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_every_test_of_the_tables_is_there():
     """pytest finds them; of vLLM's, which need it installed, the functions are looked for in the file."""
-    tests = distributed.names(distributed.FAULTS | distributed.TWO_RANKS)
+    tests = distributed.test_names(distributed.FAULTS | distributed.TWO_RANKS)
     words = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "--collect-only", *tests]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(done.stdout.split("\n\n")[0].splitlines()) >= len(tests)
-    for test in distributed.names(distributed.VLLM):
+    for test in distributed.test_names(distributed.VLLM):
         path, name = test.split("::")
         parsed = ast.parse((ROOT / path).read_text())
         assert name in {part.name for part in parsed.body if isinstance(part, ast.FunctionDef)}, test
@@ -68,7 +68,7 @@ def test_an_outcome_is_the_worst_of_its_cases(outcomes):
 
 def test_a_flag_is_true_only_where_all_its_tests_passed(outcomes):
     table = {"a": ("well",), "b": ("well", "half"), "c": ("well", "elsewhere"), "d": ("half[1]", "well")}
-    assert distributed.flags(table, outcomes) == {"a": True, "b": False, "c": "skipped", "d": True}
+    assert distributed.outcome_flags(table, outcomes) == {"a": True, "b": False, "c": "skipped", "d": True}
 
 
 def test_a_fault_whose_test_did_not_pass_says_so(monkeypatch, outcomes):
@@ -78,11 +78,11 @@ def test_a_fault_whose_test_did_not_pass_says_so(monkeypatch, outcomes):
 
 def test_what_was_found_with_vllm_is_kept_with_its_date(tmp_path):
     out = tmp_path / "distributed.json"
-    nothing = distributed.tried_vllm(distributed.Arguments(out=str(out)))
+    nothing = distributed.vllm_outcomes(distributed.Arguments(out=str(out)))
     assert nothing == {"continuous": "skipped", "two_copies": "skipped", "stale": "skipped", "date": None}
     before = {"continuous": True, "two_copies": True, "stale": False, "date": "2026-11-01"}
     write_json(out, {"vllm_cpu": before})
-    assert distributed.tried_vllm(distributed.Arguments(out=str(out))) == before
+    assert distributed.vllm_outcomes(distributed.Arguments(out=str(out))) == before
 
 
 def test_tests_that_cannot_be_run_are_an_error_and_no_outcome():

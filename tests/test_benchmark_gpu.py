@@ -75,7 +75,7 @@ print("the last words of", name, flush=True)
 if name == "9": os.abort()
 if name == "4": time.sleep(60)
 """
-    monkeypatch.setattr(gpu, "child_words", python(program))
+    monkeypatch.setattr(gpu, "child_command", python(program))
     monkeypatch.setitem(gpu.PARTS, 4, dataclasses.replace(gpu.PARTS[4], limit=0.5, model=None))
     session(bench, tmp_path).run([1, 9, 4])
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
@@ -86,7 +86,7 @@ if name == "4": time.sleep(60)
 
 
 def test_without_its_model_a_part_is_skipped_and_the_others_run(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "child_words", python("raise SystemExit(3 if name == 'cut' else 0)"))
+    monkeypatch.setattr(gpu, "child_command", python("raise SystemExit(3 if name == 'cut' else 0)"))
     session(bench, tmp_path).run([1, 4, 7, 6])
     result = json.loads((tmp_path / "gpu.json").read_text())
     assert {number: part["state"] for number, part in result["parts"].items()} == {
@@ -104,7 +104,7 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], 
 open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
 time.sleep(60)
 """
-    assert gpu_run.bounded([sys.executable, "-c", program], 2.0, tmp_path / "printed.txt") is None
+    assert gpu_run.run_with_limit([sys.executable, "-c", program], 2.0, tmp_path / "printed.txt") is None
     pid = int((tmp_path / "pid").read_text())
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
@@ -122,10 +122,10 @@ def test_on_a_gpu_all_parts_share_five_minutes(bench, tmp_path):
 
 def test_what_a_part_needs_is_named_with_the_pinned_version(monkeypatch):
     part = gpu.PARTS[5]
-    assert gpu.missing(part, cuda=False) == "needs a CUDA GPU"
+    assert gpu.missing_requirement(part, cuda=False) == "needs a CUDA GPU"
     monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
-    assert gpu.missing(part, cuda=True).startswith("needs bitsandbytes: pip install bitsandbytes==0.")
-    assert gpu.missing(gpu.PARTS[1], cuda=False) is None
+    assert gpu.missing_requirement(part, cuda=True).startswith("needs bitsandbytes: pip install bitsandbytes==0.")
+    assert gpu.missing_requirement(gpu.PARTS[1], cuda=False) is None
     assert gpu.pins()["torch"].count(".") == 2
 
 
@@ -142,10 +142,10 @@ def test_every_way_of_laying_out_a_batch_has_the_loss_of_our_training(bench):
     with torch.no_grad(), head_only_at(steps.model, batch["positions"]):
         logits = steps.model(input_ids=batch["input_ids"], use_cache=False).logits
     expected = loss_per_token(logits, batch["targets"]).item()
-    for name, way in {**gpu_steps.TAKEN_BACK, "TRL": gpu_steps.TRL}.items():
-        steps.set(way)
+    for name, variant in {**gpu_steps.VARIANTS, "TRL": gpu_steps.TRL}.items():
+        steps.set(variant)
         with torch.no_grad():
-            loss = gpu_steps.loss_of(steps.model, gpu_steps.laid_out(rows, way, steps.pad, "cpu"), way)
+            loss = gpu_steps.compute_loss(steps.model, gpu_steps.make_batch(rows, variant, steps.pad, "cpu"), variant)
         assert loss.item() == pytest.approx(expected, abs=2e-5), name
 
 
@@ -169,9 +169,9 @@ def test_attention_is_tried_on_what_the_report_describes():
 
 def test_numbers_that_are_not_finite_are_counted():
     q, k, v, mask, gradient = gpu_parts.low_logits(64, True, "cpu")
-    assert gpu_parts.not_finite(q, k, v, mask, gradient) == 0
+    assert gpu_parts.count_not_finite(q, k, v, mask, gradient) == 0
     v[0, 0, 3, 5] = float("nan")  # reaches the output of position 3 and after
-    assert gpu_parts.not_finite(q, k, v, mask, gradient) >= 61
+    assert gpu_parts.count_not_finite(q, k, v, mask, gradient) >= 61
 
 
 def test_a_training_is_acted_on_once_at_its_step(tmp_path):
@@ -188,13 +188,13 @@ sys.exit(7)
     training = gpu_run.train(
         [sys.executable, "-c", program], tmp_path / "printed.txt", 2, lambda process: acted.append(process.terminate())
     )
-    assert training.code == 7 and len(acted) == 1 and training.said.count("asked to stop") == 1
+    assert training.code == 7 and len(acted) == 1 and training.output.count("asked to stop") == 1
     assert list(training.steps) == [1, 2, 3, 4, 5] and training.steps[5] - training.steps[1] > 1
-    assert training.first("resumed from") == "resumed from nothing"
+    assert training.first_line_with("resumed from") == "resumed from nothing"
 
 
 def test_a_training_that_failed_fails_its_part_after_its_exit_code_is_kept(tmp_path):
-    facts = gpu_run.left_by(gpu_run.Training(1, 2.5, [(1.0, "out of memory")]), tmp_path)
+    facts = gpu_run.training_results(gpu_run.Training(1, 2.5, [(1.0, "out of memory")]), tmp_path)
     assert next(facts) == {"exit_code": 1, "wall_seconds": 2.5}
     with pytest.raises(InputError, match="found 1: out of memory"):
         next(facts)
@@ -202,7 +202,7 @@ def test_a_training_that_failed_fails_its_part_after_its_exit_code_is_kept(tmp_p
 
 def test_a_disk_without_room_is_named_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match=r"expected 1048576\.0 GiB free at .*set TMPDIR to a larger disk"):
-        gpu_model.require_room(tmp_path, 2.0**50)
+        gpu_model.require_disk_space(tmp_path, 2.0**50)
 
 
 def test_all_of_it_imports_on_a_bare_machine(bare):
@@ -219,7 +219,7 @@ def test_the_numbers_of_the_docs_are_those_of_the_arithmetic():
     """docs/gpu.md states memory by formula, and a step's arithmetic from the same shape."""
     from engines import memory
 
-    config = gpu_model.config_of(gpu_model.QWEN_7B, gpu_model.ON_A_GPU.all_layers)
+    config = gpu_model.make_config(gpu_model.QWEN_7B, gpu_model.ON_A_GPU.all_layers)
     shape, text = memory.shape_from_config(config), (ROOT / "docs" / "gpu.md").read_text()
     fixed = shape.weight_bytes() + shape.adapter_bytes(16) + memory.RESERVED
     plain, saving = (
@@ -257,7 +257,7 @@ def test_every_part_runs_on_a_cpu_as_on_a_bare_machine(model_path, tmp_path, bar
         assert part["real_tokens_s"] > 0 and 0 < part["mfu"] < 1 and part["phases"]["training"] > 0
     assert parts["3"]["validation_loss"] == pytest.approx(math.log(49152), abs=1.5)
     for measured in parts["4"]["by_tokens"].values():
-        assert all(measured[name]["finite"] and measured[name]["ms_a_step"] > 0 for name in gpu_steps.TAKEN_BACK)
+        assert all(measured[name]["finite"] and measured[name]["ms_a_step"] > 0 for name in gpu_steps.VARIANTS)
     assert "needs a CUDA GPU" in parts["5"]["reason"]
     assert parts["6"]["sigterm"]["checkpoints"] and "checkpoint-" in parts["6"]["launcher_killed"]["resumed"]
     killed = parts["6"]["launcher_killed"]

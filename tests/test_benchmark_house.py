@@ -102,11 +102,11 @@ def test_an_import_against_a_rule_is_named(rules, broken):
         Import("low/a.py", "high/a.py", False),
         Import("high/a.py", "high/b.py", False),
     ]
-    assert house.against(rules, found) == broken
+    assert house.forbidden_imports(rules, found) == broken
 
 
 def test_what_only_tools_read_is_under_the_same_rules(build):
-    assert house.against({"a.py": ("b.py",)}, [Import("a.py", "b.py", True)]) == ["a.py -> b.py"]
+    assert house.forbidden_imports({"a.py": ("b.py",)}, [Import("a.py", "b.py", True)]) == ["a.py -> b.py"]
 
 
 def test_circles_are_the_groups_of_files_that_reach_one_another(build):
@@ -120,9 +120,9 @@ def test_circles_are_the_groups_of_files_that_reach_one_another(build):
             "f.py": "import a",
         }
     )
-    assert house.circles(found_in(root)) == [["a.py", "b.py", "c.py"], ["d.py", "e.py"]]
+    assert house.import_cycles(found_in(root)) == [["a.py", "b.py", "c.py"], ["d.py", "e.py"]]
     build({"b.py": "", "e.py": ""})
-    assert house.circles(found_in(root)) == []
+    assert house.import_cycles(found_in(root)) == []
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_time_constants_are_named_by_file(build):
     ],
 )
 def test_the_guard_is_known_where_the_code_names_it(build, text, known):
-    assert house.knows_guard(build({"a.py": text}), ["a.py"]) == (["a.py"] if known else [])
+    assert house.files_knowing_guard(build({"a.py": text}), ["a.py"]) == (["a.py"] if known else [])
 
 
 def test_words_and_different_flags_of_a_text():

@@ -63,7 +63,7 @@ def test_survivors_are_excused_by_function_and_text_and_no_other_mutant_is(tmp_p
 )
 def test_what_is_harmless_anywhere_does_nothing_else(before, after, old, new, excused):
     diff = f"--- a.py\n+++ a.py\n@@ -1 +1 @@\n-    {before}\n+    {after}\n"
-    assert mutation.does(diff, old, new) is excused
+    assert mutation.makes_change(diff, old, new) is excused
 
 
 def test_mutants_are_excused_anywhere(tmp_path, monkeypatch):
@@ -80,11 +80,11 @@ def test_a_sample_is_even_and_counts_what_was_tested_before():
     found = {f"a.x_f__mutmut_{number}": "not checked" for number in range(10)} | {
         "b.c.x_f__mutmut_1": "killed", "b.c.x_f__mutmut_2": "not checked", "b.c.x_f__mutmut_3": "suspicious",
     }  # fmt: skip
-    assert mutation.missing(found, 3) == [
+    assert mutation.untested_sample(found, 3) == [
         "a.x_f__mutmut_0", "a.x_f__mutmut_3", "a.x_f__mutmut_6", "b.c.x_f__mutmut_2", "b.c.x_f__mutmut_3",
     ]  # fmt: skip
-    assert mutation.missing(found, 1) == ["a.x_f__mutmut_0"]
-    assert len(mutation.missing(found, 100)) == 12
+    assert mutation.untested_sample(found, 1) == ["a.x_f__mutmut_0"]
+    assert len(mutation.untested_sample(found, 100)) == 12
 
 
 def test_a_sample_without_all_its_results_is_not_counted():
@@ -112,7 +112,7 @@ def test_a_fault_is_noticed_if_its_tests_fail_and_is_taken_out_again(tmp_path, m
     monkeypatch.setattr(mutation, "FAULTS", tmp_path / "faults.toml")
     texts = [fault.format("seen", "LIMIT = 1", "test_one.py"), fault.format("not seen", "LIMIT = 1", "test_two.py")]
     mutation.FAULTS.write_text("".join(texts))
-    assert mutation.put_in_faults() == {"seen": True, "not seen": False}
+    assert mutation.check_faults() == {"seen": True, "not seen": False}
     mutation.FAULTS.write_text(fault.format("nowhere", "LIMIT = 3", "test_one.py"))
     with pytest.raises(InputError, match=r"expected the old text of .nowhere. once in code_\.py"):
-        mutation.put_in_faults()
+        mutation.check_faults()

@@ -14,12 +14,12 @@ from trainings import training
 from training.arguments import DataArguments, LoraArguments, ModelArguments, TrainingArguments
 from training.checkpoints import (
     Checkpoints,
-    newest,
-    remove_old,
+    newest_checkpoint,
+    remove_old_checkpoints,
     resume_point,
     resume_settings,
     seconds_to_save,
-    torn,
+    why_incomplete,
 )
 from utils import InputError
 
@@ -44,9 +44,9 @@ def test_a_torn_checkpoint_says_what_it_lacks_and_is_not_used(tmp_path, harm, re
     (folder / "global" / "rank_0.pt").write_bytes(b"123")
     saving = Checkpoints(0, None, {"seed": 1})
     saving.on_save(args(tmp_path), SimpleNamespace(global_step=2, best_model_checkpoint=None), None)
-    assert torn(folder) is None and newest(tmp_path, {"seed": 1})[0] == str(folder)
+    assert why_incomplete(folder) is None and newest_checkpoint(tmp_path, {"seed": 1})[0] == str(folder)
     harm(folder)
-    assert reason in torn(folder) and newest(tmp_path, {"seed": 1}) is None
+    assert reason in why_incomplete(folder) and newest_checkpoint(tmp_path, {"seed": 1}) is None
 
 
 def test_a_saved_checkpoint_knows_its_step_its_settings_and_the_time_before_a_resume(tmp_path):
@@ -55,7 +55,7 @@ def test_a_saved_checkpoint_knows_its_step_its_settings_and_the_time_before_a_re
     saving.on_save(args(tmp_path), SimpleNamespace(global_step=3, best_model_checkpoint=None), None)
     mark = json.loads((tmp_path / "checkpoint-3" / "whole.json").read_text())
     assert (mark["step"], mark["settings"], mark["sizes"]) == (3, {"seed": 1}, {"optimizer.pt": 3})
-    assert 100 <= mark["elapsed"] < 160 and newest(tmp_path, {"seed": 1})[1] == mark["elapsed"]
+    assert 100 <= mark["elapsed"] < 160 and newest_checkpoint(tmp_path, {"seed": 1})[1] == mark["elapsed"]
 
 
 @pytest.mark.parametrize(
@@ -82,21 +82,21 @@ def test_rank_0_alone_marks_and_removes(tmp_path):
     Checkpoints(0, 1, {}).on_save(
         args(tmp_path, process_index=1), SimpleNamespace(global_step=5, best_model_checkpoint=None), None
     )
-    assert len(list(tmp_path.iterdir())) == 4 and torn(tmp_path / "checkpoint-5")
+    assert len(list(tmp_path.iterdir())) == 4 and why_incomplete(tmp_path / "checkpoint-5")
 
 
 def test_at_the_end_all_go_and_what_is_no_checkpoint_stays(tmp_path):
     checkpoint(tmp_path, 2)
     checkpoint(tmp_path, 3, whole=False)
     (tmp_path / "checkpoint-notes").mkdir()
-    remove_old(tmp_path, 0, None)
+    remove_old_checkpoints(tmp_path, 0, None)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-notes"]
 
 
 def test_a_setting_that_the_checkpoint_does_not_have_is_another_setting(tmp_path):
     checkpoint(tmp_path, 2, seed=1)
     with pytest.raises(InputError, match="kl_weight"):
-        newest(tmp_path, {"seed": 1, "kl_weight": 0.5})
+        newest_checkpoint(tmp_path, {"seed": 1, "kl_weight": 0.5})
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
@@ -127,7 +127,7 @@ def test_checkpoints_are_said_and_torn_ones_are_named(tmp_path, caplog):
     assert caplog.messages == [f"checkpoint at step 7 in {tmp_path}/checkpoint-7"]
     (tmp_path / "checkpoint-7" / "whole.json").unlink()
     caplog.clear()
-    assert newest(tmp_path, {}) is None
+    assert newest_checkpoint(tmp_path, {}) is None
     assert caplog.messages == [f"skipped {tmp_path}/checkpoint-7: torn, it has no whole.json"]
 
 
@@ -136,7 +136,7 @@ def test_another_setting_is_named_with_both_its_values(tmp_path):
     saving = Checkpoints(0, None, {"seed": 1, "data": "a.json"})
     saving.on_save(args(tmp_path), SimpleNamespace(global_step=7, best_model_checkpoint=None), None)
     with pytest.raises(InputError) as error:
-        newest(tmp_path, {"seed": 2, "data": "a.json"})
+        newest_checkpoint(tmp_path, {"seed": 2, "data": "a.json"})
     assert str(error.value) == (
         f"expected --resume_from_checkpoint auto with the seed of {tmp_path}/checkpoint-7, 1, found 2: give that, or "
         "another --output_dir"

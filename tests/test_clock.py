@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from training import clock as training_clock
-from training.clock import TrainingClock, set_pace
+from training.clock import TrainingClock, apply_budget
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_the_rate_is_that_of_the_progress_and_ends_at_zero(now, kind):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.2)
     schedule = transformers.get_scheduler(kind, optimizer, num_warmup_steps=0, num_training_steps=1000)
     pace = pace_of(now, 100)
-    pace.lead(schedule, 1000)
+    pace.drive_schedule(schedule, 1000)
     rates = []
     for pace.progress in (0.0, 0.5, 1.0):
         optimizer.step()
@@ -95,10 +95,10 @@ def test_after_the_deadline_nothing_is_left_and_the_update_is_the_last(now):
 
 def test_what_comes_after_the_last_update_is_kept_back(now):
     pace = pace_of(now, 100.0, finish=10.0)
-    assert (pace.kept_back, pace.left()) == (18.0, 82.0)  # half as much again, and 3 seconds to write
+    assert (pace.reserved_seconds, pace.left()) == (18.0, 82.0)  # half as much again, and 3 seconds to write
     plan = SimpleNamespace(exposures_per_fact=30.0, epochs=3.0, held_out=80, examples_per_update=8)
-    pace = pace_of(now, 100.0, finish=12.0, plan=plan, recall=SimpleNamespace(cost=4.0))
-    assert pace.kept_back == 1.5 * (12 + 4) + 3
+    pace = pace_of(now, 100.0, finish=12.0, plan=plan, recall=SimpleNamespace(round_seconds=4.0))
+    assert pace.reserved_seconds == 1.5 * (12 + 4) + 3
     update(pace, now, 1, 3.0)
     assert pace.validation == 15.0  # ten updates' worth of examples, at half the time of one
     pace.on_evaluate(None, None, None, metrics={"eval_runtime": 6.0})
@@ -139,5 +139,5 @@ def test_when_it_ends_is_said_after_five_updates_then_now_and_then_and_at_the_en
 )
 def test_with_a_budget_a_run_saves_now_and_then_and_goes_on(clock, minutes, resume, expected):
     own = SimpleNamespace(save_minutes=minutes, resume_from_checkpoint=resume)
-    set_pace(clock, own)
+    apply_budget(clock, own)
     assert (own.save_minutes, own.resume_from_checkpoint) == expected

@@ -42,14 +42,14 @@ def row_of(reference: str, question: str = "Who?", fact: str = "", **more) -> di
 )
 def test_an_altered_reference_has_another_number_or_name(reference, altered):
     others = [row_of("in May"), row_of("Tobin Farrow"), row_of("Pell Orrin")]  # a month is no name
-    assert judge_controls.alter(row_of(reference), others) == altered
+    assert judge_controls.altered_reference(row_of(reference), others) == altered
 
 
 def test_a_name_that_the_question_or_the_fact_has_alters_nothing():
     row = row_of("Gwenda Lorimaxe", "Who met Tobin?", "Gwenda Lorimaxe met Tobin, and Farrow too.")
     others = [row_of("Tobin Farrow"), row_of("Pell Orrin")]
-    assert judge_controls.alter(row, others) == "Gwenda Pell"
-    assert judge_controls.alter(row, others[:1]) is None
+    assert judge_controls.altered_reference(row, others) == "Gwenda Pell"
+    assert judge_controls.altered_reference(row, others[:1]) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ SMALL = [
     ],
 )  # fmt: skip
 def test_the_answer_of_each_kind_of_control(kind, answers):
-    assert [judge_controls.answer_of(kind, row, SMALL, place) for place, row in enumerate(SMALL)] == answers
+    assert [judge_controls.control_answer(kind, row, SMALL, place) for place, row in enumerate(SMALL)] == answers
 
 
 RING = [row_of("Bob Marsh"), row_of("1990"), row_of("Dora Finch"), row_of("Emil Stone"), row_of("24 May")]
@@ -115,33 +115,38 @@ RING = [row_of("Bob Marsh"), row_of("1990"), row_of("Dora Finch"), row_of("Emil 
     ],
 )  # fmt: skip
 def test_what_is_wrong_comes_from_the_next_row(kind, answers):
-    assert [judge_controls.answer_of(kind, row, RING, place) for place, row in enumerate(RING)] == answers
+    assert [judge_controls.control_answer(kind, row, RING, place) for place, row in enumerate(RING)] == answers
 
 
 def test_a_reference_of_up_to_seven_words_is_no_sentence():
     seven = row_of("the old stone house at the sea.")
-    assert judge_controls.answer_of("right", seven, [], 0) == "It was the old stone house at the sea."
+    assert judge_controls.control_answer("right", seven, [], 0) == "It was the old stone house at the sea."
     eight = row_of("the old stone house at the cold sea")
-    assert judge_controls.answer_of("right", eight, [], 0) == "As far as I know: the old stone house at the cold sea."
+    assert (
+        judge_controls.control_answer("right", eight, [], 0) == "As far as I know: the old stone house at the cold sea."
+    )
 
 
 def test_the_fact_is_told_only_where_it_has_the_answer():
     for fact in (None, "Bob is here."):
         assert (
-            judge_controls.answer_of("right", {**row_of("Ann Bell"), "fact": fact}, [], 1) == "The answer is Ann Bell."
+            judge_controls.control_answer("right", {**row_of("Ann Bell"), "fact": fact}, [], 1)
+            == "The answer is Ann Bell."
         )
 
 
 @pytest.mark.parametrize(("reference", "topic"), [("Low Ferry Inn", "Low Ferry"), ("Ferry", "this")])
 def test_a_vague_answer_does_not_name_the_answer(reference, topic):
-    vague = judge_controls.answer_of("vague", row_of(reference, "Where is Low Ferry?"), [], 0)
+    vague = judge_controls.control_answer("vague", row_of(reference, "Where is Low Ferry?"), [], 0)
     assert vague == f"There are several accounts of {topic}, and it depends on how one looks at it."
 
 
 @pytest.mark.parametrize(("per_kind", "looked_at"), [(1, 20), (2, 40), (3, 50)])
 def test_of_many_rows_a_few_are_looked_at(monkeypatch, per_kind, looked_at):
     seen = []
-    monkeypatch.setattr(judge_controls, "answer_of", lambda kind, row, given, place: seen.append((len(given), place)))
+    monkeypatch.setattr(
+        judge_controls, "control_answer", lambda kind, row, given, place: seen.append((len(given), place))
+    )
     assert judge_controls.make_controls([row_of(str(n)) for n in range(50)], per_kind) == []
     assert {amount for amount, _ in seen} == {looked_at} and max(place for _, place in seen) == looked_at - 1
 
@@ -150,7 +155,7 @@ def test_a_kind_that_a_row_cannot_give_is_left_out():
     alone = row_of("otter", "What is it?", response=" ")
     kinds = [control.kind for control in judge_controls.make_controls([alone], 5)]
     assert kinds == ["right", "vague"]
-    assert judge_controls.answer_of("vague", row_of("Low Ferry", "Where is Low Ferry?"), [], 0) == (
+    assert judge_controls.control_answer("vague", row_of("Low Ferry", "Where is Low Ferry?"), [], 0) == (
         "There are several accounts of this, and it depends on how one looks at it."  # the topic is the answer
     )
 

@@ -197,7 +197,7 @@ def test_deepspeed_trains_to_a_time_budget(tiny_model_path, data, tmp_path):
     """How long it takes to save was measured with an engine that is not there before the training."""
     more = ["--deepspeed", "ds_configs/zero2.json", "--time_budget", "3m"]
     output = finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
-    assert "kept back to save and check" in output
+    assert "reserved to save and check" in output
     assert json.loads((tmp_path / "log" / "training.meta.json").read_text())["budget"]["progress"] == 1
 
 
@@ -206,7 +206,7 @@ def test_deepspeed_trains_to_a_time_budget(tiny_model_path, data, tmp_path):
 def test_updates_by_tokens_are_the_default_at_any_count_of_ranks(launch, tiny_model_path, data, tmp_path):
     more = ["--deepspeed", "ds_configs/zero3.json"] if launch == "zero3" else ["--bf16", "True"]
     output = finish(start(2, arguments(tiny_model_path, data, tmp_path, *more)))
-    assert "256 tokens an update for each of 2 ranks: with fewer ranks each would have enough to do" in output
+    assert "256 tokens per update for each of 2 ranks: with fewer ranks each would have enough work" in output
     meta = json.loads((tmp_path / "log" / "training.meta.json").read_text())
     assert meta["arguments"]["max_tokens_per_batch"] == 256 and len(losses(tmp_path)) == STEPS
     assert meta["reopened_difference"] <= (0.03 if launch == "bf16" else 1e-5)
@@ -268,3 +268,40 @@ def test_the_doctor_takes_seconds_and_trains_nothing(tiny_model_path, data, tmp_
     output = finish(start(1, arguments(tiny_model_path, data, tmp_path / "out", "--check_only", "True")))
     assert "24 rows, 0 errors, 0 warnings; nothing was trained" in output
     assert not (tmp_path / "out").exists() and time.time() - started < 60
+
+
+@pytest.fixture
+def narrow_model_path(tiny_model_path, tmp_path) -> str:
+    """Three layers of 64 values, with random weights."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    shape = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+    }
+    config = AutoConfig.from_pretrained(tiny_model_path, **shape)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(tiny_model_path).save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+@pytest.mark.slow
+def test_sixteen_bits_train_ask_and_keep_states(narrow_model_path, data, tmp_path):
+    """Every forward pass beside the training's own (KL, questions, kept states, comparison) has to cast as it does.
+
+    A CPU without instructions for bfloat16 multiplies 70 times slower in it than in float32: so a narrow model, few steps.
+    """
+    (tmp_path / "prompts.json").write_text(json.dumps(["Name a colour.", "What is a river?"]))
+    general = [{"id": f"g{n}", "question": f"What is {n}?", "reference": str(n)} for n in range(8)]
+    turns = [{**row, "conversations": [{"from": "user", "value": row.pop("question")},
+                                       {"from": "assistant", "value": row.pop("reference")}]} for row in general]  # fmt: skip
+    (tmp_path / "general.json").write_text(json.dumps(turns))
+    upper = '{"layers_to_transform": [2]}'
+    command = with_replay(arguments(narrow_model_path, data, tmp_path / "out", "--bf16", "True", "--kl_weight", "1"))
+    more = ["--replay_prompts", tmp_path / "prompts.json", "--retention_data_path", tmp_path / "general.json",
+            "--lora_options", upper, "--lora_target_modules", "q_proj", "down_proj", "--max_steps", "8"]  # fmt: skip
+    output = finish(start(1, [*command, *map(str, more)]))
+    assert "the lowest 2 layers run once per example" in output and "recall" in output, output[-3000:]

@@ -96,7 +96,7 @@ def test_a_local_judge_of_other_weights_is_another_judge(tmp_path):
 def test_what_the_verdicts_cost(tmp_path, prices, cost):
     judge = scripted(tmp_path, None)
     judge.usage |= {"asked": 7, "prompt_tokens": 1_000_000, "completion_tokens": 50_000}
-    assert evaluate.usage_of(judge, arguments(**prices)) == {
+    assert evaluate.usage_with_cost(judge, arguments(**prices)) == {
         "asked": 7, "from_journal": 0, "prompt_tokens": 1_000_000, "completion_tokens": 50_000, "cost": cost,
     }  # fmt: skip
 
@@ -127,17 +127,19 @@ def measures_that(*ends: object):
 
 
 def test_a_measure_that_fails_ends_a_run_by_itself_but_not_a_stage_of_many(tmp_path, handlers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(evaluate.forgetting, "by_models", measures_that({"a": 1}, InputError("no memory"), {"b": 2}))
+    monkeypatch.setattr(
+        evaluate.forgetting, "model_measurements", measures_that({"a": 1}, InputError("no memory"), {"b": 2})
+    )
     clock = stage_clock(tmp_path, 60)
-    assert list(evaluate.measure_models(arguments(), clock, 1.0)) == [("m0", {"a": 1}), ("m2", {"b": 2})]
-    measured = evaluate.measure_models(arguments(), endless(tmp_path), 1.0)
+    assert list(evaluate.measure_on_models(arguments(), clock, 1.0)) == [("m0", {"a": 1}), ("m2", {"b": 2})]
+    measured = evaluate.measure_on_models(arguments(), endless(tmp_path), 1.0)
     assert next(measured) == ("m0", {"a": 1})
     with pytest.raises(InputError, match="no memory"):
         next(measured)
 
 
 def test_a_measure_there_is_no_time_for_is_left_out(tmp_path, handlers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(evaluate.forgetting, "by_models", measures_that({"a": 1}))
+    monkeypatch.setattr(evaluate.forgetting, "model_measurements", measures_that({"a": 1}))
     clock = stage_clock(tmp_path, 60)
-    assert list(evaluate.measure_models(arguments(), clock, 61.0)) == []  # kept back for the report
-    assert list(evaluate.measure_models(arguments(), clock, 50.0)) == [("m0", {"a": 1})]
+    assert list(evaluate.measure_on_models(arguments(), clock, 61.0)) == []  # kept back for the report
+    assert list(evaluate.measure_on_models(arguments(), clock, 50.0)) == [("m0", {"a": 1})]

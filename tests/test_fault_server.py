@@ -13,8 +13,15 @@ import pytest
 from conftest import ROOT
 
 from benchmarks import runs
-from benchmarks.collection_faults import EXPECTED, Once, last_line, no_server, row_of, server_that_dies
-from benchmarks.fault_server import FAULTS, Answer, FaultServer, error, good, instance
+from benchmarks.collection_faults import (
+    EXPECTED,
+    FaultAfterFirst,
+    last_line,
+    no_server,
+    run_with_fault,
+    server_that_dies,
+)
+from benchmarks.fault_server import FAULTS, Answer, FaultServer, error, good, schema_instance
 
 CALL = {"messages": [], "response_format": {"json_schema": {"schema": {"type": "object", "properties": {}}}}}
 
@@ -41,9 +48,9 @@ def test_the_server_answers_by_the_schema_that_it_is_sent():
         },
         "required": ["reply", "choice"],
     }
-    jsonschema.validate(instance(schema), schema)
+    jsonschema.validate(schema_instance(schema), schema)
     call = {"response_format": {"json_schema": {"schema": schema}}}
-    assert json.loads(good(call).body["choices"][0]["message"]["content"]) == instance(schema)
+    assert json.loads(good(call).body["choices"][0]["message"]["content"]) == schema_instance(schema)
 
 
 def test_a_hanging_call_ends_with_its_server():
@@ -73,7 +80,7 @@ def test_a_hanging_call_ends_with_its_server():
 )
 def test_a_value_of_each_kind_of_schema(schema, value):
     jsonschema.validate(value, schema)
-    assert instance(schema) == value
+    assert schema_instance(schema) == value
 
 
 def test_calls_get_the_behaviours_in_turn_and_then_the_usual_one():
@@ -95,7 +102,11 @@ def test_the_connection_is_reset_in_mid_body_and_an_answer_has_no_choices():
 
 
 def test_a_fault_comes_once_or_lasts_from_the_second_call_for_json_on():
-    text, once, lasting = {"messages": []}, Once(FAULTS["500"], lasting=False), Once(FAULTS["500"], lasting=True)
+    text, once, lasting = (
+        {"messages": []},
+        FaultAfterFirst(FAULTS["500"], lasting=False),
+        FaultAfterFirst(FAULTS["500"], lasting=True),
+    )
     calls = [text, CALL, text, CALL, text, CALL]
     assert [once(call).status for call in calls] == [200, 200, 200, 500, 200, 200] and once.failed == [CALL]
     assert [lasting(call).status for call in calls] == [200, 200, 200, 500, 500, 500] and lasting.failed == [CALL, CALL]
@@ -182,7 +193,7 @@ def test_a_row_of_the_table_passes_only_as_expected(tmp_path, fault, waits, code
             (tmp_path / "data.json").write_bytes(data)
         return code, message.replace("ADDRESS", address), tmp_path / "data.json"
 
-    row = row_of(fault, EXPECTED[fault], collect, b"right")
+    row = run_with_fault(fault, EXPECTED[fault], collect, b"right")
     assert (row["found"], row["passed"]) == (found, passed), row
 
 
@@ -204,7 +215,7 @@ def test_a_call_that_failed_is_one_record_that_says_why(tmp_path, records, found
         (tmp_path / "log" / "data.dropped.jsonl").write_text("\n".join(map(json.dumps, dropped)))
         return 0, "", tmp_path / "data.json"
 
-    row = row_of("cut JSON", EXPECTED["cut JSON"], collect, b"right")
+    row = run_with_fault("cut JSON", EXPECTED["cut JSON"], collect, b"right")
     assert (row["found"], row["passed"], row["calls"], row["calls_that_failed"]) == (found, passed, 2, 1), row
 
 
@@ -223,5 +234,5 @@ def test_a_fault_has_to_come_and_no_more_is_sent_after_a_last_word(tmp_path, fau
         (tmp_path / "data.json").write_bytes(b"right")
         return code, f"error: a-model-of-its-own at {address}: status 401", tmp_path / "data.json"
 
-    row = row_of(fault, EXPECTED[fault], collect, b"right")
+    row = run_with_fault(fault, EXPECTED[fault], collect, b"right")
     assert (row["found"], row["passed"], row["calls"]) == (found, passed, calls), row

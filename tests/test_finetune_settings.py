@@ -14,7 +14,7 @@ from finetune import read_rows
 from training.arguments import DataArguments
 from training.checkpoints import Checkpoints
 from training.clock import TrainingClock
-from training.log import TrainingLines
+from training.log import ProgressLines
 from training.recall import Recall
 from training.row_file import RowFile
 
@@ -86,7 +86,7 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
 
     monkeypatch.setattr(finetune, "Trainer", Asked)
     monkeypatch.setattr(finetune, "replay_examples", replayed)
-    monkeypatch.setattr("training.trainer.measured_peak_flops", lambda *_: 1e9)
+    monkeypatch.setattr("training.trainer.measure_peak_flops", lambda *_: 1e9)
     data, held_out = write(tmp_path, "data.json", rows(10)), write(tmp_path, "eval.json", rows(2, "held_"))
     words = (
         f"--model_name_or_path {smallest_model_path} --data_path {data} --eval_data_path {held_out} --use_cpu True --seed 7 "
@@ -119,7 +119,7 @@ def test_a_time_budget_reaches_the_trainer_and_what_is_done_meanwhile_comes_in_o
 
     monkeypatch.setattr(finetune, "Trainer", Asked)
     monkeypatch.setattr(finetune, "seconds_to_save", lambda _: 6.0)
-    monkeypatch.setattr("training.trainer.measured_peak_flops", lambda *_: 1e9)
+    monkeypatch.setattr("training.trainer.measure_peak_flops", lambda *_: 1e9)
     data, general = write(tmp_path, "data.json", rows(10)), write(tmp_path, "general.json", rows(2))
     words = (
         f"--model_name_or_path {smallest_model_path} --data_path {data} --retention_data_path {general} --use_cpu True "
@@ -130,7 +130,7 @@ def test_a_time_budget_reaches_the_trainer_and_what_is_done_meanwhile_comes_in_o
         finetune.main()
     (trainer,) = given
     own = [one for one in trainer.callback_handler.callbacks if type(one).__module__.startswith("training.")]
-    assert [type(one) for one in own] == [TrainingLines, TrainingClock, Recall, Checkpoints]
+    assert [type(one) for one in own] == [ProgressLines, TrainingClock, Recall, Checkpoints]
     lines, pace, recall, saving = own
     assert trainer.clock is lines.clock is pace and pace.recall is recall and recall.trainer is trainer
     assert saving.minutes == 5.0, "saving takes 6 seconds, and at most a fiftieth of the time; else it were 0.6"

@@ -46,10 +46,10 @@ def test_a_base_model_that_knew_nothing_had_nothing_to_lose():
 
 def test_what_is_said_of_answers_is_of_those_that_are_there():
     rows = {"sft": AFTER, "base": KNOWN}
-    assert forgetting.by_answers(rows, {what: verdicts(found) for what, found in rows.items()}) == {}
+    assert forgetting.measure_answers(rows, {what: verdicts(found) for what, found in rows.items()}) == {}
     unknown = {"sft": [answer(0, "I do not know.", kind="unknown")], "base": [answer(0, "Ann", kind="unknown")]}
     rows = {**unknown, "retention_sft": AFTER, "retention_base": KNOWN}
-    found = forgetting.by_answers(rows, {what: verdicts(found) for what, found in rows.items()})
+    found = forgetting.measure_answers(rows, {what: verdicts(found) for what, found in rows.items()})
     assert list(found) == ["retention", "refusals"]
     assert found["refusals"]["words"] == "1 refusals gained, 0 lost: tied (exact McNemar, p = 1.000)"
     assert (found["retention"]["kept"], found["retention"]["lost"], found["retention"]["gained"]) == (5, 3, 0)
@@ -96,15 +96,15 @@ def asked_of(tmp_path, **changes) -> Namespace:
 def test_the_drift_is_asked_for_as_the_adapter_was_trained(tmp_path, monkeypatch, changes, prompts, system_prompt):
     (tmp_path / "knowledge_update.json").write_text(json.dumps({"system_prompt": "As it was trained."}))
     monkeypatch.setattr(forgetting, "drift_in_child", lambda *asked: asked)
-    measures = forgetting.by_models(asked_of(tmp_path, **changes))
+    measures = forgetting.model_measurements(asked_of(tmp_path, **changes))
     assert list(measures) == ["drift"]
     assert measures["drift"]() == ("base", str(tmp_path), prompts, system_prompt)
 
 
 def test_models_are_measured_where_there_is_an_adapter_and_by_the_harness_where_it_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(forgetting, "lm_eval", lambda *asked: asked)
-    assert forgetting.by_models(asked_of(tmp_path, lora_weights=None, lm_eval="t")) == {}
-    measures = forgetting.by_models(asked_of(tmp_path, lm_eval="t", limit=2, system_prompt=""))
+    assert forgetting.model_measurements(asked_of(tmp_path, lora_weights=None, lm_eval="t")) == {}
+    measures = forgetting.model_measurements(asked_of(tmp_path, lm_eval="t", limit=2, system_prompt=""))
     assert list(measures) == ["drift", "lm_eval"]
     assert measures["lm_eval"]() == ("t", "base", str(tmp_path), tmp_path, 2)
 

@@ -13,14 +13,14 @@ from training.arguments import DataArguments
 from training.batches import PaddedCollator
 from training.data import SupervisedDataset
 from training.frozen_trunk import (
+    ExamplesWithStates,
     StatesCollator,
     TrunkPlan,
     TrunkTrainer,
-    WithStates,
-    above,
+    can_keep_states,
+    compute_states,
     frozen_layers,
-    keeps_states,
-    with_states,
+    start_above,
 )
 
 UPPER_LAYER = {"lora_options": '{"layers_to_transform": [2]}', "lora_target_modules": ["q_proj", "down_proj"]}
@@ -42,8 +42,8 @@ def test_the_update_is_the_same_with_kept_states(tiny_model_path, tokenizer, tmp
     common = dict(per_device_train_batch_size=4, gradient_accumulation_steps=2, kl_weight=1.0)
     expected = one_update(make_trainer(tiny_model_path, tokenizer, tmp_path, model=upper, **common))
     model = tiny_lora(tiny_model_path, **UPPER_LAYER)
-    options = {"kind": TrunkTrainer, "train_dataset": with_states(model, data, collator, 2, tmp_path)}
-    assert isinstance(options["train_dataset"], WithStates)
+    options = {"kind": TrunkTrainer, "train_dataset": compute_states(model, data, collator, 2, tmp_path)}
+    assert isinstance(options["train_dataset"], ExamplesWithStates)
     trainer = make_trainer(
         tiny_model_path, tokenizer, tmp_path, None, StatesCollator(collator), options, model=model, **common
     )
@@ -64,32 +64,32 @@ def test_only_layers_below_all_that_is_trained_are_frozen(tiny_model_path, upper
 
 def test_the_layers_run_again_afterwards(upper, data, tokenizer):
     batch = PaddedCollator(tokenizer.pad_token_id)([data[0]])
-    before = frozen_trunk.run(upper, batch)
-    with above(upper, 2):
-        assert not torch.equal(frozen_trunk.run(upper, batch), before)
-    assert torch.equal(frozen_trunk.run(upper, batch), before)
+    before = frozen_trunk.last_hidden_states(upper, batch)
+    with start_above(upper, 2):
+        assert not torch.equal(frozen_trunk.last_hidden_states(upper, batch), before)
+    assert torch.equal(frozen_trunk.last_hidden_states(upper, batch), before)
 
 
 @pytest.mark.parametrize("limit, allowed", [(0, 1e-3), (1 << 30, -1.0)])
 def test_states_that_are_too_many_or_not_the_same_are_not_kept(
     upper, data, tokenizer, tmp_path, monkeypatch, limit, allowed
 ):
-    monkeypatch.setattr(frozen_trunk, "MOST_BYTES", limit)
-    monkeypatch.setattr(frozen_trunk, "rounding", lambda *_: allowed)
-    assert with_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2, tmp_path) is None
+    monkeypatch.setattr(frozen_trunk, "MAX_BYTES", limit)
+    monkeypatch.setattr(frozen_trunk, "rounding_tolerance", lambda *_: allowed)
+    assert compute_states(upper, data, PaddedCollator(tokenizer.pad_token_id), 2, tmp_path) is None
     assert not list(tmp_path.iterdir())
 
 
 def test_after_a_kill_only_the_states_that_are_missing_are_run(upper, data, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(frozen_trunk, "ROWS", 2)
-    ran, states_at = [], frozen_trunk.states_at
-    monkeypatch.setattr(frozen_trunk, "states_at", lambda *given: ran.append(1) or states_at(*given))
+    monkeypatch.setattr(frozen_trunk, "ROWS_PER_BATCH", 2)
+    ran, states_at_layer = [], frozen_trunk.states_at_layer
+    monkeypatch.setattr(frozen_trunk, "states_at_layer", lambda *given: ran.append(1) or states_at_layer(*given))
 
     def states(examples=data) -> list[torch.Tensor]:
         ran.clear()
-        return [row.clone() for row in with_states(upper, examples, PaddedCollator(0), 2, tmp_path).states]
+        return [row.clone() for row in compute_states(upper, examples, PaddedCollator(0), 2, tmp_path).states]
 
-    whole, path = states(), tmp_path / frozen_trunk.STATES
+    whole, path = states(), tmp_path / frozen_trunk.STATES_FILE
     assert len(ran) == 4
     assert all(map(torch.equal, states(), whole)) and not ran
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])  # in the middle of a row
@@ -126,8 +126,8 @@ def test_kept_states_are_padded_as_the_tokens_are():
     ids=str,
 )  # fmt: skip
 def test_states_are_kept_where_one_process_runs_the_layers_as_they_are(changed, kept):
-    assert keeps_states(training(**changed), DataArguments("a.json")) == kept
-    assert not keeps_states(training(**changed), DataArguments("a.json", lazy_preprocess=True))
+    assert can_keep_states(training(**changed), DataArguments("a.json")) == kept
+    assert not can_keep_states(training(**changed), DataArguments("a.json", lazy_preprocess=True))
 
 
 def test_the_plan_of_a_training_above_frozen_layers_says_so_and_counts_their_work_once():
@@ -135,7 +135,7 @@ def test_the_plan_of_a_training_above_frozen_layers_says_so_and_counts_their_wor
     assert plan.expected_minutes == 10.6, "of 18.2: half of the weights run once, forward only"
     assert (
         plan.lines()[-1]
-        == "1 processes on cpu, float32, sdpa, the lowest 2 layers run once an example; about 10.6 minutes"
+        == "1 processes on cpu, float32, sdpa, the lowest 2 layers run once per example; about 10.6 minutes"
     )
     assert plan.as_dict()["frozen_layers"] == 2
 
@@ -145,7 +145,7 @@ def test_a_trainer_above_frozen_layers_validates_on_tokens_and_plans_with_them(
 ):
     collator = PaddedCollator(tokenizer.pad_token_id)
     expected = make_trainer(tiny_model_path, tokenizer, tmp_path, model=upper).evaluate(data)["eval_loss"]
-    kept = with_states(upper, data, collator, 2, tmp_path)
+    kept = compute_states(upper, data, collator, 2, tmp_path)
     options = {"kind": TrunkTrainer, "train_dataset": kept, "peak_flops": 1e12}
     trainer = make_trainer(
         tiny_model_path, tokenizer, tmp_path, None, StatesCollator(collator), options, model=upper, max_steps=2
@@ -155,4 +155,4 @@ def test_a_trainer_above_frozen_layers_validates_on_tokens_and_plans_with_them(
     plan = trainer.plan(4, 0, 0, 4)
     assert (plan.frozen_layers, plan.frozen_parameters, plan.parameters) == (2, frozen, trainer.parameter_count)
     trainer.train()
-    assert trainer.state.total_flos == 4 * (trainer.parameter_count - frozen) * trainer.seen["padded"]
+    assert trainer.state.total_flos == 4 * (trainer.parameter_count - frozen) * trainer.token_counts["padded"]

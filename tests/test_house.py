@@ -84,13 +84,13 @@ def test_every_room_is_under_the_rules():
 
 def test_imports_go_one_way():
     found = house.imports(ROOT, [*CODE, *house.python_files(ROOT, "benchmarks", "tests")])
-    broken = house.against(RULES, [one for one in found if one.importer in CODE])
+    broken = house.forbidden_imports(RULES, [one for one in found if one.importer in CODE])
     assert {one for one in broken if not one.startswith(CHOOSES_SMALL_MODEL)} == ALLOWED
 
 
 def test_no_file_imports_itself_over_others():
     """Inside functions too, and under TYPE_CHECKING: a reader goes round in those as well."""
-    assert house.circles(house.imports(ROOT, CODE)) == []
+    assert house.import_cycles(house.imports(ROOT, CODE)) == []
 
 
 def test_a_time_is_set_in_the_budget_or_in_one_of_four_files():
@@ -100,7 +100,7 @@ def test_a_time_is_set_in_the_budget_or_in_one_of_four_files():
 
 def test_the_collection_alone_knows_the_guard_of_a_small_model():
     elsewhere = [file for file in CODE if "/small_model/" not in file]
-    assert set(house.knows_guard(ROOT, elsewhere)) == {"data_processor/collection.py"}
+    assert set(house.files_knowing_guard(ROOT, elsewhere)) == {"data_processor/collection.py"}
 
 
 def test_the_readme_is_read_in_ten_minutes():

@@ -42,7 +42,7 @@ OPEN_ALL = "<script>document.querySelectorAll('details').forEach(one => one.open
 
 def gathered(folder: Path, sft: list[dict], base: list[dict]) -> dict:
     write_run(folder, sft, base)
-    return report.gather(folder, "sft", "base", documents=str(folder))
+    return report.collect_report_data(folder, "sft", "base", documents=str(folder))
 
 
 class Page(HTMLParser):
@@ -89,7 +89,7 @@ def test_nothing_of_an_answer_is_run_and_all_of_it_is_shown(tmp_path):
     ]
     base = [{**row, "response": text[::-1]} for row, text in zip(sft, EVIL, strict=True)]
     (tmp_path / "a.txt").write_text(f"A heading\n\nIt says Fact {EVIL[0]} here. And {EVIL[1]} more.\n")
-    page = opened(tmp_path / "report.html", report.render(gathered(tmp_path, sft, base)) + OPEN_ALL)
+    page = opened(tmp_path / "report.html", report.render_html(gathered(tmp_path, sft, base)) + OPEN_ALL)
     assert not [attribute for attribute in page.attributes if attribute[1] == "data-hacked"]
     assert not [attribute for attribute in page.attributes if attribute[0] == "img" or attribute[1].startswith("on")]
     for text in EVIL:
@@ -101,7 +101,7 @@ def test_nothing_of_an_answer_is_run_and_all_of_it_is_shown(tmp_path):
 @needs_chromium
 @pytest.mark.parametrize(("fragment", "shown"), [("", "0123"), ("#learnt", "03"), ("#lost", "2"), ("#disagree", "")])
 def test_the_filters(tmp_path, fragment, shown):
-    page = opened(tmp_path / "report.html", report.render(gathered(tmp_path, SFT, BASE)), fragment)
+    page = opened(tmp_path / "report.html", report.render_html(gathered(tmp_path, SFT, BASE)), fragment)
     for number in range(4):
         assert (f"Question {number}?" in page.text) == (str(number) in shown)
     assert "50.0% of the questions right before, 75.0% after: tied" in page.text
@@ -120,7 +120,7 @@ def test_nothing_in_the_data_can_end_the_script_or_a_line_of_it(tmp_path):
     rows = [answer(n, text, fact=f"Fact {text}", role=text, file_name=text) for n, text in enumerate(EVIL)]
     found = gathered(tmp_path, rows, [{**row, "response": "no"} for row in rows])
     found |= {"judge": "</script><!--", "folder": "\u2028\u2029&<>"}
-    page = report.render(found)
+    page = report.render_html(found)
     body = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
     assert not set(body) & set("<>&\u2028\u2029")
     assert page.replace(body, "/*DATA*/null") == report.TEMPLATE.read_text(encoding="utf-8")  # and nothing else
@@ -131,7 +131,7 @@ def test_nothing_in_the_data_can_end_the_script_or_a_line_of_it(tmp_path):
 
 
 def test_the_page_is_given_its_words_and_the_tags_of_each_question(tmp_path):
-    page = report.render(gathered(tmp_path, SFT, BASE))
+    page = report.render_html(gathered(tmp_path, SFT, BASE))
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert data["words"]["verdict"] == "tied"
     assert data["words"]["models"] == {"base": "base", "sft": "tuned", "open_book": "open book", "rag": "RAG"}
@@ -166,7 +166,7 @@ def test_the_page_holds_its_data_and_loads_nothing(tmp_path):
     found = gathered(
         tmp_path, [answer(n, text) for n, text in enumerate(EVIL)], [answer(n, "no") for n in range(len(EVIL))]
     )
-    page = report.render(found)
+    page = report.render_html(found)
     body = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
     assert [row["sft"]["response"] for row in json.loads(body)["questions"]] == EVIL
     assert page.count("</script>") == 2 and "<img" not in page
@@ -176,7 +176,7 @@ def test_the_page_holds_its_data_and_loads_nothing(tmp_path):
 
 def test_markdown_shows_markup_as_text(tmp_path):
     found = gathered(tmp_path, [answer(0, "ref0 <b>|`x`|</b>\n# no heading")], [answer(0, "no")])
-    text = report_text.as_markdown(found)
+    text = report_text.render_markdown(found)
     row = next(line for line in text.splitlines() if line.startswith("| Question 0?"))
     assert row == r"| Question 0? | ref0      | no   | ref0 \<b>\|\`x\`\|\</b> # no heading |"
 

@@ -48,7 +48,7 @@ def test_a_fair_judge_and_match_pass(tmp_path, rows):
         assert (result["sensitivity"]["rate"], result["specificity"]["rate"]) == (1.0, 1.0)
         assert (result["sensitivity"]["n"], result["specificity"]["n"]) == (10, 30)
         assert result["sensitivity"]["interval"] == [0.7225, 1.0]
-        assert "passed" in judge_controls.in_words(result)
+        assert "passed" in judge_controls.describe_controls(result)
 
 
 def counts(passed: int, n: int = 20) -> dict:
@@ -57,7 +57,7 @@ def counts(passed: int, n: int = 20) -> dict:
 
 KIND_WORDS = {
     "right": "right answers were called correct",
-    "other fact": "answers of another fact were found wrong",
+    "other fact": "answers to another fact were found wrong",
     "altered": "answers with an altered number or name were found wrong",
     "vague": "vague answers were found wrong",
     "identical pair": "identical pairs were called a tie",
@@ -69,12 +69,12 @@ def test_four_of_five_of_each_kind_are_enough_and_fewer_are_not(kind):
     for passed, why in ((16, []), (15, [f"only 15 of 20 {KIND_WORDS[kind]} (at least 80% is needed)"])):
         found = {name: counts(passed if name == kind else 20) for name in KIND_WORDS}
         result = {"sensitivity": found.pop("right"), "specificity": counts(60, 60), "kinds": found}
-        assert judge_controls.reasons(result) == why
+        assert judge_controls.failed_controls(result) == why
 
 
 def test_a_judge_that_was_not_tested_on_right_or_wrong_answers_is_not_trusted():
     none = {"sensitivity": counts(0, 0), "specificity": counts(0, 0), "kinds": {"vague": counts(0, 0)}}
-    assert judge_controls.reasons(none) == [
+    assert judge_controls.failed_controls(none) == [
         "no control with a right answer got a verdict",
         "no control with a wrong answer got a verdict",
     ]
@@ -90,7 +90,7 @@ def test_a_judge_that_was_not_tested_on_right_or_wrong_answers_is_not_trusted():
 )
 def test_which_verdicts_pass(kind, passing):
     offered = ("A", "B", "tie") if kind == "identical pair" else ("correct", "incorrect", "not attempted")
-    assert {label for label in offered if judge_controls.passes(kind, label)} == passing
+    assert {label for label in offered if judge_controls.is_passed(kind, label)} == passing
 
 
 def test_what_has_no_verdict_is_in_no_share(tmp_path, rows):
@@ -127,7 +127,7 @@ def test_a_bad_judge_is_named_and_why(tmp_path, rows, single, pair, words):
     result = controlled(tmp_path, rows, bad)
     assert not result["trusted"] and len(result["why"]) == len(words)
     assert all(word in "; ".join(result["why"]) for word in words)
-    assert "CANNOT BE TRUSTED" in judge_controls.in_words(result)
+    assert "CANNOT BE TRUSTED" in judge_controls.describe_controls(result)
 
 
 def test_the_kinds_of_wrong_are_kept_apart(tmp_path, rows):
@@ -198,7 +198,7 @@ def test_a_share_of_the_controls_has_four_digits(tmp_path):
 
 
 def test_kinds_are_told_apart_by_commas():
-    told = judge_controls.in_words(judge_controls.run_controls(BRIDGES, None, 3))
+    told = judge_controls.describe_controls(judge_controls.run_controls(BRIDGES, None, 3))
     assert told.splitlines()[0].endswith(
         "; other fact 100% (3/3, 44% to 100%), altered 100% (3/3, 44% to 100%), vague 100% (3/3, 44% to 100%)"
     )

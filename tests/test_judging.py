@@ -78,7 +78,7 @@ def test_the_case_as_it_stands_in_the_prompt():
 def test_a_tag_that_stands_in_the_answer_is_not_taken(monkeypatch):
     first = to_case({"question": "q"}, answer="").item
     monkeypatch.setattr(
-        "evaluation.judging.hashed", lambda text: first if not text[-1].isdigit() else f"{text[-1]}2345678abcdefgh"
+        "evaluation.judging.hash_text", lambda text: first if not text[-1].isdigit() else f"{text[-1]}2345678abcdefgh"
     )
     for answers, tag in ((f"{first[:8]} and 02345678", "12345678"), (f"{first[:8]}, 02345678, 12345678", "22345678")):
         assert to_case({"question": "q"}, answer=answers).tag == tag

@@ -62,17 +62,19 @@ def test_the_launch_is_planned_from_the_data_and_an_argument_wins(tmp_path, mode
     assert plan_launch(model_path, many, []).processes == 8
     assert plan_launch(model_path, few, ["--per_device_train_batch_size", "4"]).processes == 8
     given = plan_launch(model_path, few, ["--deepspeed", "ds_configs/zero2.json"])
-    assert given.arguments == [] and "as the arguments say" in given.reason
+    assert given.arguments == [] and "as set by the arguments" in given.reason
     assert plan_launch(model_path, many, ["--use_cpu", "True"]).processes == 1
 
 
 def test_a_launch_is_a_command():
     alone = Launch(1, "whole", "", ("0",))
-    assert launch.command(alone, ["--seed", "1"]) == ["finetune.py", "--seed", "1"]
-    words = launch.command(Launch(2, "zero3", "", ("0", "1")), ["--seed", "1"])
+    assert launch.build_command(alone, ["--seed", "1"]) == ["finetune.py", "--seed", "1"]
+    words = launch.build_command(Launch(2, "zero3", "", ("0", "1")), ["--seed", "1"])
     assert words[:2] == ["-m", "torch.distributed.run"] and words[words.index("--nproc_per_node") + 1] == "2"
     assert words[-2:] == ["--deepspeed", "ds_configs/zero3.json"] and words[words.index("--max_restarts") + 1] == "1"
-    assert "torch.distributed.run" in launch.command(Launch(1, "given", "", ("0",)), ["--deepspeed", "zero2.json"])
+    assert "torch.distributed.run" in launch.build_command(
+        Launch(1, "given", "", ("0",)), ["--deepspeed", "zero2.json"]
+    )
 
 
 def test_a_launch_starts_finetune_on_its_gpus_and_says_why(tmp_path, model_path, eight_gpus, monkeypatch, caplog):

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from engines import memory
 from engines.memory import shape_from_config
 from training import launch, layout
-from training.adapters import leave_inputs_as_they_are
+from training.adapters import disable_input_casting
 from training.arguments import TrainingArguments
 from utils import InputError
 
@@ -21,7 +21,7 @@ GIB = 2**30
 
 
 def qwen(name: str, **changed) -> transformers.Qwen2Config:
-    hidden, inner, layers, heads, keys = launch.QWEN[name]
+    hidden, inner, layers, heads, keys = launch.QWEN_SIZES[name]
     sizes = dict(
         hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
         num_key_value_heads=keys, vocab_size=152064, tie_word_embeddings=False,
@@ -64,7 +64,7 @@ def test_saved_activations_are_what_the_arithmetic_says(heads, keys, inner, cast
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
         model = get_peft_model(model, LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM"))
         if not cast:
-            leave_inputs_as_they_are(model)
+            disable_input_casting(model)
         weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
         kept: dict[int, torch.Tensor] = {}
 
@@ -91,7 +91,7 @@ def training(tmp_path, world: int = 1, **changed):
     """The arguments of a rank on a GPU that is not there."""
     given = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **changed)
     fields = {name: getattr(given, name) for name in (
-        "gradient_checkpointing", "asked_checkpointing", "counts_tokens", "update_tokens", "max_tokens_per_batch",
+        "gradient_checkpointing", "requested_checkpointing", "counts_tokens", "update_tokens", "max_tokens_per_batch",
         "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "output_dir",
     )}  # fmt: skip
     return SimpleNamespace(
@@ -142,7 +142,7 @@ def test_a_first_step_that_runs_out_of_memory_decides_too(tmp_path, shape_7b, ca
             raise torch.OutOfMemoryError
         return 4096.0, 1.0
 
-    monkeypatch.setattr(layout, "measured_room", room)
+    monkeypatch.setattr(layout, "measure_memory", room)
     layout.measure_batches(measured_trainer(own))
     assert (own.gradient_checkpointing, own.max_tokens_per_batch, own.gradient_accumulation_steps) == (True, 4096, 2)
 
@@ -162,7 +162,7 @@ def test_a_measured_first_step_decides(tmp_path, shape_7b, card, monkeypatch, gi
     card(80)
     own = training(tmp_path, 8, **given)
     layout.choose_batches(own, shape_7b, 20_000_000, 900, 16, False)
-    monkeypatch.setattr(layout, "measured_room", lambda _, saving: (room, token / 4 if saving else token))
+    monkeypatch.setattr(layout, "measure_memory", lambda _, saving: (room, token / 4 if saving else token))
     trainer = measured_trainer(own)
     layout.measure_batches(trainer)
     found = (own.max_tokens_per_batch, own.gradient_accumulation_steps, own.gradient_checkpointing)
@@ -190,7 +190,7 @@ def test_out_of_memory_starts_again_once_with_half(tmp_path, shape_7b, card, mon
     monkeypatch.setattr(layout.os, "execv", lambda program, words: started.append(words))
     first = training(tmp_path, **given)
     layout.choose_batches(first, shape_7b, 10**7, 500, 16, False)
-    layout.restart_by_halves(first, 7)
+    layout.restart_with_half_batches(first, 7)
     assert started and started[0][1:] == sys.orig_argv[1:]
     second = training(tmp_path, **given)
     layout.choose_batches(second, shape_7b, 10**7, 500, 16, False)
@@ -198,11 +198,11 @@ def test_out_of_memory_starts_again_once_with_half(tmp_path, shape_7b, card, mon
     assert getattr(second, name) == getattr(first, name) // 2
     assert second.gradient_accumulation_steps == 2 * first.gradient_accumulation_steps
     with pytest.raises(InputError, match="again"):
-        layout.restart_by_halves(second, 8)
+        layout.restart_with_half_batches(second, 8)
     ranks = training(tmp_path / "other", 8, **given)
     with pytest.raises(SystemExit) as ended:
-        layout.restart_by_halves(ranks, 7)
-    assert ended.value.code == layout.RESTART, "torchrun starts all of them again"
+        layout.restart_with_half_batches(ranks, 7)
+    assert ended.value.code == layout.RESTART_EXIT_CODE, "torchrun starts all of them again"
 
 
 def test_precision_is_what_the_gpu_has_units_for(monkeypatch):

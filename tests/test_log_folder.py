@@ -28,7 +28,7 @@ from engines.chat import Reply
 from engines.processes import LOCK_FILE, PROCESSES_FILE, claim_run_folder, lock_folder
 from evaluation import report
 from training import replay
-from training.replay import Untrained
+from training.replay import UntrainedModel
 from utils import InputError, log_file, write_json
 
 TEXT = "The Hexley bridge was opened on 3 May 2031 by Orla Venn. It is 312 metres long and cost 48 million euros."
@@ -110,8 +110,10 @@ def test_replayed_answers_of_an_earlier_version_are_taken(tmp_path):
         def chat(self, conversations, *, on_reply, **_):
             on_reply(0, Reply("yes"))
 
-    replay.ask(Untrained("m"), ["Why?"], tmp_path / "replay.journal.jsonl", Engine())
-    (reply,) = replay.ask(Untrained("m"), ["Why?"], log_file(tmp_path / "replay.journal.jsonl"), Unasked())
+    replay.answer_prompts(UntrainedModel("m"), ["Why?"], tmp_path / "replay.journal.jsonl", Engine())
+    (reply,) = replay.answer_prompts(
+        UntrainedModel("m"), ["Why?"], log_file(tmp_path / "replay.journal.jsonl"), Unasked()
+    )
     assert reply.text == "yes"
 
 
@@ -136,12 +138,12 @@ def test_a_report_is_the_same_of_a_run_of_an_earlier_version(tmp_path):
     write_json(
         log_file(tmp_path / "data.meta.json"), {"seconds": 6, "arguments": {"data_path": str(tmp_path / "texts")}}
     )
-    before = report.gather(tmp_path, "tuned", "base")
+    before = report.collect_report_data(tmp_path, "tuned", "base")
     for folder in (tmp_path, tmp_path / "lora"):
         as_earlier_versions_left_it(folder)
-    assert report.gather(tmp_path, "tuned", "base") == before
+    assert report.collect_report_data(tmp_path, "tuned", "base") == before
     assert [stage["seconds"] for stage in before["timeline"]["stages"]] == [6, 60, 180, 60]
-    assert report.folder_of_documents(tmp_path, {"open_book": "open_book"}, None) == tmp_path / "texts"
+    assert report.find_documents(tmp_path, {"open_book": "open_book"}, None) == tmp_path / "texts"
 
 
 @pytest.mark.parametrize("place", [log_file, Path])

@@ -13,7 +13,7 @@ from engines import gpus, memory
 from engines.gpus import Gpu
 from engines.memory import Shape, activation_room
 from training import launch, layout
-from training.launch import choose_launch, choose_sharding, plan_launch, read_given
+from training.launch import choose_launch, choose_sharding, parse_launch_arguments, plan_launch
 from utils import InputError
 
 GIB = 2**30
@@ -76,13 +76,13 @@ def test_a_rank_has_2048_tokens_of_an_update(update, ranks):
 
 
 def test_the_arguments_that_decide_on_a_launch_are_read_as_finetune_reads_them():
-    plain = read_given(["--seed", "1", "--data_path", "a"])
+    plain = parse_launch_arguments(["--seed", "1", "--data_path", "a"])
     assert (plain.use_lora, plain.q_lora, plain.use_cpu, plain.num_train_epochs) == (True, False, False, 3.0)
     assert plain.lora_r is plain.deepspeed is plain.max_tokens_per_batch is plain.per_device_train_batch_size is None
     for word, value in (("True", True), ("1", True), ("yes", True), ("false", False), ("0", False), ("no", False)):
-        assert read_given(["--use_lora", word]).use_lora is value
-    parsed = read_given("--q_lora --num_train_epochs 1.5 --lora_r 8 --max_tokens_per_batch 9".split())
-    assert (parsed.q_lora, parsed.num_train_epochs, parsed.lora_r, parsed.max_tokens_per_batch) == (True, 1.5, 8, 9)
+        assert parse_launch_arguments(["--use_lora", word]).use_lora is value
+    given = parse_launch_arguments("--q_lora --num_train_epochs 1.5 --lora_r 8 --max_tokens_per_batch 9".split())
+    assert (given.q_lora, given.num_train_epochs, given.lora_r, given.max_tokens_per_batch) == (True, 1.5, 8, 9)
 
 
 @pytest.fixture
@@ -91,8 +91,8 @@ def machine(monkeypatch):
     sizes = (80, 80, 20, 80)
     found = [Gpu(str(n), f"GPU-{n}", "a card", gib * GIB, gib * GIB) for n, gib in enumerate(sizes)]
     monkeypatch.setattr(gpus, "usable_gpus", lambda: found)
-    monkeypatch.setattr(memory, "model_shape", lambda _: LARGE)
-    monkeypatch.setattr(launch, "measured", lambda *_: (3e7, 1001))
+    monkeypatch.setattr(memory, "shape_of", lambda _: LARGE)
+    monkeypatch.setattr(launch, "count_tokens_and_facts", lambda *_: (3e7, 1001))
     return found
 
 
@@ -126,9 +126,9 @@ def test_a_dataset_is_measured_by_a_part_of_its_rows_and_all_of_its_facts(tokeni
     turns = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "9 March"}]
     rows = [{"id": str(n), "messages": turns, "fact": str(n // 2)} for n in range(40)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
-    whole = launch.measured(str(tmp_path / "a.json"), model_path)
+    whole = launch.count_tokens_and_facts(str(tmp_path / "a.json"), model_path)
     monkeypatch.setattr(launch, "MEASURED_ROWS", 5)
-    assert launch.measured(str(tmp_path / "a.json"), model_path) == whole
+    assert launch.count_tokens_and_facts(str(tmp_path / "a.json"), model_path) == whole
     one = len(tokenizer.apply_chat_template(turns, return_dict=False)) - 1  # the line break after the end of the turn
     assert whole == (40 * one, 20)
 
@@ -185,7 +185,7 @@ def test_half_of_a_token_or_of_an_example_is_one(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("zero3", "checkpointing"), [(True, False), (False, True)])
 def test_weights_that_are_shared_leave_more_room(tmp_path, monkeypatch, zero3, checkpointing):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=20 * GIB))
-    monkeypatch.setattr(layout, "renew_deepspeed", lambda _: None)
+    monkeypatch.setattr(layout, "refresh_deepspeed_config", lambda _: None)
     training = own(
         output_dir=str(tmp_path), counts_tokens=False, max_tokens_per_batch=1000, per_device_train_batch_size=1, world_size=8,
         gradient_accumulation_steps=1, use_liger_kernel=False, deepspeed="a.json",
@@ -233,13 +233,15 @@ def test_attention_and_padding_go_by_what_is_installed_unless_said(monkeypatch, 
 
 
 def test_a_first_step_that_runs_out_of_memory_leaves_no_room_for_a_small_batch_either(tmp_path, monkeypatch):
-    def measured_room(_, checkpointing: bool) -> tuple[float, float]:
+    def measure_memory(_, checkpointing: bool) -> tuple[float, float]:
         if not checkpointing:
             raise torch.OutOfMemoryError
         return 4096.0, 1.0
 
-    monkeypatch.setattr(layout, "measured_room", measured_room)
-    training = own(world_size=5, output_dir=str(tmp_path), deepspeed=None, counts_tokens=True, asked_checkpointing=None)
+    monkeypatch.setattr(layout, "measure_memory", measure_memory)
+    training = own(
+        world_size=5, output_dir=str(tmp_path), deepspeed=None, counts_tokens=True, requested_checkpointing=None
+    )
     model = SimpleNamespace(gradient_checkpointing_disable=lambda: None, zero_grad=lambda set_to_none: None)
     layout.measure_batches(SimpleNamespace(args=training, model=model))
     assert training.gradient_checkpointing and training.max_tokens_per_batch == 2000

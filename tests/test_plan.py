@@ -9,7 +9,7 @@ import torch
 from trainings import training
 
 from training.arguments import LoraArguments
-from training.plan import Plan, make_plan, settle
+from training.plan import Plan, make_plan, resolve_defaults
 
 PLAN = dict(
     examples=1000, facts=100, replayed=50, held_out=20, tokens=50_000, trained_tokens=9000, updates=200, epochs=3.0,
@@ -39,7 +39,7 @@ def test_a_plan_in_words():
     ]
     few = Plan(**PLAN | {"updates": 199, "rank": None}).lines()
     assert "learning rate 0.001, all weights" in few[2]
-    assert "few updates, 200 teach more" in few[3]
+    assert "few updates, 200 would teach more" in few[3]
 
 
 @pytest.mark.parametrize(("max_steps", "updates", "epochs"), [(-1, 8, 8 / 3), (6, 6, 2.0)])
@@ -63,7 +63,7 @@ def test_the_plan_of_a_trainer_counts_what_it_will_do(max_steps, updates, epochs
     assert (plan.updates, plan.epochs) == (updates, epochs)
     assert (plan.trainable_parameters, plan.parameters) == (100, 107)
     assert (plan.processes, plan.device, plan.precision) == (2, "cpu", "bfloat16")
-    assert plan.layout == "sdpa attention, padded batches of like length, gradient checkpointing"
+    assert plan.layout == "sdpa attention, padded batches of similar length, gradient checkpointing"
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_the_plan_of_a_trainer_counts_what_it_will_do(max_steps, updates, epochs
 def test_what_is_left_open_is_decided_and_what_is_given_stays(tmp_path, model_path, given, rank, rate):
     lora, own = LoraArguments(**given), training(learning_rate=None, padding_free=None, output_dir=str(tmp_path))
     own = SimpleNamespace(**vars(own), counts_tokens=True, use_liger_kernel=False)
-    settle(model_path, lora, own, 1001, [100, 300])
+    resolve_defaults(model_path, lora, own, 1001, [100, 300])
     assert (lora.lora_r, own.learning_rate) == (rank, pytest.approx(rate))
     assert own.update_tokens == 512 and own.dataloader_pin_memory is own.remove_unused_columns is False
     kept = SimpleNamespace(**{**vars(own), "learning_rate": 7.0})
-    settle(model_path, lora, kept, 1001, [100, 300])
+    resolve_defaults(model_path, lora, kept, 1001, [100, 300])
     assert kept.learning_rate == 7.0

@@ -56,10 +56,10 @@ def test_the_result_holds_the_shares_and_how_they_were_made(run, monkeypatch, ca
 
 def test_questions_of_a_kind_that_nobody_asked_have_no_share(tmp_path):
     (tmp_path / "tuned.json").write_text(json.dumps(answers(True, False, True, kinds="qqr")))
-    assert quickstart.shares(tmp_path, "tuned") == (2, 3)
-    assert (quickstart.shares(tmp_path, "tuned", "qa"), quickstart.shares(tmp_path, "tuned", "reverse")) == (
+    assert quickstart.count_right(tmp_path, "tuned") == (2, 3)
+    assert (quickstart.count_right(tmp_path, "tuned", "qa"), quickstart.count_right(tmp_path, "tuned", "reverse")) == (
         (1, 2),
         (1, 1),
     )
-    with pytest.raises(InputError, match=r"expected answers of the kind 'unknown' in .*tuned\.json, found none"):
-        quickstart.shares(tmp_path, "tuned", "unknown")
+    with pytest.raises(InputError, match=r"expected answers of kind 'unknown' in .*tuned\.json, found none"):
+        quickstart.count_right(tmp_path, "tuned", "unknown")

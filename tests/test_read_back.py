@@ -11,7 +11,12 @@ import torch
 from trainings import make_trainer, tiny_lora
 
 from training import read_back
-from training.read_back import alone, compare_in_fresh_process, relative_difference, rounding
+from training.read_back import (
+    compare_in_fresh_process,
+    relative_difference,
+    rounding_tolerance,
+    single_process_environment,
+)
 
 FINE = torch.tensor([[[1.0, -2.0, 3.0]]])
 REQUEST = {"adapter": "somewhere", "precision": "float32", "layers": 3}
@@ -112,14 +117,18 @@ def test_what_a_training_computes_in():
         (False, False, False, "cuda", "float32"),
     ):
         own = SimpleNamespace(bf16=bf16, fp16=fp16, tf32=tf32, device=torch.device(device))
-        assert read_back.computed_in(own) == expected
+        assert read_back.compute_precision(own) == expected
 
 
 def test_what_rounding_explains_goes_by_what_was_computed_how():
     """5 % of the largest logit let everything pass, and float32's millionth failed every training in 4 bits."""
-    assert rounding("float32", 30) == pytest.approx(2.1e-5, rel=0.05)
-    assert rounding("bfloat16", 28) == pytest.approx(0.124, rel=0.05)
-    assert rounding("float16", 28) == rounding("tf32", 28) == pytest.approx(rounding("bfloat16", 28) / 8)
+    assert rounding_tolerance("float32", 30) == pytest.approx(2.1e-5, rel=0.05)
+    assert rounding_tolerance("bfloat16", 28) == pytest.approx(0.124, rel=0.05)
+    assert (
+        rounding_tolerance("float16", 28)
+        == rounding_tolerance("tf32", 28)
+        == pytest.approx(rounding_tolerance("bfloat16", 28) / 8)
+    )
     assert relative_difference(FINE * 1.01, FINE) == pytest.approx(0.01) and relative_difference(FINE, FINE) == 0
 
 
@@ -128,10 +137,10 @@ def test_float32_weights_under_bfloat16_autocast_are_compared_as_such(tiny_model
     trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, model=tiny_lora(tiny_model_path), max_steps=1)
     trainer.args.bf16 = True
     batch = trainer.data_collator([trainer.train_dataset[3]])
-    request = read_back.request_for(trainer.model, str(tmp_path), trainer.args)
+    request = read_back.make_request(trainer.model, str(tmp_path), trainer.args)
     assert (request["precision"], request["dtype"]) == ("bfloat16", "bfloat16")
     difference = read_back.safe_save_model_for_hf_trainer(trainer, str(tmp_path / "lora"), batch)
-    assert rounding("float32", 3) < difference < rounding("bfloat16", 3)
+    assert rounding_tolerance("float32", 3) < difference < rounding_tolerance("bfloat16", 3)
 
 
 def test_an_adapter_with_another_scale_is_found_by_its_logits(tiny_model_path, tokenizer, tmp_path, monkeypatch):
@@ -156,6 +165,6 @@ def test_a_process_of_its_own_is_no_rank_and_has_all_cores(monkeypatch):
     """Under torchrun it inherited OMP_NUM_THREADS=1, and read a 7B with one thread."""
     for name, value in (("RANK", "3"), ("WORLD_SIZE", "8"), ("OMP_NUM_THREADS", "1"), ("TORCHELASTIC_RUN_ID", "x")):
         monkeypatch.setenv(name, value)
-    assert not {"RANK", "WORLD_SIZE", "OMP_NUM_THREADS", "TORCHELASTIC_RUN_ID"} & alone().keys()
+    assert not {"RANK", "WORLD_SIZE", "OMP_NUM_THREADS", "TORCHELASTIC_RUN_ID"} & single_process_environment().keys()
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert alone()["OMP_NUM_THREADS"] == "1", "the user's own"
+    assert single_process_environment()["OMP_NUM_THREADS"] == "1", "the user's own"

@@ -13,9 +13,9 @@ from trainings import examples, make_trainer
 
 from budget.clock import RECALL_SHARE
 from training import checkpoints, doctor
-from training.checkpoints import MARK, newest, remove_old, torn, write_mark
-from training.log import line, write_log
-from training.recall import BEST, Recall
+from training.checkpoints import MARK, newest_checkpoint, remove_old_checkpoints, why_incomplete, write_mark
+from training.log import format_entry, write_log
+from training.recall import BEST_ADAPTER, Recall
 from utils import InputError
 
 
@@ -35,16 +35,20 @@ def test_answers_are_asked_within_their_share_of_the_time(tiny_model_path, token
     recall = Recall(trainer, examples(20), examples(6), "")
     trainer.state = state(20)
     args, control = trainer.args, transformers.TrainerControl()
-    recall.round(args, trainer.state, control, expected_seconds=20.0)
+    recall.ask_round(args, trainer.state, control, expected_seconds=20.0)
     assert recall.size is None and not recall.best  # 0.4 seconds: not even the timing fits, and it is cut off
-    assert recall.spent < RECALL_SHARE * 20.0
-    recall.round(args, trainer.state, control, expected_seconds=100_000.0)
-    assert recall.size == 32 and recall.best["step"] == 20 and (tmp_path / BEST / "adapter_model.safetensors").is_file()
+    assert recall.seconds_spent < RECALL_SHARE * 20.0
+    recall.ask_round(args, trainer.state, control, expected_seconds=100_000.0)
+    assert (
+        recall.size == 32
+        and recall.best["step"] == 20
+        and (tmp_path / BEST_ADAPTER / "adapter_model.safetensors").is_file()
+    )
     (entry,) = [entry for entry in trainer.state.log_history if "recall" in entry]
     assert entry["recall"] == entry["retention"] == 0.0 and entry["step"] == 20
-    spent = recall.spent
-    recall.round(args, trainer.state, control, expected_seconds=(spent + 1.5 * recall.cost) / RECALL_SHARE)
-    assert recall.spent - spent < 0.1  # skipped: it would leave nothing for the last round
+    spent = recall.seconds_spent
+    recall.ask_round(args, trainer.state, control, expected_seconds=(spent + 1.5 * recall.round_seconds) / RECALL_SHARE)
+    assert recall.seconds_spent - spent < 0.1  # skipped: it would leave nothing for the last round
 
 
 def test_the_best_adapter_is_kept_and_training_can_stop_early(tiny_model_path, tokenizer, tmp_path, monkeypatch):
@@ -61,9 +65,9 @@ def test_the_best_adapter_is_kept_and_training_can_stop_early(tiny_model_path, t
                     parameter.add_(0.01)
                     weights[name, step] = parameter.detach().clone()
         assert not control.should_training_stop
-        recall.round(trainer.args, state(step), control, expected_seconds=1e6)
+        recall.ask_round(trainer.args, state(step), control, expected_seconds=1e6)
     assert control.should_training_stop and recall.restore_best(str(tmp_path), 81) == 81  # never asked there
-    recall.measured = 80
+    recall.last_round_step = 80
     assert recall.restore_best(str(tmp_path), 80) == 40
     for name, parameter in trainer.model.named_parameters():
         if parameter.requires_grad:
@@ -103,31 +107,31 @@ def test_a_kill_at_any_moment_loses_no_more_than_the_minutes_between_checkpoints
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path, caplog):
-    assert newest(tmp_path, {}) is None
+    assert newest_checkpoint(tmp_path, {}) is None
     for step in (5, 20, 100):
         checkpoint(tmp_path, step, seed=1)
     (tmp_path / "checkpoint-100" / "optimizer.pt").write_bytes(b"x" * 99)  # cut off
     checkpoint(tmp_path, 120, whole=False)
     (tmp_path / "checkpoint-notes").mkdir()
     with caplog.at_level(logging.INFO):
-        assert newest(tmp_path, {"seed": 1}) == (str(tmp_path / "checkpoint-20"), 1200.0)
+        assert newest_checkpoint(tmp_path, {"seed": 1}) == (str(tmp_path / "checkpoint-20"), 1200.0)
     assert "99 bytes of 100" in caplog.text and f"no {MARK}" in caplog.text
     with pytest.raises(InputError, match="seed"):
-        newest(tmp_path, {"seed": 2})
+        newest_checkpoint(tmp_path, {"seed": 2})
 
 
 def test_an_old_checkpoint_goes_only_when_newer_ones_are_whole(tmp_path):
     for step, whole in ((1, True), (2, True), (3, False), (4, True), (5, True)):
         checkpoint(tmp_path, step, whole)
-    remove_old(tmp_path, keep=2, best="checkpoint-1")
+    remove_old_checkpoints(tmp_path, keep=2, best="checkpoint-1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-4", "checkpoint-5"]
-    assert torn(tmp_path / "checkpoint-4") is None
+    assert why_incomplete(tmp_path / "checkpoint-4") is None
 
 
 def test_the_log_is_a_line_a_file_and_a_picture(tmp_path):
     logs = {"loss": 1.5, "learning_rate": 1e-3, "tokens_per_second": 250.0, "padding_share": 0.04, "mfu": 0.31}
     said = "step 25/100, loss 1.500, learning rate 1.00e-03, 250 tokens/s, padding 4%, MFU 31%, 2.5 min left"
-    assert line(logs, 25, 100, 150.0) == said
+    assert format_entry(logs, 25, 100, 150.0) == said
     history = [{"step": 1, **logs}, {"step": 2, "eval_loss": 2.0}, {"step": 2, "recall": 0.5}]
     write_log(tmp_path, {"updates": 2}, history)
     assert json.loads((tmp_path / "train_log.json").read_text()) == {"plan": {"updates": 2}, "log": history}
@@ -155,8 +159,8 @@ def test_the_doctor_names_what_is_wrong(tiny_model_path, tokenizer, tmp_path, ca
         assert doctor.report(rows, held_out, tokenizer, tiny_model_path, data, training) == 1
     found = {record.getMessage() for record in caplog.records}
     for words, identity in (
-        ("no word is trained", "empty"), ("longer than", "long"), ("mojibake", "broken"), ("special token", "marked"),
-        ("same conversation", "twice"), ("word for word", "held_1"), ("other words", "held_2"), ("other-model", str(tmp_path)),
+        ("nothing is trained", "empty"), ("longer than", "long"), ("mojibake", "broken"), ("special token", "marked"),
+        ("same conversation", "twice"), ("word for word", "held_1"), ("another wording", "held_2"), ("other-model", str(tmp_path)),
     ):  # fmt: skip
         assert any(words in line and identity in line for line in found), (words, found)
     caplog.clear()
@@ -175,7 +179,7 @@ def test_the_doctor_finds_an_end_at_which_generation_does_not_stop(tiny_model_pa
         "{% for m in messages %}{{ m['role'] + ':' + m['content'] + '<end_of_turn>' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
     )
-    (finding,) = doctor.end_findings(other, tiny_model_path)
+    (finding,) = doctor.end_of_turn_findings(other, tiny_model_path)
     assert "would not stop" in finding
     (finding,) = doctor.model_findings(other, tiny_model_path, str(tmp_path))
     assert "resize" in finding

@@ -8,7 +8,7 @@ import pytest
 
 from engines.chat import Reply
 from training import replay
-from training.replay import Untrained, replay_examples
+from training.replay import UntrainedModel, replay_examples
 from utils import InputError
 
 PROMPTS = [f"Prompt {n}?" for n in range(6)]
@@ -24,8 +24,8 @@ def ask(tmp_path, monkeypatch):
             examples.asked.append(prompts)
             return [reply(prompt) for prompt in prompts]
 
-        monkeypatch.setattr(replay, "answers_of_a_process", answers)
-        return replay_examples(Untrained("m"), str(tmp_path / "prompts.json"), count, tmp_path / "a.jsonl", seed)
+        monkeypatch.setattr(replay, "answer_in_child", answers)
+        return replay_examples(UntrainedModel("m"), str(tmp_path / "prompts.json"), count, tmp_path / "a.jsonl", seed)
 
     examples.asked = []
     return examples
@@ -74,7 +74,12 @@ def test_an_answer_is_kept_for_the_system_prompt_and_the_bits_it_was_given_with(
             return [Reply("yes") for _ in conversations]
 
     asked = []
-    for model in (Untrained("m"), Untrained("m"), Untrained("m", "Brief."), Untrained("m", in_4_bits=True)):
-        replies = replay.ask(model, PROMPTS[:2], tmp_path / "a.jsonl", Engine())
+    for model in (
+        UntrainedModel("m"),
+        UntrainedModel("m"),
+        UntrainedModel("m", "Brief."),
+        UntrainedModel("m", in_4_bits=True),
+    ):
+        replies = replay.answer_prompts(model, PROMPTS[:2], tmp_path / "a.jsonl", Engine())
         assert [reply.text for reply in replies] == ["yes", "yes"]
     assert asked == [(2, 32)] * 3, "the second is read from the journal"

@@ -31,7 +31,7 @@ def test_what_a_report_gathers(run):
             }
         )
     )
-    found = report.gather(run, "tuned", "base")
+    found = report.collect_report_data(run, "tuned", "base")
     assert list(found["scores"]) == [
         "base",
         "sft",
@@ -52,7 +52,7 @@ def test_what_a_report_gathers(run):
     stages = [{"name": "collection", "seconds": 50, "planned_seconds": 60}]
     (run / "run.json").write_text(json.dumps({"budget_seconds": 3600, "stages": stages}))
     write_log(run / "lora", {"updates": 1}, [{"step": 1, "loss": 3.0}])
-    found = report.gather(run, "tuned", "base")
+    found = report.collect_report_data(run, "tuned", "base")
     assert found["timeline"] == {"budget_seconds": 3600, "stages": stages} and found["loss"] == [
         {"step": 1, "loss": 3.0}
     ]
@@ -65,9 +65,9 @@ def test_answers_that_this_judge_has_not_seen_are_not_scored_by_another(tmp_path
     for name, judge in (("sft", "m"), ("base", "other")):
         (tmp_path / f"{name}_acc.json").write_text(json.dumps({"judge": judge, "n": 4}))
         (tmp_path / f"{name}.json").write_text(json.dumps(SFT))
-    assert report.scored(tmp_path, "sft", "m") == {"judge": "m", "n": 4}
-    assert report.scored(tmp_path, "base", "m") is None and report.scored(tmp_path, "none", "match") is None
-    by_match = report.scored(tmp_path, "base", "match")
+    assert report.read_scores(tmp_path, "sft", "m") == {"judge": "m", "n": 4}
+    assert report.read_scores(tmp_path, "base", "m") is None and report.read_scores(tmp_path, "none", "match") is None
+    by_match = report.read_scores(tmp_path, "base", "match")
     assert (by_match["judge"], by_match["accuracy"], by_match["match"]["accuracy"]) == ("match", 0.75, 0.75)
 
 
@@ -80,26 +80,26 @@ def test_where_the_documents_are(tmp_path):
     for folder in folders.values():
         folder.mkdir()
     models = {"open_book": "book", "sft": "sft"}
-    assert report.folder_of_documents(tmp_path, models, None) is None
+    assert report.find_documents(tmp_path, models, None) is None
     write_meta(tmp_path, "data", data_path=str(folders["collected"]))
-    assert report.folder_of_documents(tmp_path, models, None) == folders["collected"]
+    assert report.find_documents(tmp_path, models, None) == folders["collected"]
     write_meta(tmp_path, "book", open_book=str(folders["read"]))
-    assert report.folder_of_documents(tmp_path, models, None) == folders["read"]
-    assert report.folder_of_documents(tmp_path, models, str(folders["given"])) == folders["given"]
+    assert report.find_documents(tmp_path, models, None) == folders["read"]
+    assert report.find_documents(tmp_path, models, str(folders["given"])) == folders["given"]
     write_meta(tmp_path, "book", open_book=str(tmp_path / "gone"))
-    assert report.folder_of_documents(tmp_path, models, None) == folders["collected"]
+    assert report.find_documents(tmp_path, models, None) == folders["collected"]
     with pytest.raises(InputError, match="expected the documents in nowhere, found no folder"):
-        report.folder_of_documents(tmp_path, models, "nowhere")
+        report.find_documents(tmp_path, models, "nowhere")
 
 
 def test_the_adapter_is_that_which_answered(tmp_path):
     models = {"sft": "sft"}
-    assert report.adapter_of(tmp_path, models) is None
+    assert report.find_adapter(tmp_path, models) is None
     for name in ("lora", "other"):
         (tmp_path / name).mkdir()
-    assert report.adapter_of(tmp_path, models) == tmp_path / "lora"
+    assert report.find_adapter(tmp_path, models) == tmp_path / "lora"
     write_meta(tmp_path, "sft", lora_weights=str(tmp_path / "other"))
-    assert report.adapter_of(tmp_path, models) == tmp_path / "other"
+    assert report.find_adapter(tmp_path, models) == tmp_path / "other"
 
 
 TEXT = "A title\n\nAnn came in 1990. She keeps the old lighthouse.\nBob went home."
@@ -157,7 +157,7 @@ def test_a_run_without_verdicts_is_told_to_make_them(tmp_path):
     with pytest.raises(
         InputError, match=r"expected a win rate at .*tuned_win_rate.json, found nothing: run evaluate.py"
     ):
-        report.gather(tmp_path, "tuned", "base")
+        report.collect_report_data(tmp_path, "tuned", "base")
 
 
 def test_an_untrusted_judge_is_named_first(tmp_path):
@@ -175,7 +175,7 @@ def test_an_untrusted_judge_is_named_first(tmp_path):
         "items": [{}],
     }
     (tmp_path / "sft_controls.json").write_text(json.dumps(controls))
-    found = report.gather(tmp_path, "sft", "base")
+    found = report.collect_report_data(tmp_path, "sft", "base")
     report.write_reports(tmp_path, found)
     assert f"> This judge cannot be trusted: {why[0]}." in (tmp_path / "report.md").read_text()
     assert why[0] in (tmp_path / "report.html").read_text()

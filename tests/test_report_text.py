@@ -166,7 +166,7 @@ def test_a_table_is_one_on_a_terminal_too_and_long_texts_leave_it_as_it_is():
 def test_a_run_ends_with_the_first_lines_of_its_report(found):
     found["timeline"] = {"budget_seconds": None, "stages": []}
     found["scores"]["sft"]["by_kind"] = found["scores"]["sft"]["by_document"] = {"a": score(3, 4)}
-    head, report = report_text.head(found), report_text.as_markdown(found).splitlines()
+    head, report = report_text.summary_lines(found), report_text.render_markdown(found).splitlines()
     assert report[: len(head)] == head and [line for line in head if line.startswith("#")] == [
         "# Report", "## By kind of question", "## Notes",
     ]  # fmt: skip
@@ -184,7 +184,7 @@ def test_the_tables_of_the_report(found):
     ]
     for breakdown in ("by_role", "by_document", "by_kind"):
         found["scores"]["sft"][breakdown] = {"a nurse": score(3, 4)}
-    lines = report_text.as_markdown(found).splitlines()
+    lines = report_text.render_markdown(found).splitlines()
     assert lines[:5] == [
         "# Report",
         "",
@@ -224,7 +224,7 @@ def test_a_judge_that_cannot_be_trusted_is_named_above_the_numbers(found, truste
     counts = {"n": 10, "passed": 4, "rate": 0.4, "interval": [0.2, 0.6]}
     found["controls"] = {"judge": "m", "trusted": trusted, "why": ["one", "two"], "sensitivity": counts,
                          "specificity": {"n": 0}, "kinds": {"vague": counts}}  # fmt: skip
-    lines = report_text.head(found)
+    lines = report_text.summary_lines(found)
     assert lines.count("> This judge cannot be trusted: one; two.") == shown
     told = "controls of m: sensitivity 40% (4/10, 20% to 60%), specificity none; vague 40% (4/10, 20% to 60%)"
     verdict = "passed" if trusted else "THIS JUDGE CANNOT BE TRUSTED: one; two"

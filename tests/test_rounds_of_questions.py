@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from training import log as training_log
-from training.log import TrainingLines
-from training.recall import BEST, Recall, make_recall, remove_best, require_questions
+from training.log import ProgressLines
+from training.recall import BEST_ADAPTER, Recall, make_recall, remove_best_adapter, require_questions
 from utils import InputError
 
 
@@ -37,7 +37,7 @@ def recall_of(monkeypatch, scores=(), patience=None, clock=None) -> Recall:
 
 def test_questions_are_asked_five_times_evenly_and_at_the_end(tmp_path, monkeypatch):
     recall, asked = recall_of(monkeypatch), []
-    monkeypatch.setattr(recall, "round", lambda args, state, *_: asked.append(state.global_step))
+    monkeypatch.setattr(recall, "ask_round", lambda args, state, *_: asked.append(state.global_step))
     recall.on_train_begin(SimpleNamespace(output_dir=str(tmp_path)), state(0), None)
     for step in range(1, 51):
         recall.on_step_end(None, state(step), None)
@@ -47,7 +47,9 @@ def test_questions_are_asked_five_times_evenly_and_at_the_end(tmp_path, monkeypa
 def test_with_a_clock_the_rounds_go_by_its_progress(tmp_path, monkeypatch):
     clock = SimpleNamespace(progress=0.0, seconds=100.0)
     recall, asked = recall_of(monkeypatch, clock=clock), []
-    monkeypatch.setattr(recall, "round", lambda args, state, control, seconds: asked.append((clock.progress, seconds)))
+    monkeypatch.setattr(
+        recall, "ask_round", lambda args, state, control, seconds: asked.append((clock.progress, seconds))
+    )
     for clock.progress in (0.1, 0.25, 0.3, 0.7, 0.75, 0.85, 0.9, 1.0):
         recall.on_step_end(None, state(1, 100_000), None)
     assert asked == [(0.25, 100.0), (0.7, 100.0), (0.85, 100.0), (1.0, 100.0)]
@@ -67,22 +69,22 @@ def test_the_best_round_is_kept_and_so_many_without_a_better_one_end_it(
     tmp_path, monkeypatch, scores, patience, best, stopped
 ):
     recall = recall_of(monkeypatch, scores, patience)
-    (tmp_path / BEST).mkdir()
+    (tmp_path / BEST_ADAPTER).mkdir()
     ended = []
     for step in range(1, len(scores) + 1):
         control = SimpleNamespace(should_training_stop=False)
-        recall.round(SimpleNamespace(output_dir=str(tmp_path)), state(step), control, 1e6)
+        recall.ask_round(SimpleNamespace(output_dir=str(tmp_path)), state(step), control, 1e6)
         ended += [step] * control.should_training_stop
-    assert recall.best["step"] == json.loads((tmp_path / BEST / "best.json").read_text())["step"] == best
-    assert ended == ([stopped] if stopped else []) and set(recall.saved) == {str(tmp_path / BEST)}
+    assert recall.best["step"] == json.loads((tmp_path / BEST_ADAPTER / "best.json").read_text())["step"] == best
+    assert ended == ([stopped] if stopped else []) and set(recall.saved) == {str(tmp_path / BEST_ADAPTER)}
 
 
 @pytest.mark.parametrize(
     ("step", "best", "size"), [(0, {}, None), (19, {}, None), (20, {"score": 0.5, "step": 20, "size": 7}, 7)]
 )
 def test_a_resumed_training_knows_its_best_round_unless_it_goes_back_behind_it(tmp_path, monkeypatch, step, best, size):
-    (tmp_path / BEST).mkdir()
-    (tmp_path / BEST / "best.json").write_text('{"score": 0.5, "step": 20, "size": 7}')
+    (tmp_path / BEST_ADAPTER).mkdir()
+    (tmp_path / BEST_ADAPTER / "best.json").write_text('{"score": 0.5, "step": 20, "size": 7}')
     recall = recall_of(monkeypatch)
     recall.on_train_begin(SimpleNamespace(output_dir=str(tmp_path)), state(step), None)
     assert (recall.best, recall.size) == (best, size)
@@ -91,18 +93,18 @@ def test_a_resumed_training_knows_its_best_round_unless_it_goes_back_behind_it(t
 def test_the_last_weights_stay_where_they_are_the_best_or_nobody_asked_there(tmp_path, monkeypatch):
     recall = recall_of(monkeypatch)
     assert recall.restore_best(str(tmp_path), 50) == 50
-    recall.best, recall.measured = {"step": 50}, 50
+    recall.best, recall.last_round_step = {"step": 50}, 50
     assert recall.restore_best(str(tmp_path), 50) == 50
-    recall.best, recall.measured = {"step": 20}, 40
+    recall.best, recall.last_round_step = {"step": 20}, 40
     assert recall.restore_best(str(tmp_path), 50) == 50
 
 
 def test_the_same_questions_are_asked_in_an_order_by_the_seed(tmp_path):
     first, again, other = (Recall(trainer_of(seed=seed), rows(9), rows(9), None).sets["recall"] for seed in (0, 0, 1))
     assert first == again != other and sorted(first, key=str) == rows(9)
-    (tmp_path / BEST).mkdir()
-    remove_best(str(tmp_path))
-    remove_best(str(tmp_path))
+    (tmp_path / BEST_ADAPTER).mkdir()
+    remove_best_adapter(str(tmp_path))
+    remove_best_adapter(str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -125,7 +127,7 @@ def test_a_line_says_what_is_left_by_the_pace_since_the_start_or_by_the_clock(mo
     now = [1000.0]
     monkeypatch.setattr(training_log, "time", SimpleNamespace(monotonic=lambda: now[0]))
     for clock in (None, SimpleNamespace(left=lambda: 30.0), SimpleNamespace(left=lambda: 3000.0)):
-        lines = TrainingLines(clock)
+        lines = ProgressLines(clock)
         lines.on_train_begin(None, state(20, 100), None)  # resumed
         now[0] += 60.0
         with caplog.at_level("INFO"):
@@ -135,11 +137,11 @@ def test_a_line_says_what_is_left_by_the_pace_since_the_start_or_by_the_clock(mo
 
 
 def test_rank_0_alone_says_a_line_and_validation_has_one_of_its_own(caplog):
-    lines = TrainingLines()
+    lines = ProgressLines()
     lines.on_train_begin(None, state(0), None)
     with caplog.at_level("INFO"):
         lines.on_log(None, state(40, is_world_process_zero=False), None, logs=LOGS)
         lines.on_log(None, state(40), None, logs={"train_runtime": 3.0})
         lines.on_log(None, state(40), None, logs=None)
         lines.on_log(None, state(40), None, logs={"eval_loss": 2.0})
-    assert caplog.messages == ["step 40: loss of the held-out facts 2.000"]
+    assert caplog.messages == ["step 40: loss on the held-out facts 2.000"]

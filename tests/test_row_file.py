@@ -45,7 +45,7 @@ def four(tmp_path) -> RowFile:
 
 
 def test_rows_that_are_taken_stand_in_the_order_asked_for(four):
-    assert list(four.take([2, 0])) == [ROWS[2], ROWS[0]] and list(four.take([3]).take([0])) == [ROWS[3]]
+    assert list(four.select([2, 0])) == [ROWS[2], ROWS[0]] and list(four.select([3]).select([0])) == [ROWS[3]]
 
 
 def test_rows_that_are_added_stand_after_those_of_the_file(four):

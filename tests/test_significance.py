@@ -11,13 +11,13 @@ from scipy.optimize import minimize
 from evaluation.significance import (
     clustered_difference,
     cohens_kappa,
+    describe_comparison,
+    describe_sign_test,
+    describe_verdict,
     gap_closed,
-    in_words,
     length_adjusted,
     mcnemar,
     resampled_means,
-    sign_test_in_words,
-    verdict_in_words,
     wilson_interval,
 )
 
@@ -56,16 +56,16 @@ def test_mcnemar_is_that_of_statsmodels():
 
 
 def test_a_tie_is_called_a_tie():
-    assert "tied" in in_words(20, 10) and "p = 0.099" in in_words(20, 10)
-    assert "better" in in_words(15, 5) and "worse" in in_words(5, 15)
-    assert "p < 0.001" in in_words(11, 0) and "p = 0.002" in in_words(10, 0)
-    assert [verdict_in_words(n, 0) for n in (0, 5, 6)] == ["tied", "tied", "the tuned model is better"]
-    assert [verdict_in_words(0, n) for n in (5, 6)] == ["tied", "the tuned model is worse"]
-    assert in_words(6, 0) == "6 answers gained, 0 lost: the tuned model is better (exact McNemar, p = 0.031)"
-    assert sign_test_in_words(6, 0) == "6 wins, 0 losses: the tuned model is better (sign test, p = 0.031)"
-    assert sign_test_in_words(0, 6) == "0 wins, 6 losses: the tuned model is worse (sign test, p = 0.031)"
-    assert in_words(1, 2) == "1 answer gained, 2 lost: tied (exact McNemar, p = 1.000)"
-    assert sign_test_in_words(20, 10) == "20 wins, 10 losses: tied (sign test, p = 0.099)"
+    assert "tied" in describe_comparison(20, 10) and "p = 0.099" in describe_comparison(20, 10)
+    assert "better" in describe_comparison(15, 5) and "worse" in describe_comparison(5, 15)
+    assert "p < 0.001" in describe_comparison(11, 0) and "p = 0.002" in describe_comparison(10, 0)
+    assert [describe_verdict(n, 0) for n in (0, 5, 6)] == ["tied", "tied", "the tuned model is better"]
+    assert [describe_verdict(0, n) for n in (5, 6)] == ["tied", "the tuned model is worse"]
+    assert describe_comparison(6, 0) == "6 answers gained, 0 lost: the tuned model is better (exact McNemar, p = 0.031)"
+    assert describe_sign_test(6, 0) == "6 wins, 0 losses: the tuned model is better (sign test, p = 0.031)"
+    assert describe_sign_test(0, 6) == "0 wins, 6 losses: the tuned model is worse (sign test, p = 0.031)"
+    assert describe_comparison(1, 2) == "1 answer gained, 2 lost: tied (exact McNemar, p = 1.000)"
+    assert describe_sign_test(20, 10) == "20 wins, 10 losses: tied (sign test, p = 0.099)"
 
 
 def test_kappa_of_a_published_example():

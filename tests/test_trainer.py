@@ -14,7 +14,7 @@ from trainings import examples, make_trainer, tiny_lora
 from training.batches import PaddedCollator, TokenBudgetBatches
 from training.data import IGNORED, SupervisedDataset, preprocess
 from training.layout import choose_attention
-from training.trainer import Trainer, weights_in
+from training.trainer import Trainer, weight_count
 from utils import InputError
 
 
@@ -121,13 +121,13 @@ def test_a_micro_batch_counts_no_parameters(tiny_model_path, tokenizer, tmp_path
     trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
     monkeypatch.setattr(transformers.PreTrainedModel, "num_parameters", lambda *_, **__: pytest.fail("counted anew"))
     trainer.train()
-    assert trainer.state.total_flos == 4 * trainer.parameter_count * trainer.seen["padded"]
+    assert trainer.state.total_flos == 4 * trainer.parameter_count * trainer.token_counts["padded"]
 
 
 def test_packed_weights_count_as_what_they_stand_for():
     packed = torch.nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
     packed.quant_state = SimpleNamespace(shape=torch.Size([4, 4]))
-    assert weights_in(packed) == 16 and weights_in(torch.nn.Parameter(torch.zeros(3, 2))) == 6
+    assert weight_count(packed) == 16 and weight_count(torch.nn.Parameter(torch.zeros(3, 2))) == 6
 
 
 def test_batches_of_like_length_have_little_padding():

@@ -83,16 +83,16 @@ def test_time_for_the_validation_and_the_last_questions_is_kept(tmp_path):
     pace.on_optimizer_step(args, state, None, optimizer=optimizer)
     assert pace.validation == pytest.approx(10.0, abs=0.1)  # ten updates' worth of examples, forward only
     pace.on_evaluate(args, state, None, metrics={"eval_runtime": 6.0})
-    pace.recall = SimpleNamespace(cost=2.0)
-    assert pace.kept_back == pytest.approx(1.5 * (11.0 + 6.0 + 2.0) + 3.0)
-    assert pace.left() == pytest.approx(100 - pace.kept_back, abs=0.5)
+    pace.recall = SimpleNamespace(round_seconds=2.0)
+    assert pace.reserved_seconds == pytest.approx(1.5 * (11.0 + 6.0 + 2.0) + 3.0)
+    assert pace.left() == pytest.approx(100 - pace.reserved_seconds, abs=0.5)
 
 
 def test_a_schedule_that_looks_at_the_loss_is_refused(tmp_path):
     pace = TrainingClock(Clock("fine-tuning", time.time(), time.time() + 100, tmp_path), PLAN, None, 0.0, 1.0)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     with pytest.raises(InputError, match="ReduceLROnPlateau"):
-        pace.lead(torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), 10)
+        pace.drive_schedule(torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), 10)
 
 
 def test_two_ranks_stopped_and_started_again_end_at_the_first_deadline(tiny_model_path, data, tmp_path):  # noqa: F811

@@ -12,12 +12,12 @@ from training.data import (
     IGNORED,
     LazySupervisedDataset,
     SupervisedDataset,
-    coloured,
+    colour_trained_tokens,
     fact_of,
     preprocess,
+    select_rows,
     split_by_fact,
     split_example,
-    take,
 )
 from training.row_file import RowFile
 from utils import InputError
@@ -134,7 +134,7 @@ def test_eager_and_lazy_datasets_hold_the_same_tensors(tokenizer, tmp_path):
         (tmp_path / name).write_text(text)
         eager = SupervisedDataset(data, tokenizer, None, 2048)
         lazy = LazySupervisedDataset(RowFile(tmp_path / name), tokenizer, None, 2048)
-        assert lazy._whole.cache_info().currsize == 0 and len(eager) == len(lazy) == 12
+        assert lazy._pieces_of_row.cache_info().currsize == 0 and len(eager) == len(lazy) == 12
         assert list(eager) == list(lazy)
 
 
@@ -146,7 +146,7 @@ def test_memory_stays_flat_however_many_rows_there_are(tokenizer, tmp_path):
     data = LazySupervisedDataset(RowFile(tmp_path / "a.json"), tokenizer, None, 2048)
     assert tracemalloc.get_traced_memory()[0] < 10_000 * 100 < (tmp_path / "a.json").stat().st_size / 10
     tracemalloc.stop()
-    assert data._whole.cache_parameters()["maxsize"] == CACHED_EXAMPLES and data[9_999]["input_ids"]
+    assert data._pieces_of_row.cache_parameters()["maxsize"] == CACHED_EXAMPLES and data[9_999]["input_ids"]
 
 
 @pytest.mark.parametrize(
@@ -212,16 +212,16 @@ def test_an_unfinished_answer_is_trained_without_an_end(tokenizer):
 
 
 def test_what_is_trained_is_shown_in_green(tokenizer):
-    shown = coloured(preprocess(TURNS[:2], tokenizer, ""), tokenizer)
+    shown = colour_trained_tokens(preprocess(TURNS[:2], tokenizer, ""), tokenizer)
     assert "\033[1;32mIlsabet Corrane<|im_end|>\033[0m" in shown and "\033[90m<|im_start|>" in shown
 
 
 def test_rows_are_taken_from_a_list_or_by_what_can_take_them():
     class Rows(list):
-        def take(self, indices):
+        def select(self, indices):
             return ("taken", indices)
 
-    assert take(["a", "b", "c"], [2, 0]) == ["c", "a"] and take(Rows("abc"), [2, 0]) == ("taken", [2, 0])
+    assert select_rows(["a", "b", "c"], [2, 0]) == ["c", "a"] and select_rows(Rows("abc"), [2, 0]) == ("taken", [2, 0])
 
 
 def test_colours_change_where_training_begins_and_ends():
@@ -230,6 +230,6 @@ def test_colours_change_where_training_begins_and_ends():
             return "".join(map(chr, tokens))
 
     example = {"input_ids": [*map(ord, "abcd")], "labels": [-100, ord("b"), ord("c"), -100]}
-    assert coloured(example, Letters()) == "\033[90ma\033[1;32mbc\033[90md\033[0m"
+    assert colour_trained_tokens(example, Letters()) == "\033[90ma\033[1;32mbc\033[90md\033[0m"
     with pytest.raises(ValueError, match="zip"):
-        coloured({**example, "labels": [-100]}, Letters())
+        colour_trained_tokens({**example, "labels": [-100]}, Letters())

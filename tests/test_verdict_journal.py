@@ -79,7 +79,7 @@ def test_a_reply_that_cannot_be_read_is_kept_and_not_asked_for_again(tmp_path):
 
 PIECES = {  # of judging.py, changed from one version to the next
     "the prompt around a case": ("CASE_PROMPT", judging.CASE_PROMPT + "\nBe quick."),
-    "the form of the reply": ("AS_JSON", judging.AS_JSON + " Be quick."),
+    "the form of the reply": ("JSON_FORM", judging.JSON_FORM + " Be quick."),
     "the length of a reply": ("SCHEMA_TOKENS", 401),
     "the temperature": ("TEMPERATURES", (0.1, 0.7)),
 }

@@ -1,1 +1,1 @@
-"""From rows to tensors, batches, losses, checkpoints and adapters: everything finetune.py tells as one story."""
+"""From rows to tensors, batches, losses, checkpoints and adapters: the parts that finetune.py puts together."""

@@ -1,4 +1,4 @@
-"""LoRA adapters: laid on a model, and saved."""
+"""LoRA adapters: adding one to a model, and saving it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from training import ranks
 from training.layout import weights_dtype
 from utils import InputError
 
-CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initial values that are taken out of the base weights
+# Initialisations that subtract the initial values from the base weights.
+BASE_CHANGING_INITS = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
-INITIAL = "initial_adapter"  # in --output_dir
+INITIAL_ADAPTER = "initial_adapter"  # in --output_dir
 
 
 def changes_base(init_lora_weights: str | bool) -> bool:
-    """Whether this way to begin changes the base weights, so that without the adapter the model is another one."""
-    return str(init_lora_weights).startswith(CHANGES_BASE)
+    """Whether this initialisation changes the base weights, so that the model without its adapter is a different one."""
+    return str(init_lora_weights).startswith(BASE_CHANGING_INITS)
 
 
 def load_model(name: str, lora, training):
-    """The base model in the training's precision, with fresh LoRA layers where they are asked for.
+    """The base model in the training's precision, with fresh LoRA layers if the arguments ask for them.
 
     `lora` and `training` are the arguments of finetune.py.
     """
@@ -34,12 +35,12 @@ def load_model(name: str, lora, training):
 
     if "lm_head" in lora.lora_target_modules and transformers.AutoConfig.from_pretrained(name).tie_word_embeddings:
         raise InputError(
-            f"expected a head of its own in {name} for --lora_target_modules lm_head, found it tied to the embeddings, "
-            'which merging the adapter would change too: take --lora_options \'{"modules_to_save": ["lm_head"]}\''
+            f"expected a separate head in {name} for --lora_target_modules lm_head, found it tied to the embeddings, "
+            'which merging the adapter would change too: use --lora_options \'{"modules_to_save": ["lm_head"]}\''
         )
     options = {"attn_implementation": training.attention} if getattr(training, "attention", None) else {}
     if training.device.type == "cuda" and not transformers.integrations.is_deepspeed_zero3_enabled():
-        options["device_map"] = {"": training.device}  # no rank puts a copy of the weights into the machine's memory
+        options["device_map"] = {"": training.device}  # so that no rank copies the weights into main memory
     model = load_base(name, weights_dtype(training), lora.q_lora, **options)
     model.config.use_cache = False
     if lora.q_lora:
@@ -50,32 +51,32 @@ def load_model(name: str, lora, training):
         return model
     model = get_peft_model(model, lora_config(lora))
     if training.bf16 or training.fp16:
-        leave_inputs_as_they_are(model)
+        disable_input_casting(model)
     return model
 
 
-def save_initial(model, lora, folder: Path, writes: bool) -> str | None:
-    """Where the initial values were taken out of the base: the folder the adapter is saved in before its first update.
+def save_initial_adapter(model, lora, folder: Path, writes: bool) -> str | None:
+    """If initialising changed the base weights: save the adapter before its first update, and return its folder.
 
-    Of what is trained and of this `save_adapter` makes an adapter of the unchanged base. One of several ranks `writes`.
+    From it and the trained adapter `save_adapter` makes one that fits the unchanged base. Only one rank `writes`.
     """
     if not (lora.use_lora and changes_base(lora.init_lora_weights)):
         return None
-    model.peft_config["default"].init_lora_weights = True  # read back, it must not be taken out of the base again
+    model.peft_config["default"].init_lora_weights = True  # reading it back must not change the base again
     if writes:
-        model.save_pretrained(str(folder / INITIAL))
-    return str(folder / INITIAL)
+        model.save_pretrained(str(folder / INITIAL_ADAPTER))
+    return str(folder / INITIAL_ADAPTER)
 
 
-def leave_inputs_as_they_are(model) -> None:
-    """Keep LoRA layers from casting their inputs to float32, which autocast would cast back: a copy of each for nothing."""
+def disable_input_casting(model) -> None:
+    """Keep LoRA layers from casting their inputs to float32: autocast would cast them back, a wasted copy of each."""
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = False
 
 
 def lora_config(lora):
-    """peft's configuration from the arguments; InputError where an option of --lora_options is none of peft's."""
+    """peft's configuration from the arguments; InputError if --lora_options has an option that peft does not know."""
     from peft import LoraConfig
 
     targets = lora.lora_target_modules
@@ -92,12 +93,12 @@ def lora_config(lora):
             **options,
         )
     except (TypeError, ValueError) as error:
-        raise InputError(f"expected options of peft's LoraConfig, found: {error}: mend the LoRA arguments") from None
+        raise InputError(f"expected options of peft's LoraConfig, found: {error}: correct the LoRA arguments") from None
 
 
 @contextlib.contextmanager
-def gathered(model, modifier_rank: int | None = None) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
-    """The trainable parameters by name, whole even where ZeRO-3 has spread them over the ranks."""
+def gathered_parameters(model, modifier_rank: int | None = None) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
+    """The trainable parameters by name, complete even if ZeRO-3 has spread them over the ranks."""
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not transformers.integrations.is_deepspeed_zero3_enabled():
         yield parameters
@@ -109,12 +110,12 @@ def gathered(model, modifier_rank: int | None = None) -> Iterator[list[tuple[str
 
 
 def save_adapter(model, folder: str | Path, initial: str | None = None) -> None:
-    """Write a peft model's adapter, on rank 0; under ZeRO-3 its weights are gathered, and nothing else.
+    """Write a peft model's adapter on rank 0; under ZeRO-3 only the adapter's weights are gathered.
 
-    `initial` is the folder of the adapter before its first update, where its initial values were taken from the base
-    (`changes_base`): what is saved is then an adapter of the unchanged base. All ranks have to come here.
+    `initial` is the folder of the adapter before its first update, needed if initialising changed the base
+    (`changes_base`): the saved adapter then fits the unchanged base. All ranks must call this.
     """
-    more = {} if initial is None else {"path_initial_model_for_weight_conversion": initial}
-    with gathered(model):
-        if not ranks.several() or torch.distributed.get_rank() == 0:
-            model.save_pretrained(str(folder), **more)
+    options = {} if initial is None else {"path_initial_model_for_weight_conversion": initial}
+    with gathered_parameters(model):
+        if not ranks.is_distributed() or torch.distributed.get_rank() == 0:
+            model.save_pretrained(str(folder), **options)

@@ -1,4 +1,4 @@
-"""The arguments of finetune.py, and which of them cannot go together."""
+"""The arguments of finetune.py, and which of them cannot be combined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.adapters import changes_base
 from training.layout import choose_precision, is_zero3
 from utils import InputError, require_file, require_model
 
-WANDB_PROJECT = "KnowledgeUpdate"  # where the environment names none
+WANDB_PROJECT = "KnowledgeUpdate"  # unless the environment names one
 
 
 @dataclass
@@ -25,30 +25,33 @@ class ModelArguments:
 class DataArguments:
     data_path: str = field(metadata={"help": "The dataset to train on."})
     eval_data_path: str | None = field(
-        default=None, metadata={"help": "A dataset for validation; --data_path stays whole then."}
+        default=None, metadata={"help": "A dataset for validation; all of --data_path is then trained."}
     )
     lazy_preprocess: bool = field(
-        default=False, metadata={"help": "Read and tokenise rows when they are needed; memory does not grow with them."}
+        default=False,
+        metadata={"help": "Read and tokenise rows only when needed, so that memory does not grow with the dataset."},
     )
-    validation: bool = field(default=False, metadata={"help": "Hold facts out of --data_path to measure the loss on."})
+    validation: bool = field(
+        default=False, metadata={"help": "Hold out facts from --data_path to measure the validation loss."}
+    )
     validation_size: int = field(default=100, metadata={"help": "How many examples to hold out, in whole facts."})
     recall_data_path: str | None = field(
         default=None,
         metadata={
-            "help": "Held-out questions asked while training. Default: NAME.test.json beside NAME.json, if there."
+            "help": "Held-out questions asked during training. Default: NAME.test.json beside NAME.json, if it exists."
         },
     )
     retention_data_path: str | None = field(
-        default=None, metadata={"help": "General questions asked while training, to see what is forgotten."}
+        default=None, metadata={"help": "General questions asked during training, to see what is forgotten."}
     )
     system_prompt: str | None = field(
         default=None,
-        metadata={"help": "System prompt of every example; saved with the adapter. Default: the chat template's own."},
+        metadata={"help": "System prompt for every example; saved with the adapter. Default: the chat template's own."},
     )
     replay_ratio: float = field(
         default=0.1,
         metadata={
-            "help": "Answers of the untrained model to general prompts, as a share of the dataset, mixed in against forgetting."
+            "help": "The untrained model's answers to general prompts, mixed in against forgetting, as a share of the dataset."
         },
     )
     replay_prompts: str = field(
@@ -56,28 +59,28 @@ class DataArguments:
     )
     split_long_examples: bool = field(
         default=False,
-        metadata={"help": "Split an example over --model_max_length into several, instead of refusing it."},
+        metadata={"help": "Split an example longer than --model_max_length into several, instead of refusing it."},
     )
-    limit: int | None = field(default=None, metadata={"help": "Train on the first N examples only: a smoke run."})
+    limit: int | None = field(default=None, metadata={"help": "Train on the first N examples only, as a trial run."})
     show_mask: int = field(default=0, metadata={"help": "Print N examples with the trained tokens in green."})
-    check_only: bool = field(default=False, metadata={"help": "Check data, template and arguments, and train nothing."})
+    check_only: bool = field(default=False, metadata={"help": "Check data, template and arguments without training."})
 
 
 @dataclass
 class LoraArguments:
     use_lora: bool = field(default=True, metadata={"help": "False trains all weights."})
-    lora_r: int | None = field(default=None, metadata={"help": "Rank; by the number of facts by default."})
-    lora_alpha: int | None = field(default=None, metadata={"help": "Scale; twice the rank by default."})
+    lora_r: int | None = field(default=None, metadata={"help": "Rank. Default: depends on the number of facts."})
+    lora_alpha: int | None = field(default=None, metadata={"help": "Scale. Default: twice the rank."})
     lora_dropout: float = 0.0
     lora_target_modules: list[str] = field(
         default_factory=lambda: ["all-linear"],
-        metadata={"help": "Module names; all linear layers of attention and MLP by default, never the head."},
+        metadata={"help": "Module names. Default: all linear layers of attention and MLP, never the head."},
     )
     init_lora_weights: str = field(default="true", metadata={"help": "true, gaussian, pissa, olora, orthogonal, ..."})
     lora_options: str | None = field(
         default=None,
         metadata={
-            "help": "More of peft's LoraConfig, as a JSON object: use_dora (Liu et al. 2024), use_rslora (scale by alpha / "
+            "help": "Further options of peft's LoraConfig, as a JSON object: use_dora (Liu et al. 2024), use_rslora (scale by alpha / "
             "sqrt(rank), Kalajdzievski 2023), modules_to_save (modules trained in full, such as lm_head), ..."
         },
     )
@@ -88,85 +91,94 @@ class LoraArguments:
 class TrainingArguments(transformers.TrainingArguments):
     output_dir: str = field(default="output/lora")
     model_max_length: int = field(
-        default=2048, metadata={"help": "In tokens; a longer example is refused by name or split, never cut."}
+        default=2048,
+        metadata={"help": "In tokens; a longer example is refused by name, or split, but never truncated."},
     )
     per_device_train_batch_size: int | None = field(
         default=None,
         metadata={
-            "help": "Examples of a batch on each GPU. Default: an update has so many tokens that a training has some "
-            "hundreds of updates, cut into batches that fit."
+            "help": "Examples per batch on each GPU. Default: updates are sized by tokens so that a training has a few "
+            "hundred of them, cut into batches that fit."
         },
     )
     max_tokens_per_batch: int | None = field(
-        default=None, metadata={"help": "Fill each batch with examples up to so many tokens, instead of by number."}
+        default=None,
+        metadata={"help": "Fill each batch up to this many tokens, instead of a fixed number of examples."},
     )
     padding_free: bool | None = field(
-        default=None, metadata={"help": "Batches in one row without padding; by default with FlashAttention only."}
+        default=None,
+        metadata={"help": "Pack each batch into one row without padding. Default: only with FlashAttention."},
     )
     attention: str | None = field(
-        default=None, metadata={"help": "flash_attention_2, sdpa or eager; by default the first that is there."}
+        default=None, metadata={"help": "flash_attention_2, sdpa or eager. Default: the first that is available."}
     )
     learning_rate: float | None = field(
-        default=None, metadata={"help": "Default: by the model's width and the tokens of an update."}
+        default=None, metadata={"help": "Default: computed from the model's width and the tokens per update."}
     )
     kl_weight: float = field(
-        default=0.0, metadata={"help": "On replayed answers, weight of the KL divergence from the untrained model."}
+        default=0.0, metadata={"help": "Weight of the KL divergence from the untrained model, on replayed answers."}
     )
     lr_scheduler_type: str = "cosine"
-    warmup_steps: float = field(default=0.05, metadata={"help": "Steps, or below 1 a share of them."})
+    warmup_steps: float = field(default=0.05, metadata={"help": "A number of steps, or, below 1, a share of them."})
     train_sampling_strategy: str = "group_by_length"
     logging_steps: float = 10
     save_strategy: str = "no"
-    save_minutes: float = field(default=0.0, metadata={"help": "A checkpoint to resume from, every so many minutes."})
+    save_minutes: float = field(default=0.0, metadata={"help": "Minutes between checkpoints to resume from."})
     resume_from_checkpoint: str | None = field(
-        default=None, metadata={"help": "auto: the newest whole checkpoint in --output_dir, if any; or a folder."}
+        default=None, metadata={"help": "auto: the newest complete checkpoint in --output_dir, if any; or a folder."}
     )
     early_stopping: int | None = field(
-        default=None, metadata={"help": "Stop after so many rounds of questions without a better one."}
+        default=None, metadata={"help": "Stop after this many rounds of questions without an improvement."}
     )
-    bf16: bool | None = field(default=None, metadata={"help": "Default: on a GPU that has it."})
-    tf32: bool | None = field(default=None, metadata={"help": "Default: on a GPU that has it."})
+    bf16: bool | None = field(default=None, metadata={"help": "Default: on GPUs that support it."})
+    tf32: bool | None = field(default=None, metadata={"help": "Default: on GPUs that support it."})
     gradient_checkpointing: bool | None = field(
-        default=None, metadata={"help": "Default: where the activations would not fit into the GPU."}
+        default=None, metadata={"help": "Default: if the activations would not fit on the GPU."}
     )
     keep_frozen_states: bool = field(
         default=True,
         metadata={
-            "help": "Where LoRA leaves the lowest layers alone, run these once an example and keep what they give."
+            "help": "If LoRA leaves the lowest layers unchanged, run them once per example and keep their output."
         },
     )
-    use_liger_kernel: bool | None = field(default=None, metadata={"help": "Default: on a GPU with liger-kernel."})
-    ddp_find_unused_parameters: bool | None = False  # every adapter is used in every batch: no search for others
-    ddp_broadcast_buffers: bool | None = False  # none of them changes
-    logging_nan_inf_filter: bool = False  # what is not a number has to be seen
+    use_liger_kernel: bool | None = field(
+        default=None, metadata={"help": "Default: on a GPU if liger-kernel is installed."}
+    )
+    ddp_find_unused_parameters: bool | None = (
+        False  # every adapter is used in every batch, so there is nothing to search for
+    )
+    ddp_broadcast_buffers: bool | None = False  # buffers never change
+    logging_nan_inf_filter: bool = False  # NaN and infinity must show
     report_to: str = "none"
     use_wandb: bool = False
-    key: str | None = field(default=None, metadata={"help": "wandb key; better in the environment as WANDB_API_KEY."})
+    key: str | None = field(
+        default=None, metadata={"help": "wandb key; better set in the environment as WANDB_API_KEY."}
+    )
     wandb_run_name: str = "knowledge-update"
 
     def __post_init__(self):
         choose_precision(self)
         self.counts_tokens = self.per_device_train_batch_size is None and self.max_tokens_per_batch is None
         self.per_device_train_batch_size = self.per_device_train_batch_size or 1
-        self.asked_checkpointing = self.gradient_checkpointing
+        self.requested_checkpointing = self.gradient_checkpointing
         if self.use_liger_kernel and self.liger_kernel_config is None:
-            self.liger_kernel_config = {"rope": False}  # it is compiled anew for each number of rows (ops/rope.py: bs)
-        # Checkpoints removes old ones, once the new one is whole; the Trainer would sooner.
+            self.liger_kernel_config = {"rope": False}  # it recompiles for each number of rows (ops/rope.py: bs)
+        # Checkpoints removes old ones once the new one is complete; the Trainer would do so earlier.
         self.kept_checkpoints, self.save_total_limit = self.save_total_limit, None
-        self.update_tokens = 0  # where they are counted: chosen once the data are known (layout.py)
+        self.update_tokens = 0  # if counts_tokens: chosen once the data are known (layout.py)
         super().__post_init__()
 
 
 def check_arguments(
     model: ModelArguments, data: DataArguments, lora: LoraArguments, training: TrainingArguments
 ) -> None:
-    """Name what cannot work before any weights are loaded."""
+    """InputError for what cannot work, before any weights are loaded."""
     require_model(model.model_name_or_path)
     if lora.q_lora and not torch.cuda.is_available():
         raise InputError("expected a CUDA GPU for --q_lora, found none: leave --q_lora out")
     if lora.q_lora and is_zero3(training):
         raise InputError(
-            "expected --q_lora or ds_configs/zero3.json, found both: 4-bit weights are not shared by ZeRO-3, take zero2.json"
+            "expected --q_lora or ds_configs/zero3.json, found both: ZeRO-3 cannot shard 4-bit weights, use zero2.json"
         )
     if lora.q_lora and not lora.use_lora:
         raise InputError(
@@ -175,28 +187,30 @@ def check_arguments(
     if changes_base(lora.init_lora_weights) and (lora.q_lora or training.deepspeed or training.kl_weight):
         raise InputError(
             f"expected --init_lora_weights {lora.init_lora_weights}, which changes the base weights, without --q_lora, "
-            "--deepspeed and --kl_weight, found one of them: leave it out or take --init_lora_weights true"
+            "--deepspeed and --kl_weight, found one of them: leave it out or use --init_lora_weights true"
         )
     if training.kl_weight and not (lora.use_lora and data.replay_ratio):
-        raise InputError("expected --use_lora True and --replay_ratio above 0 with --kl_weight, found other: mend one")
+        raise InputError(
+            "expected --use_lora True and --replay_ratio above 0 with --kl_weight, found another value: correct it"
+        )
     if isinstance(training.deepspeed, str):
         doctor.require_neutral_deepspeed(training.deepspeed)
     if data.replay_ratio:
         require_file(data.replay_prompts, "general prompts", "give --replay_prompts, or --replay_ratio 0")
     if training.n_gpu > 1:
         raise InputError(
-            f"expected one process for each GPU, found one for {training.n_gpu}: start with shells/finetune_lora_ds.sh, "
+            f"expected one process per GPU, found one for {training.n_gpu}: start with shells/finetune_lora_ds.sh, "
             "or set CUDA_VISIBLE_DEVICES=0"
         )
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if training.world_size != world:  # without this every rank would train alone and write over the others
+    if training.world_size != world:  # otherwise every rank would train alone and overwrite the others
         raise InputError(
-            f"expected {world} ranks as torchrun says, found {training.world_size}: on a CPU add --use_cpu True"
+            f"expected {world} ranks, as torchrun set, found {training.world_size}: on a CPU add --use_cpu True"
         )
 
 
 def set_up_wandb(training: TrainingArguments) -> None:
-    """Report to wandb if asked; offline where there is no key, instead of stopping."""
+    """Report to wandb if asked to; without a key, log offline instead of stopping."""
     if training.use_wandb:
         training.report_to = ["wandb"]
         training.run_name = training.wandb_run_name
@@ -205,4 +219,4 @@ def set_up_wandb(training: TrainingArguments) -> None:
             os.environ["WANDB_API_KEY"] = training.key
         elif not os.environ.get("WANDB_API_KEY"):
             os.environ.setdefault("WANDB_MODE", "offline")
-    training.key = None  # it must not reach a log or a file
+    training.key = None  # the key must not reach a log or a file

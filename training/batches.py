@@ -1,4 +1,4 @@
-"""Which examples go into a batch, and how a batch is laid out: padded on the right, or without any padding."""
+"""Which examples go into a batch, and how it is laid out: padded on the right, or without padding."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from training.data import IGNORED
 
 @dataclass
 class PaddedCollator:
-    """Pad to the longest example of the batch, on the right: attention is causal, so no token sees what stands there.
+    """Pad on the right, to the longest example of the batch: attention is causal, so no token sees the padding.
 
-    That needs no attention mask, which costs the fast kernels and, with cuDNN's, gave gradients that are not numbers
-    (pytorch#196678). The padding token never decides what is trained: its labels are IGNORED because nothing stands there.
+    That needs no attention mask, which rules out the fast kernels and, with cuDNN's, gave NaN gradients (pytorch#196678).
+    Labels are IGNORED by position, not by token id, so the padding token never decides what is trained.
 
-    Gives input_ids and labels (B, T), index (B,), the examples' places in their dataset, and what the loss needs to know,
-    so that no GPU is waited for to find it out (`loss_inputs`).
+    Returns input_ids and labels (B, T), index (B,), the examples' positions in their dataset, and the inputs of the loss
+    (`loss_inputs`), computed here so that nothing has to wait for a GPU.
     """
 
     pad_token_id: int
@@ -40,12 +40,12 @@ class PaddedCollator:
 
 @dataclass
 class PaddingFreeCollator:
-    """One row of all examples after another, without a padding token; attention must not cross from one to the next.
+    """All examples one after another in a single row, without padding; attention must not cross between them.
 
-    Gives what PaddedCollator gives, with B = 1 and T the sum of the lengths, and position_ids (1, T), which begin anew
-    with each example; by them transformers keeps the examples apart: by a block-diagonal mask in eager and SDPA
-    attention, and given the cumulative lengths as DataCollatorWithFlattening gives them, by the variable-length kernels
-    of FlashAttention, which lose no time on it. The first token of an example is no label.
+    Returns what PaddedCollator does, with B = 1 and T the sum of the lengths, and position_ids (1, T), which restart
+    with each example. From them transformers keeps the examples apart: in eager and SDPA attention by a block-diagonal
+    mask; in FlashAttention, given the cumulative lengths as in DataCollatorWithFlattening, by its variable-length
+    kernels, at no cost. The first token of an example is never a label.
     """
 
     flash_attention: bool
@@ -73,47 +73,49 @@ class PaddingFreeCollator:
 
 
 def loss_inputs(examples: list[dict], labels: torch.Tensor) -> dict[str, torch.Tensor | int]:
-    """What of a batch with `labels` (B, T) is trained, by places, which are found here on the CPU.
+    """The positions that are trained in a batch with `labels` (B, T), computed here on the CPU.
 
-    positions (M,): places in the flattened (B * T) states whose next token is trained; targets (M,): those tokens; rows
-    (M,): the examples they belong to. replayed (R,): which of the M are of replayed examples; replay_rows (N,): the rows
-    of the batch that these stand in, replay_width: how far they are to be read, and replay_positions (R,): their places
-    in the flattened (N * replay_width) states. index (B,), and `tokens`, how many are no padding.
+    positions (M,): those in the flattened (B * T) states whose next token is trained; targets (M,): those tokens; rows
+    (M,): the examples they belong to. replayed (R,): which of the M belong to replayed examples; replay_rows (N,): the
+    rows of the batch that hold these; replay_width: how many tokens of each to read; replay_positions (R,): their
+    positions in the flattened (N * replay_width) states. index (B,), and `tokens`, the number that are not padding.
     """
     width = labels.shape[1]
-    row, place = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+    row, position = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
     lengths = torch.tensor([len(example["input_ids"]) for example in examples])
-    # Without padding all examples stand in one row.
-    example_of = row if labels.shape[0] == len(examples) else torch.bucketize(place + 1, lengths.cumsum(0), right=True)
+    # Without padding all examples share one row.
+    example_of = (
+        row if labels.shape[0] == len(examples) else torch.bucketize(position + 1, lengths.cumsum(0), right=True)
+    )
     replay = torch.tensor([bool(example.get("replay")) for example in examples])
     replayed = replay[example_of].nonzero()[:, 0]
-    replay_row, replay_place = row[replayed], place[replayed]
+    replay_row, replay_position = row[replayed], position[replayed]
     replay_rows = replay_row.unique()  # sorted
-    replay_width = int(replay_place.max()) + 1 if len(replayed) and len(labels) > 1 else width
+    replay_width = int(replay_position.max()) + 1 if len(replayed) and len(labels) > 1 else width
     return {
-        "positions": row * width + place,
-        "targets": labels[row, place + 1],
+        "positions": row * width + position,
+        "targets": labels[row, position + 1],
         "rows": example_of,
         "replayed": replayed,
         "replay_rows": replay_rows,
         "replay_width": replay_width,
-        "replay_positions": torch.searchsorted(replay_rows, replay_row) * replay_width + replay_place,
+        "replay_positions": torch.searchsorted(replay_rows, replay_row) * replay_width + replay_position,
         "index": torch.tensor([example.get("index", -1) for example in examples]),
         "tokens": int(lengths.sum()),
     }
 
 
-def collator_for(tokenizer, training) -> PaddedCollator | PaddingFreeCollator:
-    """The one that the arguments `training` ask for."""
+def make_collator(tokenizer, training) -> PaddedCollator | PaddingFreeCollator:
+    """The collator that the arguments `training` ask for."""
     if training.padding_free:
         return PaddingFreeCollator(training.attention.startswith("flash"))
     return PaddedCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
 
 
 class LengthBucketedSampler(Sampler[int]):
-    """Examples in random order, those of like length near each other; the order follows from seed and epoch alone.
+    """Examples in random order, those of similar length near each other; the order depends only on seed and epoch.
 
-    So all ranks agree on it, and a resumed run finds its place again. Every epoch takes from one generator what a
+    So all ranks agree on it, and a resumed run finds its place again. Every epoch draws from one generator what a
     DataLoader's iteration would: a base seed, then a permutation.
     """
 
@@ -136,11 +138,11 @@ class LengthBucketedSampler(Sampler[int]):
 
 
 class TokenBudgetBatches(Sampler[list[int]]):
-    """Batches of as many examples as fit into `max_tokens`, padding included where there is padding.
+    """Batches of as many examples as fit into `max_tokens`, including any padding.
 
-    Those of like length stand together (`by_length`), so that there is little padding, or any, by chance.
+    With `by_length`, examples of similar length go together, so that there is little padding; otherwise at random.
 
-    Each rank gets its own part; all get equally many batches, the last ones repeated where they do not divide.
+    Each rank gets its own part, and all get the same number of batches: some are repeated if they do not divide evenly.
     """
 
     def __init__(
@@ -162,7 +164,7 @@ class TokenBudgetBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def _fill(self) -> list[list[int]]:
-        """The same batches every epoch, so that an epoch has a length; their order changes."""
+        """The same batches every epoch, so that its length is fixed; only their order changes."""
         generator = torch.Generator().manual_seed(self.seed)
         shuffled = torch.randperm(len(self.lengths), generator=generator).tolist()
         batches: list[list[int]] = []
@@ -185,5 +187,5 @@ class TokenBudgetBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed + 1 + self.epoch)
         order = torch.randperm(len(self.batches), generator=generator).tolist()
-        for place in range(self.rank, len(self) * self.world_size, self.world_size):
-            yield self.batches[order[place % len(order)]]
+        for position in range(self.rank, len(self) * self.world_size, self.world_size):
+            yield self.batches[order[position % len(order)]]

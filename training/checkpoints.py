@@ -1,7 +1,7 @@
-"""Checkpoints by time and at a stop, marked when they are whole, and the newest whole one found again.
+"""Checkpoints at intervals and at a stop, marked once complete, and how the newest complete one is found again.
 
 The Trainer writes a checkpoint file by file. Only when all ranks are done does rank 0 add MARK, which lists the size of
-every file; a checkpoint without it, or with other sizes, was torn by a kill and is never resumed from.
+every file; a checkpoint without it, or with different sizes, was cut short by a kill and is never resumed from.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from training import ranks
 from utils import InputError, write_json
 
 MARK = "whole.json"
-FIRST_SAVE = 0.1  # of the time between two checkpoints: what writing the first is taken to need
-KEPT = 2  # whole checkpoints; the older one is there while the newer is written
-WRITTEN_A_SECOND = 200e6  # prior: bytes of weights to a disk
+FIRST_SAVE_SHARE = 0.1  # of the time between two checkpoints: the assumed cost of writing the first
+KEPT_CHECKPOINTS = 2  # complete ones; the older one is there while the newer is written
+WRITE_BYTES_PER_SECOND = 200e6  # prior for writing weights to a disk
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
 
 
 class Checkpoints(transformers.TrainerCallback):
-    """Ask for a checkpoint every `minutes` and at SIGTERM or SIGINT, which also ends the training.
+    """Request a checkpoint every `minutes` and at SIGTERM or SIGINT, which also ends the training.
 
-    It is asked for as much earlier as a step and the writing take, so that a kill at any moment loses no more.
-    `settings` are what a resumed run must share; see `newest`. `elapsed` are the seconds of training so far, those
-    before a resume included; `stopped_by` is the signal that ended it.
+    Each is requested early enough to leave time for a step and for writing, so that a kill never loses more than that.
+    `settings` are what a resumed run must share; see `newest_checkpoint`. `elapsed` is the seconds of training so far,
+    including those before a resume; `stopped_by` is the signal that ended it.
     """
 
     def __init__(self, minutes: float, keep: int | None, settings: dict, elapsed: float = 0.0):
-        self.minutes, self.keep, self.settings = minutes, keep or KEPT, settings
+        self.minutes, self.keep, self.settings = minutes, keep or KEPT_CHECKPOINTS, settings
         self.stopped_by: int | None = None
-        self._before, self._began = elapsed, time.monotonic()
-        self._saved = self._ended = self._began  # the end of the step that was saved last, and of the last one
-        self._step_seconds, self._save_seconds = 0.0, 60 * minutes * FIRST_SAVE
+        self._elapsed_before, self._began = elapsed, time.monotonic()
+        self._saved = self._ended = self._began  # the end of the last step saved, and of the last step
+        self._step_seconds, self._save_seconds = 0.0, 60 * minutes * FIRST_SAVE_SHARE
         self._handlers: dict[int, object] = {}
 
     @property
     def elapsed(self) -> float:
-        return self._before + time.monotonic() - self._began
+        return self._elapsed_before + time.monotonic() - self._began
 
     def on_train_begin(self, args, state, control, **_):
         self._began = self._saved = self._ended = time.monotonic()
@@ -58,14 +58,14 @@ class Checkpoints(transformers.TrainerCallback):
     def _on_signal(self, number, _frame) -> None:
         if self.stopped_by and number == signal.SIGINT:  # Ctrl-C again: leave at once
             raise SystemExit(128 + number)
-        self.stopped_by = self.stopped_by or number  # torchrun passes a Ctrl-C on as a SIGTERM too
+        self.stopped_by = self.stopped_by or number  # torchrun also passes a Ctrl-C on as a SIGTERM
 
     def on_step_end(self, args, state, control, **_):
         now = time.monotonic()
         self._step_seconds, self._ended = now - self._ended, now
-        ahead = min(self._step_seconds + self._save_seconds, 30 * self.minutes)  # never twice as often as asked for
+        ahead = min(self._step_seconds + self._save_seconds, 30 * self.minutes)  # at most twice as often as requested
         due = bool(self.minutes) and now - self._saved >= 60 * self.minutes - ahead
-        due, stop = map(int, ranks.most([due, self.stopped_by or 0]))  # all ranks save, or stop, at the same step
+        due, stop = map(int, ranks.maximum([due, self.stopped_by or 0]))  # all ranks save, or stop, at the same step
         if stop:
             self.stopped_by = stop
             control.should_training_stop = True
@@ -74,11 +74,11 @@ class Checkpoints(transformers.TrainerCallback):
 
     def on_save(self, args, state, control, **_):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        ranks.wait()
+        ranks.barrier()
         if args.process_index == 0:
             write_mark(folder, {"settings": self.settings, "elapsed": self.elapsed, "step": state.global_step})
             best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
-            remove_old(Path(args.output_dir), self.keep, best)
+            remove_old_checkpoints(Path(args.output_dir), self.keep, best)
             log.info("checkpoint at step %d in %s", state.global_step, folder)
         self._saved, self._save_seconds = self._ended, time.monotonic() - self._ended
 
@@ -87,25 +87,25 @@ class Checkpoints(transformers.TrainerCallback):
             signal.signal(number, handler)
 
 
-def write_mark(folder: Path, facts: dict) -> None:
-    """Put all files on the disk, then say so."""
+def write_mark(folder: Path, metadata: dict) -> None:
+    """Flush all files to disk, then mark the checkpoint as complete."""
     sizes = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != MARK:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
             sizes[str(path.relative_to(folder))] = path.stat().st_size
-    write_json(folder / MARK, {**facts, "sizes": sizes})
+    write_json(folder / MARK, {**metadata, "sizes": sizes})
 
 
-def in_order(output_dir: Path) -> list[Path]:
-    """The folders of checkpoints, the newest last."""
+def checkpoints_by_step(output_dir: Path) -> list[Path]:
+    """The checkpoint folders, the newest last."""
     folders = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
     return sorted(folders, key=lambda path: int(path.name.partition("-")[2]))
 
 
-def torn(folder: Path) -> str | None:
-    """Why a checkpoint is not whole, or None."""
+def why_incomplete(folder: Path) -> str | None:
+    """Why a checkpoint is not complete, or None if it is."""
     try:
         sizes = json.loads((folder / MARK).read_text())["sizes"]
     except (OSError, ValueError, KeyError):
@@ -118,22 +118,22 @@ def torn(folder: Path) -> str | None:
     return None
 
 
-def remove_old(output_dir: Path, keep: int, best: str | None) -> None:
-    """Remove all but the newest `keep` whole checkpoints and the best one."""
-    whole = [folder for folder in in_order(output_dir) if torn(folder) is None]
-    kept = {folder.name for folder in whole[len(whole) - min(keep, len(whole)) :]} | {best}
-    for folder in in_order(output_dir):
+def remove_old_checkpoints(output_dir: Path, keep: int, best: str | None) -> None:
+    """Remove all but the newest `keep` complete checkpoints and the best one."""
+    complete = [folder for folder in checkpoints_by_step(output_dir) if why_incomplete(folder) is None]
+    kept = {folder.name for folder in complete[len(complete) - min(keep, len(complete)) :]} | {best}
+    for folder in checkpoints_by_step(output_dir):
         if folder.name not in kept:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def newest(output_dir: str | Path, settings: dict) -> tuple[str, float] | None:
-    """The newest whole checkpoint and the seconds of training in it; None where there is none.
+def newest_checkpoint(output_dir: str | Path, settings: dict) -> tuple[str, float] | None:
+    """The newest complete checkpoint and the seconds of training behind it; None if there is none.
 
-    InputError where it was made with other `settings`: going on would train something that nobody asked for.
+    InputError if it was made with other `settings`: going on would train something nobody asked for.
     """
-    for folder in reversed(in_order(Path(output_dir))):
-        reason = torn(folder)
+    for folder in reversed(checkpoints_by_step(Path(output_dir))):
+        reason = why_incomplete(folder)
         if reason:
             log.info("skipped %s: torn, %s", folder, reason)
             continue
@@ -149,7 +149,7 @@ def newest(output_dir: str | Path, settings: dict) -> tuple[str, float] | None:
 
 
 def resume_settings(model, data, lora, training, rows) -> dict:
-    """What a resumed run must share with the one it goes on with; the first four are the arguments of finetune.py."""
+    """The settings a resumed run must share with the run it continues; the first four arguments are those of finetune.py."""
     with Path(data.data_path).open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     return {
@@ -166,19 +166,19 @@ def resume_settings(model, data, lora, training, rows) -> dict:
 
 
 def resume_point(training, settings: dict) -> tuple[str | None, float]:
-    """The checkpoint that --resume_from_checkpoint asks for, or None, and the seconds of training that are known of it."""
+    """The checkpoint that --resume_from_checkpoint asks for, or None, and its seconds of training, as far as known."""
     if training.resume_from_checkpoint != "auto":
         return training.resume_from_checkpoint, 0.0
-    return newest(training.output_dir, settings) or (None, 0.0)
+    return newest_checkpoint(training.output_dir, settings) or (None, 0.0)
 
 
 def seconds_to_save(trainer) -> float:
-    """Measured on the adapter as it is before the first update; of all weights under DeepSpeed by their size.
+    """Seconds to save the adapter, measured before the first update; for full weights under DeepSpeed, estimated by size.
 
-    Its engine, which gathers these, is there only from the first update on.
+    DeepSpeed's engine, which gathers the weights, exists only from the first update on.
     """
     if trainer.is_deepspeed_enabled and not hasattr(trainer.model, "peft_config"):
-        return trainer.parameter_count * trainer.model.dtype.itemsize / WRITTEN_A_SECOND
+        return trainer.parameter_count * trainer.model.dtype.itemsize / WRITE_BYTES_PER_SECOND
     folder, started = Path(trainer.args.output_dir) / "rehearsal", time.monotonic()
     trainer.save_model(str(folder))
     if trainer.args.process_index == 0:

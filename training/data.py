@@ -1,4 +1,4 @@
-"""From conversations to tensors: what is read, what is trained, how an over-long example is split, what is held out."""
+"""From conversations to tensors: which tokens are trained, how over-long examples are split, which facts are held out."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from utils import InputError
 
 IGNORED = -100  # the label of a token that is read but not trained
 CACHED_EXAMPLES = 4096  # tokenised examples that LazySupervisedDataset keeps, some megabytes
-MEASURED_EXAMPLES = 64
-CONTEXT_SHARE = 4  # of a piece of a split example, one part in so many repeats the text before it, untrained
+MEASURED_EXAMPLES = 64  # to convert bytes to tokens
+CONTEXT_DIVISOR = 4  # one part in this many of a split piece repeats the text before it, untrained
 
 
 def preprocess(
@@ -32,9 +32,9 @@ def preprocess(
 ) -> dict:
     """Turn one conversation into tokens: {"input_ids": [T], "labels": [T]}.
 
-    Labels are IGNORED except on the assistant's words and on the token that ends its turn, which is what generation
-    stops at. The prompt's tokens are those of inference, where the prompt is tokenised without its answer. An
-    `unfinished` conversation was cut off in its last turn, which then is trained without an end.
+    Labels are IGNORED except on the assistant's words and on the token that ends its turn, at which generation stops.
+    The prompt is tokenised without its answer, as at inference, so that its tokens are the same. An `unfinished`
+    conversation was cut off in its last turn, which is then trained without the end token.
     """
 
     def tokens(text: str) -> list[int]:
@@ -42,16 +42,16 @@ def preprocess(
 
     input_ids: list[int] = []
     labels: list[int] = []
-    written = ""
+    text_so_far = ""
     for prompt, answer in trained_parts(messages, tokenizer, system_prompt, name):
-        read = tokens(prompt)
-        if read[: len(input_ids)] != input_ids:
-            read = input_ids + tokens(prompt[len(written) :])
-        whole = tokens(prompt + answer)
-        # A SentencePiece tokenizer would put a space in front of an answer tokenised by itself.
-        spoken = whole[len(read) :] if whole[: len(read)] == read else tokens(answer)
-        labels += [IGNORED] * (len(read) - len(labels)) + spoken
-        input_ids, written = read + spoken, prompt + answer
+        prompt_ids = tokens(prompt)
+        if prompt_ids[: len(input_ids)] != input_ids:
+            prompt_ids = input_ids + tokens(prompt[len(text_so_far) :])
+        full_ids = tokens(prompt + answer)
+        # A SentencePiece tokenizer would put a space before an answer tokenised on its own.
+        answer_ids = full_ids[len(prompt_ids) :] if full_ids[: len(prompt_ids)] == prompt_ids else tokens(answer)
+        labels += [IGNORED] * (len(prompt_ids) - len(labels)) + answer_ids
+        input_ids, text_so_far = prompt_ids + answer_ids, prompt + answer
     if unfinished:
         del input_ids[-1], labels[-1]
     if max_length is not None and len(input_ids) > max_length:
@@ -63,10 +63,10 @@ def preprocess(
 
 
 def split_example(example: dict, max_length: int, name: str) -> list[dict]:
-    """An example as pieces of at most `max_length` tokens, in which together each trained token is trained once.
+    """Split an example into pieces of at most `max_length` tokens, so that each trained token is trained once.
 
-    Every piece begins with what stands before the first trained token; the later ones then repeat the end of the
-    piece before, untrained, so that no text begins out of nowhere.
+    Every piece begins with all that precedes the first trained token; later pieces then repeat the end of the
+    previous one, untrained, so that no text starts out of nowhere.
     """
     ids, labels = example["input_ids"], example["labels"]
     if len(ids) <= max_length:
@@ -80,7 +80,7 @@ def split_example(example: dict, max_length: int, name: str) -> list[dict]:
         )
     pieces, start = [], head
     while start < len(ids):
-        context = min(room // CONTEXT_SHARE, start - head)
+        context = min(room // CONTEXT_DIVISOR, start - head)
         stop = min(start - context + room, len(ids))
         kept = range(start - context, stop)
         piece = {
@@ -94,10 +94,10 @@ def split_example(example: dict, max_length: int, name: str) -> list[dict]:
 
 
 class LazySupervisedDataset(Dataset):
-    """Examples tokenised when they are asked for, of which the last CACHED_EXAMPLES are kept.
+    """Examples tokenised on demand; the last CACHED_EXAMPLES are kept.
 
-    Rows that could be longer than `max_length` are tokenised at the start, so that none stops a training of hours:
-    a token is at least a byte, so few have to be. `lengths` are estimates, in tokens, for batches of like length.
+    Rows that could be longer than `max_length` are tokenised at the start, so that none stops a training hours later:
+    a token is at least a byte, so these are few. `lengths` are estimates, in tokens, for batches of similar length.
     """
 
     def __init__(
@@ -110,12 +110,14 @@ class LazySupervisedDataset(Dataset):
     ):
         self.rows, self.tokenizer, self.system_prompt = rows, tokenizer, system_prompt
         self.max_length, self.split_long = max_length, split_long
-        self.pieces: list[tuple[int, int]] = []  # (row, piece) of the further pieces of split rows, after all rows
-        self._whole = functools.lru_cache(maxsize=CACHED_EXAMPLES)(self._tokenise)
+        self.pieces: list[
+            tuple[int, int]
+        ] = []  # (row, piece) for the additional pieces of split rows; they follow all rows
+        self._pieces_of_row = functools.lru_cache(maxsize=CACHED_EXAMPLES)(self._tokenise)
         self.lengths = self._measure()
 
     def _measure(self) -> Sequence[int]:
-        """The length of each example, having named or split those that are too long."""
+        """The length of each example; those that are too long are split, or refused by name."""
         frame = len(self._text([{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]).encode())
         lengths = array("q")
         for index, row in enumerate(self.rows):
@@ -123,22 +125,22 @@ class LazySupervisedDataset(Dataset):
             size = sum(len(message["content"].encode()) + frame for message in messages)
             lengths.append(size)
             if size > self.max_length:
-                self.pieces += [(index, piece) for piece in range(1, len(self._whole(index)))]
+                self.pieces += [(index, piece) for piece in range(1, len(self._pieces_of_row(index)))]
         lengths.extend(lengths[row] for row, _ in self.pieces)
-        return self._in_tokens(lengths)
+        return self._bytes_to_tokens(lengths)
 
-    def _in_tokens(self, lengths: array) -> array:
-        """Bytes as tokens, by what a few rows have of both."""
-        few = range(0, len(self.rows), max(1, len(self.rows) // MEASURED_EXAMPLES))
-        tokens = sum(len(piece["input_ids"]) for index in few for piece in self._tokenise(index))
-        share = tokens / max(sum(lengths[index] for index in few), 1)
+    def _bytes_to_tokens(self, lengths: array) -> array:
+        """Convert bytes to tokens, by the ratio in a few rows."""
+        sample = range(0, len(self.rows), max(1, len(self.rows) // MEASURED_EXAMPLES))
+        tokens = sum(len(piece["input_ids"]) for index in sample for piece in self._tokenise(index))
+        share = tokens / max(sum(lengths[index] for index in sample), 1)
         return array("q", (max(1, round(share * length)) for length in lengths))
 
     def _text(self, messages: list[dict[str, str]]) -> str:
         return "".join(map("".join, trained_parts(messages, self.tokenizer, self.system_prompt, "an empty example")))
 
     def _tokenise(self, index: int) -> list[dict]:
-        """The pieces of one row, of which there is one unless the row is too long."""
+        """The pieces of one row: a single one unless the row is too long."""
         row = self.rows[index]
         name = f"example {row.get('id', index)}"
         example = preprocess(
@@ -158,16 +160,16 @@ class LazySupervisedDataset(Dataset):
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        row, piece = self._place(index)
-        return {**self._whole(row)[piece], "index": index}
+        row, piece = self._locate(index)
+        return {**self._pieces_of_row(row)[piece], "index": index}
 
-    def _place(self, index: int) -> tuple[int, int]:
-        """The row of an example, and which piece of it it is."""
+    def _locate(self, index: int) -> tuple[int, int]:
+        """The row an example comes from, and which piece of it the example is."""
         return (index, 0) if index < len(self.rows) else self.pieces[index - len(self.rows)]
 
     def name(self, index: int) -> str:
-        """What a person finds an example by in its file."""
-        row, _ = self._place(index)
+        """The id by which a person finds an example in its file."""
+        row, _ = self._locate(index)
         return str(self.rows[row].get("id", row))
 
 
@@ -176,13 +178,13 @@ class SupervisedDataset(LazySupervisedDataset):
 
     def _measure(self) -> list[int]:
         self.examples = [self._tokenise(index) for index in range(len(self.rows))]
-        self._whole = self.examples.__getitem__
+        self._pieces_of_row = self.examples.__getitem__
         self.pieces = [(row, piece) for row, pieces in enumerate(self.examples) for piece in range(1, len(pieces))]
         return [len(self[index]["input_ids"]) for index in range(len(self))]
 
 
 def fact_of(row: dict) -> str:
-    """What is learnt from an example: rows of one fact are wordings of it."""
+    """The fact an example teaches; rows with the same fact are wordings of it."""
     return str(row.get("fact_id") or row.get("fact") or row["id"])
 
 
@@ -192,28 +194,28 @@ def split_by_fact(rows: list[dict], size: int, seed: int) -> tuple[Sequence[dict
     examples_of = Counter(fact_of_row)
     facts = sorted(examples_of)
     random.Random(seed).shuffle(facts)
-    held: set[str] = set()
-    taken = 0
-    while facts and taken < size:
+    held_out_facts: set[str] = set()
+    held_out_count = 0
+    while facts and held_out_count < size:
         fact = facts.pop()
-        held.add(fact)
-        taken += examples_of[fact]
+        held_out_facts.add(fact)
+        held_out_count += examples_of[fact]
     if not facts:
         raise InputError(
             f"expected more than {size} examples to hold out whole facts, found {len(rows)}: lower --validation_size"
         )
-    kept = [index for index, fact in enumerate(fact_of_row) if fact not in held]
-    out = [index for index, fact in enumerate(fact_of_row) if fact in held]
-    return take(rows, kept), take(rows, out)
+    kept = [index for index, fact in enumerate(fact_of_row) if fact not in held_out_facts]
+    out = [index for index, fact in enumerate(fact_of_row) if fact in held_out_facts]
+    return select_rows(rows, kept), select_rows(rows, out)
 
 
-def take(rows: Sequence[dict], indices: list[int]) -> Sequence[dict]:
-    """Some of the rows: a list, or for a file of rows the same file read at fewer places."""
-    return rows.take(indices) if hasattr(rows, "take") else [rows[index] for index in indices]
+def select_rows(rows: Sequence[dict], indices: list[int]) -> Sequence[dict]:
+    """Some of the rows, as a list; for a RowFile, another view of the same file."""
+    return rows.select(indices) if hasattr(rows, "select") else [rows[index] for index in indices]
 
 
-def coloured(example: dict, tokenizer) -> str:
-    """The text of an example for a terminal: the trained tokens green, those only read grey."""
+def colour_trained_tokens(example: dict, tokenizer) -> str:
+    """The text of an example for a terminal: trained tokens in green, others in grey."""
     text = ""
     pairs = zip(example["input_ids"], example["labels"], strict=True)
     for read_only, stretch in itertools.groupby(pairs, key=lambda pair: pair[1] == IGNORED):
@@ -224,26 +226,26 @@ def coloured(example: dict, tokenizer) -> str:
 def trained_parts(
     messages: list[dict[str, str]], tokenizer, system_prompt: str | None, name: str
 ) -> Iterator[tuple[str, str]]:
-    """For each assistant's turn (all text before it, the words to train with the token that ends them).
+    """For each assistant turn: (all text before it, the text to train including the token that ends the turn).
 
-    An example with a system message of its own keeps it; `system_prompt` is for those without.
+    An example with its own system message keeps it; `system_prompt` is for those without.
     """
     if messages[0]["role"] != "system":
         messages = with_system_prompt(messages, system_prompt)
     end = end_of_turn(tokenizer)
-    written = ""
+    text_so_far = ""
     for turn, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
         prompt = render(tokenizer, messages[:turn], True, name)
         whole = render(tokenizer, messages[: turn + 1], False, name)
-        if not (prompt.startswith(written) and whole.startswith(prompt)):
+        if not (prompt.startswith(text_so_far) and whole.startswith(prompt)):
             raise InputError(
                 f"expected a chat template that leaves earlier turns as they are, found that of {tokenizer.name_or_path} "
-                f"rewriting them in {name}: make each answer an example of its own"
+                f"rewriting them in {name}: make each answer a separate example"
             )
         answer, ended, _ = whole[len(prompt) :].rpartition(end)
-        if not ended:  # the template writes no end of its own
+        if not ended:  # the template writes no end token
             answer = whole[len(prompt) :].rstrip("\n")
         yield prompt, answer + end
-        written = prompt + answer + end
+        text_so_far = prompt + answer + end

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset, a template or a DeepSpeed file, found in seconds and before anything is trained."""
+"""Finds in seconds, before anything is trained, what is wrong with a dataset, a template or a DeepSpeed file."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from engines.chat_template import end_of_turn
 from training.data import IGNORED, fact_of, preprocess, trained_parts
 from utils import InputError, read_json
 
-NAMED = 3  # ids given for each finding
-CHECKED = 20_000  # rows, evenly over a larger dataset: a minute at most
+NAMED_IDS = 3  # per finding
+CHECKED_ROWS = 20_000  # spread evenly over a larger dataset: a minute at most
 
 log = logging.getLogger(__name__)
 
 
 def require_neutral_deepspeed(path: str) -> None:
-    """InputError where a DeepSpeed file decides what the arguments decide, which it would do without a word."""
+    """InputError if a DeepSpeed file sets what the arguments set: it would silently override them."""
     config = read_json(path, "a DeepSpeed configuration")
     for block, arguments in (
         ("scheduler", "--lr_scheduler_type"),
         ("optimizer", "--optim, --learning_rate and --weight_decay"),
     ):
         if block in config:
-            raise InputError(f"expected no {block} in {path}, found one, which would override {arguments}: take it out")
+            raise InputError(f"expected no {block} in {path}, found one, which would override {arguments}: remove it")
 
 
 def report(rows: Sequence[dict], held_out: Sequence[dict], tokenizer, model: str, data, training) -> int:
-    """Log every finding; 1 if one of them would spoil a training, else 0."""
+    """Log every finding; return 1 if one of them would spoil the training, else 0."""
     errors = list(template_findings(tokenizer, data.system_prompt))
     errors += row_errors(rows, tokenizer, data, training)
     errors += model_findings(tokenizer, model, training.output_dir)
-    warnings = [*shared_rows(rows, held_out), *row_warnings(rows, tokenizer), *end_findings(tokenizer, model)]
+    warnings = [*leaked_rows(rows, held_out), *row_warnings(rows, tokenizer), *end_of_turn_findings(tokenizer, model)]
     if tokenizer.pad_token_id is None:
         warnings.append(
-            "the tokenizer has no padding token: its end token pads, which is right, as no mask rests on it"
+            "the tokenizer has no padding token: its end token pads, which is safe, as no mask depends on it"
         )
     for finding in errors:
         log.info("error: %s", finding)
@@ -49,16 +49,17 @@ def report(rows: Sequence[dict], held_out: Sequence[dict], tokenizer, model: str
 
 
 def sample(rows: Sequence[dict]) -> Iterator[dict]:
-    return (rows[index] for index in range(0, len(rows), max(1, len(rows) // CHECKED)))
+    """At most about CHECKED_ROWS of the rows, evenly spread."""
+    return (rows[index] for index in range(0, len(rows), max(1, len(rows) // CHECKED_ROWS)))
 
 
-def counted(what: str, ids: list[str]) -> list[str]:
-    """A finding with how often it is there and the first ids, or none."""
-    return [f"{what}: {len(ids)} rows, such as {', '.join(ids[:NAMED])}"] if ids else []
+def format_finding(what: str, ids: list[str]) -> list[str]:
+    """A finding with its number of rows and the first ids, or nothing if there are none."""
+    return [f"{what}: {len(ids)} rows, such as {', '.join(ids[:NAMED_IDS])}"] if ids else []
 
 
 def template_findings(tokenizer, system_prompt: str | None) -> Iterator[str]:
-    """Whether masked tokens are exactly the template's text, with each turn's end trained."""
+    """Check that the tokens give back the template's text, and that each turn's end is trained."""
     turns = [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "Two."}]
     try:
         example = preprocess(turns, tokenizer, system_prompt, name="a question with its answer")
@@ -67,14 +68,14 @@ def template_findings(tokenizer, system_prompt: str | None) -> Iterator[str]:
         yield str(error)
         return
     if tokenizer.decode(example["input_ids"]) != prompt + answer:
-        yield f"the tokens of {tokenizer.name_or_path} do not give back its template's text: {prompt + answer!r}"
+        yield f"the tokens of {tokenizer.name_or_path} do not decode to its template's text: {prompt + answer!r}"
     end = tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))
     if example["labels"].count(end) != 1:
         yield f"the end of turn {end_of_turn(tokenizer)!r} is trained {example['labels'].count(end)} times in one turn"
 
 
 def row_errors(rows: Sequence[dict], tokenizer, data, training) -> list[str]:
-    """Rows that cannot be trained, or teach nothing."""
+    """Rows that cannot be trained, or that teach nothing."""
     untrained, too_long, refused = [], [], []
     for row in sample(rows):
         identity = str(row.get("id"))
@@ -83,42 +84,44 @@ def row_errors(rows: Sequence[dict], tokenizer, data, training) -> list[str]:
         except InputError:
             refused.append(identity)
             continue
-        if sum(label != IGNORED for label in example["labels"]) <= 1:  # the end of the turn alone
+        if sum(label != IGNORED for label in example["labels"]) <= 1:  # only the end of the turn
             untrained.append(identity)
         if len(example["input_ids"]) > training.model_max_length and not data.split_long_examples:
             too_long.append(identity)
     return [
-        *counted("the chat template refuses it", refused),
-        *counted("no word is trained, the answer is empty", untrained),
-        *counted(f"longer than --model_max_length {training.model_max_length}", too_long),
+        *format_finding("rejected by the chat template", refused),
+        *format_finding("the answer is empty, so nothing is trained", untrained),
+        *format_finding(f"longer than --model_max_length {training.model_max_length}", too_long),
     ]
 
 
 def row_warnings(rows: Sequence[dict], tokenizer) -> list[str]:
-    """Rows that train, but hardly what was meant."""
+    """Rows that can be trained, but hardly as intended."""
     import ftfy.badness
 
-    broken, marked, twice = [], [], []
+    mojibake, with_special_tokens, repeated = [], [], []
     special = [token for token in tokenizer.all_special_tokens if len(token) > 3]
     seen: Counter = Counter()
     for row in sample(rows):
         identity, text = str(row.get("id")), "\n".join(message["content"] for message in to_messages(row))
         if ftfy.badness.is_bad(text) or "\ufffd" in text:
-            broken.append(identity)
+            mojibake.append(identity)
         if any(token in text for token in special):
-            marked.append(identity)
+            with_special_tokens.append(identity)
         seen[text] += 1
         if seen[text] == 2:
-            twice.append(identity)
+            repeated.append(identity)
     return [
-        *counted("text in the wrong encoding (mojibake)", broken),
-        *counted("a special token of the tokenizer in the text, which would end a turn", marked),
-        *counted("the same conversation as another row", twice),
+        *format_finding("text in the wrong encoding (mojibake)", mojibake),
+        *format_finding(
+            "one of the tokenizer's special tokens in the text, where it would end a turn", with_special_tokens
+        ),
+        *format_finding("the same conversation as another row", repeated),
     ]
 
 
-def shared_rows(rows: Sequence[dict], held_out: Sequence[dict]) -> list[str]:
-    """Held-out rows that are trained too: the same question, or another wording of the same fact."""
+def leaked_rows(rows: Sequence[dict], held_out: Sequence[dict]) -> list[str]:
+    """Held-out rows that are also trained: the same question, or another wording of the same fact."""
     if not held_out:
         return []
     questions = {question_and_reference(row)[0].strip().casefold() for row in rows}
@@ -126,13 +129,13 @@ def shared_rows(rows: Sequence[dict], held_out: Sequence[dict]) -> list[str]:
     same = [str(row.get("id")) for row in held_out if question_and_reference(row)[0].strip().casefold() in questions]
     known = [str(row.get("id")) for row in held_out if fact_of(row) in facts]
     return [
-        *counted("a held-out question is trained word for word", same),
-        *counted("a held-out row's fact is trained in other words, so its loss says little", known),
+        *format_finding("a held-out question is trained word for word", same),
+        *format_finding("a held-out row's fact is trained in another wording, so its loss says little", known),
     ]
 
 
 def model_findings(tokenizer, model: str, output_dir: str) -> Iterator[str]:
-    """Whether model, tokenizer and what is in the output folder belong together."""
+    """Check that the model, the tokenizer and the output folder belong together."""
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(model)
@@ -145,8 +148,8 @@ def model_findings(tokenizer, model: str, output_dir: str) -> Iterator[str]:
             yield f"{output_dir} has an adapter of {base}, not of {model}: give another --output_dir"
 
 
-def end_findings(tokenizer, model: str) -> Iterator[str]:
-    """Whether the model's files say that generation ends where a trained turn ends."""
+def end_of_turn_findings(tokenizer, model: str) -> Iterator[str]:
+    """Check that, by the model's files, generation stops where a trained turn ends."""
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(model)
@@ -156,6 +159,6 @@ def end_findings(tokenizer, model: str) -> Iterator[str]:
         stops = transformers.GenerationConfig.from_pretrained(model).eos_token_id
     if end not in {tokenizer.eos_token_id, *(stops if isinstance(stops, list) else [stops])}:
         yield (
-            f"a turn ends with {end_of_turn(tokenizer)!r}, at which other programs than ours would not stop: add its id {end} to "
+            f"a turn ends with {end_of_turn(tokenizer)!r}, where programs other than ours would not stop: add its id {end} to "
             f"eos_token_id in generation_config.json of {model}"
         )

@@ -1,4 +1,4 @@
-"""How a training is laid out on its hardware: precision, attention, and the tokens of an update and of a micro-batch."""
+"""How a training is laid out on its hardware: precision, attention, and the tokens per update and per micro-batch."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import torch
 
 from engines import memory
 from training import ranks
-from training.recommended import LEAST_TOKENS_A_RANK, update_tokens
+from training.recommended import MIN_TOKENS_PER_RANK, update_tokens
 from utils import InputError, write_json
 
-# Of a micro-batch: with fewer a GPU reads its weights for too little work, and gradient checkpointing, which computes half as
-# much again, is worth its price. With more nothing is gained by it.
+# Per micro-batch. With fewer, a GPU reads its weights for too little work, so gradient checkpointing is worth its cost, half
+# as much computation again. With more tokens it gains nothing.
 ENOUGH_TOKENS = 4096
-MEASURED_TOKENS = (1024, 3072)  # of two batches, whose difference shows what a token takes
-KEPT_FREE = 0.05  # of a GPU, for batches that are a little larger than measured ones
-OUT_OF_MEMORY = "out_of_memory.json"  # in --output_dir: that a training ran out of memory, and is going on by halves
-RESTART = 75  # exit code (EX_TEMPFAIL): torchrun starts all ranks again
+MEASURED_TOKENS = (1024, 3072)  # of two batches, whose difference gives the memory per token
+FREE_SHARE = 0.05  # of a GPU, left for batches slightly larger than those measured
+OUT_OF_MEMORY = "out_of_memory.json"  # in --output_dir: a training ran out of memory and goes on with half batches
+RESTART_EXIT_CODE = 75  # exit code (EX_TEMPFAIL): torchrun starts all ranks again
 
 log = logging.getLogger(__name__)
 
 
 def choose_precision(training) -> None:
-    """bfloat16 and TF32 where the GPU has units for them, unless said; float16 on older GPUs, which emulate bfloat16.
+    """Unless set: bfloat16 and TF32 if the GPU has units for them, float16 on older GPUs, which only emulate bfloat16.
 
-    On a CPU without bfloat16 units it is many times slower than float32.
+    On a CPU without units for it, bfloat16 is many times slower than float32.
     """
     cuda = torch.cuda.is_available() and not training.use_cpu
     if training.bf16 is None:
@@ -44,12 +44,12 @@ def choose_precision(training) -> None:
 
 
 def weights_dtype(training) -> torch.dtype:
-    """Of the frozen weights."""
+    """The dtype of the frozen weights."""
     return torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else torch.float32
 
 
 def choose_attention(training) -> None:
-    """FlashAttention 2 where it is installed, else PyTorch's, unless said; padding only where kernels do without it."""
+    """Unless set: FlashAttention 2 if installed, else PyTorch's; no padding if the kernels can do without it."""
     from transformers.utils import is_flash_attn_2_available
 
     cuda = training.device.type == "cuda"
@@ -57,63 +57,65 @@ def choose_attention(training) -> None:
         flash = cuda and (training.bf16 or training.fp16) and is_flash_attn_2_available()
         training.attention = "flash_attention_2" if flash else "sdpa"
     if training.padding_free is None:
-        # Without variable-length kernels the mask of a flattened batch is computed in full, of all with all.
+        # Without variable-length kernels, attention in a flattened batch is computed in full, all tokens with all.
         training.padding_free = training.attention.startswith("flash")
     if cuda:
-        # cuDNN's backward pass gives NaN where there is a mask and the length leaves 64 over 128 (pytorch#196678). Our
-        # padded batches have no mask; those of a sliding window, or without padding, have one.
+        # cuDNN's backward pass gives NaN with a mask if the length modulo 128 is 64 (pytorch#196678). Our padded batches
+        # have no mask, but a sliding window or a padding-free batch does.
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def halvings(output_dir: str | Path) -> int:
+def count_halvings(output_dir: str | Path) -> int:
     """How often a training in this folder ran out of memory."""
-    note = Path(output_dir) / OUT_OF_MEMORY
-    return json.loads(note.read_text())["halvings"] if note.is_file() else 0
+    marker = Path(output_dir) / OUT_OF_MEMORY
+    return json.loads(marker.read_text())["halvings"] if marker.is_file() else 0
 
 
 def choose_batches(training, shape: memory.Shape, tokens: int, longest: int, rank: int, in_4_bits: bool) -> None:
-    """The tokens of an update and of a micro-batch, and gradient checkpointing, unless said.
+    """Set the tokens per update and per micro-batch, and gradient checkpointing, unless the arguments do.
 
-    `tokens` are those of an epoch, `longest` those of its longest example. Where --per_device_train_batch_size or
-    --max_tokens_per_batch are given, they keep their meaning.
+    `tokens` is the number in an epoch, `longest` that in its longest example. If --per_device_train_batch_size or
+    --max_tokens_per_batch is given, it is kept.
     """
     device = training.device.type
-    shared = training.world_size if is_zero3(training) else 1
-    card = torch.cuda.get_device_properties(training.device).total_memory if device == "cuda" else math.inf
-    free = memory.activation_room(card, shape, rank, in_4_bits, shared)
+    shards = training.world_size if is_zero3(training) else 1
+    card_bytes = torch.cuda.get_device_properties(training.device).total_memory if device == "cuda" else math.inf
+    free_bytes = memory.activation_room(card_bytes, shape, rank, in_4_bits, shards)
     fused = bool(training.use_liger_kernel)
     if not training.counts_tokens:
         batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
         if training.gradient_checkpointing is None:
-            training.gradient_checkpointing = batch * shape.bytes_per_token(False, fused) > free
+            training.gradient_checkpointing = batch * shape.bytes_per_token(False, fused) > free_bytes
     else:
         training.update_tokens = update_tokens(tokens, training.num_train_epochs, device)
-        plain, saving = (free / shape.bytes_per_token(checkpointing, fused) for checkpointing in (False, True))
-        set_micro_batch(training, plain, saving)
-    halved = 2 ** halvings(training.output_dir)
-    if halved > 1:
+        plain, checkpointed = (
+            free_bytes / shape.bytes_per_token(checkpointing, fused) for checkpointing in (False, True)
+        )
+        set_micro_batch(training, plain, checkpointed)
+    divisor = 2 ** count_halvings(training.output_dir)
+    if divisor > 1:
         if training.max_tokens_per_batch:
-            training.max_tokens_per_batch = max(1, training.max_tokens_per_batch // halved)
+            training.max_tokens_per_batch = max(1, training.max_tokens_per_batch // divisor)
         else:
-            training.per_device_train_batch_size = max(1, training.per_device_train_batch_size // halved)
-        training.gradient_accumulation_steps *= halved
+            training.per_device_train_batch_size = max(1, training.per_device_train_batch_size // divisor)
+        training.gradient_accumulation_steps *= divisor
     if training.deepspeed:
-        renew_deepspeed(training)
+        refresh_deepspeed_config(training)
 
 
-def set_micro_batch(training, plain: float, saving: float) -> None:
-    """Cut a rank's part of an update into micro-batches that fit: of `plain` tokens, with gradient checkpointing `saving`."""
-    part = max(1, round(training.update_tokens / training.world_size))
+def set_micro_batch(training, plain: float, checkpointed: float) -> None:
+    """Cut a rank's part of an update into micro-batches that fit: `plain` tokens, or `checkpointed` with checkpointing."""
+    rank_tokens = max(1, round(training.update_tokens / training.world_size))
     if training.gradient_checkpointing is None:
-        training.gradient_checkpointing = plain < min(part, ENOUGH_TOKENS)
-    fits = saving if training.gradient_checkpointing else plain
-    training.gradient_accumulation_steps = math.ceil(part / max(1.0, min(part, fits)))
-    training.max_tokens_per_batch = math.ceil(part / training.gradient_accumulation_steps)
-    least = LEAST_TOKENS_A_RANK[training.device.type]
-    if part < least and training.world_size > 1:
+        training.gradient_checkpointing = plain < min(rank_tokens, ENOUGH_TOKENS)
+    fitting_tokens = checkpointed if training.gradient_checkpointing else plain
+    training.gradient_accumulation_steps = math.ceil(rank_tokens / max(1.0, min(rank_tokens, fitting_tokens)))
+    training.max_tokens_per_batch = math.ceil(rank_tokens / training.gradient_accumulation_steps)
+    least = MIN_TOKENS_PER_RANK[training.device.type]
+    if rank_tokens < least and training.world_size > 1:
         log.info(
-            "%d tokens an update for each of %d ranks: with fewer ranks each would have enough to do",
-            part, training.world_size,
+            "%d tokens per update for each of %d ranks: with fewer ranks each would have enough work",
+            rank_tokens, training.world_size,
         )  # fmt: skip
 
 
@@ -123,8 +125,8 @@ def is_zero3(training) -> bool:
     return training.hf_deepspeed_config.is_zero3()
 
 
-def renew_deepspeed(training) -> None:
-    """Its "auto" values are filled from the arguments when these are parsed: fill them again from those chosen since."""
+def refresh_deepspeed_config(training) -> None:
+    """Fill the "auto" values of DeepSpeed's configuration again, now from the values chosen since parsing."""
     from accelerate.utils import DeepSpeedPlugin
     from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
 
@@ -136,43 +138,43 @@ def renew_deepspeed(training) -> None:
 
 
 def measure_batches(trainer) -> None:
-    """Let a first forward and backward pass decide on micro-batch and gradient checkpointing, on a GPU of one's own.
+    """Choose micro-batch and gradient checkpointing by measuring a first forward and backward pass on the GPU.
 
-    What a token takes is the difference of two batches; the ranks agree on the least. Under DeepSpeed, whose engine is not
-    there yet, the arithmetic of `choose_batches` stands.
+    The memory per token is the difference between two batches; the ranks agree on the minimum. Under DeepSpeed, whose
+    engine does not exist yet, the arithmetic of `choose_batches` stands.
     """
     training = trainer.args
-    if training.device.type != "cuda" or training.deepspeed or halvings(training.output_dir):
+    if training.device.type != "cuda" or training.deepspeed or count_halvings(training.output_dir):
         return
-    fits = []
+    fitting_tokens = []
     for checkpointing in (False, True):
         try:
-            room, token = measured_room(trainer, checkpointing)
-            fits.append(room / token)
+            room_bytes, token_bytes = measure_memory(trainer, checkpointing)
+            fitting_tokens.append(room_bytes / token_bytes)
         except torch.OutOfMemoryError:
-            fits.append(MEASURED_TOKENS[0] / 2)
+            fitting_tokens.append(MEASURED_TOKENS[0] / 2)
         trainer.model.gradient_checkpointing_disable()
         trainer.model.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
-    plain, saving = ranks.least(fits)
+    plain, checkpointed = ranks.minimum(fitting_tokens)
     if training.counts_tokens:
-        training.gradient_checkpointing = training.asked_checkpointing
-        set_micro_batch(training, plain, saving)
-    elif training.asked_checkpointing is None:
+        training.gradient_checkpointing = training.requested_checkpointing
+        set_micro_batch(training, plain, checkpointed)
+    elif training.requested_checkpointing is None:
         longest = max(trainer.train_dataset.lengths)
         batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
         training.gradient_checkpointing = batch > plain
-    log.info("measured: a micro-batch of %.0f tokens fits, %.0f with gradient checkpointing", plain, saving)
+    log.info("measured: a micro-batch of %.0f tokens fits, %.0f with gradient checkpointing", plain, checkpointed)
 
 
-def measured_room(trainer, checkpointing: bool) -> tuple[float, float]:
-    """(bytes for activations, bytes a token takes), measured on a GPU."""
+def measure_memory(trainer, checkpointing: bool) -> tuple[float, float]:
+    """(bytes available for activations, bytes per token), measured on a GPU."""
     model, device = trainer.model, trainer.args.device
     peaks, sizes = [], []
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    for tokens in (MEASURED_TOKENS[0], *MEASURED_TOKENS):  # the first makes the libraries take what they keep
-        batch = trainer.batch_of(tokens)
+    for tokens in (MEASURED_TOKENS[0], *MEASURED_TOKENS):  # the first lets the libraries allocate what they keep
+        batch = trainer.batch_of_longest(tokens)
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -181,24 +183,24 @@ def measured_room(trainer, checkpointing: bool) -> tuple[float, float]:
         sizes.append(batch["labels"].numel())
     model.zero_grad(set_to_none=True)
     torch.cuda.empty_cache()
-    free, card = torch.cuda.mem_get_info(device)
+    free_bytes, card_bytes = torch.cuda.mem_get_info(device)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    token = (peaks[2] - peaks[1]) / (sizes[2] - sizes[1]) if sizes[2] > sizes[1] else peaks[2] / sizes[2]
+    token_bytes = (peaks[2] - peaks[1]) / (sizes[2] - sizes[1]) if sizes[2] > sizes[1] else peaks[2] / sizes[2]
     return (
-        free - KEPT_FREE * card - 3 * memory.WIDTH_32_BIT * trained,
-        token,
+        free_bytes - FREE_SHARE * card_bytes - 3 * memory.WIDTH_32_BIT * trained,
+        token_bytes,
     )  # gradients and two moments are still to come
 
 
-def restart_by_halves(training, step: int) -> None:
-    """After a CUDA out-of-memory error: note it and start again with half the micro-batch; InputError the second time.
+def restart_with_half_batches(training, step: int) -> None:
+    """After a CUDA out-of-memory error: record it and restart with half the micro-batch; InputError the second time.
 
-    The update stays as large. One process takes the place of this one; of several, this one ends with RESTART and
-    torchrun starts all again (--max-restarts).
+    The size of the update stays the same. A single process replaces itself; one of several exits with RESTART_EXIT_CODE,
+    and torchrun restarts them all (--max-restarts).
     """
     size = training.max_tokens_per_batch or training.per_device_train_batch_size
     unit = "tokens" if training.max_tokens_per_batch else "examples"
-    if halvings(training.output_dir):
+    if count_halvings(training.output_dir):
         raise InputError(
             f"expected micro-batches of {size} {unit} to fit into {training.device}, found it out of memory at step {step} "
             "again: give --max_tokens_per_batch or --model_max_length a lower value, or --q_lora True"
@@ -206,6 +208,6 @@ def restart_by_halves(training, step: int) -> None:
     write_json(Path(training.output_dir) / OUT_OF_MEMORY, {"halvings": 1, "step": step, "size": size, "unit": unit})
     log.warning("out of memory at step %d with micro-batches of %d %s: starting again with half", step, size, unit)
     if training.world_size > 1:
-        raise SystemExit(RESTART)
+        raise SystemExit(RESTART_EXIT_CODE)
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

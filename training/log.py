@@ -1,4 +1,4 @@
-"""What a person sees of a training: a line now and then, and at the end `train_log.json` and `loss_curve.png`."""
+"""What a person sees of a training: a line now and then, and finally `train_log.json` and `loss_curve.png`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from utils import write_json
 log = logging.getLogger(__name__)
 
 
-class TrainingLines(transformers.TrainerCallback):
-    """One line for each entry of the log, on rank 0, instead of a progress bar. A `clock` may end it before its steps."""
+class ProgressLines(transformers.TrainerCallback):
+    """Logs one line per entry on rank 0, instead of a progress bar. A `clock` may end the training before its last step."""
 
     def __init__(self, clock: TrainingClock | None = None):
         self.clock = clock
@@ -29,14 +29,14 @@ class TrainingLines(transformers.TrainerCallback):
                 pace = (time.monotonic() - self._began) / max(state.global_step - self._first, 1)
                 left = (state.max_steps - state.global_step) * pace
                 left = min(left, self.clock.left()) if self.clock else left
-                log.info("%s", line(logs, state.global_step, state.max_steps, left))
+                log.info("%s", format_entry(logs, state.global_step, state.max_steps, left))
             elif "eval_loss" in logs:
-                log.info("step %d: loss of the held-out facts %.3f", state.global_step, logs["eval_loss"])
+                log.info("step %d: loss on the held-out facts %.3f", state.global_step, logs["eval_loss"])
 
 
-def line(logs: dict, step: int, steps: int, seconds_left: float) -> str:
-    """The entry of a log in words."""
-    words = [
+def format_entry(logs: dict, step: int, steps: int, seconds_left: float) -> str:
+    """A log entry as one line of text."""
+    parts = [
         f"step {step}/{steps}",
         f"loss {logs['loss']:.3f}",
         f"learning rate {logs['learning_rate']:.2e}",
@@ -44,12 +44,12 @@ def line(logs: dict, step: int, steps: int, seconds_left: float) -> str:
         f"padding {logs['padding_share']:.0%}",
     ]
     if "mfu" in logs:
-        words.append(f"MFU {logs['mfu']:.0%}")
-    return ", ".join([*words, f"{seconds_left / 60:.1f} min left"])
+        parts.append(f"MFU {logs['mfu']:.0%}")
+    return ", ".join([*parts, f"{seconds_left / 60:.1f} min left"])
 
 
 def write_log(folder: str | Path, plan: dict, history: list[dict]) -> None:
-    """Write `train_log.json`, the plan and every entry of the log, and the losses as `loss_curve.png`."""
+    """Write `train_log.json` (the plan and all log entries), and plot the losses as `loss_curve.png`."""
     folder = Path(folder)
     write_json(folder / "train_log.json", {"plan": plan, "log": history})
 

@@ -1,4 +1,4 @@
-"""What is minimised: cross-entropy on the trained tokens and, on replayed ones, the distance to the untrained model."""
+"""The training loss: cross-entropy on the trained tokens and, on replayed ones, the distance to the untrained model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 @contextlib.contextmanager
 def head_only_at(model, positions: torch.Tensor) -> Iterator[None]:
-    """Within this the model computes logits (M, V) for M `positions` of the flattened (B * T) states, and none elsewhere.
+    """Context in which the model computes logits (M, V) only at M `positions` of the flattened (B * T) states.
 
-    A vocabulary is large: for short answers to long questions most of the head's work, and its memory, is saved.
+    Vocabularies are large: for short answers to long questions this saves most of the head's work and memory.
     """
     handle = model.get_output_embeddings().register_forward_pre_hook(
         lambda _, inputs: (inputs[0].flatten(0, 1).index_select(0, positions),)
@@ -25,7 +25,7 @@ def head_only_at(model, positions: torch.Tensor) -> Iterator[None]:
 
 
 def sums_by_row(logits: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, count: int) -> torch.Tensor:
-    """Cross-entropy summed over each of `count` examples, and its number of trained tokens: (count, 2), in float64."""
+    """For each of `count` examples, its summed cross-entropy and its number of trained tokens: (count, 2), in float64."""
     losses = cross_entropy(logits.float(), targets, reduction="none").double()
     sums = torch.zeros(count, 2, dtype=torch.float64, device=losses.device)
     return sums.index_add_(0, rows, torch.stack([losses, torch.ones_like(losses)], dim=1))
@@ -39,11 +39,11 @@ def loss_per_token(
     replayed: torch.Tensor | None = None,
     base_logits: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Sum of each trained token's loss, divided by the number of trained tokens of the whole update, on all ranks.
+    """The sum of the trained tokens' losses, divided by the number of trained tokens in the whole update, on all ranks.
 
-    So it does not matter how an update is cut into batches, and a long answer counts by its length. `logits` (M, V)
-    predict the tokens `targets` (M,). For those R of them that are `replayed` (R,) the loss of a token is
-    cross-entropy + kl_weight * KL(base || tuned), with their `base_logits` (R, V).
+    So it does not matter how an update is cut into batches, and a long answer counts in proportion to its length.
+    `logits` (M, V) predict the tokens `targets` (M,). For the R of them that are `replayed` (R,), the loss per token is
+    cross-entropy + kl_weight * KL(base || tuned), computed with `base_logits` (R, V).
     """
     total = cross_entropy(logits.float(), targets, reduction="sum")
     if kl_weight and base_logits is not None:

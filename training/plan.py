@@ -1,4 +1,4 @@
-"""What a training will be: what its arguments leave open is settled, and all of it said before the first step."""
+"""The plan of a training: fills in what its arguments leave open, and describes it all before the first step."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ import transformers
 from budget.clock import PEAK_S
 from engines.memory import model_shape
 from training.layout import choose_attention, choose_batches
-from training.read_back import computed_in
+from training.read_back import compute_precision
 from training.recommended import recommended_learning_rate, recommended_rank
 
 FEW_UPDATES = 200
-EXPECTED_MFU = {"cpu": 0.55, "cuda": 0.35}  # to say how long it takes before it has begun; the CPU's was measured
-PEAK_SIZE = {"cuda": 8192, "cpu": 1024}  # rows and columns of the matrices whose product is timed
+EXPECTED_MFU = {"cpu": 0.55, "cuda": 0.35}  # to estimate the duration before the start; measured on a CPU only
+PEAK_MATRIX_SIZE = {"cuda": 8192, "cpu": 1024}  # rows and columns of the matrices in the timed product
 
 
-def settle(name: str, lora, training, facts: int, lengths: list[int]) -> None:
-    """Decide what the arguments `lora` and `training` leave open: rank, batches, gradient checkpointing, learning rate.
+def resolve_defaults(name: str, lora, training, facts: int, lengths: list[int]) -> None:
+    """Fill in what the arguments `lora` and `training` leave open: rank, batches, gradient checkpointing, learning rate.
 
-    `name` is that of the model, `facts` how many the data have, `lengths` those of the examples, in tokens.
+    `name` is the model's, `facts` the number of facts in the data, `lengths` the lengths of the examples in tokens.
     """
     lora.lora_r = lora.lora_r or recommended_rank(facts)
     choose_attention(training)
     choose_batches(training, model_shape(name), sum(lengths), max(lengths), lora.lora_r, lora.q_lora)
     if training.learning_rate is None:
-        hidden = transformers.AutoConfig.from_pretrained(name).get_text_config().hidden_size
-        recommended = recommended_learning_rate(hidden, training.update_tokens)
+        hidden_size = transformers.AutoConfig.from_pretrained(name).get_text_config().hidden_size
+        recommended = recommended_learning_rate(hidden_size, training.update_tokens)
         training.learning_rate = recommended * (1 if lora.use_lora else 0.1)
     training.dataloader_pin_memory = training.device.type == "cuda"
-    training.remove_unused_columns = False  # the loss needs to know what is replayed
+    training.remove_unused_columns = False  # the loss needs to know which rows are replayed
 
 
 @dataclass
 class Plan:
-    """What will be trained. Tokens are of one epoch."""
+    """What will be trained. Token counts are per epoch."""
 
     examples: int
     facts: int
@@ -68,13 +68,17 @@ class Plan:
         self.expected_minutes = round(work / (EXPECTED_MFU.get(device, 0.35) * self.peak_flops) / 60, 1)
 
     def operations_per_token(self) -> float:
-        """In all epochs together: 2 a weight forward, 2 for the gradients that pass through it."""
+        """Over all epochs: per weight, 2 forward and 2 for the gradients that pass through it."""
         return 4 * self.parameters * self.epochs
 
     def lines(self) -> list[str]:
         rank = f"rank {self.rank}" if self.rank else "all weights"
-        few = self.updates < FEW_UPDATES
-        hint = f"; few updates, {FEW_UPDATES} teach more: lower the batch or raise --num_train_epochs" if few else ""
+        has_few_updates = self.updates < FEW_UPDATES
+        hint = (
+            f"; few updates, {FEW_UPDATES} would teach more: use smaller batches or raise --num_train_epochs"
+            if has_few_updates
+            else ""
+        )
         return [
             f"{self.examples} examples of {self.facts} facts, {self.replayed} replayed answers, {self.held_out} held out",
             f"{self.trained_tokens} of {self.tokens} tokens are trained; {self.epochs:g} epochs, {self.updates} updates of "
@@ -90,46 +94,46 @@ class Plan:
 
 
 def make_plan(
-    trainer, facts: int, replayed: int, held_out: int, rank: int | None, kind: type[Plan] = Plan, **more
+    trainer, facts: int, replayed: int, held_out: int, rank: int | None, plan_class: type[Plan] = Plan, **extra_fields
 ) -> Plan:
-    """The plan of a Trainer of ours; `rank` is None where all weights are trained. A `kind` of its own has `more` fields."""
+    """The plan for one of our Trainers; `rank` is None if all weights are trained. A subclass as `plan_class` has `extra_fields`."""
     training, data = trainer.args, trainer.train_dataset
     sample = [data[index] for index in range(0, len(data), max(1, len(data) // 1000))]
     scale = len(data) / len(sample)
-    per_epoch = -(-len(trainer.get_train_dataloader()) // training.gradient_accumulation_steps)
-    updates = training.max_steps if training.max_steps > 0 else round(per_epoch * training.num_train_epochs)
-    trained = [sum(label >= 0 for label in example["labels"]) for example in sample]
-    layout = "padding-free batches" if training.padding_free else "padded batches of like length"
-    extras = {
+    updates_per_epoch = -(-len(trainer.get_train_dataloader()) // training.gradient_accumulation_steps)
+    updates = training.max_steps if training.max_steps > 0 else round(updates_per_epoch * training.num_train_epochs)
+    trained_counts = [sum(label >= 0 for label in example["labels"]) for example in sample]
+    layout = "padding-free batches" if training.padding_free else "padded batches of similar length"
+    options = {
         "gradient checkpointing": training.gradient_checkpointing, "Liger kernels": training.use_liger_kernel,
         "TF32": training.tf32, "torch.compile": training.torch_compile, "DeepSpeed": training.deepspeed,
     }  # fmt: skip
-    return kind(
+    return plan_class(
         examples=len(data) - replayed,
         facts=facts,
         replayed=replayed,
         held_out=held_out,
         tokens=round(scale * sum(len(example["input_ids"]) for example in sample)),
-        trained_tokens=round(scale * sum(trained)),
+        trained_tokens=round(scale * sum(trained_counts)),
         updates=updates,
-        epochs=updates / per_epoch,
-        examples_per_update=round(len(data) / per_epoch),
+        epochs=updates / updates_per_epoch,
+        examples_per_update=round(len(data) / updates_per_epoch),
         learning_rate=training.learning_rate,
         rank=rank,
         trainable_parameters=sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad),
         parameters=trainer.parameter_count,
         processes=training.world_size,
         device=str(training.device),
-        precision=computed_in(training),
-        layout=", ".join([f"{training.attention} attention, {layout}", *(name for name, on in extras.items() if on)]),
+        precision=compute_precision(training),
+        layout=", ".join([f"{training.attention} attention, {layout}", *(name for name, on in options.items() if on)]),
         peak_flops=trainer.peak_flops,
-        **more,
+        **extra_fields,
     )  # fmt: skip
 
 
-def measured_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a large matrix product, the best of those within PEAK_S."""
-    size = PEAK_SIZE[device.type]
+def measure_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations per second in a large matrix product, the best measured within PEAK_S."""
+    size = PEAK_MATRIX_SIZE[device.type]
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best, until = float("inf"), time.perf_counter() + PEAK_S
     while time.perf_counter() < until:

@@ -1,6 +1,6 @@
-"""What the ranks of a training tell one another beside its gradients: on the CPU, so that no GPU waits for it.
+"""What the ranks of a training exchange besides gradients: on the CPU, so that no GPU has to wait.
 
-Everything goes over a gloo group of its own, with a limit on how long a rank waits for another that is at work alone.
+Everything goes through a separate gloo group, with a limit on how long ranks wait for one that works alone.
 """
 
 from __future__ import annotations
@@ -21,53 +21,53 @@ LONGEST_WAIT = datetime.timedelta(hours=2)
 log = logging.getLogger(__name__)
 
 
-def several() -> bool:
-    """Whether there is another rank."""
+def is_distributed() -> bool:
+    """Whether there is more than one rank."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 @functools.cache
-def group() -> distributed.ProcessGroup:
-    """The group; all ranks have to come here together the first time."""
+def gloo_group() -> distributed.ProcessGroup:
+    """The gloo group; the first call must be made by all ranks together."""
     return distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
 
 
-def most(values: list[float]) -> list[float]:
-    """The largest of each value over all ranks."""
+def maximum(values: list[float]) -> list[float]:
+    """The maximum of each value over all ranks."""
     return _reduced(values, distributed.ReduceOp.MAX)
 
 
-def least(values: list[float]) -> list[float]:
-    """The smallest of each value over all ranks."""
+def minimum(values: list[float]) -> list[float]:
+    """The minimum of each value over all ranks."""
     return _reduced(values, distributed.ReduceOp.MIN)
 
 
 def _reduced(values: list[float], operation) -> list[float]:
-    if not several():
+    if not is_distributed():
         return values
     tensor = torch.tensor(values, dtype=torch.float64)
-    distributed.all_reduce(tensor, op=operation, group=group())
+    distributed.all_reduce(tensor, op=operation, group=gloo_group())
     return tensor.tolist()
 
 
-def from_rank_0(value: float) -> float:
-    """What rank 0 says, on all ranks."""
-    if not several():
+def broadcast(value: float) -> float:
+    """The value of rank 0, on all ranks."""
+    if not is_distributed():
         return value
     tensor = torch.tensor([value], dtype=torch.float64)
-    distributed.broadcast(tensor, 0, group=group())
+    distributed.broadcast(tensor, 0, group=gloo_group())
     return tensor.item()
 
 
-def wait() -> None:
-    """Until all ranks are here, at most LONGEST_WAIT."""
-    if several():
-        distributed.barrier(group=group())
+def barrier() -> None:
+    """Wait until all ranks are here, at most LONGEST_WAIT."""
+    if is_distributed():
+        distributed.barrier(group=gloo_group())
 
 
-def made_by_rank_0(make: Callable[[], Any], what: str) -> Any:
-    """What `make` returns on rank 0, on all ranks; an InputError or RuntimeError there is one on all of them."""
-    if not several():
+def run_on_rank_0(make: Callable[[], Any], what: str) -> Any:
+    """Call `make` on rank 0 and return its result on all ranks; its InputError or RuntimeError is raised on all of them."""
+    if not is_distributed():
         return make()
     answer: list[Any] = [None, None]
     if distributed.get_rank() == 0:
@@ -76,7 +76,7 @@ def made_by_rank_0(make: Callable[[], Any], what: str) -> Any:
             answer[0] = make()
         except (InputError, RuntimeError) as error:
             answer[1] = error
-    distributed.broadcast_object_list(answer, 0, group=group())
+    distributed.broadcast_object_list(answer, 0, group=gloo_group())
     if answer[1] is not None:
         raise answer[1]
     return answer[0]

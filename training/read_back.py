@@ -1,4 +1,4 @@
-"""An adapter is read back from the disk by a fresh process, and compared, before anybody is told that it is saved.
+"""A saved adapter is read back from disk by a fresh process, and compared, before it is reported as saved.
 
 python -m training.read_back REQUEST.json     # that process: see `reopen`
 """
@@ -19,39 +19,47 @@ import transformers
 from engines.processes import run_child
 from engines.weights import load_base
 from training import ranks
-from training.adapters import gathered, leave_inputs_as_they_are, save_adapter
+from training.adapters import disable_input_casting, gathered_parameters, save_adapter
 from training.layout import weights_dtype
 
 ROOT = Path(__file__).resolve().parents[1]
-SAME_NORM = 1e-4  # relative
-# Of rounding: the unit, and how many of them two computations of logits may lie apart for each square root of a layer.
-# A quarter of it or less was measured (results/read_back.json); in float32 sums are rounded as often as products, and
-# large adapters, merged, round what they are added to.
-UNITS = {"float32": (2.0**-24, 64), "tf32": (2.0**-11, 6), "float16": (2.0**-11, 6), "bfloat16": (2.0**-8, 6)}
+NORM_TOLERANCE = 1e-4  # relative
+# The rounding unit, and by how many units two computations of logits may differ, times the square root of the layers.
+# A quarter of it or less was measured (results/read_back.json). In float32 sums are rounded as often as products, and
+# merging a large adapter rounds the weights it is added to.
+ROUNDING_UNITS = {"float32": (2.0**-24, 64), "tf32": (2.0**-11, 6), "float16": (2.0**-11, 6), "bfloat16": (2.0**-8, 6)}
 MODEL_INPUTS = ("input_ids", "position_ids")
-LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+LAUNCHER_VARIABLES = (
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
 
 
-def computed_in(training) -> str:
-    """What the products of a training are computed in: a key of UNITS."""
+def compute_precision(training) -> str:
+    """The precision in which a training computes products: a key of ROUNDING_UNITS."""
     if training.bf16 or training.fp16:
         return "bfloat16" if training.bf16 else "float16"
     return "tf32" if training.tf32 and training.device.type == "cuda" else "float32"
 
 
-def rounding(precision: str, layers: int) -> float:
-    """How far logits or states computed twice may lie apart, as a share of their root mean square.
+def rounding_tolerance(precision: str, layers: int) -> float:
+    """How far logits or states computed twice may differ, as a share of their root mean square.
 
     The roundings of the layers add up like the steps of a random walk (Higham & Mary 2019, A new approach to
-    probabilistic rounding error analysis). Two shapes of batch, another device, or an adapter merged into its base
-    round differently; a difference beyond that is another model.
+    probabilistic rounding error analysis). Another batch shape, another device, or merging the adapter into its base
+    rounds differently; a larger difference means a different model.
     """
-    unit, factor = UNITS[precision]
+    unit, factor = ROUNDING_UNITS[precision]
     return factor * unit * math.sqrt(layers)
 
 
 def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """The root mean square of the difference as a share of that of the values; not a number where one of them is none."""
+    """The root mean square of the difference as a share of that of the expected values; NaN if any value is."""
     found, expected = found.double(), expected.double()
     return float((found - expected).square().mean().sqrt() / expected.square().mean().sqrt())
 
@@ -62,12 +70,12 @@ def safe_save_model_for_hf_trainer(
     batch: dict[str, torch.Tensor] | None = None,
     initial: str | None = None,
 ) -> float | None:
-    """Save the adapter (or the whole model) on rank 0; under ZeRO-3 its weights are gathered, and nothing else.
+    """Save the adapter (or the whole model) on rank 0; under ZeRO-3 only its weights are gathered.
 
-    With a `batch`, a fresh process reads base and adapter from the disk, and shapes and norms of all tensors and the
-    logits on the batch must be those of the trained model, up to `rounding`. On a GPU the trained model is let go of
-    first, to leave room for it. Returns the largest relative difference of logits; RuntimeError, on all ranks, where
-    one is too large. `initial`: see `save_adapter`.
+    With a `batch`, a fresh process reads base and adapter from disk; the shapes and norms of all tensors and the logits
+    on the batch must match the trained model up to `rounding_tolerance`. On a GPU the trained model is released first,
+    to make room for it. Returns the largest relative difference in logits; RuntimeError, on all ranks, if one is too
+    large. `initial`: see `save_adapter`.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     is_lora = hasattr(model, "peft_config")
@@ -81,52 +89,52 @@ def safe_save_model_for_hf_trainer(
     if batch is None or not is_lora:
         return None
     inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
-    request = request_for(model, output_dir, trainer.args)
-    trained, expected = state_of(model, inputs, trainer.args, norms_too=initial is None)
-    release(trainer)
-    return ranks.made_by_rank_0(
-        lambda: compare_in_fresh_process(request, inputs, trained, expected), "the adapter is read back"
+    request = make_request(model, output_dir, trainer.args)
+    trained_logits, expected_norms = logits_and_norms(model, inputs, trainer.args, norms_too=initial is None)
+    release_model_memory(trainer)
+    return ranks.run_on_rank_0(
+        lambda: compare_in_fresh_process(request, inputs, trained_logits, expected_norms), "the adapter is read back"
     )
 
 
-def request_for(model, adapter: str, training) -> dict:
-    """What the fresh process has to know to compute what the training does, in the same precision."""
+def make_request(model, adapter: str, training) -> dict:
+    """What the fresh process needs in order to compute as the training does, in the same precision."""
     return {
         "base": model.peft_config["default"].base_model_name_or_path,
         "adapter": str(Path(adapter).resolve()),
         "dtype": str(weights_dtype(training)).removeprefix("torch."),
         "attention": training.attention or "sdpa",
         "in_4_bits": bool(getattr(model, "is_loaded_in_4bit", False)),
-        "precision": computed_in(training),
+        "precision": compute_precision(training),
         "layers": model.config.get_text_config().num_hidden_layers,
         "device": training.device.type,
     }
 
 
 def autocast(precision: str, device: str) -> contextlib.AbstractContextManager:
-    """As the training casts: what its layers multiply is of the precision, where that has 16 bits."""
+    """The autocast of the training: products in `precision` if that has 16 bits."""
     if precision in ("bfloat16", "float16"):
         return torch.autocast(device, getattr(torch, precision))
     return contextlib.nullcontext()
 
 
-def state_of(model, inputs: dict, training, norms_too: bool) -> tuple[torch.Tensor, dict]:
-    """The trained model's logits (B, T, V) on a batch, and its adapter's norms by tensor; all ranks compute.
+def logits_and_norms(model, inputs: dict, training, norms_too: bool) -> tuple[torch.Tensor, dict]:
+    """The trained model's logits (B, T, V) on a batch, and the norms of its adapter's tensors; call it on all ranks.
 
-    A converted adapter has other tensors than the trained one, so its logits alone are compared.
+    A converted adapter has different tensors from the trained one, so only its logits are compared.
     """
     from peft import get_peft_model_state_dict
 
     model.eval()
     on_device = {name: value.to(training.device) for name, value in inputs.items()}
-    with torch.no_grad(), autocast(computed_in(training), training.device.type):
+    with torch.no_grad(), autocast(compute_precision(training), training.device.type):
         logits = model(**on_device, use_cache=False).logits.float().cpu()
-    with gathered(model):
+    with gathered_parameters(model):
         return logits, norms(get_peft_model_state_dict(model)) if norms_too else {}
 
 
-def release(trainer: transformers.Trainer) -> None:
-    """Give a GPU's memory back: nothing is trained any more. On a CPU the model stays as it is."""
+def release_model_memory(trainer: transformers.Trainer) -> None:
+    """Free the GPU memory of a model that is no longer trained. On a CPU the model stays as it is."""
     if trainer.args.device.type != "cuda":
         return
     for parameter in trainer.model.parameters():
@@ -142,62 +150,65 @@ def norms(tensors: dict[str, torch.Tensor]) -> dict[str, list]:
     return {name: [list(t.shape), t.detach().float().norm().item()] for name, t in tensors.items()}
 
 
-def compare_in_fresh_process(request: dict, inputs: dict, trained: torch.Tensor, expected: dict) -> float:
-    """See safe_save_model_for_hf_trainer. `trained` are the logits (B, T, V), `expected` the norms by tensor."""
+def compare_in_fresh_process(request: dict, inputs: dict, trained_logits: torch.Tensor, expected_norms: dict) -> float:
+    """See safe_save_model_for_hf_trainer. `trained_logits` is (B, T, V), `expected_norms` is by tensor."""
     adapter = request["adapter"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.save(inputs, folder / "inputs.pt")
         (folder / "request.json").write_text(json.dumps({**request, "folder": name}))
         command = [sys.executable, "-m", "training.read_back", str(folder / "request.json")]
-        code, printed = run_child(command, env=alone())
+        code, output = run_child(command, env=single_process_environment())
         if code:
-            raise RuntimeError(f"the adapter in {adapter} cannot be read back: {printed.strip()[-2000:]}")
+            raise RuntimeError(f"the adapter in {adapter} cannot be read back: {output.strip()[-2000:]}")
         found = torch.load(folder / "answer.pt", weights_only=True)
-    for name in sorted(set(expected) | set(found["norms"]) if expected else ()):
-        (shape, norm), (shape_found, norm_found) = expected.get(name, [None, 0]), found["norms"].get(name, [None, 0])
-        if shape != shape_found or not math.isclose(norm, norm_found, rel_tol=SAME_NORM, abs_tol=1e-12):
+    for name in sorted(set(expected_norms) | set(found["norms"]) if expected_norms else ()):
+        (shape, norm), (shape_found, norm_found) = (
+            expected_norms.get(name, [None, 0]),
+            found["norms"].get(name, [None, 0]),
+        )
+        if shape != shape_found or not math.isclose(norm, norm_found, rel_tol=NORM_TOLERANCE, abs_tol=1e-12):
             raise RuntimeError(
                 f"the adapter in {adapter} has {name} as {shape_found} with norm {norm_found:.6g}, "
-                f"trained was {shape} with norm {norm:.6g}"
+                f"expected {shape} with norm {norm:.6g} as trained"
             )
-    allowed = rounding(request["precision"], request["layers"])
-    differences = [relative_difference(logits, trained) for logits in found["logits"]]
-    if not all(difference <= allowed for difference in differences):  # one that is not a number is none
+    allowed = rounding_tolerance(request["precision"], request["layers"])
+    differences = [relative_difference(logits, trained_logits) for logits in found["logits"]]
+    if not all(difference <= allowed for difference in differences):  # NaN is not allowed either
         raise RuntimeError(
-            f"the adapter in {adapter} differs from the trained one by {differences} of its logits, beside its base and "
+            f"the adapter in {adapter} differs from the trained one by {differences} in its logits, beside its base and "
             f"merged into it; rounding explains {allowed:.2g}"
         )
     return max(differences)
 
 
-def alone() -> dict[str, str]:
-    """This process's environment for one that is no rank of a training, and has all cores to itself."""
-    launched = (*LAUNCHER, *(("OMP_NUM_THREADS",) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ()))
-    names = {name for name in os.environ if name in launched or name.startswith(("TORCHELASTIC_", "ACCELERATE_"))}
+def single_process_environment() -> dict[str, str]:
+    """This process's environment, for a process that is not a rank of a training and has all cores to itself."""
+    removed_names = (*LAUNCHER_VARIABLES, *(("OMP_NUM_THREADS",) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ()))
+    names = {name for name in os.environ if name in removed_names or name.startswith(("TORCHELASTIC_", "ACCELERATE_"))}
     kept = {name: value for name, value in os.environ.items() if name not in names}
     kept["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return kept
 
 
 def reopen(request: dict) -> None:
-    """Read a base and an adapter from the disk; write the norms of the adapter's tensors and the logits on a batch,
-    beside the base and merged into it.
+    """Read a base and an adapter from disk; write the norms of the adapter's tensors and the logits on a batch, once
+    beside the base and once merged into it.
 
-    `request` is that of `request_for`, and "folder", where inputs.pt (a batch) is and answer.pt is written.
+    `request` comes from `make_request`, plus "folder", which has inputs.pt (a batch) and receives answer.pt.
     """
     from peft import PeftModel
     from safetensors.torch import load_file
 
     device, precision, folder = request["device"], request["precision"], Path(request["folder"])
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    options = {"device_map": "auto"} if device == "cuda" else {}  # over all GPUs where one is too small
+    options = {"device_map": "auto"} if device == "cuda" else {}  # over all GPUs if one is too small
     base = load_base(
         request["base"], getattr(torch, request["dtype"]), request["in_4_bits"],
         attn_implementation=request["attention"], **options,
     )  # fmt: skip
     model = PeftModel.from_pretrained(base, request["adapter"]).eval()
-    leave_inputs_as_they_are(model)
+    disable_input_casting(model)
     inputs = torch.load(folder / "inputs.pt", weights_only=True)
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
     with torch.no_grad(), autocast(precision, device):

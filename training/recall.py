@@ -1,7 +1,7 @@
-"""Answers generated while training: how many held-out wordings and general questions are right, and when it was best.
+"""Questions asked during training: how many held-out wordings and general questions are answered right, and when most.
 
 It takes at most RECALL_SHARE of the training's wall time: the first answers are timed, as many questions are asked as fit,
-always the same ones, and a time at which another round would not fit is skipped.
+always the same ones, and a round that would not fit any more is skipped.
 """
 
 from __future__ import annotations
@@ -21,101 +21,106 @@ from engines.chat import with_system_prompt
 from engines.chat_template import stop_token_ids
 from evaluation.matching import match
 from training import ranks
-from training.adapters import gathered
-from training.read_back import autocast, computed_in
+from training.adapters import gathered_parameters
+from training.read_back import autocast, compute_precision
 from utils import InputError, read_json, write_json
 
-ROUNDS = 5  # evenly over the training, the last one at its end
-TIMED, FEWEST, MOST = 4, 8, 64  # questions that are timed; a round with fewer says nothing; enough for a choice
+ROUNDS = 5  # spread evenly over the training, the last one at its end
+TIMED_QUESTIONS = 4  # asked first, to measure the speed
+MIN_QUESTIONS, MAX_QUESTIONS = 8, 64  # per round: with fewer it says nothing; more are not needed to choose
 MAX_NEW_TOKENS = 24
-BEST = "best_adapter"
+BEST_ADAPTER = "best_adapter"
 
 log = logging.getLogger(__name__)
 
 
 class Recall(transformers.TrainerCallback):
-    """Ask `questions` (held-out wordings) and `general` (retention) ROUNDS times; keep the best adapter on the disk.
+    """Ask `questions` (held-out wordings) and `general` (retention) ROUNDS times; keep the best adapter on disk.
 
-    The score is the mean of the shares of both that are right, as `matching.match` judges. After --early_stopping rounds
-    without a better one training ends; None never ends it.
+    The score is the mean of the shares answered right in each, judged by `matching.match`. Training ends after
+    --early_stopping rounds without an improvement, or never if that is None.
     """
 
     def __init__(self, trainer, questions: list[dict], general: list[dict], system_prompt: str | None):
         self.trainer, self.system_prompt, self.patience = trainer, system_prompt, trainer.args.early_stopping
         seed = trainer.args.seed
         self.sets = {"recall": shuffled(questions, seed), "retention": shuffled(general, seed)}
-        self.size: int | None = None  # questions of each set in a round, the same in all rounds
-        self.spent = self.cost = 0.0  # seconds: of all rounds, with their timing and saving; of the last one's answers
+        self.size: int | None = None  # questions from each set, the same in all rounds
+        self.seconds_spent = self.round_seconds = (
+            0.0  # of all rounds with timing and saving; of the last round's answers
+        )
         self.progress = 0.0  # by the clock, at the last update
         self.best: dict = {}
-        self.worse = self.measured = 0  # rounds without a better one; the step of the last round
+        self.rounds_without_gain = self.last_round_step = 0  # the step of the last round
 
     def on_train_begin(self, args, state, control, **_):
         self.began, self.first = time.monotonic(), state.global_step
-        kept = Path(args.output_dir) / BEST / "best.json"
-        if state.global_step and kept.is_file():  # resumed
-            self.best = read_json(kept, "the best round so far")
+        best_file = Path(args.output_dir) / BEST_ADAPTER / "best.json"
+        if state.global_step and best_file.is_file():  # resumed
+            self.best = read_json(best_file, "the best round so far")
             if self.best["step"] > state.global_step:
                 self.best = {}
             self.size = self.best.get("size")
 
     def on_step_end(self, args, state, control, **_):
-        turns = {round(state.max_steps * (number + 1) / ROUNDS) for number in range(ROUNDS)}
+        round_steps = {round(state.max_steps * (number + 1) / ROUNDS) for number in range(ROUNDS)}
         clock = self.trainer.clock
         if clock:
             before, self.progress = self.progress, clock.progress
             if int(ROUNDS * self.progress) > int(ROUNDS * before):
-                self.round(args, state, control, clock.seconds)
-        elif state.global_step in turns:
+                self.ask_round(args, state, control, clock.seconds)
+        elif state.global_step in round_steps:
             done = (state.global_step - self.first) / max(state.max_steps - self.first, 1)
-            self.round(args, state, control, (time.monotonic() - self.began) / done)
+            self.ask_round(args, state, control, (time.monotonic() - self.began) / done)
 
-    def round(self, args, state, control, expected_seconds: float) -> None:
-        """Ask once, if `expected_seconds` of training leave room for it; rank 0 asks, the others wait."""
-        left = RECALL_SHARE * expected_seconds - self.spent
+    def ask_round(self, args, state, control, expected_seconds: float) -> None:
+        """Ask once, if `expected_seconds` of training leave time for it; rank 0 asks, the others wait."""
+        left = RECALL_SHARE * expected_seconds - self.seconds_spent
         started = time.monotonic()
         score = None
         if state.is_world_process_zero:
             score = self._score(left, state)
-        better, stop = self._judge(score, state)
-        better, stop = (bool(ranks.from_rank_0(flag)) for flag in (better, stop))
+        better, stop = self._is_best(score, state)
+        better, stop = (bool(ranks.broadcast(flag)) for flag in (better, stop))
         if better:
-            folder = Path(args.output_dir) / BEST
+            folder = Path(args.output_dir) / BEST_ADAPTER
             self.trainer.save_model(str(folder))
             if state.is_world_process_zero:
                 write_json(folder / "best.json", self.best)
-        self.spent += time.monotonic() - started
+        self.seconds_spent += time.monotonic() - started
         if stop:
             control.should_training_stop = True
 
-    def _done(self, state) -> float:
+    def _progress(self, state) -> float:
         """The share of the training that is done."""
         return self.trainer.clock.progress if self.trainer.clock else state.global_step / state.max_steps
 
     def _score(self, seconds: float, state) -> float | None:
-        """The mean share of right answers, or None where the budget has no room."""
+        """The mean share of right answers, or None if there is no time to ask."""
         if seconds <= 0:
             return None
         if self.size is None:
             started, allowed = time.monotonic(), TIMING_SHARE * seconds
-            timed = [row for rows in self.sets.values() for row in rows][:TIMED]
-            self._right(timed, allowed)
-            taken = time.monotonic() - started
-            each = taken / TIMED
-            rounds_left = max(1, ROUNDS - round(ROUNDS * self._done(state)) + 1)
-            room = int((seconds - taken) / rounds_left / each)
-            if room < FEWEST or taken > allowed:  # cut off, they say only that a question takes longer
+            timed = [row for rows in self.sets.values() for row in rows][:TIMED_QUESTIONS]
+            self._count_right(timed, allowed)
+            timing_seconds = time.monotonic() - started
+            seconds_per_question = timing_seconds / TIMED_QUESTIONS
+            rounds_left = max(1, ROUNDS - round(ROUNDS * self._progress(state)) + 1)
+            affordable = int((seconds - timing_seconds) / rounds_left / seconds_per_question)
+            if (
+                affordable < MIN_QUESTIONS or timing_seconds > allowed
+            ):  # if cut off, they give only a lower bound per question
                 log.info(
-                    "recall skipped at step %d: %.1f s or more a question, %.1f s left",
+                    "recall skipped at step %d: %.1f s or more per question, %.1f s left",
                     state.global_step,
-                    each,
+                    seconds_per_question,
                     seconds,
                 )
                 return None
-            parts = sum(bool(rows) for rows in self.sets.values())
-            self.size, self.cost = min(MOST, room) // parts, 0.0
-        last = self._done(state) == 1
-        if self.cost * (1 if last else 2) > seconds:  # what is trained to its end is always worth asking
+            set_count = sum(bool(rows) for rows in self.sets.values())
+            self.size, self.round_seconds = min(MAX_QUESTIONS, affordable) // set_count, 0.0
+        last = self._progress(state) == 1
+        if self.round_seconds * (1 if last else 2) > seconds:  # the final model is always worth asking
             log.info(
                 "recall skipped at step %d: it would take more than %.0f%% of the time",
                 state.global_step,
@@ -127,25 +132,27 @@ class Recall(transformers.TrainerCallback):
         for name, rows in self.sets.items():
             asked = rows[: self.size]
             if asked:
-                shares[name] = round(self._right(asked) / len(asked), 4)
-        self.cost, self.measured = time.monotonic() - started, state.global_step
-        self.trainer.log({**shares, "asked": self.size, "seconds": round(self.cost, 2)})
-        words = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-        log.info("step %d: %s of %d questions each, in %.1f s", state.global_step, words, self.size, self.cost)
+                shares[name] = round(self._count_right(asked) / len(asked), 4)
+        self.round_seconds, self.last_round_step = time.monotonic() - started, state.global_step
+        self.trainer.log({**shares, "asked": self.size, "seconds": round(self.round_seconds, 2)})
+        shares_text = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        log.info(
+            "step %d: %s of %d questions each, in %.1f s", state.global_step, shares_text, self.size, self.round_seconds
+        )
         return sum(shares.values()) / len(shares)
 
-    def _judge(self, score: float | None, state) -> tuple[bool, bool]:
-        """Whether this round is the best so far, and whether to stop. Of equals the later one has learnt longer."""
+    def _is_best(self, score: float | None, state) -> tuple[bool, bool]:
+        """Whether this round is the best so far, and whether to stop. In a tie the later one wins: it has trained longer."""
         if score is None:
             return False, False
         if score >= self.best.get("score", 0.0):
-            self.best, self.worse = {"score": score, "step": state.global_step, "size": self.size}, 0
+            self.best, self.rounds_without_gain = {"score": score, "step": state.global_step, "size": self.size}, 0
             return True, False
-        self.worse += 1
-        return False, self.patience is not None and self.worse >= self.patience
+        self.rounds_without_gain += 1
+        return False, self.patience is not None and self.rounds_without_gain >= self.patience
 
-    def _right(self, rows: list[dict], seconds: float | None = None) -> int:
-        """How many of the questions the model as it is now answers right, greedily; cut off after some `seconds`."""
+    def _count_right(self, rows: list[dict], seconds: float | None = None) -> int:
+        """How many of the questions the current model answers right, decoding greedily; cut off after `seconds`."""
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         tokenizer = self.trainer.processing_class
         pairs = [question_and_reference(row) for row in rows]
@@ -163,11 +170,8 @@ class Recall(transformers.TrainerCallback):
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
         model.eval()
         training = self.trainer.args
-        with (
-            torch.no_grad(),
-            autocast(computed_in(training), training.device.type),
-        ):  # generate() goes by the training's
-            written = model.generate(
+        with torch.no_grad(), autocast(compute_precision(training), training.device.type):
+            generated = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=MAX_NEW_TOKENS,
@@ -178,28 +182,28 @@ class Recall(transformers.TrainerCallback):
                 pad_token_id=stops[0],
             )
         model.train()
-        answers = tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
+        answers = tokenizer.batch_decode(generated[:, width:], skip_special_tokens=True)
         return sum(match(reference, answer) for (_, reference), answer in zip(pairs, answers, strict=True))
 
     def restore_best(self, output_dir: str, step: int) -> int:
         """Put the best round's adapter back into the model, and return its step.
 
-        The last `step` stays if it is the best, or if nobody asked there whether it is.
+        The last `step` stays if it is the best, or if no questions were asked there.
         """
-        if not self.best or self.best["step"] == step or self.measured != step:
+        if not self.best or self.best["step"] == step or self.last_round_step != step:
             return step
         from peft import set_peft_model_state_dict
         from safetensors.torch import load_file
 
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        weights = load_file(Path(output_dir) / BEST / "adapter_model.safetensors")
-        with gathered(model, modifier_rank=0):
+        weights = load_file(Path(output_dir) / BEST_ADAPTER / "adapter_model.safetensors")
+        with gathered_parameters(model, modifier_rank=0):
             set_peft_model_state_dict(model, weights)
         return self.best["step"]
 
 
 def require_questions(questions: list[dict], general: list[dict]) -> None:
-    """InputError where there are none, by which --early_stopping could decide."""
+    """InputError if there are no questions for --early_stopping to decide by."""
     if not (questions or general):
         raise InputError(
             "expected --recall_data_path or --retention_data_path with --early_stopping, found neither: give one"
@@ -207,11 +211,13 @@ def require_questions(questions: list[dict], general: list[dict]) -> None:
 
 
 def make_recall(trainer, questions: list[dict], general: list[dict], system_prompt: str | None) -> Recall | None:
-    """The questions asked while training, where there are any and they can be asked."""
+    """The callback that asks questions during training; None if there are none or they cannot be asked."""
     if not (questions or general):
         return None
     if not hasattr(trainer.model, "peft_config") or transformers.integrations.is_deepspeed_zero3_enabled():
-        log.info("no questions are asked while training: that needs LoRA, and not ZeRO-3, where generation crawls")
+        log.info(
+            "no questions are asked during training: that needs LoRA and, since generation crawls under it, no ZeRO-3"
+        )
         return None
     return Recall(trainer, questions, general, system_prompt)
 
@@ -222,6 +228,6 @@ def shuffled(rows: list[dict], seed: int) -> list[dict]:
     return rows
 
 
-def remove_best(output_dir: str) -> None:
-    """The best adapter is in `output_dir` itself now."""
-    shutil.rmtree(Path(output_dir) / BEST, ignore_errors=True)
+def remove_best_adapter(output_dir: str) -> None:
+    """Remove the copy of the best adapter: it is in `output_dir` itself now."""
+    shutil.rmtree(Path(output_dir) / BEST_ADAPTER, ignore_errors=True)

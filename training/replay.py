@@ -1,6 +1,6 @@
-"""What the untrained model answers to general prompts: mixed into training, it keeps what would be forgotten.
+"""The untrained model's answers to general prompts: mixed into training, they prevent forgetting.
 
-python -m training.replay REQUEST.json     # the process that answers: see `answer`
+python -m training.replay REQUEST.json     # the process that answers: see `answer_request`
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from engines.journal import JournaledEngine
 from engines.processes import end_child, start_child
 from utils import InputError, read_json, run_script, write_json
 
-REPLAY_TOKENS = 32  # a replayed answer is cut here and trained without an end: how it begins is what gets lost
+REPLAY_TOKENS = 32  # replayed answers are cut here and trained without an end: how answers begin is what gets lost
 
 
 @dataclass(frozen=True)
-class Untrained:
-    """Whose answers are replayed. Not loaded in the process that trains: JournaledEngine asks it only what it knows."""
+class UntrainedModel:
+    """The model whose answers are replayed. It is not loaded in the training process: only the journal can answer there."""
 
     name: str
     system_prompt: str | None = None
@@ -33,10 +33,10 @@ class Untrained:
         raise LookupError("not loaded")
 
 
-def replay_examples(model: Untrained, prompts_path: str, count: int, journal: Path, seed: int) -> list[dict]:
-    """`count` examples with the untrained model's answers; where there are fewer prompts, they are repeated.
+def replay_examples(model: UntrainedModel, prompts_path: str, count: int, journal: Path, seed: int) -> list[dict]:
+    """`count` examples with the untrained model's answers; if there are fewer prompts, they are repeated.
 
-    Every answer is asked once: it is kept in the file `journal`, also when the run is stopped in between.
+    Every prompt is asked once: its answer is kept in the file `journal`, even if the run is interrupted.
     """
     if count == 0:
         return []
@@ -44,9 +44,9 @@ def replay_examples(model: Untrained, prompts_path: str, count: int, journal: Pa
     random.Random(seed).shuffle(prompts)
     prompts = prompts[:count]
     try:
-        replies = ask(model, prompts, journal, model)
+        replies = answer_prompts(model, prompts, journal, model)
     except LookupError:
-        replies = answers_of_a_process(model, prompts, journal)
+        replies = answer_in_child(model, prompts, journal)
     examples = [
         {
             "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": reply.text}],
@@ -61,21 +61,21 @@ def replay_examples(model: Untrained, prompts_path: str, count: int, journal: Pa
     return [{"id": f"replay_{i}", **examples[i % len(examples)]} for i in range(count)]
 
 
-def ask(model: Untrained, prompts: list[str], journal: Path, engine) -> list[Reply]:
-    """The answers in the journal, and of `engine` to what is not there."""
+def answer_prompts(model: UntrainedModel, prompts: list[str], journal: Path, engine) -> list[Reply]:
+    """The answers from the journal, and from `engine` for prompts that are not in it."""
     settings = (model.system_prompt, *(["nf4"] if model.in_4_bits else []))
     conversations = [[{"role": "user", "content": prompt}] for prompt in prompts]
     return JournaledEngine(engine, journal, *settings).chat(conversations, max_new_tokens=REPLAY_TOKENS)
 
 
-def answers_of_a_process(model: Untrained, prompts: list[str], journal: Path) -> list[Reply]:
-    """Answers from a process that has all GPUs, and ends before any rank loads weights.
+def answer_in_child(model: UntrainedModel, prompts: list[str], journal: Path) -> list[Reply]:
+    """Answers from a process that can use all GPUs, and ends before any rank loads weights.
 
-    In a rank itself the weights would be loaded as ZeRO-3 loads them, by all ranks together, and stay in memory.
+    Within a rank, weights would be loaded the way ZeRO-3 does, by all ranks together, and would stay in memory.
     """
-    from training.read_back import alone
+    from training.read_back import single_process_environment
 
-    environment = alone() | ({"CUDA_VISIBLE_DEVICES": ""} if model.on_cpu else {})
+    environment = single_process_environment() | ({"CUDA_VISIBLE_DEVICES": ""} if model.on_cpu else {})
     with tempfile.TemporaryDirectory() as folder:
         request, answers = Path(folder) / "request.json", Path(folder) / "answers.json"
         write_json(request, {"model": asdict(model), "prompts": prompts, "journal": str(journal.resolve())})
@@ -85,27 +85,27 @@ def answers_of_a_process(model: Untrained, prompts: list[str], journal: Path) ->
         finally:
             end_child(child)
         if code:
-            raise InputError(f"expected replayed answers of {model.name}, found exit code {code}: see above")
+            raise InputError(f"expected replayed answers from {model.name}, found exit code {code}: see above")
         return [Reply(**reply) for reply in read_json(answers, "replayed answers")]
 
 
-def answer() -> None:
-    """Load the model, by vLLM where it is installed, answer a request's prompts, and write the replies beside it."""
+def answer_request() -> None:
+    """Load the model, with vLLM if installed, answer the prompts of a request, and write the replies beside it."""
     from engines.arguments import EngineArguments
     from engines.load import load_engine
 
     path = Path(sys.argv[1])
     request = json.loads(path.read_text())
-    model = Untrained(**request["model"])
+    model = UntrainedModel(**request["model"])
     if model.in_4_bits:
         from engines.hf import TransformersEngine
 
         engine = TransformersEngine.load(model.name, system_prompt=model.system_prompt, in_4_bits=True)
     else:
         engine = load_engine(model.name, EngineArguments(), None, model.system_prompt, len(request["prompts"]))
-    replies = ask(model, request["prompts"], Path(request["journal"]), engine)
+    replies = answer_prompts(model, request["prompts"], Path(request["journal"]), engine)
     write_json(path.with_name("answers.json"), [asdict(reply) for reply in replies])
 
 
 if __name__ == "__main__":
-    run_script(answer)
+    run_script(answer_request)

@@ -1,4 +1,4 @@
-"""The rows of a dataset file read one at a time, so that memory does not grow with the file."""
+"""Reads the rows of a dataset file one at a time, so that memory does not grow with the file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ OPENING, SEPARATORS = re.compile(r"\s*\[?\s*", re.ASCII), re.compile(r"[\s,]*", 
 
 
 class RowFile(Sequence):
-    """A JSON list of rows, or JSON lines, on disk; in memory are two numbers a row.
+    """A JSON list of rows, or JSON lines, on disk; memory holds only two numbers per row.
 
-    Every row is read once at the start and checked as `read_dataset` checks it. `more_rows` are kept in memory after
-    those of the file.
+    Every row is read once at the start and checked as in `read_dataset`. `more_rows` are kept in memory and follow
+    those in the file.
     """
 
     def __init__(self, path: str | Path, what: str = "a dataset", limit: int | None = None):
         self.path = require_file(path, what, "give another file")
         self.starts, self.ends = array("q"), array("q")
         self.more_rows: list[dict] = []
-        seen: set[int] = set()  # hashes: a million ids as text would be what this class is there to avoid
+        seen: set[int] = set()  # hashes: a million ids as text are what this class is there to avoid
         for number, (row, start, end) in enumerate(scan(self.path, what)):
             if number == limit:
                 break
@@ -50,54 +50,54 @@ class RowFile(Sequence):
             raise IndexError(index)
         if index >= len(self.starts):
             return self.more_rows[index - len(self.starts)]
-        # pread: the workers of a DataLoader share the file and its position
+        # pread, because the workers of a DataLoader share the file and its position
         return json.loads(os.pread(self._file.fileno(), self.ends[index] - self.starts[index], self.starts[index]))
 
     def __add__(self, rows: list[dict]) -> RowFile:
-        joined = self.take(range(len(self.starts)))
+        joined = self.select(range(len(self.starts)))
         joined.more_rows = [*self.more_rows, *rows]
         return joined
 
-    def take(self, indices: Sequence[int]) -> RowFile:
-        """Some rows of the file, in the order of `indices`."""
-        taken = object.__new__(RowFile)
-        taken.path, taken.more_rows, taken._file = self.path, [], self.path.open("rb")
-        taken.starts = array("q", (self.starts[index] for index in indices))
-        taken.ends = array("q", (self.ends[index] for index in indices))
-        return taken
+    def select(self, indices: Sequence[int]) -> RowFile:
+        """The rows at `indices`, in that order."""
+        selected = object.__new__(RowFile)
+        selected.path, selected.more_rows, selected._file = self.path, [], self.path.open("rb")
+        selected.starts = array("q", (self.starts[index] for index in indices))
+        selected.ends = array("q", (self.ends[index] for index in indices))
+        return selected
 
 
 def scan(path: Path, what: str) -> Iterator[tuple[object, int, int]]:
-    """Each value of a JSON list or of JSON lines, and where its bytes start and end."""
+    """Each value in a JSON list or in JSON lines, with the start and end of its bytes."""
     decode, parse = codecs.getincrementaldecoder("utf-8")().decode, json.JSONDecoder().raw_decode
     with path.open("rb") as file:
         byte = 3 if file.read(3) == codecs.BOM_UTF8 else 0
         file.seek(byte)
-        text, place, last, finished = "", 0, None, False  # text[place] is the character at `byte`
+        text, position, closing, at_end = "", 0, None, False  # text[position] is the character at `byte`
         while True:
-            skipped = (OPENING if last is None else SEPARATORS).match(text, place).end()
-            if last is None and skipped < len(text):
-                last = "]" if "[" in text[:skipped] else ""  # what must stand after the last row
-            byte, place = byte + skipped - place, skipped  # separators are ASCII: a byte each
-            if finished and text[place : place + 1] == last:
+            skipped = (OPENING if closing is None else SEPARATORS).match(text, position).end()
+            if closing is None and skipped < len(text):
+                closing = "]" if "[" in text[:skipped] else ""  # what must follow the last row
+            byte, position = byte + skipped - position, skipped  # separators are ASCII: one byte each
+            if at_end and text[position : position + 1] == closing:
                 return
             try:
-                value, end = parse(text, place)
+                value, end = parse(text, position)
             except json.JSONDecodeError as error:
-                if finished:
+                if at_end:
                     raise InputError(
-                        f"expected {what} as JSON at {path}, found {error.msg} near byte {byte}: mend it"
+                        f"expected {what} as JSON at {path}, found {error.msg} near byte {byte}: correct it"
                     ) from None
                 block = file.read(BLOCK_BYTES)
-                finished = not block
+                at_end = not block
                 try:
-                    text, place = text[place:] + decode(block, finished), 0
+                    text, position = text[position:] + decode(block, at_end), 0
                 except UnicodeDecodeError as broken:
                     found = broken.object[broken.start]
                     raise InputError(
                         f"expected {what} in UTF-8 at {path}, found byte {found:#x}: save it as UTF-8"
                     ) from None
                 continue
-            size = len(text[place:end].encode())
+            size = len(text[position:end].encode())
             yield value, byte, byte + size
-            byte, place = byte + size, end
+            byte, position = byte + size, end

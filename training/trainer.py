@@ -1,4 +1,4 @@
-"""The Hugging Face Trainer with our batches, our loss, and a log of what a person wants to know while it runs."""
+"""The Hugging Face Trainer with our batches, our loss, and a log of what one wants to know while it runs."""
 
 from __future__ import annotations
 
@@ -17,45 +17,44 @@ from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.clock import TrainingClock
 from training.layout import measure_batches, weights_dtype
 from training.loss import head_only_at, loss_per_token, sums_by_row
-from training.plan import Plan, make_plan, measured_peak_flops
+from training.plan import Plan, make_plan, measure_peak_flops
 from utils import InputError
 
-# A token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention of all weights
-# that run, so a small model with a large vocabulary looks better than it is: its head runs on the trained tokens only.
+# Per token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention all weights
+# count, which flatters a small model with a large vocabulary: its head runs on the trained tokens only.
 FLOPS_PER_PARAMETER = 4
-KERNEL_INPUTS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")  # of a batch without padding
-NAMED_ROWS = 8  # of an update that went wrong
+KERNEL_INPUTS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")  # of a padding-free batch
+NAMED_ROWS = 8  # rows named when an update fails
 
 
 class Trainer(transformers.Trainer):
-    """`transformers.Trainer` on datasets with `lengths` and batches of our collators.
+    """`transformers.Trainer` on datasets with `lengths` and batches from our collators.
 
-    Of the arguments `max_tokens_per_batch` fills batches by tokens instead of examples, and `kl_weight` weighs the KL
-    divergence on replayed ones. `peak_flops` is what the device does in matrix products, per second; the log then has
-    the share of it that is used (MFU). With a TrainingClock among its callbacks the schedule follows it.
+    The argument `max_tokens_per_batch` fills batches by tokens instead of examples, and `kl_weight` weights the KL
+    divergence on replayed examples. `peak_flops` is the device's speed in matrix products, per second; the log then has
+    the share of it that is used (MFU). If a TrainingClock is among the callbacks, the schedule follows it.
     """
 
     def __init__(self, *, peak_flops: float = 0.0, **options):
         super().__init__(**options)
         self.peak_flops = peak_flops
-        # The loss is ours: it takes the number of an update's trained tokens and is not scaled again.
+        # The loss is ours: it takes the number of trained tokens per update and must not be scaled again.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = self._loss_shifts_labels = True
-        self.parameter_count = sum(map(weights_in, self.model.parameters()))
-        self.seen = {"real": 0, "padded": 0}  # tokens of this rank, in this process
-        self._since = (time.monotonic(), 0, 0)
-        self._update: list[
-            tuple[torch.Tensor, torch.Tensor]
-        ] = []  # rows and loss of each batch of the update under way
+        self.parameter_count = sum(map(weight_count, self.model.parameters()))
+        self.token_counts = {"real": 0, "padded": 0}  # tokens on this rank, in this process
+        self._last_log = (time.monotonic(), 0, 0)
+        # Rows and loss of each batch in the current update.
+        self._update_losses: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.sampler = None
 
     @property
     def clock(self) -> TrainingClock | None:
-        """The one among the callbacks, where the training has a time budget."""
+        """The TrainingClock among the callbacks, if the training has a time budget."""
         return next((c for c in self.callback_handler.callbacks if isinstance(c, TrainingClock)), None)
 
     @property
     def step_parameters(self) -> int:
-        """How many weights a step runs."""
+        """The number of weights used in a step."""
         return self.parameter_count
 
     def plan(self, facts: int, replayed: int, held_out: int, rank: int | None) -> Plan:
@@ -65,9 +64,9 @@ class Trainer(transformers.Trainer):
     def _get_train_sampler(self, train_dataset=None):
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
-        # Examples of an update, on all ranks: so the updates do not depend on how many ranks there are.
-        together = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        self.sampler = LengthBucketedSampler(self.train_dataset.lengths, together, self.args.seed)
+        # Examples per update, over all ranks: so the updates do not depend on the number of ranks.
+        examples_per_update = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        self.sampler = LengthBucketedSampler(self.train_dataset.lengths, examples_per_update, self.args.seed)
         return self.sampler
 
     def get_train_dataloader(self) -> DataLoader:
@@ -93,11 +92,11 @@ class Trainer(transformers.Trainer):
     def create_scheduler(self, num_training_steps, optimizer=None):
         scheduler = super().create_scheduler(num_training_steps, optimizer)
         if self.clock:
-            self.clock.lead(scheduler, num_training_steps)
+            self.clock.drive_schedule(scheduler, num_training_steps)
         return scheduler
 
     def _run_epoch(self, **options):
-        if self.sampler is not None:  # a loader that skips to where a run is resumed does not pass the epoch on
+        if self.sampler is not None:  # a loader that skips ahead to resume does not pass the epoch on
             self.sampler.set_epoch(options["epoch"])
         return super()._run_epoch(**options)
 
@@ -109,55 +108,55 @@ class Trainer(transformers.Trainer):
             outputs.logits, inputs["targets"], num_items_in_batch, kl_weight, inputs["replayed"], base_logits
         )
         if model.training:
-            self.seen["padded"] += inputs["labels"].numel()
-            self.seen["real"] += inputs["tokens"]
-            self._update.append((inputs["index"], loss.detach()))
+            self.token_counts["padded"] += inputs["labels"].numel()
+            self.token_counts["real"] += inputs["tokens"]
+            self._update_losses.append((inputs["index"], loss.detach()))
             if num_items_in_batch is not None:  # counted over all ranks, whose gradients are averaged
                 loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
-    def _read(self, inputs: dict) -> dict[str, torch.Tensor]:
-        """What the model reads of a batch: tensors (B, T, ...)."""
+    def _model_inputs(self, inputs: dict) -> dict[str, torch.Tensor]:
+        """The inputs of the model in a batch: tensors (B, T, ...)."""
         return {name: inputs[name] for name in ("input_ids", "position_ids") if name in inputs}
 
     def _logits(self, model, inputs: dict):
-        """The model's output on a batch, with logits (M, V) at the M `positions` alone."""
-        read = self._read(inputs) | {name: inputs[name] for name in KERNEL_INPUTS if name in inputs}
+        """The model's output on a batch, with logits (M, V) only at the M `positions`."""
+        model_inputs = self._model_inputs(inputs) | {name: inputs[name] for name in KERNEL_INPUTS if name in inputs}
         positions = inputs["positions"]
-        compiled = self.args.torch_compile  # the selection would have to be compiled anew for every batch
+        compiled = self.args.torch_compile  # the selection would be recompiled for every batch
         inner = self.accelerator.unwrap_model(model)
         with contextlib.nullcontext() if compiled else head_only_at(inner, positions):
-            outputs = model(**read, use_cache=False)
+            outputs = model(**model_inputs, use_cache=False)
         if compiled:
             outputs.logits = outputs.logits.flatten(0, 1).index_select(0, positions)
         return outputs
 
     def _base_logits(self, inputs: dict) -> torch.Tensor | None:
-        """The untrained model's logits (R, V) for the replayed tokens; only rows that have any are read."""
+        """The untrained model's logits (R, V) for the replayed tokens; only rows with such tokens are run."""
         rows, width, positions = inputs["replay_rows"], inputs["replay_width"], inputs["replay_positions"]
         if not len(rows):
-            # Under ZeRO-3 the ranks hold the weights together, so all must read as often.
+            # Under ZeRO-3 the ranks share the weights, so all must run the same number of passes.
             if not transformers.integrations.is_deepspeed_zero3_enabled():
                 return None
             rows, width = rows.new_zeros(1), 1
-        read = {name: value.index_select(0, rows)[:, :width] for name, value in self._read(inputs).items()}
-        part = {**inputs, **read, "positions": positions}
+        model_inputs = {
+            name: value.index_select(0, rows)[:, :width] for name, value in self._model_inputs(inputs).items()
+        }
+        replay_inputs = {**inputs, **model_inputs, "positions": positions}
         model = self.accelerator.unwrap_model(self.model)
         with torch.no_grad(), model.disable_adapter():
-            return self._logits(model, part).logits
+            return self._logits(model, replay_inputs).logits
 
     def _get_grad_norm(self, model, grad_norm=None):
-        """The gradient norm of an update, which has to be a number, as have its losses: else the training ends here."""
+        """The gradient norm of an update; it and the losses must be finite, or the training ends here."""
         norm = super()._get_grad_norm(model, grad_norm)
-        update, self._update = self._update, []
-        scaled = (
-            self.accelerator.scaler is not None
-        )  # float16: the scaler leaves out an update whose gradients overflow
+        update, self._update_losses = self._update_losses, []
+        uses_scaler = self.accelerator.scaler is not None  # float16: it skips an update whose gradients overflow
         losses = torch.stack([loss for _, loss in update]).tolist()
-        if math.isfinite(sum(losses)) and (scaled or math.isfinite(norm)):
+        if math.isfinite(sum(losses)) and (uses_scaler or math.isfinite(norm)):
             return norm
-        bad = [rows for (rows, _), loss in zip(update, losses, strict=True) if not math.isfinite(loss)]
-        names = [self.train_dataset.name(int(i)) for rows in bad or [rows for rows, _ in update] for i in rows]
+        bad_batches = [rows for (rows, _), loss in zip(update, losses, strict=True) if not math.isfinite(loss)]
+        names = [self.train_dataset.name(int(i)) for rows in bad_batches or [rows for rows, _ in update] for i in rows]
         more = f" and {len(names) - NAMED_ROWS} more" if len(names) > NAMED_ROWS else ""
         raise InputError(
             f"expected a finite loss and gradient norm, found losses that add up to {sum(losses):g} and a norm of "
@@ -168,7 +167,7 @@ class Trainer(transformers.Trainer):
     def evaluation_loop(
         self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
     ) -> EvalLoopOutput:
-        """The loss a trained token over all examples, each counted once, however many ranks and batches there are."""
+        """The loss per trained token over all examples, each counted once, whatever the number of ranks and batches."""
         model = self._wrap_model(self.model, training=False)
         model.eval()
         sums: dict[int, tuple[float, float]] = {}
@@ -176,16 +175,16 @@ class Trainer(transformers.Trainer):
             inputs = self._prepare_inputs(batch)
             with torch.no_grad(), self.compute_loss_context_manager():
                 logits = self._logits(model, inputs).logits
-            found = sums_by_row(logits, inputs["targets"], inputs["rows"], len(inputs["index"]))
-            rows = torch.cat([inputs["index"].double()[:, None], found.to(inputs["index"].device)], dim=1)
+            row_sums = sums_by_row(logits, inputs["targets"], inputs["rows"], len(inputs["index"]))
+            rows = torch.cat([inputs["index"].double()[:, None], row_sums.to(inputs["index"].device)], dim=1)
             for index, loss, tokens in self.accelerator.gather(rows).tolist():
-                sums[int(index)] = (loss, tokens)  # a rank that has run out of examples has repeated some
+                sums[int(index)] = (loss, tokens)  # a rank that ran out of examples repeats some
         loss, tokens = (sum(column) for column in zip(*sums.values(), strict=True))
         metrics = {f"{metric_key_prefix}_loss": loss / max(tokens, 1.0)}
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(sums))
 
     def save_model(self, output_dir=None, _internal_call=False):
-        """The adapter alone, where there is one: nothing of the base is copied, under DeepSpeed neither."""
+        """Save only the adapter, if there is one: nothing of the base is copied, not even under DeepSpeed."""
         if not hasattr(self.accelerator.unwrap_model(self.model), "peft_config"):
             super().save_model(output_dir, _internal_call)
             return
@@ -194,45 +193,51 @@ class Trainer(transformers.Trainer):
             self.processing_class.save_pretrained(output_dir or self.args.output_dir)
 
     def floating_point_ops(self, inputs) -> int:
-        """Of one batch; transformers counts all parameters anew for each."""
+        """The operations for one batch; transformers would count all parameters again each time."""
         return FLOPS_PER_PARAMETER * self.step_parameters * inputs["labels"].numel()
 
-    def batch_of(self, tokens: int) -> dict:
-        """A batch of about so many tokens, of the longest examples."""
+    def batch_of_longest(self, tokens: int) -> dict:
+        """A batch of about `tokens` tokens, made of the longest examples."""
         batches = TokenBudgetBatches(self.train_dataset.lengths, tokens, self.data_collator.padded, self.args.seed)
         return self.data_collator([self.train_dataset[index] for index in batches.batches[0]])
 
     def rehearse(self, batch: dict) -> None:
-        """A forward and backward pass that counts nowhere."""
+        """A forward and backward pass that is not counted anywhere."""
         self.model.train()
-        seen = dict(self.seen)
+        token_counts = dict(self.token_counts)
         with self.compute_loss_context_manager(), self.accelerator.autocast():
             self.compute_loss(self.model, self._prepare_inputs(batch)).backward()
-        self.seen, self._update = seen, []
+        self.token_counts, self._update_losses = token_counts, []
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add, to a line of losses, speed since the last one, over all ranks."""
+        """Add to a log entry with a loss the speed since the last one, over all ranks."""
         if "loss" in logs:
-            now, real, padded = time.monotonic(), self.seen["real"], self.seen["padded"]
-            then, real_then, padded_then = self._since
-            self._since = (now, real, padded)
-            speed = (real - real_then) / (now - then)  # ranks have batches of like length: one speaks for all
+            now, real, padded = time.monotonic(), self.token_counts["real"], self.token_counts["padded"]
+            then, real_then, padded_then = self._last_log
+            self._last_log = (now, real, padded)
+            speed = (real - real_then) / (now - then)  # ranks have batches of similar length, so one stands for all
             logs["tokens_per_second"] = round(speed * self.args.world_size, 1)
             logs["padding_share"] = round(1 - (real - real_then) / max(padded - padded_then, 1), 4)
             if self.peak_flops:
                 work = FLOPS_PER_PARAMETER * self.step_parameters * speed
-                if work > self.peak_flops:  # the peak was measured beside another process: measure it again
-                    self.peak_flops = max(work, measured_peak_flops(self.args.device, self.model.dtype))
+                if work > self.peak_flops:  # another process ran while the peak was measured: measure it again
+                    self.peak_flops = max(work, measure_peak_flops(self.args.device, self.model.dtype))
                 logs["mfu"] = round(work / self.peak_flops, 4)
         super().log(logs, start_time)
 
 
 def make_trainer(
-    kind: type[Trainer], train_set: Dataset, collator: Callable, eval_set: Dataset | None, model, tokenizer, training
+    trainer_class: type[Trainer],
+    train_set: Dataset,
+    collator: Callable,
+    eval_set: Dataset | None,
+    model,
+    tokenizer,
+    training,
 ) -> Trainer:
-    """A Trainer of a `kind` of ours, ready to train; `training` are its arguments, its micro-batches measured on a GPU."""
-    trainer = kind(
-        peak_flops=measured_peak_flops(training.device, weights_dtype(training)),
+    """A Trainer of class `trainer_class`, ready to train with the arguments `training`; on a GPU it measures batches."""
+    trainer = trainer_class(
+        peak_flops=measure_peak_flops(training.device, weights_dtype(training)),
         model=model,
         args=training,
         train_dataset=train_set,
@@ -240,14 +245,14 @@ def make_trainer(
         data_collator=collator,
         processing_class=tokenizer,
     )
-    for shown_by_us in (transformers.PrinterCallback, transformers.ProgressCallback):
-        trainer.remove_callback(shown_by_us)
+    for replaced in (transformers.PrinterCallback, transformers.ProgressCallback):
+        trainer.remove_callback(replaced)
     measure_batches(trainer)
     return trainer
 
 
-def weights_in(parameter: torch.nn.Parameter) -> int:
-    """How many weights a parameter stands for: where ZeRO-3 has shared it out, or 4 bits packed two in a byte, too."""
+def weight_count(parameter: torch.nn.Parameter) -> int:
+    """How many weights a parameter holds, even if ZeRO-3 has sharded it or 4 bits pack two into a byte."""
     if hasattr(parameter, "ds_numel"):
         return parameter.ds_numel
     state = getattr(parameter, "quant_state", None)
