@@ -129,9 +129,9 @@ def drift(model_name_or_path: str, lora_weights: str, prompts: list[str], system
     from engines.arguments import EngineArguments
     from engines.chat import with_system_prompt
     from engines.gpus import torch_device_index
-    from engines.placement import place
+    from engines.placement import place_model
 
-    gpus = place(model_name_or_path, EngineArguments(engine="transformers")).gpus
+    gpus = place_model(model_name_or_path, EngineArguments(engine="transformers")).gpus
     device, dtype = (f"cuda:{torch_device_index(gpus[0])}", torch.bfloat16) if gpus else ("cpu", torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

@@ -91,7 +91,7 @@ def machine(monkeypatch):
     sizes = (80, 80, 20, 80)
     found = [Gpu(str(n), f"GPU-{n}", "a card", gib * GIB, gib * GIB) for n, gib in enumerate(sizes)]
     monkeypatch.setattr(gpus, "usable_gpus", lambda: found)
-    monkeypatch.setattr(memory, "shape_of", lambda _: LARGE)
+    monkeypatch.setattr(memory, "model_shape", lambda _: LARGE)
     monkeypatch.setattr(launch, "count_tokens_and_facts", lambda *_: (3e7, 1001))
     return found
 
