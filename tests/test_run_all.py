@@ -162,7 +162,7 @@ def test_what_a_stage_that_was_stopped_has_done_is_kept(tmp_path, handlers):  # 
 
 def test_a_budget_after_a_run_without_one_is_a_new_run_and_the_other_way_round(tmp_path, handlers):  # noqa: F811
     Once(tmp_path).start()
-    run = Run(BudgetArguments(time_budget="100s"), tmp_path)
+    run = Run(BudgetArguments(time_budget="10h"), tmp_path)
     assert run.limited and run.state["stages"] == [] and len(run.state["starts"]) == 1
     run.write()
     again = Run(BudgetArguments(), tmp_path)
