@@ -21,7 +21,7 @@ COLLECT, FINETUNE, INFER, EVALUATE = (
 
 def start(script: str, *arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, script, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
 
 
 def rows(*questions: str) -> list[dict]:

@@ -36,4 +36,4 @@ def test_sixteen_bits_train_ask_and_keep_states(narrow_model_path, data, tmp_pat
     more = ["--replay_prompts", tmp_path / "prompts.json", "--retention_data_path", tmp_path / "general.json",
             "--lora_options", upper, "--lora_target_modules", "q_proj", "down_proj", "--max_steps", "8"]  # fmt: skip
     output = finish(start(1, [*command, *map(str, more)]))
-    assert "the lowest 2 layers run once an example" in output and "recall" in output, output[-3000:]
+    assert "the lowest 2 layers run once per example" in output and "recall" in output, output[-3000:]
