@@ -237,7 +237,7 @@ def run_to_the_end(trainer, resume: str | None, checkpoints: Checkpoints):
     except torch.OutOfMemoryError:
         restart_with_half_batches(trainer.args, trainer.state.global_step + 1)
     if checkpoints.stopped_by:
-        log.info("stopped at step %d; add --resume_from_checkpoint auto to go on", result.global_step)
+        log.info("stopped at step %d; add --resume_from_checkpoint auto to continue", result.global_step)
         raise SystemExit(128 + checkpoints.stopped_by)
     return result
 

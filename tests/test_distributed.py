@@ -153,7 +153,7 @@ def test_a_stopped_run_of_two_processes_goes_on_where_it_was(config, single, tin
         if "step 2/" in line:
             process.send_signal(signal.SIGTERM)
     process.wait(timeout=120)
-    assert process.returncode != 0 and "--resume_from_checkpoint auto to go on" in output, output[-3000:]
+    assert process.returncode != 0 and "--resume_from_checkpoint auto to continue" in output, output[-3000:]
     assert "resumed from" in finish(start(2, command))
     check(single, tmp_path)
 

@@ -209,7 +209,7 @@ def test_units_are_short_and_evenly_spread_over_the_documents():
 def test_a_real_collection_ends_at_ctrl_c_with_the_finished_rounds_and_resumes(tmp_path):
     def start_collection(server: FaultServer, concurrency: int) -> subprocess.Popen:
         options = f"--api_model m --api_base {server.address} --concurrency {concurrency} --data_path demo/documents"
-        options += f" --json_save_dir {tmp_path}/data.json --limit 5 --role_amount_per_fact 0 --time_budget 60s"
+        options += f" --json_save_dir {tmp_path}/data.json --limit 5 --role_amount_per_fact 0 --time_budget 20m"
         command = [sys.executable, "data_processor/data_collection_api.py", *options.split()]
         return subprocess.Popen(
             command, cwd=DEMO.parents[1], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -217,12 +217,12 @@ def test_a_real_collection_ends_at_ctrl_c_with_the_finished_rounds_and_resumes(t
 
     with FaultServer(delay_s=0.02) as server:
         first = start_collection(server, 1)
-        rounds, deadline = tmp_path / "log" / "data.rounds.jsonl", time.monotonic() + 50
+        rounds, deadline = tmp_path / "log" / "data.rounds.jsonl", time.monotonic() + 300
         while time.monotonic() < deadline and not (rounds.is_file() and "seconds" in rounds.read_text()):
             time.sleep(0.1)
         time.sleep(0.5)
         first.send_signal(signal.SIGINT)
-        output = first.communicate(timeout=20)[0]
+        output = first.communicate(timeout=60)[0]
         assert first.returncode == 130 and "run this again to continue" in output, output[-2000:]
         part = json.loads((tmp_path / "log" / "data.meta.json").read_text())["budget"]
         assert 5 <= part["units_done"] < part["units"] and part["documents_covered"] == 5
@@ -230,8 +230,8 @@ def test_a_real_collection_ends_at_ctrl_c_with_the_finished_rounds_and_resumes(t
 
         server.delay_s = 0.0
         second = start_collection(server, 8)
-        output = second.communicate(timeout=60)[0]
-        assert second.returncode == 0 and "goes on against its deadline" in output, output[-2000:]
+        output = second.communicate(timeout=300)[0]
+        assert second.returncode == 0 and "continues towards its deadline" in output, output[-2000:]
         whole = json.loads((tmp_path / "log" / "data.meta.json").read_text())
         assert whole["calls"]["from_journal"] > 0 and whole["budget"]["units_done"] == part["units"]
         prompts = [json.dumps(call["body"], sort_keys=True) for call in server.calls]
