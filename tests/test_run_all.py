@@ -484,12 +484,12 @@ def test_all_stages_end_inside_their_budget_with_a_ctrl_c_between(model_path, tm
 def test_without_a_budget_all_stages_are_made_once_with_a_ctrl_c_between(model_path, tmp_path):
     command, out = command_of_all(model_path, tmp_path), tmp_path / "out"
     first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: (out / "data.json").is_file() and (out / "lora").is_dir(), 300)
+    wait_for(lambda: (out / "data.json").is_file() and (out / "lora").is_dir(), 600)
     os.killpg(first.pid, signal.SIGINT)
     _, output = first.communicate(timeout=90)
     assert first.returncode == 130 and "stopped; run this again to continue" in output, output
     collected = (out / "data.json").stat().st_mtime_ns
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert second.returncode == 0 and "[collection] already finished" in second.stderr, second.stderr
     assert (out / "data.json").stat().st_mtime_ns == collected
     names = ("lora/adapter_model.safetensors", "base.json", "open_book.json", "report.html", "tuned_acc.json")
