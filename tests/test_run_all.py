@@ -492,11 +492,11 @@ def test_without_a_budget_all_stages_are_made_once_with_a_ctrl_c_between(model_p
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert second.returncode == 0 and "[collection] already finished" in second.stderr, second.stderr
     assert (out / "data.json").stat().st_mtime_ns == collected
-    names = ("lora/adapter_model.safetensors", "base.json", "open_book.json", "report.html", "tuned_acc.json")
+    names = ("lora/adapter_model.safetensors", "base.json", "report.html", "tuned_acc.json")
     assert all((out / name).is_file() for name in names)
     state = json.loads((out / "run.json").read_text())
     assert [stage["name"] for stage in state["stages"]] == [COLLECTION, TRAINING, TUNED, EVALUATION]
     assert not any((out / name).exists() for name in ("progress.json", "lora/progress.json"))
-    assert "budget" not in json.loads((out / "tuned.meta.json").read_text())
+    assert "budget" not in json.loads((out / "log" / "tuned.meta.json").read_text())
     third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert third.returncode == 0 and third.stderr.count("already finished") == 4, third.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from test_distributed import arguments, data, finish, start, with_replay  # noqa: F401
 
 
@@ -14,6 +15,7 @@ def narrow_model_path(tiny_model_path, tmp_path) -> str:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    torch.manual_seed(0)  # with some random weights no prompt gets an answer
     config = AutoConfig.from_pretrained(tiny_model_path, hidden_size=64, intermediate_size=128, **heads)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
     AutoTokenizer.from_pretrained(tiny_model_path).save_pretrained(tmp_path / "model")
