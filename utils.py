@@ -6,6 +6,7 @@ Nothing heavy is imported at the top, so that a wrong path is reported before to
 from __future__ import annotations
 
 import email.utils
+import errno
 import functools
 import json
 import logging
@@ -22,6 +23,7 @@ QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that waiting does not 
 MAX_WAIT_S = 60
 REMOVED_ARGUMENTS = Path(__file__).with_name("arguments_gone.toml")  # {name: what to do instead}
 ADAPTER_SETTINGS = "knowledge_update.json"  # beside an adapter: the other settings it was trained with
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENAMETOOLONG}
 LOG_FOLDER = "log"  # in a run's folder: journals, meta files and anything else nobody opens first
 
 
@@ -30,7 +32,7 @@ class InputError(Exception):
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script; an InputError ends it with one line on standard error and exit code 2."""
+    """Run a script; an InputError, or a path that cannot be written, ends it with one line and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpx2", "httpcore", "openai", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -38,6 +40,11 @@ def run_script(main: Callable[[], None]) -> None:
         main()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE or error.filename is None:
+            raise
+        print(f"error: expected to use {error.filename}, found {error.strerror}: choose another place", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("stopped: finished work is kept, run this again to continue", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -165,6 +166,11 @@ def fails(error: BaseException):
     ("error", "code", "said"),
     [
         (InputError("expected a, found b: c"), 2, "error: expected a, found b: c\n"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/etc/out"),
+            2,
+            "error: expected to use /etc/out, found Permission denied: choose another place\n",
+        ),
         (KeyboardInterrupt(), 130, "stopped: finished work is kept, run this again to continue\n"),
     ],
 )
@@ -208,9 +214,12 @@ def test_the_help_begins_with_the_first_line_of_the_script(monkeypatch, capsys):
     assert "\n\nMakes something.\n" in (said := capsys.readouterr().out) and "more about it" not in said
 
 
-def test_a_fault_of_the_program_is_not_taken_for_one_of_the_user():
-    with pytest.raises(ZeroDivisionError):
-        run_script(fails(ZeroDivisionError()))
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError(), OSError(errno.EPIPE, "Broken pipe", "a"), PermissionError("no file")]
+)
+def test_a_fault_of_the_program_is_not_taken_for_one_of_the_user(error):
+    with pytest.raises(type(error)):
+        run_script(fails(error))
 
 
 @dataclass
