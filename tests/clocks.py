@@ -11,7 +11,7 @@ import pytest
 from budget.clock import Clock
 
 
-def stage_clock(tmp_path, seconds: float) -> Clock:
+def running_clock(tmp_path, seconds: float) -> Clock:
     return Clock("collection", time.time(), time.time() + seconds, tmp_path)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 
 import pytest
-from clocks import handlers, stage_clock  # noqa: F401
+from clocks import handlers, running_clock  # noqa: F401
 
 from benchmarks.fault_server import FAULTS, TEXT, Answer, FaultServer, completion, error
 from budget.clock import Stopped
@@ -265,7 +265,7 @@ def test_when_the_time_is_up_nothing_more_is_sent(server, tmp_path, handlers):  
         os.kill(os.getpid(), signal.SIGALRM)
         return text("four")
 
-    server.delay_s, clock = 0.1, stage_clock(tmp_path, 600)
+    server.delay_s, clock = 0.1, running_clock(tmp_path, 600)
     server.plan = iter([text("one"), text("two"), text("three"), time_is_up])
     with pytest.raises(Stopped), clock.interruptible():
         engine_of(server, concurrency=2).chat(asked(*map(str, range(50))))

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 
 import pytest
-from clocks import handlers, hours, stage_clock  # noqa: F401
+from clocks import handlers, hours, running_clock  # noqa: F401
 
 from budget import clock as budget
 from budget.asking import even_order, next_round_size, radical_inverse
@@ -292,7 +292,7 @@ def test_a_note_adds_to_a_stage_or_begins_it_anew(tmp_path):
 
 
 def test_work_is_cut_before_the_deadline_by_what_is_kept_back(tmp_path, handlers, hours):  # noqa: F811
-    clock = stage_clock(tmp_path, 60)
+    clock = running_clock(tmp_path, 60)
     with pytest.raises(Stopped), clock.interruptible(20):
         hours.sleep(39)
         assert clock.left() == pytest.approx(21)
@@ -308,13 +308,13 @@ def test_work_is_cut_before_the_deadline_by_what_is_kept_back(tmp_path, handlers
 
 
 def test_the_alarm_of_the_machine_cuts_work_that_hears_nothing(tmp_path, handlers):  # noqa: F811
-    clock = stage_clock(tmp_path, 0.05)
+    clock = running_clock(tmp_path, 0.05)
     with pytest.raises(Stopped), clock.interruptible():
         time.sleep(60)
 
 
 def test_no_alarm_is_left_behind(tmp_path, handlers):  # noqa: F811
-    clock = stage_clock(tmp_path, 600)
+    clock = running_clock(tmp_path, 600)
     with clock.interruptible(100):
         assert 400 < signal.getitimer(signal.ITIMER_REAL)[0] <= 500
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
@@ -326,12 +326,12 @@ def test_no_alarm_is_left_behind(tmp_path, handlers):  # noqa: F811
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_cuts_work_at_once_and_ends_what_comes_after(tmp_path, handlers, number):  # noqa: F811
-    clock = stage_clock(tmp_path, 600)
+    clock = running_clock(tmp_path, 600)
     with pytest.raises(Stopped), clock.interruptible():
         signal.raise_signal(number)
         raise AssertionError("not cut")
     assert clock.stopped_by == number
-    clock = stage_clock(tmp_path, 600)
+    clock = running_clock(tmp_path, 600)
     with clock.interruptible():
         pass
     signal.raise_signal(number)  # while something is being written: heard, but later
@@ -350,7 +350,7 @@ def test_a_signal_cuts_work_at_once_and_ends_what_comes_after(tmp_path, handlers
 def test_a_second_ctrl_c_ends_the_process_at_once(tmp_path, handlers, monkeypatch, signals, codes):  # noqa: F811
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    clock = stage_clock(tmp_path, 600)
+    clock = running_clock(tmp_path, 600)
     with clock.interruptible():
         pass
     for number in signals:
@@ -360,7 +360,7 @@ def test_a_second_ctrl_c_ends_the_process_at_once(tmp_path, handlers, monkeypatc
 
 @pytest.mark.parametrize(("ahead", "said"), [(20.0, 20.0), (60.0, 60.0), (100.0, 60.0)])
 def test_a_stage_says_how_far_it_is_and_no_later_end_than_its_deadline(tmp_path, hours, caplog, ahead, said):  # noqa: F811
-    clock = stage_clock(tmp_path, 60)
+    clock = running_clock(tmp_path, 60)
     with caplog.at_level(logging.INFO):
         clock.report_progress(0.54321, hours.now + ahead, "5 of 9")
     assert json.loads((tmp_path / "log" / "progress.json").read_text()) == {
@@ -370,7 +370,7 @@ def test_a_stage_says_how_far_it_is_and_no_later_end_than_its_deadline(tmp_path,
 
 
 def test_a_stage_that_is_late_says_that_it_ends_now(tmp_path, hours):  # noqa: F811
-    clock = stage_clock(tmp_path, 60)
+    clock = running_clock(tmp_path, 60)
     hours.sleep(70)
     clock.report_progress(0.9, hours.now + 30)
     assert json.loads((tmp_path / "log" / "progress.json").read_text())["expected_end"] == hours.now

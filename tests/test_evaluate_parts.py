@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from clocks import endless, handlers, stage_clock  # noqa: F401
+from clocks import endless, handlers, running_clock  # noqa: F401
 from scripted import BASE, SFT, scripted
 
 import evaluate
@@ -130,7 +130,7 @@ def test_a_measure_that_fails_ends_a_run_by_itself_but_not_a_stage_of_many(tmp_p
     monkeypatch.setattr(
         evaluate.forgetting, "model_measurements", measures_that({"a": 1}, InputError("no memory"), {"b": 2})
     )
-    clock = stage_clock(tmp_path, 60)
+    clock = running_clock(tmp_path, 60)
     assert list(evaluate.measure_on_models(arguments(), clock, 1.0)) == [("m0", {"a": 1}), ("m2", {"b": 2})]
     measured = evaluate.measure_on_models(arguments(), endless(tmp_path), 1.0)
     assert next(measured) == ("m0", {"a": 1})
@@ -140,6 +140,6 @@ def test_a_measure_that_fails_ends_a_run_by_itself_but_not_a_stage_of_many(tmp_p
 
 def test_a_measure_there_is_no_time_for_is_left_out(tmp_path, handlers, monkeypatch):  # noqa: F811
     monkeypatch.setattr(evaluate.forgetting, "model_measurements", measures_that({"a": 1}))
-    clock = stage_clock(tmp_path, 60)
+    clock = running_clock(tmp_path, 60)
     assert list(evaluate.measure_on_models(arguments(), clock, 61.0)) == []  # kept back for the report
     assert list(evaluate.measure_on_models(arguments(), clock, 50.0)) == [("m0", {"a": 1})]

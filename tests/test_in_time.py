@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 import pytest
-from clocks import endless, handlers, hours, stage_clock  # noqa: F401
+from clocks import endless, handlers, hours, running_clock  # noqa: F401
 from scripted import fair, scripted
 
 from budget.asking import NOT_ASKED, NOT_JUDGED, ask_in_time, judge_in_time, mark_not_judged
@@ -42,7 +42,7 @@ def asked(replies: list[Reply]) -> list[int]:
 
 
 def test_as_many_questions_are_asked_as_fit_and_evenly(tmp_path, handlers, hours):  # noqa: F811
-    engine, clock = Engine(2.0), stage_clock(tmp_path, 182)
+    engine, clock = Engine(2.0), running_clock(tmp_path, 182)
     hours.sleep(2)
     replies, spent = ask_in_time(engine, engine.ask, ROWS, clock, models_after=1)
     assert clock.left() >= 90 + 1, "half for the next model, and a second to write"
@@ -53,15 +53,15 @@ def test_as_many_questions_are_asked_as_fit_and_evenly(tmp_path, handlers, hours
     assert spent.asked == len(places)
     counts = Counter(ROWS[place]["file_name"] for place in places)
     assert 35 <= len(places) <= 45 and max(counts.values()) - min(counts.values()) <= 1
-    later, spent = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000), max_questions=len(places))
+    later, spent = ask_in_time(engine, engine.ask, ROWS, running_clock(tmp_path, 1000), max_questions=len(places))
     assert asked(later) == places and spent.left_out == 60 - len(places)  # the same questions for the next model
-    whole, spent = ask_in_time(engine, engine.ask, ROWS, stage_clock(tmp_path, 1000))
+    whole, spent = ask_in_time(engine, engine.ask, ROWS, running_clock(tmp_path, 1000))
     assert len(asked(whole)) == 60 and spent.left_out == 0
 
 
 def test_how_far_the_questions_are_is_said_after_each_round(tmp_path, handlers, hours, caplog):  # noqa: F811
     caplog.set_level(logging.INFO)
-    engine, clock = Engine(1.0), stage_clock(tmp_path, 1000)
+    engine, clock = Engine(1.0), running_clock(tmp_path, 1000)
     began = hours.now
     ask_in_time(engine, engine.ask, ROWS, clock)
     assert [message.partition("; ")[2] for message in caplog.messages] == [
@@ -74,7 +74,7 @@ def test_how_far_the_questions_are_is_said_after_each_round(tmp_path, handlers, 
 
 
 def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers, hours):  # noqa: F811
-    engine, clock = Engine(1.0), stage_clock(tmp_path, 100)
+    engine, clock = Engine(1.0), running_clock(tmp_path, 100)
 
     def ask(places: list[int]) -> list[Reply]:
         replies = engine.ask(places)
@@ -86,7 +86,7 @@ def test_a_model_that_becomes_slow_is_cut_in_time(tmp_path, handlers, hours):  #
 
 
 def test_what_comes_from_a_journal_says_nothing_of_the_pace(tmp_path, handlers, hours):  # noqa: F811
-    engine, clock = Engine(0.0), stage_clock(tmp_path, 100)
+    engine, clock = Engine(0.0), running_clock(tmp_path, 100)
 
     def ask(places: list[int]) -> list[Reply]:
         replies, engine.asked = engine.ask(places), 0
@@ -158,7 +158,7 @@ def test_an_answer_that_failed_before_keeps_its_reason():
 
 
 def test_without_a_judge_or_a_budget_nothing_is_cut(tmp_path):
-    assert judge_in_time(stage_clock(tmp_path, -1), lambda: "all", None) == "all"
+    assert judge_in_time(running_clock(tmp_path, -1), lambda: "all", None) == "all"
     judge = scripted(tmp_path, fair)
     assert judge_in_time(endless(tmp_path), lambda: "all", judge.release) == "all" and judge.engine is not None
 
@@ -173,7 +173,7 @@ def test_in_endless_time_all_questions_are_asked_at_once(tmp_path):
 
 def test_a_judge_that_is_stopped_is_let_go_before_what_there_is_is_told(tmp_path, handlers, monkeypatch, caplog):  # noqa: F811
     caplog.set_level(logging.INFO)
-    judge, clock, kept_back = scripted(tmp_path, fair), stage_clock(tmp_path, 60), []
+    judge, clock, kept_back = scripted(tmp_path, fair), running_clock(tmp_path, 60), []
     interruptible = clock.interruptible
     monkeypatch.setattr(clock, "interruptible", lambda s: kept_back.append(s) or interruptible(s))
 
@@ -194,7 +194,7 @@ def test_verdicts_that_are_there_count_when_the_time_is_up(tmp_path, handlers, h
         hours.sleep(5)
         return fair(prompt, seed)
 
-    judge, clock = scripted(tmp_path, slow), stage_clock(tmp_path, 44)
+    judge, clock = scripted(tmp_path, slow), running_clock(tmp_path, 44)
     judge.engine.chat = one_by_one(judge.engine)
     verdicts = judge_in_time(clock, lambda: accuracy.judge_answers(rows, judge, "sft"), judge.release)
     counts = Counter(verdict["verdict"] for verdict in verdicts)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from clocks import handlers, stage_clock  # noqa: F401
+from clocks import handlers, running_clock  # noqa: F401
 from conftest import save_random_adapter
 from scripted import BASE, SFT
 from test_processes import runs
@@ -49,7 +49,7 @@ def test_it_answers_as_its_engine_does_and_leaves_nothing(tiny_model_path, tmp_p
 
 
 def test_a_judge_that_is_cut_in_its_work_is_gone_at_once(tiny_model_path, tmp_path, handlers):  # noqa: F811
-    clock, judge = stage_clock(tmp_path, 60), Judge("a judge", None, VerdictJournal(tmp_path / "verdicts.jsonl"))
+    clock, judge = running_clock(tmp_path, 60), Judge("a judge", None, VerdictJournal(tmp_path / "verdicts.jsonl"))
     judge.engine = JudgeProcess(tiny_model_path, EngineArguments())
     calls = []
 

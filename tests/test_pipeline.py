@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from clocks import handlers, stage_clock  # noqa: F401
+from clocks import handlers, running_clock  # noqa: F401
 from generators import ReadingEngine, ScriptedEngine, SilentBar, work
 
 from data_processor import rounds
@@ -32,7 +32,7 @@ def test_a_run_in_rounds_makes_the_same_rows_as_a_run_in_one_go(tmp_path, handle
     whole = Work(ReadingEngine(), 0, SilentBar, QUESTIONS[guard])
     part = Work(JournaledEngine(ReadingEngine(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS[guard])
     monkeypatch.setattr(rounds, "next_round_size", lambda left, *_: min(left, 7))
-    collected, _ = collect_in_time(part, documents, chunks, arguments, stage_clock(tmp_path, 600))
+    collected, _ = collect_in_time(part, documents, chunks, arguments, running_clock(tmp_path, 600))
     in_one_go = collect_all(whole, chunks, arguments)
 
     def count_rows(rows: list[dict]) -> Counter:

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from clocks import handlers, stage_clock  # noqa: F401
+from clocks import handlers, running_clock  # noqa: F401
 from generators import SilentBar
 
 from benchmarks.fault_server import FaultServer
@@ -64,7 +64,7 @@ def collect_rows(tmp_path, seconds: float, engine: TimedEngine, documents=DOCUME
     journal = JournaledEngine(engine, tmp_path / "data.journal.jsonl")
     work = Work(journal, 0, SilentBar, QUESTIONS[arguments.guard])
     chunks = cut_into_chunks(documents)
-    clock = clock or stage_clock(tmp_path, seconds)
+    clock = clock or running_clock(tmp_path, seconds)
     collected, coverage = collect_in_time(work, documents, chunks, arguments, clock)
     return to_rows(work, documents, collected), collected.facts, coverage
 
@@ -130,14 +130,14 @@ def test_after_a_kill_the_same_rounds_are_made_and_nothing_is_asked_twice(tmp_pa
 
 def test_finished_rounds_stay_in_the_dataset_when_time_runs_out(tmp_path, handlers):  # noqa: F811
     first, _, before = collect_rows(tmp_path, 3.0, TimedEngine(pause=0.015))
-    clock = stage_clock(tmp_path, 0.01)  # a restart after a crash, with the stage's share long used up
+    clock = running_clock(tmp_path, 0.01)  # a restart after a crash, with the stage's share long used up
     rows, _, after = collect_rows(tmp_path, 0, TimedEngine(pause=0.015), clock=clock)
     assert after["units_done"] == before["units_done"] and count_rows(rows) == count_rows(first)
 
 
 def test_rounds_recorded_with_other_settings_are_not_reused(tmp_path, handlers):  # noqa: F811
     collect_rows(tmp_path, 600, TimedEngine(), rounds=1)
-    clock = stage_clock(tmp_path, 1.3)
+    clock = running_clock(tmp_path, 1.3)
     with pytest.raises(InputError, match="expected a time budget"):  # nothing of it is asked beyond the deadline
         collect_rows(tmp_path, 0, TimedEngine(pause=0.05), clock=clock, guard="words")
     assert clock.left() > -0.3
@@ -148,7 +148,7 @@ def test_a_signal_ends_it_with_the_finished_rounds(tmp_path, handlers):  # noqa:
         if number == 400:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    clock = stage_clock(tmp_path, 60)
+    clock = running_clock(tmp_path, 60)
     _, _, coverage = collect_rows(tmp_path, 60, TimedEngine(at_call=stop, pause=0.001), clock=clock)
     assert coverage["stopped_by_signal"] == signal.SIGTERM == clock.stopped_by
     assert 0 < coverage["units_done"] < coverage["units"] or coverage["role_units_done"] < coverage["role_units"]
@@ -167,7 +167,7 @@ def test_the_first_facts_and_questions_are_kept_without_their_rewrites(tmp_path,
     monkeypatch.setattr(pipeline, "rewrite_facts", no_time)
     rows, _, coverage = collect_rows(tmp_path, 60, TimedEngine(), guard="words")
     assert coverage["units_done"] == 5 and {"qa", "reverse"} <= {row["kind"] for row in rows}
-    clock = stage_clock(tmp_path, 0.01)  # restarted, it rewrites nothing either
+    clock = running_clock(tmp_path, 0.01)  # restarted, it rewrites nothing either
     again, _, _ = collect_rows(tmp_path, 0, TimedEngine(), clock=clock, guard="words")
     assert count_rows(again) == count_rows(rows)
     monkeypatch.undo()
@@ -194,7 +194,7 @@ def test_rounds_hold_out_as_large_a_share_of_the_facts_as_one_go(tmp_path, handl
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.2)
     work = Work(JournaledEngine(TimedEngine(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS["names"])
     chunks = cut_into_chunks(DOCUMENTS)
-    collected, _ = collect_in_time(work, DOCUMENTS, chunks, arguments, stage_clock(tmp_path, 600))
+    collected, _ = collect_in_time(work, DOCUMENTS, chunks, arguments, running_clock(tmp_path, 600))
     share = 0.05 * len(collected.facts)
     assert share <= len(collected.held_ids) < share + 3  # facts from one sentence stay together
 

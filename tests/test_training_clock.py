@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
-from clocks import hours, stage_clock  # noqa: F401
+from clocks import hours, running_clock  # noqa: F401
 from test_clock import PLAN
 from test_distributed import arguments, data, finish, start  # noqa: F401
 from trainings import make_trainer
@@ -37,7 +37,7 @@ def timed(tiny_model_path, tokenizer, tmp_path, hours):  # noqa: F811
     def timed(seconds: float, later: float = 5.0, elapsed: float = 0.0, **options):
         settings = {"max_steps": 100_000, "lr_scheduler_type": "cosine", "warmup_steps": 0.1, **options}
         trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, **settings)
-        pace = TrainingClock(stage_clock(tmp_path, seconds), PLAN, None, elapsed, finish=6.0)
+        pace = TrainingClock(running_clock(tmp_path, seconds), PLAN, None, elapsed, finish=6.0)
         trainer.add_callback(pace)
         trainer.add_callback(Speed(5.0, later, from_step=10))
         began = hours.now
