@@ -99,7 +99,7 @@ def test_two_ranks_stopped_and_started_again_end_at_the_first_deadline(tiny_mode
     command = arguments(tiny_model_path, data, tmp_path, "--max_steps", 100_000, "--per_device_train_batch_size", 4)
     began = time.time()
     finish(start(2, [*command, "--check_only", "True"]))
-    budget = 30 + 3 * (time.time() - began)  # two starts, however long one takes here, and time to train after each
+    budget = 45 + 4 * (time.time() - began)  # two starts, however long one takes here, and time to train after each
     command += ["--time_budget", f"{budget:.0f}s"]
     began = time.time()
     first = start(2, command)
@@ -113,6 +113,6 @@ def test_two_ranks_stopped_and_started_again_end_at_the_first_deadline(tiny_mode
     assert "continues towards its deadline" in said and "resumed from" in said, said[-3000:]
     assert time.time() - began <= budget + stopped / 2  # with a budget of its own it would end after budget + stopped
     made = json.loads((tmp_path / "log" / "training.meta.json").read_text())
-    assert made["budget"]["lr_end_over_peak"] <= 0.05 and made["updates"] > 20
+    assert made["budget"]["lr_end_over_peak"] <= 0.05 and made["updates"] > 10
     (stage,) = json.loads((tmp_path / "run.json").read_text())["stages"]
     assert stage["seconds"] <= budget and stage["budget_seconds"] == pytest.approx(budget, abs=1)
