@@ -188,7 +188,7 @@ def start_new_run(run: Run, steps: dict[str, list[Step]]) -> None:
                 path.unlink(missing_ok=True)
     (run.out / "lora" / ADAPTER).unlink(missing_ok=True)
     if run.limited:
-        log.info("%s, until %s", format_duration(run.budget), time_of_day(run.deadline))
+        log.info("%s, %s left until %s", *map(format_duration, (run.budget, run.left())), time_of_day(run.deadline))
     run.write()
 
 

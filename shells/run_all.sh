@@ -3,7 +3,7 @@
 # passed to run_all.py and override those below; paths are relative to the repository:
 #
 #     bash shells/run_all.sh                                    # the demo, all of it
-#     bash shells/run_all.sh --time_budget 12m
+#     bash shells/run_all.sh --time_budget 20m
 #     bash shells/run_all.sh --until 07:30
 #     MODEL=Qwen/Qwen2.5-7B-Instruct DATA=my_texts OUT=output/day bash shells/run_all.sh --time_budget 24h
 #     MODEL=... DATA=... bash shells/run_all.sh --time_budget 24h --plan_only True     # its plan, and what more time would buy
@@ -13,7 +13,7 @@
 #
 # Ctrl-C stops it in an orderly way, a second one at once. Restarted after that or a crash, it resumes from OUT/run.json, with
 # the deadline there.
-# Hardware: 2 cores to one node. Minutes: as many as you give it, at least 4 for the demo; 18 for the full demo.
+# Hardware: 2 cores to one node. Minutes: as many as you give; a first start installs for about 4 of them.
 # Expected result: OUT/lora and OUT/report.html, and in OUT/run.json the time planned for and taken by each stage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
