@@ -16,15 +16,15 @@ ONE_FOR_ONE = str.maketrans(  # a character for a character, so that no place mo
 )
 INVISIBLE = regex.compile(
     r"\r(?=\n)"
-    r"|\u00ad[ \t]*\r?\n[ \t]*(?=\p{Ll})"  # a word hyphenated at the end of a line, by a soft hyphen
-    r"|[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+    r"|[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+    r"|\u00ad(?![ \t]*\r?\n)"  # at the end of a line it is a hyphen
     r"|(?<=[\p{Latin}\p{Greek}\p{Cyrillic}\d\s])[\u200c\u200d]"  # elsewhere they are spelling: Persian, Hindi, emoji
 )
 LIGATURES = re.compile("[\ufb00-\ufb06]")
 CLUSTER = regex.compile(r"\X")
 NOTE_MARK = regex.compile(  # not a[1], which is code, and not the number of a note itself, which begins a line
     r"(?<=\p{L}{2}|\p{Han}|\d|[.,;:!?…\"'”’»)\]。，；：！？」』])"
-    r"\[(?:\d{1,3}|\p{Ll}|(?:note|nb|n|Anm\.|注)\s?\d{1,3}|citation needed)\]"
+    r"\[(?:\d{1,3}|\p{Ll}|(?:note|nb|n|Anm\.|注)\s?\d{1,3}|citation needed)\](?!\p{L})"
     r"|(?<=[.,;:!?…\"”’»)。！？])[¹²³⁰⁴-⁹]+"
 )
 PAGE_NUMBER = re.compile(  # but not a year

@@ -16,7 +16,7 @@ from data_processor.markup import read_markup
 from utils import InputError
 
 EMPTY = "an empty file"
-NO_TEXT = "nothing but markup"
+NO_TEXT = "nothing but markup and page numbers"
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def warn(name: str, decoded: Decoded) -> None:
 
 def clean(file_name: str, raw: str) -> Document:
     """A document from a file's text: markup, page numbers and control characters out, NFC, and how positions shift."""
-    flat = raw.replace("\r\n", " \n").replace("\r", "\n")  # the parsers count line feeds
+    flat = raw.replace("\r\n", " \n").replace("\r", "\n").replace("\0", "\ufffd")  # as the parsers have it
     markup = read_markup(file_name, flat)
     marks = [edit for edit in markup.edits if edit.start < edit.end or edit.text]
     edits = without_overlaps(

@@ -32,7 +32,7 @@ WHOLE_PAGE = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
 CLOSED_BLOCK = re.compile(
-    r"<(p|div|h[1-6]|ul|ol|table|section|article|blockquote)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL
+    r"<(p|div|h[1-6]|ul|ol|table|section|article|blockquote)\b[^<>]*>.{0,5000}?</\1\s*>", re.IGNORECASE | re.DOTALL
 )
 CJK = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}，。、；：！？「」『』（）]")
 

@@ -19,6 +19,7 @@ TASK_BOX = re.compile(r"\[[ xX]\][ \t]+")
 MARKS_BEFORE_TEXT = re.compile(r"[>#][ \t]?|(?<=#)[ \t]+")  # those of lists stay: they tell one item from the next
 NOTE_MARK = re.compile(r"[ \t]?\[\^[^\]\s]{1,40}\]:?[ \t]*")
 WORD = re.compile(r"\w")
+FIRST_WORD = re.compile(r"[\"'“„«(\[*_]*\w")
 
 
 class PlacedState(StateInline):
@@ -144,7 +145,10 @@ def _read_inline(text: str, lines: list[int], token: Token, opening: Token, is_p
         file_start, file_end = lines[first + number], lines[first + number + 1]
         at = text.find(line, file_start, file_end) if is_heading else text.rfind(line, file_start, file_end)
         if at < 0:  # a tab, of which a part is indentation
-            at = text.find(line.lstrip(), file_start, file_end) - (len(line) - len(line.lstrip()))
+            bare = text.find(line.lstrip(), file_start, file_end)
+            if bare < 0:  # never seen: then the paragraph stays as it is written
+                return
+            at = bare - (len(line) - len(line.lstrip()))
         places.append((begin, at, len(line)))
         begin += len(line) + 1
         found.edits += [
@@ -160,6 +164,7 @@ def _read_inline(text: str, lines: list[int], token: Token, opening: Token, is_p
             _underlined(text, lines, token, opening, is_plain, found)
         else:
             found.headings.append((lines[first], lines[last]))
+            found.edits += [Edit(lines[place], lines[place], "\n") for place in (first, last) if place]
     for start, end, new in _marks(token, is_plain):
         for begin, at, length in places:  # a mark may go over lines: their breaks stay
             cut = max(start, begin), min(end, begin + length)
@@ -169,11 +174,13 @@ def _read_inline(text: str, lines: list[int], token: Token, opening: Token, is_p
 
 
 def _underlined(text: str, lines: list[int], token: Token, opening: Token, is_plain: bool, found: Markup) -> None:
-    """A heading of a line and its underline; in plain text several lines over dashes are a paragraph."""
-    under = opening.map[1] - 1
+    """A heading over a rule; in plain text several lines over a rule are a paragraph, and two marks are no rule."""
+    first, under = opening.map[0], opening.map[1] - 1
+    if is_plain and len(text[lines[under] : lines[under + 1]].strip()) < 3:
+        return
     found.edits.append(Edit(lines[under], lines[under + 1], "\n"))
-    if not is_plain or token.content.count("\n") == 0:
-        found.headings.append((lines[opening.map[0]], lines[under]))
+    if not is_plain or "\n" not in token.content:
+        found.headings.append((lines[first], lines[under]))
 
 
 def _marks(token: Token, is_plain: bool) -> Iterable[tuple[int, int, str]]:
@@ -191,7 +198,7 @@ def _marks(token: Token, is_plain: bool) -> Iterable[tuple[int, int, str]]:
 
 def _kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[int, int, str | None]]:
     """(start, end, replacement or None) of what stays of an inline source, in order; struck text does not stay."""
-    struck = 0
+    struck, no_marks = 0, no_emphasis(source, children) if is_plain else set()
     for child in children:
         at = (child.meta or {}).get("at", 0)
         struck += {"s_open": 1, "s_close": -1}.get(child.type, 0)
@@ -202,10 +209,8 @@ def _kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[
             continue
         elif child.type == "text" and child.content:
             yield at, at + len(child.content), None
-        elif child.type in ("em_open", "em_close", "strong_open", "strong_close") and is_plain:
-            before, after = source[max(0, at - 1) : at], source[at + len(child.markup) : at + len(child.markup) + 1]
-            if WORD.match(before) and WORD.match(after):  # 2*3*4
-                yield at, at + len(child.markup), None
+        elif id(child) in no_marks:
+            yield at, at + len(child.markup), None
         elif child.type == "text_special":
             yield at, at + len(child.markup), child.content
         elif child.type == "code_inline":
@@ -214,6 +219,21 @@ def _kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[
             yield at + ticks, end, None
         elif child.type == "html_inline" and re.match(r"<br\b", child.content, re.IGNORECASE):
             yield at, at + len(child.content), "\n"
+
+
+def no_emphasis(source: str, children: list[Token]) -> set[int]:
+    """The ids of tokens that are emphasis in Markdown, and hardly so in plain text: 2*3*4, "(12 ha)*, (15 ha)*"."""
+    found, opened = set(), []
+    for child in children:
+        if child.type in ("em_open", "strong_open"):
+            opened.append(child)
+        elif child.type in ("em_close", "strong_close"):
+            opening = opened.pop()
+            start, end = opening.meta["at"], child.meta["at"] + len(child.markup)
+            first, after = source[start + len(opening.markup) : end], source[end : end + 1]
+            if WORD.match(source[max(0, start - 1) : start]) or WORD.match(after) or not FIRST_WORD.match(first):
+                found |= {id(opening), id(child)}
+    return found
 
 
 def _read_table(text: str, lines: list[int], tokens: list[Token]) -> Markup:
