@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ def apply_edits(raw: str, edits: list[Edit]) -> Edited:
 
 def spans_of(length: int, edits: list[Edit], headings: list[tuple[int, int]]) -> tuple[tuple[int, int, str], ...]:
     """(start, end, kind) of all `length` characters of a file, in order and without gaps; neighbours differ in kind."""
-    borders = sorted({0, length, *(place for span in headings for place in span)})
+    headings = sorted(headings)
+    borders = sorted({place for span in headings for place in span})
     spans: list[tuple[int, int, str]] = []
 
     def add(start: int, end: int, kind: str) -> None:
@@ -89,10 +91,10 @@ def spans_of(length: int, edits: list[Edit], headings: list[tuple[int, int]]) ->
 
     def add_text(start: int, end: int) -> None:
         """A stretch that was read, cut where headings begin and end."""
-        cuts = [start, *(place for place in borders if start < place < end), end]
-        for first, last in itertools.pairwise(cuts):
-            is_heading = any(begin <= first and last <= stop for begin, stop in headings)
-            add(first, last, HEADING if is_heading else TEXT)
+        inside = borders[bisect.bisect_right(borders, start) : bisect.bisect_left(borders, end)]
+        for first, last in itertools.pairwise([start, *inside, end]):
+            index = bisect.bisect_right(headings, first, key=lambda span: span[0]) - 1
+            add(first, last, HEADING if index >= 0 and last <= headings[index][1] else TEXT)
 
     position = 0
     for edit in edits:

@@ -31,6 +31,7 @@ SURE = (
     0.12  # from this confidence on, chardet was right wherever the two detectors differed (2,200 pieces, 19 languages)
 )
 MOST_NAMED = 5
+SAMPLE_BYTES = 65536
 GIBBERISH = regex.compile(
     r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f¤\ufffd\p{Co}\p{Cn}]"
     r"|[\p{Latin}--ªº]\p{M}*[\p{Cyrillic}\p{Greek}\p{Hebrew}\p{Arabic}\p{Thai}--µ]"  # a word in two scripts
@@ -149,8 +150,9 @@ def decode_code_page(data: bytes) -> Decoded:
     import chardetng_py
     from chardet.enums import EncodingEra
 
-    likely = chardet.detect(data, encoding_era=EncodingEra.MODERN_WEB, max_bytes=len(data))
-    first, second = (read_as(data, name) for name in (likely["encoding"], chardetng_py.detect(data)))
+    sample = data[: data.rfind(b"\n", 0, SAMPLE_BYTES) + 1] if len(data) > SAMPLE_BYTES else data
+    likely = chardet.detect(sample or data, encoding_era=EncodingEra.MODERN_WEB)
+    first, second = (read_as(data, name) for name in (likely["encoding"], chardetng_py.detect(sample or data)))
     if first and second and first[0] == second[0]:
         return Decoded(first[0], f"read as {first[1]}")
     possible = [reading for reading in (first, second) if reading is not None]

@@ -96,7 +96,7 @@ def read_markdown(text: str, start: int, is_plain: bool) -> Markup:
         elif token.type == "html_block":
             _add(found, read_html(text, lines[first], lines[last]))
         elif token.type == "inline":
-            if not _in_table(lines, first, found):
+            if tokens[index - 1].type not in ("th_open", "td_open"):
                 _read_inline(text, lines, token, tokens[index - 1], is_plain, found)
         elif token.type != "heading_open":
             continue
@@ -122,10 +122,6 @@ def _add(found: Markup, more: Markup) -> None:
     found.edits += more.edits
     found.headings += more.headings
     found.rows += more.rows
-
-
-def _in_table(lines: list[int], number: int, found: Markup) -> bool:
-    return any(start <= lines[number] < end for start, end in found.rows)
 
 
 def _is_list_mark(text: str, lines: list[int], number: int) -> bool:
