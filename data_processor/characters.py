@@ -23,7 +23,7 @@ INVISIBLE = regex.compile(
 LIGATURES = re.compile("[\ufb00-\ufb06]")
 CLUSTER = regex.compile(r"\X")
 NOTE_MARK = regex.compile(  # not a[1], which is code, and not the number of a note itself, which begins a line
-    r"(?<=\p{L}{2}|\p{Han}|\d|[.,;:!?…\"'”’»)\]。，；：！？」』])"
+    r"(?<=\p{L}{2}|\p{Han}|\d|[*_.,;:!?…\"'”’»)\]。，；：！？」』])"
     r"\[(?:\d{1,3}|\p{Ll}|(?:note|nb|n|Anm\.|注)\s?\d{1,3}|citation needed)\](?!\p{L})"
     r"|(?<=[.,;:!?…\"”’»)。！？])[¹²³⁰⁴-⁹]+"
 )

@@ -119,7 +119,7 @@ def decode_utf8(data: bytes, offset: int = 0) -> Decoded | None:
             start += error.end
             rest = data[start:]
     good = sum(1 for part in text for char in part if char > "\x7f")
-    sparse = good + len(places) < len(data) / 10
+    sparse = good + len(places) < len(data) / 4
     if good < len(places) * (1 if sparse else 5):
         return None
     latin = sparse and not regex.search(r"\p{Han}|\p{Kana}|\p{Hangul}", "".join(text))

@@ -162,6 +162,7 @@ class Reader:
                 self.found.headings.append((self.heading_start, event.start))
                 self.heading_start = None
         elif name == "table":
+            end_mark = self.end_row(event.start)
             self.columns = []
         elif name == "tr":
             end_mark = self.end_row(event.start)
