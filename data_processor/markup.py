@@ -8,7 +8,6 @@ from typing import Any
 
 from data_processor.edits import METADATA, Edit, Markup
 from data_processor.html_text import is_html, read_html
-from data_processor.markdown_text import read_markdown
 
 MARKDOWN = (".md", ".markdown")
 HTML = (".html", ".htm")
@@ -36,6 +35,8 @@ ENDS_SENTENCE = re.compile(r"[.!?…。！？\])♪][\"'”’»)]*(?:</?\w+>)*\
 
 def read_markup(file_name: str, text: str) -> Markup:
     """What in a document is no text; `text` has line feeds alone at its ends of lines, and its file's length."""
+    from data_processor.markdown_text import read_markdown  # brings a library that a bare machine lacks
+
     suffix = "." + file_name.rpartition(".")[2].lower()
     if suffix in HTML or (suffix not in MARKDOWN and is_html(text)):
         return with_title(read_html(text), text)
