@@ -66,7 +66,7 @@ def make_splitter(tokenizer, chunk_size: int):
 
 def chunk_document(document: Document, splitter: TextSplitter, language: str = "en") -> list[Chunk]:
     """Cut one document with a splitter from `make_splitter`."""
-    title = document_title(document.text)
+    title = document.title or document_title(document.text)
     return [
         Chunk(document.file_name, number, start, start + len(text), text, title, language)
         for number, (start, text) in enumerate(splitter.chunk_indices(document.text))

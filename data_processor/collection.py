@@ -38,7 +38,7 @@ class CollectionArguments(BudgetArguments):
     """Arguments that both scripts share."""
 
     data_path: str = field(
-        default="demo/documents", metadata={"help": "Folder of .txt and .md files, read recursively."}
+        default="demo/documents", metadata={"help": "Folder of .txt, .md and .html files, read recursively."}
     )
     json_save_dir: str = field(
         default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}

@@ -3,63 +3,84 @@
 from __future__ import annotations
 
 import bisect
-import codecs
 import logging
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from data_processor.characters import ONE_FOR_ONE, fold, foldings, furniture
+from data_processor.edits import Edit, apply_edits, spans_of, without_overlaps
+from data_processor.encodings import Decoded, decode
+from data_processor.folder import SUFFIXES, find_files
+from data_processor.markup import read_markup
 from utils import InputError
 
-SUFFIXES = (".txt", ".md")
-BYTE_ORDER_MARKS = (  # byte order marks, the longer ones first
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-ENCODINGS_TO_GUESS = [
-    "gb18030",
-    "big5",
-    "shift_jis",
-    "cp1251",
-    "cp1252",
-    "latin_1",
-]  # for text that is not Unicode
-NOT_TEXT = re.compile(
-    r"\r(?=\n)"
-    r"|[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u200b\ufeff]"
-    r"|(?<=[a-zà-ÿ])[-\u2010]\r?\n(?=[a-zà-ÿ])"  # a word hyphenated at the end of a line
-    r"|(?m:^[ \t]*(?:[-–—][ \t]*\d{1,4}[ \t]*[-–—]|(?:[Pp]age|PAGE|S\.)[ \t]*\d{1,4}(?:[ \t]*(?:of|/)[ \t]*\d{1,4})?"
-    r"|\d{1,3}(?:[ \t]*/[ \t]*\d{1,4})?|第[ \t]*\d{1,4}[ \t]*页)[ \t\r]*(?:\n|\Z))"  # a page number, but not a year
-)
+EMPTY = "an empty file"
+NO_TEXT = "nothing but markup and page numbers"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Document:
-    """`file_name` is relative to the folder, `text` is cleaned; `offsets` maps positions in `text` to positions in the file."""
+    """`file_name` is relative to the folder; `text` is cleaned, and without markup.
+
+    `offsets` maps positions in `text` to positions in the decoded file; `replaced` has (start, end) in `text` and
+    (start, end) in the file of each stretch that is written otherwise there. `spans` are (start, end, kind) in the file,
+    in order and without gaps, kind one of "text", "heading", "markup" (code and comments too), "metadata", "boilerplate"
+    and "not read". `headings` and `rows` (of tables) are (start, end) in `text`, as far as markup tells them; `title`
+    comes from front matter, <title> or the first such heading, "" if there is none. `metadata` is the front matter.
+    """
 
     file_name: str
     text: str
     offsets: tuple[tuple[int, int], ...] = ((0, 0),)
+    replaced: tuple[tuple[int, int, int, int], ...] = ()
+    spans: tuple[tuple[int, int, str], ...] = ()
+    headings: tuple[tuple[int, int], ...] = ()
+    rows: tuple[tuple[int, int], ...] = ()
+    title: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def to_file_offsets(self, start: int, end: int) -> tuple[int, int]:
         """Character offsets in the decoded file of a non-empty part of `text`."""
-        return self._file_position(start), self._file_position(end - 1) + 1
+        return self._in_file(start)[0], self._in_file(end - 1)[1]
 
-    def _file_position(self, position: int) -> int:
+    def to_text_offset(self, place: int) -> int:
+        """The first position in `text` whose character stands at `place` of the file or after it."""
+        positions = range(len(self.text))
+        return bisect.bisect_left(positions, place, key=lambda position: self._in_file(position)[0])
+
+    def _in_file(self, position: int) -> tuple[int, int]:
+        """Start and end in the file of what the character at `position` of `text` stands for."""
+        index = bisect.bisect_right(self.replaced, position, key=lambda stretch: stretch[0]) - 1
+        if index >= 0 and position < self.replaced[index][1]:
+            return self.replaced[index][2:]
         in_text, in_file = self.offsets[bisect.bisect_right(self.offsets, position, key=lambda pair: pair[0]) - 1]
-        return in_file + position - in_text
+        place = in_file + position - in_text
+        return place, place + 1
 
 
 def read_documents(folder: str | Path) -> list[Document]:
-    """All .txt and .md files below a folder, in natural order.
+    """All documents below a folder, in natural order; each file that is not read is named in a line of the log.
 
-    A file without text, or in no known encoding, is named and left out; InputError if nothing remains.
+    InputError if nothing remains.
     """
+    documents, left_out = read_folder(folder)
+    if not documents:
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
+        kinds = ", ".join(SUFFIXES)
+        raise InputError(
+            f"expected text in {folder}, found none{': ' + reasons if reasons else ''}: "
+            f"put the documents there, as files of the kinds {kinds} in UTF-8"
+        )
+    for name, reason in left_out.items():
+        log.warning("left out: %s (%s)", name, reason)
+    return documents
+
+
+def read_folder(folder: str | Path) -> tuple[list[Document], dict[str, str]]:
+    """The documents below a folder, and the reason for each file that is none."""
     from natsort import natsorted
 
     folder = Path(folder)
@@ -67,67 +88,76 @@ def read_documents(folder: str | Path) -> list[Document]:
         raise InputError(
             f"expected a folder of .txt files at {folder}, found {'a file' if folder.exists() else 'nothing'}: give --data_path"
         )
-    names = natsorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
-    if not names:
-        raise InputError(f"expected .txt files in {folder}, found none: put the documents there")
-    documents, left_out = [], []
-    for name in names:
-        text = read_text(folder / name)
-        document = None if text is None else clean(name, text)
-        if document is None:
-            left_out.append(f"{name} (in no known encoding: save it as UTF-8)")
-        elif not document.text.strip():
-            left_out.append(f"{name} (an empty file)")
-        else:
+    files = find_files(folder)
+    documents, left_out = [], dict(files.left_out)
+    for name in files.names:
+        decoded = read_file(folder / name)
+        if decoded.text is None:
+            left_out[name] = decoded.reason
+            continue
+        warn(name, decoded)
+        document = clean(name, decoded.text)
+        if document.text.strip():
             documents.append(document)
-    if not documents:
-        raise InputError(f"expected text in {folder}, found none: {'; '.join(left_out)}")
-    for reason in left_out:
-        log.warning("left out: %s", reason)
-    return documents
+        else:
+            left_out[name] = NO_TEXT if decoded.text.strip("\ufeff\x00 \t\r\n") else EMPTY
+    return documents, {name: left_out[name] for name in natsorted(left_out)}
+
+
+def read_file(path: Path) -> Decoded:
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        return Decoded(None, reason=f"it cannot be opened: {error.strerror}")
 
 
 def read_text(path: Path) -> str | None:
-    """A file's text, decoded by its byte order mark, as UTF-8, or in the likeliest encoding; None if none fits."""
-    from charset_normalizer import from_bytes
-
-    data = path.read_bytes()
-    for mark, encoding in BYTE_ORDER_MARKS:
-        if data.startswith(mark):
-            return try_decode(data, encoding)
-    text = try_decode(data, "utf-8")
-    if text is not None:
-        return None if "\0" in text else text
-    if b"\0" in data:
-        return None
-    best = from_bytes(data, cp_isolation=ENCODINGS_TO_GUESS).best()
-    if best is None:
-        return None
-    log.info("%s read as %s", path.name, best.encoding)
-    return str(best)
+    """A file's text as it is, in whatever encoding; None if it is in no known one."""
+    return read_file(path).text
 
 
-def try_decode(data: bytes, encoding: str) -> str | None:
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError:
-        return None
+def warn(name: str, decoded: Decoded) -> None:
+    """Log what was repaired or guessed in a file, and what an earlier program broke in it."""
+    from ftfy.badness import is_bad
+
+    if decoded.remark:
+        log.log(
+            logging.INFO if decoded.remark.startswith("read as") else logging.WARNING, "%s: %s", name, decoded.remark
+        )
+    broken = next((line.strip() for line in decoded.text.splitlines() if is_bad(line)), None)
+    if broken is not None:
+        log.warning("%s: an earlier program read this text in the wrong encoding (%.60s): save it anew", name, broken)
 
 
 def clean(file_name: str, raw: str) -> Document:
-    """Remove control characters, line-end hyphens and page numbers, and record how positions shift."""
-    pieces, offsets, text_position, file_position = [], [], 0, 0
-    for match in NOT_TEXT.finditer(raw):
-        if match.start() > file_position:
-            offsets.append((text_position, file_position))
-            pieces.append(raw[file_position : match.start()])
-            text_position += match.start() - file_position
-        file_position = match.end()
-    offsets.append((text_position, file_position))
-    pieces.append(raw[file_position:])
-    text = "".join(pieces).replace("\f", "\n").replace("\r", "\n")
-    return Document(file_name, text, tuple(offsets))
+    """A document from a file's text: markup, page numbers and control characters out, NFC, and how positions shift."""
+    flat = raw.replace("\r\n", " \n").replace("\r", "\n").replace("\0", "\ufffd")  # as the parsers have it
+    markup = read_markup(file_name, flat)
+    marks = [edit for edit in markup.edits if edit.start < edit.end or edit.text]
+    edits = without_overlaps(
+        [Edit(edit.start, edit.end, fold(edit.text), edit.kind) for edit in marks], furniture(raw), foldings(raw)
+    )
+    edited = apply_edits(raw, edits)
+    document = Document(
+        file_name,
+        edited.text.translate(ONE_FOR_ONE),
+        edited.offsets,
+        edited.replaced,
+        spans_of(len(raw), edits, markup.headings),
+        title=fold(markup.title),
+        metadata=markup.metadata or {},
+    )
+    places = {name: _in_text(document, spans) for name, spans in (("headings", markup.headings), ("rows", markup.rows))}
+    return Document(**{**vars(document), **places})
+
+
+def _in_text(document: Document, spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Spans of the file as spans of the text, without those of which nothing is left, or only space."""
+    found = []
+    for start, end in sorted(spans):
+        first, last = document.to_text_offset(start), document.to_text_offset(end)
+        words = document.text[first:last]
+        if words.strip():
+            first += len(words) - len(words.lstrip())
+            found.append((first, first + len(words.strip())))
+    return tuple(found)

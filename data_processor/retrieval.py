@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from data_processor.chunking import Chunk
-from data_processor.documents import Document, read_text
+from data_processor.documents import Document, clean, read_text
 from utils import InputError
 
 # Scripts whose terms are pairs of neighbouring characters: Chinese, Japanese, Korean (as in Lucene's CJKAnalyzer)
@@ -64,7 +64,7 @@ def find_chunks(
 
 
 def read_source_documents(folder: str, rows: list[dict], path: str) -> dict[str, str]:
-    """The text of every document named in `rows`, which come from the file at `path`."""
+    """The text, without markup, of every document named in `rows`, which come from the file at `path`."""
     texts = {}
     for name in {str(row.get("file_name") or "") for row in rows}:
         document = Path(folder) / name
@@ -75,5 +75,5 @@ def read_source_documents(folder: str, rows: list[dict], path: str) -> dict[str,
         text = read_text(document)
         if text is None:
             raise InputError(f"expected text in {document}, found no known encoding: save it as UTF-8")
-        texts[name] = text
+        texts[name] = clean(name, text).text
     return texts

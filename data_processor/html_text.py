@@ -1,0 +1,245 @@
+"""HTML by the parser of the standard library: tags taken out, blocks on lines of their own, rows of tables as lines."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+
+import regex
+
+from data_processor.edits import BOILERPLATE, HEADING, MARKUP, METADATA, TEXT, Edit, Markup
+from data_processor.tables import ENDS
+
+BLOCKS = set(
+    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure form "
+    "h1 h2 h3 h4 h5 h6 head header hr html legend li main menu ol option p pre search section summary table tbody "
+    "td tfoot th thead title tr ul".split()
+)
+INLINE = set(
+    "a abbr acronym area audio b base basefont bdi bdo big br canvas cite code col colgroup data del dfn em embed font i "
+    "iframe img input ins kbd label link map mark meta meter object output param picture progress q rp rt ruby s samp "
+    "small source span strike strong sub sup time track tt u var video wbr".split()
+)
+LEFT_OUT = {  # what a reader does not see, or does not read, with everything in it
+    "script": MARKUP, "style": MARKUP, "template": MARKUP, "svg": MARKUP, "math": MARKUP, "noscript": BOILERPLATE,
+    "nav": BOILERPLATE, "footer": BOILERPLATE, "button": BOILERPLATE, "select": BOILERPLATE, "textarea": BOILERPLATE,
+    "title": METADATA,
+}  # fmt: skip
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+WHOLE_PAGE = re.compile(
+    r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
+CLOSED_BLOCK = re.compile(
+    r"<(p|div|h[1-6]|ul|ol|table|section|article|blockquote)\b[^<>]*>.{0,5000}?</\1\s*>", re.IGNORECASE | re.DOTALL
+)
+CJK = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}，。、；：！？「」『』（）]")
+
+
+@dataclass
+class Event:
+    """What the parser found from `start` to `end`: "open", "close", "data", "reference" or "other"."""
+
+    kind: str
+    name: str
+    start: int
+    end: int = 0
+
+
+class Events(HTMLParser):
+    """The events of a text in order; unknown tags, such as <jens@example.org>, are data."""
+
+    def __init__(self, text: str, start: int, end: int) -> None:
+        super().__init__(convert_charrefs=False)
+        self.events: list[Event] = []
+        self.line_starts = [start, *(found.end() for found in re.compile("\n").finditer(text, start, end))]
+        self.feed(text[start:end])
+        self.close()
+        for event, following in zip(self.events, [*self.events[1:], Event("other", "", end)], strict=True):
+            event.end = following.start
+
+    def add(self, kind: str, name: str = "") -> None:
+        line, column = self.getpos()
+        self.events.append(Event(kind, name, self.line_starts[line - 1] + column))
+
+    def tag(self, kind: str, name: str) -> None:
+        known = name in BLOCKS or name in INLINE or name in LEFT_OUT
+        self.add(kind if known else "data", name)
+
+    def handle_starttag(self, tag, attrs):
+        self.tag("open", tag)
+
+    def handle_endtag(self, tag):
+        self.tag("close", tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tag("open" if tag not in LEFT_OUT else "other", tag)
+
+    def handle_data(self, data):
+        self.add("data")
+
+    def handle_entityref(self, name):
+        self.add("reference")
+
+    def handle_charref(self, name):
+        self.add("reference")
+
+    def handle_comment(self, data):
+        self.add("other")
+
+    def handle_decl(self, decl):
+        self.add("other")
+
+    def handle_pi(self, data):
+        self.add("other")
+
+    def unknown_decl(self, data):
+        self.add("other")
+
+
+def is_html(text: str) -> bool:
+    """Whether a text is HTML: a page, or one that closes a block which it opened."""
+    return bool(WHOLE_PAGE.match(text) or CLOSED_BLOCK.search(text))
+
+
+class Reader:
+    """Walks over the events of a text and collects its edits, headings and rows."""
+
+    def __init__(self, text: str, start: int, end: int) -> None:
+        self.text, self.found = text, Markup([], [], [])
+        self.events = Events(text, start, end).events
+        self.headers = header_rows(self.events)
+        self.left_out = ""  # the element that is being left out
+        self.depth = 0
+        self.preformatted = 0
+        self.line_is_empty, self.breaks, self.lead = True, 0, ""  # what to write before the next words
+        self.heading_start: int | None = None
+        self.columns: list[str] = []
+        self.cells: list[str] | None = None  # of the row that is being read
+        self.row_start, self.in_header = start, False
+        self.last = ""  # the last character that was kept
+
+    def read(self) -> Markup:
+        for index, event in enumerate(self.events):
+            if self.left_out:
+                self.leave_out(event)
+            elif event.kind in ("open", "close"):
+                self.read_tag(index, event)
+            elif event.kind == "reference":
+                self.keep(event.start, event.end, html.unescape(self.text[event.start : event.end]))
+            elif event.kind == "data":
+                self.read_data(event)
+            else:
+                self.edit(event.start, event.end)
+        return self.found
+
+    def edit(self, start: int, end: int, text: str = "", kind: str = MARKUP) -> None:
+        if start < end:
+            self.found.edits.append(Edit(start, end, text, kind))
+
+    def leave_out(self, event: Event) -> None:
+        kind = LEFT_OUT[self.left_out]
+        self.edit(event.start, event.end, kind=kind)
+        if event.name == self.left_out and event.kind in ("open", "close"):
+            self.depth += 1 if event.kind == "open" else -1
+            if self.depth == 0:
+                self.left_out = ""
+        elif kind == METADATA and event.kind in ("data", "reference"):
+            self.found.title += html.unescape(self.text[event.start : event.end])
+
+    def read_tag(self, index: int, event: Event) -> None:
+        name, opens = event.name, event.kind == "open"
+        if opens and name in LEFT_OUT:
+            self.left_out, self.depth = name, 1
+            self.edit(event.start, event.end, kind=LEFT_OUT[name])
+            return
+        end_mark = ""
+        if name in HEADINGS:
+            if opens:
+                self.heading_start = event.end
+            elif self.heading_start is not None:
+                self.found.headings.append((self.heading_start, event.start))
+                self.heading_start = None
+        elif name == "table":
+            end_mark = self.end_row(event.start)
+            self.columns = []
+        elif name == "tr":
+            end_mark = self.end_row(event.start)
+            if opens:
+                self.cells, self.row_start, self.in_header = [], event.start, index in self.headers
+        elif name in ("td", "th") and opens and self.cells is not None:
+            number = len(self.cells)
+            column = self.columns[number] if number < len(self.columns) and not self.in_header else ""
+            self.lead = ("; " if any(self.cells) else "") + (f"{column}: " if column else "")
+            self.cells.append("")
+        elif name == "pre":
+            self.preformatted = max(0, self.preformatted + (1 if opens else -1))
+        self.edit(event.start, event.end, end_mark)
+        if name == "br":
+            self.breaks = max(self.breaks, 1)
+        elif name == "li" and opens:
+            self.breaks, self.lead = max(self.breaks, 1), "- "
+        elif name in BLOCKS and not (name in ("td", "th") and self.cells is not None):
+            self.breaks = max(self.breaks, 1 if name in ("li", "tr", "dt", "dd", "option") else 2)
+        if name == "p" and self.cells is not None:
+            self.breaks = 0
+
+    def end_row(self, end: int) -> str:
+        """Finish the row that is being read; the full stop to write after it."""
+        cells, self.cells = self.cells, None
+        if cells is None:
+            return ""
+        if self.in_header:
+            self.columns = [" ".join(cell.split()).rstrip(":") for cell in cells]
+            self.in_header = False
+            return ""
+        self.found.rows.append((self.row_start, end))
+        self.lead = ""
+        return "." if any(cells) and self.last not in ENDS else ""
+
+    def read_data(self, event: Event) -> None:
+        for piece in re.finditer(r"\s+|\S+", self.text[event.start : event.end]):
+            start, end = event.start + piece.start(), event.start + piece.end()
+            if not piece[0].isspace() or (piece[0].isspace() and self.preformatted):
+                self.keep(start, end)
+            elif self.line_is_empty or self.breaks or self.lead:
+                self.edit(start, end, kind=TEXT)
+            elif piece[0] != " ":
+                joins = CJK.match(self.last) and CJK.match(self.text[end : end + 1]) and "\n" in piece[0]
+                self.edit(start, end, "" if joins else " ", TEXT)
+
+    def keep(self, start: int, end: int, new: str | None = None) -> None:
+        """Keep the characters from `start` to `end`, or `new` in their place, after the break and the lead due."""
+        words = self.text[start:end] if new is None else new
+        if self.cells:
+            self.cells[-1] += words if not self.cells[-1] or new is not None else f" {words}"
+        if self.in_header:
+            self.edit(start, end, kind=HEADING)
+            return
+        before = ("" if self.line_is_empty and not self.found.edits else "\n" * self.breaks) + self.lead
+        if before and self.found.edits and new is None and self.found.edits[-1].end <= start:
+            last = self.found.edits[-1]
+            self.found.edits[-1] = Edit(last.start, last.end, last.text + before, last.kind)
+            before = ""
+        if new is not None or before:
+            self.edit(start, end, before + words, TEXT)
+        self.line_is_empty, self.breaks, self.lead, self.last = False, 0, "", words[-1:]
+
+
+def header_rows(events: list[Event]) -> set[int]:
+    """Indices of the events that open a row of header cells alone."""
+    headers, row, cells = set(), None, set()
+    for index, event in enumerate([*events, Event("close", "tr", 0)]):
+        if event.name == "tr":
+            if row is not None and cells == {"th"}:
+                headers.add(row)
+            row, cells = (index if event.kind == "open" else None), set()
+        elif event.name in ("td", "th") and event.kind == "open":
+            cells.add(event.name)
+    return headers
+
+
+def read_html(text: str, start: int = 0, end: int | None = None) -> Markup:
+    """The tags in a text, or in a part of it, which has line feeds alone at its ends of lines."""
+    return Reader(text, start, len(text) if end is None else end).read()

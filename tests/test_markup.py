@@ -1,0 +1,117 @@
+"""Markup is taken out or read as such, every character is accounted for, and every place is found again in the file."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_processor.documents import clean
+
+
+def lines(name: str, raw: str) -> list[str]:
+    return [line.strip() for line in clean(name, raw).text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        ("a.md", "# The *Osprey*\nThe **Osprey** was built by [Ruth](http://x.org/a_(b) \"c\")[^1].\n", ["The Osprey", "The Osprey was built by Ruth."]),
+        ("a.md", "A ~~red~~ green &amp; `big` hull.\n![In fog](fog.png)\n", ["A  green & big hull."]),
+        ("a.md", "```\ncode. Code.\n```\n<!-- no -->\nSeen\\\nin 1961.\n\n[1]: http://x.org\n", ["Seen", "in 1961."]),
+        ("a.md", "> She was sold\n> in 1961.\n\n- [x] Done *once*\n    in 1962\n", ["She was sold", "in 1961.", "- Done once", "in 1962"]),
+        ("a.md", "+++\ntitle = \"T\"\n+++\nText.\n", ["Text."]),
+        ("a.md", "---\n\nText.\n\n---\n", ["Text."]),
+        ("a.txt", "3 * 4 * 5, 2*3*4, snake_case_name, (1 ha)*, (2 ha)* and #1. Write to <jens@example.org>, if a<b.\n",
+         ["3 * 4 * 5, 2*3*4, snake_case_name, (1 ha)*, (2 ha)* and #1. Write to <jens@example.org>, if a<b."]),
+        ("a.txt", "He was _fourteen_.[1] The \"[h]ouse\" of a[1].[citation needed]\n", ["He was fourteen. The \"[h]ouse\" of a[1]."]),
+        ("a.txt", "== History ==\nThe '''Osprey''' was built by [[Ruth Ambler|Ambler]].<ref>Log.</ref>\n", ["History", "The Osprey was built by Ambler."]),
+        ("a.txt", "1\n00:00:01,000 --> 00:00:02,000\n<i>Iris built it.</i>\n\n2\n00:00:03,000 --> 00:00:04,000\n[storm]\n", ["Iris built it."]),
+        ("a.txt", "Works  Report\n\nThey sold 3 and\n\n - 12 -\n\f\nWorks  Report\n\nearned 4.\n", ["They sold 3 and", "earned 4."]),
+    ],
+)  # fmt: skip
+def test_marks_are_taken_out(name, raw, expected):
+    assert lines(name, raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("a.md", "| ferry | price \\| crowns |\n|:--|--:|\n| Osprey | 42 |\n| *Heron* | |\n"),
+        ("a.txt", "| ferry | price \\| crowns |\n|---|---|\n| Osprey | 42 |\n| Heron |  |\n"),
+        ("a.html", "<table><tr><th>ferry<th>price | crowns</tr>\n<tr><td>Osprey</td><td>42</td></tr><tr><td>Heron<td></table>"),
+    ],
+)  # fmt: skip
+def test_a_row_of_a_table_is_a_line_with_the_words_of_its_header(name, raw):
+    document = clean(name, raw)
+    assert [line for line in document.text.splitlines() if line] == [
+        "ferry: Osprey; price | crowns: 42.",
+        "ferry: Heron.",
+    ]
+    start = document.text.index("Osprey")
+    assert raw[slice(*document.to_file_offsets(start, start + 6))] == "Osprey"
+    assert [document.text[start:end] for start, end in document.rows][-1].startswith("ferry: Heron")
+
+
+def test_a_drawn_table_has_rows_too():
+    raw = "+-----+-----+\n| who | age |\n+=====+=====+\n| Ann | 30  |\n+-----+-----+\n"
+    assert lines("a.txt", raw) == ["who: Ann; age: 30."]
+
+
+def test_html_is_read_as_html_in_any_file():
+    raw = (
+        "<!DOCTYPE html><html><head><title>The\n mill</title><style>p {a. b}</style></head><body><nav>Home</nav>\n"
+        "<h1>Its <i>history</i></h1><p>Rebuilt in&nbsp;1921\n  by <b>Ann</b>.<br>It cost 4.</p><ul><li>one</li><li>two</ul></body></html>"
+    )
+    document = clean("a.txt", raw)
+    assert [line for line in document.text.splitlines() if line] == [
+        "Its history", "Rebuilt in 1921 by Ann.", "It cost 4.", "- one", "- two",
+    ]  # fmt: skip
+    assert document.title == "The mill"
+    assert [document.text[start:end] for start, end in document.headings] == ["Its history"]
+    start = document.text.index("1921 by Ann.")
+    assert raw[slice(*document.to_file_offsets(start, start + 12))] == "1921\n  by <b>Ann</b>."
+
+
+def test_front_matter_is_metadata_with_its_title():
+    document = clean(
+        "a.md", '---\ntitle: "Das Bad"\ndate: 2024-03-15\ntags: [bath]\n---\n\n# Das Bad\n\nEs wurde 1927 eröffnet.\n'
+    )
+    assert document.title == "Das Bad"
+    assert document.metadata == {"title": "Das Bad", "date": "2024-03-15", "tags": ["bath"]}
+    assert document.spans == (
+        (0, 55, "metadata"),
+        (55, 56, "text"),
+        (56, 58, "markup"),
+        (58, 66, "heading"),
+        (66, 91, "text"),
+    )
+
+
+def test_front_matter_that_does_not_parse_is_no_text():
+    document = clean("a.md", '---\ntitle: The Mill: "unclosed\ntags: [a, b\n---\nText.\n')
+    assert document.text == "Text.\n"
+    assert document.title == 'The Mill: "unclosed'
+
+
+def test_every_character_is_accounted_for():
+    raw = "Head\n====\n\nA *b*[1] c\u00ad.\r\n\n- 12 -\n```\nx\n```\n"
+    spans = clean("a.md", raw).spans
+    assert [(raw[start:end], kind) for start, end, kind in spans] == [
+        ("Head\n", "heading"), ("====\n", "markup"), ("\nA ", "text"), ("*", "markup"), ("b", "text"), ("*[1]", "markup"),
+        (" c\u00ad.\r\n\n", "text"), ("- 12 -\n", "boilerplate"), ("```\nx\n```\n", "markup"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("Jose\u0301 Garci\u0301a", "José García"),
+        ("\u1109\u1169\u11af\u1102\u1162", "솔내"),
+        ("the o\ufb03ce,\u00a03\u202fm", "the office, 3 m"),
+        ("har\u200bbour\u200c Floyd ob\u00adser", "harbour Floyd obser"),
+        ("نیک\u200cرود", "نیک\u200cرود"),  # spelling in Persian
+    ],
+)
+def test_characters_that_only_look_different_are_the_same(raw, text):
+    document = clean("a.txt", raw)
+    assert document.text == text
+    assert document.to_file_offsets(0, len(text)) == (0, len(raw))
