@@ -29,8 +29,7 @@ ENCODINGS_TO_GUESS = [
 ]  # for text that is not Unicode
 NOT_TEXT = re.compile(
     r"\r(?=\n)"
-    r"|[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u200b\ufeff]"
-    r"|(?<=[a-zà-ÿ])[-\u2010]\r?\n(?=[a-zà-ÿ])"  # a word hyphenated at the end of a line
+    r"|[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u200b\ufeff]|\u00ad(?![ \t]*\r?\n)"
     r"|(?m:^[ \t]*(?:[-–—][ \t]*\d{1,4}[ \t]*[-–—]|(?:[Pp]age|PAGE|S\.)[ \t]*\d{1,4}(?:[ \t]*(?:of|/)[ \t]*\d{1,4})?"
     r"|\d{1,3}(?:[ \t]*/[ \t]*\d{1,4})?|第[ \t]*\d{1,4}[ \t]*页)[ \t\r]*(?:\n|\Z))"  # a page number, but not a year
 )
@@ -119,7 +118,7 @@ def try_decode(data: bytes, encoding: str) -> str | None:
 
 
 def clean(file_name: str, raw: str) -> Document:
-    """Remove control characters, line-end hyphens and page numbers, and record how positions shift."""
+    """Remove control characters and page numbers, and record how positions shift."""
     pieces, offsets, text_position, file_position = [], [], 0, 0
     for match in NOT_TEXT.finditer(raw):
         if match.start() > file_position:

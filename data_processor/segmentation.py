@@ -20,7 +20,7 @@ SCRIPTS = {
     "ja": r"[\p{Hiragana}\p{Katakana}]", "zh": r"\p{Han}", "ko": r"\p{Hangul}", "th": r"[\p{Thai}\p{Lao}]",
 }  # fmt: skip
 NEVER_LAST = {  # abbreviations that yasbd splits at and no sentence ends with, without their last stop
-    "de": "Hr Hrn Fr Dipl vgl sog Abs Abb Bd Ziff Buchst u.a u. a",
+    "de": "Hr Hrn Fr Dipl vgl sog Abs Abb Bd Ziff Buchst u.a u. a h.c h. c",
     "fr": "Mgr Me cf chap al av apr éd réf tél",
     "es": "Avda Av ap núm pág págs cap Dña p. ej",
     "it": "cfr artt avv arch sig.ra sig dott pag pagg cap",
@@ -38,8 +38,9 @@ SPACE = r"[^\S\n]"  # white space within a line
 CAPITAL = rf"(?={SPACE}+[\"'“„«‘(\[¿¡—–]*{SPACE}?[\p{{Lu}}\p{{Lt}}])"  # a capital comes, on the same line
 MISSED = regex.compile(  # ends of sentences that yasbd does not see
     rf"(?:…|(?<!\.)\.{{3}})[\"'”’»)]?{CAPITAL}|\p{{Georgian}}{{2}}[.!?](?={SPACE}+\p{{Georgian}})|[។།](?={SPACE}+\p{{Lo}})"
-    rf"|(?<=\p{{L}}\.{SPACE}?|\d{SPACE}?)(?:C|J\.-C|Chr|э|г|гг)\.{CAPITAL}"  # an era, or Russian for year
+    rf"|(?<=\p{{L}}\.{SPACE}?|\d{SPACE}?)(?:C|J\.-C|Chr|э|г|гг|Χ)\.{CAPITAL}"  # an era, or Russian for year
     rf"|\p{{Ll}}{{2}}[.!?]{SPACE}+(?=«{SPACE}?[\p{{Lu}}¿¡])|[.!?]«{CAPITAL}"  # before, after a quotation
+    r"|(?<!(?:www\.|[/@])\S*)(?:\p{Ll}{2}|\d{2})[.!?](?=\p{Lu}\p{Ll}+[ ,])"  # no space after the stop
 )
 CLOSERS = r"[\"'”’»)」』）\]]"
 END_MARK = regex.compile(rf"[.!?…。！？؟।॥։።។]{CLOSERS}*$")
@@ -56,11 +57,14 @@ INSIDE = [  # what stands before and after a border that lies within a sentence,
         (r"(?<![\p{Lu}\p{Ll}\p{M}])\p{L}\p{M}*\.\s?$", r"\p{L}\p{M}*\."),  # two initials
         (r"\((?:[!?]+|\.{3}|…)\)\s?$", r""),  # a remark on the word before
         (r"\b\d{4}\.(?: ?\d{1,2}\.){0,2}\s?$", r"(?:\d{1,2}\. ?){0,2}\p{Hangul}"),  # a date: 2021. 1. 5.
+        (r"\p{Ll}str\.\s?$", r"\d"),  # a German street and its number
         (r"(?:\.{3}|…)\s$", r"\p{Lo}"),  # a pause, in letters without capitals
     )
 ]
 DANDA = regex.compile(r"[\u0900-\u0dff]\.$")  # a stop after an Indic letter: where a danda ends sentences, an abbreviation
 CLOSED = regex.compile(r"[.!?…。！？؟।][\"'”’»)」』]$")
+NO_BREAK = {0xA0: " ", 0x202F: " "}  # no-break spaces, in which yasbd sees no end of a sentence
+APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")  # one within a word closes no quotation
 LONG = 600  # characters
 BLOB = regex.compile(r"[!-~]{1000,}|\s{200,}")  # encoded data, ruled lines, gaps: yasbd's time grows with their square
 
@@ -81,7 +85,8 @@ def segment(text: str, language: str, whole_quotes: bool = True) -> list[tuple[i
     `whole_quotes` keeps a quotation of several sentences in one.
     """
     code = rules_for(language, text)
-    prose = BLOB.sub(lambda blob: "\n" * len(blob[0]), text)
+    prose = BLOB.sub(lambda blob: "\n" * len(blob[0]), text).translate(NO_BREAK)
+    prose = APOSTROPHE.sub("ʼ", prose)
     found, start = [], 0
     for end in [*sorted(refine(text, code, set(detector(code, whole_quotes).detect(prose)))), len(text)]:
         if whole_quotes and end - start > LONG:  # a quotation mark that lacks its partner holds much together
