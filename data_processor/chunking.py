@@ -79,12 +79,16 @@ def make_splitter(tokenizer, chunk_size: int):
     return TextSplitter.from_huggingface_tokenizer(tokenizer.backend_tokenizer, **size)
 
 
-def chunk_document(document: Document, splitter: TextSplitter, language: str = "en") -> list[Chunk]:
-    """Cut one document with a splitter from `make_splitter`; `language` is that of the prompts.
+def chunk_document(
+    document: Document, splitter: TextSplitter, language: str = "en", text_language: str | None = None
+) -> list[Chunk]:
+    """Cut one document with a splitter from `make_splitter`.
+
+    `language` is that of the prompts; `text_language` that of the text, found in it if it is None.
 
     Its wrapped lines are joined first. Every unit is whole in one of the chunks; one longer than a chunk is in parts.
     """
-    text_language = detect_language(document.text)
+    text_language = text_language or detect_language(document.text)
     parsed = read_units(document.text, text_language)
     text, title = parsed.joined.text, parsed.title if len(parsed.title) <= LONGEST_HEADING else ""
     spans = [(start, start + len(part)) for start, part in splitter.chunk_indices(hide_stops(text, parsed.units))]

@@ -24,17 +24,19 @@ PARTS = {  # words that keep their hyphen: what begins them, what ends them
         "pre pro quasi right second self semi short single small so third three two well",
         "based born called century day free like long made old only related scale style time term up wide year",
     ),
+    "de": ("blau braun deutsch gelb grau grün links nord ost rechts rot schwarz süd weiß west", ""),
     "fr": (
-        "après arrière au avant ci contre demi ex grand là mi moi lui non nord ouest peut quasi sous sud vice vingt est c "
+        "anglo franco gallo gréco latino socio après arrière au avant ci contre demi ex grand là mi moi lui non nord ouest peut quasi sous sud vice vingt est c "
         "quelques elle soi eux",
         "ci ce elle elles en être il ils je là leur lui même mêmes moi nous on t toi tu vous y dessus dessous delà",
     ),
     "pt": ("ex pós pré recém vice bem mal", "lo la los las se lhe lhes me te nos vos o a os as"),
     "ru": (
-        "северо юго северно южно западно восточно экс вице кое пол из",
+        "северо юго северно южно западно восточно экс вице кое пол из прайм бизнес интернет онлайн",
         "либо нибудь за под таки прежнему видимому моему твоему своему нашему вашему другому разному",
     ),
 }
+DICTIONARIES = ("en", "fr", "pt", "ru", "uk")  # where hyphens between small letters are common; ru takes some seconds to load
 LONE_ENDS = {"fr": "le la les", "ru": "то ка"}  # ends of words too: "cel-/le" loses its hyphen, "est-/elle" does not
 
 
@@ -54,8 +56,7 @@ def mend(before: str, after: str, language: str, text: str) -> str | None:
     left, right = left.group(), right.group()
     if right.lower() in CONJUNCTIONS.get(language, "").split():
         return "- "
-    capital = right[0].isupper() and not (left.isupper() and len(left) > 1)
-    if capital or right[0].isdigit() or left[-1].isdigit():
+    if (right[0].isupper() and not (before.isupper() and right.isupper() and len(before.split()) > 2)) or right[0].isdigit() or left[-1].isdigit():
         return "-"
     counts = words(text)
     whole, parted = counts.get(f"{left}{right}".lower(), 0), counts.get(f"{left}-{right}".lower(), 0)
@@ -69,20 +70,30 @@ def is_compound(left: str, right: str, before: str, language: str) -> bool:
     first, last = (part.split() for part in PARTS.get(language, ("", "")))
     if language == "en" and regex.search(r"\w[-\u2010] (?:and|or|to) \S+[-\u2010]$", before):
         return True
-    if left in first or right in last:
-        return True
-    if language == "en":
-        return not is_word(f"{left}{right}") and is_word(left.rpartition("-")[2]) and is_word(right.partition("-")[0])
+    if left in first or right in last or ("-" in left and language in DICTIONARIES):
+        return not is_word(f"{left.rpartition('-')[2]}{right}", language) if "-" in left else True
+    if language == "de":
+        return left.endswith("isch") and len(right) > 4  # "deutsch-französisch" is in the list, "politisch-" is not
+    if language in DICTIONARIES and len(left) > 3:
+        whole = is_word(f"{left}{right}", language)
+        return not whole and is_word(left, language) and (language != "en" or is_word(right.partition("-")[0], language))
     if right in LONE_ENDS.get(language, "").split():
         return len(left) > 3 or left in ("кто", "что", "где", "как", "куда")
-    return "-" in left and language in ("fr", "pt")  # "a-t-/il", "vis-à-/vis"
+    return False
 
 
-def is_word(text: str) -> bool:
-    """Whether an English dictionary has a word, in any of its forms."""
-    from lemminflect import getAllLemmas
+@functools.cache
+def is_word(text: str, language: str) -> bool:
+    """Whether a dictionary of one of DICTIONARIES has a word, in any of its forms; it is loaded at the first question."""
+    if len(text) < 3:
+        return False
+    if language == "en":
+        from lemminflect import getAllLemmas
 
-    return len(text) > 2 and bool(getAllLemmas(text))
+        return bool(getAllLemmas(text))
+    import simplemma
+
+    return simplemma.is_known(text, lang=language)
 
 
 @functools.lru_cache(maxsize=4)

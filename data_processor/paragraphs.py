@@ -25,6 +25,8 @@ RUN_ON = regex.compile(  # a sentence that begins within the line and does not e
     r"\S\S[.!?…][\"'”’»)]*\s+[\"'“„«(¿¡]*[\p{Lu}\p{Lo}][^.!?…]*$|[।؟][ \t]+\S[^।؟]*$|[。！？][”」』）]*[^。！？”」』）\s][^。！？]*$"
 )
 BROKEN = regex.compile(rf"{hyphens.HYPHEN.pattern}|\s[–—-]$")  # a hyphen or a dash at the end
+HAN_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}] [\p{L}\p{N}(（“《]|[\p{L}\p{N})）”》] [\p{Han}\p{Hiragana}\p{Katakana}]")
+HALVES = regex.compile(r"[，。、；：！？（(“《「『]$|^[（“《「『]")  # where Chinese has no space in any style: width of the mark is enough
 SMALL = regex.compile(r"[\"'“„«(—–-]*\s?\p{Ll}")
 
 
@@ -149,15 +151,23 @@ def runs_on(line: Line, width: int) -> bool:
     return bool(BROKEN.search(line.text) or (wide and RUN_ON.search(line.own)))
 
 
-def is_full(a: Line, b: Line, width: int, characters: int) -> bool:
-    """Whether the first word of line `b` would not have fitted on line `a`, in columns or in characters."""
+def is_full(a: Line, b: Line, width: int, characters: int, whole_words: bool = True) -> bool:
+    """Whether the first word of line `b` would not have fitted on line `a`, in columns or in characters.
+
+    Chinese and its like may have been cut anywhere, or (`whole_words`) at their rare spaces.
+    """
     word = b.text.split(maxsplit=1)[0]
     if UNSPACED.match(b.text):
         first = b.text[: CLOSING.match(b.text, 1).end()]
         if a.width + columns_of(first) > width or len(a.text) + a.indent + len(first) > characters:
             return True
-        return len(word) < characters and a.width + columns_of(word) > width and a.width >= width / 2
+        return whole_words and a.width + columns_of(word) > width and a.width >= width / 4
     return a.width + 1 + columns_of(word) > width or len(a.text) + a.indent + 1 + len(word) > characters
+
+
+def is_capitals(text: str) -> bool:
+    """Whether all letters are capitals, as in some headings."""
+    return text.isupper() and not regex.search(r"\p{Lo}", text)
 
 
 def goes_on(block: Block, line: Line, wrapped: bool, width: int, longest: int) -> bool:
@@ -174,11 +184,11 @@ def goes_on(block: Block, line: Line, wrapped: bool, width: int, longest: int) -
         return False  # a new paragraph
     if len(a.text) > WIDE or len(line.text) > WIDE:
         return small and not OPEN_ENDED.search(a.text)
-    if not wrapped or (a.text.isupper() and not line.text.isupper()):
+    if not wrapped or (is_capitals(a.text) and not is_capitals(line.text)):
         return False
     if runs_on(a, width):
         return True
-    if is_full(a, line, width, longest) and a.width >= width / 2:
+    if is_full(a, line, width, longest) and a.width >= width * (0.25 if UNSPACED.match(line.text) else 0.5):
         return True
     if OPEN_ENDED.search(a.text):
         return small and not regex.search(r"[:;：；]$", a.text)
@@ -205,20 +215,19 @@ def merge_cues(blocks: list[Block]) -> list[Block]:
 
 def join_edits(text: str, blocks: list[Block], language: str) -> list[tuple[int, int, str]]:
     """What takes the place of each line break within a block, as (start, end, text)."""
-    tight = len(regex.findall(r"\p{Han}[A-Za-z0-9]|[A-Za-z0-9]\p{Han}", text))
-    spaced = len(regex.findall(r"\p{Han} [A-Za-z0-9]|[A-Za-z0-9] \p{Han}", text))
+    spaces = HAN_SPACES.search(text) is not None
     edits = []
     for block in blocks:
+        width, longest = max(line.width for line in block.lines), max(len(line.text) for line in block.lines)
         for a, b in zip(block.lines, block.lines[1:], strict=False):
             mended = hyphens.mend(a.text, b.text, language, text)
             if mended is not None:
                 edits.append((a.end - 1, b.start, mended))
-                continue
-            unspaced = [bool(UNSPACED.match(char)) for char in (a.text[-1], b.text[0])]
-            word_beside = regex.search(r"\p{Han}$", a.text) and regex.match(r"[A-Za-z0-9]", b.text)
-            word_beside = word_beside or (regex.search(r"[A-Za-z0-9]$", a.text) and regex.match(r"\p{Han}", b.text))
-            together = all(unspaced) or (any(unspaced) and not (word_beside and spaced > tight))
-            edits.append((a.end, b.start, "" if together else " "))
+            elif not (UNSPACED.match(a.text[-1]) or UNSPACED.match(b.text[0])):
+                edits.append((a.end, b.start, " "))
+            else:
+                short = spaces and not is_full(a, b, width, longest, whole_words=False)
+                edits.append((a.end, b.start, " " if short and not HALVES.search(f"{a.text[-1]}{b.text[0]}") else ""))
     return sorted(edits)
 
 

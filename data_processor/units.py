@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import regex
 
 from data_processor.line_kinds import PIPE, SPEAKER
-from data_processor.paragraphs import Block, Joined, apply_edits, join_edits, read_blocks
+from data_processor.paragraphs import Block, Joined, apply_edits, is_capitals, join_edits, read_blocks
 from data_processor.segmentation import ends_sentence, segment
 
 LONGEST_HEADING = 120  # characters
@@ -138,7 +138,7 @@ def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) 
         return block.form.isalpha() and not (beside or ends_sentence(text, language) or MIDDLE.search(text))
     if block.kind != "plain":
         return False
-    if text.isupper() and len(segment(text, language)) == 1 and not following.adjacent and not block.adjacent:
+    if is_capitals(text) and len(segment(text, language)) == 1 and not following.adjacent and not block.adjacent:
         return True
     if ends_sentence(text, language):
         words = regex.findall(r"\p{L}{4,}", text)
