@@ -23,7 +23,9 @@ OPENAI_TOKENIZER = f"{TIKTOKEN}gpt-4o"  # used where only the API knows the mode
 OVERLAP_SHARE = (
     0.1  # of a chunk, repeated at the start of the next, so that a fact at a boundary is complete in one of them
 )
-OPENS_SENTENCE = regex.compile(r"[.!?](?=[\"'”’)\]]*\s)|[。！？](?=[”」』）]*\S)")  # where Unicode's rules see a sentence end
+OPENS_SENTENCE = regex.compile(
+    r"[.!?](?=[\"'”’)\]]*\s)|[。！？](?=[”」』）]*\S)"
+)  # where Unicode's rules see a sentence end
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from data_processor.dataset import to_format
 from data_processor.documents import Document, read_documents
 from data_processor.estimate import estimate, print_estimate
 from data_processor.facts import NOT_COVERED, Fact
-from data_processor.pipeline import Collected
 from data_processor.languages import detect_language
+from data_processor.pipeline import Collected
 from data_processor.prompts import load_prompts
 from data_processor.small_model import questions as questions_of_small_model
 from data_processor.split import ANSWERABLE_KINDS, split

@@ -36,7 +36,13 @@ PARTS = {  # words that keep their hyphen: what begins them, what ends them
         "либо нибудь за под таки прежнему видимому моему твоему своему нашему вашему другому разному",
     ),
 }
-DICTIONARIES = ("en", "fr", "pt", "ru", "uk")  # where hyphens between small letters are common; ru takes some seconds to load
+DICTIONARIES = (
+    "en",
+    "fr",
+    "pt",
+    "ru",
+    "uk",
+)  # where hyphens between small letters are common; ru takes some seconds to load
 LONE_ENDS = {"fr": "le la les", "ru": "то ка"}  # ends of words too: "cel-/le" loses its hyphen, "est-/elle" does not
 
 
@@ -56,7 +62,11 @@ def mend(before: str, after: str, language: str, text: str) -> str | None:
     left, right = left.group(), right.group()
     if right.lower() in CONJUNCTIONS.get(language, "").split():
         return "- "
-    if (right[0].isupper() and not (before.isupper() and right.isupper() and len(before.split()) > 2)) or right[0].isdigit() or left[-1].isdigit():
+    if (
+        (right[0].isupper() and not (before.isupper() and right.isupper() and len(before.split()) > 2))
+        or right[0].isdigit()
+        or left[-1].isdigit()
+    ):
         return "-"
     counts = words(text)
     whole, parted = counts.get(f"{left}{right}".lower(), 0), counts.get(f"{left}-{right}".lower(), 0)
@@ -76,7 +86,9 @@ def is_compound(left: str, right: str, before: str, language: str) -> bool:
         return left.endswith("isch") and len(right) > 4  # "deutsch-französisch" is in the list, "politisch-" is not
     if language in DICTIONARIES and len(left) > 3:
         whole = is_word(f"{left}{right}", language)
-        return not whole and is_word(left, language) and (language != "en" or is_word(right.partition("-")[0], language))
+        return (
+            not whole and is_word(left, language) and (language != "en" or is_word(right.partition("-")[0], language))
+        )
     if right in LONE_ENDS.get(language, "").split():
         return len(left) > 3 or left in ("кто", "что", "где", "как", "куда")
     return False

@@ -7,6 +7,7 @@ its end, and from small letters; short lines, verses and addresses stay apart.
 from __future__ import annotations
 
 import bisect
+import itertools
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -15,7 +16,10 @@ import regex
 from data_processor import hyphens
 from data_processor.line_kinds import OPEN_ENDED, Line, columns_of, read_lines
 
-NARROW, WIDE = 45, 125  # columns, characters: shorter lines are wrapped only if more speaks for it; longer ones are paragraphs
+NARROW, WIDE = (
+    45,
+    125,
+)  # columns, characters: shorter lines are wrapped only if more speaks for it; longer ones are paragraphs
 NARROWEST = 26  # columns
 NARROW_SENTENCE = 40  # columns: in a shorter line a stop may well be an abbreviation's ("Sra. Cordero")
 NEARLY = 0.8  # of the width: a line so long goes on in the next, even if the next word would just have fitted
@@ -25,8 +29,10 @@ RUN_ON = regex.compile(  # a sentence that begins within the line and does not e
     r"\S\S[.!?…][\"'”’»)]*\s+[\"'“„«(¿¡]*[\p{Lu}\p{Lo}][^.!?…]*$|[।؟][ \t]+\S[^।؟]*$|[。！？][”」』）]*[^。！？”」』）\s][^。！？]*$"
 )
 BROKEN = regex.compile(rf"{hyphens.HYPHEN.pattern}|\s[–—-]$")  # a hyphen or a dash at the end
-HAN_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}] [\p{L}\p{N}(（“《]|[\p{L}\p{N})）”》] [\p{Han}\p{Hiragana}\p{Katakana}]")
-HALVES = regex.compile(r"[，。、；：！？（(“《「『]$|^[（“《「『]")  # where Chinese has no space in any style: width of the mark is enough
+HAN_SPACES = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}] [\p{L}\p{N}(（“《]|[\p{L}\p{N})）”》] [\p{Han}\p{Hiragana}\p{Katakana}]"
+)
+HALVES = regex.compile(r"[，。、；：！？（(“《「『]$|^[（“《「『]")  # marks that may not begin or end a line
 SMALL = regex.compile(r"[\"'“„«(—–-]*\s?\p{Ll}")
 
 
@@ -101,10 +107,12 @@ def demote(lines: list[Line]) -> None:
     """A marker at the beginning of a line in wrapped text is none: "am / 1. Juni 1976", "a gift / - the first - of"."""
     width = max(line.width for line in lines)
     form = ""  # of the item that the lines above belong to
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         form = before.form if before.kind != "plain" else form
         if line.kind in ("item", "turn") and line.form != form and before.kind in ("plain", "item", "turn"):
-            alone = sum(other.form == line.form for other in lines) == 1 and (form.isalpha() or line.form.isalpha() or not form)
+            alone = sum(other.form == line.form for other in lines) == 1 and (
+                form.isalpha() or line.form.isalpha() or not form
+            )
             long = alone and width >= NARROWEST and before.width >= NEARLY * width
             if not OPEN_ENDED.search(before.text) and (long or runs_on(before, width)):
                 line.kind, line.form, line.body = "plain", "", line.start
@@ -127,7 +135,7 @@ def is_wrapped(run: list[Line], width: int) -> bool:
     """Whether lines are wrapped prose rather than verses, an address or a list: see the head of this file."""
     if len(run) < 2 or (width < NARROWEST and not any(BROKEN.search(line.text) for line in run[:-1])):
         return False
-    breaks = list(zip(run, run[1:], strict=False))
+    breaks = list(itertools.pairwise(run))
     signs = sum(runs_on(a, width) or (a.flowed and bool(SMALL.match(b.text))) for a, b in breaks)
     indented = run[0].kind == "plain" and run[0].indent >= run[1].indent + 2
     longest = max(len(line.text) + line.indent for line in run)
@@ -226,8 +234,9 @@ def join_edits(text: str, blocks: list[Block], language: str) -> list[tuple[int,
             elif not (UNSPACED.match(a.text[-1]) or UNSPACED.match(b.text[0])):
                 edits.append((a.end, b.start, " "))
             else:
-                short = spaces and not is_full(a, b, width, longest, whole_words=False)
-                edits.append((a.end, b.start, " " if short and not HALVES.search(f"{a.text[-1]}{b.text[0]}") else ""))
+                hung = 1 if HALVES.search(f"{a.text[-1]}{b.text[0]}") else 0
+                short = spaces and not is_full(a, b, width - 2 * hung, longest - hung, whole_words=False)
+                edits.append((a.end, b.start, " " if short else ""))
     return sorted(edits)
 
 

@@ -18,7 +18,9 @@ LONGEST_HEADING = 120  # characters
 WITHOUT_STOPS = {"th": 40, "lo": 40, "km": 40, "my": 40}  # languages that need none: the longest heading there
 COLON = regex.compile(r"[:：]$")
 ASKED = regex.compile(r"[?？]$")
-MIDDLE = regex.compile(r"[;,；，、]$|[;,；，] ?(?:and|or|und|oder|et|ou|y|o|и|или|і|i|e)$")  # how an item ends before the next
+MIDDLE = regex.compile(
+    r"[;,；，、]$|[;,；，] ?(?:and|or|und|oder|et|ou|y|o|и|или|і|i|e)$"
+)  # how an item ends before the next
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _still_leads(one: tuple[str, str], block: Block) -> bool:
     """Whether a lead-in holds for this block: for what follows in the list, not for the next item of its own form."""
     if one[0] == "row":
         return block.kind == "row"
-    return block.kind in ("item", "row") and block.form != one[0] or (block.kind == "plain" and block.adjacent)
+    return (block.kind in ("item", "row") and block.form != one[0]) or (block.kind == "plain" and block.adjacent)
 
 
 def _leads(text: str, following: Block, block: Block, language: str) -> bool:
@@ -142,7 +144,12 @@ def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) 
         return True
     if ends_sentence(text, language):
         words = regex.findall(r"\p{L}{4,}", text)
-        return bool(ASKED.search(text)) and not following.adjacent and len(words) > 1 and all(w[0].isupper() for w in words)
+        return (
+            bool(ASKED.search(text))
+            and not following.adjacent
+            and len(words) > 1
+            and all(w[0].isupper() for w in words)
+        )
     if len(segment(text, language)) > 1:
         return False
 
@@ -176,8 +183,14 @@ def with_lead_in(lead_in: str, text: str) -> str:
     """A unit's text so that it stands without its lead-in: "Duties of the tenant: repaint the door", "built: 1931"."""
     if not lead_in:
         return text
-    for cells in (PIPE.split, lambda row: regex.split(r"\t+| {2,}|\u3000+", row), lambda row: regex.split("[;；,，]", row)):
+    for cells in (
+        PIPE.split,
+        lambda row: regex.split(r"\t+| {2,}|\u3000+", row),
+        lambda row: regex.split("[;；,，]", row),
+    ):
         names, values = ([cell.strip() for cell in cells(row)] for row in (lead_in, text))
         if len(names) == len(values) > 1:
-            return "; ".join(f"{name}: {value}" if name else value for name, value in zip(names, values, strict=True) if value)
+            return "; ".join(
+                f"{name}: {value}" if name else value for name, value in zip(names, values, strict=True) if value
+            )
     return f"{lead_in}{'' if lead_in.endswith('：') else ' '}{text}"
