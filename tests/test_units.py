@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from data_processor.chunking import chunk_document, hide_stops, sentence_spans, share_out
@@ -21,7 +23,7 @@ class Whole:
 
     def chunk_indices(self, text: str) -> list[tuple[int, str]]:
         edges = [0, *self.places, len(text)]
-        return [(start, text[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+        return [(start, text[start:end]) for start, end in itertools.pairwise(edges)]
 
 
 def units(text: str) -> list[str]:
@@ -186,7 +188,7 @@ def test_the_lead_in_is_shown_to_the_model_and_stands_in_the_fact():
 
 def test_a_chunk_leads_back_to_the_document_through_joined_lines():
     [chunk] = chunk_document(Document("a.txt", WRAPPED), Whole())
-    first, second = sentences_to_read([chunk])
+    _first, second = sentences_to_read([chunk])
     assert second.quote == "The repair had taken eleven months and cost 3.2 million crowns."
     start, end = chunk.to_document(second.start, second.end)
     assert WRAPPED[start:end] == "The repair had taken\neleven months and cost 3.2 million crowns."
@@ -195,7 +197,7 @@ def test_a_chunk_leads_back_to_the_document_through_joined_lines():
 
 def test_a_later_chunk_leads_back_too():
     document = Document("a.txt", WRAPPED)
-    first, second = chunk_document(document, Whole(WRAPPED.index("The repair")))
+    _first, second = chunk_document(document, Whole(WRAPPED.index("The repair")))
     [item] = [item for item in sentences_to_read([second]) if item.quote.startswith("The repair")]
     start, end = second.to_document(item.start, item.end)
     assert WRAPPED[start:end] == "The repair had taken\neleven months and cost 3.2 million crowns."
