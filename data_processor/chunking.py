@@ -91,8 +91,14 @@ def chunk_document(
     Its wrapped lines are joined first. Every unit is whole in one of the chunks; one longer than a chunk is in parts.
     """
     text_language = text_language or detect_language(document.text)
-    parsed = read_units(document.text, text_language)
-    text, title = parsed.joined.text, parsed.title if len(parsed.title) <= LONGEST_HEADING else ""
+    known = {
+        start: kind
+        for kind, spans in (("heading", "headings"), ("row", "rows"))
+        for start, _ in getattr(document, spans, ())  # what markup tells
+    }
+    parsed = read_units(document.text, text_language, known)
+    text, title = parsed.joined.text, getattr(document, "title", "") or parsed.title
+    title = title if len(title) <= LONGEST_HEADING else ""
     spans = [(start, start + len(part)) for start, part in splitter.chunk_indices(hide_stops(text, parsed.units))]
     units = share_out(parsed.units, spans)
     return [

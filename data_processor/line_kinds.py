@@ -75,8 +75,11 @@ def columns_of(text: str) -> int:
     )
 
 
-def read_lines(text: str) -> list[Line]:
-    """The lines of a text with their kinds. A marker in the middle of wrapped text is none, see paragraphs.py."""
+def read_lines(text: str, known: dict[int, str] | None = None) -> list[Line]:
+    """The lines of a text with their kinds. A marker in the middle of wrapped text is none, see paragraphs.py.
+
+    `known` has the kind ("heading", "row") of lines that markup told, by where they start.
+    """
     lines = []
     for match in regex.finditer(r"[^\n\f\r\u2028\u2029]+|(?:\r\n|[\n\f\r\u2028\u2029])(?=[\n\f\r\u2028\u2029])", text):
         whole = match.group()
@@ -86,7 +89,10 @@ def read_lines(text: str) -> list[Line]:
         start = match.start() + offset + len(whole[offset:]) - len(whole[offset:].lstrip())
         indent = columns_of(whole[offset : start - match.start()].expandtabs(8))
         lines.append(Line(start, start + len(content), content, indent, body=start, flowed=bool(FLOWED.search(whole))))
-        _see_kind(lines[-1])
+        if known and start in known:
+            lines[-1].kind, lines[-1].form = known[start], "known"
+        else:
+            _see_kind(lines[-1])
     _see_cues(lines)
     _see_underlines(lines)
     _see_rows(lines)

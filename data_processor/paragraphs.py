@@ -32,6 +32,7 @@ BROKEN = regex.compile(rf"{hyphens.HYPHEN.pattern}|\s[–—-]$")  # a hyphen or
 HAN_SPACES = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}] [\p{L}\p{N}(（“《]|[\p{L}\p{N})）”》] [\p{Han}\p{Hiragana}\p{Katakana}]"
 )
+HAN_HAN_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}] [\p{Han}\p{Hiragana}\p{Katakana}]")
 HALVES = regex.compile(r"[，。、；：！？（(“《「『]$|^[（“《「『]")  # marks that may not begin or end a line
 SMALL = regex.compile(r"[\"'“„«(—–-]*\s?\p{Ll}")
 
@@ -53,9 +54,9 @@ class Block:
         return self.lines[-1]
 
 
-def read_blocks(text: str) -> list[Block]:
-    """The blocks of a text, in order, without blank lines."""
-    stretches = split_stretches(read_lines(text))
+def read_blocks(text: str, known: dict[int, str] | None = None) -> list[Block]:
+    """The blocks of a text, in order, without blank lines; `known` as for read_lines."""
+    stretches = split_stretches(read_lines(text, known))
     usual = usual_width(stretches)
     blocks: list[Block] = []
     for stretch in stretches:
@@ -142,7 +143,7 @@ def is_wrapped(run: list[Line], width: int) -> bool:
     full = [is_full(a, b, width, longest) for a, b in breaks]
     open_breaks = [(a, b, f) for (a, b), f in zip(breaks, full, strict=True) if not OPEN_ENDED.search(a.text)]
     good = sum(f or (bool(SMALL.match(b.text)) and a.width >= 0.7 * width) for a, b, f in open_breaks)
-    bad = sum(not f and not SMALL.match(b.text) and a.width >= width / 2 for a, b, f in open_breaks)
+    bad = sum(not (f or SMALL.match(b.text) or runs_on(a, width)) and a.width >= width / 2 for a, b, f in open_breaks)
     if signs or indented:
         return signs + good + indented > bad
     if width < NARROW:
@@ -223,7 +224,7 @@ def merge_cues(blocks: list[Block]) -> list[Block]:
 
 def join_edits(text: str, blocks: list[Block], language: str) -> list[tuple[int, int, str]]:
     """What takes the place of each line break within a block, as (start, end, text)."""
-    spaces = HAN_SPACES.search(text) is not None
+    spaces = {False: HAN_SPACES.search(text), True: HAN_HAN_SPACES.search(text)}  # by whether both sides are Chinese
     edits = []
     for block in blocks:
         width, longest = max(line.width for line in block.lines), max(len(line.text) for line in block.lines)
@@ -235,7 +236,9 @@ def join_edits(text: str, blocks: list[Block], language: str) -> list[tuple[int,
                 edits.append((a.end, b.start, " "))
             else:
                 hung = 1 if HALVES.search(f"{a.text[-1]}{b.text[0]}") else 0
-                short = spaces and not is_full(a, b, width - 2 * hung, longest - hung, whole_words=False)
+                short = spaces[all(map(UNSPACED.match, (a.text[-1], b.text[0])))] and not is_full(
+                    a, b, width - 2 * hung, longest - hung, whole_words=False
+                )
                 edits.append((a.end, b.start, " " if short else ""))
     return sorted(edits)
 

@@ -50,9 +50,12 @@ class Parsed:
         return self.joined.text[start:end].strip("# \t")
 
 
-def read_units(text: str, language: str) -> Parsed:
-    """The units of a text; its offsets are those of `joined.text`, and `joined` leads back to `text`."""
-    blocks = read_blocks(text)
+def read_units(text: str, language: str, known: dict[int, str] | None = None) -> Parsed:
+    """The units of a text; its offsets are those of `joined.text`, and `joined` leads back to `text`.
+
+    `known` has the kind ("heading", "row") of lines that markup told, by where they start.
+    """
+    blocks = read_blocks(text, known)
     parsed = Parsed(apply_edits(text, join_edits(text, blocks, language)))
     markup = [block for block in blocks if block.kind == "markup"]
     parsed.markup = [_span(parsed, block) for block in markup]
@@ -104,7 +107,7 @@ def _leads(text: str, following: Block, block: Block, language: str) -> bool:
 
 def _is_header(blocks: list[Block], number: int, ruled: set[int]) -> bool:
     """Whether a row is the first of its table and names the columns: a rule stands below, or only the others have digits."""
-    if number and blocks[number - 1].kind == "row" and blocks[number].adjacent:
+    if blocks[number].form == "known" or (number and blocks[number - 1].kind == "row" and blocks[number].adjacent):
         return False
     others = []
     for block in blocks[number + 1 :]:
@@ -150,7 +153,7 @@ def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) 
             and len(words) > 1
             and all(w[0].isupper() for w in words)
         )
-    if len(segment(text, language)) > 1:
+    if MIDDLE.search(text) or len(segment(text, language)) > 1:
         return False
 
     def is_bare(other: Block) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 
 import pytest
+from conftest import ROOT
 
-from data_processor.chunking import chunk_document, hide_stops, sentence_spans, share_out
-from data_processor.documents import Document
+from benchmarks.inputs_lines import kept_apart, rewrapped
+from data_processor.chunking import chunk_document, hide_stops, make_splitter, sentence_spans, share_out
+from data_processor.documents import Document, read_documents
 from data_processor.facts import make_standalone, preceding_sentences, sentences_to_read
 from data_processor.hyphens import mend
 from data_processor.languages import detect_language
@@ -220,7 +223,7 @@ def test_sentences_of_a_wrapped_file_have_the_files_offsets():
 @pytest.mark.parametrize(
     ("language", "sentences"),
     [
-        ("en", ["Mr. T. S. Elmer Jr. paid $3.5 M.", "Yahoo! bought no part of it.", '"Go!" she said.']),
+        ("en", ["Mr. T. S. Elmer Jr. paid approx. $3.5 million.", "Yahoo! bought no part of it.", '"Go!" she said.']),
         ("de", ["Sie kam am 3. Mai 1897 mit Dr. h. c. Ernst Lind.", "Er wohnt in der Mühlstr. 12 am See."]),
         ("fr", ["« Il ne s’éteint jamais ! »", "En 1944, M. Le Goff l’a vu."]),
         ("ru", ["Мост построен в 1911 г. по проекту А. С. Вершинина.", "Он стоил 3,2 млн руб. и стоит."]),
@@ -255,3 +258,27 @@ def test_a_sentence_ends_without_a_space_but_an_address_of_the_web_does_not():
 )
 def test_the_language_of_a_text(text, language):
     assert detect_language(text) == language
+
+
+def test_the_sentences_of_the_demo_are_those_it_was_measured_with():
+    splitter = make_splitter("tiktoken:gpt-4o", 256)
+    documents = read_documents(ROOT / "demo" / "documents")
+    chunks = [chunk for document in documents for chunk in chunk_document(document, splitter)]
+    quotes = [item.quote for item in sentences_to_read(chunks)]
+    assert len(quotes) == 84 and quotes[0].startswith("Tolvimer Instruments, the maker of tide ")
+    assert hashlib.sha256("\n".join(quotes).encode()).hexdigest()[:16] == "18378c87469945de"
+
+
+def test_what_markup_told_of_a_line_holds():
+    text = "A heading.\nbuilding: Lamp; opened: 1987.\nIt is."
+    parsed = read_units(text, "en", {0: "heading", 11: "row"})
+    assert parsed.headings == [(0, 10)] and [(unit.start, unit.end) for unit in parsed.units] == [(11, 40), (41, 47)]
+
+
+def test_wrapping_and_lines_apart_are_measured():
+    result = rewrapped(
+        ["The bridge at Hexley, the longest of the whole country, was opened by the mayor in May. It fell."], 40
+    )
+    assert (result["sentences"], result["same"], result["share"]) == (2, 2, 1.0)
+    apart = {"text": "two eggs\na pinch of salt\n"}
+    assert kept_apart([apart, {"text": WRAPPED}]) == {"texts": 2, "apart": 1, "joined": [WRAPPED]}
