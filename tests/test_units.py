@@ -277,7 +277,7 @@ def test_what_markup_told_of_a_line_holds():
 
 def test_wrapping_and_lines_apart_are_measured():
     result = rewrapped(
-        ["The bridge at Hexley, the longest of the whole country, was opened by the mayor in May. It fell."], 40
+        ["The bridge at Hexley, the longest of the whole country, was opened by the mayor in May. It fell."], 60
     )
     assert (result["sentences"], result["same"], result["share"]) == (2, 2, 1.0)
     apart = {"text": "two eggs\na pinch of salt\n"}
