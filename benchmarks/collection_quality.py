@@ -17,6 +17,7 @@ from utils import InputError, read_json
 NEAR = 0.6  # Jaccard similarity of word trigrams at which a training question gives a test question away
 TOKEN = re.compile(r"\d+(?:[.,]\d+)*\w*|\w+")
 TIMES = re.compile(r"(?<=\d)[x×](?=\d)")  # the sign between the numbers in a size such as 25x100
+LAYOUT = re.compile("[\\s\u00ad\u2010-]+")  # how lines are broken
 SHOWN = 10  # examples of errors, in the results
 
 
@@ -100,8 +101,9 @@ def share(right: int, of: int) -> float | None:
 
 
 def quoted(source: dict, text: str) -> bool:
-    """Whether the quote is in the file where the row says."""
-    return bool(source.get("quote")) and text[source["start"] : source["end"]] == source["quote"]
+    """Whether the quote is in the file where the row says; lines that are wrapped there are joined in the quote."""
+    found, quote = (LAYOUT.sub("", part) for part in (text[source["start"] : source["end"]], source.get("quote", "")))
+    return bool(quote) and found == quote
 
 
 def tokens(text: str) -> list[str]:

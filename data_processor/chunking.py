@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import regex
+
 from data_processor.documents import Document
+from data_processor.languages import detect_language
+from data_processor.paragraphs import to_source
+from data_processor.segmentation import ends_sentence
+from data_processor.units import LONGEST_HEADING, Unit, read_units
 from utils import InputError, require_model
 
 if TYPE_CHECKING:
@@ -18,13 +23,18 @@ OPENAI_TOKENIZER = f"{TIKTOKEN}gpt-4o"  # used where only the API knows the mode
 OVERLAP_SHARE = (
     0.1  # of a chunk, repeated at the start of the next, so that a fact at a boundary is complete in one of them
 )
-ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|approx|Inc|Ltd|Co)|\b[A-Z])\.$")
-SENTENCE_END = re.compile(r'(?:[.!?]["\'”’)]*(?=\s+["\'“‘(]?[A-Z0-9])|[。！？；]["”’）]*)')
+OPENS_SENTENCE = regex.compile(
+    r"[.!?](?=[\"'”’)\]]*\s)|[。！？](?=[”」』）]*\S)"
+)  # where Unicode's rules see a sentence end
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Part of a document; `start` and `end` are character offsets into its cleaned text."""
+    """Part of a document; `start` and `end` are character offsets into its cleaned text.
+
+    `text` has wrapped lines joined; `places` leads from there back to the cleaned text, in pairs (offset in `text`, offset
+    there). `language` is that of the prompts, `text_language` that of the text; `units` is what is asked for facts.
+    """
 
     file_name: str
     number: int
@@ -33,6 +43,13 @@ class Chunk:
     text: str
     title: str
     language: str = "en"
+    text_language: str = "en"
+    places: tuple[tuple[int, int], ...] = ()
+    units: tuple[Unit, ...] | None = field(default=None, compare=False)
+
+    def to_document(self, start: int, end: int) -> tuple[int, int]:
+        """Offsets in the document's cleaned text of a part of `text`, which is not empty."""
+        return to_source(self.places or ((0, self.start),), start, end)
 
 
 def require_tokenizer(tokenizer: str | None) -> None:
@@ -64,13 +81,63 @@ def make_splitter(tokenizer, chunk_size: int):
     return TextSplitter.from_huggingface_tokenizer(tokenizer.backend_tokenizer, **size)
 
 
-def chunk_document(document: Document, splitter: TextSplitter, language: str = "en") -> list[Chunk]:
-    """Cut one document with a splitter from `make_splitter`."""
-    title = document.title or document_title(document.text)
+def chunk_document(
+    document: Document, splitter: TextSplitter, language: str = "en", text_language: str | None = None
+) -> list[Chunk]:
+    """Cut one document with a splitter from `make_splitter`.
+
+    `language` is that of the prompts; `text_language` that of the text, found in it if it is None.
+
+    Its wrapped lines are joined first. Every unit is whole in one of the chunks; one longer than a chunk is in parts.
+    """
+    text_language = text_language or detect_language(document.text)
+    known = dict.fromkeys((start for start, _ in document.headings), "heading")
+    known |= dict.fromkeys((start for start, _ in document.rows), "row")
+    parsed = read_units(document.text, text_language, known)
+    text, title = parsed.joined.text, document.title or parsed.title
+    title = title if len(title) <= LONGEST_HEADING else ""
+    spans = [(start, start + len(part)) for start, part in splitter.chunk_indices(hide_stops(text, parsed.units))]
+    units = share_out(parsed.units, spans)
     return [
-        Chunk(document.file_name, number, start, start + len(text), text, title, language)
-        for number, (start, text) in enumerate(splitter.chunk_indices(document.text))
-    ]
+        Chunk(
+            document.file_name, number, *parsed.joined.to_source(start, end), text[start:end], title, language,
+            text_language, cut_places(parsed.joined.places, start, end), tuple(units[number]),
+        )
+        for number, (start, end) in enumerate(spans)
+    ]  # fmt: skip
+
+
+def hide_stops(text: str, units: list[Unit]) -> str:
+    """The text without stops in the middle of a unit ("Dr. Ann"), at which a splitter would cut."""
+    letters = list(text)
+    for unit in units:
+        tail = text[unit.start : unit.end].rstrip("\"'”’)]」』）")
+        for stop in OPENS_SENTENCE.finditer(text, unit.start, unit.start + max(0, len(tail) - 1)):
+            letters[stop.start()] = ","
+    return "".join(letters)
+
+
+def share_out(units: list[Unit], spans: list[tuple[int, int]]) -> list[list[Unit]]:
+    """For each chunk's span, the units that are whole in it, and the parts of those that are whole in none.
+
+    Their offsets are those in the chunk.
+    """
+    shared: list[list[Unit]] = [[] for _ in spans]
+    for unit in units:
+        holders = [number for number, (start, end) in enumerate(spans) if start <= unit.start and unit.end <= end]
+        done = unit.start
+        for number, (start, end) in enumerate(spans):
+            first, last = (unit.start, unit.end) if holders else (max(done, start), min(unit.end, end))
+            if (number in holders or not holders) and first < last:
+                done = last
+                shared[number].append(replace(unit, start=first - start, end=last - start))
+    return shared
+
+
+def cut_places(places: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """Of the pairs that lead back from a text to its source, those of a part, counted from the part's start."""
+    inside = [(here - start, there) for here, there in places if start < here < end]
+    return ((0, to_source(places, start, start + 1)[0]), *inside)
 
 
 def document_title(text: str) -> str:
@@ -79,16 +146,20 @@ def document_title(text: str) -> str:
     return "" if len(first_line) > 120 or first_line.endswith((".", "。", "!", "?")) else first_line.lstrip("# ")
 
 
-def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """The start and end of each sentence, without headings (lines that end in no sentence mark)."""
-    untrimmed = []
-    for line in re.finditer(r"[^\n]+", text):
-        start = line.start()
-        for mark in SENTENCE_END.finditer(text, line.start(), line.end()):
-            if not ABBREVIATION.search(text[start : mark.start() + 1]):
-                untrimmed.append((start, mark.end()))
-                start = mark.end()
-        if re.search(r'[.!?。！？]["\'”’)）]*\s*$', text[start : line.end()]):
-            untrimmed.append((start, line.end()))
-    left_trimmed = [(s + len(text[s:e]) - len(text[s:e].lstrip()), e) for s, e in untrimmed]
-    return [(s, s + len(text[s:e].rstrip())) for s, e in left_trimmed if text[s:e].strip()]
+def chunk_units(chunk: Chunk) -> tuple[Unit, ...]:
+    """What is asked for facts in a chunk, in order."""
+    return tuple(read_units(chunk.text, chunk.text_language).units) if chunk.units is None else chunk.units
+
+
+def sentence_spans(text: str, language: str | None = None) -> list[tuple[int, int]]:
+    """The start and end of each sentence with an end mark, so without headings; wrapped lines are one sentence.
+
+    `language` is a code such as "de", and found in the text if it is None.
+    """
+    language = language or detect_language(text)
+    parsed = read_units(text, language)
+    return [
+        parsed.joined.to_source(unit.start, unit.end)
+        for unit in parsed.units
+        if ends_sentence(parsed.joined.text[unit.start : unit.end], language)
+    ]

@@ -18,8 +18,9 @@ from data_processor.dataset import to_format
 from data_processor.documents import Document, read_documents
 from data_processor.estimate import estimate, print_estimate
 from data_processor.facts import NOT_COVERED, Fact
+from data_processor.languages import detect_language
 from data_processor.pipeline import Collected
-from data_processor.prompts import detect_language, load_prompts
+from data_processor.prompts import load_prompts
 from data_processor.small_model import questions as questions_of_small_model
 from data_processor.split import ANSWERABLE_KINDS, split
 from data_processor.work import Work
@@ -55,7 +56,7 @@ class CollectionArguments(BudgetArguments):
         default="auto",
         metadata={
             "help": "Language of the prompts: en, zh or another with a file in data_processor/prompts; "
-            "auto chooses en or zh for each document by its letters."
+            "auto: that of each document, or en where it has none."
         },
     )
     prompts: str | None = field(
@@ -211,11 +212,14 @@ def token_cost(tokens: dict[str, int], arguments: CollectionArguments) -> float:
 
 
 def cut_into_chunks(documents: list[Document], tokenizer, arguments: CollectionArguments) -> list[Chunk]:
+    """The chunks of all documents. In a language without prompts of its own a text is asked about in English."""
     splitter = make_splitter(tokenizer, arguments.chunk_size_by_token)
+    with_prompts = load_prompts(arguments.prompts)
     chunks = []
     for document in documents:
-        language = detect_language(document.text) if arguments.language == "auto" else arguments.language
-        chunks += chunk_document(document, splitter, language)
+        found = detect_language(document.text)
+        language = arguments.language if arguments.language != "auto" else found if found in with_prompts else "en"
+        chunks += chunk_document(document, splitter, language, found)
     return chunks
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from data_processor.chunking import Chunk, sentence_spans
+from data_processor.chunking import Chunk, chunk_units, sentence_spans
 from data_processor.curation import find_spans, find_subject, is_supported, names_and_numbers, words
+from data_processor.units import with_lead_in
 from data_processor.work import Work, check_entailment
 
 NOT_COVERED = "no fact covers this sentence"
@@ -37,6 +38,7 @@ class Fact:
     end: int
     subject: str
     theme: str = ""
+    lead_in: str = ""  # what has to be known to understand the quote: of a list item "The notice must contain:"
 
     @property
     def quote(self) -> str:
@@ -68,10 +70,12 @@ def sentences_to_read(chunks: list[Chunk], limit: int | None = None) -> list[Fac
     seen: set[tuple[str, str]] = set()
     items = []
     for chunk in chunks:
-        for start, end in sentence_spans(chunk.text)[:limit]:
-            if (chunk.file_name, chunk.text[start:end]) not in seen:
-                seen.add((chunk.file_name, chunk.text[start:end]))
-                items.append(Fact("", chunk, start, end, find_subject(chunk.title, chunk.text)))
+        for unit in chunk_units(chunk)[:limit]:
+            key = (chunk.file_name, unit.lead_in, chunk.text[unit.start : unit.end])
+            if key not in seen:
+                seen.add(key)
+                subject = find_subject(chunk.title, chunk.text)
+                items.append(Fact("", chunk, unit.start, unit.end, subject, lead_in=unit.lead_in))
     return items
 
 
@@ -131,9 +135,10 @@ def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
 
 
 def preceding_sentences(work: Work, item: Fact) -> str:
-    """The sentences before an item's own that are shown to the model with it."""
-    before = [item.chunk.text[start:end] for start, end in sentence_spans(item.chunk.text) if end <= item.start]
-    return " ".join(before[len(before) - work.context_sentences :] if work.context_sentences else [])
+    """The sentences before an item's own that are shown to the model with it, and its lead-in, always, as the last."""
+    before = [item.chunk.text[unit.start : unit.end] for unit in chunk_units(item.chunk) if unit.end <= item.start]
+    before = before[max(0, len(before) - work.context_sentences) :] if work.context_sentences else []
+    return " ".join([text for text in before if text != item.lead_in] + [item.lead_in] * bool(item.lead_in))
 
 
 def text_problem(chunk: Chunk, text: str) -> str | None:
@@ -151,7 +156,9 @@ def depends_on_context(language: str, text: str) -> bool:
 
 
 def make_standalone(work: Work, item: Fact) -> str:
-    """The sentence itself, prefixed with its subject if it depends on its context."""
+    """The sentence itself, prefixed with its lead-in, or with its subject if it depends on its context."""
+    if item.lead_in:
+        return with_lead_in(item.lead_in, item.quote)
     if not item.subject or not depends_on_context(item.chunk.language, item.quote):
         return item.quote
     return work.prompts[item.chunk.language].about_prefix.format(subject=item.subject, question=item.quote)
@@ -196,7 +203,7 @@ def rewrite_facts(work: Work, facts: list[Fact], group_size: int = 3) -> list[tu
     kept_texts = work.kept_texts["rewrites"]
     for (group, style), reply in zip(jobs, work.ask("rewrites", requests, 96, temperature=0.5), strict=True):
         kept = []
-        for start, end in sentence_spans(reply or ""):
+        for start, end in sentence_spans(reply or "", group[0].chunk.text_language):
             sentence = reply[start:end]
             if work.questions.grounded(sentence, group):
                 kept.append(sentence)

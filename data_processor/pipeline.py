@@ -152,7 +152,7 @@ def to_rows(work: Work, documents: list[Document], collected: Collected) -> list
     def row(question: str, answer: str, fact: Fact, kind: str, role: str) -> dict:
         source: dict[str, int | str] = {"chunk": fact.chunk.number}
         if fact.quote:
-            start, end = fact.chunk.start + fact.start, fact.chunk.start + fact.end
+            start, end = fact.chunk.to_document(fact.start, fact.end)
             start, end = by_name[fact.chunk.file_name].to_file_offsets(start, end)
             source |= {"start": start, "end": end, "quote": fact.quote}
         return {

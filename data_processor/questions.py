@@ -18,7 +18,7 @@ UNKNOWN_CALLS_PER_CHUNK = 2  # by ask_unknown: one for the questions, one to che
 
 def fact_problem(item: Fact, text: str) -> str | None:
     """Why a text that the model states as a fact from the sentence `item` cannot be kept, or None."""
-    if not is_supported(text, f"{item.chunk.title} {item.chunk.text}"):
+    if not is_supported(text, f"{item.chunk.title} {item.lead_in} {item.chunk.text}"):
         return "a name or number that its source does not have"
     return text_problem(item.chunk, text)
 

@@ -8,6 +8,8 @@ report_template.html with the run's data in it: it loads nothing and needs no se
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ TEMPLATE = Path(__file__).with_name("report_template.html")
 DATA_PLACEHOLDER = "/*DATA*/null"
 
 REMEDY = "run evaluate.py first"
+LAYOUT = re.compile("[\\s\u00ad\u200b\u2010-]+")  # what differs between a file and the sentences read from it
 QUOTE_RECALL = 0.5  # a sentence with a smaller share of the fact's words is not its source
 
 
@@ -101,6 +104,15 @@ def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | 
     return rows
 
 
+def is_quoted(quoted: str | None, part: str) -> bool:
+    """Whether a part of a file is the quote: white space, and hyphens at line ends, may differ where it was read."""
+
+    def letters(one: str) -> str:
+        return LAYOUT.sub("", unicodedata.normalize("NFC", one))
+
+    return bool(quoted) and part == part.strip() and letters(part) == letters(quoted)
+
+
 def quote(row: dict, text: str) -> dict | None:
     """Where a document states the fact of a question: {"start", "end"} in characters, with the text around it.
 
@@ -108,7 +120,8 @@ def quote(row: dict, text: str) -> dict | None:
     """
     source = row.get("source") or {}
     start, end = source.get("start"), source.get("end")
-    if not (isinstance(start, int) and isinstance(end, int) and text[start:end] == source.get("quote")):
+    placed = isinstance(start, int) and isinstance(end, int)
+    if not (placed and is_quoted(source.get("quote"), text[start:end])):
         spans = sentence_spans(text)
         fact = row.get("fact") or row["reference"]
         best = max(spans, key=lambda span: token_recall(fact, text[slice(*span)]), default=None)

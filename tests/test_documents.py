@@ -111,7 +111,9 @@ def test_bytes_that_do_not_fit_their_mark_are_not_text(tmp_path):
         ("a\n3/12\nb", "a\nb"),
         ("a\n第 7 页", "a\n"),
         ("a\nPages 7\nb", "a\nPages 7\nb"),
-        ("inaugu-\nration", "inaugu-\nration"),  # joined where lines are
+        ("inaugu-\nration", "inaugu-\nration"),  # data_processor/hyphens.py decides
+        ("inaugu\u00ad\nration", "inaugu\u00ad\nration"),
+        ("Anne-\nMarie", "Anne-\nMarie"),
         ("inaugu- ration", "inaugu- ration"),
         ("a\u00adb\u200bc\x07d\x9fe\te", "abcde\te"),
     ],
@@ -166,3 +168,6 @@ def test_cleaned_text_can_be_mapped_back_to_the_file():
         start = document.text.index(phrase)
         first, last = document.to_file_offsets(start, start + len(phrase))
         assert raw[first:last] == phrase
+    start = document.text.index("inaugu-")
+    first, last = document.to_file_offsets(start, start + len("inaugu-\nration"))
+    assert raw[first:last] == "inaugu-\r\nration"

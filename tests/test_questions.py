@@ -11,8 +11,9 @@ from data_processor import cloze, questions
 from data_processor.chunking import Chunk
 from data_processor.collection import QUESTIONS
 from data_processor.facts import find_facts, sentences_to_read
+from data_processor.languages import detect_language
 from data_processor.pairs import Pair
-from data_processor.prompts import Prompts, detect_language
+from data_processor.prompts import Prompts
 
 
 def test_roles_change_the_angle_and_must_lead_back_to_the_answer():

@@ -20,7 +20,6 @@ Conversation = list[dict[str, str]]
 FOLDER = Path(__file__).parent
 REFERENCE = "data_processor/prompts/en.toml"  # every language has the same keys
 TEMPLATE_KEYS = ("request", "before", "about_prefix")  # single texts with {placeholders}
-CHINESE_SHARE = 0.2  # of a text's letters; above it the prompts are Chinese
 
 
 @dataclass(frozen=True)
@@ -111,10 +110,3 @@ def apply_changes(table: dict[str, Any], changes: dict[str, Any], path: str, key
 def placeholders(request: str) -> set[str]:
     """The names in braces in a request."""
     return {name for _, name, _, _ in string.Formatter().parse(request) if name is not None}
-
-
-def detect_language(text: str) -> str:
-    """Return "zh" or "en", by the share of Chinese characters among the letters."""
-    letters = [char for char in text if char.isalpha()]
-    chinese = sum("一" <= char <= "鿿" for char in letters)
-    return "zh" if chinese > CHINESE_SHARE * len(letters) else "en"

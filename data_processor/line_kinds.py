@@ -1,0 +1,188 @@
+"""What each line of a text is: a list item, a table row, a speaker's turn, a subtitle's time, a ruled line, or plain text."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from itertools import pairwise
+
+import regex
+
+QUOTED = regex.compile(r"(?:[ \t]*>)+[ \t]?")  # a line of a quoted mail
+RULED = regex.compile(r"(?=.*[-=_*~+|─═·.:#]{3}|.*\|)[-=_*~+|─═·.:# \t]{3,}|\*(?:[ \t]+\*)+")
+CUE_TIME = regex.compile(r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}[ \t]*-->.*")
+SOUND = regex.compile(r"[\[(（【♪][^\])）】♪]*[\])）】♪]")  # a cue that nobody says
+CONTENTS = regex.compile(
+    r".*\S[ \t]*(?:\.[ ]?|…|·[ ]?|_){4,}[ \t]*(?:\d{1,4}|[ivxlc]{1,6})"
+)  # a line of a table of contents
+FLOWED = regex.compile(r"\S \r?$")
+HASHES = regex.compile(r"#{1,6}[ \t]+\S.*")
+BULLET = regex.compile(r"(?:[•◦○●▪■□▸►‣➢✓–—*+-]|→)(?:\[[ xX]\])?[ \t\u3000]+(?=\S)|[•・●■·][ \t\u3000]*(?=\S)")
+NUMBERS = {  # the marker of a numbered item, by its form: items of one list share the form
+    "decimal": r"\d{1,3}(?:\.\d{1,3})+\.?[ \t\u3000]+",
+    "number": r"(?:\d{1,3}[.．][ \t\u3000]+|\d{1,3}(?:[)）]|[、．])[ \t\u3000]*)",
+    "bracketed": r"[(（](?:\d{1,3}|[一二三四五六七八九十百]+|\p{L}|[ivxIVX]+)[)）][ \t\u3000]*",
+    "letter": r"(?:\p{Ll}|\p{Lu})[)）][ \t\u3000]*",
+    "capital": r"\p{Lu}\.[ \t]+",
+    "roman": r"(?:[ivx]{1,5}|[IVX]{1,5})[.)][ \t]+",
+    "chinese": r"[一二三四五六七八九十]{1,3}、[ \t\u3000]*",
+    "clause": r"(?:第[一二三四五六七八九十百零\d]{1,5}[条條章节節款項项]|제\s?\d+[조항])[ \t\u3000]*",
+    "paragraph": r"§{1,2}[ \t]*\d+\p{Ll}?(?:[.)]|(?=[ \t]))[ \t]*",
+    "article": r"(?i:art(?:icle|ikel|[íi]culo|\.)?|section|clause|статья)[ \t]*\d+(?:er)?(?:\.\d+)*[.:)]?[ \t]+(?:[–—-][ \t]+)?(?=[\p{Lu}\p{Lo}])",
+}
+NUMBERED = regex.compile("|".join(f"(?P<{form}>{pattern})(?=\\S)" for form, pattern in NUMBERS.items()))
+CLOCK = regex.compile(r"[\[(]?\d{1,2}:\d{2}(?::\d{2})?[\])]?[ \t]*(?:[-–—][ \t]*)?")  # before a turn in a transcript
+SPEAKER = regex.compile(
+    r"(?:\p{Lu}[\p{L}\p{M}.'’-]*(?:[ \t]\p{Lu}[\p{L}\p{M}.'’-]*){0,3}|\p{Lo}[\p{Lo}\p{M}]{0,9})(?:[ \t]?[(（][^)）\n]{1,40}[)）])?"
+    r"[ \t\u00a0]?(?::[ \t]|：)(?=[ \t]*\S)"
+)
+GAP = regex.compile(r"(?<![.!?:;])(?: {2,}|[ ]*\t[ \t]*|\u3000+)(?=\S)")  # between the columns of a table
+PIPE = regex.compile(r"(?<!\\)\|")
+OPEN_ENDED = regex.compile(r"[.!?:;…。！？：；؟।։]['\"”’»)」』）\]]*$")
+
+
+@dataclass
+class Line:
+    """A line: where it stands, where its own text begins and ends, and what it is.
+
+    `body` is where the text after a marker begins, `form` what marks an item, `columns` the number of a row's cells,
+    `indent` and `width` are in columns (a Chinese character has two). `flowed`: one space at its end (RFC 3676).
+    """
+
+    start: int
+    end: int
+    text: str
+    indent: int = 0
+    kind: str = "plain"  # plain, blank, markup, heading, item, row, turn, cue
+    form: str = ""
+    body: int = 0
+    columns: int = 0
+    flowed: bool = False
+
+    @property
+    def width(self) -> int:
+        return self.indent + columns_of(self.text)
+
+    @property
+    def own(self) -> str:
+        """The text after a marker."""
+        return self.text[self.body - self.start :]
+
+
+def columns_of(text: str) -> int:
+    return sum(
+        2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text if not unicodedata.combining(char)
+    )
+
+
+def read_lines(text: str, known: dict[int, str] | None = None) -> list[Line]:
+    """The lines of a text with their kinds. A marker in the middle of wrapped text is none, see paragraphs.py.
+
+    `known` has the kind ("heading", "row") of lines that markup told, by where they start.
+    """
+    lines = []
+    for match in regex.finditer(r"[^\n\f\r\u2028\u2029]+|(?:\r\n|[\n\f\r\u2028\u2029])(?=[\n\f\r\u2028\u2029])", text):
+        whole = match.group()
+        quoted = QUOTED.match(whole)
+        offset = quoted.end() if quoted else 0
+        content = whole[offset:].strip()
+        start = match.start() + offset + len(whole[offset:]) - len(whole[offset:].lstrip())
+        indent = columns_of(whole[offset : start - match.start()].expandtabs(8))
+        lines.append(Line(start, start + len(content), content, indent, body=start, flowed=bool(FLOWED.search(whole))))
+        if known and start in known:
+            lines[-1].kind, lines[-1].form = known[start], "known"
+        else:
+            _see_kind(lines[-1])
+    _see_cues(lines)
+    _see_underlines(lines)
+    _see_rows(lines)
+    _see_turns(lines)
+    return lines
+
+
+def _see_kind(line: Line) -> None:
+    if not line.text:
+        line.kind = "blank"
+    elif RULED.fullmatch(line.text):
+        line.kind, line.form = "markup", "ruled"
+    elif CONTENTS.fullmatch(line.text):
+        line.kind, line.form = "markup", "contents"
+    elif HASHES.fullmatch(line.text):
+        line.kind, line.form = "heading", "hashes"
+    elif bullet := BULLET.match(line.text):
+        line.kind, line.form, line.body = "item", line.text[0], line.start + bullet.end()
+    elif number := NUMBERED.match(line.text):
+        line.kind, line.form, line.body = "item", number.lastgroup, line.start + number.end()
+
+
+def _see_cues(lines: list[Line]) -> None:
+    """Subtitles: a number, the times, and lines until the next blank one."""
+    inside = False
+    for number, line in enumerate(lines):
+        if CUE_TIME.fullmatch(line.text):
+            line.kind, line.form, inside = "markup", "time", True
+            for before in lines[max(0, number - 1) : number]:
+                if before.kind != "blank" and len(before.text) < 40 and not OPEN_ENDED.search(before.text):
+                    before.kind, before.form = "markup", "cue number"
+        elif line.kind == "blank":
+            inside = False
+        elif inside:
+            line.kind = "markup" if SOUND.fullmatch(line.text) else "cue"
+    if any(line.form == "time" for line in lines):
+        for line in lines:
+            if line.text.startswith("WEBVTT"):
+                line.kind = "markup"
+
+
+def _see_underlines(lines: list[Line]) -> None:
+    for before, above, line in zip([Line(0, 0, "", kind="blank"), *lines], lines, lines[1:], strict=False):
+        ruled = line.form == "ruled" and len(set(line.text)) == 1 and line.text[0] in "=-~"
+        if ruled and above.kind in ("plain", "item") and before.kind in ("blank", "markup", "heading"):
+            above.kind, above.form = "heading", "underlined"
+
+
+def _see_rows(lines: list[Line]) -> None:
+    """Rows of a table: cells between pipes, or two lines or more with as many cells between tabs or wide gaps."""
+    for line in lines:
+        pipes = len(PIPE.findall(line.text.strip("|"))) if line.kind in ("plain", "item") else 0
+        if pipes and (line.text[0] == "|" or line.text[-1] == "|" or " | " in line.text):
+            line.kind, line.form, line.columns = "row", "|", pipes + 1
+    for one, other in pairwise(lines):
+        gaps = [len(GAP.findall(line.text)) if line.kind in ("plain", "row") else 0 for line in (one, other)]
+        if gaps[0] == gaps[1] > 0 and "|" not in (one.form, other.form):
+            for line in (one, other):
+                line.kind, line.form, line.columns = "row", "gap", gaps[0] + 1
+    for mark in (";", "；", ",", "，", "、"):
+        for run in _runs(lines):
+            counts = {line.text.count(mark) for line in run}
+            if len(run) >= 3 and min(counts) == max(counts) > 1 and not any(OPEN_ENDED.search(x.text) for x in run):
+                for line in run:
+                    line.kind, line.form, line.columns = "row", mark, counts.copy().pop() + 1
+
+
+def _runs(lines: list[Line]) -> list[list[Line]]:
+    """The longest stretches of plain lines without a blank one between them."""
+    runs: list[list[Line]] = [[]]
+    for line in lines:
+        if line.kind == "plain":
+            runs[-1].append(line)
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _see_turns(lines: list[Line]) -> None:
+    """Speaker's turns: a name and a colon, in two lines of the text or more."""
+    found = []
+    for line in lines:
+        if line.kind != "plain":
+            continue
+        clock = CLOCK.match(line.text)
+        after = clock.end() if clock else 0
+        if SPEAKER.match(line.text, after):
+            found.append((line, after))
+        elif clock and after < len(line.text) and line.text[0] in "[(":
+            line.kind, line.form, line.body = "turn", "clock", line.start + after
+    if len(found) > 1:
+        for line, after in found:
+            line.kind, line.form, line.body = "turn", "speaker", line.start + after

@@ -1,0 +1,199 @@
+"""From a text to what is asked for facts: its sentences, list items, table rows, turns and lines that stand alone.
+
+A list item that needs its lead-in ("The notice must contain:") has it as `lead_in`, a row its table's header, a turn's
+later sentences the speaker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import regex
+
+from data_processor.line_kinds import PIPE, SPEAKER
+from data_processor.paragraphs import Block, Joined, apply_edits, is_capitals, join_edits, read_blocks
+from data_processor.segmentation import ends_sentence, segment
+
+LONGEST_HEADING = 120  # characters
+WITHOUT_STOPS = {"th": 40, "lo": 40, "km": 40, "my": 40}  # languages that need none: the longest heading there
+COLON = regex.compile(r"[:：]$")
+ASKED = regex.compile(r"[?？]$")
+MIDDLE = regex.compile(
+    r"[;,；，、]$|[;,；，] ?(?:and|or|und|oder|et|ou|y|o|и|или|і|i|e)$"
+)  # how an item ends before the next
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A stretch of a text, from `start` to `end` in characters, and what has to be known to understand it."""
+
+    start: int
+    end: int
+    lead_in: str = ""
+
+
+@dataclass
+class Parsed:
+    """A text with its lines joined and its units; `headings` and `leads` (lead-ins, headers of tables) are spans of it."""
+
+    joined: Joined
+    units: list[Unit] = field(default_factory=list)
+    headings: list[tuple[int, int]] = field(default_factory=list)
+    leads: list[tuple[int, int]] = field(default_factory=list)
+    markup: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """The heading that the text begins with, or an empty string."""
+        starts = [span[0] for span in [*self.leads, *self.headings]] + [unit.start for unit in self.units]
+        start, end = self.headings[0] if self.headings and self.headings[0][0] == min(starts) else (0, 0)
+        return self.joined.text[start:end].strip("# \t")
+
+
+def read_units(text: str, language: str, known: dict[int, str] | None = None) -> Parsed:
+    """The units of a text; its offsets are those of `joined.text`, and `joined` leads back to `text`.
+
+    `known` has the kind ("heading", "row") of lines that markup told, by where they start.
+    """
+    blocks = read_blocks(text, known)
+    parsed = Parsed(apply_edits(text, join_edits(text, blocks, language)))
+    markup = [block for block in blocks if block.kind == "markup"]
+    parsed.markup = [_span(parsed, block) for block in markup]
+    blocks = [block for block in blocks if block.kind != "markup"]
+    ruled = {block.last.start for block in markup if block.form == "ruled"}
+    lead_ins: list[tuple[str, str]] = []  # (form of what leads in, its text), the innermost last
+    for number, block in enumerate(blocks):
+        text_of = _text(parsed, block)
+        following = blocks[number + 1] if number + 1 < len(blocks) else None
+        lead_ins = [one for one in lead_ins if _still_leads(one, block)]
+        if block.kind == "row":
+            if _is_header(blocks, number, ruled):
+                parsed.leads.append(_span(parsed, block))
+                lead_ins.append(("row", text_of.strip("| \t")))
+            else:
+                parsed.units.append(_row(parsed, block, lead_ins))
+        elif is_heading(parsed, blocks, number, language):
+            parsed.headings.append(_span(parsed, block))
+            if following and _leads(text_of, following, block, language):
+                lead_ins.append((block.form, text_of))
+        else:
+            _add_sentences(parsed, block, following, lead_ins, language)
+    return parsed
+
+
+def _span(parsed: Parsed, block: Block) -> tuple[int, int]:
+    return parsed.joined.from_source(block.lines[0].start), parsed.joined.from_source(block.last.end - 1) + 1
+
+
+def _text(parsed: Parsed, block: Block) -> str:
+    return parsed.joined.text[slice(*_span(parsed, block))]
+
+
+def _still_leads(one: tuple[str, str], block: Block) -> bool:
+    """Whether a lead-in holds for this block: for what follows in the list, not for the next item of its own form."""
+    if one[0] == "row":
+        return block.kind == "row"
+    return (block.kind in ("item", "row") and block.form != one[0]) or (block.kind == "plain" and block.adjacent)
+
+
+def _leads(text: str, following: Block, block: Block, language: str) -> bool:
+    """Whether a block leads in what follows: it ends with a colon, or is a heading right above items that are no sentences."""
+    if COLON.search(text):
+        return following.kind in ("item", "row") or (following.adjacent and len(following.lines) == 1)
+    if following.kind != "item" or not following.adjacent or following.form == block.form:
+        return False
+    return not ends_sentence(following.last.text, language)
+
+
+def _is_header(blocks: list[Block], number: int, ruled: set[int]) -> bool:
+    """Whether a row is the first of its table and names the columns: a rule stands below, or only the others have digits."""
+    if blocks[number].form == "known" or (number and blocks[number - 1].kind == "row" and blocks[number].adjacent):
+        return False
+    others = []
+    for block in blocks[number + 1 :]:
+        if block.kind != "row" or not block.adjacent:
+            break
+        others.append(block)
+    if not others:
+        return False
+    row = blocks[number].last
+    below = [start for start in ruled if row.end < start < others[0].lines[0].start]
+    digits = [bool(regex.search(r"\d", block.last.text)) for block in (blocks[number], *others)]
+    return bool(below) or (not digits[0] and all(digits[1:]))
+
+
+def _row(parsed: Parsed, block: Block, lead_ins: list[tuple[str, str]]) -> Unit:
+    start, end = _span(parsed, block)
+    text = parsed.joined.text[start:end]
+    start, end = start + len(text) - len(text.lstrip("| \t")), end - (len(text) - len(text.rstrip("| \t")))
+    return Unit(start, max(start, end), lead_ins[-1][1] if lead_ins else "")
+
+
+def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) -> bool:
+    """Whether a block is a heading: one line without an end mark, which something follows."""
+    block, text = blocks[number], _text(parsed, blocks[number])
+    if block.kind == "heading":
+        return True
+    longest = min(LONGEST_HEADING, WITHOUT_STOPS.get(language, LONGEST_HEADING))
+    if len(block.lines) > 1 or len(text) > longest or number + 1 == len(blocks):
+        return False
+    following, before = blocks[number + 1], blocks[number - 1] if number else None
+    if block.kind == "item":
+        beside = [other for other in (following, before) if other and other.kind == "item" and other.form == block.form]
+        return block.form.isalpha() and not (beside or ends_sentence(text, language) or MIDDLE.search(text))
+    if block.kind != "plain":
+        return False
+    if is_capitals(text) and len(segment(text, language)) == 1 and not following.adjacent and not block.adjacent:
+        return True
+    if ends_sentence(text, language):
+        words = regex.findall(r"\p{L}{4,}", text)
+        return (
+            bool(ASKED.search(text))
+            and not following.adjacent
+            and len(words) > 1
+            and all(w[0].isupper() for w in words)
+        )
+    if MIDDLE.search(text) or len(segment(text, language)) > 1:
+        return False
+
+    def is_bare(other: Block) -> bool:
+        return other.kind == "plain" and len(other.lines) == 1 and not ends_sentence(other.last.text, language)
+
+    return not ((following.adjacent and is_bare(following)) or (before and block.adjacent and is_bare(before)))
+
+
+def _add_sentences(
+    parsed: Parsed, block: Block, following: Block | None, lead_ins: list[tuple[str, str]], language: str
+) -> None:
+    """Units from the sentences of a block, but for one that leads in what follows."""
+    end = _span(parsed, block)[1]
+    start = parsed.joined.from_source(block.lines[0].body)
+    spans = [(start + s, start + e) for s, e in segment(parsed.joined.text[start:end], language)]
+    lead_in = lead_ins[-1][1] if lead_ins else ""
+    text = parsed.joined.text
+    if spans and following and COLON.search(text[start:end]) and _leads(text[start:end], following, block, language):
+        leading = spans.pop()
+        parsed.leads.append(leading)
+        lead_ins.append((block.form, text[slice(*leading)]))
+    speaker = SPEAKER.match(text[start:end]) if block.form == "speaker" else None
+    for number, (first, last) in enumerate(spans):
+        said_by = speaker.group().strip() if speaker and number else ""
+        needs = block.kind in ("item", "plain") and number == 0
+        parsed.units.append(Unit(first, last, said_by or (lead_in if needs else "")))
+
+
+def with_lead_in(lead_in: str, text: str) -> str:
+    """A unit's text so that it stands without its lead-in: "Duties of the tenant: repaint the door", "built: 1931"."""
+    if not lead_in:
+        return text
+    for cells in (
+        PIPE.split,
+        lambda row: regex.split(r"\t+| {2,}|\u3000+", row),
+        lambda row: regex.split("[;；,，]", row),
+    ):
+        names, values = ([cell.strip() for cell in cells(row)] for row in (lead_in, text))
+        if len(names) == len(values) > 1:
+            return "; ".join(
+                f"{name}: {value}" if name else value for name, value in zip(names, values, strict=True) if value
+            )
+    return f"{lead_in}{'' if lead_in.endswith('：') else ' '}{text}"

@@ -1,0 +1,284 @@
+"""From a text to sentences and units: which lines are joined, which stay apart, what needs its lead-in, and the way back."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+
+import pytest
+from conftest import ROOT
+
+from benchmarks.inputs_lines import kept_apart, rewrapped
+from data_processor.chunking import chunk_document, hide_stops, make_splitter, sentence_spans, share_out
+from data_processor.documents import Document, read_documents
+from data_processor.facts import make_standalone, preceding_sentences, sentences_to_read
+from data_processor.hyphens import mend
+from data_processor.languages import detect_language
+from data_processor.segmentation import segment
+from data_processor.units import Unit, read_units, with_lead_in
+
+
+class Whole:
+    """A splitter that cuts nothing, or at given places."""
+
+    def __init__(self, *places: int):
+        self.places = places
+
+    def chunk_indices(self, text: str) -> list[tuple[int, str]]:
+        edges = [0, *self.places, len(text)]
+        return [(start, text[start:end]) for start, end in itertools.pairwise(edges)]
+
+
+def units(text: str) -> list[str]:
+    parsed = read_units(text, detect_language(text))
+    return [parsed.joined.text[unit.start : unit.end] for unit in parsed.units]
+
+
+def headings(text: str) -> list[str]:
+    parsed = read_units(text, detect_language(text))
+    return [parsed.joined.text[start:end] for start, end in parsed.headings]
+
+
+WRAPPED = """The pier of Sandhaven
+
+On 4 April 1987 the pier of Sandhaven was reopened by the mayor, Greta
+Solvang, after a storm had broken it. The repair had taken
+eleven months and cost 3.2 million crowns.
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            WRAPPED,
+            [
+                "On 4 April 1987 the pier of Sandhaven was reopened by the mayor, Greta Solvang, after a storm had broken it.",
+                "The repair had taken eleven months and cost 3.2 million crowns.",
+            ],
+        ),
+        (
+            "灯塔于1987年4月4日点亮，由工程师陆文\n渊设计，造价三百二十万元。它使用 Kohana\n3.2 系统，至今仍亮。\n",
+            ["灯塔于1987年4月4日点亮，由工程师陆文渊设计，造价三百二十万元。", "它使用 Kohana 3.2 系统，至今仍亮。"],
+        ),
+        (
+            "다리는 1987년 4월 4일에 개통되었고 설계자는\n한도윤이다. 길이는 842미터이며, 지금은\n자전거만 다닌다.\n",
+            ["다리는 1987년 4월 4일에 개통되었고 설계자는 한도윤이다.", "길이는 842미터이며, 지금은 자전거만 다닌다."],
+        ),
+        (
+            "    The ferry crossed the sound for the first time on 6 June\n1931 with eleven passengers.\n"
+            "    The last crossing was made in fog.\n",
+            ["The ferry crossed the sound for the first time on 6 June 1931 with eleven passengers.", "The last crossing was made in fog."],
+        ),
+        (
+            "Der Umbau durch den Architekten Kaspar Lindquist dauerte lang.\nDas Bad ist täglich geöffnet. Eröffnet wurde es am\n1. Juni 1976.\n",
+            ["Der Umbau durch den Architekten Kaspar Lindquist dauerte lang.", "Das Bad ist täglich geöffnet.", "Eröffnet wurde es am 1. Juni 1976."],
+        ),
+        ("> Who pays for the new valve in the pump of Weir Lane, and\n> when will it come?\n", ["Who pays for the new valve in the pump of Weir Lane, and when will it come?"]),
+        ("1\n00:00:01,000 --> 00:00:04,200\nThe mill was built\n\n2\n00:00:04,900 --> 00:00:07,100\nin 1903.\n", ["The mill was built in 1903."]),
+    ],
+    ids=["english", "chinese", "korean", "indented", "a date at a line's start", "quoted mail", "cues"],
+)  # fmt: skip
+def test_wrapped_lines_are_joined(text, expected):
+    assert units(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No sail was on the sea that night,\nThe lamp went round,\nAnd all the stars were company.\n", 3),
+        ("Museum of Port Selby\n14 Harbour Row\nPort Selby PS4 2LN\n", 3),
+        ("床前明月光，\n疑是地上霜。\n举头望明月，\n低头思故乡。\n", 4),
+        ("• open the valve at Weir Lane\n• wait for 10 minutes,\n  or a little more\n", 2),
+        ("a) to light the lamp at 18:30;\nb) to log every ship over 200 tons; and\nc) to report storms.\n", 3),
+        ("Osprey      1931    42,000\nHeron       1956    61,500\n", 2),
+        ("AMBLER: The ferry needs an engine.\nBRILL: We have 30,000 crowns.\n", 2),
+        (
+            f"{'A paragraph on one line goes on for long, ' * 4}and ends\n{'So does the next one of the text, of course, ' * 4}yes\n",
+            2,
+        ),
+    ],
+    ids=["verses", "address", "chinese verses", "bullets", "clauses", "rows", "turns", "paragraphs of a line"],
+)
+def test_lines_that_belong_apart_stay_apart(text, expected):
+    assert len(units(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("THE WATERWORKS\n==============\n\n1.1 The Pump\n\nIt came in 1903.\n", ["THE WATERWORKS", "1.1 The Pump"]),
+        ("Geschichte\nDas Bad wurde 1927 von Kaspar Lindquist erbaut und gehört\nder Stadt.\n", ["Geschichte"]),
+        ("Who Built the Weir?\n\nOtto Brill built it.\n", ["Who Built the Weir?"]),
+        ("一、历史\n青石镇建于1368年。\n", ["一、历史"]),
+        ("The weir was built in 1888 for 240 crowns", []),
+    ],
+)
+def test_headings_are_no_units(text, expected):
+    assert headings(text) == expected
+    assert not set(expected) & set(units(text))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "language", "text", "expected"),
+    [
+        ("die neue Stra-", "ße", "de", "", ""),
+        ("einen Ein-", "und Ausgang", "de", "", "- "),
+        ("die Karl-", "Marx-Allee", "de", "", "-"),
+        ("on pages 12-", "40", "en", "", "-"),
+        ("a light-", "house keeper", "en", "", ""),
+        ("a well-", "known man", "en", "", "-"),
+        ("a light-", "house keeper", "en", "Every light-house has one.", "-"),
+        ("où est-", "elle née", "fr", "", "-"),
+        ("its tele\u00ad", "scope", "en", "", ""),
+        ("built in 1899 -", "was", "en", "", None),
+        ("no hyphen", "here", "en", "", None),
+    ],
+)
+def test_a_hyphen_at_the_end_of_a_line(before, after, language, text, expected):
+    assert mend(before, after, language, text) == expected
+
+
+def test_an_item_has_its_lead_in():
+    text = "Rules hold. The notice must contain:\n- the name of the owner\n- the date\n\nIt is sent by post.\n"
+    parsed = read_units(text, "en")
+    found = [(parsed.joined.text[unit.start : unit.end], unit.lead_in) for unit in parsed.units]
+    lead_in = "The notice must contain:"
+    assert found == [
+        ("Rules hold.", ""),
+        ("the name of the owner", lead_in),
+        ("the date", lead_in),
+        ("It is sent by post.", ""),
+    ]
+    assert [parsed.joined.text[start:end] for start, end in parsed.leads] == [lead_in]
+
+
+def test_a_row_has_its_header_and_a_later_sentence_its_speaker():
+    table = read_units("| ferry | built |\n|---|---|\n| Osprey | 1931 |\n", "en")
+    assert [(table.joined.text[unit.start : unit.end], unit.lead_in) for unit in table.units] == [
+        ("Osprey | 1931", "ferry | built")
+    ]
+    turns = read_units("AMBLER: It is old. It will cost 42,000 crowns.\nBRILL: No.\n", "en")
+    assert [unit.lead_in for unit in turns.units] == ["", "AMBLER:", ""]
+
+
+@pytest.mark.parametrize(
+    ("lead_in", "text", "expected"),
+    [
+        ("Duties:", "paint the door", "Duties: paint the door"),
+        ("通知应包括：", "姓名", "通知应包括：姓名"),
+        ("ferry | built", "Osprey | 1931", "ferry: Osprey; built: 1931"),
+        ("", "It is.", "It is."),
+    ],
+)
+def test_a_unit_with_its_lead_in_stands_alone(lead_in, text, expected):
+    assert with_lead_in(lead_in, text) == expected
+
+
+def test_the_lead_in_is_shown_to_the_model_and_stands_in_the_fact():
+    [chunk] = chunk_document(Document("a.txt", "Duties of Ann:\n- paint the door\n- insure the boat\n"), Whole())
+    items = sentences_to_read([chunk])
+    assert [make_standalone(None, item) for item in items] == [
+        "Duties of Ann: paint the door",
+        "Duties of Ann: insure the boat",
+    ]
+
+    class Settings:
+        context_sentences = 0
+
+    assert preceding_sentences(Settings, items[1]) == "Duties of Ann:"
+
+
+def test_a_chunk_leads_back_to_the_document_through_joined_lines():
+    [chunk] = chunk_document(Document("a.txt", WRAPPED), Whole())
+    _first, second = sentences_to_read([chunk])
+    assert second.quote == "The repair had taken eleven months and cost 3.2 million crowns."
+    start, end = chunk.to_document(second.start, second.end)
+    assert WRAPPED[start:end] == "The repair had taken\neleven months and cost 3.2 million crowns."
+    assert chunk.title == "The pier of Sandhaven" and (chunk.start, chunk.end) == (0, len(WRAPPED))
+
+
+def test_a_later_chunk_leads_back_too():
+    document = Document("a.txt", WRAPPED)
+    _first, second = chunk_document(document, Whole(WRAPPED.index("The repair")))
+    [item] = [item for item in sentences_to_read([second]) if item.quote.startswith("The repair")]
+    start, end = second.to_document(item.start, item.end)
+    assert WRAPPED[start:end] == "The repair had taken\neleven months and cost 3.2 million crowns."
+
+
+def test_a_unit_that_no_chunk_holds_whole_is_read_in_parts():
+    shared = share_out([Unit(0, 4), Unit(4, 12), Unit(12, 16)], [(0, 8), (8, 14), (12, 16)])
+    assert [[(unit.start, unit.end) for unit in units] for units in shared] == [[(0, 4), (4, 8)], [(0, 4)], [(0, 4)]]
+
+
+def test_a_splitter_sees_no_sentence_end_within_a_unit():
+    text = "He met Dr. Ann Pellow. She left."
+    assert hide_stops(text, [Unit(0, 22), Unit(23, 32)]) == "He met Dr, Ann Pellow. She left."
+
+
+def test_sentences_of_a_wrapped_file_have_the_files_offsets():
+    assert [WRAPPED[start:end].count("\n") for start, end in sentence_spans(WRAPPED)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("en", ["Mr. T. S. Elmer Jr. paid approx. $3.5 million.", "Yahoo! bought no part of it.", '"Go!" she said.']),
+        ("de", ["Sie kam am 3. Mai 1897 mit Dr. h. c. Ernst Lind.", "Er wohnt in der Mühlstr. 12 am See."]),
+        ("fr", ["« Il ne s’éteint jamais ! »", "En 1944, M. Le Goff l’a vu."]),
+        ("ru", ["Мост построен в 1911 г. по проекту А. С. Вершинина.", "Он стоил 3,2 млн руб. и стоит."]),
+        ("hi", ["इसे डॉ. मीरा वर्मा ने बनाया।", "क्या यह बंद हुआ?"]),
+        ("el", ["Ποιος τον έσβησε;", "Κανείς, ούτε το 1944 μ.Χ.", "Τον φυλάει η Ελένη."]),
+    ],
+)  # fmt: skip
+def test_sentences_by_language(language, sentences):
+    text = " ".join(sentences)
+    assert [text[start:end] for start, end in segment(text, language)] == sentences
+
+
+def test_a_sentence_ends_without_a_space_but_an_address_of_the_web_does_not():
+    text = "It opened in 1991.It cost 3.2 million crowns. See www.marrow.Example now."
+    assert [text[start:end] for start, end in segment(text, "en")] == [
+        "It opened in 1991.",
+        "It cost 3.2 million crowns.",
+        "See www.marrow.Example now.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Das Bad wurde 1927 eröffnet.", "de"),
+        ("Le phare a été allumé le 1er mars 1887.", "fr"),
+        ("白浜の灯台は1887年に点灯された。", "ja"),
+        ("青石渡口建于1911年，由 Kohana Software Ltd 管理。", "zh"),
+        ("솔내 다리는 1987년에 열렸다.", "ko"),
+        ("1987", "en"),
+    ],
+)
+def test_the_language_of_a_text(text, language):
+    assert detect_language(text) == language
+
+
+def test_the_sentences_of_the_demo_are_those_it_was_measured_with():
+    splitter = make_splitter("tiktoken:gpt-4o", 256)
+    documents = read_documents(ROOT / "demo" / "documents")
+    chunks = [chunk for document in documents for chunk in chunk_document(document, splitter)]
+    quotes = [item.quote for item in sentences_to_read(chunks)]
+    assert len(quotes) == 84 and quotes[0].startswith("Tolvimer Instruments, the maker of tide ")
+    assert hashlib.sha256("\n".join(quotes).encode()).hexdigest()[:16] == "18378c87469945de"
+
+
+def test_what_markup_told_of_a_line_holds():
+    text = "A heading.\nbuilding: Lamp; opened: 1987.\nIt is."
+    parsed = read_units(text, "en", {0: "heading", 11: "row"})
+    assert parsed.headings == [(0, 10)] and [(unit.start, unit.end) for unit in parsed.units] == [(11, 40), (41, 47)]
+
+
+def test_wrapping_and_lines_apart_are_measured():
+    result = rewrapped(
+        ["The bridge at Hexley, the longest of the whole country, was opened by the mayor in May. It fell."], 60
+    )
+    assert (result["sentences"], result["same"], result["share"]) == (2, 2, 1.0)
+    apart = {"text": "two eggs\na pinch of salt\n"}
+    assert kept_apart([apart, {"text": WRAPPED}]) == {"texts": 2, "apart": 1, "joined": [WRAPPED]}
