@@ -121,7 +121,7 @@ def usable_pairs(text: str, gap: Gap, made_by: str) -> list[Pair]:
 
 def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
     """The text to the left and right of a span within its clause, widened to MIN_CLAUSE_WORDS words."""
-    cuts = [0, *(match.end() for match in re.finditer(r"[,;:] |[，；：]", text)), len(text)]
+    cuts = [0, *(match.end() for match in re.finditer(r"(?:,(?! \d{4}\b)|[;:]) |[，；：]", text)), len(text)]
     first = max(i for i in range(len(cuts) - 1) if cuts[i] <= start)
     last = next(i for i in range(len(cuts)) if cuts[i] >= end)
     while clause_length(text[cuts[first] : start] + text[end : cuts[last]]) < MIN_CLAUSE_WORDS:

@@ -44,11 +44,12 @@ def date_pattern() -> str:
     era = rf"(?:{span_words.ERAS})(?!\p{{L}})"
     weekday = rf"\L<weekdays>\.?,?{SPACE}(?:(?:{span_words.WEEKDAY_LINKS}){SPACE})?"
     days = rf"{day}(?:(?:{span_words.DATE_RANGE}){day})?"
+    days_after = days.replace(r"|\.", "")  # "May 3" at the end of a sentence
     one_word, two_words = (
         r"(?=\p{L}++\.?,?\s['’]?\d)",
         r"(?=\p{L}++\.?,?\s\p{L}++\.?\s\d)",
     )  # then a digit: before the lists
-    first_month = rf"(?:\L<months>(?!\p{{L}})|\L<short_months>(?!\p{{L}})\.?){SPACE}{days}(?!\d|[.,:]\d|\p{{L}})(?:,?{SPACE}{year})?"
+    first_month = rf"(?:\L<months>(?!\p{{L}})|\L<short_months>(?!\p{{L}})\.?){SPACE}{days_after}(?!\d|[.,:]\d|\p{{L}})(?:,?{SPACE}{year})?"
     clock = r"(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?"
     return "|".join(
         [
@@ -117,7 +118,7 @@ def name_pattern() -> str:
         rf"(?=(?:{letters}|[./:_])*\d)\p{{Lu}}{letters}*(?:[/:_.]{LETTER_OR_DIGIT}+)+|\p{{Lu}}{{2}}\d{{2}}(?: \d{{4}}){{2,}}(?: \d{{1,4}})?(?!\d)"
     )
     word = (
-        rf"(?:\p{{Lu}}\.(?:\p{{Lu}}\.)+|\p{{Lu}}\.{next_name}"
+        rf"(?!(?:{span_words.PROVISIONS}){SPACE}\d)(?:\p{{Lu}}\.(?:\p{{Lu}}\.)+|\p{{Lu}}\.{next_name}"
         rf"|(?:{span_words.TITLES})\.(?={SPACE}\p{{Lu}})|\p{{Lu}}+&\p{{Lu}}+|C\+\+|[CF]#"
         rf"|{code}|(?:(?:al|el|ul|ad|as|an|ar|at|ed|abd)[-‑]|\p{{Ll}}{{1,2}}(?=\p{{Lu}}))?\p{{Lu}}{NAME_CHARACTER}*(?:\.\p{{Ll}}{{2,4}}(?!\p{{L}}))?)"
     )

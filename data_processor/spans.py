@@ -22,13 +22,14 @@ WORD_END = regex.compile(rf"[{CJK}]|[^\s{CJK}]*", regex.VERSION1)
 GERMAN_NOUN = regex.compile(r"\p{Lu}[\p{Ll}'’]*(?:-\p{Lu}?\p{Ll}+)*-?")
 SLAVIC_ADJECTIVE = regex.compile(r"(?:ий|ый|ая|яя|ое|ее|ие|ые|ого|его|ому|ему|ую|юю|ых|их|ыми|ими)$")
 NOT_A_VERB = regex.compile(r" (?!\p{Ll}+(?:л|ла|ло|ли|лся|лась|лись|ет|ит|ют|ат|ят)(?!\p{L}))\p{Ll}")
-ADVERB = regex.compile(r"\p{Lu}\p{Ll}+(?:al|iv|ent|ant|at|ous|ab|ed|ar|ing|ern)ly")  # "Alternatively"
+ADVERB = regex.compile(r"\p{Lu}\p{Ll}+(?:al|ive|ent|ant|ate|ous|ab|ed|ar|ing|ern)ly")  # "Alternatively"
 RANGE = regex.compile(rf" (?:to|bis|до|à) {NUMBER}")
 GERMAN_UNIT = regex.compile(r" \p{Lu}\p{Ll}+(?![\w-])")
 CLOSE_UNIT = regex.compile(
     rf" ?[多余几]?[十百千万亿億兆]*[多余]?(?:{span_words.CJK_UNITS})| ?[多余]?[十百千万亿億]+|(?:k|K|M|bn|m|tn)(?![\p{{L}}/²³\d])"
 )
 NEXT_WORD = regex.compile(rf"{SPACE}?(\p{{L}}+)(?!\p{{L}})")
+OF_UNIT = regex.compile(r" (?:de |d['’]|di )(\p{L}+)(?!\p{L})")
 UNIT_WORD = r"[\p{L}°µ][\p{L}²³]*(?:/[\p{L}][\p{L}²³]*)?\d?"
 NEXT_WORDS = {
     count: regex.compile(rf"{SPACE}?({UNIT_WORD}(?: {UNIT_WORD}){{{count - 1}}})(?![\p{{L}}\d'’-])")
@@ -158,6 +159,9 @@ def end_of_unit(text: str, end: int) -> int:
     power = NEXT_WORD.match(text, end)
     if power and power[1] in powers:
         end = power.end()
+        linked = OF_UNIT.match(text, end)  # "12,5 millones de euros"
+        if linked and linked[1] in units:
+            return linked.end()
     unit = sign_pattern().match(text, end)
     if unit:
         return unit.end()

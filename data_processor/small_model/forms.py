@@ -110,7 +110,7 @@ def clue_words(gap: Gap) -> list[str]:
     if sum(kind == gap.kind for _, _, kind in find_spans(text, gap.fact.chunk.text)) > 1:
         rest = f"{gap.left} {gap.right}"
     subject_words = words(gap.fact.subject) if can_name_subject(gap) else ()
-    candidates = re.findall(r"[\w.,'’-]*\w", rest)
+    candidates = re.findall(r"[\w.,'’/:@-]*\w", rest)
     return [word for word in candidates if word.lower() not in FUNCTION_WORDS and word.lower() not in subject_words]
 
 
