@@ -13,6 +13,7 @@ from data_processor.curation import FUNCTION_WORDS, contains, content_words, fin
 from data_processor.facts import Fact
 from data_processor.pairs import Pair, with_subject
 from data_processor.prompts import Prompts
+from data_processor.span_words import CENTURIES, CURRENCY_SIGNS, ERAS
 
 MIN_CLAUSE_WORDS = 7  # that a cloze question keeps around its gap
 
@@ -20,12 +21,13 @@ MIN_CLAUSE_WORDS = 7  # that a cloze question keeps around its gap
 # two words.
 GAPS = {
     "en": {
-        "date": "what date", "month": "what month", "year": "what year", "number": "how many {unit}",
+        "date": "what date", "month": "what month", "year": "what year", "century": "which century", "time": "what time", "number": "how many {unit}",
         "money": "how much money", "name": "what", "noun": "which {noun}", "person": "who", "quoted": "what",
+        "code": "what",
     },
     "zh": {
-        "date": "什么时候", "month": "哪个月", "year": "哪一年", "number": "多少{unit}",
-        "money": "多少钱", "name": "什么", "quoted": "什么",
+        "date": "什么时候", "month": "哪个月", "year": "哪一年", "century": "哪个世纪", "time": "几点", "number": "多少{unit}",
+        "money": "多少钱", "name": "什么", "quoted": "什么", "code": "什么",
     },
 }  # fmt: skip
 MONEY = {"en": frozenset("dollars euros pounds yen yuan rupees crowns francs cents".split())}
@@ -73,11 +75,14 @@ class Gap:
     def _choose_form(self) -> tuple[str, str]:
         """The key in GAPS of the phrase to use, and the noun it absorbs; a noun or article is then cut from `left`."""
         if self.kind == "number":
-            if re.fullmatch(r"\d+(?:-\d+|[a-z]+)", self.answer):  # 28-27, 1970s
+            if re.fullmatch(r"\d+(?:(?:[-–/:]\d+)+|[a-z]+)", self.answer):  # 28-27, 1987/88, 1970s
                 return "name", ""
-            return "money" if self.unit in MONEY.get(self.prompts.language, ()) else "number", ""
-        if self.kind == "date" and not re.search(r"\d", self.answer):
-            return "month", ""
+            is_money = self.unit in MONEY.get(self.prompts.language, ()) or re.search(
+                rf"[{CURRENCY_SIGNS}]", self.answer
+            )
+            return "money" if is_money else "number", ""
+        if self.kind == "date":
+            return self._form_of_date(), ""
         if self.kind != "name" or self.prompts.language != "en":  # no space shows where a Chinese noun begins
             return self.kind, ""
         before, after = re.search(NOUN_BEFORE, self.left), re.match(NOUN_AFTER, self.right)
@@ -88,6 +93,15 @@ class Gap:
             return "noun", after[1]
         self.left = re.sub(ARTICLE, "", self.left)
         return self.who_or_what(), ""
+
+    def _form_of_date(self) -> str:
+        """month for "October", century for "19th century", whose article is cut from `left`, year for "44 BC"; else date."""
+        if re.search(rf"(?:{CENTURIES})", self.answer) and self.prompts.language == "en":
+            self.left = re.sub(ARTICLE, "", self.left)
+            return "century"
+        if re.fullmatch(rf"\d+ (?:{ERAS})", self.answer):
+            return "year"
+        return "date" if re.search(r"\d", self.answer) else "month"
 
     def who_or_what(self) -> str:
         """Treat a two-word name as a person's unless an article precedes it: "the Old Mill"."""
@@ -107,7 +121,7 @@ def usable_pairs(text: str, gap: Gap, made_by: str) -> list[Pair]:
 
 def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
     """The text to the left and right of a span within its clause, widened to MIN_CLAUSE_WORDS words."""
-    cuts = [0, *(match.end() for match in re.finditer(r"[,;:] |[，；：]", text)), len(text)]
+    cuts = [0, *(match.end() for match in re.finditer(r"(?:,(?! \d{4}\b)|[;:]) |[，；：]", text)), len(text)]
     first = max(i for i in range(len(cuts) - 1) if cuts[i] <= start)
     last = next(i for i in range(len(cuts)) if cuts[i] >= end)
     while clause_length(text[cuts[first] : start] + text[end : cuts[last]]) < MIN_CLAUSE_WORDS:

@@ -11,6 +11,9 @@ import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from data_processor.span_words import FUNCTION_WORDS, language_of
+from data_processor.spans import find_spans, starts_sentence
+
 if TYPE_CHECKING:
     from datasketch import MinHash
 
@@ -19,23 +22,8 @@ SIGNATURE_HASHES = 128  # in a MinHash signature
 MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
 
-MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
-DATE = rf"\d{{1,2}} (?:{MONTHS})(?: \d{{4}})?|(?:{MONTHS}) \d{{1,2}}, \d{{4}}|(?:{MONTHS})(?: \d{{4}})?|\d{{4}}年(?:\d+月(?:\d+日)?)?|\d+月\d+日"
-NUMBER = r"(?:\d[\d.,]*\d(?:-\d+)?|\d)(?:s|st|nd|rd|th)?"
-NAME_CHARACTER = r"(?:[^\W一-鿿]|['’-])"  # a Chinese character is a word of its own
-NAME = rf"[A-Z]{NAME_CHARACTER}*(?:(?: of(?: the)?| de| van| von)? [A-Z]{NAME_CHARACTER}*| \d+(?:\.\d+)+)*"
-QUOTED = r"[\"“][^\"“”]{2,60}[\"”]|《[^》]+》"
-UNIT = r"(?: (?:million|billion|thousand|hundred))?(?: (?:percent|per cent|degrees?(?: Celsius)?|[a-z]+s\b|[mk]m\b|kg\b)|[万亿千百]*(?:美元|欧元|英镑|公里|公斤|平方米|[元人名个位件座岁天次米吨年])|[万亿千百]+)?"
-SPAN = re.compile(
-    rf"(?P<quoted>{QUOTED})|(?P<date>{DATE})|(?P<number>(?<![^\W一-鿿])(?:{NUMBER})%?{UNIT})|(?P<name>{NAME})"
-)
 LETTER = r"[^\W\d_一-鿿]"
 WORD = re.compile(rf"[一-鿿]|{LETTER}+(?:['’]{LETTER}+)?|(?:\d[\d.,]*\d|\d){LETTER}*")
-FUNCTION_WORDS = frozenset(
-    "a an the of in on at to for and or but by with from as is was were are be been being has have had do does did that which who whom "
-    "whose what when where why how many much it its this these those they them their there he she his her him we our you your i not no "
-    "than more most so then also only any all into up out over about after before since until during between per will would can could".split()
-)
 
 
 def normalize(text: str) -> str:
@@ -50,47 +38,6 @@ def words(text: str) -> list[str]:
 
 def content_words(text: str) -> list[str]:
     return [word for word in words(text) if word not in FUNCTION_WORDS]
-
-
-def find_spans(text: str, context: str = "") -> list[tuple[int, int, str]]:
-    """What a question can ask for, as (start, end, kind), where kind is quoted, date, year, number or name.
-
-    A single capitalised word at the start of a sentence is a name only if a comma follows, or if `context` (the chunk)
-    has it capitalised inside a sentence too.
-    """
-    spans = []
-    position = 0
-    while match := SPAN.search(text, position):
-        start, end, kind = match.start(), match.end(), match.lastgroup
-        position = end
-        if kind == "quoted":
-            start, end = start + 1, end - 1
-            end -= text[end - 1] in ",."
-        elif kind == "name" and starts_sentence(text, start):
-            first_word = text[start:end].split(" ")[0]
-            if first_word.lower() in FUNCTION_WORDS:  # "On May 3, 1990": search what follows again, for a date
-                position = start + len(first_word)
-                continue
-            if (
-                first_word == text[start:end]
-                and text[end : end + 1] != ","
-                and not inside_sentence(first_word, context)
-            ):
-                continue
-        if kind == "number" and re.fullmatch(r"(19|20)\d\d", text[start:end]):
-            kind = "year"
-        if not re.match(LETTER, text[end : end + 1]):
-            spans.append((start, end, kind))
-    return spans
-
-
-def starts_sentence(text: str, position: int) -> bool:
-    before = text[:position].rstrip(" \"“'(")
-    return not before or before[-1] in ".!?:\n"
-
-
-def inside_sentence(word: str, text: str) -> bool:
-    return any(not starts_sentence(text, match.start()) for match in re.finditer(rf"\b{re.escape(word)}\b", text))
 
 
 def find_subject(title: str, text: str) -> str:
@@ -114,6 +61,9 @@ def names_and_numbers(text: str) -> set[str]:
     for start, end, kind in find_spans(text):
         if kind != "name" or not (starts_sentence(text, start) and " " not in text[start:end]):
             protected.update(word for word in words(text[start:end]) if word not in FUNCTION_WORDS)
+    if language_of(text) == "de":  # there find_spans leaves out every single noun, a name or not
+        capitals = (match for match in re.finditer(r"\b[^\W\d_]+", text) if match[0][0].isupper())
+        protected.update(normalize(match[0]) for match in capitals if not starts_sentence(text, match.start()))
     protected.update(word for word in words(text) if word[0].isdigit())
     return protected
 

@@ -25,18 +25,18 @@ from data_processor.work import Work, check_entailment
 # answer is of another kind is dropped ("" is an answer of no known kind).
 ANSWER_KINDS_BY_QUESTION = {
     "en": (
-        (r"\b(?:when|what date|which date|what day|which day|on what|which month|what month)\b", "date", "year", "quoted", ""),
+        (r"\b(?:when|what date|which date|what day|which day|on what|which month|what month|what time)\b", "date", "year", "time", "quoted", ""),
         (r"\b(?:what year|which year)\b", "year", "date"),
         (r"\bhow (?:many|much|long|old|far|high|deep|large|big|tall|fast|warm|cold|hot|often)\b", "number", ""),
-        (r"\b(?:what|which) (?:is|was|are|were) the (?:\w+ )?(?:number|price|cost|amount|sum|age|height|depth|length|size)\b", "number", ""),
-        (r"\b(?:who|whom|whose|where)\b", "name", "quoted", ""),
+        (r"\b(?:what|which) (?:is|was|are|were) the (?:\w+ )?(?:number|price|cost|amount|sum|age|height|depth|length|size)\b", "number", "code", ""),
+        (r"\b(?:who|whom|whose|where)\b", "name", "quoted", "code", ""),
         (r"\b(?:what|which) (?:is|was) the (?:\w+ )?name\b", "name", "quoted", ""),
     ),
     "zh": (
-        (r"(?:什么时候|何时|哪一?天|几月|哪个?月|什么日期)", "date", "year", "quoted", ""),
+        (r"(?:什么时候|何时|哪一?天|几月|哪个?月|什么日期|几点)", "date", "year", "time", "quoted", ""),
         (r"(?:哪一?年|何年)", "year", "date"),
         (r"(?:多少|几[个人年天次岁名位件座]|多[长高深大远久重宽])", "number", ""),
-        (r"(?:谁|哪位|何人|哪里|何处|哪儿)", "name", "quoted", ""),
+        (r"(?:谁|哪位|何人|哪里|何处|哪儿)", "name", "quoted", "code", ""),
     ),
 }  # fmt: skip
 
@@ -57,7 +57,7 @@ class Pair:
 
     @property
     def answer_kind(self) -> str:
-        """date, year, number, name or quoted; "" if the answer is none of these."""
+        """date, year, time, number, name, code or quoted; "" if the answer is none of these."""
         text, chunk = self.fact.text, self.fact.chunk.text
         return next((kind for start, end, kind in find_spans(text, chunk) if text[start:end] == self.answer), "")
 

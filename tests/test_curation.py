@@ -13,15 +13,14 @@ from data_processor.curation import (
     content_words,
     find_spans,
     find_subject,
-    inside_sentence,
     is_near_copy,
     is_supported,
     length_in_words,
     names_and_numbers,
-    starts_sentence,
     word_trigrams,
     words,
 )
+from data_processor.spans import inside_sentence, starts_sentence
 
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 WORDS = "amber birch cedar delta ember fjord grove heath islet jetty knoll lagoon marsh north orchard".split()

@@ -28,12 +28,15 @@ OTHER_PHRASES = {
     "date": ("when", "on which day", "what day"),
     "month": ("when", "which month"),
     "year": ("when", "in which year"),
+    "century": ("when", "what century"),
+    "time": ("when", "at what time"),
     "number": ("how many", "what number", "how large a number"),
     "money": ("how much", "what price", "what sum", "what cost"),
     "name": ("which", "what name"),
     "noun": ("what {noun}",),
     "person": ("whom", "which person", "what is the name of the person"),
     "quoted": ("what title", "which"),
+    "code": ("which",),
 }
 OTHER_PHRASES_BY_UNIT = (
     (r"metres?|meters?|kilomet(?:re|er)s?|miles?|feet|km|m", "how far", "how high", "how deep", "how long", "what length"),
@@ -107,7 +110,7 @@ def clue_words(gap: Gap) -> list[str]:
     if sum(kind == gap.kind for _, _, kind in find_spans(text, gap.fact.chunk.text)) > 1:
         rest = f"{gap.left} {gap.right}"
     subject_words = words(gap.fact.subject) if can_name_subject(gap) else ()
-    candidates = re.findall(r"[\w.,'’-]*\w", rest)
+    candidates = re.findall(r"[\w.,'’/:@-]*\w", rest)
     return [word for word in candidates if word.lower() not in FUNCTION_WORDS and word.lower() not in subject_words]
 
 

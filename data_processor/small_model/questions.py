@@ -26,9 +26,11 @@ QUESTION_PATTERNS = {
         "year": r'(In what year|In which year|When) [^?"\\]{12,110}\?',
         "number": r'How (many|much|long|high|deep|far|big|large|old|often|warm|cold|fast) [^?"\\]{12,110}\?',
         "name": r'(Who|Whom|Which|What|Where|In which|By whom) [^?"\\]{12,110}\?',
+        "time": r'(When|At what time) [^?"\\]{12,110}\?',
+        "code": r'(What|Which|Where|Under what) [^?"\\]{12,110}\?',
         "quoted": r'(What|Which) [^?"\\]{12,110}\?',
     },
-    "zh": dict.fromkeys(("date", "year", "number", "name", "quoted"), r'[^？"\\]{4,60}？'),
+    "zh": dict.fromkeys(("date", "year", "time", "number", "name", "code", "quoted"), r'[^？"\\]{4,60}？'),
 }
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 
 from data_processor.cloze import PREPOSITION, base_form
-from data_processor.curation import DATE
+from data_processor.curation import find_spans
 
 AUXILIARY = frozenset("was were is are has have had will can could would must should may might did does do".split())
 RELATIVE = frozenset("who whom whose which that where when what".split())
 ARTICLE = frozenset("the a an its his her their this that these those every each no".split())
 JOINING = frozenset("and but or so while because although though if nor yet".split())
 PRONOUN = frozenset("it he she they we".split())
-FRONT_DATE = rf"(?:On|In) (?:{DATE}|\d{{4}})"
 NEXT_CLAUSE = r"[;:] |, (?:and|but|so|while|where|when) "
 
 
@@ -26,7 +25,7 @@ def wh_question(left: str, phrase: str, right: str, is_time: bool) -> str | None
     None if the statement's verb is not found. A time keeps its preposition: "on what date".
     """
     before = drop_aside(re.split(NEXT_CLAUSE, left)[-1].strip(" "))
-    after = re.split(rf"{NEXT_CLAUSE}|, ", right)[0].strip(" .,")
+    after = re.split(rf"{NEXT_CLAUSE}|, (?!\d{{4}}\b)", right)[0]  # not in "Sep 4, 2025".strip(" .,")
     moved = re.search(r"\b(?:[Oo]n|[Ii]n)$", before) if is_time else None
     if moved:
         phrase, before = f"{moved[0].lower()} {phrase}", before[: moved.start()].strip(" ")
@@ -63,9 +62,12 @@ def invert(before: str, after: str) -> str | None:
     """
     statement = f"{before} {after}".strip()
     front = ""
-    opening = re.match(rf"({FRONT_DATE})(?= )|([A-Z][a-z]+ [^,]{{1,60}}), (?=\S)", statement)
-    if opening and opening[0].split(" ")[0].lower() in PREPOSITION:
-        front, statement = opening[1] or opening[2], statement[opening.end() :].lstrip(" ,")
+    opening = re.match(r"([A-Z][a-z]+ [^,]{1,60}), (?=\S)", statement)
+    end = end_of_front_date(statement)
+    if not end and opening and opening[0].split(" ")[0].lower() in PREPOSITION:
+        end = opening.end(1)
+    if end:
+        front, statement = statement[:end], statement[end:].lstrip(" ,")
     tokens = statement.split(" ")
     while tokens and tokens[0].lower() in JOINING:
         tokens = tokens[1:]
@@ -80,6 +82,13 @@ def invert(before: str, after: str) -> str | None:
     return " ".join(
         [first, lowercase_start(" ".join(subject)), *base, *rest, *([lowercase_start(front)] if front else [])]
     )
+
+
+def end_of_front_date(statement: str) -> int:
+    """Where "On 3 May" or "In 1990" ends at the start of a statement; 0 if there is none, or no word after it."""
+    spans = find_spans(statement) if statement.startswith(("On ", "In ")) else []
+    start, end, kind = spans[0] if spans else (0, 0, "")
+    return end if start == 3 and kind in ("date", "year") and statement[end : end + 1] == " " else 0
 
 
 def drop_aside(statement: str) -> str:
