@@ -11,6 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import pairwise
 
 from evaluation.quantities import (
     NUMBER, SYMBOLS, Quantity, parse_number, rewrite, simplifier, to_base, unit_names, words_of,
@@ -23,8 +24,11 @@ SHORTEST_PART = 3  # letters of a stem in a compound
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=\S)|[。！？；;\n]|(?<!\w\.)(?<=[^\W\d_]{3}[.!?])\s")
 CLAUSE = re.compile(r"[,，、:：;；]\s|[，；：。;]|\n| - | – |\b(?:sondern|but|mais|sino|а|но)\b")
 LIST = re.compile(r"[,;，、；]\s?|\s(?:und|sowie|and|et|y|e|и)\s|[和与及]|以及")
-TOKEN = re.compile(rf"(?:month|weekday)#\d+|\d{{1,2}}:\d{{2}}|{NUMBER}|°[cf]|[%€$£¥₽°]|m[²³23]\b|[^\W\d_]+(?:[-'][^\W\d_]+)*")
+TOKEN = re.compile(rf"(?:month|weekday)#\d+|\d{{1,2}}:\d{{2}}|{NUMBER}|°[cf]|[%€$£¥₽°]|m[²³23]\b|[^\W\d_]+(?:'[^\W\d_]+)*")
 HAN = re.compile(r"[\u3400-\u9fff]")
+
+# The two to four characters of a name after an occupation or a form of address.
+PERSON = re.compile(r"^.{1,6}[家师长员者授士理任官手工匠]([\u4e00-\u9fff]{2,4})$")
 
 
 @dataclass
@@ -48,7 +52,7 @@ def stemmer(language: str):
 @cache
 def normal(word: str, language: str) -> str:
     """The stem of a word in lower case, without accents; in German "ö", "oe" and "o" are one, and "ß" is "ss"."""
-    found = stemmer(language)
+    found, word = stemmer(language), word.replace("ё", "е")
     stem = found.stemWord(word) if found else word
     stem = "".join(c for c in unicodedata.normalize("NFD", stem.casefold()) if not unicodedata.combining(c))
     return re.sub("(?<=[aou])e(?!r)", "", stem) if language == "de" else stem
@@ -134,9 +138,10 @@ def read_chinese(text: str) -> Reading:
 
 def same_answer(reference: str, response: str, question: str, language: str) -> bool:
     """Whether a response has what the reference says and does not deny it."""
-    verdict = yes_or_no(reference, question, language, of_reference=True)
-    if verdict is not None:
-        return yes_or_no(response, question, language) == verdict
+    verdict, more = split_yes_or_no(reference, language)
+    if verdict is not None and (says_yes(response, question, language) != verdict or not more):
+        return not more and says_yes(response, question, language) == verdict
+    reference = more or reference
     wanted, found, asked = (read(text, language) for text in (reference, response, question))
     if not all(any(same_quantity(one, other) for other in found.quantities) for one in wanted.quantities):
         return False
@@ -144,7 +149,9 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
         return False
     if not has_words(reference, wanted, found, asked, response, language):
         return False
-    return not (denied(reference, response, language) or turned_round(reference, response, question, language))
+    if swapped(reference, response, question, language):
+        return False
+    return not (denied(reference, response, question, language) or turned_round(reference, response, question, language))
 
 
 def same_quantity(wanted: Quantity, found: Quantity) -> bool:
@@ -178,13 +185,21 @@ def has_words(reference: str, wanted: Reading, found: Reading, asked: Reading, r
 def covers(words: list[str], asked: list[str], needed: list[str], language: str):
     """A function that says whether a word of the reference is among `words`, or in their compounds, or a compound of them."""
     known = set(words)
+    initials = "".join(word[0] for word in words)
+    single = {one: other for one, other in pairwise(words) if len(one) == 1}  # an initial, and the word after it
+
+    def shortened(word: str) -> bool:
+        if 2 <= len(word) <= 5 and word in initials and not set(word) & set("aeiouаеиоу"):
+            return True  # "CV", "curriculum vitae"
+        return single.get(word[0]) in needed or len(single.get(word[0], "  ")) == 1
+
     if language not in COMPOUNDING:
-        return lambda word: word in known
+        return lambda word: word in known or shortened(word)
     compounds = {word for word in known if len(word) > 2 * SHORTEST_PART}
     spoken = set(needed) | set(asked)
 
     def covered(word: str) -> bool:
-        if word in known or parts(word, known, set(asked)):
+        if word in known or shortened(word) or parts(word, known, set(asked)):
             return True
         return any(word in (found := parts(compound, {word}, spoken)) and len(found) == 2 for compound in compounds)
 
@@ -224,16 +239,29 @@ def has_characters(reference: str, wanted: Reading, asked: Reading, response: st
     for item in LIST.split(reference):
         characters = "".join(read_chinese(rewrite(item, "zh")).words)
         bare = "".join(c for c in characters if c not in fillers)
-        if not bare or characters in text or bare in text:
+        unasked = without_question(bare, question)
+        person = PERSON.search(bare)
+        if not bare or any(form in text for form in (characters, bare, unasked, person[1] if person else characters)):
             continue
-        pairs = [bare[i : i + 2] for i in range(max(1, len(bare) - 1))]
         there = "".join(c for c in text if c not in fillers)
         short = [c for c in bare if c not in question]  # "蓝色" where the question asks for "颜色"
         if len(bare) <= 2 and short and len(short) < len(bare) and all(c in text for c in short):
             continue
-        if sum(pair in there or pair in question for pair in pairs) < RECALL * len(pairs) or len(pairs) < 2:
+        pairs = ["".join(pair) for pair in pairwise(unasked)]
+        if len(pairs) < 2 or sum(pair in there for pair in pairs) < RECALL * len(pairs):
             return False
     return True
+
+
+def without_question(text: str, question: str) -> str:
+    """A Chinese text without its runs of two or more characters that the question has, or all of it if nothing else is left."""
+    left = text
+    for length in range(len(text), 1, -1):
+        for start in range(len(left) - length + 1):
+            if left[start : start + length] in question:
+                left = left[:start] + left[start + length :]
+                break
+    return left if len(left) >= 2 else text
 
 
 def matching_clauses(reference: str, response: str, language: str) -> list[str]:
@@ -252,16 +280,60 @@ def matching_clauses(reference: str, response: str, language: str) -> list[str]:
     return [clause for clause in clauses if most and hits(clause) == most]
 
 
-def denied(reference: str, response: str, language: str) -> bool:
+def denied(reference: str, response: str, question: str, language: str) -> bool:
     """Whether a response denies what it has of the reference, or names it only among candidates."""
     words, response = words_of(language), simplified(response, language)
     hedges, denies = words["hedges"], words["denies"]
-    if hedges and re.search(hedges, response) and not re.search(hedges, reference.casefold()):
+    if hedges and re.search(hedges, response) and not re.search(hedges, simplified(reference, language)):
+        return True
+    if among_alternatives(reference, response, question, language):
         return True
     if not denies or re.search(denies, simplified(reference, language)):
         return False
     clauses = matching_clauses(reference, response, language)
     return bool(clauses) and all(re.search(denies, clause) for clause in clauses)
+
+
+def swapped(reference: str, response: str, question: str, language: str) -> bool:
+    """Whether the reference gives names to roles ("chair: A, deputy: B") and a clause of the response to another role."""
+    letters = 2 if language == "zh" else 5  # at which the words of a role begin
+    asked = simplified(question, language)
+    pairs = []
+    for item in re.split(r"[,;，；]", simplified(reference, language)):
+        words = re.findall(r"[^\W\d_]+", item)
+        if language == "zh":
+            roles = re.findall(r"^[^为:是]+(?=[为:是])", item)
+            words = [*roles, *(item[len(role) + 1 :] for role in roles)]
+        roles = [word[:letters] if language != "zh" else word for word in words if len(word) >= letters and word[:letters] in asked]
+        names = [word for word in words if word not in asked and len(word) > 1 and word[:letters] not in roles]
+        if not roles or not names:
+            return False
+        pairs.append((roles[0], names[-1]))
+    if len(pairs) != 2:
+        return False
+    for clause in CLAUSE.split(simplified(response, language)):
+        clause = clause or ""
+        for (role, name), (other, other_name) in (pairs, pairs[::-1]):
+            rest = clause.replace(max(role, other, key=len), "#long").replace(min(role, other, key=len), "#short")
+            has, lacks = ("#long", "#short") if other == max(role, other, key=len) else ("#short", "#long")
+            if name in clause and other_name not in clause and has in rest and lacks not in rest:
+                return True
+    return False
+
+
+def among_alternatives(reference: str, response: str, question: str, language: str) -> bool:
+    """Whether a word like "or" stands beside what the response has of the reference, and in neither reference nor question."""
+    for word in str(words_of(language)["or"]).split():
+        joint = rf"\s{word}\s" if language != "zh" else word
+        if re.search(joint, simplified(f" {question} {reference} ", language)):
+            continue
+        wanted = read(reference, language)
+        words = set(wanted.words) - word_set(language, "fillers")
+        for left, right in pairwise(re.split(joint, response)):
+            before, after = read(left, language).words[-2:], read(right, language).words[:2]
+            if words & {*before, *after}:
+                return True
+    return False
 
 
 def turned_round(reference: str, response: str, question: str, language: str) -> bool:
@@ -289,16 +361,28 @@ def has_any(text: str, words: list[str], language: str) -> bool:
     return any(re.search(rf"(?<!\w){re.escape(word)}" + (r"" if len(word) > 3 else r"(?!\w)"), text) for word in words)
 
 
-def yes_or_no(text: str, question: str, language: str, of_reference: bool = False) -> bool | None:
-    """What a text answers to a yes/no question; None if a reference is more than yes or no."""
+def split_yes_or_no(reference: str, language: str) -> tuple[bool | None, str]:
+    """What a reference answers to a yes/no question, None if it answers another one, and what else it says."""
+    for verdict, key in ((False, "no"), (True, "yes")):
+        for word in sorted(str(words_of(language)[key]).split(), key=len, reverse=True):
+            plain = simplified(reference, language).strip(" .!。！")
+            if plain == word:
+                return verdict, ""
+            if re.match(re.escape(word) + r"\s?[,，.;；]", plain):
+                return verdict, reference.strip()[len(word) + 1 :].strip()
+    return None, reference
+
+
+def says_yes(text: str, question: str, language: str) -> bool:
+    """Whether a text answers a yes/no question with yes: by its first word, or else because its first clause denies nothing."""
     words, plain = words_of(language), simplified(text, language).strip(" .!。！\"'¡¿")
-    yes, no = (sorted(str(words[key]).split(), key=len, reverse=True) for key in ("yes", "no"))
-    if of_reference:
-        return True if plain in yes else False if plain in no else None
-    for verdict, openers in ((False, no), (True, yes)):
-        border = "" if language == "zh" else r"(?!\w)"
-        if any(re.match(re.escape(word) + border, plain) for word in openers):
+    border = "" if language == "zh" else r"(?!\w)"
+    for verdict, key in ((False, "no"), (True, "yes")):
+        if any(re.match(re.escape(word) + border, plain) for word in sorted(str(words[key]).split(), key=len, reverse=True)):
             return verdict
-    first = SENTENCE.split(plain)[0]
-    negative = bool(words["denies"] and re.search(words["denies"], first)) or has_any(first, str(words["forbids"]).split(), language)
-    return negative == has_any(simplified(question, language), str(words["forbids"]).split(), language)
+    conditions = str(words["conditions"]).split()
+    clauses = [clause.strip() for clause in CLAUSE.split(SENTENCE.split(plain)[0]) if clause and clause.strip()]
+    first = " ".join(clause for clause in clauses if clause.split()[0] not in conditions)
+    forbids = str(words["forbids"]).split()
+    negative = bool(words["denies"] and re.search(words["denies"], first)) or has_any(first, forbids, language)
+    return negative == has_any(simplified(question, language), forbids, language)

@@ -84,9 +84,9 @@ def token_recall(reference: str, response: str) -> float:
 def match(reference: str, response: str, question: str = "") -> bool:
     """Whether the response has all numbers and nearly all words of the reference, in any order and among any others.
 
-    The language is that of the question, or without one that of reference and response together.
+    The language is that of question and reference together, or without a question that of reference and response.
     """
-    language = identify(question or f"{reference} {response}")
+    language = identify(f"{question} {reference}" if question else f"{reference} {response}")
     if language != ENGLISH:
         return bool(response.strip()) and comparison.same_answer(reference, response, question, language)
     numbers = Counter(token for token in tokens(reference) if any(map(str.isdigit, token)))

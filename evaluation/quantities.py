@@ -39,6 +39,7 @@ SCALES = {"1000": 1e3, "1000000": 1e6, "1000000000": 1e9, "1000000000000": 1e12}
 HAN_SCALES = {"百": 1e2, "千": 1e3, "万": 1e4, "亿": 1e8}
 SYMBOLS = {"%": "percent", "€": "EUR", "£": "GBP", "$": "USD", "¥": "CNY", "₽": "RUB", "m2": "area-square-meter",
            "m3": "volume-cubic-meter", "°c": "degree", "°": "degree", "°f": "temperature-fahrenheit", "v": "electric-volt"}  # fmt: skip
+GERMAN_HOURS = {name: hour for hour, name in enumerate("eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split(), 1)} | {"ein": 1}
 NUMBER = r"(?<![\w.,])[-+]?\d[\d.,]*(?<![.,])|\d+(?:\.\d+)?"
 
 
@@ -125,8 +126,8 @@ def parse_number(text: str, language: str) -> float | None:
 
 def rewrite(text: str, language: str) -> str:
     """A text in lower case with digits for number words, and "day month#N year" for dates, "H:MM" for times."""
-    text = unicodedata.normalize("NFKC", text).casefold()
-    text = re.sub(r"[\u2010-\u2013\u2212]", "-", text)
+    text = unicodedata.normalize("NFKC", text).lower()  # not casefold: text2num knows "dreißig" only
+    text = re.sub(r"[\u2010-\u2013\u2212]", "-", text).replace("\u2019", "'")
     if language == "zh":
         return rewrite_chinese(text)
     text = re.sub(r"(?<=\d)[\s\u202f'](?=\d{3}(?!\d))", "", text)  # 12 480
@@ -169,12 +170,17 @@ def shown(value: float, language: str) -> str:
 
 
 def rewrite_german(text: str) -> str:
-    text = re.sub(r"(?<!\d)(\d{1,2})\.(\d{2}) uhr", r"\1:\2 uhr", text)
-    hours = "ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split()
+    hours = "eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split()
     late = 12 if re.search(r"\b(?:nachmittags?|abends?)\b", text) else 0
-    text = re.sub(
-        rf"\bhalb ({'|'.join(hours)})s?\b", lambda found: f"{(hours.index(found[1]) + late) % 24}:30", text
-    )
+    text = re.sub(rf"\b({'|'.join(hours)}|ein) uhr\b", lambda found: f"{GERMAN_HOURS[found[1]]} uhr", text)
+    text = re.sub(rf"\bhalb ({'|'.join(hours)})\b", lambda found: f"{GERMAN_HOURS[found[1]] - 1}:30 uhr", text)
+
+    def time_of_day(found) -> str:
+        hour = int(found[1]) + (late if int(found[1]) < 12 else 0)
+        return f"{hour}:{found[2] or '00'}"
+
+    text = re.sub(r"(?<![\d,.])(\d{1,2})(?:[.:](\d{2}))?(?= ?(?:-|bis) ?\d{1,2}(?:[.:]\d{2})? ?uhr)", time_of_day, text)
+    text = re.sub(r"(?<![\d,.:])(\d{1,2})(?:[.:](\d{2}))? ?uhr(?: (\d{2})\b)?", lambda found: time_of_day(found) if not found[3] else f"{found[1]}:{found[3]}", text)  # fmt: skip
     ends = {"täg": "tage", "wöch": "wochen", "monat": "monate", "jähr": "jahre", "stünd": "stunden", "minüt": "minuten"}
     return re.sub(rf"\b(\w{{3,}}?)-?({'|'.join(ends)})(?:ig|lich)\w{{0,2}}\b",
                   lambda found: f"{found[1]} {ends[found[2]]}" if number_word(found[1]) else found[0], text)  # fmt: skip
@@ -197,18 +203,20 @@ def rewrite_chinese(text: str) -> str:
     import cn2an
 
     text = re.sub(r"(?<=\d)[,，](?=\d{3})", "", simplifier().convert(text))
+    text = re.sub(r"([一二两三四五六七八九十\d]+)个半(?=小时|月|年|钟头)", lambda found: f"{found[1]}点五个".replace("两点", "二点"), text)
     for name, amount in words_of("zh")["numbers"].items():
         text = text.replace(name, amount)
+    text = re.sub(r"(?<=[天日周月年季期度])一次", "", text)  # once: "每两周一次" is "每14天"
     text = re.sub(r"(?:周|礼拜)(?=[一二三四五六日天])", "星期", text)
     text = re.sub(r"星期([一二三四五六])", lambda found: f"weekday#{'一二三四五六'.index(found[1]) + 1} ", text)
     text = re.sub(r"星期[日天]", "weekday#7 ", text)
     text = re.sub(r"两(?=[个周年天小月点百千万倍次])", "二", text)
-    text = re.sub(r"([零一二三四五六七八九十百]+)(?=点(?:[半一二三四五六七八九十]|整|钟|[^零一二三四五六七八九]|$))", lambda found: str(cn2an.cn2an(found[1], "smart")), text)  # fmt: skip
+    text = re.sub(r"零下(?=[\d零一二三四五六七八九十])", "-", text)
+    text = re.sub(r"(?<![分之零一二三四五六七八九十百\d])([一二三四五六七八九十]+)(?=点(?:半|整|钟|[一二三四五]?十?[一二三四五六七八九]?分|[^零一二三四五六七八九\d]|$))", lambda found: str(cn2an.cn2an(found[1], "smart")), text)  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with contextlib.suppress(Exception):
             text = cn2an.transform(text, "cn2an")
-    text = re.sub(r"(\d+)个0\.5(?=小时|月|年)|(\d+)个半(?=小时|月|年)", lambda found: f"{found[1] or found[2]}.5个", text)
     text = re.sub(
         r"(\d+(?:\.\d+)?)([百千万亿]+)", lambda found: shown(scaled(float(found[1]), found[2]), "zh"), text
     )
