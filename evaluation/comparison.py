@@ -24,7 +24,7 @@ SHORTEST_PART = 3  # letters of a stem in a compound
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=\S)|[。！？；;\n]|(?<!\w\.)(?<=[^\W\d_]{3}[.!?])\s")
 CLAUSE = re.compile(r"[,，、:：;；]\s|[，；：。;]|\n| - | – |\b(?:sondern|but|mais|sino|а|но)\b")
 LIST = re.compile(r"[,;，、；]\s?|\s(?:und|sowie|and|et|y|e|и)\s|[和与及]|以及")
-TOKEN = re.compile(rf"(?:month|weekday)#\d+|\d{{1,2}}:\d{{2}}|{NUMBER}|°[cf]|[%€$£¥₽°]|m[²³23]\b|[^\W\d_]+(?:'[^\W\d_]+)*")
+TOKEN = re.compile(rf"(?:month|weekday)#\d+|\d+:\d+|{NUMBER}|°[cf]|[%€$£¥₽°]|m[²³23]\b|[^\W\d_]+(?:'[^\W\d_]+)*")
 HAN = re.compile(r"[\u3400-\u9fff]")
 
 # The two to four characters of a name after an occupation or a form of address.
@@ -116,8 +116,8 @@ def read_chinese(text: str) -> Reading:
     """A Chinese text; its words are the single characters, and words in Latin letters whole."""
     reading, units, position = Reading(), chinese_units(), 0
     while position < len(text):
-        label = re.compile(r"(?:month|weekday)#\d+|\d{1,2}:\d{2}").match(text, position)
-        number = re.compile(r"\d+(?:\.\d+)?").match(text, position)
+        label = re.compile(r"(?:month|weekday)#\d+|\d+:\d+").match(text, position)
+        number = re.compile(r"(?<!\w)-?\d+(?:\.\d+)?|\d+(?:\.\d+)?").match(text, position)
         word = re.compile(r"[a-z]+").match(text, position)
         if label:
             reading.labels.append(label[0])
@@ -147,7 +147,7 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
         return False
     if any(label not in found.labels for label in wanted.labels):
         return False
-    if not has_words(reference, wanted, found, asked, response, language):
+    if not has_words(reference, wanted, found, asked, response, question, language):
         return False
     if swapped(reference, response, question, language):
         return False
@@ -161,7 +161,7 @@ def same_quantity(wanted: Quantity, found: Quantity) -> bool:
     return wanted.unit == found.unit and abs(wanted.value - found.value) <= 1e-6 * max(1.0, abs(wanted.value))
 
 
-def has_words(reference: str, wanted: Reading, found: Reading, asked: Reading, response: str, language: str) -> bool:
+def has_words(reference: str, wanted: Reading, found: Reading, asked: Reading, response: str, question: str, language: str) -> bool:
     """Whether enough words of the reference are in the response, and some of each item if the reference is a list."""
     if language == "zh":
         return has_characters(reference, wanted, asked, response)
@@ -172,8 +172,10 @@ def has_words(reference: str, wanted: Reading, found: Reading, asked: Reading, r
         if wanted.quantities or wanted.labels:
             return True
         needed = content or wanted.words
-    if surname_after_title(wanted.words, found.words, language):
+    if names_person(reference, wanted.words, found.words, question, language):
         return True
+    if len(needed) == 1 and wanted.quantities and not wanted.labels and all(quantity.unit is None for quantity in wanted.quantities):
+        return True  # what is counted: "nine people"
     covered = covers(found.words, asked.words, needed, language)
     if sum(map(covered, needed)) < RECALL * len(needed):
         return False
@@ -201,6 +203,8 @@ def covers(words: list[str], asked: list[str], needed: list[str], language: str)
     def covered(word: str) -> bool:
         if word in known or shortened(word) or parts(word, known, set(asked)):
             return True
+        if len(word) > SHORTEST_PART and any(one.endswith(word) and len(one) - len(word) >= SHORTEST_PART for one in known - set(needed)):
+            return True  # "Schutzhelm" is a "Helm"
         return any(word in (found := parts(compound, {word}, spoken)) and len(found) == 2 for compound in compounds)
 
     return covered
@@ -213,19 +217,29 @@ def parts(compound: str, first: set[str], others: set[str]) -> tuple[str, ...]:
             continue
         for link in LINKS:
             rest = compound[len(one) + len(link) :]
-            if compound[len(one) :].startswith(link) and rest in first | others and len(rest) >= SHORTEST_PART and (one in first or rest in first):
-                return one, rest
+            if one in first and len(one) > SHORTEST_PART and compound == one + link:
+                return one, link  # the stemmer took the second part for an ending
+            if not compound[len(one) :].startswith(link) or len(rest) < SHORTEST_PART:
+                continue
+            other = next((word for word in first | others if word == rest or len(rest) > SHORTEST_PART and word.startswith(rest) and len(word) - len(rest) <= 3), None)
+            if other and (one in first or other in first):
+                return one, other
     return ()
 
 
-def surname_after_title(wanted: list[str], found: list[str], language: str) -> bool:
-    """Whether the reference is a person's name, of which the response has the last word after a title or an initial."""
-    titles = word_set(language, "titles")
-    names = [word for word in wanted if word not in titles]
-    if not 2 <= len(names) <= 3 or names[-1] not in found:
+def names_person(reference: str, wanted: list[str], found: list[str], question: str, language: str) -> bool:
+    """Whether the response has the person that the reference names: the surname after a first name, an initial or a title.
+
+    If the question asks who, the reference's last two words are the name; what stands before them is what the person is.
+    """
+    titles, fillers = word_set(language, "titles"), word_set(language, "fillers")
+    names = [word for word in wanted if word not in titles and word not in fillers]
+    if has_any(simplified(question, language), str(words_of(language)["who"]).split(), language):
+        names = names[-2:] if len(names) > 3 or len(names) == 3 and found.count(names[0]) == 0 else names
+    if not 2 <= len(names) <= 3 or len(LIST.split(reference.strip())) > 1 or names[-1] not in found:
         return False
-    before = found[found.index(names[-1]) - 1] if found.index(names[-1]) else ""
-    return before in titles or (len(before) == 1 and names[0].startswith(before)) or before == names[0]
+    before = [word for word in found[: found.index(names[-1])] if word in titles or word not in fillers][-1:]
+    return bool(before) and (before[0] in titles or before[0] in names or len(before[0]) == 1 and any(name.startswith(before[0]) for name in names))
 
 
 def has_characters(reference: str, wanted: Reading, asked: Reading, response: str) -> bool:
@@ -290,6 +304,8 @@ def denied(reference: str, response: str, question: str, language: str) -> bool:
         return True
     if not denies or re.search(denies, simplified(reference, language)):
         return False
+    if has_any(simplified(question, language), str(words["forbids"]).split(), language):
+        return False  # what is forbidden, one must not
     clauses = matching_clauses(reference, response, language)
     return bool(clauses) and all(re.search(denies, clause) for clause in clauses)
 
@@ -327,11 +343,16 @@ def among_alternatives(reference: str, response: str, question: str, language: s
         joint = rf"\s{word}\s" if language != "zh" else word
         if re.search(joint, simplified(f" {question} {reference} ", language)):
             continue
-        wanted = read(reference, language)
-        words = set(wanted.words) - word_set(language, "fillers")
-        for left, right in pairwise(re.split(joint, response)):
-            before, after = read(left, language).words[-2:], read(right, language).words[:2]
-            if words & {*before, *after}:
+        words = set(read(reference, language).words) - word_set(language, "fillers")
+        for sentence in SENTENCE.split(response):
+            *before, last = re.split(joint, sentence or "")
+            candidates = [candidate for side in before for candidate in re.split("[,，、] ?", side)]
+            if not before:
+                continue
+            # The alternatives are the last words before "or", the first after it, and short items of a list before it.
+            near = read(candidates[-1], language).words[-2:] + read(last, language).words[:2]
+            near += [one for item in candidates[:-1] for one in read(item, language).words[-2:]] if len(read(candidates[-1], language).words) <= 3 else []
+            if words & set(near):
                 return True
     return False
 

@@ -84,9 +84,11 @@ def token_recall(reference: str, response: str) -> float:
 def match(reference: str, response: str, question: str = "") -> bool:
     """Whether the response has all numbers and nearly all words of the reference, in any order and among any others.
 
-    The language is that of question and reference together, or without a question that of reference and response.
+    The language is that of question and reference, or where that cannot be told, of all three texts.
     """
-    language = identify(f"{question} {reference}" if question else f"{reference} {response}")
+    language = identify(f"{question} {reference}") if question else ENGLISH
+    if language == ENGLISH:
+        language = identify(f"{question} {reference} {response}")
     if language != ENGLISH:
         return bool(response.strip()) and comparison.same_answer(reference, response, question, language)
     numbers = Counter(token for token in tokens(reference) if any(map(str.isdigit, token)))

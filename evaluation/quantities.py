@@ -142,11 +142,15 @@ def rewrite(text: str, language: str) -> str:
         text = rewrite_german(text)
     elif language in ("fr", "es"):
         text = re.sub(r"(?<!\d)(\d{1,2}) ?h ?(\d{2})(?!\d)", r"\1:\2", text)
+    text = re.sub(r"(?<!\w)(?:minus|moins|menos|минус) (?=\d)", "-", text)
     if language in SPELLED:
         from text_to_num import alpha2digit
 
         with contextlib.suppress(Exception):  # a text that it cannot read stays as it is
             text = alpha2digit(text, language, ordinal_threshold=0)
+    text = re.sub(r"(\d+) (euros?|€|eur) (\d{2})(?!\w|[.,]\d)", r"\1,\3 \2", text)  # 4 Euro 50
+    text = re.sub(r"(?<![\d/])(\d)/(\d)(?![\d/])", percentage, text)
+    text = re.sub(r"(?<![\d,.])(\d{1,3}) zu (\d{1,3})(?![\d,.])", r"\1:\2", text)  # a score
     months = month_names(language)
     names = "|".join(sorted(map(re.escape, months), key=len, reverse=True))
     text = re.sub(
@@ -161,6 +165,11 @@ def rewrite(text: str, language: str) -> str:
         text,
     )
     return re.sub(r"(?<=\d)(?:st|nd|rd|th|er|e|ème|eme|º|ª|ий|й)\b", "", text)
+
+
+def percentage(found: re.Match) -> str:
+    """Two thirds, as 67 %."""
+    return f" {round(100 * int(found[1]) / max(int(found[2]), 1))} % "
 
 
 def shown(value: float, language: str) -> str:
@@ -211,6 +220,7 @@ def rewrite_chinese(text: str) -> str:
     text = re.sub(r"星期([一二三四五六])", lambda found: f"weekday#{'一二三四五六'.index(found[1]) + 1} ", text)
     text = re.sub(r"星期[日天]", "weekday#7 ", text)
     text = re.sub(r"两(?=[个周年天小月点百千万倍次])", "二", text)
+    text = re.sub(r"(?<![\d/])(\d)/(\d)(?![\d/])", percentage, text).replace("% ", "%")
     text = re.sub(r"零下(?=[\d零一二三四五六七八九十])", "-", text)
     text = re.sub(r"(?<![分之零一二三四五六七八九十百\d])([一二三四五六七八九十]+)(?=点(?:半|整|钟|[一二三四五]?十?[一二三四五六七八九]?分|[^零一二三四五六七八九\d]|$))", lambda found: str(cn2an.cn2an(found[1], "smart")), text)  # fmt: skip
     with warnings.catch_warnings():
@@ -220,6 +230,7 @@ def rewrite_chinese(text: str) -> str:
     text = re.sub(
         r"(\d+(?:\.\d+)?)([百千万亿]+)", lambda found: shown(scaled(float(found[1]), found[2]), "zh"), text
     )
+    text = re.sub(r"(?<![\d.])(\d{1,3})[比:](\d)(?![\d.])", r" \1:\2 ", text)  # a score
     text = re.sub(r"(?<!\d)(\d{4})年(\d{1,2})月(?:(\d{1,2})[日号])?", lambda found: f" {found[3] or ''} month#{found[2]} {found[1]} ", text)  # fmt: skip
     text = re.sub(r"(?<!\d)(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?!\d)", lambda found: f" {int(found[3])} month#{int(found[2])} {found[1]} ", text)  # fmt: skip
     text = re.sub(r"(?<!\d)(\d{1,2})月(\d{1,2})[日号]", r" \2 month#\1 ", text)
