@@ -117,3 +117,8 @@ def grade(reference: str, response: str, kind: str | None = None, question: str 
         return (CORRECT, "says that it is not known") if unknown else (INCORRECT, "claims to know")
     verdict = CORRECT if match(reference, response, question) else NOT_ATTEMPTED if unknown else INCORRECT
     return verdict, f"token recall {token_recall(reference, response):.2f}"
+
+
+def grade_row(row: dict) -> tuple[str, str]:
+    """The same for a row of answers: its "reference", "response", "kind" and "question"."""
+    return grade(row["reference"], row["response"], row.get("kind"), row.get("question") or "")
