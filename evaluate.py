@@ -87,7 +87,9 @@ class Arguments(BudgetArguments, ApiArguments, EngineArguments):
     system_prompt: str | None = field(default=None, metadata={"help": "Default: the one the adapter was trained with."})
     neutral_prompts: str | None = field(
         default=None,
-        metadata={"help": "Prompts on which the tuned model should not change. Default: ours in the questions' language."},
+        metadata={
+            "help": "Prompts on which the tuned model should not change. Default: ours in the questions' language."
+        },
     )
     lm_eval: str | None = field(
         default=None, metadata={"help": "Tasks of lm-evaluation-harness, for both models; it must be installed."}

@@ -62,7 +62,7 @@ class Arguments(BudgetArguments):
     retention_data_path: str | None = field(
         default=None,
         metadata={
-            "help": "General questions, to measure forgetting; \"none\": none. Default: ours in the documents' language."
+            "help": 'General questions, to measure forgetting; "none": none. Default: ours in the documents\' language.'
         },
     )
     open_book: bool = field(

@@ -1,7 +1,7 @@
 """Which language a text is in, by character n-grams: py3langid (Lui and Baldwin 2012, langid.py), restricted to LANGUAGES.
 
-    identify("Wie lange dauert die Probezeit?")    # "de"
-    in_language("training/replay_prompts.json", "de")    # training/replay_prompts.de.json
+identify("Wie lange dauert die Probezeit?")    # "de"
+in_language("training/replay_prompts.json", "de")    # training/replay_prompts.de.json
 """
 
 from __future__ import annotations

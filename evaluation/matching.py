@@ -89,7 +89,7 @@ def match(reference: str, response: str, question: str = "") -> bool:
     language = identify(f"{question} {reference}") if question else ENGLISH
     if language == ENGLISH:
         language = identify(f"{question} {reference} {response}")
-    if language != ENGLISH:
+    if language != ENGLISH and language in WORDED:
         return bool(response.strip()) and comparison.same_answer(reference, response, question, language)
     numbers = Counter(token for token in tokens(reference) if any(map(str.isdigit, token)))
     return token_recall(reference, response) >= MATCH_RECALL and numbers <= Counter(tokens(response))

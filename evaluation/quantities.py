@@ -39,7 +39,9 @@ SCALES = {"1000": 1e3, "1000000": 1e6, "1000000000": 1e9, "1000000000000": 1e12}
 HAN_SCALES = {"百": 1e2, "千": 1e3, "万": 1e4, "亿": 1e8}
 SYMBOLS = {"%": "percent", "€": "EUR", "£": "GBP", "$": "USD", "¥": "CNY", "₽": "RUB", "m2": "area-square-meter",
            "m3": "volume-cubic-meter", "°c": "degree", "°": "degree", "°f": "temperature-fahrenheit", "v": "electric-volt"}  # fmt: skip
-GERMAN_HOURS = {name: hour for hour, name in enumerate("eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split(), 1)} | {"ein": 1}
+GERMAN_HOURS = {
+    name: hour for hour, name in enumerate("eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split(), 1)
+} | {"ein": 1}
 NUMBER = r"(?<![\w.,])[-+]?\d[\d.,]*(?<![.,])|\d+(?:\.\d+)?"
 
 
@@ -81,8 +83,7 @@ def month_names(language: str) -> dict[str, int]:
 def unit_names(language: str, normal) -> dict[tuple[str, ...], str]:
     """From the words of a unit's name, each in normal form, to our name of it."""
     names = {(normal(symbol),): unit for symbol, unit in SYMBOLS.items()}
-    patterns, currencies = locale(language).unit_patterns if hasattr(locale(language), "unit_patterns") else {}, {}
-    patterns = patterns or locale(language)._data["unit_patterns"]
+    patterns, currencies = locale(language)._data["unit_patterns"], {}  # Babel has no function for them
     for unit in UNITS:
         for width in ("narrow", "short", "long"):
             if width == "narrow" and unit.startswith("duration") and language != "zh":
@@ -212,7 +213,11 @@ def rewrite_chinese(text: str) -> str:
     import cn2an
 
     text = re.sub(r"(?<=\d)[,，](?=\d{3})", "", simplifier().convert(text))
-    text = re.sub(r"([一二两三四五六七八九十\d]+)个半(?=小时|月|年|钟头)", lambda found: f"{found[1]}点五个".replace("两点", "二点"), text)
+    text = re.sub(
+        r"([一二两三四五六七八九十\d]+)个半(?=小时|月|年|钟头)",
+        lambda found: f"{found[1]}点五个".replace("两点", "二点"),
+        text,
+    )
     for name, amount in words_of("zh")["numbers"].items():
         text = text.replace(name, amount)
     text = re.sub(r"(?<=[天日周月年季期度])一次", "", text)  # once: "每两周一次" is "每14天"
@@ -227,9 +232,7 @@ def rewrite_chinese(text: str) -> str:
         warnings.simplefilter("ignore")
         with contextlib.suppress(Exception):
             text = cn2an.transform(text, "cn2an")
-    text = re.sub(
-        r"(\d+(?:\.\d+)?)([百千万亿]+)", lambda found: shown(scaled(float(found[1]), found[2]), "zh"), text
-    )
+    text = re.sub(r"(\d+(?:\.\d+)?)([百千万亿]+)", lambda found: shown(scaled(float(found[1]), found[2]), "zh"), text)
     text = re.sub(r"(?<![\d.])(\d{1,3})[比:](\d)(?![\d.])", r" \1:\2 ", text)  # a score
     text = re.sub(r"(?<!\d)(\d{4})年(\d{1,2})月(?:(\d{1,2})[日号])?", lambda found: f" {found[3] or ''} month#{found[2]} {found[1]} ", text)  # fmt: skip
     text = re.sub(r"(?<!\d)(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?!\d)", lambda found: f" {int(found[3])} month#{int(found[2])} {found[1]} ", text)  # fmt: skip
@@ -241,7 +244,9 @@ def rewrite_chinese(text: str) -> str:
         minute = 30 if found[3] in ("半", "0.5") else int(found[4] or 0)
         return f" {int(found[2]) + late}:{minute:02d} "
 
-    return re.sub(r"(上午|下午|晚上|傍晚|晚|中午|凌晨|早上)?(\d{1,2})点(半|0\.5|整|钟|(\d{1,2})分?)?", time_of_day, text)
+    return re.sub(
+        r"(上午|下午|晚上|傍晚|晚|中午|凌晨|早上)?(\d{1,2})点(半|0\.5|整|钟|(\d{1,2})分?)?", time_of_day, text
+    )
 
 
 def scaled(value: float, scales: str) -> float:
