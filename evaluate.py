@@ -86,10 +86,7 @@ class Arguments(BudgetArguments, ApiArguments, EngineArguments):
     lora_weights: str | None = field(default=None, metadata={"help": "The folder of the tuned model's LoRA adapter."})
     system_prompt: str | None = field(default=None, metadata={"help": "Default: the one the adapter was trained with."})
     neutral_prompts: str | None = field(
-        default=None,
-        metadata={
-            "help": "Prompts on which the tuned model should not change. Default: ours in the questions' language."
-        },
+        default=None, metadata={"help": "Texts on which no change is meant. Default: ours in the questions' language."}
     )
     lm_eval: str | None = field(
         default=None, metadata={"help": "Tasks of lm-evaluation-harness, for both models; it must be installed."}

@@ -116,7 +116,7 @@ def parse_number(text: str, language: str) -> float | None:
     with contextlib.suppress(KeyError, ValueError):
         decimal = locale(language).number_symbols["latn"]["decimal"]
     group = "." if decimal == "," else ","
-    if re.fullmatch(r"[-+]?\d{1,3}(?:%s\d{3})+(?:%s\d+)?" % (re.escape(group), re.escape(decimal)), text):
+    if re.fullmatch(rf"[-+]?\d{{1,3}}(?:[{group}]\d{{3}})+(?:[{decimal}]\d+)?", text):
         text = text.replace(group, "")
     elif group in text and decimal not in text and re.fullmatch(r"[-+]?\d+[.,]\d+", text):
         text = text.replace(group, ".")  # 3.5% in German
@@ -144,6 +144,7 @@ def rewrite(text: str, language: str) -> str:
     elif language in ("fr", "es"):
         text = re.sub(r"(?<!\d)(\d{1,2}) ?h ?(\d{2})(?!\d)", r"\1:\2", text)
     text = re.sub(r"(?<!\w)(?:minus|moins|menos|минус) (?=\d)", "-", text)
+    text = re.sub(r"(?<!\w)un(?= (?!mill))", "una", text) if language in ("fr", "es") else text  # no number: an article
     if language in SPELLED:
         from text_to_num import alpha2digit
 
