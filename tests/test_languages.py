@@ -70,6 +70,13 @@ def test_general_questions_are_in_the_language_of_the_documents(tmp_path, text, 
     assert arguments.retention_data_path.rpartition("/")[2] == chosen
 
 
+def test_the_plan_counts_the_general_questions(tmp_path):
+    (tmp_path / "a.txt").write_text("Die Halle ist im Winter geschlossen.", encoding="utf-8")
+    arguments = SimpleNamespace(data_path=str(tmp_path), retention_data_path=None, test_data_path=None)
+    run_all.choose_general_questions(arguments)
+    assert run_all.count_questions(arguments) == (None, 200)
+
+
 def test_neutral_prompts_are_in_the_language_of_the_questions():
     assert forgetting.neutral_prompts([{"question": "Wie lange dauert die Probezeit?"}]).endswith("prompts.de.json")
     assert forgetting.neutral_prompts([{"question": "How long is it?"}]) == forgetting.NEUTRAL_PROMPTS
