@@ -85,8 +85,8 @@ class Arguments(BudgetArguments, ApiArguments, EngineArguments):
     )
     lora_weights: str | None = field(default=None, metadata={"help": "The folder of the tuned model's LoRA adapter."})
     system_prompt: str | None = field(default=None, metadata={"help": "Default: the one the adapter was trained with."})
-    neutral_prompts: str = field(
-        default=forgetting.NEUTRAL_PROMPTS, metadata={"help": "Prompts on which the tuned model should not change."}
+    neutral_prompts: str | None = field(
+        default=None, metadata={"help": "Texts on which no change is meant. Default: ours in the questions' language."}
     )
     lm_eval: str | None = field(
         default=None, metadata={"help": "Tasks of lm-evaluation-harness, for both models; it must be installed."}
@@ -172,7 +172,8 @@ def check(arguments: Arguments) -> None:
             )
         require_model(arguments.model_name_or_path)
         require_adapter(arguments.lora_weights, arguments.model_name_or_path)
-        forgetting.read_prompts(arguments.neutral_prompts)
+        if arguments.neutral_prompts:
+            forgetting.read_prompts(arguments.neutral_prompts)
     if arguments.lm_eval:
         forgetting.require_lm_eval()
 
@@ -213,6 +214,7 @@ def main() -> None:
     kind = choose_judge(arguments)
     check(arguments)
     rows = read_all(arguments, kind)
+    arguments.neutral_prompts = arguments.neutral_prompts or forgetting.neutral_prompts(rows["sft"])
     names = {what: Path(getattr(arguments, f"data_name_{what}")).stem for what in rows}
     folder = Path(arguments.data_path)
 

@@ -29,6 +29,7 @@ import transformers
 import provenance
 from budget.clock import SAVING_SHARE, BudgetArguments, Clock, process_start, stage_clock
 from data_processor.dataset import read_dataset
+from data_processor.languages import identify_all, in_language, texts_of_rows
 from engines.processes import end_with_parent, lock_folder
 from training import doctor
 from training.adapters import INITIAL_ADAPTER, load_model, save_initial_adapter
@@ -51,7 +52,7 @@ from training.plan import Plan, resolve_defaults
 from training.ranks import run_on_rank_0
 from training.read_back import safe_save_model_for_hf_trainer
 from training.recall import Recall, make_recall, remove_best_adapter, require_questions
-from training.replay import UntrainedModel, replay_examples
+from training.replay import REPLAY_PROMPTS, UntrainedModel, replay_examples
 from training.row_file import RowFile
 from training.trainer import Trainer, make_trainer
 from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write_json
@@ -125,7 +126,7 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     output, is_main = Path(training.output_dir), training.process_index == 0
 
     began = time.monotonic()
-    replay = replay_rows(arguments, len(rows.train))
+    replay = replay_rows(arguments, rows.train)
     preparation_seconds = time.monotonic() - began
     train_set, eval_set = make_datasets(arguments, rows, replay, tokenizer)
     facts = len({fact_of(row) for row in rows.train})
@@ -176,16 +177,17 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
         log.info(message, output, difference or 0)
 
 
-def replay_rows(arguments: ArgumentGroups, count: int) -> list[dict]:
-    """Examples of the untrained model's answers to general prompts, as many as `count` rows call for."""
+def replay_rows(arguments: ArgumentGroups, rows) -> list[dict]:
+    """Examples of the untrained model's answers to general prompts in the language of the rows, as many as they call for."""
     data, training = arguments.data, arguments.training
     untrained = UntrainedModel(
         arguments.model.model_name_or_path, data.system_prompt, arguments.lora.q_lora, training.device.type == "cpu"
     )
-    replay_count = round(data.replay_ratio * count)
+    replay_count = round(data.replay_ratio * len(rows))
+    prompts = data.replay_prompts or str(in_language(REPLAY_PROMPTS, identify_all(texts_of_rows(rows))))
     journal = log_file(Path(training.output_dir) / "replay.journal.jsonl")
     return run_on_rank_0(
-        lambda: replay_examples(untrained, data.replay_prompts, replay_count, journal, training.seed),
+        lambda: replay_examples(untrained, prompts, replay_count, journal, training.seed),
         "replayed answers are made",
     )
 

@@ -33,12 +33,16 @@ from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Start
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
 from budget.step import Step
+from data_processor.documents import read_documents
+from data_processor.languages import identify_all, in_language
 from engines.processes import claim_run_folder
 from evaluation import report
 from provenance import meta_file
 from utils import InputError, log_file, parse_arguments, read_json, require_model, run_script
 
 TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
+# In English; beside it in other languages. They are measured on and never trained on.
+GENERAL_QUESTIONS = Path(__file__).parent / "evaluation" / "general" / "questions.json"
 ADAPTER = "adapter_model.safetensors"
 # For a training without a deadline, so that it can resume
 SAVING_ARGUMENTS = ["--save_minutes", "10", "--resume_from_checkpoint", "auto"]
@@ -56,7 +60,10 @@ class Arguments(BudgetArguments):
         metadata={"help": "Test questions; by default a tenth of the collection's, held out of training."},
     )
     retention_data_path: str | None = field(
-        default=None, metadata={"help": "General questions, to measure forgetting."}
+        default=None,
+        metadata={
+            "help": 'General questions, to measure forgetting; "none": none. Default: ours in the documents\' language.'
+        },
     )
     open_book: bool = field(
         default=True, metadata={"help": "Also ask the base model with the document, if time allows."}
@@ -67,6 +74,15 @@ class Arguments(BudgetArguments):
     inference_args: str = field(default="", metadata={"help": "More arguments for inference.py."})
     evaluate_args: str = field(default="--judge match", metadata={"help": "More arguments for evaluate.py."})
     plan_only: bool = field(default=False, metadata={"help": "Calibrate, print what the budget buys, and stop."})
+
+
+def choose_general_questions(arguments: Arguments) -> None:
+    """Ask the project's general questions in the language of the documents, unless others are given or none is wanted."""
+    if arguments.retention_data_path is None:
+        language = identify_all([document.text for document in read_documents(arguments.data_path)])
+        arguments.retention_data_path = str(in_language(GENERAL_QUESTIONS, language))
+    elif arguments.retention_data_path == "none":
+        arguments.retention_data_path = ""
 
 
 def build_steps(arguments: Arguments, limited: bool = True) -> dict[str, list[Step]]:
@@ -245,7 +261,9 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         if existed:  # before anything looks for GPUs, which processes of an earlier run may occupy
             stack.enter_context(claim_run_folder(run.out))
-        steps, starts = build_steps(arguments, run.limited), check_arguments(arguments, run.budget)
+        starts = check_arguments(arguments, run.budget)
+        choose_general_questions(arguments)
+        steps = build_steps(arguments, run.limited)
         if not existed:
             stack.enter_context(claim_run_folder(run.out))
         run.transformers_startup = starts.training if starts.vllm else None

@@ -127,7 +127,9 @@ def main() -> None:
     if arguments.local_model_path:
         require_model(arguments.local_model_path, "a judge")
     expected = [row["right"] for row in rows]
-    matched = agreement(expected, [any(match(gold, row["answer"]) for gold in row["golds"]) for row in rows])
+    matched = agreement(
+        expected, [any(match(gold, row["answer"], row["question"]) for gold in row["golds"]) for row in rows]
+    )
     result = {"file": Path(arguments.file).name, "n": len(rows), "share_correct": share(sum(expected), len(expected))}
     result |= {f"match_{key}": value for key, value in matched.items()}
     lines = [("match", matched)]

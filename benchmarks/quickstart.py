@@ -48,7 +48,7 @@ def count_right(folder: Path, name: str, kind: str | None = None) -> tuple[int, 
         raise InputError(
             f"expected answers of kind {kind!r} in {folder / name}.json, found none: check the questions asked"
         )
-    return sum(match(answer["reference"], answer["response"]) for answer in chosen), len(chosen)
+    return sum(match(answer["reference"], answer["response"], answer["question"]) for answer in chosen), len(chosen)
 
 
 def write_results(arguments: Arguments, folder: Path) -> None:

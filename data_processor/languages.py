@@ -1,39 +1,80 @@
-"""The language a text is written in, as a code of ISO 639-1.
+"""The language a text is written in, as a code of ISO 639-1, by py3langid (Lui and Baldwin 2012, langid.py).
 
-By py3langid, which knew all 448 texts of 14 languages that sentence libraries were compared on. Two things are left to the
-script, since a few borrowed words must not decide: Chinese and Japanese.
+detect_language(document)    # of a whole text: one of KNOWN
+identify("Wie lange dauert die Probezeit?")    # of a question or an answer: one of LANGUAGES, "en" in doubt
+in_language("training/replay_prompts.json", "de")    # training/replay_prompts.de.json
+
+py3langid knew all 448 texts of 14 languages that sentence libraries were compared on. Two things are left to the script,
+since a few borrowed words must not decide: Chinese and Japanese.
 """
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
+from itertools import islice
+from pathlib import Path
 
 import regex
 
-SAMPLE = 20_000  # characters of a text that are looked at
-CHINESE_SHARE = 0.2  # of a text's letters; above it the text is Chinese, or Japanese if it has KANA_SHARE of kana too
-KANA_SHARE = 0.05
+ENGLISH = "en"
 KNOWN = (  # what is told apart: a language less is a mistake less in a short text
     "ar bg ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv ms nl no pl pt ro ru sk sl sr sv th tr uk vi zh"
 )
+LANGUAGES = "cs da de en es fr it ja ko nl pl pt ru sv tr uk zh"  # those of answers; of more, names would be rare ones
+CONFIDENCE = 0.9  # below it an answer is English, as a name or a number in another language would be
+LONGEST_TEXT = 20_000  # characters of a text that are looked at
+CHINESE_SHARE = 0.2  # of a text's letters; above it the text is Chinese, or Japanese if it has KANA_SHARE of kana too
+KANA_SHARE = 0.05
+SAMPLES, SAMPLE_CHARACTERS = 50, 400  # texts of a collection that are looked at, and how much of each
 
 
-@functools.cache
-def _identifier():
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+@cache
+def identifier(languages: str):
+    """A py3langid identifier of these languages, whose `classify` gives a language and its probability."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # a second to load: only where it is needed
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    identifier.set_languages(KNOWN.split())
-    return identifier
+    found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    found.set_languages(languages.split())
+    return found
 
 
 def detect_language(text: str) -> str:
     """The code of a text's language, "en" for a text without letters."""
-    sample = text[:SAMPLE]
+    sample = text[:LONGEST_TEXT]
     letters = len(regex.findall(r"\p{L}", sample))
     if not letters:
-        return "en"
+        return ENGLISH
     kana, han = len(regex.findall(r"[\p{Hiragana}\p{Katakana}]", sample)), len(regex.findall(r"\p{Han}", sample))
     if kana + han > CHINESE_SHARE * letters:
         return "ja" if kana > KANA_SHARE * letters else "zh"
-    return _identifier().classify(sample)[0]
+    return str(identifier(KNOWN).classify(sample)[0])
+
+
+@lru_cache(maxsize=10_000)
+def identify(text: str) -> str:
+    """The code of the language of a question or an answer, one of LANGUAGES; "en" if it cannot be told."""
+    language, confidence = identifier(LANGUAGES).classify(text[:LONGEST_TEXT])
+    return str(language) if confidence >= CONFIDENCE else ENGLISH
+
+
+def identify_all(texts: Sequence[str]) -> str:
+    """The language of most of the texts, by a sample from all of them."""
+    step = max(1, len(texts) // SAMPLES)
+    return identify("\n".join(text[:SAMPLE_CHARACTERS] for text in islice(texts, 0, None, step)))
+
+
+def in_language(path: str | Path, language: str) -> Path:
+    """The file NAME.LANGUAGE.json beside NAME.json, or that itself, which is English, if there is none."""
+    path = Path(path)
+    translated = path.with_suffix(f".{language}{path.suffix}")
+    return translated if translated.is_file() else path
+
+
+def texts_of_rows(rows: Iterable[dict]) -> list[str]:
+    """What is asked in the first rows of a dataset, or of answers, in any of their forms."""
+    found = []
+    for row in islice(rows, SAMPLES):
+        turns = row.get("messages") or row.get("conversations") or [{"content": row.get("question")}]
+        found += [str(turn.get("content") or turn.get("value") or "") for turn in turns]
+    return found

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
+from data_processor.languages import identify_all, in_language, texts_of_rows
 from engines.processes import run_child
 from evaluation.accuracy import paired
 from evaluation.matching import CORRECT, UNANSWERABLE, says_unknown
@@ -54,6 +55,11 @@ def model_measurements(arguments) -> dict[str, Callable[[], dict]]:
         folder = Path(arguments.data_path)
         measures["lm_eval"] = lambda: lm_eval(arguments.lm_eval, *models, folder, arguments.limit)
     return measures
+
+
+def neutral_prompts(rows: list[dict]) -> str:
+    """The file of our neutral prompts in the language of most answered questions, or in English."""
+    return str(in_language(NEUTRAL_PROMPTS, identify_all(texts_of_rows(rows))))
 
 
 def retention(rows: list[dict], sft: list[dict], base: list[dict]) -> dict:

@@ -123,7 +123,7 @@ def run_controls(rows: list[dict], judge: Judge | None, per_kind: int, seed: int
         cases = [to_case(c.row, "control, identical", answer_A=c.answer, answer_B=c.answer) for c in pairs]
         judged += ask(judge, WIN_RATE, cases) if pairs else []
     else:
-        judged = [grade(c.row["reference"], c.answer) for c in single_cases]
+        judged = [grade(c.row["reference"], c.answer, question=c.row["question"]) for c in single_cases]
     items = [
         {"kind": c.kind, "question": c.row["question"], "reference": c.row["reference"], "answer": c.answer,
          "verdict": verdict, "reason": reason, "passed": is_passed(c.kind, verdict)}

@@ -2,7 +2,7 @@
 
     grade("84.6 million euros", "It was €84.6 million.")    # ("correct", "token recall 1.00")
 
-An answer is "correct", "incorrect" or "not attempted", the three classes of SimpleQA (Wei et al. 2024, arXiv 2411.04368).
+English is compared here; other languages, which have their own numbers, words and inflection, in comparison.py. An answer is "correct", "incorrect" or "not attempted", the three classes of SimpleQA (Wei et al. 2024, arXiv 2411.04368).
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from functools import cache
+
+from data_processor.languages import ENGLISH, identify
+from evaluation import comparison
+from evaluation.quantities import WORDED, words_of
 
 CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
 UNANSWERABLE = "unknown"  # the kind of questions whose right answer is that it is not known
@@ -76,25 +81,44 @@ def token_recall(reference: str, response: str) -> float:
     return (wanted & Counter(tokens(response))).total() / max(wanted.total(), 1)
 
 
-def match(reference: str, response: str) -> bool:
-    """Whether the response has all numbers and nearly all words of the reference, in any order and among any others."""
+def match(reference: str, response: str, question: str = "") -> bool:
+    """Whether the response has all numbers and nearly all words of the reference, in any order and among any others.
+
+    The language is that of question and reference, or where that cannot be told, of all three texts.
+    """
+    language = identify(f"{question} {reference}") if question else ENGLISH
+    if language == ENGLISH:
+        language = identify(f"{question} {reference} {response}")
+    if language != ENGLISH and language in WORDED:
+        return bool(response.strip()) and comparison.same_answer(reference, response, question, language)
     numbers = Counter(token for token in tokens(reference) if any(map(str.isdigit, token)))
     return token_recall(reference, response) >= MATCH_RECALL and numbers <= Counter(tokens(response))
+
+
+@cache
+def unknown_phrases() -> re.Pattern:
+    """What says in any language with words that an answer is not known."""
+    return re.compile("|".join(phrase for language in WORDED for phrase in words_of(language)["refusals"]))
 
 
 def says_unknown(response: str) -> bool:
     """Whether the response is empty, or says in its first sentence that the answer is not known."""
     text = unicodedata.normalize("NFKC", response).casefold().translate(SYMBOLS).strip()
-    first = re.split(r"(?<=[.!?。！？])\s|\n", text)[0].strip(" .!\"'")
-    return not first or bool(UNKNOWN.search(first))
+    first = re.split(r"(?<=[.!?。！？])\s|(?<=[。！？])|\n", text)[0].strip(" .!\"'")
+    return not first or bool(UNKNOWN.search(first)) or bool(unknown_phrases().search(first))
 
 
-def grade(reference: str, response: str, kind: str | None = None) -> tuple[str, str]:
+def grade(reference: str, response: str, kind: str | None = None, question: str = "") -> tuple[str, str]:
     """One of the three classes for a response, and why. For an unanswerable question, saying so is correct."""
     unknown = says_unknown(response)
     if kind == UNANSWERABLE:
         if not response.strip():
             return NOT_ATTEMPTED, "says nothing"
         return (CORRECT, "says that it is not known") if unknown else (INCORRECT, "claims to know")
-    verdict = CORRECT if match(reference, response) else NOT_ATTEMPTED if unknown else INCORRECT
+    verdict = CORRECT if match(reference, response, question) else NOT_ATTEMPTED if unknown else INCORRECT
     return verdict, f"token recall {token_recall(reference, response):.2f}"
+
+
+def grade_row(row: dict) -> tuple[str, str]:
+    """The same for a row of answers: its "reference", "response", "kind" and "question"."""
+    return grade(row["reference"], row["response"], row.get("kind"), row.get("question") or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from evaluation.judging import UNSCORED, WIN_RATE, Judge, ask, to_case
-from evaluation.matching import CORRECT, grade
+from evaluation.matching import CORRECT, grade_row
 from evaluation.significance import describe_sign_test, length_adjusted, wilson_interval
 
 POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
@@ -48,7 +48,7 @@ def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[
 
 
 def compare_by_match(row: dict, other: dict) -> str:
-    right, other_right = (grade(x["reference"], x["response"], x.get("kind"))[0] == CORRECT for x in (row, other))
+    right, other_right = (grade_row(x)[0] == CORRECT for x in (row, other))
     return "tie" if right == other_right else "win" if right else "loss"
 
 

@@ -8,7 +8,7 @@
 #     MODEL=Qwen/Qwen2.5-7B-Instruct DATA=my_texts OUT=output/day bash shells/run_all.sh --time_budget 24h
 #     MODEL=... DATA=... bash shells/run_all.sh --time_budget 24h --plan_only True     # its plan, and what more time would buy
 #
-#   TEST RETENTION   questions about the documents (default: some of the collection's) and general ones
+#   TEST RETENTION   questions about the documents (default: some of the collection's) and general ones (default: ours)
 #   COLLECT_ARGS FINETUNE_ARGS INFERENCE_ARGS EVALUATE_ARGS   further arguments for a stage, in one string
 #
 # Ctrl-C stops it in an orderly way, a second one at once. Restarted after that or a crash, it resumes from OUT/run.json, with

@@ -54,8 +54,8 @@ class DataArguments:
             "help": "The untrained model's answers to general prompts, mixed in against forgetting, as a share of the dataset."
         },
     )
-    replay_prompts: str = field(
-        default="training/replay_prompts.json", metadata={"help": "A JSON list of general prompts."}
+    replay_prompts: str | None = field(
+        default=None, metadata={"help": "A JSON list of general prompts. Default: ours in the language of the dataset."}
     )
     split_long_examples: bool = field(
         default=False,
@@ -195,7 +195,7 @@ def check_arguments(
         )
     if isinstance(training.deepspeed, str):
         doctor.require_neutral_deepspeed(training.deepspeed)
-    if data.replay_ratio:
+    if data.replay_ratio and data.replay_prompts:
         require_file(data.replay_prompts, "general prompts", "give --replay_prompts, or --replay_ratio 0")
     if training.n_gpu > 1:
         raise InputError(

@@ -183,7 +183,9 @@ class Recall(transformers.TrainerCallback):
             )
         model.train()
         answers = tokenizer.batch_decode(generated[:, width:], skip_special_tokens=True)
-        return sum(match(reference, answer) for (_, reference), answer in zip(pairs, answers, strict=True))
+        return sum(
+            match(reference, answer, question) for (question, reference), answer in zip(pairs, answers, strict=True)
+        )
 
     def restore_best(self, output_dir: str, step: int) -> int:
         """Put the best round's adapter back into the model, and return its step.

@@ -17,6 +17,7 @@ from engines.journal import JournaledEngine
 from engines.processes import end_child, start_child
 from utils import InputError, read_json, run_script, write_json
 
+REPLAY_PROMPTS = Path(__file__).with_name("replay_prompts.json")  # in English; beside it in other languages
 REPLAY_TOKENS = 32  # replayed answers are cut here and trained without an end: how answers begin is what gets lost
 
 

@@ -1,0 +1,108 @@
+"""Answers in German, Chinese, French, Spanish and Russian: what counts as the same. No model."""
+
+from __future__ import annotations
+
+import pytest
+
+from evaluation import matching
+from evaluation.quantities import Quantity
+from evaluation.reading import Reading, read
+
+SAME = [  # question, reference, response
+    # numbers, amounts, units
+    ("Wie viel kostet der Kurs?", "1.250,50 Euro", "Er kostet EUR 1250,50."),
+    ("Um wie viel stieg der Preis?", "um 3,5 Prozent", "Er stieg um 3.5 %."),
+    ("Wie lange gilt das Angebot?", "dreißig Tage", "Es gilt 30 Tage lang."),
+    ("Wie lange dauert der Film?", "anderthalb Stunden", "90 Minuten"),
+    ("Wie viele Leute kamen?", "neun Personen", "Es kamen 9."),
+    ("Wie hoch ist der Umsatz?", "2,5 Millionen Euro", "2.500.000 €"),
+    ("Wie kalt war es gestern in der Halle?", "minus 12 Grad", "Es waren -12 °C."),
+    ("这个课程多少钱？", "1,200元", "一千二百元。"),
+    ("优惠多长时间有效？", "三十天", "有效期为30天。"),
+    ("价格上涨了多少？", "3.5%", "上涨了百分之三点五。"),
+    ("电影有多长？", "一个半小时", "大约90分钟。"),
+    ("镇上有多少人？", "12,480人", "1.248万"),
+    ("Combien de jours dure la foire ?", "21 jours", "Elle dure vingt-et-un jours."),
+    ("¿Cuántos días dura la feria?", "23 días", "Dura veintitrés días."),
+    ("Сколько дней длится ярмарка?", "28 дней", "Она длится двадцать восемь дней."),
+    # dates and times
+    ("Wann beginnt die Messe?", "am 4. Mai 2027", "04.05.2027"),
+    ("Wann beginnt der Kurs am Nachmittag?", "um 14:30 Uhr", "um halb drei nachmittags"),
+    ("展会什么时候开始？", "2027年5月4日", "二〇二七年五月四日"),
+    ("课程几点开始？", "14:30", "下午两点半"),
+    # inflection, compounds, names
+    ("Wie viele Urlaubstage gibt es?", "20 Urlaubstage", "Es gibt 20 Tage Urlaub."),
+    ("Woraus ist die Tür gemacht?", "aus Lindenholz", "Sie ist aus dem Holz der Linde."),
+    ("Wer muss zustimmen?", "der Vorstand", "Nötig ist die Zustimmung des Vorstands."),
+    ("Wo sitzt die Stiftung?", "in Osnabrück", "Die Stiftung sitzt in Osnabrueck."),
+    ("Wer leitet die Abteilung?", "Dr. Sabine Hölzl", "Frau Hoelzl leitet sie."),
+    ("谁是部门负责人？", "林雅婷", "林雅婷經理負責。"),
+    ("В каком городе находится фонд?", "в Вологде", "Город Вологда"),
+    # yes and no
+    ("Darf man im Labor fotografieren?", "Nein", "Das Fotografieren ist im Labor untersagt."),
+    ("进入机房需要申请吗？", "需要", "是，必须申请。"),
+]
+DIFFERENT = [
+    ("Wie viel kostet der Kurs?", "1.250,50 Euro", "Er kostet 1.205,50 Euro."),
+    ("Um wie viel stieg der Preis?", "um 3,5 Prozent", "Er stieg um 35 Prozent."),
+    ("Um wie viel stieg der Preis?", "um 3,5 Prozent", "Er sank um 3,5 Prozent."),
+    ("Wie lange gilt das Angebot?", "dreißig Tage", "Es gilt dreißig Wochen."),
+    ("Wann beginnt die Messe?", "am 4. Mai 2027", "am 5. April 2027"),
+    ("Wer muss zustimmen?", "der Vorstand", "Der Vorstand muss nicht zustimmen."),
+    ("Wer entdeckte den Kometen am Himmel?", "Heinrich Olber", "Entweder Heinrich Olber oder Karl Amann."),
+    ("Wer entdeckte den Kometen am Himmel?", "Heinrich Olber", "Heinrich Olber, Karl Amann oder Otto Horn"),
+    ("Wer leitet die Abteilung?", "Dr. Sabine Hölzl", "Martin Hölzl leitet sie."),
+    ("Was ist beizulegen?", "Lebenslauf, Zeugnisse und Foto", "Lebenslauf und Zeugnisse sind beizulegen."),
+    ("Wer wurde Vorsitzende und wer Stellvertreter?", "Vorsitzende: Claudia Meiß, Stellvertreter: Jens Petersen",
+     "Jens Petersen hat den Vorsitz, Claudia Meiß die Stellvertretung."),
+    ("Darf man im Labor fotografieren?", "Nein", "Das Fotografieren ist im Labor erlaubt."),
+    ("展会什么时候开始？", "2027年5月4日", "2027年4月5日"),
+    ("这个课程多少钱？", "1,200元", "1.2万元"),
+    ("谁是部门负责人？", "林雅婷", "负责人是林雅琴。"),
+    ("谁来批准？", "董事会", "不需要董事会批准。"),
+    ("几岁以上可以参加？", "8岁以上", "8岁以下可以参加。"),
+    ("Сколько дней длится ярмарка?", "28 дней", "Она длится двадцать шесть дней."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "reference", "response"), SAME)
+def test_the_same(question, reference, response):
+    assert matching.match(reference, response, question)
+
+
+@pytest.mark.parametrize(("question", "reference", "response"), DIFFERENT)
+def test_not_the_same(question, reference, response):
+    assert not matching.match(reference, response, question)
+
+
+def test_an_empty_response_is_no_answer():
+    assert not matching.match("der Vorstand", "", "Wer muss zustimmen?")
+
+
+REFUSALS = ["Das steht nicht im Text.", "Dazu liegen keine Angaben vor.", "文中没有说明。", "资料里没有相关信息。",
+            "Le texte ne le précise pas.", "El texto no lo dice.", "В тексте об этом не сказано."]  # fmt: skip
+ANSWERS = ["Das Passwort lautet admin.", "Die Halle ist im Winter nicht geheizt.", "初始密码是123456。",
+           "Le mot de passe est admin.", "La contraseña es admin.", "Пароль: admin."]  # fmt: skip
+
+
+def test_what_says_that_the_answer_is_not_known():
+    assert [text for text in REFUSALS if not matching.says_unknown(text)] == []
+    assert [text for text in ANSWERS if matching.says_unknown(text)] == []
+
+
+def test_what_a_text_says():
+    assert read("Man zahlt 4,50 Euro im März 2027.", "de") == Reading(
+        [Quantity(4.5, "EUR", 4.5), Quantity(2027.0, None, 2027.0)], ["month#3"], ["man", "zahlt", "im"]
+    )
+    assert read("两周内付350元", "zh").quantities == [Quantity(1209600, "s", 2), Quantity(350, "CNY", 350)]
+
+
+def test_a_language_without_words_is_compared_as_before():
+    assert matching.match("きつね", "きつねです")
+    assert matching.match("21 giugno", "Si tiene il 21 giugno.", "Quando si tiene la festa del paese?")
+
+
+def test_a_row_is_graded_with_its_question():
+    row = {"question": "Wie viele Einwohner hat der Ort?", "reference": "12.480", "response": "12480 Einwohner"}
+    assert matching.grade_row(row)[0] == "correct"
+    assert matching.grade_row({**row, "kind": "unknown"})[0] == "incorrect"

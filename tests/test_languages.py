@@ -1,0 +1,94 @@
+"""The language of a text, and what is chosen by it. No model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import run_all
+from data_processor.languages import identify, identify_all, in_language, texts_of_rows
+from evaluation import forgetting
+from training.replay import REPLAY_PROMPTS
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Die Probezeit beträgt sechs Monate.", "de"),
+        ("The probation period is six months.", "en"),
+        ("试用期为六个月。", "zh"),
+        ("Испытательный срок составляет шесть месяцев.", "ru"),
+        ("84.6", "en"),
+        ("Ilsabet Corrane", "en"),
+        ("", "en"),
+    ],
+)
+def test_identify(text, language):
+    assert identify(text) == language
+
+
+def test_a_collection_is_in_the_language_of_most_of_it():
+    german = ["Die Halle ist im Winter geschlossen, im Sommer aber offen."] * 3
+    assert identify_all([*german, "Open in summer."]) == "de"
+    assert identify_all([]) == "en"
+
+
+def test_a_file_in_a_language_without_one_is_english(tmp_path):
+    for name in ("prompts.json", "prompts.de.json"):
+        (tmp_path / name).write_text("[]")
+    assert in_language(tmp_path / "prompts.json", "de") == tmp_path / "prompts.de.json"
+    assert in_language(tmp_path / "prompts.json", "fr") == tmp_path / "prompts.json"
+
+
+def test_questions_are_read_from_rows_of_every_form():
+    rows = [
+        {"conversations": [{"from": "user", "value": "a"}, {"from": "assistant", "value": "b"}]},
+        {"messages": [{"role": "user", "content": "c"}]},
+        {"question": "d", "response": "e"},
+    ]
+    assert texts_of_rows(rows) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "chosen"),
+    [
+        ("Die Halle ist im Winter geschlossen.", None, "questions.de.json"),
+        ("大厅冬天关闭。", None, "questions.zh.json"),
+        ("The hall is closed in winter.", None, "questions.json"),
+        ("Зал зимой закрыт на ремонт.", None, "questions.json"),
+        ("Die Halle ist im Winter geschlossen.", "mine.json", "mine.json"),
+        ("Die Halle ist im Winter geschlossen.", "none", ""),
+    ],
+)
+def test_general_questions_are_in_the_language_of_the_documents(tmp_path, text, given, chosen):
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    arguments = SimpleNamespace(data_path=str(tmp_path), retention_data_path=given)
+    run_all.choose_general_questions(arguments)
+    assert arguments.retention_data_path.rpartition("/")[2] == chosen
+
+
+def test_the_plan_counts_the_general_questions(tmp_path):
+    (tmp_path / "a.txt").write_text("Die Halle ist im Winter geschlossen.", encoding="utf-8")
+    arguments = SimpleNamespace(data_path=str(tmp_path), retention_data_path=None, test_data_path=None)
+    run_all.choose_general_questions(arguments)
+    assert run_all.count_questions(arguments) == (None, 200)
+
+
+def test_neutral_prompts_are_in_the_language_of_the_questions():
+    assert forgetting.neutral_prompts([{"question": "Wie lange dauert die Probezeit?"}]).endswith("prompts.de.json")
+    assert forgetting.neutral_prompts([{"question": "How long is it?"}]) == forgetting.NEUTRAL_PROMPTS
+
+
+@pytest.mark.parametrize("language", ["en", "de", "zh"])
+def test_what_is_measured_is_not_trained_on(language):
+    """200 general questions with one answer each, 24 neutral prompts; no prompt of either is among the replayed ones."""
+    general = json.loads(in_language(run_all.GENERAL_QUESTIONS, language).read_text(encoding="utf-8"))
+    questions = [row["conversations"][0]["value"] for row in general]
+    neutral = json.loads(in_language(Path(forgetting.NEUTRAL_PROMPTS), language).read_text(encoding="utf-8"))
+    replayed = json.loads(in_language(REPLAY_PROMPTS, language).read_text(encoding="utf-8"))
+    assert len(set(questions)) == 200 and len({row["id"] for row in general}) == 200
+    assert len(set(neutral)) == 24 and len(set(replayed)) >= 400
+    assert not {*questions, *neutral} & set(replayed)
