@@ -11,6 +11,8 @@ import re
 import unicodedata
 from collections import Counter
 
+from engines.thoughts import without_thoughts
+
 CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
 UNANSWERABLE = "unknown"  # the kind of questions whose right answer is that it is not known
 
@@ -90,7 +92,11 @@ def says_unknown(response: str) -> bool:
 
 
 def grade(reference: str, response: str, kind: str | None = None) -> tuple[str, str]:
-    """One of the three classes for a response, and why. For an unanswerable question, saying so is correct."""
+    """One of the three classes for a response, and why. For an unanswerable question, saying so is correct.
+
+    Thoughts are not graded; a response that was cut off in them says nothing.
+    """
+    response = without_thoughts(response)[0]
     unknown = says_unknown(response)
     if kind == UNANSWERABLE:
         if not response.strip():
