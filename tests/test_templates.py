@@ -19,11 +19,10 @@ from engines.chat_template import (
     prompt_text,
     stop_token_ids,
 )
-from engines.hf import Row, TransformersEngine
+from engines.hf import TransformersEngine
 from engines.vllm_decoder import VllmDecoder
 from training import doctor
 from training.data import IGNORED, LazySupervisedDataset, SupervisedDataset, preprocess, to_examples
-from training.recall import Recall
 from utils import InputError
 
 CHATML = (
@@ -122,72 +121,9 @@ def test_a_row_whose_template_rewrites_history_is_a_piece_for_each_answer(kind):
     ]
 
 
-def test_recall_asks_without_a_thought_and_reads_what_stands_behind_one():
-    import torch
-
-    tokenizer, asked = published("qwen3"), {}
-
-    class Model:
-        device, generation_config = "cpu", SimpleNamespace(eos_token_id=None)
-
-        def generate(self, input_ids, **_):
-            asked["prompt"] = tokenizer.decode(input_ids[0])
-            answer = tokenizer("Piet?\n</think>\n\nGreta Solvang").input_ids
-            return torch.cat([input_ids, torch.tensor([answer])], dim=1)
-
-        def eval(self):
-            return self
-
-        train = eval
-
-    model = Model()
-    recall = SimpleNamespace(
-        system_prompt=SYSTEM_PROMPT,
-        trainer=SimpleNamespace(
-            accelerator=SimpleNamespace(unwrap_model=lambda _: model),
-            model=model,
-            processing_class=tokenizer,
-            args=SimpleNamespace(device=torch.device("cpu"), bf16=False, fp16=False, tf32=False),
-        ),
-    )
-    row = {
-        "id": "a",
-        "messages": [TURNS[0], {"role": "assistant", "content": "<think>\nPiet?\n</think>\nGreta Solvang"}],
-    }
-    assert Recall._count_right(recall, [row]) == 1
-    assert asked["prompt"] == expected("qwen3", "before")
-    wrong = {"id": "b", "messages": [TURNS[0], {"role": "assistant", "content": "Piet"}]}
-    assert Recall._count_right(recall, [wrong]) == 0
-
-
 def test_prompts_of_different_lengths_end_together():
     ids, mask = padded_on_the_left([[5, 6, 7], [8]], 9, "cpu")
     assert ids.tolist() == [[5, 6, 7], [9, 9, 8]] and mask.tolist() == [[1, 1, 1], [0, 0, 1]]
-
-
-def reply_of(text: str, finish_reason: str):
-    """What transformers and vLLM make of these words; both must be the same."""
-    tokenizer = published("qwen3")
-    ids = tokenizer(text).input_ids
-    row = SimpleNamespace(tokens=ids, prompt_tokens=9, finish_reason=finish_reason)
-    ended = [*ids, tokenizer.eos_token_id] if finish_reason == "stop" else ids
-    completion = SimpleNamespace(token_ids=ended, finish_reason=finish_reason)
-    output = SimpleNamespace(request_id="a", outputs=[completion], prompt_token_ids=[0] * 9)
-    reply = Row.reply(row, tokenizer)
-    assert VllmDecoder._reply(SimpleNamespace(tokenizer=tokenizer), output) == reply
-    return reply
-
-
-def test_a_local_models_thought_is_cut_from_its_reply():
-    assert reply_of("<think>\nPiet? No.\n</think>\n\nGreta Solvang", "stop").text == "Greta Solvang"
-    assert reply_of("Piet? No.\n</think>\n\nGreta Solvang", "length").text == "Greta Solvang"
-    assert reply_of("Greta Solvang", "stop").text == "Greta Solvang"
-
-
-def test_a_reply_cut_off_while_thinking_is_an_error_with_the_limit_to_raise():
-    reply = reply_of("<think>\nPiet? No", "length")
-    assert (reply.text, reply.finish_reason, reply.completion_tokens) == ("", "error", 10)
-    assert reply.error == "cut off while thinking, after 10 tokens: raise --max_new_tokens"
 
 
 def test_the_system_prompt_stands_before_the_question_where_a_template_leaves_it_out_in_silence():
@@ -261,6 +197,14 @@ def test_a_header_that_the_generation_prompt_lacks_is_read_and_not_trained():
     tokenizer = make_tokenizer(CHATML.partition("{% if add_generation_prompt")[0], MARKS)
     assert answer_frame(tokenizer) == ("<|im_start|>assistant\n", "", "<|im_end|>", "<|im_end|>")
     assert trained_text(preprocess(TURNS, tokenizer, None), tokenizer) == ["Greta Solvang<|im_end|>"]
+
+
+@pytest.mark.parametrize("argument", ["enable_thinking", "thinking"])
+def test_a_template_is_asked_not_to_think_wherever_it_says_so(argument):
+    template = f"{{% if {argument} is defined and not {argument} %}}quietly {{% endif %}}{CHATML}"
+    tokenizer = make_tokenizer(template, MARKS)
+    assert prompt_text(tokenizer, TURNS[:1]).startswith("quietly <|im_start|>user")
+    assert tokenizer.decode(preprocess(TURNS, tokenizer, None)["input_ids"]).startswith("quietly <|im_start|>user")
 
 
 def test_words_are_trained_as_the_template_writes_them():

@@ -156,7 +156,7 @@ class Recall(transformers.TrainerCallback):
         """How many of the questions the current model answers right, decoding greedily; cut off after `seconds`."""
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         tokenizer = self.trainer.processing_class
-        pairs = [question_and_reference(row) for row in rows]
+        pairs = [(question, without_thoughts(answer)[0]) for question, answer in map(question_and_reference, rows)]
         prompts = [
             prompt_ids(tokenizer, with_system_prompt([{"role": "user", "content": question}], self.system_prompt))
             for question, _ in pairs
@@ -179,8 +179,7 @@ class Recall(transformers.TrainerCallback):
         model.train()
         texts = tokenizer.batch_decode(generated[:, ids.shape[1] :], skip_special_tokens=True)
         answers = [without_thoughts(text)[0] for text in texts]
-        references = [without_thoughts(reference)[0] for _, reference in pairs]
-        return sum(map(match, references, answers))
+        return sum(match(reference, answer) for (_, reference), answer in zip(pairs, answers, strict=True))
 
     def restore_best(self, output_dir: str, step: int) -> int:
         """Put the best round's adapter back into the model, and return its step.
