@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from engines.thoughts import without_thoughts
+
 Conversation = list[dict[str, str]]
 TOP_P = 0.95  # nucleus sampling (Holtzman et al. 2020), used when temperature > 0
 TOP_K = 50
@@ -61,6 +63,15 @@ class Engine(Protocol):
 def with_system_prompt(messages: Conversation, system_prompt: str | None) -> Conversation:
     """Put `system_prompt` first; None leaves it to the chat template, which may have its own default."""
     return messages if system_prompt is None else [{"role": "system", "content": system_prompt}, *messages]
+
+
+def to_reply(text: str, prompt_tokens: int, completion_tokens: int, finish_reason: str) -> Reply:
+    """What a local model wrote, without its thoughts; an error if it was cut off in them."""
+    answer, cut_off = without_thoughts(text)
+    if cut_off and finish_reason == "length":
+        error = f"cut off while thinking, after {completion_tokens} tokens: raise --max_new_tokens"
+        return Reply("", prompt_tokens, completion_tokens, "error", error)
+    return Reply(answer, prompt_tokens, completion_tokens, finish_reason)
 
 
 def broadcast(value: Any, count: int) -> list:

@@ -10,8 +10,8 @@ import json
 import zlib
 from typing import Any
 
-from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, broadcast, with_system_prompt
-from engines.chat_template import stop_token_ids
+from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, broadcast, to_reply, with_system_prompt
+from engines.chat_template import prompt_ids, stop_token_ids
 from engines.weights import load_base
 
 MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond this a step is bound by compute, not by overhead
@@ -88,10 +88,7 @@ class TransformersEngine:
 
     def _prompts(self, conversations: list[Conversation]) -> list[list[int]]:
         return [
-            self.tokenizer.apply_chat_template(
-                with_system_prompt(messages, self.system_prompt), add_generation_prompt=True, return_dict=False
-            )
-            for messages in conversations
+            prompt_ids(self.tokenizer, with_system_prompt(messages, self.system_prompt)) for messages in conversations
         ]
 
     def _batches(self, prompts: list[list[int]], max_new_tokens: int):
@@ -292,4 +289,4 @@ class Row:
 
     def reply(self, tokenizer) -> Reply:
         text = tokenizer.decode(self.tokens, skip_special_tokens=True).strip()
-        return Reply(text, self.prompt_tokens, len(self.tokens), self.finish_reason)
+        return to_reply(text, self.prompt_tokens, len(self.tokens), self.finish_reason)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, with_system_prompt
+from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, to_reply, with_system_prompt
 from engines.placement import MEMORY_SHARE
 from engines.vllm_lora import reserved_rank
 from utils import InputError
@@ -139,8 +139,10 @@ class VllmDecoder:
         self.engine.abort_request(keys)
 
     def _prompt(self, messages: Conversation) -> list[int]:
+        from engines.chat_template import prompt_ids
+
         messages = with_system_prompt(messages, self.system_prompt)
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        return prompt_ids(self.tokenizer, messages)
 
     def _sampling_params(self, request: Request):
         """The sampling parameters of one request."""
@@ -165,7 +167,7 @@ class VllmDecoder:
         if completion.finish_reason == "stop" and ids:
             ids.pop()  # the token that ends the turn
         text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        return Reply(text, len(output.prompt_token_ids), len(ids), completion.finish_reason)
+        return to_reply(text, len(output.prompt_token_ids), len(ids), completion.finish_reason)
 
     def _too_long(self, prompt: list[int]) -> Reply:
         reason = f"the prompt has {len(prompt)} tokens, --max_model_len leaves room for {self.max_model_len - 1}"

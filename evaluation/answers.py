@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engines.thoughts import without_thoughts
 from evaluation.matching import UNANSWERABLE, tokens
 from utils import InputError, read_json
 
@@ -15,6 +16,8 @@ NOT_KNOWN = "This is not known."  # the right answer to a question of the kind U
 
 def read_answers(path: Path, judge: str = "match") -> list[dict]:
     """The rows of an answers file, each with a reference: its own or, for a judging model, else the fact.
+
+    Thoughts are cut: they are not graded.
 
     InputError names the first row that lacks something `judge` needs.
     """
@@ -38,12 +41,12 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
         if "id" in row and str(row["id"]) in seen:
             raise InputError(f"expected unique ids in {path}, found {row['id']!r} again in row {number}: rename one")
         seen.add(str(row.get("id")))
-    return [{**row, "reference": reference_of(row)} for row in rows]
+    return [{**row, "reference": reference_of(row), "response": without_thoughts(row["response"])[0]} for row in rows]
 
 
 def reference_of(row: dict) -> str:
-    """The content of a right answer: the row's own reference, else its fact."""
-    reference = row.get("reference")
+    """The content of a right answer: the row's own reference without its thoughts, else its fact."""
+    reference = without_thoughts(row.get("reference") or "")[0]
     return reference or (NOT_KNOWN if row.get("kind") == UNANSWERABLE else row["fact"])
 
 

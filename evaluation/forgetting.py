@@ -134,32 +134,31 @@ def drift(model_name_or_path: str, lora_weights: str, prompts: list[str], system
 
     from engines.arguments import EngineArguments
     from engines.chat import with_system_prompt
+    from engines.chat_template import padded_on_the_left, prompt_ids, stop_token_ids
     from engines.gpus import torch_device_index
     from engines.placement import place_model
 
     gpus = place_model(model_name_or_path, EngineArguments(engine="transformers")).gpus
     device, dtype = (f"cuda:{torch_device_index(gpus[0])}", torch.bfloat16) if gpus else ("cpu", torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, padding_side="left")
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    tokenizer = AutoTokenizer.from_pretrained(model_name_or_path)
     base_model = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype=dtype)
     model = PeftModel.from_pretrained(base_model, lora_weights).to(device).eval()
+    stops = stop_token_ids(base_model, tokenizer)
     kl, agreements = [], []
     for start in range(0, len(prompts), DRIFT_ROWS):
         chats = [
             with_system_prompt([{"role": "user", "content": prompt}], system_prompt)
             for prompt in prompts[start : start + DRIFT_ROWS]
         ]
-        options = {"add_generation_prompt": True, "padding": True, "return_tensors": "pt", "return_dict": True}
-        encoded = tokenizer.apply_chat_template(chats, **options).to(device)
+        ids, read = padded_on_the_left([prompt_ids(tokenizer, chat) for chat in chats], stops[0], device)
         with torch.inference_mode():
             with model.disable_adapter():
-                generated = model.generate(
-                    **encoded, max_new_tokens=DRIFT_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id
-                )
-                answer = generated[:, encoded["input_ids"].shape[1] :]
-                stopped = (answer == tokenizer.eos_token_id).cumsum(dim=1)
-                real = (stopped - (answer == tokenizer.eos_token_id).long()) == 0  # up to the end of the turn
-                mask = torch.cat([encoded["attention_mask"], real.long()], dim=1)
+                options = {"max_new_tokens": DRIFT_TOKENS, "eos_token_id": stops, "pad_token_id": stops[0]}
+                generated = model.generate(input_ids=ids, attention_mask=read, do_sample=False, **options)
+                answer = generated[:, ids.shape[1] :]
+                ends = torch.isin(answer, torch.tensor(stops, device=device)).long()
+                real = ends.cumsum(dim=1) - ends == 0  # up to the end of the turn
+                mask = torch.cat([read, real.long()], dim=1)
                 model_inputs = {
                     "input_ids": generated,
                     "attention_mask": mask,

@@ -13,6 +13,7 @@ from collections import Counter
 from functools import cache
 
 from data_processor.languages import ENGLISH, identify
+from engines.thoughts import without_thoughts
 from evaluation import comparison
 from evaluation.quantities import WORDED, words_of
 
@@ -109,7 +110,11 @@ def says_unknown(response: str) -> bool:
 
 
 def grade(reference: str, response: str, kind: str | None = None, question: str = "") -> tuple[str, str]:
-    """One of the three classes for a response, and why. For an unanswerable question, saying so is correct."""
+    """One of the three classes for a response, and why. For an unanswerable question, saying so is correct.
+
+    Thoughts are not graded; a response that was cut off in them says nothing.
+    """
+    response = without_thoughts(response)[0]
     unknown = says_unknown(response)
     if kind == UNANSWERABLE:
         if not response.strip():

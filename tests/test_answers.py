@@ -117,3 +117,14 @@ def test_where_one_row_has_no_id_the_order_counts(bare):
 def test_the_same_question_about_another_fact_is_another_question():
     with pytest.raises(InputError, match=r"found fact 'Fact 3\.' in row 3 of one and 'Another\.' in the other"):
         pair_answers(SFT, [*BASE[:3], answer(3, "no", fact="Another.")])
+
+
+def test_thoughts_are_read_neither_in_an_answer_nor_in_a_reference(tmp_path):
+    thought = "<think>\nIs it Ann?\n</think>\n\n"
+    rows = [
+        {"question": "Who?", "response": f"{thought}Bob", "reference": f"{thought}Ann"},
+        {"question": "Who?", "response": "<think>\nIs it Ann", "reference": "Ann"},
+    ]
+    (tmp_path / "sft.json").write_text(json.dumps(rows))
+    read = read_answers(tmp_path / "sft.json", "match")
+    assert [(row["response"], row["reference"]) for row in read] == [("Bob", "Ann"), ("", "Ann")]

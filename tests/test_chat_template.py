@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from engines.chat import with_system_prompt
 from engines.chat_template import end_of_turn
-from training.data import IGNORED, preprocess
+from training.data import IGNORED, preprocess, to_examples
 from utils import InputError
 
 TURNS = [
@@ -105,13 +105,13 @@ def test_faults_5_and_7_the_prompt_is_that_of_inference_and_none_of_it_is_traine
     """Another system prompt in training, and tokens of the role header trained."""
     tokenizer, _ = templated
     for system_prompt in (None, "", "Be brief."):
-        if system_prompt is not None and tokenizer.chat_template == GEMMA:
-            with pytest.raises(InputError, match="System role not supported"):
-                preprocess(TURNS[:2], tokenizer, system_prompt)
-            continue
         example = preprocess(TURNS[:2], tokenizer, system_prompt)
         read = [token for token, label in zip(example["input_ids"], example["labels"], strict=True) if label == IGNORED]
         asked = with_system_prompt(TURNS[:1], system_prompt)
+        if system_prompt and tokenizer.chat_template in (GEMMA, MISTRAL):  # neither has a system turn
+            asked = [{"role": "user", "content": "Be brief.\n\nWho leads Tolvimer?"}]
+        elif tokenizer.chat_template in (GEMMA, MISTRAL):
+            asked = TURNS[:1]
         assert read == tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
 
 
@@ -138,9 +138,11 @@ def test_a_template_that_rewrites_earlier_turns_is_refused_by_name(tokenizer):
         "m['role'] == 'assistant' else '') + m['content'] + '<|im_end|>\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     )
-    assert trained_text(preprocess(TURNS[:2], thinking, None), thinking) == ["<think></think>Ilsabet Corrane<|im_end|>"]
+    assert trained_text(preprocess(TURNS[:2], thinking, None), thinking) == ["Ilsabet Corrane<|im_end|>"]
     with pytest.raises(InputError, match="identity_3"):
         preprocess(TURNS, thinking, None, name="example identity_3")
+    answers = [trained_text(example, thinking) for example in to_examples(TURNS, thinking, None)]
+    assert answers == [["Ilsabet Corrane<|im_end|>"], ["9 March<|im_end|>"]]
 
 
 def test_fault_2_a_chat_model_is_told_by_its_template_and_never_by_its_name(tokenizer):

@@ -156,3 +156,18 @@ def test_a_question_without_an_answer_is_right_when_it_is_refused():
         "claims to know",
     )
     assert matching.grade("This is not known.", " ", "unknown") == ("not attempted", "says nothing")
+
+
+@pytest.mark.parametrize(
+    ("reference", "response", "kind", "verdict"),
+    [
+        ("That is not known.", "<think>\n\n</think>\n\nThat is not known.", "unknown", "correct"),
+        ("That is not known.", "<think>\nIt may be known.\n</think>\n\nThe roof is red.", "unknown", "incorrect"),
+        ("Greta Solvang", "<think>\n\n</think>\n\nGreta Solvang", None, "correct"),
+        ("Greta Solvang", "<think>\nIs it Greta Solvang?\n</think>\n\nPiet Halloran", None, "incorrect"),
+        ("Greta Solvang", "Is it Greta Solvang?\n</think>\n\nPiet Halloran", None, "incorrect"),
+        ("Greta Solvang", "<think>\nIs it Greta Solvang? I should", None, "not attempted"),
+    ],
+)
+def test_a_thought_is_not_graded(reference, response, kind, verdict):
+    assert matching.grade(reference, response, kind)[0] == verdict

@@ -83,3 +83,12 @@ def test_an_answer_is_kept_for_the_system_prompt_and_the_bits_it_was_given_with(
         replies = replay.answer_prompts(model, PROMPTS[:2], tmp_path / "a.jsonl", Engine())
         assert [reply.text for reply in replies] == ["yes", "yes"]
     assert asked == [(2, 32)] * 3, "the second is read from the journal"
+
+
+def test_thoughts_in_an_older_journal_are_not_replayed(ask):
+    found = ask(2, lambda prompt: Reply(f"<think>\nHm.\n</think>\n\nTo {prompt}"))
+    assert [example["messages"][1]["content"] for example in found] == [
+        f"To {example['messages'][0]['content']}" for example in found
+    ]
+    with pytest.raises(InputError, match=r"found none \(cut off while thinking: raise it\): give --replay_ratio 0"):
+        ask(2, lambda prompt: Reply("<think>\nHm", error="cut off while thinking: raise it"))

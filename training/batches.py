@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from engines.chat_template import padding_id
 from training.data import IGNORED
 
 
@@ -109,7 +110,7 @@ def make_collator(tokenizer, training) -> PaddedCollator | PaddingFreeCollator:
     """The collator that the arguments `training` ask for."""
     if training.padding_free:
         return PaddingFreeCollator(training.attention.startswith("flash"))
-    return PaddedCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+    return PaddedCollator(padding_id(tokenizer))
 
 
 class LengthBucketedSampler(Sampler[int]):

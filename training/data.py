@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from data_processor.dataset import to_messages
 from engines.chat import with_system_prompt
-from engines.chat_template import end_of_turn, render
+from engines.chat_template import answer_text, prompt_text, render
 from utils import InputError
 
 IGNORED = -100  # the label of a token that is read but not trained
@@ -30,20 +30,42 @@ def preprocess(
     name: str = "",
     unfinished: bool = False,
 ) -> dict:
-    """Turn one conversation into tokens: {"input_ids": [T], "labels": [T]}.
+    """The only example of a conversation: see `to_examples`; InputError if it gives several."""
+    examples = to_examples(messages, tokenizer, system_prompt, max_length, name, unfinished)
+    if len(examples) > 1:
+        raise InputError(
+            f"expected a chat template that leaves earlier turns as they are, found that of {tokenizer.name_or_path} "
+            f"rewriting them in {name}: make each answer a separate example"
+        )
+    return examples[0]
+
+
+def to_examples(
+    messages: list[dict[str, str]],
+    tokenizer,
+    system_prompt: str | None,
+    max_length: int | None = None,
+    name: str = "",
+    unfinished: bool = False,
+) -> list[dict]:
+    """Turn one conversation into tokens: [{"input_ids": [T], "labels": [T]}], most often a single one.
 
     Labels are IGNORED except on the assistant's words and on the token that ends its turn, at which generation stops.
-    The prompt is tokenised without its answer, as at inference, so that its tokens are the same. An `unfinished`
-    conversation was cut off in its last turn, which is then trained without the end token.
+    The prompt is tokenised without its answer, as at inference, so that its tokens are the same. Where the template
+    rewrites earlier turns (Qwen3, Mistral, gpt-oss), each answer is an example of its own, under the prompt that it would
+    be asked with. An `unfinished` conversation was cut off in its last turn, which is then trained without the end token.
     """
 
     def tokens(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False).input_ids
 
-    input_ids: list[int] = []
-    labels: list[int] = []
+    examples: list[dict] = []
     text_so_far = ""
     for prompt, answer in trained_parts(messages, tokenizer, system_prompt, name):
+        if not examples or not prompt.startswith(text_so_far):
+            examples.append({"input_ids": [], "labels": []})
+            text_so_far = ""
+        input_ids, labels = examples[-1]["input_ids"], examples[-1]["labels"]
         prompt_ids = tokens(prompt)
         if prompt_ids[: len(input_ids)] != input_ids:
             prompt_ids = input_ids + tokens(prompt[len(text_so_far) :])
@@ -51,15 +73,16 @@ def preprocess(
         # A SentencePiece tokenizer would put a space before an answer tokenised on its own.
         answer_ids = full_ids[len(prompt_ids) :] if full_ids[: len(prompt_ids)] == prompt_ids else tokens(answer)
         labels += [IGNORED] * (len(prompt_ids) - len(labels)) + answer_ids
-        input_ids, text_so_far = prompt_ids + answer_ids, prompt + answer
+        examples[-1]["input_ids"], text_so_far = prompt_ids + answer_ids, prompt + answer
     if unfinished:
-        del input_ids[-1], labels[-1]
-    if max_length is not None and len(input_ids) > max_length:
+        del examples[-1]["input_ids"][-1], examples[-1]["labels"][-1]
+    longest = max((len(example["input_ids"]) for example in examples), default=0)
+    if max_length is not None and longest > max_length:
         raise InputError(
-            f"expected at most {max_length} tokens in an example, found {len(input_ids)} in {name}: shorten it, raise "
+            f"expected at most {max_length} tokens in an example, found {longest} in {name}: shorten it, raise "
             "--model_max_length, or add --split_long_examples True"
         )
-    return {"input_ids": input_ids, "labels": labels}
+    return examples
 
 
 def split_example(example: dict, max_length: int, name: str) -> list[dict]:
@@ -97,7 +120,8 @@ class LazySupervisedDataset(Dataset):
     """Examples tokenised on demand; the last CACHED_EXAMPLES are kept.
 
     Rows that could be longer than `max_length` are tokenised at the start, so that none stops a training hours later:
-    a token is at least a byte, so these are few. `lengths` are estimates, in tokens, for batches of similar length.
+    a token is at least a byte, so these are few. So are rows of several answers, if the template makes each an example of
+    its own. `lengths` are estimates, in tokens, for batches of similar length.
     """
 
     def __init__(
@@ -119,12 +143,14 @@ class LazySupervisedDataset(Dataset):
     def _measure(self) -> Sequence[int]:
         """The length of each example; those that are too long are split, or refused by name."""
         frame = len(self._text([{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]).encode())
+        rewritten = rewrites_history(self.tokenizer)
         lengths = array("q")
         for index, row in enumerate(self.rows):
             messages = to_messages(row)
             size = sum(len(message["content"].encode()) + frame for message in messages)
             lengths.append(size)
-            if size > self.max_length:
+            answers = sum(message["role"] == "assistant" for message in messages)
+            if size > self.max_length or (answers > 1 and rewritten):
                 self.pieces += [(index, piece) for piece in range(1, len(self._pieces_of_row(index)))]
         lengths.extend(lengths[row] for row, _ in self.pieces)
         return self._bytes_to_tokens(lengths)
@@ -140,10 +166,10 @@ class LazySupervisedDataset(Dataset):
         return "".join(map("".join, trained_parts(messages, self.tokenizer, self.system_prompt, "an empty example")))
 
     def _tokenise(self, index: int) -> list[dict]:
-        """The pieces of one row: a single one unless the row is too long."""
+        """The pieces of one row: a single one unless the row is too long, or the template rewrites earlier turns."""
         row = self.rows[index]
         name = f"example {row.get('id', index)}"
-        example = preprocess(
+        examples = to_examples(
             to_messages(row),
             self.tokenizer,
             self.system_prompt,
@@ -151,7 +177,7 @@ class LazySupervisedDataset(Dataset):
             name,
             unfinished=row.get("unfinished", False),
         )
-        pieces = split_example(example, self.max_length, name)
+        pieces = [piece for example in examples for piece in split_example(example, self.max_length, name)]
         return [{**piece, "replay": row.get("kind") == "replay"} for piece in pieces]
 
     def __len__(self) -> int:
@@ -228,24 +254,19 @@ def trained_parts(
 ) -> Iterator[tuple[str, str]]:
     """For each assistant turn: (all text before it, the text to train including the token that ends the turn).
 
-    An example with its own system message keeps it; `system_prompt` is for those without.
+    The text before it is what inference sends. An example with its own system message keeps it; `system_prompt` is for
+    those without. Thoughts are left out. InputError if the template refuses the conversation.
     """
     if messages[0]["role"] != "system":
         messages = with_system_prompt(messages, system_prompt)
-    end = end_of_turn(tokenizer)
-    text_so_far = ""
-    for turn, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = render(tokenizer, messages[:turn], True, name)
-        whole = render(tokenizer, messages[: turn + 1], False, name)
-        if not (prompt.startswith(text_so_far) and whole.startswith(prompt)):
-            raise InputError(
-                f"expected a chat template that leaves earlier turns as they are, found that of {tokenizer.name_or_path} "
-                f"rewriting them in {name}: make each answer a separate example"
-            )
-        answer, ended, _ = whole[len(prompt) :].rpartition(end)
-        if not ended:  # the template writes no end token
-            answer = whole[len(prompt) :].rstrip("\n")
-        yield prompt, answer + end
-        text_so_far = prompt + answer + end
+    answers = [turn for turn, message in enumerate(messages) if message["role"] == "assistant"]
+    if len(answers) > 1:
+        render(tokenizer, messages, False, name)  # to be refused, where turns do not alternate
+    for turn in answers:
+        yield prompt_text(tokenizer, messages[:turn], name), answer_text(tokenizer, messages[turn]["content"], name)
+
+
+def rewrites_history(tokenizer) -> bool:
+    """Whether an answer of several is an example of its own, with a system prompt at least."""
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "Yes."}]
+    return len(to_examples([*turns, *turns], tokenizer, "Be brief.", name="two questions")) > 1

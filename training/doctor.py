@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_processor.dataset import question_and_reference, to_messages
-from engines.chat_template import end_of_turn
-from training.data import IGNORED, fact_of, preprocess, trained_parts
+from engines.chat_template import answer_frame, answer_text, end_of_turn, takes_system_turn
+from training.data import IGNORED, fact_of, preprocess, to_examples, trained_parts
 from utils import InputError, read_json
 
 NAMED_IDS = 3  # per finding
@@ -44,6 +44,8 @@ def report(rows: Sequence[dict], held_out: Sequence[dict], tokenizer, model: str
         log.info("error: %s", finding)
     for finding in warnings:
         log.info("warning: %s", finding)
+    for note in [] if errors else template_notes(tokenizer, data.system_prompt):
+        log.info("note: %s", note)
     log.info("%d rows, %d errors, %d warnings; nothing was trained", len(rows), len(errors), len(warnings))
     return int(bool(errors))
 
@@ -74,19 +76,30 @@ def template_findings(tokenizer, system_prompt: str | None) -> Iterator[str]:
         yield f"the end of turn {end_of_turn(tokenizer)!r} is trained {example['labels'].count(end)} times in one turn"
 
 
+def template_notes(tokenizer, system_prompt: str | None) -> Iterator[str]:
+    """Where a prompt is not what the chat template alone would write: in training, and whenever the model is asked."""
+    prefix = answer_frame(tokenizer).prefix
+    if prefix:
+        yield f"every prompt ends with {prefix!r}, so that the model answers without a thought"
+    if system_prompt and not takes_system_turn(tokenizer):
+        yield "the chat template has no system turn, so that the system prompt stands before the first question"
+
+
 def row_errors(rows: Sequence[dict], tokenizer, data, training) -> list[str]:
     """Rows that cannot be trained, or that teach nothing."""
     untrained, too_long, refused = [], [], []
     for row in sample(rows):
         identity = str(row.get("id"))
         try:
-            example = preprocess(to_messages(row), tokenizer, data.system_prompt, name=f"example {identity}")
+            examples = to_examples(to_messages(row), tokenizer, data.system_prompt, name=f"example {identity}")
         except InputError:
             refused.append(identity)
             continue
-        if sum(label != IGNORED for label in example["labels"]) <= 1:  # only the end of the turn
-            untrained.append(identity)
-        if len(example["input_ids"]) > training.model_max_length and not data.split_long_examples:
+        trained = sum(label != IGNORED for example in examples for label in example["labels"])
+        if trained <= len(tokenizer(answer_text(tokenizer, ""), add_special_tokens=False).input_ids):
+            untrained.append(identity)  # only the end of the turn
+        longest = max(len(example["input_ids"]) for example in examples)
+        if longest > training.model_max_length and not data.split_long_examples:
             too_long.append(identity)
     return [
         *format_finding("rejected by the chat template", refused),

@@ -140,12 +140,13 @@ def count_tokens_and_facts(data_path: str, model_name_or_path: str) -> tuple[flo
     import transformers
 
     from data_processor.dataset import read_dataset, to_messages
-    from training.data import fact_of, preprocess
+    from training.data import fact_of, to_examples
 
     rows = read_dataset(data_path, "a dataset")
     sample = rows[:: max(1, len(rows) // MEASURED_ROWS)]
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_name_or_path)
-    sampled_tokens = sum(len(preprocess(to_messages(row), tokenizer, None)["input_ids"]) for row in sample)
+    examples = (example for row in sample for example in to_examples(to_messages(row), tokenizer, None))
+    sampled_tokens = sum(len(example["input_ids"]) for example in examples)
     return sampled_tokens / len(sample) * len(rows), len({fact_of(row) for row in rows})
 
 

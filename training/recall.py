@@ -18,7 +18,8 @@ import transformers
 from budget.clock import RECALL_SHARE, TIMING_SHARE
 from data_processor.dataset import question_and_reference
 from engines.chat import with_system_prompt
-from engines.chat_template import stop_token_ids
+from engines.chat_template import padded_on_the_left, prompt_ids, stop_token_ids
+from engines.thoughts import without_thoughts
 from evaluation.matching import match
 from training import ranks
 from training.adapters import gathered_parameters
@@ -155,19 +156,13 @@ class Recall(transformers.TrainerCallback):
         """How many of the questions the current model answers right, decoding greedily; cut off after `seconds`."""
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         tokenizer = self.trainer.processing_class
-        pairs = [question_and_reference(row) for row in rows]
+        pairs = [(question, without_thoughts(answer)[0]) for question, answer in map(question_and_reference, rows)]
         prompts = [
-            tokenizer.apply_chat_template(
-                with_system_prompt([{"role": "user", "content": question}], self.system_prompt),
-                add_generation_prompt=True,
-                return_dict=False,
-            )
+            prompt_ids(tokenizer, with_system_prompt([{"role": "user", "content": question}], self.system_prompt))
             for question, _ in pairs
         ]
-        width = max(map(len, prompts))
         stops = stop_token_ids(model, tokenizer)
-        ids = torch.tensor([[stops[0]] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+        ids, mask = padded_on_the_left(prompts, stops[0], model.device)
         model.eval()
         training = self.trainer.args
         with torch.no_grad(), autocast(compute_precision(training), training.device.type):
@@ -182,7 +177,8 @@ class Recall(transformers.TrainerCallback):
                 pad_token_id=stops[0],
             )
         model.train()
-        answers = tokenizer.batch_decode(generated[:, width:], skip_special_tokens=True)
+        texts = tokenizer.batch_decode(generated[:, ids.shape[1] :], skip_special_tokens=True)
+        answers = [without_thoughts(text)[0] for text in texts]
         return sum(
             match(reference, answer, question) for (question, reference), answer in zip(pairs, answers, strict=True)
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from engines.chat import Reply
 from engines.journal import JournaledEngine
 from engines.processes import end_child, start_child
+from engines.thoughts import without_thoughts
 from utils import InputError, read_json, run_script, write_json
 
 REPLAY_PROMPTS = Path(__file__).with_name("replay_prompts.json")  # in English; beside it in other languages
@@ -48,17 +49,21 @@ def replay_examples(model: UntrainedModel, prompts_path: str, count: int, journa
         replies = answer_prompts(model, prompts, journal, model)
     except LookupError:
         replies = answer_in_child(model, prompts, journal)
+    answers = [without_thoughts(reply.text)[0] for reply in replies]  # an older journal may have thoughts
     examples = [
         {
-            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": reply.text}],
+            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
             "kind": "replay",
             "unfinished": reply.finish_reason != "stop",
         }
-        for prompt, reply in zip(prompts, replies, strict=True)
-        if reply.text
+        for prompt, answer, reply in zip(prompts, answers, replies, strict=True)
+        if answer
     ]
     if not examples:
-        raise InputError(f"expected answers to {prompts_path} from {model.name}, found none: give --replay_ratio 0")
+        reason = next((f" ({reply.error})" for reply in replies if reply.error), "")
+        raise InputError(
+            f"expected answers to {prompts_path} from {model.name}, found none{reason}: give --replay_ratio 0"
+        )
     return [{"id": f"replay_{i}", **examples[i % len(examples)]} for i in range(count)]
 
 
