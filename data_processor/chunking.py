@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data_processor.documents import Document
-from utils import InputError, require_model
+from engines.hub import require_model
+from utils import InputError
 
 if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter

@@ -18,7 +18,7 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
 
     InputError names the first row that lacks something `judge` needs.
     """
-    rows = read_json(path, "an answers file", "run inference.py first, or give the name of its output")
+    rows = read_json(path, "an answers file", "run inference.py first, or give the name of its output", or_lines=True)
     if not isinstance(rows, list) or not rows:
         found = "an empty list" if rows == [] else f"a {type(rows).__name__}"
         raise InputError(f"expected a list of answers in {path}, found {found}: give a file that inference.py wrote")
@@ -35,7 +35,9 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
                 hint = "add it" + (", or let a model judge by the fact" if keys == ("reference",) else "")
                 expected_keys = " or ".join(f'"{key}"' for key in keys)
                 raise InputError(f"expected a text as {expected_keys} in {where}, found {text!r}: {hint}")
-        if "id" in row and str(row["id"]) in seen:
+        if row.get("id") in (None, ""):
+            row.pop("id", None)
+        elif str(row["id"]) in seen:
             raise InputError(f"expected unique ids in {path}, found {row['id']!r} again in row {number}: rename one")
         seen.add(str(row.get("id")))
     return [{**row, "reference": reference_of(row)} for row in rows]

@@ -15,15 +15,15 @@ import pytest
 from conftest import ROOT
 
 import utils
+from engines.adapter import require_adapter
+from engines.hub import require_model
 from utils import (
     InputError,
     find_log_file,
     log_file,
     parse_arguments,
     read_json,
-    require_adapter,
     require_file,
-    require_model,
     run_script,
     trained_system_prompt,
     write_json,
