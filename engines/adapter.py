@@ -90,7 +90,7 @@ def read_headers(folder: Path) -> dict[str, tuple[Path, str, list[int], int, int
         try:
             with file.open("rb") as opened:
                 length = int.from_bytes(opened.read(8), "little")
-                header = json.loads(opened.read(length))
+                header = json.loads(opened.read(min(length, file.stat().st_size)))
         except (OSError, ValueError):
             raise InputError(
                 f"expected a model's weights in {file}, found no safetensors: copy or download it again"

@@ -30,14 +30,14 @@ def could_be_hub_name(path: str) -> bool:
 
 def require_hub_model(name: str, what: str) -> None:
     """Check that a hub model can be had; if the hub is down and the model in the cache, go on without the hub."""
-    import huggingface_hub
+    from huggingface_hub import constants
 
     cached = cached_folder(name)
     there = cached is not None and (what == "a tokenizer" or has_weights(cached))
-    if huggingface_hub.constants.is_offline_mode():
+    if constants.is_offline_mode():
         if there:
             return
-        problem = f"nothing complete in the cache {huggingface_hub.constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE=1"
+        problem = f"nothing complete in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE=1"
         raise InputError(f"expected {what} {name}, found {problem}: unset HF_HUB_OFFLINE, or give a model folder")
     problem = hub_problem(name, what)
     if problem is None:
@@ -46,7 +46,7 @@ def require_hub_model(name: str, what: str) -> None:
         raise InputError(f"expected {what} {name} from the hub, found {problem}: correct it, or give a model folder")
     log.warning("the Hugging Face hub gives %s; %s is read from the cache", problem, name)
     os.environ["HF_HUB_OFFLINE"] = "1"  # for the processes that this one starts
-    huggingface_hub.constants.HF_HUB_OFFLINE = True
+    constants.HF_HUB_OFFLINE = True
 
 
 def cached_folder(name: str) -> Path | None:

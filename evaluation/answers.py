@@ -35,9 +35,7 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
                 hint = "add it" + (", or let a model judge by the fact" if keys == ("reference",) else "")
                 expected_keys = " or ".join(f'"{key}"' for key in keys)
                 raise InputError(f"expected a text as {expected_keys} in {where}, found {text!r}: {hint}")
-        if row.get("id") in (None, ""):
-            row.pop("id", None)
-        elif str(row["id"]) in seen:
+        if row.get("id") is not None and str(row["id"]) in seen:
             raise InputError(f"expected unique ids in {path}, found {row['id']!r} again in row {number}: rename one")
         seen.add(str(row.get("id")))
     return [{**row, "reference": reference_of(row)} for row in rows]
@@ -51,7 +49,7 @@ def reference_of(row: dict) -> str:
 
 def pair_answers(sft: list[dict], base: list[dict]) -> list[dict]:
     """The rows of `base` in the order of `sft`: by id if every row has one, else unchanged."""
-    if all("id" in row for row in sft + base):
+    if all(row.get("id") is not None for row in sft + base):
         position = {str(row["id"]): number for number, row in enumerate(sft)}
         base = sorted(base, key=lambda row: position.get(str(row["id"]), len(sft)))
     remedy = "run inference.py on one test file for both"
