@@ -117,3 +117,14 @@ def test_where_one_row_has_no_id_the_order_counts(bare):
 def test_the_same_question_about_another_fact_is_another_question():
     with pytest.raises(InputError, match=r"found fact 'Fact 3\.' in row 3 of one and 'Another\.' in the other"):
         pair_answers(SFT, [*BASE[:3], answer(3, "no", fact="Another.")])
+
+
+def test_answers_may_be_json_lines_and_have_no_ids(tmp_path):
+    rows = [
+        {"question": "Q", "response": "a", "reference": "r", "id": None},
+        {"question": "P", "response": "b", "reference": "s"},
+    ]
+    (tmp_path / "sft.jsonl").write_text("\n".join(map(json.dumps, [rows[0], rows[0], rows[1]])))
+    read = read_answers(tmp_path / "sft.jsonl")
+    assert [row["question"] for row in read] == ["Q", "Q", "P"], "two rows without ids are not the same one"
+    assert pair_answers(read, read) == read
