@@ -256,6 +256,7 @@ def test_fault_10_a_key_is_in_no_file_and_no_log(tmp_path, monkeypatch, caplog):
     """A key was committed in a shell script."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
         monkeypatch.setenv(name, "")  # put back afterwards
+    monkeypatch.setattr("training.reporting.wandb_server", lambda: "https://wandb.example")
     monkeypatch.setattr("training.reporting.wandb_problem", lambda server, key: None)
     training = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, use_wandb=True, key="very-secret")
     with caplog.at_level(logging.DEBUG):

@@ -112,6 +112,15 @@ def test_nobody_is_asked_if_wandb_was_not_asked_for_or_is_offline_already(argume
     assert arguments.report_to == [] and "WANDB_MODE" not in reporting.os.environ
 
 
+def test_settings_that_wandb_refuses_end_nothing(arguments, monkeypatch):
+    def refuse():
+        raise ValueError("mode: Input should be 'online', 'offline' ...")
+
+    monkeypatch.setattr(reporting, "wandb_server", refuse)
+    set_up_wandb(arguments)
+    assert arguments.report_to == ["tensorboard", "wandb"] and reporting.os.environ["WANDB_API_KEY"] == KEY
+
+
 def test_a_key_that_wandb_login_saved_is_found(tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text(f"machine wandb.example login user password {KEY}\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))

@@ -36,7 +36,10 @@ def set_up_wandb(training) -> None:
     os.environ.setdefault("WANDB_PROJECT", WANDB_PROJECT)
     if key:
         os.environ["WANDB_API_KEY"] = key
-    server = wandb_server()
+    try:
+        server = wandb_server()
+    except Exception:  # settings that wandb refuses: start_wandb says which, and the training goes on
+        return
     key = os.environ.get("WANDB_API_KEY") or saved_key(server)
     if os.environ.get("WANDB_MODE") in OFFLINE_MODES:
         return
