@@ -56,7 +56,9 @@ def wandb_server() -> str:
     """The address that wandb would use: from WANDB_BASE_URL, from the settings that `wandb login` wrote, or its own."""
     import wandb
 
-    return wandb.setup().settings.base_url
+    server = wandb.setup().settings.base_url
+    wandb.teardown()  # it would ignore what is set in the environment from now on
+    return server
 
 
 def saved_key(server: str) -> str | None:
