@@ -30,7 +30,9 @@ from typing import Literal
 import provenance
 from budget.asking import judge_in_time, mark_not_judged
 from budget.clock import REPORT_S, BudgetArguments, Clock, Stopped, stage_clock
+from engines.adapter import require_adapter
 from engines.arguments import ApiArguments, EngineArguments
+from engines.hub import require_model
 from engines.journal import weights_stamp
 from engines.load import load_api_engine
 from evaluation import accuracy, forgetting, judge_controls, report, report_text, win_rate
@@ -45,8 +47,6 @@ from utils import (
     log_file,
     parse_arguments,
     read_json,
-    require_adapter,
-    require_model,
     run_script,
     write_json,
 )

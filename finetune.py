@@ -28,9 +28,11 @@ import transformers
 
 import provenance
 from budget.clock import SAVING_SHARE, BudgetArguments, Clock, process_start, stage_clock
-from data_processor.dataset import read_dataset
+from data_processor.dataset import read_dataset, require_words
 from data_processor.languages import identify_all, in_language, texts_of_rows
+from engines.adapter import BASE_WEIGHTS, weights_fingerprint
 from engines.processes import end_with_parent, lock_folder
+from evaluation.matching import UNANSWERABLE
 from training import doctor
 from training.adapters import INITIAL_ADAPTER, load_model, save_initial_adapter
 from training.arguments import (
@@ -39,7 +41,6 @@ from training.arguments import (
     ModelArguments,
     TrainingArguments,
     check_arguments,
-    set_up_wandb,
 )
 from training.batches import make_collator
 from training.checkpoints import Checkpoints, remove_old_checkpoints, resume_point, resume_settings, seconds_to_save
@@ -47,12 +48,13 @@ from training.clock import TrainingClock, apply_budget
 from training.data import LazySupervisedDataset, SupervisedDataset, colour_trained_tokens, fact_of, split_by_fact
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
 from training.layout import OUT_OF_MEMORY, restart_with_half_batches
-from training.log import ProgressLines, write_log
+from training.log import ProgressLines, without_colours, write_log
 from training.plan import Plan, resolve_defaults
 from training.ranks import run_on_rank_0
 from training.read_back import safe_save_model_for_hf_trainer
 from training.recall import Recall, make_recall, remove_best_adapter, require_questions
 from training.replay import REPLAY_PROMPTS, UntrainedModel, replay_examples
+from training.reporting import set_up_wandb
 from training.row_file import RowFile
 from training.trainer import Trainer, make_trainer
 from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write_json
@@ -95,10 +97,10 @@ def main() -> None:
     check_arguments(*arguments)
     if training.early_stopping:
         require_questions(rows.questions, rows.general)
-    set_up_wandb(training)
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     if arguments.data.check_only:
         raise SystemExit(doctor.report(rows.train, rows.held_out, tokenizer, name, arguments.data, training))
+    set_up_wandb(training)
     with lock_folder(training.output_dir) if is_main else contextlib.nullcontext():
         with stage_clock(budget, "fine-tuning", training.output_dir, is_main) as clock:
             apply_budget(clock, training)
@@ -113,11 +115,21 @@ def read_rows(data: DataArguments, seed: int) -> Rows:
     held_out = read(data.eval_data_path, "a validation dataset") if data.eval_data_path else []
     if data.validation and not held_out:
         rows, held_out = split_by_fact(rows, data.validation_size, seed)
-    default_path = Path(data.data_path).with_suffix(".test.json")
-    recall_path = data.recall_data_path or (str(default_path) if default_path.is_file() else None)
-    questions = read_dataset(recall_path, "held-out questions") if recall_path else []
-    general = read_dataset(data.retention_data_path, "general questions") if data.retention_data_path else []
+    recall_path, general_path = data.recall_data_path or questions_beside(data.data_path), data.retention_data_path
+    questions = read_dataset(recall_path, "held-out questions", bare_questions=True) if recall_path else []
+    general = read_dataset(general_path, "general questions", bare_questions=True) if general_path else []
+    if not data.check_only:  # the doctor names them among its other findings
+        require_words(rows, data.data_path)
+        require_words(held_out, data.eval_data_path or data.data_path)
+    require_words((row for row in questions if row.get("kind") != UNANSWERABLE), recall_path)
+    require_words(general, general_path)
     return Rows(rows, held_out, questions, general)
+
+
+def questions_beside(data_path: str) -> str | None:
+    """NAME.test.json or NAME.test.jsonl beside NAME.json, if it exists."""
+    paths = (Path(data_path).with_suffix(f".test{suffix}") for suffix in (".json", ".jsonl"))
+    return next((str(path) for path in paths if path.is_file()), None)
 
 
 def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, started: float) -> None:
@@ -156,7 +168,8 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     weights_of_step = recall.restore_best(training.output_dir, result.global_step) if recall else result.global_step
     difference = safe_save_model_for_hf_trainer(trainer, training.output_dir, collator([train_set[0]]), initial)
     if is_main:
-        write_json(output / ADAPTER_SETTINGS, {"system_prompt": data.system_prompt})
+        of_base = {BASE_WEIGHTS: weights_fingerprint(name)}
+        write_json(output / ADAPTER_SETTINGS, {"system_prompt": data.system_prompt, **of_base})
         write_log(training.output_dir, plan.as_dict(), trainer.state.log_history)
         provenance.write_meta(
             output / "training",
@@ -203,7 +216,8 @@ def make_datasets(arguments: ArgumentGroups, rows: Rows, replay: list[dict], tok
         training.eval_strategy = transformers.IntervalStrategy.EPOCH
     if training.process_index == 0:
         for index in range(min(data.show_mask, len(train_set))):
-            print(colour_trained_tokens(train_set[index], tokenizer))
+            shown = colour_trained_tokens(train_set[index], tokenizer)
+            print(shown if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else without_colours(shown))
     return train_set, eval_set
 
 

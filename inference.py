@@ -2,6 +2,7 @@
 
 In:  --test_data_path, a dataset (see dataset.py): the last user turn is asked, the last assistant turn is the reference.
      Or a list of questions: strings, or objects with "question" and, if known, "reference", "fact", "id", "file_name", "kind".
+     As a JSON list or JSON lines.
 Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order, plus
      "role", "fact_id", "source" if the question has them; "error" if no answer could be obtained; and with --rag "retrieved",
      the chunks that were in the prompt. With a time budget, as many questions as fit are asked, evenly over the documents;
@@ -26,18 +27,18 @@ from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
 from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import read_documents
 from data_processor.retrieval import find_chunks, read_source_documents
+from engines.adapter import require_adapter
 from engines.arguments import ApiArguments, EngineArguments
 from engines.chat import Conversation, Engine, Reply, with_system_prompt
+from engines.hub import require_model
 from engines.journal import JournaledEngine, weights_stamp
 from engines.load import load_api_engine, load_base_and_tuned, load_engine
+from engines.progress import progress_bar
 from provenance import write_meta
 from utils import (
     InputError,
     log_file,
     parse_arguments,
-    progress_bar,
-    require_adapter,
-    require_model,
     run_script,
     trained_system_prompt,
     write_json,
@@ -187,7 +188,7 @@ def build_prompts(arguments: Arguments, rows: list[dict], questions: list[str]) 
     return [PROMPT_WITH_TEXT.format(text=text, question=question) for text, question in pairs], notes
 
 
-def to_answer(number: int, question: Question, reply: Reply) -> dict:
+def to_answer(question: Question, reply: Reply) -> dict:
     """A row for the answers file."""
     row = question.row
     text, reference = question_and_reference(row)
@@ -195,7 +196,7 @@ def to_answer(number: int, question: Question, reply: Reply) -> dict:
         "fact": row.get("fact", ""),
         "question": text,
         "response": reply.text,
-        "id": row.get("id", str(number)),
+        "id": row["id"],
         "reference": reference,
         "file_name": row.get("file_name", ""),
         "kind": row.get("kind", "qa"),
@@ -209,7 +210,7 @@ def write_answers(
     path: Path, questions: list[Question], replies: list[Reply], arguments: Arguments, started: float, meta: dict
 ) -> None:
     """Write the answers and their meta file, and log what the user should know about them."""
-    answers = [to_answer(number, *pair) for number, pair in enumerate(zip(questions, replies, strict=True))]
+    answers = [to_answer(*pair) for pair in zip(questions, replies, strict=True)]
     errors = [reply.error for reply in replies if reply.error not in (None, NOT_ASKED)]
     left_out = sum(reply.error == NOT_ASKED for reply in replies)
     write_json(path, answers)

@@ -35,10 +35,11 @@ from budget.run import Interrupted, Run, read_timings
 from budget.step import Step
 from data_processor.documents import read_documents
 from data_processor.languages import identify_all, in_language
+from engines.hub import require_model
 from engines.processes import claim_run_folder
 from evaluation import report
 from provenance import meta_file
-from utils import InputError, log_file, parse_arguments, read_json, require_model, run_script
+from utils import InputError, log_file, parse_arguments, read_json, run_script
 
 TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
 # In English; beside it in other languages. They are measured on and never trained on.
@@ -161,7 +162,7 @@ def rescue_adapter(lora: Path) -> bool:
 def count_questions(arguments: Arguments) -> tuple[int | None, int]:
     """The numbers of test questions and of general ones; the former is None before the collection has made them."""
     paths = (arguments.test_data_path, arguments.retention_data_path)
-    test, general = (len(read_json(path, "questions")) if path else None for path in paths)
+    test, general = (len(read_json(path, "questions", or_lines=True)) if path else None for path in paths)
     return test, general or 0
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import email.utils
 import errno
 import functools
+import io
 import json
 import logging
 import os
+import re
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable
@@ -21,6 +24,9 @@ from typing import Any
 RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # may go away on their own; any other status is final
 QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that waiting does not cure
 MAX_WAIT_S = 60
+NETWORK_S = 5.0  # how long a server may take to show that it is there; without one there is another way
+LINES_SUFFIXES = (".jsonl", ".ndjson")
+SPACES = re.compile(r"\s*")
 REMOVED_ARGUMENTS = Path(__file__).with_name("arguments_gone.toml")  # {name: what to do instead}
 ADAPTER_SETTINGS = "knowledge_update.json"  # beside an adapter: the other settings it was trained with
 NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENAMETOOLONG}
@@ -33,6 +39,7 @@ class InputError(Exception):
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script; an InputError, or a path that cannot be written, ends it with one line and exit code 2."""
+    set_up_terminal()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpx2", "httpcore", "openai", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -49,6 +56,17 @@ def run_script(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("stopped: finished work is kept, run this again to continue", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def set_up_terminal() -> None:
+    """Let no output fail for a character that the terminal or log file cannot show, and redraw no line in a file."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of libraries; where they are imported already:
+        if "transformers" in sys.modules:
+            sys.modules["transformers"].utils.logging.disable_progress_bar()
 
 
 def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:
@@ -86,23 +104,15 @@ def require_file(path: str | Path, what: str, remedy: str) -> Path:
     return path
 
 
-def require_model(path: str, what: str = "a model") -> None:
-    """Check a model's folder before its weights are loaded. A name without a folder may be that of a hub model."""
-    folder = Path(path)
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise InputError(f"expected {what} in {path}, found no config.json there: give a Hugging Face model folder")
-    looks_local = path.startswith((".", "/", "~", "models/")) or path.count("/") != 1
-    if not folder.exists() and looks_local:
-        raise InputError(
-            f"expected {what} at {path}, found nothing: give a model folder or a hub name such as Qwen/Qwen2.5-7B-Instruct"
-        )
+def read_json(path: str | Path, what: str, remedy: str = "give another file", or_lines: bool = False) -> Any:
+    """The content of a JSON file; InputError if it is missing, empty, not UTF-8 or not JSON.
 
-
-def read_json(path: str | Path, what: str, remedy: str = "give another file") -> Any:
-    """The content of a JSON file; InputError if it is missing, empty, not UTF-8 or not JSON."""
+    With `or_lines` the file may also hold JSON lines, whatever it is called; they become a list.
+    """
     path = require_file(path, what, remedy)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        return parse_json_or_lines(text, path.suffix in LINES_SUFFIXES) if or_lines else json.loads(text)
     except UnicodeDecodeError as error:
         raise InputError(
             f"expected {what} in UTF-8 at {path}, found byte {error.object[error.start]:#x} at {error.start}: save it as UTF-8"
@@ -113,6 +123,17 @@ def read_json(path: str | Path, what: str, remedy: str = "give another file") ->
         raise InputError(
             f"expected {what} as JSON at {path}, found {found} in line {error.lineno} column {error.colno} ({error.msg}): correct it"
         ) from None
+
+
+def parse_json_or_lines(text: str, is_lines: bool) -> Any:
+    """One JSON value, or a list of those that follow one another; of a single one too if the file `is_lines`."""
+    values, parse, place = [], json.JSONDecoder().raw_decode, SPACES.match(text).end()
+    if not text.startswith("[", place):
+        while place < len(text):
+            value, end = parse(text, place)
+            values.append(value)
+            place = SPACES.match(text, end).end()
+    return values if len(values) > 1 or (values and is_lines) else json.loads(text)
 
 
 def log_file(path: str | Path) -> Path:
@@ -214,6 +235,30 @@ def llm_chat(
     return retrying(call)
 
 
+def call_within(seconds: float, call: Callable[[], Any]) -> Any:
+    """The result of a call, or its exception; TimeoutError after `seconds`, and the call is left to itself.
+
+    The time limits of HTTP clients do not cover name servers that do not answer.
+    """
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append((call(), None))
+        except Exception as error:
+            found.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not found:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    result, error = found[0]
+    if error is not None:
+        raise error
+    return result
+
+
 @functools.lru_cache
 def api_client(api_base: str | None, key: str, timeout: float) -> Any:
     """One client for all calls: each new one costs 20 ms and a connection of its own."""
@@ -233,26 +278,7 @@ def parse_retry_after(retry_after: str) -> float | None:
     return max(0.0, date.timestamp() - time.time())
 
 
-def require_adapter(folder: str, model_name_or_path: str) -> None:
-    """Check a LoRA adapter's folder against its base model before any weights are loaded."""
-    config = read_json(Path(folder) / "adapter_config.json", "a LoRA adapter", "give the --output_dir of finetune.py")
-    base = config.get("base_model_name_or_path") or ""
-    if Path(base).name != Path(model_name_or_path).name:
-        raise InputError(
-            f"expected an adapter for {model_name_or_path}, found one for {base} in {folder}: give its own base model"
-        )
-
-
 def trained_system_prompt(lora_weights: str | Path) -> str | None:
     """The system prompt an adapter was trained with; None if that is not recorded, or there was none."""
     settings = Path(lora_weights) / ADAPTER_SETTINGS
     return read_json(settings, "the adapter's settings")["system_prompt"] if settings.is_file() else None
-
-
-def progress_bar(what: str, total: int) -> Any:
-    """A tqdm bar with rate and ETA; in a log file, an occasional line instead of a redrawn one."""
-    from tqdm import tqdm
-
-    return tqdm(
-        total=total, desc=f"{what:<20}", unit="", mininterval=0.5 if sys.stderr.isatty() else 15, dynamic_ncols=True
-    )

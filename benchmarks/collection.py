@@ -25,8 +25,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import collection_faults, collection_kills, collection_quality, collection_speed
+from engines.hub import require_model
 from provenance import commit, machine, today, versions
-from utils import InputError, parse_arguments, read_json, require_file, require_model, run_script, write_json
+from utils import InputError, parse_arguments, read_json, require_file, run_script, write_json
 
 PARTS = ("speed", "api", "kills", "faults", "quality")
 SUMMARY = {  # name in the results: where it comes from

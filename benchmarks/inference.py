@@ -22,12 +22,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processor.dataset import question_and_reference, read_dataset
+from engines.adapter import require_adapter
 from engines.arguments import EngineArguments
 from engines.chat import Engine
 from engines.hf import TransformersEngine
+from engines.hub import require_model
 from engines.load import load_base_and_tuned
 from provenance import commit, machine, today, versions
-from utils import parse_arguments, read_json, require_adapter, require_model, run_script, write_json
+from utils import parse_arguments, read_json, run_script, write_json
 
 MAX_MODEL_LEN = 1024
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import provenance
 from engines.hf import TransformersEngine
+from engines.hub import require_model
 from engines.journal import weights_stamp
 from evaluation import judge_controls
 from evaluation.accuracy import judge_answers
@@ -28,7 +29,7 @@ from evaluation.judging import UNSCORED, Judge, hash_text
 from evaluation.matching import CORRECT, match, tokens
 from evaluation.significance import cohens_kappa, wilson_interval
 from evaluation.verdict_journal import VerdictJournal
-from utils import InputError, parse_arguments, require_file, require_model, run_script, write_json
+from utils import InputError, parse_arguments, require_file, run_script, write_json
 
 VERDICTS = dict.fromkeys(("correct", "true", "yes", "right", "1", "a"), True)
 VERDICTS |= dict.fromkeys(("incorrect", "false", "no", "wrong", "0", "b", "c", "not attempted"), False)

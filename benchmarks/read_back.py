@@ -23,9 +23,10 @@ import transformers
 from peft import LoraConfig, get_peft_model
 
 import provenance
+from engines.hub import require_model
 from training.adapters import disable_input_casting
 from training.read_back import autocast, relative_difference, rounding_tolerance
-from utils import parse_arguments, require_model, run_script, write_json
+from utils import parse_arguments, run_script, write_json
 
 TEXTS = (
     "The second site was opened in Kestrel Bay on 14 March 2031, and 212 engineers were hired for it.",

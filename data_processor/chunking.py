@@ -12,7 +12,8 @@ from data_processor.languages import detect_language
 from data_processor.paragraphs import to_source
 from data_processor.segmentation import ends_sentence
 from data_processor.units import LONGEST_HEADING, Unit, read_units
-from utils import InputError, require_model
+from engines.hub import require_model
+from utils import InputError
 
 if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter

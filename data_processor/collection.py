@@ -26,8 +26,9 @@ from data_processor.split import ANSWERABLE_KINDS, split
 from data_processor.work import Work
 from engines.chat import Engine
 from engines.journal import JournaledEngine
+from engines.progress import progress_bar
 from provenance import write_meta
-from utils import InputError, log_file, progress_bar, write_json, write_text
+from utils import InputError, log_file, write_json, write_text
 
 QUESTIONS = {"names": questions, "words": questions_of_small_model}  # by --guard
 

@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from budget.clock import stage_clock
 from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
 from engines.arguments import EngineArguments
+from engines.hub import require_model
 from engines.load import load_engine
-from utils import parse_arguments, require_model, run_script
+from utils import parse_arguments, run_script
 
 
 @dataclass

@@ -1,26 +1,38 @@
 """Read the examples that collection writes, fine-tuning trains on and inference asks.
 
 One example: {"id", "conversations": [{"from": "user", "value": q}, {"from": "assistant", "value": a}], "fact",
-"file_name"} and any other keys. OpenAI's format, {"messages": [{"role", "content"}]}, is accepted too.
+"file_name"} and any other keys. OpenAI's format, {"messages": [{"role", "content"}]}, ShareGPT's ("human" and "gpt") and
+Alpaca's {"instruction", "input", "output"} are accepted too, as a JSON list or JSON lines. A row without an id gets one:
+"row_7", counted from 0.
 """
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
+from engines.thoughts import without_thoughts
 from utils import InputError, read_json
 
-ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
+ROLES = {
+    "user": "user", "human": "user",
+    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "bot": "assistant",
+    "system": "system", "developer": "system",
+}  # fmt: skip
+TURN_KEYS = ("from", "value"), ("role", "content")
+NAMED_ROWS = 3  # of each flaw
 
 
 def read_dataset(
     path: str | Path, what: str = "a dataset", limit: int | None = None, bare_questions: bool = False
 ) -> list[dict]:
-    """The examples in a file, each checked; InputError names the first row that is not one.
+    """The examples in a file, each checked and with an id; InputError names the first row that is not one.
 
-    With `bare_questions`, a row may also be just a question: a string, or {"question"} with "reference" if known.
+    With `bare_questions`, a row may also be just a question: a string, {"question"} with "reference" if known, or turns
+    without an answer.
     """
-    rows = read_json(path, what)
+    rows = read_json(path, what, or_lines=True)
     if bare_questions and isinstance(rows, list):
         rows = [to_example(row) for row in rows]
     if not isinstance(rows, list) or not rows:
@@ -32,53 +44,72 @@ def read_dataset(
         if row_id in seen:
             raise InputError(f"expected unique ids in {path}, found {row_id!r} again in row {number}: rename one")
         seen.add(row_id)
-    return rows[:limit]
+        if bare_questions and not has_words(question_and_reference(row)[0]):
+            raise InputError(f"expected a question in row {number} of {path}, found none: write it or remove the row")
+    return [with_id(row, number) for number, row in enumerate(rows[:limit])]
 
 
 def to_example(row: object) -> object:
     """A bare question as an example, with an empty reference if none is given; any other row unchanged."""
     fields = {"question": row} if isinstance(row, str) else row if isinstance(row, dict) else {}
-    question, reference = fields.get("question"), fields.get("reference", "")
-    if not isinstance(question, str) or not question.strip() or "conversations" in fields or "messages" in fields:
+    reference = fields.get("reference") or ""
+    for key, (role, text) in zip(("conversations", "messages"), TURN_KEYS, strict=True):
+        turns = fields.get(key)
+        if isinstance(turns, list) and all(isinstance(turn, dict) and role in turn for turn in turns):
+            answered = any(ROLES.get(str(turn[role]).lower()) == "assistant" for turn in turns)
+            return fields if answered or not turns else {**fields, key: [*turns, {role: "assistant", text: reference}]}
+    if not isinstance(fields.get("question"), str) or "conversations" in fields or "messages" in fields:
         return row
-    turns = [{"from": "user", "value": question}, {"from": "assistant", "value": reference}]
+    turns = [{"from": "user", "value": fields["question"]}, {"from": "assistant", "value": reference}]
     return {"conversations": turns, **fields}
 
 
 def check_row(row: object, number: int, path: str | Path) -> str:
     """The id of an example; InputError names the row if it is not one."""
     where = f"row {number} of {path}"
-    messages = to_messages(row, where)
-    if not any(message["role"] == "assistant" for message in messages) or messages[0]["role"] == "assistant":
+    roles = [message["role"] for message in to_messages(row, where)]
+    first = next((role for role in roles if role != "system"), None)
+    if first != "user" or "assistant" not in roles:
         raise InputError(
-            f"expected a user's turn and an assistant's in {where}, found neither order: add the missing turn"
+            f"expected a user's turn and then an assistant's in {where}, found {', '.join(roles)}: add the missing turn"
         )
-    return str(row.get("id", number))
+    return str(with_id(row, number)["id"])
+
+
+def with_id(row: dict, number: int) -> dict:
+    """The row, with an id made from its number in the file if it has none."""
+    return row if row.get("id") not in (None, "") else {**row, "id": f"row_{number}"}
 
 
 def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:
-    """The turns of one example as [{"role", "content"}], from either format."""
+    """The turns of one example as [{"role", "content"}], from any of the formats."""
+    if isinstance(row, dict) and "instruction" in row and "output" in row:
+        request = "\n\n".join(str(row[key]) for key in ("instruction", "input") if row.get(key))
+        row = {"messages": [{"role": "user", "content": request}, {"role": "assistant", "content": row["output"]}]}
     if not isinstance(row, dict) or not ("conversations" in row or "messages" in row):
         found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
         raise InputError(
             f'expected the key "conversations" (or "messages") in {where}, found {found or "no keys"}: add it'
         )
-    keys = ("from", "value") if "conversations" in row else ("role", "content")
     turns = row.get("conversations") or row.get("messages")
     if not isinstance(turns, list) or not turns:
         raise InputError(f"expected a list of turns in {where}, found {turns!r}: add the turns")
-    messages = []
-    for turn in turns:
-        if not isinstance(turn, dict) or not all(isinstance(turn.get(key), str) for key in keys):
-            raise InputError(
-                f'expected turns with "{keys[0]}" and "{keys[1]}" in {where}, found {turn!r}: mend the turn'
-            )
-        if turn[keys[0]] not in ROLES:
-            raise InputError(
-                f"expected one of {', '.join(ROLES)} as {keys[0]!r} in {where}, found {turn[keys[0]]!r}: rename it"
-            )
-        messages.append({"role": ROLES[turn[keys[0]]], "content": turn[keys[1]]})
-    return messages
+    usual = TURN_KEYS[0] if "conversations" in row else TURN_KEYS[1]
+    return [to_message(turn, usual, where) for turn in turns]
+
+
+def to_message(turn: object, usual_keys: tuple[str, str], where: str) -> dict[str, str]:
+    """One turn as {"role", "content"}; a content of several parts, all of them text, is joined."""
+    keys = next((keys for keys in TURN_KEYS if isinstance(turn, dict) and keys[0] in turn), usual_keys)
+    role, content = (turn.get(key) if isinstance(turn, dict) else None for key in keys)
+    if isinstance(content, list) and content and all(isinstance(part, dict) for part in content):
+        parts = [part.get("text") for part in content]
+        content = "".join(parts) if all(isinstance(part, str) for part in parts) else None
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise InputError(f'expected turns with "{keys[0]}" and "{keys[1]}" in {where}, found {turn!r}: mend the turn')
+    if role.lower() not in ROLES:
+        raise InputError(f"expected one of {', '.join(ROLES)} as {keys[0]!r} in {where}, found {role!r}: rename it")
+    return {"role": ROLES[role.lower()], "content": content}
 
 
 def to_format(row: dict, format_name: str) -> dict:
@@ -97,8 +128,35 @@ def to_format(row: dict, format_name: str) -> dict:
 
 
 def question_and_reference(row: dict) -> tuple[str, str]:
-    """The last question in an example, and its reference answer."""
+    """The last answered question in an example, and its reference answer."""
     messages = to_messages(row)
-    question = [message["content"] for message in messages if message["role"] == "user"][-1]
-    reference = [message["content"] for message in messages if message["role"] == "assistant"][-1]
-    return question, reference
+    last = max(place for place, message in enumerate(messages) if message["role"] == "assistant")
+    question = [message["content"] for message in messages[:last] if message["role"] == "user"][-1]
+    return question, messages[last]["content"]
+
+
+def has_words(text: str) -> bool:
+    """Whether a text says something: more than white space, marks such as "..." or a dash, and a model's thoughts."""
+    return any(unicodedata.category(char)[0] in "LNS" for char in without_thoughts(text)[0])
+
+
+def find_flaws(rows: Iterable[dict]) -> dict[str, list[str]]:
+    """What cannot be trained, with the ids of such rows: {"the answer is empty": ["row_7", ...]}."""
+    flaws: dict[str, list[str]] = {}
+    for row in rows:
+        for message in to_messages(row):
+            if message["role"] != "system" and not has_words(message["content"]):
+                what = "question" if message["role"] == "user" else "answer"
+                how = "is only marks" if without_thoughts(message["content"])[0].strip() else "is empty"
+                flaws.setdefault(f"the {what} {how}", []).append(str(row.get("id")))
+    return flaws
+
+
+def require_words(rows: Iterable[dict], path: str | Path) -> None:
+    """InputError if a question or an answer says nothing: trained, it would teach to end at once."""
+    flaws = find_flaws(rows)
+    if flaws:
+        found = "; ".join(f"{what} in {len(ids)}, such as {', '.join(ids[:NAMED_ROWS])}" for what, ids in flaws.items())
+        raise InputError(
+            f"expected words in every question and answer of {path}, found rows without: {found}: mend or remove them"
+        )

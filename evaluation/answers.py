@@ -21,7 +21,7 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
 
     InputError names the first row that lacks something `judge` needs.
     """
-    rows = read_json(path, "an answers file", "run inference.py first, or give the name of its output")
+    rows = read_json(path, "an answers file", "run inference.py first, or give the name of its output", or_lines=True)
     if not isinstance(rows, list) or not rows:
         found = "an empty list" if rows == [] else f"a {type(rows).__name__}"
         raise InputError(f"expected a list of answers in {path}, found {found}: give a file that inference.py wrote")
@@ -38,7 +38,7 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
                 hint = "add it" + (", or let a model judge by the fact" if keys == ("reference",) else "")
                 expected_keys = " or ".join(f'"{key}"' for key in keys)
                 raise InputError(f"expected a text as {expected_keys} in {where}, found {text!r}: {hint}")
-        if "id" in row and str(row["id"]) in seen:
+        if row.get("id") is not None and str(row["id"]) in seen:
             raise InputError(f"expected unique ids in {path}, found {row['id']!r} again in row {number}: rename one")
         seen.add(str(row.get("id")))
     return [{**row, "reference": reference_of(row), "response": without_thoughts(row["response"])[0]} for row in rows]
@@ -52,7 +52,7 @@ def reference_of(row: dict) -> str:
 
 def pair_answers(sft: list[dict], base: list[dict]) -> list[dict]:
     """The rows of `base` in the order of `sft`: by id if every row has one, else unchanged."""
-    if all("id" in row for row in sft + base):
+    if all(row.get("id") is not None for row in sft + base):
         position = {str(row["id"]): number for number, row in enumerate(sft)}
         base = sorted(base, key=lambda row: position.get(str(row["id"]), len(sft)))
     remedy = "run inference.py on one test file for both"

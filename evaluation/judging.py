@@ -12,10 +12,11 @@ import re
 from dataclasses import dataclass, field
 
 from engines.chat import Engine, Reply
+from engines.progress import progress_bar
 from evaluation.judge_process import JudgeProcess
 from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED
 from evaluation.verdict_journal import VerdictJournal
-from utils import InputError, progress_bar
+from utils import InputError
 
 UNSCORED = "unscored"
 REASONING_CHARACTERS = 300

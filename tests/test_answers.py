@@ -128,3 +128,14 @@ def test_thoughts_are_read_neither_in_an_answer_nor_in_a_reference(tmp_path):
     (tmp_path / "sft.json").write_text(json.dumps(rows))
     read = read_answers(tmp_path / "sft.json", "match")
     assert [(row["response"], row["reference"]) for row in read] == [("Bob", "Ann"), ("", "Ann")]
+
+
+def test_answers_may_be_json_lines_and_have_no_ids(tmp_path):
+    rows = [
+        {"question": "Q", "response": "a", "reference": "r", "id": None},
+        {"question": "P", "response": "b", "reference": "s"},
+    ]
+    (tmp_path / "sft.jsonl").write_text("\n".join(map(json.dumps, [rows[0], rows[0], rows[1]])))
+    read = read_answers(tmp_path / "sft.jsonl")
+    assert [row["question"] for row in read] == ["Q", "Q", "P"], "two rows without ids are not the same one"
+    assert pair_answers(read, read) == read

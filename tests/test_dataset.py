@@ -6,13 +6,22 @@ import json
 
 import pytest
 
-from data_processor.dataset import question_and_reference, read_dataset, to_format, to_messages
+from data_processor.dataset import (
+    find_flaws,
+    question_and_reference,
+    read_dataset,
+    require_words,
+    to_format,
+    to_messages,
+)
 from utils import InputError
+
+TURNS = [{"from": "user", "value": "Who?"}, {"from": "assistant", "value": "Ann Pellow"}]
+SYSTEM = {"from": "system", "value": "Be brief."}
 
 
 def example(**keys) -> dict:
-    turns = [{"from": "user", "value": "Who?"}, {"from": "assistant", "value": "Ann Pellow"}]
-    return {"id": "identity_0", "conversations": turns, "fact": "Ann Pellow did.", "file_name": "a.txt", **keys}
+    return {"id": "identity_0", "conversations": TURNS, "fact": "Ann Pellow did.", "file_name": "a.txt", **keys}
 
 
 def write(path, value) -> str:
@@ -33,7 +42,11 @@ def write(path, value) -> str:
         ([example(conversations=[])], "list of turns"),
         ([example(conversations=[{"from": "user"}])], '"value"'),
         ([example(conversations=[{"from": "robot", "value": "x"}])], "'robot'"),
-        ([example(conversations=[{"from": "user", "value": "x"}])], "assistant"),
+        ([example(conversations=[{"from": "user", "value": "x"}])], "found user: add"),
+        ([example(conversations=[SYSTEM, {"from": "gpt", "value": "Hello"}, *TURNS])], "found system, assistant, user"),
+        ([{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": None}]}], "row 0"),
+        ([{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}], "row 0"),
+        ([{"instruction": "Who?", "output": None}], "row 0"),
         ([example(), example()], "unique ids"),
     ],
 )
@@ -75,3 +88,97 @@ def test_formats_have_the_keys_that_other_trainers_expect():
     assert [turn["role"] for turn in to_format(example(), "openai")["messages"]] == ["user", "assistant"]
     alpaca = to_format(example(), "alpaca")
     assert (alpaca["instruction"], alpaca["input"], alpaca["output"]) == ("Who?", "", "Ann Pellow")
+
+
+def said(question: str, answer: str, **keys) -> dict:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **keys}
+
+
+@pytest.mark.parametrize("form", [json.dumps, lambda rows: "\n".join(map(json.dumps, rows)) + "\n\n"])
+def test_rows_without_ids_are_named_by_their_number(tmp_path, form):
+    """What other programs write has no ids, and ended in a KeyError."""
+    rows = [
+        said("Who?", "Ann"),
+        said("When?", "1990", id=7),
+        said("Where?", "Here", id=None),
+        said("Why?", "So", id=""),
+    ]
+    read = read_dataset(write(tmp_path / "data.json", form(rows)))
+    assert [row["id"] for row in read] == ["row_0", 7, "row_2", "row_3"]
+    assert [row["messages"] for row in read] == [row["messages"] for row in rows]
+    assert [row["id"] for row in read_dataset(tmp_path / "data.json", limit=1)] == ["row_0"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversations": [{"from": "human", "value": "Who?", "weight": 1}, {"from": "gpt", "value": "Ann Pellow"}]},
+        {"conversations": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ann Pellow"}]},
+        {"messages": [{"from": "Human", "value": "Who?"}, {"from": "ChatGPT", "value": "Ann Pellow"}]},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "W"}, {"type": "text", "text": "ho?"}]},
+                {"role": "assistant", "content": [{"type": "text", "text": "Ann Pellow"}]},
+            ]
+        },
+        {"instruction": "Who?", "input": "", "output": "Ann Pellow"},
+    ],
+)
+def test_what_other_programs_write_is_read(row):
+    assert to_messages(row) == to_messages(example())
+
+
+def test_the_input_of_an_alpaca_row_follows_its_instruction():
+    row = {"instruction": "Translate.", "input": "Hafen", "output": "harbour"}
+    assert question_and_reference(row) == ("Translate.\n\nHafen", "harbour")
+
+
+def test_an_answer_belongs_to_the_question_before_it():
+    turns = [*TURNS, {"from": "user", "value": "When?"}, {"from": "assistant", "value": "1990"}]
+    assert question_and_reference(example(conversations=turns)) == ("When?", "1990")
+    assert question_and_reference(example(conversations=turns[:3])) == ("Who?", "Ann Pellow"), (
+        "the last was not answered"
+    )
+
+
+def test_questions_are_read_bare_and_as_turns_without_an_answer(tmp_path):
+    rows = [
+        "Who?", {"question": "When?", "reference": None}, {"question": "Where?", "reference": "Here", "id": "q"},
+        {"messages": [{"role": "user", "content": "Why?"}]}, {"conversations": TURNS[:1], "reference": "Ann"}, example(),
+    ]  # fmt: skip
+    path = write(tmp_path / "questions.jsonl", "\n".join(map(json.dumps, rows)))
+    read = read_dataset(path, bare_questions=True)
+    assert [question_and_reference(row) for row in read] == [
+        ("Who?", ""), ("When?", ""), ("Where?", "Here"), ("Why?", ""), ("Who?", "Ann"), ("Who?", "Ann Pellow"),
+    ]  # fmt: skip
+    assert [row["id"] for row in read] == ["row_0", "row_1", "q", "row_3", "row_4", "identity_0"]
+
+
+@pytest.mark.parametrize("question", ["", " \n", {"question": "?!"}, {"messages": [{"role": "user", "content": "…"}]}])
+def test_a_question_that_asks_nothing_is_named(tmp_path, question):
+    path = write(tmp_path / "questions.json", ["Who?", question])
+    with pytest.raises(InputError, match=f"expected a question in row 1 of {path}, found none"):
+        read_dataset(path, bare_questions=True)
+
+
+def test_what_says_nothing_is_named_before_it_is_trained():
+    rows = [
+        said("Who?", "Ann", id="good"), said("How many?", "3", id="digit"), said("谁？", "陆", id="zh"),
+        said("Language?", "C++", id="c"), said("Mood?", "🙂", id="smile"), said("Sign?", "+", id="plus"),
+        said("When?", "", id="no_answer"), said("Where?", " \n", id="white"), said("Why?", "...", id="dots"),
+        said("How?", "—", id="dash"), said("", "Ann", id="no_question"), said("Which?", "<think>\nHm.\n</think>\n", id="thought"),
+        said("Which?", "<think>Hm, Ann", id="cut_off"),
+    ]  # fmt: skip
+    assert find_flaws(rows) == {
+        "the answer is empty": ["no_answer", "white", "thought", "cut_off"],
+        "the answer is only marks": ["dots", "dash"],
+        "the question is empty": ["no_question"],
+    }
+    require_words(rows[:6], "data.json")
+    with pytest.raises(InputError) as error:
+        require_words(rows, "data.json")
+    assert str(error.value) == (
+        "expected words in every question and answer of data.json, found rows without: the answer is empty in 4, such as "
+        "no_answer, white, thought; the answer is only marks in 2, such as dots, dash; the question is empty in 1, such as "
+        "no_question: mend or remove them"
+    )

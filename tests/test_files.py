@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -22,9 +24,7 @@ from utils import (
     log_file,
     parse_arguments,
     read_json,
-    require_adapter,
     require_file,
-    require_model,
     run_script,
     trained_system_prompt,
     write_json,
@@ -269,50 +269,6 @@ def test_an_argument_that_went_is_answered_with_what_to_do_instead(tmp_path, mon
     assert str(error.value) == f"expected arguments that --help lists, found {message}"
 
 
-def test_a_models_folder_is_checked_before_it_is_loaded(tmp_path):
-    (tmp_path / "good").mkdir()
-    write(tmp_path / "good" / "config.json", {})
-    require_model(str(tmp_path / "good"))
-    require_model("Qwen/Qwen2.5-7B-Instruct")  # may be on the hub
-    with pytest.raises(InputError) as error:
-        require_model(str(tmp_path))
-    assert str(error.value) == (
-        f"expected a model in {tmp_path}, found no config.json there: give a Hugging Face model folder"
-    )
-
-
-@pytest.mark.parametrize(
-    "nowhere", ["/nowhere-at-all", "models/nowhere", "./nowhere", "../nowhere", "~/nowhere", "nowhere", "a/b/nowhere"]
-)
-def test_a_path_that_is_no_name_of_a_hub_has_to_be_there(nowhere):
-    with pytest.raises(
-        InputError, match=f"^expected a model at {nowhere}, found nothing: give a model folder or a hub"
-    ):
-        require_model(nowhere)
-    with pytest.raises(InputError, match=f"^expected a judge at {nowhere}, found nothing"):
-        require_model(nowhere, "a judge")
-
-
-@pytest.mark.parametrize("base", ["/elsewhere/Small-1B", "Small-1B", "some/Small-1B"])
-def test_an_adapter_is_known_by_the_last_part_of_its_bases_name(tmp_path, base):
-    write(tmp_path / "adapter_config.json", {"base_model_name_or_path": base})
-    require_adapter(str(tmp_path), "models/Small-1B")
-    with pytest.raises(InputError) as error:
-        require_adapter(str(tmp_path), "models/Other-1B")
-    assert str(error.value) == (
-        f"expected an adapter for models/Other-1B, found one for {base} in {tmp_path}: give its own base model"
-    )
-
-
-def test_a_folder_without_an_adapter_or_with_one_of_nothing_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"^expected a LoRA adapter at .*, found nothing: give the --output_dir of"):
-        require_adapter(str(tmp_path), "models/Small-1B")
-    for content in ({}, {"base_model_name_or_path": None}):
-        write(tmp_path / "adapter_config.json", content)
-        with pytest.raises(InputError, match="found one for  in"):
-            require_adapter(str(tmp_path), "models/Small-1B")
-
-
 def test_an_adapter_says_what_system_prompt_it_was_trained_with(tmp_path):
     assert trained_system_prompt(tmp_path) is None
     write(tmp_path / "knowledge_update.json", {"system_prompt": "Be brief."})
@@ -320,3 +276,68 @@ def test_an_adapter_says_what_system_prompt_it_was_trained_with(tmp_path):
     write(tmp_path / "knowledge_update.json", "{")
     with pytest.raises(InputError, match=r"^expected the adapter's settings as JSON at"):
         trained_system_prompt(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("a.jsonl", '{"a": 1}\n\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),
+        ("a.json", '{"a": 1}\r\n{"a": 2}', [{"a": 1}, {"a": 2}]),
+        ("a.jsonl", ' {"a": 1}\n', [{"a": 1}]),
+        ("a.ndjson", '"问"', ["问"]),
+        ("a.json", '{"a": 1}', {"a": 1}),
+        ("a.jsonl", '\n[{"a": 1}]', [{"a": 1}]),
+    ],
+)
+def test_json_lines_are_a_list_whatever_the_file_is_called(tmp_path, name, text, rows):
+    path = write(tmp_path / name, text)
+    assert read_json(path, "rows", or_lines=True) == rows
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}\n{"a": "cut o', '{"a": 1}\nand more\n'])
+def test_a_broken_line_is_named(tmp_path, text):
+    path = write(tmp_path / "a.jsonl", text)
+    with pytest.raises(InputError, match=r"as JSON at .*a\.jsonl, found .* in line 2 column"):
+        read_json(path, "rows", or_lines=True)
+
+
+def test_json_lines_are_no_json_where_one_value_is_expected(tmp_path):
+    with pytest.raises(InputError, match="Extra data"):
+        read_json(write(tmp_path / "a.json", "{}\n{}"), "settings")
+
+
+def test_what_a_terminal_cannot_show_is_written_another_way():
+    """Cron and docker give a terminal without any language; a report of Chinese texts ended with a traceback there."""
+    code = r"""
+import sys, utils
+def main():
+    print("\u706f\u5854 \xb13")
+    print("\u706f\u5854", file=sys.stderr)
+    if sys.argv[1:]:
+        raise utils.InputError("\u706f\u5854")
+utils.run_script(main)
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    for more, code_expected in ([], 0), (["fail"], 2):
+        command = [sys.executable, "-c", code, *more]
+        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60)
+        assert (ended.returncode, ended.stdout) == (code_expected, b"\\u706f\\u5854 \\xb13\n")
+        assert ended.stderr.startswith(b"\\u706f\\u5854\n")
+
+
+def test_libraries_draw_no_bars_into_a_file(monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    utils.set_up_terminal()
+    assert os.environ["TQDM_DISABLE"] == "1"
+
+
+def test_a_call_that_gives_nothing_is_left_to_itself():
+    assert utils.call_within(60, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        utils.call_within(60, lambda: 1 / 0)
+    never = threading.Event()
+    with pytest.raises(TimeoutError, match=r"no answer in 0\.01 s"):
+        utils.call_within(0.01, never.wait)
+    never.set()

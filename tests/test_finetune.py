@@ -22,12 +22,13 @@ from test_chat_template import TURNS
 from trainings import ON_CPU, apart, examples, lora, make_trainer, one_update, tiny_lora
 
 from training.adapters import load_model
-from training.arguments import LoraArguments, TrainingArguments, check_arguments, set_up_wandb
+from training.arguments import LoraArguments, TrainingArguments, check_arguments
 from training.batches import LengthBucketedSampler, PaddedCollator, PaddingFreeCollator, TokenBudgetBatches
 from training.data import IGNORED, SupervisedDataset, preprocess
 from training.loss import head_only_at, loss_per_token
 from training.plan import Plan
 from training.read_back import safe_save_model_for_hf_trainer
+from training.reporting import set_up_wandb
 from training.trainer import Trainer
 from utils import InputError
 
@@ -255,6 +256,8 @@ def test_fault_10_a_key_is_in_no_file_and_no_log(tmp_path, monkeypatch, caplog):
     """A key was committed in a shell script."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
         monkeypatch.setenv(name, "")  # put back afterwards
+    monkeypatch.setattr("training.reporting.wandb_server", lambda: "https://wandb.example")
+    monkeypatch.setattr("training.reporting.wandb_problem", lambda server, key: None)
     training = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, use_wandb=True, key="very-secret")
     with caplog.at_level(logging.DEBUG):
         set_up_wandb(training)

@@ -17,6 +17,7 @@ from training.clock import TrainingClock
 from training.log import ProgressLines
 from training.recall import Recall
 from training.row_file import RowFile
+from utils import InputError
 
 
 def rows(count: int, prefix: str = "") -> list[dict]:
@@ -59,6 +60,39 @@ def test_questions_beside_the_dataset_are_asked_unless_others_are_given(tmp_path
         retention_data_path=write(tmp_path, "b.json", rows(1, "general_")),
     )
     assert [ids(found) for found in read_rows(given, 0)[2:]] == [["given_0"], ["general_0"]]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_rows_without_ids_are_held_out_one_by_one(tmp_path, lazy):
+    data = DataArguments(
+        write(tmp_path, "data.json", [{"messages": row["messages"]} for row in rows(4)]),
+        lazy_preprocess=lazy, validation=True, validation_size=1,
+    )  # fmt: skip
+    train, held_out, *_ = read_rows(data, 0)
+    assert (len(train), len(held_out)) == (3, 1)
+    assert sorted(ids(train) + ids(held_out)) == ["row_0", "row_1", "row_2", "row_3"]
+
+
+def test_what_says_nothing_is_refused_by_name_before_a_training_and_left_to_the_doctor(tmp_path):
+    empty = {
+        **rows(1)[0],
+        "id": "empty",
+        "messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": ""}],
+    }
+    good, bad = write(tmp_path, "good.json", rows(2)), write(tmp_path, "bad.json", [*rows(2), empty])
+    for name in ("data_path", "eval_data_path", "recall_data_path", "retention_data_path"):
+        data = DataArguments(**{"data_path": good, name: bad})
+        with pytest.raises(InputError, match=r"bad\.json, found rows without: the answer is empty in 1, such as empty"):
+            read_rows(data, 0)
+    assert len(read_rows(DataArguments(bad, check_only=True), 0).train) == 3
+    unknown = write(tmp_path, "unknown.json", [{**empty, "kind": "unknown"}])
+    assert ids(read_rows(DataArguments(good, recall_data_path=unknown), 0).questions) == ["empty"]
+
+
+def test_questions_beside_json_lines_are_found_and_may_be_bare(tmp_path):
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows(2))))
+    (tmp_path / "data.test.jsonl").write_text('{"question": "Who?", "reference": "Ann"}\n')
+    assert ids(read_rows(DataArguments(str(tmp_path / "data.jsonl")), 0).questions) == ["row_0"]
 
 
 @pytest.fixture

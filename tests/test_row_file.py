@@ -72,3 +72,13 @@ def test_a_byte_that_is_no_utf_8_is_named(tmp_path):
     (tmp_path / "a.json").write_bytes(TEXTS["list"].encode("latin-1", "replace"))
     with pytest.raises(InputError, match="found byte 0xfc"):
         RowFile(tmp_path / "a.json")
+
+
+def test_a_row_without_an_id_is_named_by_its_number_in_the_file(tmp_path):
+    bare = {"messages": row("")["messages"]}
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [bare, row("b"), bare, bare])))
+    read = RowFile(tmp_path / "a.jsonl")
+    assert [one["id"] for one in read] == ["row_0", "b", "row_2", "row_3"]
+    assert [one["id"] for one in read.select([3, 1]).select([0])] == ["row_3"]
+    more = [row("e")]
+    assert [one["id"] for one in read + more] == ["row_0", "b", "row_2", "row_3", "e"]

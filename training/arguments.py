@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import torch
 import transformers
 
+from engines.hub import require_model
 from training import doctor
 from training.adapters import changes_base
 from training.layout import choose_precision, is_zero3
-from utils import InputError, require_file, require_model
-
-WANDB_PROJECT = "KnowledgeUpdate"  # unless the environment names one
+from utils import InputError, require_file
 
 
 @dataclass
@@ -62,7 +61,10 @@ class DataArguments:
         metadata={"help": "Split an example longer than --model_max_length into several, instead of refusing it."},
     )
     limit: int | None = field(default=None, metadata={"help": "Train on the first N examples only, as a trial run."})
-    show_mask: int = field(default=0, metadata={"help": "Print N examples with the trained tokens in green."})
+    show_mask: int = field(
+        default=0,
+        metadata={"help": "Print N examples with the trained tokens in green, or in [[ ]] where there are no colours."},
+    )
     check_only: bool = field(default=False, metadata={"help": "Check data, template and arguments without training."})
 
 
@@ -207,16 +209,3 @@ def check_arguments(
         raise InputError(
             f"expected {world} ranks, as torchrun set, found {training.world_size}: on a CPU add --use_cpu True"
         )
-
-
-def set_up_wandb(training: TrainingArguments) -> None:
-    """Report to wandb if asked to; without a key, log offline instead of stopping."""
-    if training.use_wandb:
-        training.report_to = ["wandb"]
-        training.run_name = training.wandb_run_name
-        os.environ.setdefault("WANDB_PROJECT", WANDB_PROJECT)
-        if training.key:
-            os.environ["WANDB_API_KEY"] = training.key
-        elif not os.environ.get("WANDB_API_KEY"):
-            os.environ.setdefault("WANDB_MODE", "offline")
-    training.key = None  # the key must not reach a log or a file

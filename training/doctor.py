@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_processor.dataset import question_and_reference, to_messages
+from data_processor.dataset import find_flaws, question_and_reference, to_messages
+from engines.adapter import require_adapter
 from engines.chat_template import answer_frame, answer_text, end_of_turn, takes_system_turn
 from training.data import IGNORED, fact_of, preprocess, to_examples, trained_parts
 from utils import InputError, read_json
@@ -88,6 +88,8 @@ def template_notes(tokenizer, system_prompt: str | None) -> Iterator[str]:
 def row_errors(rows: Sequence[dict], tokenizer, data, training) -> list[str]:
     """Rows that cannot be trained, or that teach nothing."""
     untrained, too_long, refused = [], [], []
+    flaws = find_flaws(sample(rows))
+    without_words = {identity for ids in flaws.values() for identity in ids}
     for row in sample(rows):
         identity = str(row.get("id"))
         try:
@@ -96,14 +98,16 @@ def row_errors(rows: Sequence[dict], tokenizer, data, training) -> list[str]:
             refused.append(identity)
             continue
         trained = sum(label != IGNORED for example in examples for label in example["labels"])
-        if trained <= len(tokenizer(answer_text(tokenizer, ""), add_special_tokens=False).input_ids):
-            untrained.append(identity)  # only the end of the turn
+        ends = len(tokenizer(answer_text(tokenizer, ""), add_special_tokens=False).input_ids)
+        if trained <= ends and identity not in without_words:  # only the end of the turn
+            untrained.append(identity)
         longest = max(len(example["input_ids"]) for example in examples)
         if longest > training.model_max_length and not data.split_long_examples:
             too_long.append(identity)
     return [
         *format_finding("rejected by the chat template", refused),
-        *format_finding("the answer is empty, so nothing is trained", untrained),
+        *(line for what, ids in flaws.items() for line in format_finding(what, ids)),
+        *format_finding("the chat template leaves nothing of the answer, so nothing is trained", untrained),
         *format_finding(f"longer than --model_max_length {training.model_max_length}", too_long),
     ]
 
@@ -138,13 +142,18 @@ def leaked_rows(rows: Sequence[dict], held_out: Sequence[dict]) -> list[str]:
     if not held_out:
         return []
     questions = {question_and_reference(row)[0].strip().casefold() for row in rows}
-    facts = {fact_of(row) for row in rows}
+    facts = {fact_of(row) for row in rows if names_fact(row)}
     same = [str(row.get("id")) for row in held_out if question_and_reference(row)[0].strip().casefold() in questions]
-    known = [str(row.get("id")) for row in held_out if fact_of(row) in facts]
+    known = [str(row.get("id")) for row in held_out if names_fact(row) and fact_of(row) in facts]
     return [
         *format_finding("a held-out question is trained word for word", same),
         *format_finding("a held-out row's fact is trained in another wording, so its loss says little", known),
     ]
+
+
+def names_fact(row: dict) -> bool:
+    """Whether a row says which fact it teaches; without, its id stands for it, which two files may use twice."""
+    return bool(row.get("fact_id") or row.get("fact"))
 
 
 def model_findings(tokenizer, model: str, output_dir: str) -> Iterator[str]:
@@ -154,11 +163,11 @@ def model_findings(tokenizer, model: str, output_dir: str) -> Iterator[str]:
     config = transformers.AutoConfig.from_pretrained(model)
     if len(tokenizer) > config.vocab_size:
         yield f"the tokenizer has {len(tokenizer)} tokens, the model {config.vocab_size}: resize the model's embeddings first"
-    adapter = Path(output_dir) / "adapter_config.json"
-    if adapter.is_file():
-        base = json.loads(adapter.read_text()).get("base_model_name_or_path") or ""
-        if Path(base).name != Path(model).name:
-            yield f"{output_dir} has an adapter of {base}, not of {model}: give another --output_dir"
+    if (Path(output_dir) / "adapter_config.json").is_file():
+        try:
+            require_adapter(output_dir, model)
+        except InputError as error:
+            yield f"{error}; or give another --output_dir"
 
 
 def end_of_turn_findings(tokenizer, model: str) -> Iterator[str]:

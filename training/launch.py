@@ -14,9 +14,10 @@ import sys
 from dataclasses import dataclass
 
 from engines import memory
+from engines.hub import require_model
 from engines.memory import Shape
 from training.recommended import MAX_UPDATE_TOKENS, MIN_TOKENS_PER_RANK, recommended_rank, update_tokens
-from utils import InputError, require_model, run_script
+from utils import InputError, run_script
 
 ACTIVATION_SHARE = 0.2  # of a card: with less, batches get small and the allocator has no slack
 EPOCHS = 3.0  # the default of Hugging Face's TrainingArguments

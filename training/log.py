@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def format_entry(logs: dict, step: int, steps: int, seconds_left: float) -> str:
     if "mfu" in logs:
         parts.append(f"MFU {logs['mfu']:.0%}")
     return ", ".join([*parts, f"{seconds_left / 60:.1f} min left"])
+
+
+def without_colours(text: str) -> str:
+    """What colour_trained_tokens shows, with [[ ]] around trained tokens instead of colours, for a file."""
+    marked = re.sub(r"\033\[1;32m(.*?)(?=\033\[)", r"[[\1]]", text, flags=re.DOTALL)
+    return re.sub(r"\033\[[\d;]*m", "", marked)
 
 
 def write_log(folder: str | Path, plan: dict, history: list[dict]) -> None:

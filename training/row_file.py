@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_processor.dataset import check_row
+from data_processor.dataset import check_row, with_id
 from utils import InputError, require_file
 
 BLOCK_BYTES = 1 << 20
@@ -18,15 +18,15 @@ OPENING, SEPARATORS = re.compile(r"\s*\[?\s*", re.ASCII), re.compile(r"[\s,]*", 
 
 
 class RowFile(Sequence):
-    """A JSON list of rows, or JSON lines, on disk; memory holds only two numbers per row.
+    """A JSON list of rows, or JSON lines, on disk; memory holds only three numbers per row.
 
-    Every row is read once at the start and checked as in `read_dataset`. `more_rows` are kept in memory and follow
+    Every row is read once at the start and checked as in `read_dataset`, and has an id as there. `more_rows` are kept in memory and follow
     those in the file.
     """
 
     def __init__(self, path: str | Path, what: str = "a dataset", limit: int | None = None):
         self.path = require_file(path, what, "give another file")
-        self.starts, self.ends = array("q"), array("q")
+        self.starts, self.ends, self.numbers = array("q"), array("q"), array("q")
         self.more_rows: list[dict] = []
         seen: set[int] = set()  # hashes: a million ids as text are what this class is there to avoid
         for number, (row, start, end) in enumerate(scan(self.path, what)):
@@ -38,6 +38,7 @@ class RowFile(Sequence):
             seen.add(hash(identity))
             self.starts.append(start)
             self.ends.append(end)
+            self.numbers.append(number)
         if not self.starts:
             raise InputError(f"expected {what} as a list of examples in {path}, found an empty list: see docs/files.md")
         self._file = self.path.open("rb")
@@ -51,7 +52,8 @@ class RowFile(Sequence):
         if index >= len(self.starts):
             return self.more_rows[index - len(self.starts)]
         # pread, because the workers of a DataLoader share the file and its position
-        return json.loads(os.pread(self._file.fileno(), self.ends[index] - self.starts[index], self.starts[index]))
+        text = os.pread(self._file.fileno(), self.ends[index] - self.starts[index], self.starts[index])
+        return with_id(json.loads(text), self.numbers[index])
 
     def __add__(self, rows: list[dict]) -> RowFile:
         joined = self.select(range(len(self.starts)))
@@ -64,6 +66,7 @@ class RowFile(Sequence):
         selected.path, selected.more_rows, selected._file = self.path, [], self.path.open("rb")
         selected.starts = array("q", (self.starts[index] for index in indices))
         selected.ends = array("q", (self.ends[index] for index in indices))
+        selected.numbers = array("q", (self.numbers[index] for index in indices))
         return selected
 
 

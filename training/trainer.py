@@ -18,6 +18,7 @@ from training.clock import TrainingClock
 from training.layout import measure_batches, weights_dtype
 from training.loss import head_only_at, loss_per_token, sums_by_row
 from training.plan import Plan, make_plan, measure_peak_flops
+from training.reporting import guard_reporters
 from utils import InputError
 
 # Per token of LoRA training: 2 forward, 2 for the gradients that pass through frozen weights. By convention all weights
@@ -247,6 +248,7 @@ def make_trainer(
     )
     for replaced in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(replaced)
+    guard_reporters(trainer)
     measure_batches(trainer)
     return trainer
 
