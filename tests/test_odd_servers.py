@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 
 import pytest
 from test_api_engine import WORDS, asked, engine_of, server, text  # noqa: F401
 
+import inference
 from benchmarks.fault_server import TEXT, Answer, completion, error, good, refuses
 from engines.api import THINKING_TOKENS
-from utils import InputError, api_client
+from utils import InputError, MostlyFailed, api_client
 
 FILTER = {"message": "The response was filtered.", "param": "prompt", "code": "content_filter"}
 NO_SCHEMA = refuses("response_format", "This response_format type is unavailable now", "json_schema")
@@ -197,3 +199,19 @@ def test_the_query_of_the_address_goes_with_every_call():
     assert str(client.base_url) == "http://127.0.0.1:9/openai/deployments/m/"
     assert client.default_query == {"api-version": "2024-10-21"} and client.default_headers["api-key"] == "a-key"
     assert "api-key" not in api_client("http://127.0.0.1:9/v1", "a-key", 5.0).default_headers
+
+
+@pytest.mark.parametrize(("refused", "failed"), [("poison", False), ("o", True)])
+def test_inference_writes_its_answers_and_fails_if_most_are_missing(server, tmp_path, monkeypatch, refused, failed):  # noqa: F811
+    questions, output = tmp_path / "questions.json", tmp_path / "answers.json"
+    questions.write_text(json.dumps(["Which poison?", "Who opened it?", "When?"]))
+    server.default = lambda call: refusal(**FILTER) if refused in call["messages"][-1]["content"] else good(call)
+    words = ["--api_model", "m", "--api_base", server.address, "--test_data_path", questions, "--output_path", output]
+    monkeypatch.setattr(sys, "argv", ["inference.py", *map(str, words)])
+    if failed:
+        with pytest.raises(MostlyFailed, match=r"2 of 3 calls failed: 2 status 400, content_filter \(The response"):
+            inference.main()
+    else:
+        inference.main()
+    answers = json.loads(output.read_text())
+    assert ["error" in answer for answer in answers] == [True, failed, False] and answers[2]["response"] == TEXT
