@@ -187,8 +187,8 @@ def llm_chat(
     def call() -> Any:
         response = client.chat.completions.with_raw_response.create(model=model, messages=messages, **options)
         answer = response.parse()
-        if isinstance(answer, str):  # what the library returns for an HTML page, such as one from a proxy
-            raise json.JSONDecodeError(f"an answer that is not JSON: {answer[:100]!r}", answer, 0)
+        if isinstance(answer, str):
+            answer = read_text_answer(answer)
         if error := find_error and find_error(answer):
             raised = openai.APIStatusError(error["message"], response=response.http_response, body=error)
             raised.status_code = error["status"]
@@ -210,6 +210,28 @@ def llm_chat(
         reraise=True,
     )
     return retrying(call)
+
+
+def read_text_answer(text: str) -> Any:
+    """The API's object in an answer that came as text: JSON said to be something else, or a stream that nobody asked for.
+
+    JSONDecodeError for anything else, such as the HTML page of a proxy.
+    """
+    from openai.types.chat import ChatCompletion
+
+    try:
+        if not text.startswith("data:"):
+            return ChatCompletion.construct(**json.loads(text))
+        parts = [line[5:] for line in text.splitlines() if line.startswith("data:") and line[5:].strip() != "[DONE]"]
+        chunks = [chunk for chunk in map(json.loads, parts) if chunk.get("choices")]
+        deltas = [chunk["choices"][0].get("delta") or {} for chunk in chunks]
+        message = {
+            name: "".join(delta.get(name) or "" for delta in deltas) for name in ("content", "reasoning_content")
+        }
+        choice = {**chunks[-1]["choices"][0], "message": {"role": "assistant", **message}}
+        return ChatCompletion.construct(**chunks[-1] | {"choices": [choice]})
+    except (ValueError, TypeError, AttributeError, IndexError):
+        raise json.JSONDecodeError(f"an answer that is not JSON: {text[:100]!r}", text, 0) from None
 
 
 def is_transient(error: BaseException) -> bool:

@@ -215,8 +215,11 @@ class ApiEngine:
         if server_failed:
             self.failures += 1
             if not self.answered or self.failures >= MAX_FAILURES:
-                reason = "no connection" if type(error).__name__ == "APIConnectionError" else type(error).__name__
-                words = server_words(error) if hasattr(error, "status_code") else error
+                reason, words = type(error).__name__, error
+                if hasattr(error, "status_code"):
+                    reason, words = f"status {error.status_code}", server_words(error)
+                elif reason == "APIConnectionError":
+                    reason = "no connection"
                 raise InputError(
                     f"expected {self._server_name()} to answer, found {reason} ({words}): start the server or correct the "
                     "address, and run this again"

@@ -122,11 +122,15 @@ def unwrapped(value: Any) -> list[Any]:
 
 
 def fitting_items(value: Any, schema: dict, validator) -> list | None:
-    """The items of a list that follow the schema, as many as it allows; None if that is no list or too short a one."""
-    if not isinstance(value, list) or "items" not in schema:
+    """The items of a list that follow the schema, as many as it allows; a single object stands for a list of one.
+
+    None if a list is not what the schema asks for, or too few are left.
+    """
+    if not isinstance(value, list | dict) or "items" not in schema:
         return None
+    items = value if isinstance(value, list) else [value]
     item_validator = validator.evolve(schema=schema["items"])
-    kept = [item for item in value if item_validator.is_valid(item)][: schema.get("maxItems")]
+    kept = [item for item in items if item_validator.is_valid(item)][: schema.get("maxItems")]
     return kept if kept and validator.is_valid(kept) else None
 
 

@@ -62,6 +62,7 @@ def test_a_choice_may_stand_bare_and_a_list_of_objects_is_no_wrapping():
     assert read_json("yes.", {"enum": ["yes", "no"]}) == ("yes", None)
     assert read_json('{"reply": "no"}', {"enum": ["yes", "no"]}) == ("no", None)
     assert read_json('[{"question": "Who?"}]', PAIRS) == ([{"question": "Who?"}], None)
+    assert read_json('{"question": "Who?"}', PAIRS) == ([{"question": "Who?"}], None)
     assert read_json('{"reply": {"reply": 1}}', {"type": "object", "required": ["reply"]}) == ({"reply": 1}, None)
 
 

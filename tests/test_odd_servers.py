@@ -194,6 +194,19 @@ def test_a_reply_that_is_still_cut_off_names_the_limit_to_raise(server, more):  
     assert reply.error.startswith("cut off while thinking: ") and "--max_new_tokens" in reply.error and not reply.text
 
 
+def test_an_answer_is_read_as_a_stream_or_as_json_of_another_type(server):  # noqa: F811
+    parts = [{"content": "Greta "}, {"content": "Solvang"}, {}]
+    chunks = [{**completion(""), "choices": [{"index": 0, "delta": part, "finish_reason": "stop"}]} for part in parts]
+    stream = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    server.plan = iter(
+        [
+            Answer(stream, headers={"Content-Type": "text/event-stream"}),
+            Answer(json.dumps(completion("Greta Solvang")), headers={"Content-Type": "text/plain"}),
+        ]
+    )
+    assert [reply.text for reply in engine_of(server).chat(asked("a", "b"))] == ["Greta Solvang"] * 2
+
+
 def test_the_query_of_the_address_goes_with_every_call():
     client = api_client("http://127.0.0.1:9/openai/deployments/m?api-version=2024-10-21", "a-key", 5.0)
     assert str(client.base_url) == "http://127.0.0.1:9/openai/deployments/m/"
