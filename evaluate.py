@@ -277,7 +277,7 @@ def compare(rows: dict[str, list[dict]], verdicts: dict[str, list[dict]], seed: 
 
 
 def report_all(arguments: Arguments, forgotten: dict, names: dict[str, str], clock: Clock, write) -> None:
-    """Write the forgetting and the report, and both again after each measurement on the models."""
+    """Write the forgetting and the report, and both again after each measurement; MostlyFailed if the judge failed."""
     folder, sft = Path(arguments.data_path), names["sft"]
 
     def write_report() -> dict:
@@ -293,6 +293,7 @@ def report_all(arguments: Arguments, forgotten: dict, names: dict[str, str], clo
         forgotten[name] = measured
         report_data = write_report()
     print("\n".join([*report_text.summary_lines(report_data), f"report: {folder / 'report.html'}"]))
+    report_text.require_verdicts(report_data)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from data_processor.retrieval import find_chunks, read_source_documents
 from engines.adapter import require_adapter
 from engines.arguments import ApiArguments, EngineArguments
 from engines.chat import Conversation, Engine, Reply, with_system_prompt
+from engines.failures import describe_failures, require_answers
 from engines.hub import require_model
 from engines.journal import JournaledEngine, weights_stamp
 from engines.load import load_api_engine, load_base_and_tuned, load_engine
@@ -208,8 +209,8 @@ def to_answer(question: Question, reply: Reply) -> dict:
 
 def write_answers(
     path: Path, questions: list[Question], replies: list[Reply], arguments: Arguments, started: float, meta: dict
-) -> None:
-    """Write the answers and their meta file, and log what the user should know about them."""
+) -> list[str]:
+    """Write the answers and their meta file, and log what the user should know about them. Returns the errors."""
     answers = [to_answer(*pair) for pair in zip(questions, replies, strict=True)]
     errors = [reply.error for reply in replies if reply.error not in (None, NOT_ASKED)]
     left_out = sum(reply.error == NOT_ASKED for reply in replies)
@@ -233,14 +234,18 @@ def write_answers(
     if left_out:
         log.info("%d of %d questions left out for lack of time, evenly over the documents", left_out, len(answers))
     if errors:
-        log.warning("%d not answered, the first: %s; the next run will ask them again", len(errors), errors[0])
+        log.warning(
+            "%s; the next run will ask them again", describe_failures(errors, len(replies) - left_out, "not answered")
+        )
+    return errors
 
 
 def ask_models(
     arguments: Arguments, system_prompt: str | None, questions: list[Question], clock: Clock, started: float
 ) -> None:
-    """Ask each model in turn, and write its answers."""
+    """Ask each model in turn, and write its answers; MostlyFailed if most questions of one were not answered."""
     rows = [question.row for question in questions]
+    failed: list[tuple[list[str], int, str]] = []  # for each model the errors, the calls and what was written
     models_left, limit = 1 if arguments.also_base is None else 2, len(rows)
     for path, adapter, engine in answering_engines(arguments, system_prompt, len(rows)):
         settings = (weights_stamp(adapter) if adapter else None, system_prompt, *filter(None, [arguments.api_base]))
@@ -263,10 +268,13 @@ def ask_models(
         }
         if clock.limited:
             meta["budget"] = asdict(spent)
-        write_answers(path, questions, replies, arguments, started, meta)
+        errors = write_answers(path, questions, replies, arguments, started, meta)
+        failed.append((errors, spent.asked, f"the others are in {path}"))
         if clock.stopped_by:
             return
         started = time.time()
+    for errors, asked, written in failed:
+        require_answers(errors, asked, written)
 
 
 def main() -> None:

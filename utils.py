@@ -14,17 +14,16 @@ import logging
 import os
 import re
 import sys
-import threading
 import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # may go away on their own; any other status is final
 QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that waiting does not cure
 MAX_WAIT_S = 60
-NETWORK_S = 5.0  # how long a server may take to show that it is there; without one there is another way
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 SPACES = re.compile(r"\s*")
 REMOVED_ARGUMENTS = Path(__file__).with_name("arguments_gone.toml")  # {name: what to do instead}
@@ -37,17 +36,21 @@ class InputError(Exception):
     """The user's input cannot be used. The message says what was expected, what was found, where, and what to do."""
 
 
+class MostlyFailed(Exception):
+    """A stage has written its output, but most of the calls behind it failed, so that it cannot be relied on."""
+
+
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script; an InputError, or a path that cannot be written, ends it with one line and exit code 2."""
+    """Run a script; its exit code is 2, with one line, for an InputError or a path that cannot be written, 3 for MostlyFailed."""
     set_up_terminal()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpx2", "httpcore", "openai", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         main()
-    except InputError as error:
+    except (InputError, MostlyFailed) as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(2 if isinstance(error, InputError) else 3) from None
     except OSError as error:
         if error.errno not in NOT_WRITABLE or error.filename is None:
             raise
@@ -183,6 +186,7 @@ def llm_chat(
     retry_delay: float = 2.0,
     timeout: float = 300.0,
     on_retry: Callable[[BaseException], None] | None = None,
+    find_error: Callable[[Any], dict | None] | None = None,
     **options: Any,
 ) -> Any:
     """Ask an OpenAI-compatible API once; to use another API, change this function and nothing else.
@@ -191,8 +195,8 @@ def llm_chat(
     (RETRIED_STATUS, a lost connection, no answer within `timeout` seconds, an answer that is not the API's JSON) are
     retried, `max_attempts` calls in all, waiting `retry_delay` seconds, doubled each time, with jitter, or as long as the
     server's Retry-After asks for, at most MAX_WAIT_S; then the library's error is raised, or a JSONDecodeError for an
-    answer that is not the API's JSON. `on_retry` is called with each error before a retry. The key comes from the
-    environment only.
+    answer that is not the API's JSON. `on_retry` is called with each error before a retry. `find_error` gives the error that
+    an answer with status 200 is, as {"message", "code", "param", "status"}. The key comes from the environment only.
 
     Returns an object with `.choices[0].message.content`, `.choices[0].finish_reason` and `.usage`.
     """
@@ -207,16 +211,15 @@ def llm_chat(
     client = api_client(api_base, key or "none", timeout)
 
     def call() -> Any:
-        answer = client.chat.completions.create(model=model, messages=messages, **options)
-        if isinstance(answer, str):  # what the library returns for an HTML page, such as one from a proxy
-            raise json.JSONDecodeError(f"an answer that is not JSON: {answer[:100]!r}", answer, 0)
+        response = client.chat.completions.with_raw_response.create(model=model, messages=messages, **options)
+        answer = response.parse()
+        if isinstance(answer, str):
+            answer = read_text_answer(answer)
+        if error := find_error and find_error(answer):
+            raised = openai.APIStatusError(error["message"], response=response.http_response, body=error)
+            raised.status_code = error["status"]
+            raise raised
         return answer
-
-    def is_transient(error: BaseException) -> bool:
-        if getattr(error, "code", None) == QUOTA_USED_UP:
-            return False
-        no_answer = isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
-        return no_answer or getattr(error, "status_code", None) in RETRIED_STATUS
 
     backoff = tenacity.wait_exponential_jitter(multiplier=retry_delay, jitter=retry_delay, max=MAX_WAIT_S)
 
@@ -235,36 +238,49 @@ def llm_chat(
     return retrying(call)
 
 
-def call_within(seconds: float, call: Callable[[], Any]) -> Any:
-    """The result of a call, or its exception; TimeoutError after `seconds`, and the call is left to itself.
+def read_text_answer(text: str) -> Any:
+    """The API's object in an answer that came as text: JSON said to be something else, or a stream that nobody asked for.
 
-    The time limits of HTTP clients do not cover name servers that do not answer.
+    JSONDecodeError for anything else, such as the HTML page of a proxy.
     """
-    found: list[Any] = []
+    from openai.types.chat import ChatCompletion
 
-    def run() -> None:
-        try:
-            found.append((call(), None))
-        except Exception as error:
-            found.append((None, error))
+    try:
+        if not text.startswith("data:"):
+            return ChatCompletion.construct(**json.loads(text))
+        parts = [line[5:] for line in text.splitlines() if line.startswith("data:") and line[5:].strip() != "[DONE]"]
+        chunks = [chunk for chunk in map(json.loads, parts) if chunk.get("choices")]
+        deltas = [chunk["choices"][0].get("delta") or {} for chunk in chunks]
+        message = {
+            name: "".join(delta.get(name) or "" for delta in deltas) for name in ("content", "reasoning_content")
+        }
+        choice = {**chunks[-1]["choices"][0], "message": {"role": "assistant", **message}}
+        return ChatCompletion.construct(**chunks[-1] | {"choices": [choice]})
+    except (ValueError, TypeError, AttributeError, IndexError):
+        raise json.JSONDecodeError(f"an answer that is not JSON: {text[:100]!r}", text, 0) from None
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not found:
-        raise TimeoutError(f"no answer in {seconds:g} s")
-    result, error = found[0]
-    if error is not None:
-        raise error
-    return result
+
+def is_transient(error: BaseException) -> bool:
+    """Whether a call that failed with this error may succeed if it is made again."""
+    import openai
+
+    if getattr(error, "code", None) == QUOTA_USED_UP:
+        return False
+    no_answer = isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
+    return no_answer or getattr(error, "status_code", None) in RETRIED_STATUS
 
 
 @functools.lru_cache
 def api_client(api_base: str | None, key: str, timeout: float) -> Any:
-    """One client for all calls: each new one costs 20 ms and a connection of its own."""
+    """One client for all calls: each new one costs 20 ms and a connection of its own.
+
+    What follows a "?" in the address is sent with every call, such as Azure's api-version, which also has its own key header.
+    """
     import openai
 
-    return openai.OpenAI(base_url=api_base, api_key=key, timeout=timeout, max_retries=0)
+    address, _, query = (api_base or "").partition("?")
+    azure = {"default_query": dict(parse_qsl(query)), "default_headers": {"api-key": key}} if query else {}
+    return openai.OpenAI(base_url=address or None, api_key=key, timeout=timeout, max_retries=0, **azure)
 
 
 def parse_retry_after(retry_after: str) -> float | None:

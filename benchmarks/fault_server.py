@@ -48,22 +48,49 @@ class Answer:
 Behaviour = Answer | Callable[[dict], Answer]  # the function is given the call's JSON
 
 
-def completion(content: str | None, finish_reason: str = "stop") -> dict:
-    """A chat completion as the API sends it."""
+def completion(content: str | list | None, finish_reason: str = "stop", **message) -> dict:
+    """A chat completion as the API sends it; `message` are further keys of its message, such as reasoning_content."""
     return {
         "id": "1",
         "object": "chat.completion",
         "created": 0,
         "model": "m",
-        "choices": [{"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": content}}],
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": finish_reason,
+                "message": {"role": "assistant", "content": content, **message},
+            }
+        ],
         "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
     }
 
 
 def good(call: dict) -> Answer:
     """A working server's answer: JSON that follows the schema if there is one, else a text."""
-    asked_for = call.get("response_format")
-    return Answer(completion(json.dumps(schema_instance(asked_for["json_schema"]["schema"])) if asked_for else TEXT))
+    schema = asked_schema(call)
+    return Answer(completion(TEXT if schema is None else json.dumps(schema_instance(schema))))
+
+
+def asked_schema(call: dict) -> dict | None:
+    """The schema that a reply should follow, from response_format or from the end of the prompt; None if a text is asked for."""
+    if "json_schema" in (call.get("response_format") or {}):
+        return call["response_format"]["json_schema"]["schema"]
+    prompt = call["messages"][-1]["content"] if call.get("messages") else ""
+    last_line = prompt.rpartition("\n")[2]
+    return json.loads(last_line) if last_line.startswith("{") else None
+
+
+def refuses(name: str, message: str, value: str | None = None, **fields: str) -> Callable[[dict], Answer]:
+    """A server that refuses calls with this parameter (response_format: of this type), and answers the others."""
+
+    def answer(call: dict) -> Answer:
+        sent = call.get(name)
+        if name not in call or (value and sent["type"] != value):
+            return good(call)
+        return Answer({"error": {"message": message, "type": "e", "code": None, "param": None, **fields}}, 400)
+
+    return answer
 
 
 def schema_instance(schema: dict):

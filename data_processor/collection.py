@@ -25,6 +25,7 @@ from data_processor.small_model import questions as questions_of_small_model
 from data_processor.split import ANSWERABLE_KINDS, split
 from data_processor.work import Work
 from engines.chat import Engine
+from engines.failures import describe_failures, require_answers
 from engines.journal import JournaledEngine
 from engines.progress import progress_bar
 from provenance import write_meta
@@ -150,7 +151,8 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
 def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:
     """Run all steps and write the dataset with its meta file; `tokenizer` is as for chunking.make_splitter.
 
-    A limited `clock` may cut this short: the dataset then has what was finished in time or before a signal.
+    A limited `clock` may cut this short: the dataset then has what was finished in time or before a signal. MostlyFailed
+    if most calls failed.
     """
     started = time.time()
     path = dataset_path(arguments.json_save_dir)
@@ -169,7 +171,10 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         budget = CollectionTime(**coverage, seconds_to_start=round(started - clock.started, 1))
     else:
         collected = pipeline.collect_all(work, chunks, arguments)
+    if work.errors:
+        log.warning("%s; the next run will ask them again", describe_failures(work.errors, work.calls))
     if not any(pair.kind in ANSWERABLE_KINDS for pair in collected.pairs):
+        require_answers(work.errors, work.calls, "nothing was collected from the others")
         raise InputError(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
             "try a larger model, or documents that state names, dates or numbers"
@@ -181,6 +186,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
     if clock.limited and not clock.stopped_by:
         log.info("%s", rounds.describe_left_out(coverage))
+    require_answers(work.errors, work.calls, f"what the others gave is in {path}")
 
 
 def collect_in_time(
@@ -203,7 +209,9 @@ def estimate_collection(
     """Estimate the whole run from a sample; nothing is written."""
 
     def make_rows(work: Work, sample: list[Chunk]) -> list[dict]:
-        return pipeline.to_rows(work, documents, pipeline.collect_all(work, sample, arguments))
+        rows = pipeline.to_rows(work, documents, pipeline.collect_all(work, sample, arguments))
+        require_answers(work.errors, work.calls)
+        return rows
 
     return estimate(make_work(engine, arguments), chunks, make_rows, lambda tokens: token_cost(tokens, arguments))
 

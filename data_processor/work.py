@@ -31,6 +31,8 @@ class Work:
     dropped: list[dict] = field(default_factory=list)
     tokens: Counter = field(default_factory=Counter)
     kept_texts: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step
+    calls: int = 0
+    errors: list[str] = field(default_factory=list)  # of the calls that failed
 
     def drop(self, step: str, reason: str, text: str, source=None, **details) -> None:
         """Record a text that is not kept, with the reason and its `source`: a chunk, or a fact (facts.py)."""
@@ -71,8 +73,10 @@ class Work:
             )
         self.tokens["prompt"] += sum(reply.prompt_tokens for reply in replies)
         self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)
+        self.calls += len(replies)
         for reply in replies:
             if reply.error:
+                self.errors.append(reply.error)
                 self.drop(step, "call failed", reply.error)
         return [None if reply.error else reply.text for reply in replies]
 

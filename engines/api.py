@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from engines.api_replies import CUT_OFF_THINKING, error_inside, error_reply, parse_reply
 from engines.chat import Conversation, Reply, broadcast
-from utils import QUOTA_USED_UP, InputError, llm_chat
+from engines.dialect import REQUEST, SET_UP, Dialect, concerns, describe, remedy, server_words
+from utils import InputError, llm_chat
 
 CALLS_A_WAVE = 8  # per concurrent call; what a journal may have to repeat after a kill
 MAX_FAILURES = 5  # calls that the server fails in a row, after all their attempts, before the run stops
-FINAL_STATUS = (400, 401, 402, 403, 404)  # wrong request, key, address or model, or no credit left
-WRAPPING_TOKENS = 16  # for the object around a JSON schema's value, white space included
+THINKING_TOKENS = 8192  # more per reply, once one was cut off while thinking
 CHARS_PER_TOKEN = 3  # a low estimate, so that --tpm is underused rather than exceeded
+PLAIN_CALL = [{"role": "user", "content": 'Is this a question? Reply with JSON: {"reply": "yes"}'}]
 BURST_DIVISOR = 4  # this fraction of --tpm may be used at once: 1/4
+
+log = logging.getLogger(__name__)
 
 
 class AdaptiveLimit:
@@ -48,9 +53,11 @@ class ApiEngine:
     """A model behind an OpenAI-compatible API; each call is utils.llm_chat.
 
     `concurrency` calls run at once, fewer after a 429; `rpm` and `tpm` limit the requests and tokens per minute; `timeout` is
-    how many seconds to wait for an answer. Errors that cannot go away on their own (FINAL_STATUS), and a server that fails
-    the first call or MAX_FAILURES in a row (no connection, no answer in time, 5xx, no JSON), end the run with an
-    InputError. A reply that violates its JSON schema has an `error`.
+    how many seconds to wait for an answer. A refusal that concerns one request (a filter, the context's length), a reply
+    that violates its JSON schema and one cut off while thinking have an `error`. What concerns the set-up (key, credit,
+    address, model), and a server that fails the first call or MAX_FAILURES in a row (no connection, no answer in time, 5xx,
+    no JSON), end the run with an InputError. The first call, and the first for JSON, are sent alone: they show whether the
+    set-up is right and which parameters the server takes (engines.dialect).
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class ApiEngine:
             "max_attempts": max_attempts,
             "retry_delay": retry_delay,
             "timeout": timeout,
+            "find_error": error_inside,
         }
         self.limit = AdaptiveLimit(concurrency)
         self.requests = self.tokens = None
@@ -88,7 +96,9 @@ class ApiEngine:
             if tpm:
                 self.token_burst = max(1, tpm // BURST_DIVISOR)
                 self.tokens = limiter_factory.create_token_bucket_limiter(tpm, Duration.MINUTE, burst=self.token_burst)
-        self.answered, self.failures = False, 0  # whether any call succeeded, and how many in a row have failed since
+        self.dialect, self.thinking_tokens, self._learning = Dialect(), 0, threading.Lock()
+        self.answered: set[bool] = set()  # whether calls for JSON (True) and for text (False) have succeeded
+        self.failures = 0  # in a row since the last success
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         count = len(conversations)
@@ -99,10 +109,10 @@ class ApiEngine:
         def ask(index: int) -> Reply:
             with self.limit:
                 if stopped.is_set():
-                    return Reply("", finish_reason="error", error="not sent: the run was stopped")
+                    return error_reply("not sent: the run was stopped")
                 try:
-                    options = {"temperature": temperatures[index], "seed": seeds[index]}
-                    reply = self._ask(conversations[index], schemas[index], max_tokens=max_new_tokens, **options)
+                    sampling = (max_new_tokens, temperatures[index], seeds[index])
+                    reply = self._ask(conversations[index], schemas[index], *sampling)
                 except InputError:
                     stopped.set()
                     raise
@@ -111,60 +121,110 @@ class ApiEngine:
                     on_reply(index, reply)
             return reply
 
-        order = list(range(len(conversations)))
-        alone = 0 if self.answered else 1  # the very first call shows whether key, address and model are correct
+        first_of_kind = {schema is not None: index for index, schema in reversed(list(enumerate(schemas)))}
+        alone = sorted(index for kind, index in first_of_kind.items() if kind not in self.answered)
+        order = alone + [index for index in range(count) if index not in alone]
         with ThreadPoolExecutor(self.concurrency) as pool:
             try:
-                return [*map(ask, order[:alone]), *pool.map(ask, order[alone:])]
+                replies = [*map(ask, alone), *pool.map(ask, order[len(alone) :])]
             except BaseException:  # time is up, or Ctrl-C: send nothing more
                 stopped.set()
                 raise
+        return [reply for _, reply in sorted(zip(order, replies, strict=True), key=lambda pair: pair[0])]
 
     def waves(self, conversations, max_new_tokens):
         size = 1 if self.concurrency == 1 else CALLS_A_WAVE * self.concurrency
         order = list(range(len(conversations)))
         return [order[start : start + size] for start in range(0, len(order), size)]
 
-    def _ask(self, messages: Conversation, schema: dict | None, **options) -> Reply:
+    def _ask(
+        self, messages: Conversation, schema: dict | None, max_tokens: int, temperature: float, seed: int
+    ) -> Reply:
+        """One reply: the request is sent again as the server will have it, or with room for thoughts that were cut off."""
         import openai
 
-        if schema is not None:  # servers accept only an object at the top, so the value is wrapped and unwrapped
-            wrapped = {
-                "type": "object",
-                "properties": {"reply": schema},
-                "required": ["reply"],
-                "additionalProperties": False,
-            }
-            options["max_tokens"] += WRAPPING_TOKENS
-            options["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": wrapped}}
-        self._wait_for_quota(messages, options["max_tokens"])
-        try:
-            answer = llm_chat(messages, **self.call_options, on_retry=self._on_retry, **options)
-            self.answered, self.failures = True, 0
-        except openai.APIStatusError as error:
-            if error.status_code in FINAL_STATUS or error.code == QUOTA_USED_UP:
-                raise InputError(
-                    f"expected {self._server_name()} to answer, found status {error.status_code} ({error.message}): "
-                    "check key, address, model and quota"
-                ) from None
-            return self._error_reply(error, server_failed=error.status_code >= 500)
-        except (openai.OpenAIError, json.JSONDecodeError) as error:
-            return self._error_reply(
-                error, server_failed=isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
-            )
-        return parse_reply(answer, schema)
+        may_think = True
+        while True:
+            dialect, room = self.dialect, self.thinking_tokens if may_think else 0
+            request = dialect.request(messages, schema, max_tokens + room, temperature, seed)
+            self._wait_for_quota(messages, request[dialect.tokens_name])
+            try:
+                answer = llm_chat(**request, **self.call_options, on_retry=self._on_retry)
+            except openai.APIStatusError as error:
+                if self._learn(dialect, error, request):
+                    continue
+                if room and error.status_code in (400, 413, 422):  # perhaps there is no room for that many tokens
+                    may_think = False
+                    continue
+                return self._refused(error, schema is not None)
+            except (openai.OpenAIError, json.JSONDecodeError) as error:
+                unreachable = isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
+                return self._failed(error, f"{type(error).__name__}: {error}", unreachable)
+            self.answered.add(schema is not None)
+            self.failures = 0
+            reply = parse_reply(answer, schema, max_tokens + room)
+            if not (reply.error or "").startswith(CUT_OFF_THINKING) or room or not may_think:
+                return reply
+            self._allow_thinking()
 
-    def _error_reply(self, error: Exception, server_failed: bool) -> Reply:
+    def _learn(self, dialect: Dialect, error, request: dict) -> bool:
+        """Whether to send a refused request again: the server named a parameter that it does not take."""
+        with self._learning:
+            if self.dialect is not dialect:  # learned from another call meanwhile
+                return True
+            learned = dialect.learn(error, request)
+            if learned is None:
+                return False
+            self.dialect, what = learned
+            log.info("%s takes %s", self._server_name(), what)
+            return True
+
+    def _allow_thinking(self) -> None:
+        with self._learning:
+            if not self.thinking_tokens:
+                self.thinking_tokens = THINKING_TOKENS
+                log.info(
+                    "%s thinks before it answers: it may write %d more tokens per reply", self.name, THINKING_TOKENS
+                )
+
+    def _refused(self, error, for_json: bool) -> Reply:
+        """A reply with an error for an openai.APIStatusError; InputError if that concerns the set-up."""
+        about = concerns(error)
+        if about == SET_UP or (about != REQUEST and not self._answers_a_plain_call(for_json)):
+            raise InputError(
+                f"expected {self._server_name()} to answer, found status {error.status_code} ({server_words(error)}): "
+                f"{remedy(error)}"
+            ) from None
+        return self._failed(error, describe(error), error.status_code >= 500)
+
+    def _answers_a_plain_call(self, for_json: bool) -> bool:
+        """Whether the set-up is right, if need be by a short call: then an unclear refusal is that one request's."""
+        import openai
+
+        if for_json not in self.answered:
+            try:
+                plain = self.dialect.request(PLAIN_CALL, {"enum": ["yes", "no"]} if for_json else None, 16, 0.0, 0)
+                llm_chat(**plain, **self.call_options)
+            except (openai.OpenAIError, json.JSONDecodeError):
+                return False
+            self.answered.add(for_json)
+        return True
+
+    def _failed(self, error: Exception, record: str, server_failed: bool) -> Reply:
         """A reply with an error; InputError if the server keeps failing and is not going to answer."""
         if server_failed:
             self.failures += 1
             if not self.answered or self.failures >= MAX_FAILURES:
-                reason = "no connection" if type(error).__name__ == "APIConnectionError" else type(error).__name__
+                reason, words = type(error).__name__, error
+                if hasattr(error, "status_code"):
+                    reason, words = f"status {error.status_code}", server_words(error)
+                elif reason == "APIConnectionError":
+                    reason = "no connection"
                 raise InputError(
-                    f"expected {self._server_name()} to answer, found {reason} ({error}): start the server or correct the "
+                    f"expected {self._server_name()} to answer, found {reason} ({words}): start the server or correct the "
                     "address, and run this again"
                 ) from None
-        return Reply("", finish_reason="error", error=f"{type(error).__name__}: {error}")
+        return error_reply(record)
 
     def _server_name(self) -> str:
         return f"{self.name} at {self.call_options['api_base'] or 'the default address'}"
@@ -179,31 +239,3 @@ class ApiEngine:
         if self.tokens is not None:
             prompt = sum(len(message["content"]) for message in messages) // CHARS_PER_TOKEN
             self.tokens.try_acquire("tokens", weight=min(prompt + max_new_tokens, self.token_burst))
-
-
-def parse_reply(answer, schema: dict | None) -> Reply:
-    """The reply in a server's answer, unwrapped; an error if it has no text or violates its schema."""
-    import jsonschema
-
-    text = answer.choices[0].message.content if answer.choices and answer.choices[0].message else None
-    if not isinstance(text, str) or not text.strip():
-        return Reply("", finish_reason="error", error="the server sent no text")
-    text = text.strip()
-    if schema is not None:
-        try:
-            value = json.loads(text)["reply"]
-            jsonschema.Draft202012Validator(schema).validate(value)
-        except (ValueError, KeyError, TypeError):
-            return Reply(
-                "", finish_reason="error", error=f"the server sent no JSON that follows the schema: {text[:100]}"
-            )
-        except jsonschema.ValidationError as error:
-            return Reply(
-                "",
-                finish_reason="error",
-                error=f"the server sent no JSON that follows the schema ({error.message}): {text[:100]}",
-            )
-        text = json.dumps(value, ensure_ascii=False)
-    usage = answer.usage
-    counts = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
-    return Reply(text, *counts, answer.choices[0].finish_reason or "stop")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from utils import NETWORK_S, InputError, call_within, read_json
+from utils import InputError, read_json
+
+NETWORK_S = 5.0  # how long a server may take to show that it is there; without one there is another way
 
 log = logging.getLogger(__name__)
 
@@ -85,3 +90,27 @@ def hub_problem(name: str, what: str = "a model") -> str | None:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return f"an answer with status {status}" if status else f"no answer ({lines[0]})"
     return None
+
+
+def call_within(seconds: float, call: Callable[[], Any]) -> Any:
+    """The result of a call, or its exception; TimeoutError after `seconds`, and the call is left to itself.
+
+    The time limits of HTTP clients do not cover name servers that do not answer.
+    """
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append((call(), None))
+        except Exception as error:
+            found.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not found:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    result, error = found[0]
+    if error is not None:
+        raise error
+    return result

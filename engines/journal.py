@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.chat import Conversation, Engine, Reply, broadcast
+from engines.thoughts import without_thoughts
 from utils import LOG_FOLDER, InputError
 
 # For one line, if there are no waves. Work waits until a line is on disk, which takes too long for single replies.
@@ -43,7 +44,10 @@ class JournaledEngine:
         read_journal(self.path, self._load_wave, "a journal of replies")
 
     def _load_wave(self, wave: dict[str, dict]) -> None:
-        self.known |= {key: Reply(**reply) for key, reply in wave.items()}
+        for key, fields in wave.items():
+            text, cut_off = without_thoughts(fields["text"])  # an earlier version kept the thoughts
+            if not cut_off:  # else it is asked again
+                self.known[key] = Reply(**fields | {"text": text})
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         count = len(conversations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from evaluation.judging import ACCURACY, UNSCORED, Judge, ask, to_case
+from evaluation.judging import ACCURACY, NO_ANSWER, UNSCORED, Judge, ask, describe_failure, to_case
 from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED, UNANSWERABLE, grade_row
 from evaluation.significance import clustered_difference, cohens_kappa, describe_comparison, mcnemar, wilson_interval
 
@@ -31,7 +31,7 @@ def judge_answers(rows: list[dict], judge: Judge | None, name: str = "") -> list
         {
             "response": row["response"],
             "verdict": UNSCORED,
-            "reason": f"no answer: {row.get('error')}",
+            "reason": f"{NO_ANSWER}: {row.get('error')}",
             "match": UNSCORED,
         }
         for row in rows
@@ -69,7 +69,10 @@ def summarize(rows: list[dict], verdicts: list[dict]) -> dict:
 
 
 def measure(rows: list[dict], verdicts: list[dict], summary: Callable = summarize) -> dict:
-    """The numbers of a measurement, overall (without unanswerable questions) and broken down, and its verdicts."""
+    """The numbers of a measurement, overall (without unanswerable questions) and broken down, and its verdicts.
+
+    "judge_failed" says, in words, that the judge gave too few verdicts; it is None if it gave enough.
+    """
 
     def summarize_positions(positions: list[int]) -> dict:
         return summary([rows[i] for i in positions], [verdicts[i] for i in positions])
@@ -85,7 +88,8 @@ def measure(rows: list[dict], verdicts: list[dict], summary: Callable = summariz
         {"id": row.get("id", position), **{key: row[key] for key in REPEATED_KEYS if row.get(key)}, **verdict}
         for position, (row, verdict) in enumerate(zip(rows, verdicts, strict=True))
     ]
-    return {**summarize_positions(counted(rows)), **breakdowns, "verdicts": shown_verdicts}
+    failed = {"judge_failed": describe_failure(verdicts)}
+    return {**summarize_positions(counted(rows)), **failed, **breakdowns, "verdicts": shown_verdicts}
 
 
 def score_match(rows: list[dict], verdicts: list[dict]) -> dict:

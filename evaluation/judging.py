@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 
 from engines.chat import Engine, Reply
+from engines.failures import describe_failures, mostly
 from engines.progress import progress_bar
+from engines.thoughts import without_thoughts
 from evaluation.judge_process import JudgeProcess
 from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED
 from evaluation.verdict_journal import VerdictJournal
+from evaluation.verdict_text import find_label, read_json_verdict, read_tagged_verdict
 from utils import InputError
 
 UNSCORED = "unscored"
+NO_ANSWER = "no answer"  # the beginning of the reason of a verdict that no judge was asked for
+NOT_IN_JOURNAL = "not in the journal"
 REASONING_CHARACTERS = 300
 SCHEMA_TOKENS = 400  # reasoning at one token per character at worst (Chinese), plus the JSON around it
 FREE_TOKENS = 1024  # a reply whose length no schema limits
@@ -87,6 +91,7 @@ class Judge:
     journal: VerdictJournal
     enforces_schema: bool = True
     seed: int = 0
+    has_answered: bool = False  # any call so far
     usage: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("asked", "from_journal", "prompt_tokens", "completion_tokens"), 0)
     )
@@ -140,9 +145,11 @@ def ask(judge: Judge, task: Task, cases: list[Case]) -> list[tuple[str, str]]:
         ]
         if not asked:
             break
-    if judge.engine and replies and all(reply.error for reply in replies.values()):
+    answered = any(not reply.error for reply in replies.values())
+    if judge.engine and replies and not answered and not judge.has_answered:
         found = f"{len(replies)} failed calls of as many, the first with: {replies[0].error}"
         raise InputError(f"expected verdicts from {judge.name}, found {found}: check its name, address and key")
+    judge.has_answered |= answered
     return [read_verdict(replies[i], task, case, judge) for i, case in enumerate(cases)]
 
 
@@ -160,7 +167,7 @@ def get_replies(judge: Judge, task: Task, cases: list[Case], wanted: list[int], 
     replies = {i: judge.journal.replies.get((judge.name, prompt, cases[i].item)) for i in wanted}
     missing = [i for i in wanted if replies[i] is None]
     if missing and judge.engine is None:
-        replies |= {i: Reply("", finish_reason="error", error="not in the journal") for i in missing}
+        replies |= {i: Reply("", finish_reason="error", error=NOT_IN_JOURNAL) for i in missing}
     elif missing:
         texts = {
             i: CASE_PROMPT.format(
@@ -206,41 +213,29 @@ def read_verdict(reply: Reply, task: Task, case: Case, judge: Judge) -> tuple[st
     """The verdict in one reply and its reasoning, or UNSCORED and what was wrong with the reply."""
     if reply.error:
         return UNSCORED, reply.error
-    text = reply.text.strip()
-    if text.startswith("<think>"):  # elsewhere it is a quotation
-        _, end, text = text.rpartition("</think>")
-        if not end:
-            return UNSCORED, f"cut off while thinking: {text[-80:]!r}"
-        text = text.strip()
+    text, cut_off = without_thoughts(reply.text.strip())
+    if cut_off:
+        return UNSCORED, f"cut off while thinking: {reply.text[-80:]!r}"
     if text and any(text in answer for answer in case.answers):
         return UNSCORED, f"repeats the answer: {text[:80]!r}"
     verdict, reasoning = read_json_verdict(text) if judge.enforces_schema else read_tagged_verdict(text, case.tag)
     if verdict is None:
         return UNSCORED, reasoning
-    offered = {label.casefold(): label for label in task.labels}
-    label = offered.get(" ".join(verdict.casefold().replace("_", " ").split()))
+    label = find_label(verdict, task.labels)
     if label is None:
         return UNSCORED, f"no verdict out of {', '.join(task.labels)}: {verdict[:80]!r}"
     return label, reasoning
 
 
-def read_json_verdict(text: str) -> tuple[str | None, str]:
-    """The verdict in a reply that follows the schema, with its reasoning; or None and what is wrong."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return None, f"not JSON ({error}): {text[:80]!r}"
-    if not isinstance(content, dict) or not isinstance(content.get("verdict"), str):
-        return None, f"no verdict: {text[:80]!r}"
-    return content["verdict"], str(content.get("reasoning", ""))
+def describe_failure(verdicts: list[dict]) -> str | None:
+    """A sentence on a judge that gave no verdict on more than FAILED_SHARE of what it was asked; None if it gave most.
 
-
-def read_tagged_verdict(text: str, tag: str) -> tuple[str | None, str]:
-    """The last verdict in the case's own tag, with the text before it as reasoning; or None and what is wrong."""
-    found = list(re.finditer(rf"<verdict-{tag}>([^<>]*)</verdict-{tag}>", text))
-    if not found:
-        return None, f"no verdict tagged {tag}: {text[-80:]!r}"
-    return found[-1][1], text[: found[-1].start()].strip()
+    Answers that inference failed to get, and those that there was no time for, are not the judge's.
+    """
+    not_asked = (NO_ANSWER, NOT_IN_JOURNAL)
+    asked = [v for v in verdicts if v["verdict"] != UNSCORED or not v.get("reason", "").startswith(not_asked)]
+    reasons = [verdict["reason"] for verdict in asked if verdict["verdict"] == UNSCORED]
+    return describe_failures(reasons, len(asked), "have no verdict") if mostly(len(reasons), len(asked)) else None
 
 
 def hash_text(text: str) -> str:

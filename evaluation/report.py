@@ -208,6 +208,7 @@ def render_html(found: dict) -> str:
     change = found["compared"]["mcnemar"]
     words = {
         "verdict": describe_verdict(change["gained"], change["lost"]),
+        "judge_failed": report_text.judge_failure(found),
         "models": report_text.MODELS,
         "kinds": report_text.KINDS,
     }

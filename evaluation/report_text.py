@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evaluation import judge_controls
 from evaluation.matching import UNANSWERABLE
+from utils import MostlyFailed
 
 MODELS = {"base": "base", "sft": "tuned", "open_book": "open book", "rag": "RAG"}
 KINDS = {
@@ -52,7 +53,25 @@ def headline(report_data: dict) -> str:
     )
     text = f"{accuracy_cell(tuned)} of the questions after tuning, {accuracy_cell(base)} before: {verdict['words']}."
     gap = (report_data["compared"]["gap_closed"] or {}).get("gap_closed")
+    failure = judge_failure(report_data)
+    if failure:
+        text = f"The judge failed, so these numbers say little: {failure}. {text}"
     return text + (f" That closes {percent(gap)} of the gap to an open book." if gap is not None else "")
+
+
+def judge_failure(report_data: dict) -> str | None:
+    """What the judge failed in, if it gave no verdict on most answers of a model or most pairs; else None."""
+    failures = [(MODELS[what], score.get("judge_failed")) for what, score in report_data["scores"].items()]
+    failures.append(("win rate", report_data["wins"].get("judge_failed")))
+    return "; ".join(f"{name}: {failure}" for name, failure in failures if failure) or None
+
+
+def require_verdicts(report_data: dict) -> None:
+    """MostlyFailed if the judge gave no verdict on most answers of a model or most pairs."""
+    if failure := judge_failure(report_data):
+        raise MostlyFailed(
+            f"expected verdicts from {report_data['judge']}, found that {failure}: give another judge, or --judge match"
+        )
 
 
 def notes(report_data: dict) -> list[str]:

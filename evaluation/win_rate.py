@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from evaluation.judging import UNSCORED, WIN_RATE, Judge, ask, to_case
+from evaluation.judging import NO_ANSWER, UNSCORED, WIN_RATE, Judge, ask, to_case
 from evaluation.matching import CORRECT, grade_row
 from evaluation.significance import describe_sign_test, length_adjusted, wilson_interval
 
@@ -25,7 +25,7 @@ def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[
     for position, pair in enumerate(pairs):
         error = next((row["error"] for row in pair if row.get("error")), None)
         if error:
-            verdicts[position] |= {"verdict": UNSCORED, "reason": f"no answer: {error}"}
+            verdicts[position] |= {"verdict": UNSCORED, "reason": f"{NO_ANSWER}: {error}"}
         elif judge is None:
             verdicts[position]["verdict"] = compare_by_match(*pair)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from generators import ReadingEngine
 from data_processor.chunking import Chunk
 from data_processor.collection import CollectionArguments, check_arguments, collect
 from data_processor.estimate import pick_sample
-from utils import InputError
+from engines.chat import Reply
+from utils import InputError, MostlyFailed
 
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 
@@ -38,3 +40,43 @@ def test_a_dry_run_estimates_the_whole_run_and_writes_nothing(tmp_path, capsys):
     )
     collect(ReadingEngine(), arguments.tokenizer, check_arguments(arguments), arguments, endless(tmp_path))
     assert "2 of 14 chunks measured. The whole run: about " in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+class RefusingEngine(ReadingEngine):
+    """Refuses the prompts that hold one of some words."""
+
+    def __init__(self, *words: str):
+        self.words = words
+
+    def chat(self, conversations, *, on_reply=None, **options):
+        replies = super().chat(conversations, on_reply=lambda *_: None, **options)
+        for index, messages in enumerate(conversations):
+            if any(word in messages[-1]["content"] for word in self.words):
+                replies[index] = Reply("", finish_reason="error", error="status 400, content_filter: filtered")
+            on_reply(index, replies[index])
+        return replies
+
+
+@pytest.mark.parametrize(
+    ("refused", "failed"),
+    [(("Orla Venn",), False), (("Sentence: ", "Fact: ", "Write these facts"), True), (("",), True)],
+)
+def test_a_refused_prompt_is_counted_and_most_of_them_are_a_failure_of_the_run(tmp_path, caplog, refused, failed):
+    (tmp_path / "texts").mkdir()
+    text = "The Hexley bridge was opened on 3 May 2031. It cost 48 million euros. Orla Venn built it in Hexley."
+    (tmp_path / "texts" / "a.txt").write_text(text)
+    arguments = CollectionArguments(
+        data_path=str(tmp_path / "texts"),
+        json_save_dir=str(tmp_path / "out" / "data.json"),
+        tokenizer="tiktoken:gpt-4o",
+        role_amount_per_fact=0,
+    )
+    given = (RefusingEngine(*refused), arguments.tokenizer, check_arguments(arguments), arguments, endless(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        if failed:
+            with pytest.raises(MostlyFailed, match=r"calls failed: \d+ status 400, content_filter \(filtered\)"):
+                collect(*given)
+        else:
+            collect(*given)
+    assert "content_filter (filtered); the next run will ask them again" in caplog.text
+    assert (tmp_path / "out" / "data.json").is_file()  # what there is, is written

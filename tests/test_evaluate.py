@@ -17,7 +17,7 @@ from scripted import BASE, SFT, answer, fair
 import evaluate
 from budget import clock as budget
 from budget.asking import mark_not_judged
-from utils import InputError
+from utils import InputError, MostlyFailed
 
 SCRIPT = Path(evaluate.__file__)
 
@@ -37,13 +37,13 @@ def start(monkeypatch, capsys):
 
 
 class JudgeServer(BaseHTTPRequestHandler):
-    """An OpenAI-compatible server whose model is the fair judge; it keeps the prompts."""
+    """An OpenAI-compatible server whose model is the fair judge; it keeps the prompts, and has `write` for a label."""
 
     def do_POST(self):
         prompt = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][-1]["content"]
         self.server.prompts.append(prompt)
         tag = prompt.rsplit("<verdict-", 1)[1][:8]
-        label = json.loads(fair(prompt, 0))["verdict"]
+        label = self.server.write.format(json.loads(fair(prompt, 0))["verdict"])
         message = {"role": "assistant", "content": f"It is plain. <verdict-{tag}>{label}</verdict-{tag}>"}
         reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "judge",
                  "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
@@ -62,7 +62,7 @@ class JudgeServer(BaseHTTPRequestHandler):
 @pytest.fixture
 def judge_server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), JudgeServer)
-    server.prompts, server.address = [], f"http://127.0.0.1:{server.server_port}/v1"
+    server.prompts, server.write, server.address = [], "{}", f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -192,6 +192,19 @@ def test_the_controls_tell_what_a_verdict_costs(folder, start, judge_server, mon
     assert read(folder, "sft_win_rate")["unscored"] == 0 and read(folder, "sft_acc")["unscored"] == 0
     start(*names(folder), *judge)  # all in the journal: no verdict costs anything
     assert len(told) == 1 and read(folder, "sft_win_rate")["usage"]["from_journal"] == 26
+
+
+def test_a_judge_is_read_by_its_labels_and_one_without_labels_is_a_failure(folder, start, judge_server):
+    judge = ["--api_model", "judge", "--api_base", judge_server.address, "--controls", "2", "--concurrency", "4"]
+    judge_server.write = '**"{}."**'
+    start(*names(folder), *judge)
+    assert (read(folder, "sft_acc")["accuracy"], read(folder, "sft_acc")["judge_failed"]) == (0.75, None)
+    judge_server.write = "as right as can be"
+    with pytest.raises(MostlyFailed, match=r"found that base: 4 of 4 have no verdict: 4 no verdict out of correct"):
+        start(*names(folder), *judge, "--seed", "1", "--api_model", "another")
+    assert "4 of 4 have no verdict" in read(folder, "sft_acc")["judge_failed"]
+    assert "**The judge failed, so these numbers say little: base: 4 of 4" in (folder / "report.md").read_text()
+    assert "The judge failed" in (folder / "report.html").read_text()
 
 
 def test_a_judge_without_time_leaves_all_unscored(folder, start, judge_server, monkeypatch, handlers):  # noqa: F811

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
 from huggingface_hub import constants, errors
 
-from engines.hub import require_model
+from engines.hub import call_within, require_model
 from utils import InputError
 
 NAME = "Qwen/Qwen2.5-7B-Instruct"
@@ -127,3 +128,13 @@ def test_offline_only_what_is_whole_in_the_cache_will_do(monkeypatch, cache):
     next(cache.glob("*/snapshots/*")).joinpath("two.safetensors").touch()
     require_model(NAME)
     assert asked == []
+
+
+def test_a_call_that_gives_nothing_is_left_to_itself():
+    assert call_within(60, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        call_within(60, lambda: 1 / 0)
+    never = threading.Event()
+    with pytest.raises(TimeoutError, match=r"no answer in 0\.01 s"):
+        call_within(0.01, never.wait)
+    never.set()

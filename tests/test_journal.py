@@ -126,6 +126,14 @@ def test_a_journal_of_an_earlier_version_is_gone_on_with(tmp_path):
         assert engine.chat(asked("a"), schemas=again_schema)[0].text == "A" and again.asked == []
 
 
+def test_thoughts_in_a_journal_of_an_earlier_version_are_cut_and_a_reply_that_is_all_thoughts_is_asked_again(tmp_path):
+    path, engine = tmp_path / "journal.jsonl", Echo()
+    JournaledEngine(engine, path).chat(asked(["a", "b"]))
+    path.write_text(path.read_text().replace('"A"', '"<think>Hm.</think>Ann"').replace('"B"', '"<think>Hm, and"'))
+    replies = JournaledEngine(engine, path).chat(asked(["a", "b"]))
+    assert [reply.text for reply in replies] == ["Ann", "B"] and engine.asked == ["a", "b", "b"]
+
+
 def test_the_largest_wave_is_known(tmp_path):
     engine = JournaledEngine(Echo(), tmp_path / "a.jsonl")
     engine.chat(asked("abc"))

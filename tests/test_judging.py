@@ -13,10 +13,13 @@ from evaluation import accuracy
 from evaluation.judge_process import JudgeProcess
 from evaluation.judging import (
     ACCURACY,
+    NO_ANSWER,
+    NOT_IN_JOURNAL,
     UNSCORED,
     WIN_RATE,
     Judge,
     ask,
+    describe_failure,
     schema,
     to_case,
 )
@@ -195,3 +198,22 @@ def test_only_failed_calls_stop_with_the_first_error(tmp_path):
     judge = scripted(tmp_path, fails)
     with pytest.raises(InputError, match=r"expected verdicts from scripted, found 4 failed calls.*401: no such key"):
         accuracy.judge_answers(SFT, judge)
+
+
+def test_failed_calls_do_not_stop_a_judge_that_has_answered_before(tmp_path):
+    failed = Reply("", finish_reason="error", error="status 400, content_filter: filtered")
+    judge = scripted(tmp_path, lambda prompt, seed: failed if "Question 3?" in prompt else verdict("correct"))
+    accuracy.judge_answers(SFT[:1], judge)
+    (judged,) = accuracy.judge_answers(SFT[3:], judge)
+    assert (judged["verdict"], judged["reason"]) == (UNSCORED, "status 400, content_filter: filtered")
+
+
+def test_more_than_half_without_a_verdict_is_a_failure_of_the_judge():
+    scored, unread = {"verdict": "correct"}, {"verdict": UNSCORED, "reason": "no verdict in its tag: 'I believe so.'"}
+    others = [{"verdict": UNSCORED, "reason": reason} for reason in (f"{NO_ANSWER}: timeout", NOT_IN_JOURNAL)]
+    assert describe_failure([scored, unread, *others * 3]) is None and describe_failure(others) is None
+    said = "2 of 3 have no verdict: 2 no verdict in its tag ('I believe so.')"
+    assert describe_failure([scored, unread, unread, *others]) == said
+    rows = [answer(number, "") for number in range(3)]
+    verdicts = [{**row, "match": UNSCORED} for row in (scored, unread, unread)]
+    assert accuracy.measure(rows, verdicts)["judge_failed"] == said

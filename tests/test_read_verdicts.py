@@ -6,7 +6,8 @@ import pytest
 from scripted import SFT, answer, scripted, verdict
 
 from engines.chat import Reply
-from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, read_json_verdict, read_verdict, to_case
+from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, read_verdict, to_case
+from evaluation.verdict_text import find_label, read_json_verdict
 
 CASE = to_case(answer(0, "It is ref0."), answer="It is ref0.")
 TAG = CASE.tag
@@ -21,6 +22,7 @@ JSON_REPLIES = [  # what an engine held to the schema, or said to be, replied; t
     (verdict("incorrect"), "incorrect"),
     (verdict("not attempted"), "not attempted"),
     (verdict("NOT_ATTEMPTED"), "not attempted"),
+    (verdict("**Correct!**"), "correct"),
     (f"\n  {verdict('correct')}  \n", "correct"),
     (f"<think>{verdict('correct')}</think>{verdict('incorrect')}", "incorrect"),
     ('{"verdict": "correct", "verdict": "incorrect"}', "incorrect"),  # the last one
@@ -40,7 +42,6 @@ JSON_REPLIES = [  # what an engine held to the schema, or said to be, replied; t
     ('{"reasoning": "none given"}', None),
     ('{"reasoning": "cut off in the mid', None),
     ('{"reasoning": "it is \\"verdict\\": \\"correct\\"', None),
-    (verdict("Correct!"), None),
     (verdict("not correct"), None),
     (verdict("correct or incorrect"), None),
     (verdict("A"), None),  # of another task
@@ -71,6 +72,9 @@ TAGGED_REPLIES = [  # the same of free text
     (f"```\n{tagged('correct')}\n```", "correct"),
     (f"<verdict-{TAG}>{tagged('correct')}</verdict-{TAG}>", "correct"),  # the inner one is whole
     (f"{tagged('incorrect')} <verdict-{TAG}>correct", "incorrect"),  # cut off
+    (tagged("\n**Correct**\n"), "correct"),
+    (tagged("<b>incorrect</b>"), "incorrect"),
+    (f"Okay. Is it {tagged('correct')}?\n</think>\n\n{tagged('incorrect')}", "incorrect"),
     ("", None),
     ("correct", None),
     ("The verdict is correct.", None),
@@ -122,3 +126,55 @@ def test_a_reply_of_any_length_gives_a_short_reason(tmp_path, enforced, start):
 
 def test_a_verdict_without_reasoning_has_none():
     assert read_json_verdict('{"verdict": "A"}') == ("A", "")
+
+
+LABELS = ("correct", "incorrect", "not attempted")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "correct", '"correct"', "'correct'", "“correct”", "«correct»", "**correct**", "*Correct*", "`correct`", "__correct__",
+        "Correct.", "CORRECT", "correct!", " correct \n", "[correct]", "(correct)", "✅ correct", "Verdict: correct",
+        '**"Correct."**', "**Verdict:** correct", "The verdict is correct.", "Final verdict - correct", "<b>correct</b>",
+        "correct (same name)", "**correct** (the same name)", "\\boxed{correct}", "\\boxed{\\text{Correct}}", "correct<br/>",
+    ],
+)  # fmt: skip
+def test_a_label_is_read_whatever_marks_are_around_it(written):
+    assert find_label(written, LABELS) == "correct"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "not attempted",
+        "not_attempted",
+        "Not Attempted.",
+        "NOT-ATTEMPTED",
+        "**not_attempted**",
+        "notattempted",
+        "NotAttempted",
+    ],
+)
+def test_a_label_of_two_words_is_read_however_they_are_joined(written):
+    assert find_label(written, LABELS) == "not attempted"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "", "...", "your verdict", "yes", "C", "maybe correct", "not correct", "partially correct", "correct or incorrect",
+        "correct / incorrect", "incorrect, not correct", "correct, incorrect, not attempted", "correct (or incorrect)",
+        "correct? no", "correctly", "verdict", "(correct) incorrect",
+    ],
+)  # fmt: skip
+def test_what_is_no_label_or_more_than_one_is_none(written):
+    assert find_label(written, LABELS) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [("a", "A"), ("**B**", "B"), ("Answer A", "A"), ("Option B.", "B"), ("B (it says less)", "B"), ("Tie!", "tie"), ("A or B", None), ("AB", None)],
+)  # fmt: skip
+def test_a_label_of_one_letter_is_read_alone(written, label):
+    assert find_label(written, ("A", "B", "tie")) == label

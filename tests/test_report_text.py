@@ -7,6 +7,7 @@ import copy
 import pytest
 
 from evaluation import report_text
+from utils import MostlyFailed
 
 
 def score(correct: int, n: int, **more) -> dict:
@@ -229,6 +230,19 @@ def test_a_judge_that_cannot_be_trusted_is_named_above_the_numbers(found, truste
     told = "controls of m: sensitivity 40% (4/10, 20% to 60%), specificity none; vague 40% (4/10, 20% to 60%)"
     verdict = "passed" if trusted else "THIS JUDGE CANNOT BE TRUSTED: one; two"
     assert lines[lines.index("## Controls of the judge") :][2:4] == [f"- {told}", f"- {verdict}"]
+
+
+def test_a_judge_that_failed_is_in_the_headline_and_ends_the_evaluation(found):
+    report_text.require_verdicts(found)
+    found["scores"]["sft"]["judge_failed"] = "3 of 4 have no verdict: 3 no verdict in its tag (x)"
+    said = "tuned: 3 of 4 have no verdict: 3 no verdict in its tag (x)"
+    assert report_text.headline(found).startswith(
+        f"The judge failed, so these numbers say little: {said}. 75.0% (3/4) of"
+    )
+    with pytest.raises(MostlyFailed, match=r"expected verdicts from m, found that tuned: 3 of 4 have no verdict"):
+        report_text.require_verdicts(found)
+    found["wins"]["judge_failed"] = "2 of 2 have no verdict"
+    assert report_text.judge_failure(found) == f"{said}; win rate: 2 of 2 have no verdict"
 
 
 def test_the_table_of_times():

@@ -14,7 +14,7 @@ import urllib.request
 import transformers
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-from utils import NETWORK_S, call_within
+from engines.hub import NETWORK_S, call_within
 
 WANDB_PROJECT = "KnowledgeUpdate"  # unless the environment names one
 OFFLINE_MODES = ("offline", "dryrun", "disabled")

@@ -1,0 +1,166 @@
+"""The reply in an API's answer: its text without thoughts, and JSON however a server wraps it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from engines.chat import Reply
+from engines.thoughts import without_thoughts
+
+CUT_OFF_THINKING = "cut off while thinking"
+FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
+MAX_VALUES = 20  # JSON values looked at in one text
+STATUS_OF_WORDS = {  # of an error that came with status 200 and tells no status of its own; else it is a 400
+    429: r"rate.?limit|too many requests",
+    402: r"insufficient.?(credit|balance|quota)|billing",
+    401: r"api.?key|unauthori[sz]ed|authenticat",
+    503: r"overload|capacity|try again|temporar|unavailable|time.?d? ?out|internal|server error|busy",
+}
+SHOWN = 100  # characters of a reply in an error record
+
+
+def parse_reply(answer, schema: dict | None, max_tokens: int | None = None) -> Reply:
+    """The reply in a server's answer, without thoughts; JSON validated and unwrapped. An error if there is none.
+
+    `max_tokens` is the limit that the reply had, for the message when it was too low.
+    """
+    choice = answer.choices[0] if answer.choices else None
+    message = choice.message if choice else None
+    text, thought = read_content(message)
+    finish_reason = (choice and choice.finish_reason) or "stop"
+    if finish_reason == "content_filter":
+        return error_reply("content_filter: the server's filter withheld the reply or a part of it")
+    if message and getattr(message, "refusal", None):
+        return error_reply(f"refused: {message.refusal}")
+    text, cut_off = without_thoughts(text)
+    if cut_off or (thought and not text.strip() and finish_reason == "length"):
+        return error_reply(
+            f"{CUT_OFF_THINKING}: {max_tokens} tokens were too few; raise --max_new_tokens where there is one, or have the "
+            "server think less"
+        )
+    text = text.strip()
+    if not text:
+        return error_reply("the server sent no text" + (" but thoughts" if thought else ""))
+    if schema is not None:
+        value, problem = read_json(text, schema)
+        if problem is not None:
+            return error_reply(f"the server sent no JSON that follows the schema: {problem}{text[:SHOWN]}")
+        text = json.dumps(value, ensure_ascii=False)
+    usage = answer.usage
+    counts = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+    return Reply(text, *counts, finish_reason)
+
+
+def error_reply(error: str) -> Reply:
+    return Reply("", finish_reason="error", error=error)
+
+
+def read_content(message) -> tuple[str, bool]:
+    """A message's text, which may come in parts, and whether there are thoughts beside it."""
+    if message is None:
+        return "", False
+    thought = any(getattr(message, name, None) for name in ("reasoning_content", "reasoning", "reasoning_details"))
+    content = message.content
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else "", thought
+    parts = [part if isinstance(part, dict) else {"type": "text", "text": str(part)} for part in content]
+    texts = [part["text"] for part in parts if part.get("type", "text") == "text" and isinstance(part.get("text"), str)]
+    return "".join(texts), thought or any(part.get("type") in ("thinking", "reasoning") for part in parts)
+
+
+def read_json(text: str, schema: dict) -> tuple[Any, str | None]:
+    """(value, None) for the JSON value in a text that follows `schema`, or (None, what is wrong with it).
+
+    The value may stand in a fence, after or before prose, and with our wrapping, another or none. Of several, one in a
+    fence is taken before others, and a later one before an earlier. Of a list, the items that fit are kept.
+    """
+    import jsonschema
+
+    validator, problem = jsonschema.Draft202012Validator(schema), ""
+    for found in json_values(text):
+        for value in unwrapped(found):
+            error = next(iter(validator.iter_errors(value)), None)
+            if error is None:
+                return value, None
+            fitting = fitting_items(value, schema, validator)
+            if fitting:
+                return fitting, None
+            problem = problem or f"{error.message[:SHOWN]}: "
+    word = text.strip(" \n\t.\"'`*")
+    if "enum" in schema and word in schema["enum"]:
+        return word, None
+    return None, problem
+
+
+def json_values(text: str) -> Iterator[Any]:
+    """The JSON values in a text: all of it, then those in fences, then objects and lists in prose, the last one first."""
+    for part in [text, *reversed(FENCE.findall(text))]:
+        try:
+            yield json.loads(part)
+        except (ValueError, RecursionError):
+            continue
+    decoder, start, found = json.JSONDecoder(), 0, []
+    while (opening := re.compile(r"[{\[]").search(text, start)) and len(found) < MAX_VALUES:
+        try:
+            value, start = decoder.raw_decode(text, opening.start())
+            found.append(value)
+        except (ValueError, RecursionError):
+            start = opening.end()
+    yield from reversed(found)
+
+
+def unwrapped(value: Any) -> list[Any]:
+    """What a value may stand for: what our wrapping holds, the value itself, or what a wrapping of another name holds."""
+    if not isinstance(value, dict):
+        return [value]
+    if "reply" in value:
+        return [value["reply"], value]
+    return [value, *(value.values() if len(value) == 1 else ())]
+
+
+def fitting_items(value: Any, schema: dict, validator) -> list | None:
+    """The items of a list that follow the schema, as many as it allows; a single object stands for a list of one.
+
+    None if a list is not what the schema asks for, or too few are left.
+    """
+    if not isinstance(value, list | dict) or "items" not in schema:
+        return None
+    items = value if isinstance(value, list) else [value]
+    item_validator = validator.evolve(schema=schema["items"])
+    kept = [item for item in items if item_validator.is_valid(item)][: schema.get("maxItems")]
+    return kept if kept and validator.is_valid(kept) else None
+
+
+def error_inside(answer: Any) -> dict | None:
+    """The error that came as an answer with status 200: {"message", "code", "param", "status"}; None if it is no error.
+
+    OpenRouter and others put it beside the choices or into the first one; some servers have fields of their own.
+    """
+    choice = answer.choices[0] if getattr(answer, "choices", None) else None
+    found = getattr(answer, "error", None) or getattr(choice, "error", None)
+    if not found and choice is None:
+        fields = getattr(answer, "model_extra", None) or {}
+        said = [key for key in ("base_resp", "message", "msg", "detail") if fields.get(key)]
+        found = (fields["base_resp"] if said[0] == "base_resp" else fields) if said else None
+    if not found and choice is not None and choice.finish_reason == "error":
+        found = {"message": "the reply ended with finish_reason error", "code": 502}
+    if not found:
+        return None
+    if not isinstance(found, dict):
+        found = {"message": str(found), "code": getattr(answer, "code", None)}
+    words = next(
+        (found[key] for key in ("message", "msg", "status_msg", "detail") if found.get(key)), json.dumps(found)
+    )
+    code = next((found[key] for key in ("status", "code", "status_code", "type") if found.get(key)), None)
+    said = f"{words} {found.get('type')} {code}"
+    by_words = (number for number, pattern in STATUS_OF_WORDS.items() if re.search(pattern, said, re.IGNORECASE))
+    given = int(code) if str(code).isdigit() and 400 <= int(code) < 600 else None
+    return {
+        "message": str(words),
+        "code": found.get("code"),
+        "param": found.get("param"),
+        "status": given or next(by_words, 400),
+    }
