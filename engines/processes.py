@@ -35,6 +35,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # Linux: include/uapi/linux/pr
 REFRESH_S = 1.0  # between refreshes, as looking for descendants reads all of /proc
 SAME_CREATION_S = 2.0  # a creation time is counted from boot time, which clock corrections move
 LEFT_OVER_GRACE_S = 30.0  # for a training to save its state
+CLOSING_S = 20.0  # for an idle engine to shut down by itself
 KILLED_S = 10.0  # a killed process is gone by then, unless a driver holds it
 
 log = logging.getLogger(__name__)

@@ -19,11 +19,10 @@ from pathlib import Path
 from engines.arguments import EngineArguments
 from engines.chat import Reply
 from engines.load import load_engine
-from engines.processes import end_child, start_child
+from engines.processes import CLOSING_S, end_child, start_child
 from utils import InputError, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
-CLOSING_S = 20.0  # for an idle engine to shut down by itself
 
 
 class JudgeProcess:

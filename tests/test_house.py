@@ -46,7 +46,7 @@ LONG_BENCHMARKS = {"benchmarks/budget.py", "benchmarks/finetune_speed.py"}  # on
 LONG_TEST_FUNCTIONS = {"tests/test_scripts.py:test_the_four_scripts_on_the_real_model"}  # one run from end to end
 
 SET_A_TIME = {  # what a server, a driver and a process are waited for: none of it is a person's time budget
-    "engines/gpus.py", "engines/processes.py", "evaluation/judge_process.py", "utils.py",
+    "engines/gpus.py", "engines/hub.py", "engines/processes.py", "utils.py",
 }  # fmt: skip
 
 
