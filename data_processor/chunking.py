@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import regex
 
 from data_processor.documents import Document
+from data_processor.edits import to_source
 from data_processor.languages import detect_language
-from data_processor.paragraphs import to_source
 from data_processor.segmentation import ends_sentence
 from data_processor.units import LONGEST_HEADING, Unit, read_units
 from engines.hub import require_model
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 TIKTOKEN = "tiktoken:"
 OPENAI_TOKENIZER = f"{TIKTOKEN}gpt-4o"  # used where only the API knows the model's own tokenizer
 
-OVERLAP_SHARE = (
-    0.1  # of a chunk, repeated at the start of the next, so that a fact at a boundary is complete in one of them
-)
-OPENS_SENTENCE = regex.compile(
-    r"[.!?](?=[\"'”’)\]]*\s)|[。！？](?=[”」』）]*\S)"
-)  # where Unicode's rules see a sentence end
+# Of a chunk, repeated at the start of the next, so that a fact at a boundary is complete in one of them.
+OVERLAP_SHARE = 0.1
+# Where the splitter, which goes by Unicode's rules, sees the end of a sentence.
+ENDS_FOR_SPLITTER = regex.compile(r"[.!?](?=[\"'”’)\]]*\s)|[。！？](?=[”」』）]*\S)")
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def chunk_document(
     return [
         Chunk(
             document.file_name, number, *parsed.joined.to_source(start, end), text[start:end], title, language,
-            text_language, cut_places(parsed.joined.places, start, end), tuple(units[number]),
+            text_language, cut_places(parsed.joined.offsets, start, end), tuple(units[number]),
         )
         for number, (start, end) in enumerate(spans)
     ]  # fmt: skip
@@ -113,7 +111,7 @@ def hide_stops(text: str, units: list[Unit]) -> str:
     letters = list(text)
     for unit in units:
         tail = text[unit.start : unit.end].rstrip("\"'”’)]」』）")
-        for stop in OPENS_SENTENCE.finditer(text, unit.start, unit.start + max(0, len(tail) - 1)):
+        for stop in ENDS_FOR_SPLITTER.finditer(text, unit.start, unit.start + max(0, len(tail) - 1)):
             letters[stop.start()] = ","
     return "".join(letters)
 
@@ -139,12 +137,6 @@ def cut_places(places: tuple[tuple[int, int], ...], start: int, end: int) -> tup
     """Of the pairs that lead back from a text to its source, those of a part, counted from the part's start."""
     inside = [(here - start, there) for here, there in places if start < here < end]
     return ((0, to_source(places, start, start + 1)[0]), *inside)
-
-
-def document_title(text: str) -> str:
-    """The first line if it is a heading rather than a sentence, else an empty string."""
-    first_line = text.strip().splitlines()[0].strip()
-    return "" if len(first_line) > 120 or first_line.endswith((".", "。", "!", "?")) else first_line.lstrip("# ")
 
 
 def chunk_units(chunk: Chunk) -> tuple[Unit, ...]:

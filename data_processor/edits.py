@@ -1,4 +1,4 @@
-"""What is taken out of a file's text or replaced in it, applied so that every place can be found again in the file."""
+"""What is taken out of a text or replaced in it, applied so that every place can be found again in the text before."""
 
 from __future__ import annotations
 
@@ -35,11 +35,34 @@ class Markup:
 
 @dataclass(frozen=True)
 class Edited:
-    """A text after its edits; for `offsets` and `replaced` see documents.Document."""
+    """A text after its edits, with the way back to the source, which is the text before them.
+
+    `offsets` has a pair (offset in `text`, offset in the source) where each stretch begins, `replaced` (start, end) in `text`
+    and (start, end) in the source of each stretch that an edit put in.
+    """
 
     text: str
     offsets: tuple[tuple[int, int], ...]
     replaced: tuple[tuple[int, int, int, int], ...]
+
+    def to_source(self, start: int, end: int) -> tuple[int, int]:
+        """Where a part of `text` that is not empty stands in the source."""
+        return to_source(self.offsets, start, end)
+
+    def from_source(self, position: int) -> int:
+        """The place in `text` of a character of the source that was kept."""
+        here, there = self.offsets[bisect.bisect_right(self.offsets, position, key=lambda pair: pair[1]) - 1]
+        return here + position - there
+
+
+def to_source(offsets: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[int, int]:
+    """Where a part, not empty, of an edited text stands in the source; `offsets` as in Edited."""
+
+    def before(position: int) -> int:
+        here, there = offsets[bisect.bisect_right(offsets, position, key=lambda pair: pair[0]) - 1]
+        return there + position - here
+
+    return before(start), before(end - 1) + 1
 
 
 def without_overlaps(*layers: Iterable[Edit]) -> list[Edit]:

@@ -6,7 +6,6 @@ its end, and from small letters; short lines, verses and addresses stay apart.
 
 from __future__ import annotations
 
-import bisect
 import itertools
 from dataclasses import dataclass, field
 from statistics import median
@@ -14,12 +13,11 @@ from statistics import median
 import regex
 
 from data_processor import hyphens
+from data_processor.edits import TEXT, Edit, Edited, apply_edits
 from data_processor.line_kinds import OPEN_ENDED, Line, columns_of, read_lines
 
-NARROW, WIDE = (
-    45,
-    125,
-)  # columns, characters: shorter lines are wrapped only if more speaks for it; longer ones are paragraphs
+NARROW = 45  # columns: shorter lines are wrapped only if more speaks for it
+WIDE = 125  # characters: a longer line is a paragraph
 NARROWEST = 26  # columns
 NARROW_SENTENCE = 40  # columns: in a shorter line a stop may well be an abbreviation's ("Sra. Cordero")
 NEARLY = 0.8  # of the width: a line so long goes on in the next, even if the next word would just have fitted
@@ -222,8 +220,8 @@ def merge_cues(blocks: list[Block]) -> list[Block]:
     return merged
 
 
-def join_edits(text: str, blocks: list[Block], language: str) -> list[tuple[int, int, str]]:
-    """What takes the place of each line break within a block, as (start, end, text)."""
+def join_lines(text: str, blocks: list[Block], language: str) -> Edited:
+    """The text with the lines of each block joined."""
     spaces = {False: HAN_SPACES.search(text), True: HAN_HAN_SPACES.search(text)}  # by whether both sides are Chinese
     edits = []
     for block in blocks:
@@ -231,53 +229,13 @@ def join_edits(text: str, blocks: list[Block], language: str) -> list[tuple[int,
         for a, b in zip(block.lines, block.lines[1:], strict=False):
             mended = hyphens.mend(a.text, b.text, language, text)
             if mended is not None:
-                edits.append((a.end - 1, b.start, mended))
+                edits.append(Edit(a.end - 1, b.start, mended, TEXT))
             elif not (UNSPACED.match(a.text[-1]) or UNSPACED.match(b.text[0])):
-                edits.append((a.end, b.start, " "))
+                edits.append(Edit(a.end, b.start, " ", TEXT))
             else:
                 hung = 1 if HALVES.search(f"{a.text[-1]}{b.text[0]}") else 0
                 short = spaces[all(map(UNSPACED.match, (a.text[-1], b.text[0])))] and not is_full(
                     a, b, width - 2 * hung, longest - hung, whole_words=False
                 )
-                edits.append((a.end, b.start, " " if short else ""))
-    return sorted(edits)
-
-
-@dataclass(frozen=True)
-class Joined:
-    """A text after edits. `places` has a pair (offset in this text, offset in the text before) where a stretch begins."""
-
-    text: str
-    places: tuple[tuple[int, int], ...] = ((0, 0),)
-
-    def to_source(self, start: int, end: int) -> tuple[int, int]:
-        """Where a part of `text` that is not empty stands in the text before."""
-        return to_source(self.places, start, end)
-
-    def from_source(self, position: int) -> int:
-        """The place in `text` of a character of the text before that was kept."""
-        here, there = self.places[bisect.bisect_right(self.places, position, key=lambda pair: pair[1]) - 1]
-        return here + position - there
-
-
-def to_source(places: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[int, int]:
-    """The offsets before the edits of a part, not empty, of the text after them."""
-
-    def before(position: int) -> int:
-        here, there = places[bisect.bisect_right(places, position, key=lambda pair: pair[0]) - 1]
-        return there + position - here
-
-    return before(start), before(end - 1) + 1
-
-
-def apply_edits(text: str, edits: list[tuple[int, int, str]]) -> Joined:
-    """A text in which each (start, end, replacement) is made; they are in order and do not overlap."""
-    pieces, places, length, position = [], [], 0, 0
-    for start, end, new in [*edits, (len(text), len(text), "")]:
-        for piece, place in ((text[position:start], position), (new, start)):
-            if piece or not places:
-                places.append((length, place))
-            pieces.append(piece)
-            length += len(piece)
-        position = end
-    return Joined("".join(pieces), tuple(places))
+                edits.append(Edit(a.end, b.start, " " if short else "", TEXT))
+    return apply_edits(text, sorted(edits, key=lambda edit: edit.start))

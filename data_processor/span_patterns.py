@@ -31,10 +31,6 @@ POWER = r"\^-?\d+|[⁰¹²³⁴-⁹]+|(?: ?[×x·] ?10(?:\^-?\d+|[⁰¹²³⁴-�
 CHINESE_NUMBER = r"[一二三四五六七八九十百千万亿两零〇]"
 
 
-def alternation(phrases: str) -> str:
-    return f"(?:{phrases})"
-
-
 def date_pattern() -> str:
     """Dates in words and in digits. The lists of months and weekdays are given when the pattern is compiled."""
     month = r"(?:\L<months>(?!\p{L})|\L<short_months>(?!\p{L})\.?|\L<stopped_months>\.)"

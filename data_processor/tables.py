@@ -13,18 +13,10 @@ BAR = re.compile(r"[|│┃║]")
 ENDS = (".", "!", "?", "。", "！", "？", "…", ":", "；", ";", ",")
 
 
-def row_line(header: list[str], cells: list[str]) -> str:
-    """One line for a row: each cell after its column's name, empty ones left out."""
-    names = [*header, *[""] * len(cells)]
-    parts = [f"{name.rstrip(':')}: {cell}" if name else cell for name, cell in zip(names, cells, strict=False) if cell]
-    line = "; ".join(parts)
-    return line if not line or line.endswith(ENDS) else f"{line}."
-
-
 def row_edits(text: str, start: int, end: int, header: list[str], cells: list[tuple[int, int, str]]) -> list[Edit]:
-    """Edits that make the line from `start` to `end` what `row_line` says; each cell is (start, end, its words).
+    """Edits that make one line of a row, each cell after its column's name, and leave empty cells out.
 
-    The cells stay in place, so that an answer found in one can be found again in the file.
+    The row is the line from `start` to `end`, a cell (start, end, its words). The cells stay in place, so that an answer found in one can be found again in the file.
     """
     filled = [
         (begin, stop, words, name)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import regex
 
+from data_processor.edits import Edited
 from data_processor.line_kinds import PIPE, SPEAKER
-from data_processor.paragraphs import Block, Joined, apply_edits, is_capitals, join_edits, read_blocks
+from data_processor.paragraphs import Block, is_capitals, join_lines, read_blocks
 from data_processor.segmentation import ends_sentence, segment
 
 LONGEST_HEADING = 120  # characters
@@ -36,7 +37,7 @@ class Unit:
 class Parsed:
     """A text with its lines joined and its units; `headings` and `leads` (lead-ins, headers of tables) are spans of it."""
 
-    joined: Joined
+    joined: Edited
     units: list[Unit] = field(default_factory=list)
     headings: list[tuple[int, int]] = field(default_factory=list)
     leads: list[tuple[int, int]] = field(default_factory=list)
@@ -56,7 +57,7 @@ def read_units(text: str, language: str, known: dict[int, str] | None = None) ->
     `known` has the kind ("heading", "row") of lines that markup told, by where they start.
     """
     blocks = read_blocks(text, known)
-    parsed = Parsed(apply_edits(text, join_edits(text, blocks, language)))
+    parsed = Parsed(join_lines(text, blocks, language))
     markup = [block for block in blocks if block.kind == "markup"]
     parsed.markup = [_span(parsed, block) for block in markup]
     blocks = [block for block in blocks if block.kind != "markup"]

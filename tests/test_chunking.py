@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from data_processor.chunking import (
     chunk_document,
-    document_title,
     make_splitter,
     require_tokenizer,
     sentence_spans,
@@ -16,12 +16,13 @@ from data_processor.chunking import (
 from data_processor.documents import Document
 from utils import InputError
 
+SPLITTER = make_splitter("tiktoken:gpt-4o", 100)
 WORDS = " ".join(f"Sentence number {n} says something short." for n in range(60))
 
 
 def test_chunks_are_numbered_and_overlap_by_a_tenth():
     document = Document("b/a.txt", f"A heading\n\n{WORDS}")
-    chunks = chunk_document(document, make_splitter("tiktoken:gpt-4o", 100), "de")
+    chunks = chunk_document(document, SPLITTER, "de")
     assert [chunk.number for chunk in chunks] == list(range(len(chunks))) and len(chunks) > 4
     assert {(chunk.file_name, chunk.title, chunk.language) for chunk in chunks} == {("b/a.txt", "A heading", "de")}
     assert all(document.text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
@@ -32,7 +33,7 @@ def test_chunks_are_numbered_and_overlap_by_a_tenth():
 
 
 def test_a_short_document_is_one_chunk_in_english():
-    [chunk] = chunk_document(Document("a.txt", "It was so.", ((0, 0),)), make_splitter("tiktoken:gpt-4o", 100))
+    [chunk] = chunk_document(Document("a.txt", "It was so.", ((0, 0),)), SPLITTER)
     assert (chunk.number, chunk.start, chunk.end, chunk.title, chunk.language) == (0, 0, 10, "", "en")
 
 
@@ -43,14 +44,21 @@ def test_a_short_document_is_one_chunk_in_english():
         ("A sentence.\nText.", ""),
         ("一个句子。\n", ""),
         ("Is it one?\n", ""),
+        ("Atlaquern 6.3: release notes\n\nIt is out.", "Atlaquern 6.3: release notes"),
         ("It is!\n", ""),
-        ("x" * 120 + "\n", "x" * 120),
-        ("x" * 121 + "\n", ""),
-        ("Terms: part 2\n", "Terms: part 2"),
+        ("x" * 120 + "\n\nIt is.", "x" * 120),
+        ("x" * 121 + "\n\nIt is.", ""),
+        ("Terms: part 2\n\nIt is.", "Terms: part 2"),
     ],
 )
 def test_a_title_is_a_first_line_that_is_not_a_sentence(text, title):
-    assert document_title(text) == title
+    assert {chunk.title for chunk in chunk_document(Document("a.txt", text), SPLITTER)} == {title}
+
+
+def test_what_a_document_calls_itself_is_its_title_unless_that_is_long():
+    document = Document("a.txt", "A heading\n\nIt is.", title="The bridge at Hexley")
+    assert chunk_document(document, SPLITTER)[0].title == "The bridge at Hexley"
+    assert chunk_document(replace(document, title="x" * 121), SPLITTER)[0].title == ""
 
 
 @pytest.mark.parametrize(
@@ -110,11 +118,6 @@ def test_chunks_hold_their_size_and_give_back_the_text(tokenizer):
         assert text[chunk.start : chunk.end] == chunk.text
     covered = set().union(*(range(chunk.start, chunk.end) for chunk in chunks))
     assert all(i in covered for i, letter in enumerate(text) if not letter.isspace())
-
-
-def test_title_is_the_first_line_unless_it_is_a_sentence():
-    assert document_title("Atlaquern 6.3: release notes\n\nIt is out.") == "Atlaquern 6.3: release notes"
-    assert document_title("It is out.\nReally.") == ""
 
 
 def test_chunks_by_tokens_of_an_openai_model():

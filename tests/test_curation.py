@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from data_processor.chunking import document_title
 from data_processor.curation import (
     NearCopies,
     contains,
@@ -194,10 +193,13 @@ def test_near_copies_are_found_among_many():
 
 
 def test_subject_is_the_name_the_text_keeps_using():
-    for name, subject in (
-        ("company_year", "Tolvimer Instruments"),
-        ("release_notes", "Atlaquern 6.3"),
-        ("town_chronicle", "Averoske"),
+    for name, title, subject in (
+        (
+            "company_year",
+            "Tolvimer Instruments in 2026: a new chief, a new plant and a costly recall",
+            "Tolvimer Instruments",
+        ),
+        ("release_notes", "Atlaquern 6.3: release notes", "Atlaquern 6.3"),
+        ("town_chronicle", "Chronicle of the town of Averoske for the year 2025", "Averoske"),
     ):
-        text = (DEMO / f"{name}.txt").read_text()
-        assert find_subject(document_title(text), text) == subject
+        assert find_subject(title, (DEMO / f"{name}.txt").read_text()) == subject
