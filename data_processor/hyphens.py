@@ -36,13 +36,8 @@ PARTS = {  # words that keep their hyphen: what begins them, what ends them
         "либо нибудь за под таки прежнему видимому моему твоему своему нашему вашему другому разному",
     ),
 }
-DICTIONARIES = (
-    "en",
-    "fr",
-    "pt",
-    "ru",
-    "uk",
-)  # where hyphens between small letters are common; ru takes some seconds to load
+# Languages in which hyphens between small letters are common. The Russian dictionary takes some seconds to load.
+DICTIONARIES = ("en", "fr", "pt", "ru", "uk")
 LONE_ENDS = {"fr": "le la les", "ru": "то ка"}  # ends of words too: "cel-/le" loses its hyphen, "est-/elle" does not
 
 

@@ -12,10 +12,9 @@ QUOTED = regex.compile(r"(?:[ \t]*>)+[ \t]?")  # a line of a quoted mail
 RULED = regex.compile(r"(?=.*[-=_*~+|─═·.:#]{3}|.*\|)[-=_*~+|─═·.:# \t]{3,}|\*(?:[ \t]+\*)+")
 CUE_TIME = regex.compile(r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}[ \t]*-->.*")
 SOUND = regex.compile(r"[\[(（【♪][^\])）】♪]*[\])）】♪]")  # a cue that nobody says
-CONTENTS = regex.compile(
-    r".*\S[ \t]*(?:\.[ ]?|…|·[ ]?|_){4,}[ \t]*(?:\d{1,4}|[ivxlc]{1,6})"
-)  # a line of a table of contents
-FLOWED = regex.compile(r"\S \r?$")
+# A line of a table of contents.
+CONTENTS = regex.compile(r".*\S[ \t]*(?:\.[ ]?|…|·[ ]?|_){4,}[ \t]*(?:\d{1,4}|[ivxlc]{1,6})")
+FLOWED = regex.compile(r"\S \r?$")  # one space at the end: the line goes on (RFC 3676)
 HASHES = regex.compile(r"#{1,6}[ \t]+\S.*")
 BULLET = regex.compile(r"(?:[•◦○●▪■□▸►‣➢✓–—*+-]|→)(?:\[[ xX]\])?[ \t\u3000]+(?=\S)|[•・●■·][ \t\u3000]*(?=\S)")
 NUMBERS = {  # the marker of a numbered item, by its form: items of one list share the form

@@ -3,7 +3,7 @@
     chunk -> theme -> facts -> questions -> questions in roles -> questions without an answer -> rewrites -> rows -> split
 
 `collect_all` runs it from start to finish on every sentence of the documents. Under a time budget, rounds.py calls the same
-parts (`read_units`, `ask_in_roles`, `ask_unanswerable`, `write_passages`) on a few units of sentences at a time. The steps
+parts (`collect_units`, `ask_in_roles`, `ask_unanswerable`, `write_passages`) on a few units of sentences at a time. The steps
 within are functions in facts.py and questions.py, which check the model's output and record rejects in `work.dropped`.
 """
 
@@ -54,7 +54,7 @@ class Collected:
 def collect_all(work: Work, chunks: list[Chunk], arguments) -> Collected:
     """Run the method from start to finish on all chunks."""
     collected = Collected()
-    collected.add(read_units(work, collected, split_into_units(chunks, arguments.limit), arguments))
+    collected.add(collect_units(work, collected, split_into_units(chunks, arguments.limit), arguments))
     log.info("%d facts", len(collected.facts))
     log.info("%d question-answer pairs", len(collected.pairs))
     if arguments.role_amount_per_fact:
@@ -90,7 +90,7 @@ def group_by_unit(pairs: list[Pair], units: list[list[Fact]]) -> list[list[Pair]
     return pairs_by_unit
 
 
-def read_units(
+def collect_units(
     work: Work,
     collected: Collected,
     units: list[list[Fact]],

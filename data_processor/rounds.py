@@ -235,7 +235,7 @@ class Rounds:
             stopwatch = Stopwatch(self.engine)
 
         units = self.units[start : start + size]
-        self.before_rewrites = pipeline.read_units(self.work, self.collected, units, self.arguments, measure)
+        self.before_rewrites = pipeline.collect_units(self.work, self.collected, units, self.arguments, measure)
         if not self.recorded.get(("facts", start), {}).get("rewrites", True):
             return self.before_rewrites
         return replace(self.before_rewrites, passages=pipeline.write_passages(self.work, self.before_rewrites))

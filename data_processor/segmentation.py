@@ -61,9 +61,8 @@ INSIDE = [  # what stands before and after a border that lies within a sentence,
         (r"(?:\.{3}|…)\s$", r"\p{Lo}"),  # a pause, in letters without capitals
     )
 ]
-DANDA = regex.compile(
-    r"[\u0900-\u0dff]\.$"
-)  # a stop after an Indic letter: where a danda ends sentences, an abbreviation
+# A stop after an Indic letter: in a text whose sentences end with a danda, that of an abbreviation.
+DANDA = regex.compile(r"[\u0900-\u0dff]\.$")
 CLOSED = regex.compile(r"[.!?…。！？؟।][\"'”’»)」』]$")
 NO_BREAK = {0xA0: " ", 0x202F: " "}  # no-break spaces, in which yasbd sees no end of a sentence
 APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")  # one within a word closes no quotation

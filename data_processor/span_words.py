@@ -95,15 +95,12 @@ ERAS = (
     r"BCE?|B\.C\.(?:E\.)?|CE|C\.E\.|AD|A\.D\.|v\. ?Chr\.|n\. ?Chr\.|av\. ?J\.-C\.|apr\. ?J\.-C\.|a\. ?C\.|d\. ?C\."
     r"|до н\. ?э\.|н\. ?э\.|p\.n\.e\.|n\.e\."
 )
-CENTURIES = (
+CENTURIES = (  # in any case and number
     r"centur(?:y|ies)|Jahrhunderts?|Jh\.|siècles?|siglos?|secol[oi]|séculos?|eeuw|век(?:а|е|ов|у|ом)?|вв?\.|wieku?|st\."
 )
-YEAR_WORDS = (
-    r"год(?:а|у|ом|ы|ов|ах)?|гг?\.|рок[уі]|roku|r\.|Jahre[ns]?"  # that follow the year: "1990 года", "1990er Jahre"
-)
-YEAR_BEFORE = (
-    r"in|since|during|until|year|im|jahre?|seit|en|año|depuis|année|nel|em|sinds|rok|w|в|с|к"  # so that no unit comes
-)
+# What follows a year ("1990 года", "1990er Jahre"), and what stands before one, so that no unit comes after it.
+YEAR_WORDS = r"год(?:а|у|ом|ы|ов|ах)?|гг?\.|рок[уі]|roku|r\.|Jahre[ns]?"
+YEAR_BEFORE = r"in|since|during|until|year|im|jahre?|seit|en|año|depuis|année|nel|em|sinds|rok|w|в|с|к"
 MINUTES = r"a\.m\.|p\.m\.|am|pm|AM|PM|Uhr|uur|hrs|ч\.|h"
 
 # Parts of names: what stands between capitals, titles with a stop, words after which a number is part of the name.

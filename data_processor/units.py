@@ -1,4 +1,6 @@
-"""From a text to what is asked for facts: its sentences, list items, table rows, turns and lines that stand alone.
+"""From a text to its units, each of which is asked for facts: sentences, list items, table rows, turns, lines that stand alone.
+
+The units of work that a time budget plans in, a few of these at a time, are made in pipeline.py.
 
 A list item that needs its lead-in ("The notice must contain:") has it as `lead_in`, a row its table's header, a turn's
 later sentences the speaker.
@@ -19,9 +21,8 @@ LONGEST_HEADING = 120  # characters
 WITHOUT_STOPS = {"th": 40, "lo": 40, "km": 40, "my": 40}  # languages that need none: the longest heading there
 COLON = regex.compile(r"[:：]$")
 ASKED = regex.compile(r"[?？]$")
-MIDDLE = regex.compile(
-    r"[;,；，、]$|[;,；，] ?(?:and|or|und|oder|et|ou|y|o|и|или|і|i|e)$"
-)  # how an item ends before the next
+# How a list item ends that is not the last.
+MIDDLE = regex.compile(r"[;,；，、]$|[;,；，] ?(?:and|or|und|oder|et|ou|y|o|и|или|і|i|e)$")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
     grade("84.6 million euros", "It was €84.6 million.")    # ("correct", "token recall 1.00")
 
-English is compared here; other languages, which have their own numbers, words and inflection, in comparison.py. An answer is "correct", "incorrect" or "not attempted", the three classes of SimpleQA (Wei et al. 2024, arXiv 2411.04368).
+English is compared here; other languages, which have their own numbers, words and inflection, in comparison.py. An answer is
+"correct", "incorrect" or "not attempted", the three classes of SimpleQA (Wei et al. 2024, arXiv 2411.04368).
 """
 
 from __future__ import annotations
