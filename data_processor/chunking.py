@@ -11,7 +11,7 @@ from data_processor.documents import Document
 from data_processor.edits import to_source
 from data_processor.languages import detect_language
 from data_processor.segmentation import ends_sentence
-from data_processor.units import LONGEST_HEADING, Unit, read_units
+from data_processor.units import LONGEST_HEADING, Parsed, Unit, read_units
 from engines.hub import require_model
 from utils import InputError
 
@@ -80,19 +80,28 @@ def make_splitter(tokenizer, chunk_size: int):
     return TextSplitter.from_huggingface_tokenizer(tokenizer.backend_tokenizer, **size)
 
 
+def parse(document: Document, language: str) -> Parsed:
+    """The units of a document in this language, with the headings and rows that its markup tells."""
+    known = dict.fromkeys((start for start, _ in document.headings), "heading")
+    known |= dict.fromkeys((start for start, _ in document.rows), "row")
+    return read_units(document.text, language, known)
+
+
 def chunk_document(
-    document: Document, splitter: TextSplitter, language: str = "en", text_language: str | None = None
+    document: Document,
+    splitter: TextSplitter,
+    language: str = "en",
+    text_language: str | None = None,
+    parsed: Parsed | None = None,
 ) -> list[Chunk]:
     """Cut one document with a splitter from `make_splitter`.
 
-    `language` is that of the prompts; `text_language` that of the text, found in it if it is None.
+    `language` is that of the prompts. `text_language`, that of the text, and `parsed`, its units, are found if they are None.
 
     Its wrapped lines are joined first. Every unit is whole in one of the chunks; one longer than a chunk is in parts.
     """
     text_language = text_language or detect_language(document.text)
-    known = dict.fromkeys((start for start, _ in document.headings), "heading")
-    known |= dict.fromkeys((start for start, _ in document.rows), "row")
-    parsed = read_units(document.text, text_language, known)
+    parsed = parsed or parse(document, text_language)
     text, title = parsed.joined.text, document.title or parsed.title
     title = title if len(title) <= LONGEST_HEADING else ""
     spans = [(start, start + len(part)) for start, part in splitter.chunk_indices(hide_stops(text, parsed.units))]

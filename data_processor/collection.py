@@ -13,11 +13,11 @@ from typing import Literal
 from budget.clock import BudgetArguments, Clock
 from budget.reports import CollectionTime
 from data_processor import pipeline, questions, rounds
-from data_processor.chunking import Chunk, chunk_document, make_splitter, require_tokenizer
+from data_processor.accounting import count_characters, print_yield
+from data_processor.chunking import Chunk, chunk_document, make_splitter, parse, require_tokenizer
 from data_processor.dataset import to_format
 from data_processor.documents import Document, read_documents
 from data_processor.estimate import estimate, print_estimate
-from data_processor.facts import NOT_COVERED, Fact
 from data_processor.languages import detect_language
 from data_processor.pipeline import Collected
 from data_processor.prompts import load_prompts
@@ -156,7 +156,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
     """
     started = time.time()
     path = dataset_path(arguments.json_save_dir)
-    chunks = cut_into_chunks(documents, tokenizer, arguments)
+    chunks, characters = cut_into_chunks(documents, tokenizer, arguments)
     log.info("%d documents, %d chunks", len(documents), len(chunks))
     if arguments.dry_run:
         print_estimate(estimate_collection(engine, documents, chunks, arguments))
@@ -180,9 +180,14 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
             "try a larger model, or documents that state names, dates or numbers"
         )
     rows, test = pipeline.to_dataset(work, documents, collected, arguments)
-    counts = {"documents": len(documents), "chunks": len(chunks), **count_rows(work, collected, rows, test)}
+    counts = {
+        "documents": len(documents),
+        "characters": dict(sum(characters.values(), Counter())),
+        "chunks": len(chunks),
+        **count_rows(work, collected, rows, test),
+    }
     write_dataset(work, rows, test, counts, budget, arguments, started)
-    print_yield(documents, chunks, collected.facts, rows, work)
+    print_yield(characters, chunks, collected.facts, rows, work)
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
     if clock.limited and not clock.stopped_by:
         log.info("%s", rounds.describe_left_out(coverage))
@@ -220,16 +225,23 @@ def token_cost(tokens: dict[str, int], arguments: CollectionArguments) -> float:
     return round((tokens["prompt"] * arguments.price_in + tokens["completion"] * arguments.price_out) / 1e6, 4)
 
 
-def cut_into_chunks(documents: list[Document], tokenizer, arguments: CollectionArguments) -> list[Chunk]:
-    """The chunks of all documents. In a language without prompts of its own a text is asked about in English."""
+def cut_into_chunks(
+    documents: list[Document], tokenizer, arguments: CollectionArguments
+) -> tuple[list[Chunk], dict[str, Counter[str]]]:
+    """The chunks of all documents, and what became of each one's characters, by file name.
+
+    In a language without prompts of its own a text is asked about in English.
+    """
     splitter = make_splitter(tokenizer, arguments.chunk_size_by_token)
     with_prompts = load_prompts(arguments.prompts)
-    chunks = []
+    chunks, characters = [], {}
     for document in documents:
         found = detect_language(document.text)
         language = arguments.language if arguments.language != "auto" else found if found in with_prompts else "en"
-        chunks += chunk_document(document, splitter, language, found)
-    return chunks
+        parsed = parse(document, found)
+        chunks += chunk_document(document, splitter, language, found, parsed)
+        characters[document.file_name] = count_characters(document, parsed)
+    return chunks, characters
 
 
 def make_work(engine: Engine, arguments: CollectionArguments) -> Work:
@@ -282,22 +294,3 @@ def write_dataset(
         calls={"asked": journal.asked, "from_journal": journal.reused},
         **({"budget": asdict(budget)} if budget else {}),
     )
-
-
-def print_yield(
-    documents: list[Document], chunks: list[Chunk], facts: list[Fact], rows: list[dict], work: Work
-) -> None:
-    """Print what each document yielded, how many of its sentences no fact covers, and why texts were dropped."""
-    print(
-        f"{'document':<28}{'chunks':>8}{'facts':>7}{'questions':>11}{'passages':>10}{'dropped':>9}{'not covered':>13}"
-    )
-    chunk_counts = Counter(chunk.file_name for chunk in chunks)
-    fact_counts = Counter(fact.chunk.file_name for fact in facts)
-    row_counts = Counter((row["file_name"], row["kind"] == "passage") for row in rows)
-    drop_counts = Counter((record.get("file_name"), record["reason"] == NOT_COVERED) for record in work.dropped)
-    for name in (document.file_name for document in documents):
-        print(
-            f"{name[:27]:<28}{chunk_counts[name]:>8}{fact_counts[name]:>7}{row_counts[name, False]:>11}{row_counts[name, True]:>10}"
-            f"{drop_counts[name, False]:>9}{drop_counts[name, True]:>13}"
-        )
-    print("dropped: " + ("; ".join(f"{count} {reason}" for reason, count in work.drops.most_common()) or "nothing"))

@@ -61,6 +61,7 @@ def read_units(text: str, language: str, known: dict[int, str] | None = None) ->
     parsed = Parsed(join_lines(text, blocks, language))
     markup = [block for block in blocks if block.kind == "markup"]
     parsed.markup = [_span(parsed, block) for block in markup]
+    parsed.markup += [_marker(parsed, block) for block in blocks if block.kind in ("item", "turn")]
     blocks = [block for block in blocks if block.kind != "markup"]
     ruled = {block.last.start for block in markup if block.form == "ruled"}
     lead_ins: list[tuple[str, str]] = []  # (form of what leads in, its text), the innermost last
@@ -85,6 +86,11 @@ def read_units(text: str, language: str, known: dict[int, str] | None = None) ->
 
 def _span(parsed: Parsed, block: Block) -> tuple[int, int]:
     return parsed.joined.from_source(block.lines[0].start), parsed.joined.from_source(block.last.end - 1) + 1
+
+
+def _marker(parsed: Parsed, block: Block) -> tuple[int, int]:
+    """What marks a list item, or the time of a turn."""
+    return parsed.joined.from_source(block.lines[0].start), parsed.joined.from_source(block.lines[0].body)
 
 
 def _text(parsed: Parsed, block: Block) -> str:

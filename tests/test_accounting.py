@@ -1,0 +1,53 @@
+"""Every character of a file is accounted for, and what no unit covers is counted as not read. No model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from data_processor.accounting import count_characters, describe_not_read
+from data_processor.chunking import parse
+from data_processor.documents import clean
+
+LETTER = "Duties\r\n\r\n1. Ann paints the door.\r\n2. Bob  insures it.\r\n\r\n- 7 -\r\n"
+
+
+def count(name: str, raw: str) -> dict[str, int]:
+    document = clean(name, raw)
+    return dict(count_characters(document, parse(document, "en")))
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "counts"),
+    [
+        ("a.txt", "Ann came.", {"text": 9}),
+        ("a.txt", "An\u00adn ca\u0301me.\n", {"text": 11, "space": 1}),
+        ("a.txt", LETTER, {"heading": 6, "markup": 6, "text": 20 + 16, "boilerplate": 7, "space": 10}),
+        (
+            "a.md",
+            "---\ntitle: T\n---\n# Doors\n\nAnn *came*.\n\n```\nx = 1\n```\n",
+            {"metadata": 17, "heading": 5, "markup": 18, "text": 9, "space": 4},
+        ),
+        ("a.txt", "", {}),
+    ],
+)
+def test_every_character_is_of_one_kind(name, raw, counts):
+    found = count(name, raw)
+    assert sum(found.values()) == len(raw)
+    assert found == counts
+
+
+def test_a_sentence_that_is_no_unit_was_not_read():
+    document = clean("a.txt", "Ann came. Bob – 52 – left.")
+    parsed = parse(document, "en")
+    assert len(parsed.units) == 2
+    found = count_characters(document, replace(parsed, units=parsed.units[:1]))
+    assert found == {"text": 9, "space": 5, "not read": 9, "markup": 3}
+
+
+def test_what_was_not_read_is_said_with_the_files():
+    characters = {"a.txt": Counter(text=1000), "b.txt": Counter({"text": 990, "not read": 10})}
+    assert describe_not_read(characters) == "not read: 10 of 2,000 characters, most in b.txt"
+    assert describe_not_read({"a.txt": Counter(text=7)}) == "not read: 0 of 7 characters"
