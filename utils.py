@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl
 RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # may go away on their own; any other status is final
 QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that waiting does not cure
 MAX_WAIT_S = 60
+CALL_PATH = "/chat/completions"  # after the address of a server
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 SPACES = re.compile(r"\s*")
 REMOVED_ARGUMENTS = Path(__file__).with_name("arguments_gone.toml")  # {name: what to do instead}
@@ -186,7 +187,7 @@ def llm_chat(
     retry_delay: float = 2.0,
     timeout: float = 300.0,
     on_retry: Callable[[BaseException], None] | None = None,
-    find_error: Callable[[Any], dict | None] | None = None,
+    read_answer: Callable[[Any], Any] | None = None,
     **options: Any,
 ) -> Any:
     """Ask an OpenAI-compatible API once; to use another API, change this function and nothing else.
@@ -195,12 +196,11 @@ def llm_chat(
     (RETRIED_STATUS, a lost connection, no answer within `timeout` seconds, an answer that is not the API's JSON) are
     retried, `max_attempts` calls in all, waiting `retry_delay` seconds, doubled each time, with jitter, or as long as the
     server's Retry-After asks for, at most MAX_WAIT_S; then the library's error is raised, or a JSONDecodeError for an
-    answer that is not the API's JSON. `on_retry` is called with each error before a retry. `find_error` gives the error that
-    an answer with status 200 is, as {"message", "code", "param", "status"}. The key comes from the environment only.
+    answer that is not the API's JSON. `on_retry` is called with each error before a retry. `read_answer` makes the answer of
+    the library's raw response, and raises what it finds wrong there. The key comes from the environment only.
 
     Returns an object with `.choices[0].message.content`, `.choices[0].finish_reason` and `.usage`.
     """
-    import openai
     import tenacity
 
     key = os.environ.get(api_key_env)
@@ -212,14 +212,7 @@ def llm_chat(
 
     def call() -> Any:
         response = client.chat.completions.with_raw_response.create(model=model, messages=messages, **options)
-        answer = response.parse()
-        if isinstance(answer, str):
-            answer = read_text_answer(answer)
-        if error := find_error and find_error(answer):
-            raised = openai.APIStatusError(error["message"], response=response.http_response, body=error)
-            raised.status_code = error["status"]
-            raise raised
-        return answer
+        return read_answer(response) if read_answer else response.parse()
 
     backoff = tenacity.wait_exponential_jitter(multiplier=retry_delay, jitter=retry_delay, max=MAX_WAIT_S)
 
@@ -238,28 +231,6 @@ def llm_chat(
     return retrying(call)
 
 
-def read_text_answer(text: str) -> Any:
-    """The API's object in an answer that came as text: JSON said to be something else, or a stream that nobody asked for.
-
-    JSONDecodeError for anything else, such as the HTML page of a proxy.
-    """
-    from openai.types.chat import ChatCompletion
-
-    try:
-        if not text.startswith("data:"):
-            return ChatCompletion.construct(**json.loads(text))
-        parts = [line[5:] for line in text.splitlines() if line.startswith("data:") and line[5:].strip() != "[DONE]"]
-        chunks = [chunk for chunk in map(json.loads, parts) if chunk.get("choices")]
-        deltas = [chunk["choices"][0].get("delta") or {} for chunk in chunks]
-        message = {
-            name: "".join(delta.get(name) or "" for delta in deltas) for name in ("content", "reasoning_content")
-        }
-        choice = {**chunks[-1]["choices"][0], "message": {"role": "assistant", **message}}
-        return ChatCompletion.construct(**chunks[-1] | {"choices": [choice]})
-    except (ValueError, TypeError, AttributeError, IndexError):
-        raise json.JSONDecodeError(f"an answer that is not JSON: {text[:100]!r}", text, 0) from None
-
-
 def is_transient(error: BaseException) -> bool:
     """Whether a call that failed with this error may succeed if it is made again."""
     import openai
@@ -275,10 +246,12 @@ def api_client(api_base: str | None, key: str, timeout: float) -> Any:
     """One client for all calls: each new one costs 20 ms and a connection of its own.
 
     What follows a "?" in the address is sent with every call, such as Azure's api-version, which also has its own key header.
+    The library appends CALL_PATH to the address, so one that was copied with it is taken without.
     """
     import openai
 
     address, _, query = (api_base or "").partition("?")
+    address = address.rstrip("/").removesuffix(CALL_PATH)
     azure = {"default_query": dict(parse_qsl(query)), "default_headers": {"api-key": key}} if query else {}
     return openai.OpenAI(base_url=address or None, api_key=key, timeout=timeout, max_retries=0, **azure)
 

@@ -5,48 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from engines.api_replies import CUT_OFF_THINKING, error_inside, error_reply, parse_reply
+from engines.adaptive_limit import AdaptiveLimit
+from engines.api_replies import CUT_OFF_THINKING, NO_JSON, NO_TEXT, error_reply, parse_reply, read_answer
 from engines.chat import Conversation, Reply, broadcast
-from engines.dialect import REQUEST, SET_UP, Dialect, concerns, describe, remedy, server_words
+from engines.dialect import (
+    REQUEST,
+    SET_UP,
+    Dialect,
+    concerns,
+    describe,
+    may_be_the_format,
+    remedy,
+    server_words,
+    what_failed,
+)
 from utils import InputError, llm_chat
 
 CALLS_A_WAVE = 8  # per concurrent call; what a journal may have to repeat after a kill
 MAX_FAILURES = 5  # calls that the server fails in a row, after all their attempts, before the run stops
+MAX_TRIALS = 3  # times that JSON is asked for in all other formats, in search of one that the server follows
 THINKING_TOKENS = 8192  # more per reply, once one was cut off while thinking
 CHARS_PER_TOKEN = 3  # a low estimate, so that --tpm is underused rather than exceeded
 PLAIN_CALL = [{"role": "user", "content": 'Is this a question? Reply with JSON: {"reply": "yes"}'}]
 BURST_DIVISOR = 4  # this fraction of --tpm may be used at once: 1/4
 
 log = logging.getLogger(__name__)
-
-
-class AdaptiveLimit:
-    """How many calls may run at once: one more after as many successes, half as many after a refusal (AIMD).
-
-    Additive increase, multiplicative decrease is how TCP avoids congestion (Chiu & Jain 1989).
-    """
-
-    def __init__(self, maximum: int):
-        self.maximum, self.limit, self.running = maximum, float(maximum), 0
-        self._changed = threading.Condition()
-
-    def __enter__(self):
-        with self._changed:
-            self._changed.wait_for(lambda: self.running < int(self.limit))
-            self.running += 1
-
-    def __exit__(self, *_):
-        with self._changed:
-            self.running -= 1
-            self.limit = min(self.maximum, self.limit + 1 / self.limit)
-            self._changed.notify_all()
-
-    def refused(self) -> None:
-        """The server reported that it is overloaded."""
-        with self._changed:
-            self.limit = max(1.0, self.limit / 2)
 
 
 class ApiEngine:
@@ -57,7 +43,7 @@ class ApiEngine:
     that violates its JSON schema and one cut off while thinking have an `error`. What concerns the set-up (key, credit,
     address, model), and a server that fails the first call or MAX_FAILURES in a row (no connection, no answer in time, 5xx,
     no JSON), end the run with an InputError. The first call, and the first for JSON, are sent alone: they show whether the
-    set-up is right and which parameters the server takes (engines.dialect).
+    set-up is right, which parameters the server takes (engines.dialect) and in which format JSON comes.
     """
 
     def __init__(
@@ -84,7 +70,7 @@ class ApiEngine:
             "max_attempts": max_attempts,
             "retry_delay": retry_delay,
             "timeout": timeout,
-            "find_error": error_inside,
+            "read_answer": read_answer,
         }
         self.limit = AdaptiveLimit(concurrency)
         self.requests = self.tokens = None
@@ -99,6 +85,8 @@ class ApiEngine:
         self.dialect, self.thinking_tokens, self._learning = Dialect(), 0, threading.Lock()
         self.answered: set[bool] = set()  # whether calls for JSON (True) and for text (False) have succeeded
         self.failures = 0  # in a row since the last success
+        self.json_came: Counter[bool] = Counter()  # whether JSON in the dialect's format came as its schema says
+        self.trials = 0
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         count = len(conversations)
@@ -146,7 +134,8 @@ class ApiEngine:
         may_think = True
         while True:
             dialect, room = self.dialect, self.thinking_tokens if may_think else 0
-            request = dialect.request(messages, schema, max_tokens + room, temperature, seed)
+            call = (messages, schema, max_tokens + room, temperature, seed)
+            request = dialect.request(*call)
             self._wait_for_quota(messages, request[dialect.tokens_name])
             try:
                 answer = llm_chat(**request, **self.call_options, on_retry=self._on_retry)
@@ -156,16 +145,63 @@ class ApiEngine:
                 if room and error.status_code in (400, 413, 422):  # perhaps there is no room for that many tokens
                     may_think = False
                     continue
-                return self._refused(error, schema is not None)
+                other = self._in_another_format(describe(error), dialect, call) if may_be_the_format(error) else None
+                return other or self._refused(error, schema is not None)
             except (openai.OpenAIError, json.JSONDecodeError) as error:
+                record = ": ".join(what_failed(error))
+                timed_out = isinstance(error, openai.APITimeoutError)
+                other = None if timed_out else self._in_another_format(record, dialect, call)
                 unreachable = isinstance(error, openai.APIConnectionError | json.JSONDecodeError)
-                return self._failed(error, f"{type(error).__name__}: {error}", unreachable)
+                return other or self._failed(error, record, unreachable)
             self.answered.add(schema is not None)
             self.failures = 0
             reply = parse_reply(answer, schema, max_tokens + room)
-            if not (reply.error or "").startswith(CUT_OFF_THINKING) or room or not may_think:
+            if (reply.error or "").startswith(CUT_OFF_THINKING) and may_think and not room:
+                self._allow_thinking()
+                continue
+            if (reply.error or "").startswith((NO_JSON, NO_TEXT)):
+                return self._in_another_format(reply.error, dialect, call) or reply
+            self.json_came[True] += schema is not None and not reply.error
+            return reply
+
+    def _in_another_format(self, problem: str, dialect: Dialect, call: tuple) -> Reply | None:
+        """The reply to a call for JSON that failed in the dialect's format, in the next one in which it comes.
+
+        That format is used from then on. None if no JSON was asked for, if most of it came until now, or if no format
+        works. `call` are the arguments of Dialect.request, `problem` is why the call failed.
+        """
+        import openai
+
+        messages, schema, *_ = call
+        if schema is None:
+            return None
+        with self._learning:
+            self.json_came[False] += 1
+            if self.json_came[True] >= self.json_came[False] or self.trials == MAX_TRIALS:
+                return None
+            self.trials += 1
+        for other in dialect.other_formats():
+            request = other.request(*call)
+            self._wait_for_quota(messages, request[other.tokens_name])
+            try:
+                answer = llm_chat(**request, **self.call_options | {"max_attempts": 1})
+            except (openai.OpenAIError, json.JSONDecodeError):
+                continue
+            reply = parse_reply(answer, schema)
+            if not reply.error:
+                self._adopt(dialect, other, problem)
                 return reply
-            self._allow_thinking()
+        return None
+
+    def _adopt(self, dialect: Dialect, other: Dialect, problem: str) -> None:
+        """Ask for JSON in the format of `other` from now on."""
+        with self._learning:
+            self.answered.add(True)
+            self.failures = 0
+            if self.dialect is dialect:
+                self.dialect, self.json_came = other, Counter({True: 1})
+                what = f"gives no JSON for response_format {dialect.json_format}: {other.says_format}"
+                log.info("%s %s (%s)", self._server_name(), what, problem)
 
     def _learn(self, dialect: Dialect, error, request: dict) -> bool:
         """Whether to send a refused request again: the server named a parameter that it does not take."""
@@ -215,11 +251,7 @@ class ApiEngine:
         if server_failed:
             self.failures += 1
             if not self.answered or self.failures >= MAX_FAILURES:
-                reason, words = type(error).__name__, error
-                if hasattr(error, "status_code"):
-                    reason, words = f"status {error.status_code}", server_words(error)
-                elif reason == "APIConnectionError":
-                    reason = "no connection"
+                reason, words = what_failed(error)
                 raise InputError(
                     f"expected {self._server_name()} to answer, found {reason} ({words}): start the server or correct the "
                     "address, and run this again"

@@ -37,7 +37,11 @@ class ApiArguments:
 
     api_model: str | None = field(default=None, metadata={"help": "The model's name on the server."})
     api_base: str | None = field(
-        default=None, metadata={"help": "The server's address, such as http://localhost:8000/v1."}
+        default=None,
+        metadata={
+            "help": "The server's address, such as http://localhost:8000/v1, or for Azure "
+            "https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT?api-version=2024-10-21."
+        },
     )
     max_attempts: int = field(
         default=5, metadata={"help": "Attempts for a call that fails with an error that may go away."}

@@ -44,7 +44,8 @@ MODEL_OR_FIELD = re.compile(
     re.IGNORECASE,
 )
 FORMAT_NAMES = re.compile(
-    r"response.?format|json.?(schema|object|mode)|structured.?output|guided|grammar|\bschema\b", re.IGNORECASE
+    r"response.?format|json.?(schema|object|mode)|structured.?output|guided|grammar|\bschema\b|requested parameters",
+    re.IGNORECASE,
 )
 UNKNOWN_PARAMETER = re.compile(r"unrecogni[sz]ed|unknown|unexpected|extra.?(inputs|fields|forbidden)", re.IGNORECASE)
 OUT_OF_RANGE = re.compile(
@@ -99,10 +100,7 @@ class Dialect:
         if "response_format" in request and FORMAT_NAMES.search(words):
             unknown = UNKNOWN_PARAMETER.search(words) and not re.search(r"json.?(schema|object)", words, re.IGNORECASE)
             dialect = replace(self, json_format="text" if unknown else self.next_format)
-            how = "in plain text" if dialect.json_format == "text" else f"as {dialect.json_format}"
-            changes.append(
-                f"no response_format {self.json_format}: JSON is asked for {how}, with the schema in the prompt"
-            )
+            changes.append(f"no response_format {self.json_format}: {dialect.says_format}")
         named = [name for name in (self.tokens_name, "temperature", "seed") if re.search(rf"\b{name}\b", words)]
         named = [error.param] if error.param in named else named
         if "max_tokens" in named and not OUT_OF_RANGE.search(words):
@@ -123,6 +121,15 @@ class Dialect:
     def next_format(self) -> str:
         return FORMATS[min(FORMATS.index(self.json_format) + 1, len(FORMATS) - 1)]
 
+    def other_formats(self) -> list[Dialect]:
+        """The same dialect with each of the formats that come after its own."""
+        return [replace(self, json_format=name) for name in FORMATS[FORMATS.index(self.json_format) + 1 :]]
+
+    @property
+    def says_format(self) -> str:
+        how = "in plain text" if self.json_format == "text" else f"as {self.json_format}"
+        return f"JSON is asked for {how}, with the schema in the prompt"
+
 
 def concerns(error) -> str:
     """What an openai.APIStatusError is about: REQUEST, SET_UP or UNCLEAR."""
@@ -139,6 +146,11 @@ def concerns_prompt(error) -> bool:
     """Whether a refusal is about what one request says or how long it is."""
     words = full_words(error)
     return bool(FILTERED.search(words) or TOO_LONG.search(words) or PROMPT_PARAMETERS.match(str(error.param or "")))
+
+
+def may_be_the_format(error) -> bool:
+    """Whether a server may have refused a call for JSON, or failed in it, because of its response_format without saying so."""
+    return error.status_code != 429 and concerns(error) != SET_UP and not concerns_prompt(error)
 
 
 def remedy(error) -> str:
@@ -158,6 +170,16 @@ def full_words(error) -> str:
     """Everything in an openai.APIStatusError that may name a parameter, code or reason."""
     found = server_words(error)
     return " ".join([str(part) for part in (error.code, error.param) if part] + [found])
+
+
+def what_failed(error: Exception) -> tuple[str, str]:
+    """What an error of a call is, in a word or two, and its own words: for a lost connection those of its cause."""
+    if hasattr(error, "status_code"):
+        return f"status {error.status_code}", server_words(error)
+    if isinstance(error, json.JSONDecodeError):
+        return "no answer of an API", error.msg
+    kind = {"APIConnectionError": "no connection", "APITimeoutError": "no answer in time"}
+    return kind.get(type(error).__name__, type(error).__name__), str(error.__cause__ or "") or str(error)
 
 
 def describe(error) -> str:

@@ -12,7 +12,7 @@ from test_api_engine import WORDS, asked, engine_of, server, text  # noqa: F401
 
 import inference
 from benchmarks.fault_server import TEXT, Answer, completion, error, good, refuses
-from engines.api import THINKING_TOKENS
+from engines.api import THINKING_TOKENS, ApiEngine
 from utils import InputError, MostlyFailed, api_client
 
 FILTER = {"message": "The response was filtered.", "param": "prompt", "code": "content_filter"}
@@ -205,6 +205,48 @@ def test_an_answer_is_read_as_a_stream_or_as_json_of_another_type(server):  # no
         ]
     )
     assert [reply.text for reply in engine_of(server).chat(asked("a", "b"))] == ["Greta Solvang"] * 2
+
+
+CHUNK = json.dumps({"choices": [{"index": 0, "delta": {"content": "Greta"}}]})
+ERROR_CHUNK = json.dumps({"error": {"message": "Overloaded", "code": 503}})
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (f": ping\n\nevent: chunk\ndata: {CHUNK}\n\ndata: [DONE]\n\n", "Greta"),
+        ("\ufeff" + json.dumps(completion("Greta")), "Greta"),
+        (json.dumps(completion([None, {"type": "text", "text": None}, {"type": "text", "text": "Greta"}])), "Greta"),
+        (json.dumps({"choices": [{"text": "Greta"}]}), "Greta"),  # the older API's
+        (json.dumps({"choices": [{"message": "Greta"}]}), "Greta"),
+        (json.dumps({**completion("Greta"), "usage": [1]}), "Greta"),
+        (json.dumps(completion("Greta \ud83d")), "Greta ?"),  # half of an emoji, which no file can hold
+        (f"data: {ERROR_CHUNK}\n\n", "status 503: Overloaded"),
+        ("[]", "no answer of an API: an answer that is not the API's JSON: '[]'"),
+        ("null", "no answer of an API: an answer that is not the API's JSON: 'null'"),
+        ("", "no answer of an API: an answer that is not the API's JSON: ''"),
+        (json.dumps({"choices": "Greta"}), "the server sent no text"),
+        (json.dumps({"choices": ["Greta"]}), "the server sent no text"),
+        (json.dumps({"choices": {"0": 1}}), "the server sent no text"),
+        (json.dumps(completion(7)), "the server sent no text"),
+    ],
+)
+def test_an_answer_of_another_form_is_read_or_a_record_and_ends_no_run(server, body, read):  # noqa: F811
+    server.plan = iter([good, Answer(body), Answer(body)])
+    _, reply = engine_of(server).chat(asked("a", "b"))
+    assert (reply.error or reply.text) == read
+
+
+def test_a_connection_that_fails_is_said_with_its_cause():
+    with pytest.raises(InputError, match=r"no connection \(.*refused"):
+        ApiEngine("m", "http://127.0.0.1:9/v1", max_attempts=1).chat(asked("a"))
+
+
+def test_an_address_may_have_been_copied_with_its_path_for_chat():
+    assert str(api_client("http://127.0.0.1:9/v1/chat/completions", "k", 5.0).base_url) == "http://127.0.0.1:9/v1/"
+    azure = api_client("http://127.0.0.1:9/openai/deployments/m/chat/completions?api-version=1", "k", 5.0)
+    assert str(azure.base_url) == "http://127.0.0.1:9/openai/deployments/m/"
+    assert azure.default_query == {"api-version": "1"}
 
 
 def test_the_query_of_the_address_goes_with_every_call():
