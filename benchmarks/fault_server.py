@@ -169,8 +169,8 @@ class FaultServer:
         self.http.shutdown()
         self.http.server_close()
 
-    def answer(self, call: dict, key: str | None = None) -> Answer:
-        """The response to the next call."""
+    def answer(self, call: dict, key: str | None = None, path: str = "") -> Answer:
+        """The response to the next call, which was sent to `path`."""
         with self.lock:
             self.calls.append({"time": time.monotonic(), "body": call, "key": key})
             self.running += 1
@@ -196,7 +196,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        answer = self.server.owner.answer(call, self.headers["Authorization"])
+        answer = self.server.owner.answer(call, self.headers["Authorization"], self.path)
         body = (json.dumps(answer.body) if isinstance(answer.body, dict) else answer.body).encode()
         self.send_response(answer.status)
         for name, value in {

@@ -23,14 +23,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import provenance
-from benchmarks import graded_answers, inputs_documents, inputs_lines, inputs_texts
+from benchmarks import graded_answers, inputs_documents, inputs_lines, inputs_models, inputs_scripts, inputs_texts
 from benchmarks.inputs_entries import CASES, RELATIVES, ROOT, Entry, read_cases, read_relatives, shorten
 from data_processor.documents import clean
 from data_processor.edits import NOT_READ
 from utils import InputError, parse_arguments, read_json, run_script, write_json
 
-IN_PROCESS = ["read", *inputs_texts.RUNS]
-RUNS = IN_PROCESS
+FUNCTIONS = inputs_texts.RUNS | inputs_scripts.RUNS | inputs_models.RUNS
+RUNS = ["read", *FUNCTIONS]
 NOT_JOINED = ROOT / "tests/inputs/not_joined.json"
 
 
@@ -62,13 +62,13 @@ class Outcome:
 
 def make_run(entry: Entry, only: list[str], outcome: Outcome) -> None:
     """Make one run, as far as `only` has it, and keep what is wrong."""
-    name, made = entry.name, []
+    name, needed, made = entry.name, {entry.run, *(["read"] if entry.run == "collect" else [])}, set()
     try:
-        if entry.run in inputs_texts.RUNS and entry.run in only:
-            made.append(entry.run)
-            outcome.failed[name] += inputs_texts.RUNS[entry.run](entry)
-        if entry.run in ("read", "collect") and "read" in only:
-            made.append("read")
+        if entry.run in FUNCTIONS and entry.run in only:
+            made.add(entry.run)
+            outcome.failed[name] += FUNCTIONS[entry.run](entry)
+        if "read" in needed and "read" in only:
+            made.add("read")
             with tempfile.TemporaryDirectory() as folder:
                 wrong, found = inputs_documents.run(entry, Path(folder))
             outcome.failed[name] += wrong
@@ -77,7 +77,7 @@ def make_run(entry: Entry, only: list[str], outcome: Outcome) -> None:
     except Exception as error:  # a fault of ours that this input brings to light: the other runs go on
         logging.exception("%s", name)
         outcome.failed[name].append(f"{type(error).__name__}: {error}")
-    outcome.not_run[name] += [] if entry.run in made else [entry.run]
+    outcome.not_run[name] += sorted(needed - made)
 
 
 def account_texts(outcome: Outcome, texts: list[str]) -> None:

@@ -239,7 +239,7 @@ def check(checks: dict, found: Found) -> list[str]:
     """What of `checks` does not hold, in words."""
     wrong = differences("read", checks["read"], found.names) if "read" in checks else []
     for name, pattern in checks.get("left_out", {}).items():
-        if not re.search(pattern, found.left_out.get(name, "\0")):
+        if not (name in found.left_out and re.search(pattern, found.left_out[name])):
             wrong.append(f"left_out: expected {name} for {pattern!r}, found {found.left_out.get(name)!r}")
     for key, values in (("language", found.languages), ("title", found.titles)):
         if key in checks and checks[key] not in values[:1]:

@@ -1,0 +1,76 @@
+"""The relatives of tests/inputs: texts, templates and answers as people have them, each read, rendered or graded right."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import inputs, inputs_documents, inputs_entries, inputs_models, inputs_scripts, inputs_texts
+from benchmarks.inputs_entries import Entry, has_documents
+
+RELATIVES = inputs_entries.read_relatives()
+KNOWN_WRONG = {  # by name: why; a relative that is right goes from here
+    "wrapped_en_abbreviations": "a sentence is cut after U.S.",
+    "sentences_en_hard": "a sentence is cut after p.m.",
+    "subtitles_srt": "the lines of a cue are not joined, and the first is taken for a heading",
+    "subtitles_vtt_sentence_over_two_cues": "a cue that goes on in the next is taken for a heading",
+    "page_furniture": "a sentence that goes on over a page break is not joined",
+    "markdown_inline": "lines of a paragraph of Markdown are not joined",
+    "utf16_with_mark": "four words of Russian are taken for Bulgarian",
+    "refusals_de": "a phrase that says that one does not know is not known",
+    "refusals_zh": "a phrase that says that one does not know is not known",
+    "refusals_en_more": "N/A is no refusal, and a claim that begins like one is",
+    "amounts_de": "a short answer is graded as English",
+    "amounts_fr_es_ru": "a short answer is graded as English",
+    "amounts_en_keep": "dates in digits, halves in words",
+    "inflection_de": "a short answer is graded as English",
+    "inflection_ru_es_fr": "a short answer is graded as English",
+    "word_order_zh": "a measure word is asked for",
+    "scripts_and_forms": "digits and capitals of other scripts",
+}
+KNOWN_WRONG_BY_SCRIPT: dict[str, str] = {}  # the same of runs that start a script
+
+
+def by_name(entries: list[Entry], *runs: str) -> list:
+    return [pytest.param(entry, id=entry.name) for entry in entries if entry.run in runs]
+
+
+def expect(entry: Entry, known: dict[str, str], request) -> None:
+    if entry.name in known:
+        request.applymarker(pytest.mark.xfail(strict=True, reason=known[entry.name]))
+
+
+READ = [entry for entry in RELATIVES if entry.run == "read" or (entry.run == "collect" and has_documents(entry))]
+
+
+@pytest.mark.parametrize("entry", by_name(READ, "read", "collect"))
+def test_a_text_is_read_as_a_person_would(entry, tmp_path, request):
+    expect(entry, KNOWN_WRONG, request)
+    wrong, _ = inputs_documents.run(entry, tmp_path)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("entry", by_name(RELATIVES, *inputs_texts.RUNS))
+def test_spans_verdicts_and_templates_are_as_expected(entry, request):
+    expect(entry, KNOWN_WRONG, request)
+    assert inputs_texts.RUNS[entry.run](entry) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", by_name(RELATIVES, *inputs_scripts.RUNS))
+def test_servers_and_judges_are_met_as_they_are(entry, request):
+    expect(entry, KNOWN_WRONG_BY_SCRIPT, request)
+    assert inputs_scripts.RUNS[entry.run](entry) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", by_name(RELATIVES, *inputs_models.RUNS))
+def test_datasets_models_and_networks_are_met_as_they_are(entry, request, model_path):
+    expect(entry, KNOWN_WRONG_BY_SCRIPT, request)
+    assert inputs_models.RUNS[entry.run](entry) == []
+
+
+def test_every_relative_is_run_and_every_known_fault_is_one():
+    names = [entry.name for entry in RELATIVES]
+    assert len(set(names)) == len(names) >= 200
+    assert {entry.run for entry in RELATIVES} <= set(inputs.RUNS)
+    assert {*KNOWN_WRONG, *KNOWN_WRONG_BY_SCRIPT} <= set(names)
