@@ -191,7 +191,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
     if clock.limited and not clock.stopped_by:
         log.info("%s", rounds.describe_left_out(coverage))
-    require_answers(work.errors, work.calls, f"what the others gave is in {path}")
+    require_answers(work.errors, work.calls, f"what was made without them is in {path}")
 
 
 def collect_in_time(

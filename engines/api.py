@@ -59,6 +59,10 @@ class ApiEngine:
     ):
         if not model:
             raise InputError("expected the name of the API's model, found none: give --api_model")
+        if api_base and not api_base.startswith(("http://", "https://")):
+            raise InputError(
+                f"expected --api_base to begin with http:// or https://, found {api_base}: put one before it"
+            )
         if concurrency < 1:
             raise InputError(f"expected --concurrency of at least 1, found {concurrency}: raise it")
         if timeout <= 0:
@@ -191,6 +195,8 @@ class ApiEngine:
             if not reply.error:
                 self._adopt(dialect, other, problem)
                 return reply
+        if problem.startswith((NO_JSON, NO_TEXT)):
+            log.info("%s gave no JSON for one request in any format (%s)", self._server_name(), problem)
         return None
 
     def _adopt(self, dialect: Dialect, other: Dialect, problem: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 WIDE_COLUMNS, NARROW_NAME = 60, 10  # of a terminal: below, names beside a bar are cut
-LOG_FORM = "{desc}: {n_fmt} of {total_fmt}, {elapsed}, {remaining} left, {rate_fmt}"
+LOG_FORM = "{desc}: {n_fmt} of {total_fmt}, {elapsed}, {remaining} left, {rate_noinv_fmt}"
 
 
 def progress_bar(what: str, total: int) -> Any:

@@ -78,9 +78,11 @@ def test_a_format_that_follows_after_a_refused_one_may_fail_too(server):  # noqa
     assert formats(server) == ["json_schema", "json_object", "json_object", "text", "text", "text"]
 
 
-def test_where_no_format_works_the_first_stays_and_the_search_has_an_end(server):  # noqa: F811
+def test_where_no_format_works_the_first_stays_and_the_search_has_an_end(server, caplog):  # noqa: F811
     server.default = PROSE
-    replies = engine_of(server).chat(asked(*"abcdef"), schemas=WORDS)
+    with caplog.at_level(logging.INFO):
+        replies = engine_of(server).chat(asked(*"abcdef"), schemas=WORDS)
+    assert caplog.text.count("gave no JSON for one request in any format (the server sent no JSON that follows") == 3
     assert [reply.error[:48] for reply in replies] == ["the server sent no JSON that follows the schema:"] * 6
     assert formats(server) == ["json_schema", "json_object", "text"] * 3 + ["json_schema"] * 3
 

@@ -242,6 +242,12 @@ def test_a_connection_that_fails_is_said_with_its_cause():
         ApiEngine("m", "http://127.0.0.1:9/v1", max_attempts=1).chat(asked("a"))
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9/v1", "localhost:9/v1", "//localhost/v1"])
+def test_an_address_without_a_scheme_is_refused_before_anything_is_sent(address):
+    with pytest.raises(InputError, match=f"--api_base to begin with http:// or https://, found {address}: "):
+        ApiEngine("m", address)
+
+
 def test_an_address_may_have_been_copied_with_its_path_for_chat():
     assert str(api_client("http://127.0.0.1:9/v1/chat/completions", "k", 5.0).base_url) == "http://127.0.0.1:9/v1/"
     azure = api_client("http://127.0.0.1:9/openai/deployments/m/chat/completions?api-version=1", "k", 5.0)
