@@ -140,7 +140,9 @@ def names_person(reference: str, wanted: list[str], found: list[str], question: 
 def has_characters(reference: str, wanted: Reading, asked: Reading, response: str) -> bool:
     """The same for Chinese: every part of the reference, or nearly all its pairs of characters, stands in the response."""
     fillers = word_set("zh", "fillers")
-    text = re.sub(r"\s", "", rewrite(response, "zh"))
+    rewritten = rewrite(response, "zh")
+    # With its numbers and without them, as the words of the reference are; without marks in both.
+    texts = re.sub(r"[\W_]", "", rewritten), "".join(read_chinese(rewritten).words)
     question = "".join(asked.words)
     content = [c for c in wanted.words if c not in fillers]
     if not content or ((wanted.quantities or wanted.labels) and len(content) <= 2):
@@ -150,11 +152,12 @@ def has_characters(reference: str, wanted: Reading, asked: Reading, response: st
         bare = "".join(c for c in characters if c not in fillers)
         unasked = without_question(bare, question)
         person = PERSON.search(bare)
-        if not bare or any(form in text for form in (characters, bare, unasked, person[1] if person else characters)):
+        forms = (characters, bare, unasked, person[1] if person else characters)
+        if not bare or any(form in text for form in forms for text in texts):
             continue
-        there = "".join(c for c in text if c not in fillers)
+        there = "".join(c for c in " ".join(texts) if c not in fillers)
         short = [c for c in bare if c not in question]  # "蓝色" where the question asks for "颜色"
-        if len(bare) <= 2 and short and len(short) < len(bare) and all(c in text for c in short):
+        if len(bare) <= 2 and short and len(short) < len(bare) and all(c in texts[0] for c in short):
             continue
         pairs = ["".join(pair) for pair in pairwise(unasked)]
         if len(pairs) < 2 or sum(pair in there for pair in pairs) < RECALL * len(pairs):
