@@ -25,7 +25,7 @@ def wh_question(left: str, phrase: str, right: str, is_time: bool) -> str | None
     None if the statement's verb is not found. A time keeps its preposition: "on what date".
     """
     before = drop_aside(re.split(NEXT_CLAUSE, left)[-1].strip(" "))
-    after = re.split(rf"{NEXT_CLAUSE}|, (?!\d{{4}}\b)", right)[0]  # not in "Sep 4, 2025".strip(" .,")
+    after = re.split(rf"{NEXT_CLAUSE}|, (?!\d{{4}}\b)", right)[0].strip(" .,")  # not at the comma of "Sep 4, 2025"
     moved = re.search(r"\b(?:[Oo]n|[Ii]n)$", before) if is_time else None
     if moved:
         phrase, before = f"{moved[0].lower()} {phrase}", before[: moved.start()].strip(" ")
