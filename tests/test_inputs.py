@@ -30,42 +30,36 @@ KNOWN_WRONG = {  # by name: why; a relative that is right goes from here
 KNOWN_WRONG_BY_SCRIPT: dict[str, str] = {}  # the same of runs that start a script
 
 
-def by_name(entries: list[Entry], *runs: str) -> list:
-    return [pytest.param(entry, id=entry.name) for entry in entries if entry.run in runs]
-
-
-def expect(entry: Entry, known: dict[str, str], request) -> None:
-    if entry.name in known:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=known[entry.name]))
+def by_name(entries: list[Entry], known: dict[str, str], *runs: str) -> list:
+    """A parameter for each entry with one of these runs, named as the entry; one that is known to be wrong has to fail."""
+    chosen = [entry for entry in entries if entry.run in runs]
+    marks = {name: [pytest.mark.xfail(strict=True, reason=reason)] for name, reason in known.items()}
+    return [pytest.param(entry, id=entry.name, marks=marks.get(entry.name, [])) for entry in chosen]
 
 
 READ = [entry for entry in RELATIVES if entry.run == "read" or (entry.run == "collect" and has_documents(entry))]
 
 
-@pytest.mark.parametrize("entry", by_name(READ, "read", "collect"))
-def test_a_text_is_read_as_a_person_would(entry, tmp_path, request):
-    expect(entry, KNOWN_WRONG, request)
+@pytest.mark.parametrize("entry", by_name(READ, KNOWN_WRONG, "read", "collect"))
+def test_a_text_is_read_as_a_person_would(entry, tmp_path):
     wrong, _ = inputs_documents.run(entry, tmp_path)
     assert wrong == []
 
 
-@pytest.mark.parametrize("entry", by_name(RELATIVES, *inputs_texts.RUNS))
-def test_spans_verdicts_and_templates_are_as_expected(entry, request):
-    expect(entry, KNOWN_WRONG, request)
+@pytest.mark.parametrize("entry", by_name(RELATIVES, KNOWN_WRONG, *inputs_texts.RUNS))
+def test_spans_verdicts_and_templates_are_as_expected(entry):
     assert inputs_texts.RUNS[entry.run](entry) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", by_name(RELATIVES, *inputs_scripts.RUNS))
-def test_servers_and_judges_are_met_as_they_are(entry, request):
-    expect(entry, KNOWN_WRONG_BY_SCRIPT, request)
+@pytest.mark.parametrize("entry", by_name(RELATIVES, KNOWN_WRONG_BY_SCRIPT, *inputs_scripts.RUNS))
+def test_servers_and_judges_are_met_as_they_are(entry):
     assert inputs_scripts.RUNS[entry.run](entry) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", by_name(RELATIVES, *inputs_models.RUNS))
-def test_datasets_models_and_networks_are_met_as_they_are(entry, request, model_path):
-    expect(entry, KNOWN_WRONG_BY_SCRIPT, request)
+@pytest.mark.parametrize("entry", by_name(RELATIVES, KNOWN_WRONG_BY_SCRIPT, *inputs_models.RUNS))
+def test_datasets_models_and_networks_are_met_as_they_are(entry, model_path):
     assert inputs_models.RUNS[entry.run](entry) == []
 
 
