@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from typing import Any
@@ -30,6 +31,8 @@ CUE = re.compile(  # of a subtitle: its number and its times, in SubRip or WebVT
 CUE_MARK = re.compile(
     r"</?[a-z][^<>\n]{0,80}>|\{\\[^{}\n]*\}|^[ \t]*[\[(♪][^\])♪\n]*[\])♪][ \t]*$", re.MULTILINE | re.IGNORECASE
 )
+VOICE = re.compile(r"^[ \t]*<v\b", re.MULTILINE)  # somebody else speaks
+LOOK_BACK = 1000  # characters before a cue in which what was said last stands
 ENDS_SENTENCE = re.compile(r"[.!?…。！？\])♪][\"'”’»)]*(?:</?\w+>)*\Z")
 
 
@@ -111,9 +114,14 @@ def read_wiki(text: str, start: int) -> Markup:
 
 
 def read_subtitles(text: str) -> Markup:
-    """Numbers, times, styles and [sounds] of cues; a cue that ends no sentence goes on in the next."""
+    """Numbers, times, styles and [sounds] of cues; the lines of a cue are one paragraph, and those of the next if it ends no sentence."""
     found = Markup([Edit(*mark.span()) for mark in CUE_MARK.finditer(text)], [], [])
+    borders = [len(text)]
     for cue in CUE.finditer(text):
-        goes_on = cue.start() and not ENDS_SENTENCE.search(text[: cue.start()].rstrip()[-40:])
+        before = CUE_MARK.sub("", CUE.sub("", text[max(0, cue.start() - LOOK_BACK) : cue.start()])).rstrip()
+        goes_on = cue.start() and before and not ENDS_SENTENCE.search(before)
         found.edits.append(Edit(*cue.span(), "\n" if goes_on else "\n\n"))
+        borders += [] if goes_on else [cue.end()]
+    borders += [voice.start() for voice in VOICE.finditer(text)]
+    found.paragraphs = list(itertools.pairwise(sorted(borders)))
     return found
