@@ -14,13 +14,13 @@ from pathlib import Path
 import regex
 
 from benchmarks.inputs_entries import ROOT, Entry, failures, write_documents
-from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, make_splitter
+from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, make_splitter, parse
 from data_processor.documents import Document, read_documents, read_file, read_folder
 from data_processor.edits import NOT_READ, TEXT
 from data_processor.facts import sentences_to_read
 from data_processor.languages import detect_language, identify_all, in_language
 from data_processor.spans import find_spans
-from data_processor.units import Parsed, read_units
+from data_processor.units import Parsed
 from utils import InputError
 
 CHECKS = (
@@ -115,9 +115,7 @@ def language_of_questions(texts: list[str]) -> str:
 def add(found: Found, document: Document, raw: str) -> None:
     """What is read of one document, whose decoded file is `raw`."""
     language = detect_language(document.text)
-    known = dict.fromkeys((start for start, _ in document.headings), "heading")
-    known |= dict.fromkeys((start for start, _ in document.rows), "row")
-    parsed = read_units(document.text, language, known)
+    parsed = parse(document, language)
     chunks = chunk_document(document, splitter())
     found.names.append(document.file_name)
     found.languages.append(chunks[0].text_language if chunks else language)

@@ -92,9 +92,14 @@ def page_breaks(raw: str) -> list[Edit]:
         if PAGE_NUMBER.fullmatch(raw[lines:start].rstrip()):
             start = len(raw[:lines].rstrip())
         end = after_head(found.end(), top)
-        goes_on = bool(regex.search(r"[\p{L}\d,;]\Z", raw[:start])) and bool(regex.match(r"\p{Ll}", raw[end:]))
+        goes_on = bool(regex.search(r"[\p{L}\d,;-]\Z", raw[max(0, start - 9) : start])) and bool(regex.match(r"\p{Ll}", raw[end : end + 1]))
         edits.append(Edit(start, end, "\n" if goes_on else "\n\n", BOILERPLATE))
     return edits
+
+
+def over_pages(edits: list[Edit]) -> list[tuple[int, int]]:
+    """Of the edits by `page_breaks`, the breaks within a sentence, each with the character before it and the one after it."""
+    return [(edit.start - 1, edit.end + 1) for edit in edits if (edit.text, edit.kind) == ("\n", BOILERPLATE)]
 
 
 def _first_text(raw: str) -> int:

@@ -81,10 +81,10 @@ def make_splitter(tokenizer, chunk_size: int):
 
 
 def parse(document: Document, language: str) -> Parsed:
-    """The units of a document in this language, with the headings and rows that its markup tells."""
+    """The units of a document in this language, with the headings, rows and paragraphs that its markup tells."""
     known = dict.fromkeys((start for start, _ in document.headings), "heading")
     known |= dict.fromkeys((start for start, _ in document.rows), "row")
-    return read_units(document.text, language, known)
+    return read_units(document.text, language, known, document.paragraphs)
 
 
 def chunk_document(

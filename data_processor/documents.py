@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_processor.characters import ONE_FOR_ONE, fold, foldings, furniture
+from data_processor.characters import ONE_FOR_ONE, fold, foldings, furniture, over_pages
 from data_processor.edits import Edit, apply_edits, spans_of, without_overlaps
 from data_processor.encodings import Decoded, decode
 from data_processor.folder import SUFFIXES, find_files
@@ -28,8 +28,8 @@ class Document:
     `offsets` maps positions in `text` to positions in the decoded file; `replaced` has (start, end) in `text` and
     (start, end) in the file of each stretch that is written otherwise there. `spans` are (start, end, kind) in the file,
     in order and without gaps, kind one of "text", "heading", "markup" (code and comments too), "metadata", "boilerplate"
-    and "not read". `headings` and `rows` (of tables) are (start, end) in `text`, as far as markup tells them; `title`
-    comes from front matter, <title> or the first such heading, "" if there is none. `metadata` is the front matter.
+    and "not read". `headings`, `rows` (of tables) and `paragraphs` are (start, end) in `text`, as far as markup tells
+    them; the lines of a paragraph are joined, up to a forced break, after which another begins. `title` comes from front matter, <title> or the first such heading, "" if there is none. `metadata` is the front matter.
     """
 
     file_name: str
@@ -39,6 +39,7 @@ class Document:
     spans: tuple[tuple[int, int, str], ...] = ()
     headings: tuple[tuple[int, int], ...] = ()
     rows: tuple[tuple[int, int], ...] = ()
+    paragraphs: tuple[tuple[int, int], ...] = ()
     title: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -147,8 +148,12 @@ def clean(file_name: str, raw: str) -> Document:
         title=fold(markup.title),
         metadata=markup.metadata or {},
     )
-    places = {name: _in_text(document, spans) for name, spans in (("headings", markup.headings), ("rows", markup.rows))}
-    return Document(**{**vars(document), **places})
+    told = {
+        "headings": markup.headings,
+        "rows": markup.rows,
+        "paragraphs": [*markup.paragraphs, *over_pages(edits)],
+    }
+    return Document(**{**vars(document), **{name: _in_text(document, spans) for name, spans in told.items()}})
 
 
 def _in_text(document: Document, spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TEXT, HEADING, MARKUP, METADATA, BOILERPLATE, NOT_READ = (
     "text", "heading", "markup", "metadata", "boilerplate", "not read",
@@ -24,13 +24,17 @@ class Edit:
 
 @dataclass
 class Markup:
-    """What a reader of markup found: edits and headings in offsets of the file, rows of tables, title and metadata."""
+    """What a reader of markup found: edits and headings in offsets of the file, rows of tables, title and metadata.
+
+    `paragraphs` are stretches of the file whose lines are one paragraph; one that ends at a forced break ends there.
+    """
 
     edits: list[Edit]
     headings: list[tuple[int, int]]
     rows: list[tuple[int, int]]
     title: str = ""
     metadata: dict | None = None
+    paragraphs: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

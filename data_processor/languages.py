@@ -5,7 +5,8 @@ identify("Wie lange dauert die Probezeit?")    # of a question or an answer: one
 in_language("training/replay_prompts.json", "de")    # training/replay_prompts.de.json
 
 py3langid knew all 448 texts of 14 languages that sentence libraries were compared on. Two things are left to the script,
-since a few borrowed words must not decide: Chinese and Japanese.
+since a few borrowed words must not decide: Chinese and Japanese. In a short text (23 letters), Russian and Bulgarian can be
+equally probable: then it is the language that more is written in (1,134 of 1,141 single sentences, not 1,123).
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pathlib import Path
 import regex
 
 ENGLISH = "en"
-KNOWN = (  # what is told apart: a language less is a mistake less in a short text
-    "ar bg ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv ms nl no pl pt ro ru sk sl sr sv th tr uk vi zh"
+KNOWN = (  # what is told apart: a language less is a mistake less in a short text; those that most is written in first
+    "en es de ja fr pt ru it tr nl pl fa zh vi id cs ko uk ar el he sv ro hu th da fi sk no hi bg hr sr lt sl et ca lv ms"
 )
+NEARLY = 0.5  # of the highest probability: a language so probable may as well be the one
 LANGUAGES = "cs da de en es fr it ja ko nl pl pt ru sv tr uk zh"  # those of answers; of more, names would be rare ones
 CONFIDENCE = 0.9  # below it an answer is English, as a name or a number in another language would be
 LONGEST_TEXT = 20_000  # characters of a text that are looked at
@@ -48,7 +50,9 @@ def detect_language(text: str) -> str:
     kana, han = len(regex.findall(r"[\p{Hiragana}\p{Katakana}]", sample)), len(regex.findall(r"\p{Han}", sample))
     if kana + han > CHINESE_SHARE * letters:
         return "ja" if kana > KANA_SHARE * letters else "zh"
-    return str(identifier(KNOWN).classify(sample)[0])
+    ranked = identifier(KNOWN).rank(sample)
+    near = [language for language, probability in ranked if probability >= NEARLY * ranked[0][1]]
+    return str(min(near, key=KNOWN.split().index))
 
 
 @lru_cache(maxsize=10_000)

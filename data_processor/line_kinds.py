@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import regex
 
 QUOTED = regex.compile(r"(?:[ \t]*>)+[ \t]?")  # a line of a quoted mail
-RULED = regex.compile(r"(?=.*[-=_*~+|─═·.:#]{3}|.*\|)[-=_*~+|─═·.:# \t]{3,}|\*(?:[ \t]+\*)+")
+RULED = regex.compile(r"(?=.*[-=_*~+|─═·.:#]{3}|.*\|)[-=_*~+|─═·.:# \t]{3,}|\*(?:[ \t]+\*)+|--")
 CUE_TIME = regex.compile(r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}[ \t]*-->.*")
 SOUND = regex.compile(r"[\[(（【♪][^\])）】♪]*[\])）】♪]")  # a cue that nobody says
 # A line of a table of contents.
@@ -45,7 +47,8 @@ class Line:
     """A line: where it stands, where its own text begins and ends, and what it is.
 
     `body` is where the text after a marker begins, `form` what marks an item, `columns` the number of a row's cells,
-    `indent` and `width` are in columns (a Chinese character has two). `flowed`: one space at its end (RFC 3676).
+    `indent` and `width` are in columns (a Chinese character has two). `flowed`: one space at its end (RFC 3676). `joint`:
+    "on" if markup tells that the line goes on with the paragraph above it, "break" if it tells that one begins here.
     """
 
     start: int
@@ -57,6 +60,7 @@ class Line:
     body: int = 0
     columns: int = 0
     flowed: bool = False
+    joint: str = ""
 
     @property
     def width(self) -> int:
@@ -74,10 +78,13 @@ def columns_of(text: str) -> int:
     )
 
 
-def read_lines(text: str, known: dict[int, str] | None = None) -> list[Line]:
+def read_lines(
+    text: str, known: dict[int, str] | None = None, paragraphs: Sequence[tuple[int, int]] = ()
+) -> list[Line]:
     """The lines of a text with their kinds. A marker in the middle of wrapped text is none, see paragraphs.py.
 
-    `known` has the kind ("heading", "row") of lines that markup told, by where they start.
+    What markup told: `known` has the kind ("heading", "row") of lines by where they start, `paragraphs` (start, end) of
+    paragraphs, in order.
     """
     lines = []
     for match in regex.finditer(r"[^\n\f\r\u2028\u2029]+|(?:\r\n|[\n\f\r\u2028\u2029])(?=[\n\f\r\u2028\u2029])", text):
@@ -88,6 +95,7 @@ def read_lines(text: str, known: dict[int, str] | None = None) -> list[Line]:
         start = match.start() + offset + len(whole[offset:]) - len(whole[offset:].lstrip())
         indent = columns_of(whole[offset : start - match.start()].expandtabs(8))
         lines.append(Line(start, start + len(content), content, indent, body=start, flowed=bool(FLOWED.search(whole))))
+        lines[-1].joint = _joint(lines[-1], paragraphs)
         if known and start in known:
             lines[-1].kind, lines[-1].form = known[start], "known"
         else:
@@ -97,6 +105,13 @@ def read_lines(text: str, known: dict[int, str] | None = None) -> list[Line]:
     _see_rows(lines)
     _see_turns(lines)
     return lines
+
+
+def _joint(line: Line, paragraphs: Sequence[tuple[int, int]]) -> str:
+    number = bisect.bisect_right(paragraphs, line.start, key=lambda span: span[0]) - 1
+    if number < 0 or line.start >= paragraphs[number][1]:
+        return ""
+    return "on" if line.start > paragraphs[number][0] else "break"
 
 
 def _see_kind(line: Line) -> None:
@@ -110,7 +125,7 @@ def _see_kind(line: Line) -> None:
         line.kind, line.form = "heading", "hashes"
     elif bullet := BULLET.match(line.text):
         line.kind, line.form, line.body = "item", line.text[0], line.start + bullet.end()
-    elif number := NUMBERED.match(line.text):
+    elif (number := NUMBERED.match(line.text)) and (line.joint != "on" or number.lastgroup != "number"):
         line.kind, line.form, line.body = "item", number.lastgroup, line.start + number.end()
 
 
@@ -144,7 +159,7 @@ def _see_rows(lines: list[Line]) -> None:
     """Rows of a table: cells between pipes, or two lines or more with as many cells between tabs or wide gaps."""
     for line in lines:
         pipes = len(PIPE.findall(line.text.strip("|"))) if line.kind in ("plain", "item") else 0
-        if pipes and (line.text[0] == "|" or line.text[-1] == "|" or " | " in line.text):
+        if pipes and (line.text[0] == "|" or line.text[-1] == "|" or (" | " in line.text and not line.joint)):
             line.kind, line.form, line.columns = "row", "|", pipes + 1
     for one, other in pairwise(lines):
         gaps = [len(GAP.findall(line.text)) if line.kind in ("plain", "row") else 0 for line in (one, other)]
@@ -154,7 +169,8 @@ def _see_rows(lines: list[Line]) -> None:
     for mark in (";", "；", ",", "，", "、"):
         for run in _runs(lines):
             counts = {line.text.count(mark) for line in run}
-            if len(run) >= 3 and min(counts) == max(counts) > 1 and not any(OPEN_ENDED.search(x.text) for x in run):
+            apart = len(run) >= 3 and not any(line.joint == "on" for line in run)
+            if apart and min(counts) == max(counts) > 1 and not any(OPEN_ENDED.search(x.text) for x in run):
                 for line in run:
                     line.kind, line.form, line.columns = "row", mark, counts.copy().pop() + 1
 

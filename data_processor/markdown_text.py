@@ -1,4 +1,4 @@
-"""Markdown by markdown-it: which characters of a file are marks, and where its headings and rows of tables are."""
+"""Markdown by markdown-it: which characters of a file are marks, and where its headings, paragraphs and rows of tables are."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from data_processor.tables import RULED, read_ruled_table, row_edits
 TASK_BOX = re.compile(r"\[[ xX]\][ \t]+")
 MARKS_BEFORE_TEXT = re.compile(r"[>#][ \t]?|(?<=#)[ \t]+")  # those of lists stay: they tell one item from the next
 NOTE_MARK = re.compile(r"[ \t]?\[\^[^\]\s]{1,40}\]:?[ \t]*")
+LINE_BREAK = re.compile(r"<br\b[^<>]*>(?P<end>[ \t]*\n)?", re.IGNORECASE)
 WORD = re.compile(r"\w")
 FIRST_WORD = re.compile(r"[\"'“„«(\[*_]*\w")
 
@@ -122,6 +123,7 @@ def _add(found: Markup, more: Markup) -> None:
     found.edits += more.edits
     found.headings += more.headings
     found.rows += more.rows
+    found.paragraphs += more.paragraphs
 
 
 def _is_list_mark(text: str, lines: list[int], number: int) -> bool:
@@ -155,6 +157,8 @@ def _read_inline(text: str, lines: list[int], token: Token, opening: Token, is_p
         if is_heading:
             end_of_line = at + len(line)
             found.edits.append(Edit(end_of_line, end_of_line + len(text[end_of_line:file_end].rstrip())))
+    if opening.type == "paragraph_open" and not is_plain:
+        found.paragraphs += _paragraphs(token, places)
     if is_heading:
         if token.map[1] < opening.map[1]:
             _underlined(text, lines, token, opening, is_plain, found)
@@ -167,6 +171,30 @@ def _read_inline(text: str, lines: list[int], token: Token, opening: Token, is_p
             if cut[0] < cut[1]:
                 found.edits.append(Edit(at + cut[0] - begin, at + cut[1] - begin, new))
                 new = ""
+
+
+def _paragraphs(token: Token, places: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Where in the file the lines of an inline token stand, up to each forced break and from it on.
+
+    `places`: where a line begins in the token's content, and in the file, and its length.
+    """
+    spans, first = [], places[0][1]
+    for start, end in _forced_breaks(token):
+        begin, at, length = next(place for place in reversed(places) if place[0] <= start)
+        spans.append((first, at + min(start - begin, length)))
+        begin, at, _ = next(place for place in reversed(places) if place[0] <= end)
+        first = at + end - begin
+    return [*spans, (first, places[-1][1] + places[-1][2])]
+
+
+def _forced_breaks(token: Token) -> Iterable[tuple[int, int]]:
+    """(start, end) in the content of breaks that the author wants: a backslash or two spaces at the end of a line, <br>."""
+    for child in token.children or []:
+        at = (child.meta or {}).get("at", 0)
+        if child.type == "hardbreak":
+            yield at, token.content.index("\n", at) + 1
+        elif child.type == "html_inline" and (found := LINE_BREAK.match(token.content, at)):
+            yield found.span()
 
 
 def _underlined(text: str, lines: list[int], token: Token, opening: Token, is_plain: bool, found: Markup) -> None:
@@ -213,7 +241,7 @@ def _kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[
             ticks = len(child.markup)
             end = source.index(child.markup, at + ticks)
             yield at + ticks, end, None
-        elif child.type == "html_inline" and re.match(r"<br\b", child.content, re.IGNORECASE):
+        elif child.type == "html_inline" and (br := LINE_BREAK.match(source, at)) and not br["end"]:
             yield at, at + len(child.content), "\n"
 
 

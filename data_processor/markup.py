@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from typing import Any
 
-from data_processor.edits import METADATA, Edit, Markup
+from data_processor.edits import METADATA, Edit, Markup, without_overlaps
 from data_processor.html_text import is_html, read_html
 
 MARKDOWN = (".md", ".markdown")
@@ -25,11 +26,15 @@ WIKI_MARK = re.compile(
     re.DOTALL,
 )
 CUE = re.compile(  # of a subtitle: its number and its times, in SubRip or WebVTT
-    r"(?:\A\ufeff?WEBVTT[^\n]*)?\s*^(?:[^\n]*\n)?[ \t]*(?:\d+:)?\d\d:\d\d[,.]\d{3}[ \t]+-->[^\n]*\n", re.MULTILINE
+    r"\s*^(?:[^\n]*\n)?[ \t]*(?:\d+:)?\d\d:\d\d[,.]\d{3}[ \t]+-->[^\n]*\n", re.MULTILINE
 )
+WEBVTT = re.compile(r"\A\ufeff?WEBVTT\b(?:(?![^\n]*-->)[^\n]*\S[^\n]*\n)*")  # with the lines of its head
+REMARK = re.compile(r"^(?:NOTE|STYLE|REGION)\b[^\n]*(?:\n[^\n]*\S[^\n]*)*", re.MULTILINE)  # of WebVTT
 CUE_MARK = re.compile(
     r"</?[a-z][^<>\n]{0,80}>|\{\\[^{}\n]*\}|^[ \t]*[\[(♪][^\])♪\n]*[\])♪][ \t]*$", re.MULTILINE | re.IGNORECASE
 )
+VOICE = re.compile(r"^[ \t]*<v\b", re.MULTILINE)  # somebody else speaks
+LOOK_BACK = 1000  # characters before a cue in which what was said last stands
 ENDS_SENTENCE = re.compile(r"[.!?…。！？\])♪][\"'”’»)]*(?:</?\w+>)*\Z")
 
 
@@ -40,7 +45,7 @@ def read_markup(file_name: str, text: str) -> Markup:
     suffix = "." + file_name.rpartition(".")[2].lower()
     if suffix in HTML or (suffix not in MARKDOWN and is_html(text)):
         return with_title(read_html(text), text)
-    if suffix not in MARKDOWN and CUE.match(text):
+    if suffix not in MARKDOWN and (CUE.match(text) or (WEBVTT.match(text) and CUE.search(text))):
         return read_subtitles(text)
     metadata, start = front_matter(text)
     if suffix not in MARKDOWN and WIKI.search(text):
@@ -111,9 +116,20 @@ def read_wiki(text: str, start: int) -> Markup:
 
 
 def read_subtitles(text: str) -> Markup:
-    """Numbers, times, styles and [sounds] of cues; a cue that ends no sentence goes on in the next."""
+    """Numbers, times, styles and [sounds] of cues; the lines of a cue are one paragraph, and those of the next if it ends no sentence."""
+    head = WEBVTT.match(text)
     found = Markup([Edit(*mark.span()) for mark in CUE_MARK.finditer(text)], [], [])
-    for cue in CUE.finditer(text):
-        goes_on = cue.start() and not ENDS_SENTENCE.search(text[: cue.start()].rstrip()[-40:])
+    if head:
+        remarks = [Edit(*remark.span(), "\n\n") for remark in REMARK.finditer(text, head.end())]
+        found.edits = without_overlaps([Edit(*head.span()), *remarks], found.edits)
+    borders = [len(text)]
+    start = head.end() if head else 0
+    for cue in CUE.finditer(text, start):
+        before = REMARK.sub("", text[max(start, cue.start() - LOOK_BACK) : cue.start()])
+        before = CUE_MARK.sub("", CUE.sub("\n", before)).rstrip()
+        goes_on = before and not ENDS_SENTENCE.search(before)
         found.edits.append(Edit(*cue.span(), "\n" if goes_on else "\n\n"))
+        borders += [] if goes_on else [cue.end()]
+    borders += [voice.start() for voice in VOICE.finditer(text)]
+    found.paragraphs = list(itertools.pairwise(sorted(borders)))
     return found

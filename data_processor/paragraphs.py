@@ -7,6 +7,7 @@ its end, and from small letters; short lines, verses and addresses stay apart.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -32,6 +33,11 @@ HAN_SPACES = regex.compile(
 )
 HAN_HAN_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}] [\p{Han}\p{Hiragana}\p{Katakana}]")
 HALVES = regex.compile(r"[，。、；：！？（(“《「『]$|^[（“《「『]")  # marks that may not begin or end a line
+LINES_OF_SENTENCE = 3  # short lines, beside the first, that a sentence may go over
+HELD = regex.compile(r"[,.:;!?…，。、：；！？؟।]['\"”’»)」』）\]]*$")  # the end of a line of verse or of a list, or of a sentence
+ENDS_WITHIN = regex.compile(  # in mid-line, not after an abbreviation: "ul. Młyńska"
+    r"[.!?…]['\"”’»)\]]*$|(?<=\p{L}{4}|\d{4}|['\"”’»)])[.!?…]['\"”’»)\]]*\s+[\"'“„«(¿¡]*\p{Lu}"
+)
 SMALL = regex.compile(r"[\"'“„«(—–-]*\s?\p{Ll}")
 
 
@@ -52,9 +58,11 @@ class Block:
         return self.lines[-1]
 
 
-def read_blocks(text: str, known: dict[int, str] | None = None) -> list[Block]:
-    """The blocks of a text, in order, without blank lines; `known` as for read_lines."""
-    stretches = split_stretches(read_lines(text, known))
+def read_blocks(
+    text: str, known: dict[int, str] | None = None, paragraphs: Sequence[tuple[int, int]] = ()
+) -> list[Block]:
+    """The blocks of a text, in order, without blank lines; what markup told is as for read_lines."""
+    stretches = split_stretches(read_lines(text, known, paragraphs))
     usual = usual_width(stretches)
     blocks: list[Block] = []
     for stretch in stretches:
@@ -63,12 +71,12 @@ def read_blocks(text: str, known: dict[int, str] | None = None) -> list[Block]:
 
 
 def split_stretches(lines: list[Line]) -> list[list[Line]]:
-    """Lines without a blank one between them."""
+    """Lines without a blank one between them, but for one that a mark within a paragraph has left."""
     stretches: list[list[Line]] = [[]]
     for line in lines:
         if line.kind != "blank":
             stretches[-1].append(line)
-        elif stretches[-1]:
+        elif stretches[-1] and line.joint != "on":
             stretches.append([])
     return [stretch for stretch in stretches if stretch]
 
@@ -93,9 +101,9 @@ def cut_stretch(lines: list[Line], usual: int) -> list[Block]:
         if len(run) < 4 or width > NEARLY * usual:
             width = max(width, usual)
         wrapped = is_wrapped(run, width)
-        for line in run:
+        for number, line in enumerate(run):
             block = blocks[-1] if blocks else None
-            if block and line is not run[0] and goes_on(block, line, wrapped, width, longest):
+            if block and number and (ends_in(block, run[number:]) or goes_on(block, line, wrapped, width, longest)):
                 block.lines.append(line)
             else:
                 blocks.append(Block(line.kind, [line], adjacent=bool(blocks)))
@@ -177,6 +185,20 @@ def is_capitals(text: str) -> bool:
     return text.isupper() and not regex.search(r"\p{Lo}", text)
 
 
+def ends_in(block: Block, lines: list[Line]) -> bool:
+    """Whether a sentence that begins in the block, and does not end there, ends in lines that begin with small letters."""
+    if block.kind not in ("plain", "item", "turn") or SMALL.match(block.lines[0].own):
+        return False
+    above = block.last
+    for line in lines[:LINES_OF_SENTENCE]:
+        if line.kind != "plain" or HELD.search(above.text) or not SMALL.match(line.text):
+            return False
+        if ENDS_WITHIN.search(line.text):
+            return True
+        above = line
+    return False
+
+
 def goes_on(block: Block, line: Line, wrapped: bool, width: int, longest: int) -> bool:
     """Whether a line belongs to the block above it."""
     first, a = block.lines[0], block.last
@@ -184,6 +206,8 @@ def goes_on(block: Block, line: Line, wrapped: bool, width: int, longest: int) -
         return True
     if block.kind not in ("plain", "item", "turn"):
         return False
+    if line.joint:
+        return line.joint == "on"
     small = bool(SMALL.match(line.text))
     if block.kind != "plain" and line.indent > first.indent:
         return True

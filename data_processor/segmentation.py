@@ -11,6 +11,8 @@ import functools
 import regex
 import yasbd
 
+from data_processor.span_words import OPENING_WORDS
+
 RELATED = {  # languages that yasbd lacks: those whose rules serve them; all others go by their script
     **dict.fromkeys(("no", "nb", "nn", "is"), "da"), **dict.fromkeys(("hr", "bs", "sl"), "cs"), "ca": "es", "gl": "pt",
     "fi": "sv", "hu": "de", "et": "de", "lv": "lt", "az": "tr", "ms": "id", "sr": "bg",
@@ -34,6 +36,8 @@ REPORTING = {  # what follows a quotation, its own end mark and all, in the same
     "ar": r"(?:قال|سأل|صاح|أجاب|رد|هتف)\p{L}?\b",
     "hi": r"(?:\S+ ){0,2}(?:पूछा|कहा|बोल|चिल्ला|उत्तर)",
 }
+COUNTRY = regex.compile(r"\b[Tt]he (?:\p{Lu}\.){2,}$")
+NAME = regex.compile(r"(\p{Lu}[\p{L}'’-]*) \p{Lu}")
 SPACE = r"[^\S\n]"  # white space within a line
 CAPITAL = rf"(?={SPACE}+[\"'“„«‘(\[¿¡—–]*{SPACE}?[\p{{Lu}}\p{{Lt}}])"  # a capital comes, on the same line
 MISSED = regex.compile(  # ends of sentences that yasbd does not see
@@ -58,6 +62,7 @@ INSIDE = [  # what stands before and after a border that lies within a sentence,
         (r"\((?:[!?]+|\.{3}|…)\)\s?$", r""),  # a remark on the word before
         (r"\b\d{4}\.(?: ?\d{1,2}\.){0,2}\s?$", r"(?:\d{1,2}\. ?){0,2}\p{Hangul}"),  # a date: 2021. 1. 5.
         (r"\p{Ll}str\.\s?$", r"\d"),  # a German street and its number
+        (r"(?:^|[.!?]\s)(?:At|By|From|Until|Since|Before|After) \d{1,2}(?:[:.]\d\d)?\s?[ap]\.m\.\s?$", r""),
         (r"(?:\.{3}|…)\s$", r"\p{Lo}"),  # a pause, in letters without capitals
     )
 ]
@@ -126,9 +131,16 @@ def is_inside(text: str, border: int, code: str) -> bool:
     return bool(
         any(first.search(before + gap[:1]) and second.match(after) for first, second in INSIDE)
         or never_last(code).search(before)
+        or (code == "en" and is_adjective(before, after))
         or (DANDA.search(before) and "।" in text)
         or (code in REPORTING and CLOSED.search(before) and regex.match(REPORTING[code], after))
     )
+
+
+def is_adjective(before: str, after: str) -> bool:
+    """Whether an English abbreviation such as U.S. goes with two capitals after it: "the U.S. Mill Society"."""
+    name = NAME.match(after)
+    return bool(name and COUNTRY.search(before) and name[1].lower() not in OPENING_WORDS["en"])
 
 
 @functools.cache

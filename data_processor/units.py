@@ -8,13 +8,14 @@ later sentences the speaker.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import regex
 
 from data_processor.edits import Edited
 from data_processor.line_kinds import PIPE, SPEAKER
-from data_processor.paragraphs import Block, is_capitals, join_lines, read_blocks
+from data_processor.paragraphs import SMALL, Block, is_capitals, join_lines, read_blocks
 from data_processor.segmentation import ends_sentence, segment
 
 LONGEST_HEADING = 120  # characters
@@ -52,12 +53,15 @@ class Parsed:
         return self.joined.text[start:end].strip("# \t")
 
 
-def read_units(text: str, language: str, known: dict[int, str] | None = None) -> Parsed:
+def read_units(
+    text: str, language: str, known: dict[int, str] | None = None, paragraphs: Sequence[tuple[int, int]] = ()
+) -> Parsed:
     """The units of a text; its offsets are those of `joined.text`, and `joined` leads back to `text`.
 
-    `known` has the kind ("heading", "row") of lines that markup told, by where they start.
+    What markup told: `known` has the kind ("heading", "row") of lines by where they start, `paragraphs` (start, end) of
+    paragraphs, in order.
     """
-    blocks = read_blocks(text, known)
+    blocks = read_blocks(text, known, paragraphs)
     parsed = Parsed(join_lines(text, blocks, language))
     markup = [block for block in blocks if block.kind == "markup"]
     parsed.markup = [_span(parsed, block) for block in markup]
@@ -161,6 +165,8 @@ def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) 
             and len(words) > 1
             and all(w[0].isupper() for w in words)
         )
+    if following.kind == "plain" and following.adjacent and SMALL.match(following.lines[0].text):
+        return False  # a sentence goes on there
     if MIDDLE.search(text) or len(segment(text, language)) > 1:
         return False
 

@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 
 from benchmarks.inputs_lines import kept_apart, rewrapped
-from data_processor.chunking import chunk_document, hide_stops, make_splitter, sentence_spans, share_out
-from data_processor.documents import Document, read_documents
+from data_processor.chunking import chunk_document, hide_stops, make_splitter, parse, sentence_spans, share_out
+from data_processor.documents import Document, clean, read_documents
 from data_processor.facts import make_standalone, preceding_sentences, sentences_to_read
 from data_processor.hyphens import mend
 from data_processor.languages import detect_language
@@ -75,9 +75,10 @@ eleven months and cost 3.2 million crowns.
             ["Der Umbau durch den Architekten Kaspar Lindquist dauerte lang.", "Das Bad ist täglich geöffnet.", "Eröffnet wurde es am 1. Juni 1976."],
         ),
         ("> Who pays for the new valve in the pump of Weir Lane, and\n> when will it come?\n", ["Who pays for the new valve in the pump of Weir Lane, and when will it come?"]),
+        ("The lighthouse of Sandhaven\nwas built in 1903. Iris\nQuennell built it.\n", ["The lighthouse of Sandhaven was built in 1903.", "Iris Quennell built it."]),
         ("1\n00:00:01,000 --> 00:00:04,200\nThe mill was built\n\n2\n00:00:04,900 --> 00:00:07,100\nin 1903.\n", ["The mill was built in 1903."]),
     ],
-    ids=["english", "chinese", "korean", "indented", "a date at a line's start", "quoted mail", "cues"],
+    ids=["english", "chinese", "korean", "indented", "a date at a line's start", "quoted mail", "short lines", "cues"],
 )  # fmt: skip
 def test_wrapped_lines_are_joined(text, expected):
     assert units(text) == expected
@@ -87,6 +88,7 @@ def test_wrapped_lines_are_joined(text, expected):
     ("text", "expected"),
     [
         ("No sail was on the sea that night,\nThe lamp went round,\nAnd all the stars were company.\n", 3),
+        ("Анне Лунёвой\nул. Речная, д. 12, кв. 4\nг. Заречье\n", 3),
         ("Museum of Port Selby\n14 Harbour Row\nPort Selby PS4 2LN\n", 3),
         ("床前明月光，\n疑是地上霜。\n举头望明月，\n低头思故乡。\n", 4),
         ("• open the valve at Weir Lane\n• wait for 10 minutes,\n  or a little more\n", 2),
@@ -98,7 +100,7 @@ def test_wrapped_lines_are_joined(text, expected):
             2,
         ),
     ],
-    ids=["verses", "address", "chinese verses", "bullets", "clauses", "rows", "turns", "paragraphs of a line"],
+    ids=["verses", "russian address", "address", "chinese verses", "bullets", "clauses", "rows", "turns", "paragraphs of a line"],
 )
 def test_lines_that_belong_apart_stay_apart(text, expected):
     assert len(units(text)) == expected
@@ -112,6 +114,7 @@ def test_lines_that_belong_apart_stay_apart(text, expected):
         ("Who Built the Weir?\n\nOtto Brill built it.\n", ["Who Built the Weir?"]),
         ("一、历史\n青石镇建于1368年。\n", ["一、历史"]),
         ("The weir was built in 1888 for 240 crowns", []),
+        ("The weir of Otto Brill\nwas built in 1888, as\nBrill wanted it.\n", []),
     ],
 )
 def test_headings_are_no_units(text, expected):
@@ -224,6 +227,8 @@ def test_sentences_of_a_wrapped_file_have_the_files_offsets():
     ("language", "sentences"),
     [
         ("en", ["Mr. T. S. Elmer Jr. paid approx. $3.5 million.", "Yahoo! bought no part of it.", '"Go!" she said.']),
+        ("en", ["Mrs. Vane of the U.S. Mill Society left.", "She moved to the U.S.", "Her sister stayed in the U.S.", "Nobody knew."]),
+        ("en", ["It closed at 5 p.m.", "At 6 p.m. Greta left."]),
         ("de", ["Sie kam am 3. Mai 1897 mit Dr. h. c. Ernst Lind.", "Er wohnt in der Mühlstr. 12 am See."]),
         ("fr", ["« Il ne s’éteint jamais ! »", "En 1944, M. Le Goff l’a vu."]),
         ("ru", ["Мост построен в 1911 г. по проекту А. С. Вершинина.", "Он стоил 3,2 млн руб. и стоит."]),
@@ -254,6 +259,8 @@ def test_a_sentence_ends_without_a_space_but_an_address_of_the_web_does_not():
         ("青石渡口建于1911年，由 Kohana Software Ltd 管理。", "zh"),
         ("솔내 다리는 1987년에 열렸다.", "ko"),
         ("1987", "en"),
+        ("Мост стоит с 1911 года.", "ru"),
+        ("Мостът стои от 1911 г.", "bg"),
     ],
 )
 def test_the_language_of_a_text(text, language):
@@ -273,6 +280,26 @@ def test_what_markup_told_of_a_line_holds():
     text = "A heading.\nbuilding: Lamp; opened: 1987.\nIt is."
     parsed = read_units(text, "en", {0: "heading", 11: "row"})
     assert parsed.headings == [(0, 10)] and [(unit.start, unit.end) for unit in parsed.units] == [(11, 40), (41, 47)]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        ("a.md", "The Osprey\nwas built in\n1931 by Ann\nOld for 42 crowns\n", ["The Osprey was built in 1931 by Ann Old for 42 crowns"]),
+        ("a.md", "> Sold\n> in May.\n\n- Ann\nAmbler\n", ["Sold in May.", "Ann Ambler"]),
+        ("a.md", "The lamp went round\\\nAnd all the stars  \nWere company<br>\nNear<br>Me\n",
+         ["The lamp went round", "And all the stars", "Were company", "Near", "Me"]),
+        ("a.md", "Seen in the\n![fog](a.png)\nHarbour in\n2. class | third.\n", ["Seen in the Harbour in 2. class | third."]),
+        ("a.txt", "1\n00:00:01,000 --> 00:00:02,000\nGreta\nSolvang\n\n2\n00:00:03,000 --> 00:00:04,000\n[storm]\n\n"
+         "3\n00:00:05,000 --> 00:00:06,000\nleft.\n- Why?\n- Ann.\n", ["Greta Solvang left.", "Why?", "Ann."]),
+        ("a.txt", "It was larger than the\n\n - 12 -\n\fone of Greta Sol-\n\fvang at Orsden.\n", ["It was larger than the one of Greta Solvang at Orsden."]),
+    ],
+    ids=["soft breaks", "quotation and item", "forced breaks", "an image within", "cues", "pages"],
+)  # fmt: skip
+def test_a_paragraph_that_markup_tells_is_one(name, raw, expected):
+    parsed = parse(clean(name, raw), "en")
+    assert [parsed.joined.text[unit.start : unit.end] for unit in parsed.units] == expected
+    assert parsed.headings == []
 
 
 def test_wrapping_and_lines_apart_are_measured():
