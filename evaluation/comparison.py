@@ -19,6 +19,10 @@ from evaluation.reading import Reading, has_any, read, read_chinese, same_quanti
 RECALL = 0.8  # of the words of the reference
 COMPOUNDING = ("de",)
 LINKS = ("", "s", "es", "n", "en", "er", "e", "ns")  # between the parts of a German compound
+# Without accents. A word after one of them is another word: "Vermieter" is no "Mieter".
+PREFIXES = frozenset(
+    "ver ent zer miss ein aus auf vor nach unter uber ober neben gegen zuruck hinter mit wieder nicht ruck anti".split()
+)
 SHORTEST_PART = 3  # letters of a stem in a compound
 LIST = re.compile(r"[,;，、；]\s?|\s(?:und|sowie|and|et|y|e|и)\s|[和与及]|以及")
 # The two to four characters of a name after an occupation or a form of address.
@@ -96,7 +100,8 @@ def coverage(words: list[str], asked: list[str], needed: list[str], language: st
 
 def is_head(word: str, compound: str) -> bool:
     """Whether a compound is a kind of what the word is, as "Schutzhelm" of "Helm"."""
-    return compound.endswith(word) and len(compound) - len(word) >= SHORTEST_PART
+    first = compound.removesuffix(word)
+    return first != compound and len(first) >= SHORTEST_PART and first not in PREFIXES
 
 
 def parts(compound: str, first: set[str], others: set[str]) -> tuple[str, ...]:
