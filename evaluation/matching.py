@@ -13,12 +13,12 @@ import unicodedata
 from collections import Counter
 from functools import cache
 
-from data_processor.languages import ENGLISH
+from data_processor.languages import ENGLISH, identify_all, texts_of_rows
 from engines.thoughts import without_thoughts
 from evaluation import comparison
 from evaluation.answer_language import answer_language
 from evaluation.digits import plain, without_han_numbers
-from evaluation.quantities import WORDED, words_of
+from evaluation.quantities import WORDED, with_plain_numbers, words_of
 
 CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
 UNANSWERABLE = "unknown"  # the kind of questions whose right answer is that it is not known
@@ -93,7 +93,7 @@ UNKNOWN = re.compile(  # phrases that say the answer is not known, in English or
     |unable\sto\s(?:\w+\s)?(?:answer|say|find|determine|confirm|provide|verify)|have\sno\sidea
     |(?:is|are|remains?)\s(?:still\s)?(?:unknown|unclear|undisclosed|unspecified)
     |(?:no|not\sany|not\senough|insufficient)\s(?:\w+\s)?(?:information|records?|data|details?|evidence|mention)
-    |^unknown$|^not\s(?:known|stated|mentioned|given|specified|available))\b
+    |^unknown$|^n/a$|^not\sapplicable$|^not\s(?:known|stated|mentioned|given|specified|available))\b
     |不知道|不清楚|不确定|未知|未提及|没有(?:提及|相关|足够)|无法(?:回答|确定|得知|提供)|无从得知""",
     re.VERBOSE,
 )
@@ -137,32 +137,48 @@ def token_recall(reference: str, response: str) -> float:
     return (wanted & Counter(as_wanted(in_order, tokens(response)))).total() / max(wanted.total(), 1)
 
 
-def match(reference: str, response: str, question: str = "") -> bool:
+def match(reference: str, response: str, question: str = "", language: str = ENGLISH) -> bool:
     """Whether the response has all numbers and nearly all words of the reference, in any order and among any others.
 
-    The language is that of question and reference, or where that cannot be told, of all three texts.
+    `language` is that of all the answers, for an answer whose own cannot be told.
     """
-    language = answer_language(question, reference, response)
+    language = answer_language(question, reference, response, language)
     if language != ENGLISH and language in WORDED:
         return bool(response.strip()) and comparison.same_answer(reference, response, question, language)
+    if has_tokens(reference, response):
+        return True
+    if language in (ENGLISH, "ja", "ko"):  # their numbers are read as tokens
+        return False
+    return has_tokens(with_plain_numbers(reference, language), with_plain_numbers(response, language))
+
+
+def has_tokens(reference: str, response: str) -> bool:
+    """Whether a response has the numbers and nearly all tokens of a reference."""
     numbers = Counter(token for token in tokens(reference) if any(map(str.isdigit, token)))
     return token_recall(reference, response) >= MATCH_RECALL and numbers <= Counter(tokens(response))
 
 
 @cache
-def unknown_phrases() -> re.Pattern:
-    """What says in any language with words that an answer is not known."""
-    return re.compile("|".join(phrase for language in WORDED for phrase in words_of(language)["refusals"]))
+def phrases(key: str) -> re.Pattern:
+    """The regular expressions under a key of words.toml, of all languages."""
+    found = [words_of(language)[key] for language in WORDED]
+    return re.compile("|".join(phrase for one in found for phrase in ([one] if isinstance(one, str) else one)))
 
 
 def says_unknown(response: str) -> bool:
-    """Whether the response is empty, or says in its first sentence that the answer is not known."""
+    """Whether the response is empty, or says in its first sentence that the answer is not known, and does not give one after a "but"."""
     text = unicodedata.normalize("NFKC", response).casefold().translate(SYMBOLS).strip()
     first = re.split(r"(?<=[.!?。！？])\s|(?<=[。！？])|\n", text)[0].strip(" .!\"'")
-    return not first or bool(UNKNOWN.search(first)) or bool(unknown_phrases().search(first))
+    if not first:
+        return True
+    ends = [found.end() for found in (UNKNOWN.search(first), phrases("refusals").search(first)) if found]
+    but = phrases("but").search(first, min(ends)) if ends else None
+    return bool(ends) and (but is None or says_unknown(first[but.end() :]))
 
 
-def grade(reference: str, response: str, kind: str | None = None, question: str = "") -> tuple[str, str]:
+def grade(
+    reference: str, response: str, kind: str | None = None, question: str = "", language: str = ENGLISH
+) -> tuple[str, str]:
     """One of the three classes for a response, and why. For an unanswerable question, saying so is correct.
 
     Thoughts are not graded; a response that was cut off in them says nothing.
@@ -173,10 +189,15 @@ def grade(reference: str, response: str, kind: str | None = None, question: str 
         if not response.strip():
             return NOT_ATTEMPTED, "says nothing"
         return (CORRECT, "says that it is not known") if unknown else (INCORRECT, "claims to know")
-    verdict = CORRECT if match(reference, response, question) else NOT_ATTEMPTED if unknown else INCORRECT
+    verdict = CORRECT if match(reference, response, question, language) else NOT_ATTEMPTED if unknown else INCORRECT
     return verdict, f"token recall {token_recall(reference, response):.2f}"
 
 
-def grade_row(row: dict) -> tuple[str, str]:
+def grade_row(row: dict, language: str = ENGLISH) -> tuple[str, str]:
     """The same for a row of answers: its "reference", "response", "kind" and "question"."""
-    return grade(row["reference"], row["response"], row.get("kind"), row.get("question") or "")
+    return grade(row["reference"], row["response"], row.get("kind"), row.get("question") or "", language)
+
+
+def language_of_rows(rows: list[dict]) -> str:
+    """The language of most of the questions of a file of answers."""
+    return identify_all(texts_of_rows(rows))

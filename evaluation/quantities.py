@@ -21,7 +21,7 @@ from evaluation.digits import known_number_words, plain
 
 WORDED = ("en", "de", "fr", "es", "ru", "zh")  # that words.toml has words of
 SPELLED = ("de", "en", "es", "fr", "ca", "pt", "ru")  # whose number words text2num knows
-FOLDED = ("denies", "hedges", "conditions", "forbids", "yes", "no", "refusals")  # of words.toml
+FOLDED = ("denies", "hedges", "conditions", "forbids", "yes", "no", "refusals", "but")  # of words.toml
 WORDS_FILE = Path(__file__).with_name("words.toml")
 # Units of CLDR that a text may name, with what they are measured in and how many of it they are.
 UNITS = {
@@ -179,6 +179,20 @@ def rewrite(text: str, language: str) -> str:
         text,
     )
     return re.sub(r"(?<=\d)(?:st|nd|rd|th|er|e|ème|eme|º|ª|ий|й)\b", "", text)
+
+
+def with_plain_numbers(text: str, language: str) -> str:
+    """A rewritten text of a language that Babel knows, with "." before decimals and nothing between thousands."""
+    try:
+        locale(language)
+    except (LookupError, ValueError):
+        return text
+
+    def number(found: re.Match) -> str:
+        value = parse_number(found[0], language)
+        return found[0] if value is None or re.match(r"0\d", found[0]) else shown(value, "en")
+
+    return re.sub(NUMBER, number, rewrite(text, language))
 
 
 def percentage(found: re.Match) -> str:
