@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from evaluation.judging import ACCURACY, NO_ANSWER, UNSCORED, Judge, ask, describe_failure, to_case
-from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED, UNANSWERABLE, grade_row
+from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED, UNANSWERABLE, grade_row, language_of_rows
 from evaluation.significance import clustered_difference, cohens_kappa, describe_comparison, mcnemar, wilson_interval
 
 REPEATED_KEYS = (
@@ -36,7 +36,8 @@ def judge_answers(rows: list[dict], judge: Judge | None, name: str = "") -> list
         }
         for row in rows
     ]
-    matched = [grade_row(rows[i]) for i in answered]
+    language = language_of_rows(rows)
+    matched = [grade_row(rows[i], language) for i in answered]
     judged = matched
     if judge:
         named = {i: f"{name} {rows[i].get('id', i)}".strip() for i in answered}

@@ -19,10 +19,15 @@ from evaluation.reading import Reading, has_any, read, read_chinese, same_quanti
 RECALL = 0.8  # of the words of the reference
 COMPOUNDING = ("de",)
 LINKS = ("", "s", "es", "n", "en", "er", "e", "ns")  # between the parts of a German compound
+# Without accents. A word after one of them is another word: "Vermieter" is no "Mieter".
+PREFIXES = frozenset(
+    "ver ent zer miss ein aus auf vor nach unter uber ober neben gegen zuruck hinter mit wieder nicht ruck anti".split()
+)
 SHORTEST_PART = 3  # letters of a stem in a compound
 LIST = re.compile(r"[,;，、；]\s?|\s(?:und|sowie|and|et|y|e|и)\s|[和与及]|以及")
 # The two to four characters of a name after an occupation or a form of address.
 PERSON = re.compile(r"^.{1,6}[家师长员者授士理任官手工匠]([\u4e00-\u9fff]{2,4})$")
+ARTICLE = re.compile(r"(?<![第零一二三四五六七八九十百千万\d])一([个座条只位名栋家所间本张把种艘辆棵件])(?=[\u3400-\u9fff])(?![半月小星季年钟天])")
 VOWELS = set("aeiouаеиоу")  # an abbreviation by initials has none
 
 
@@ -34,6 +39,8 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
         if not agrees or not more:
             return agrees
         reference = more
+    if language == "zh":
+        reference = without_article(reference, response, question)
     wanted, found, asked = (read(text, language) for text in (reference, response, question))
     if not all(any(same_quantity(one, other) for other in found.quantities) for one in wanted.quantities):
         return False
@@ -96,7 +103,8 @@ def coverage(words: list[str], asked: list[str], needed: list[str], language: st
 
 def is_head(word: str, compound: str) -> bool:
     """Whether a compound is a kind of what the word is, as "Schutzhelm" of "Helm"."""
-    return compound.endswith(word) and len(compound) - len(word) >= SHORTEST_PART
+    first = compound.removesuffix(word)
+    return first != compound and len(first) >= SHORTEST_PART and first not in PREFIXES
 
 
 def parts(compound: str, first: set[str], others: set[str]) -> tuple[str, ...]:
@@ -135,6 +143,14 @@ def names_person(reference: str, wanted: list[str], found: list[str], question: 
     before = [word for word in found[: found.index(names[-1])] if word in titles or word not in fillers]
     is_initial = before and len(before[-1]) == 1 and any(name.startswith(before[-1]) for name in names)
     return bool(before) and (before[-1] in titles or before[-1] in names or is_initial)
+
+
+def without_article(reference: str, response: str, question: str) -> str:
+    """A Chinese reference without 一 and a measure word, unless the question asks how many or the response counts with that word."""
+    found = ARTICLE.search(reference)
+    if found is None or re.search("几|多少", question) or re.search(rf"[二两三四五六七八九十\d]{found[1]}", response):
+        return reference
+    return ARTICLE.sub("", reference, count=1)
 
 
 def has_characters(reference: str, wanted: Reading, asked: Reading, response: str) -> bool:

@@ -13,10 +13,12 @@ import unicodedata
 from collections import Counter
 from functools import cache
 
-from data_processor.languages import ENGLISH, identify
+from data_processor.languages import ENGLISH, identify_all, texts_of_rows
 from engines.thoughts import without_thoughts
 from evaluation import comparison
-from evaluation.quantities import WORDED, words_of
+from evaluation.answer_language import answer_language
+from evaluation.digits import plain, without_han_numbers
+from evaluation.quantities import WORDED, with_plain_numbers, words_of
 
 CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
 UNANSWERABLE = "unknown"  # the kind of questions whose right answer is that it is not known
@@ -36,6 +38,28 @@ SYMBOLS = str.maketrans(
 )
 NUMBER = rf"\b(?:(?:{TENS.replace(' ', '|')})[\s-](?:{ONES})|{'|'.join(NUMBER_WORDS)})\b"
 HUNDREDS = r"(?<![\w.])(?:(\d\d?)[\s-])?hundred(?:(?:\sand)?[\s-](\d\d?))?\b(?![.,:/-]?\d)"
+MONTHS = "january february march april may june july august september october november december".split()
+SHORT_MONTH = rf"({'|'.join(month[:3] for month in MONTHS)}|sept)\b\.?"
+SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+
+def decimal_point(found: re.Match) -> str:
+    return re.sub(r"[.\s]", "", found[0]).replace(",", ".")
+
+
+def full_month(found: re.Match) -> str:
+    return next(month for month in MONTHS if month.startswith(found[1][:3]))
+
+
+def date(year: str, month: str, day: str) -> str:
+    return f"{int(day)} {MONTHS[int(month) - 1]} {year}" if 1 <= int(month) <= 12 else f"{year}-{month}-{day}"
+
+
+def amount(found: re.Match) -> str:
+    """3.2 million, 12 thousand or 2 thousand and 50, as one number."""
+    return f"{round(float(found[1]) * SCALES[found[2]] + int(found[3] or 0), 6):.10g}"
+
+
 REWRITES = (  # in this order, on lower-case text
     (r"(?<=\w)'s\b", ""),
     (r"\bper cent\b", "percent"),
@@ -43,9 +67,20 @@ REWRITES = (  # in this order, on lower-case text
     (NUMBER, lambda found: str(sum(NUMBER_WORDS[word] for word in re.split(r"[\s-]", found[0])))),
     (HUNDREDS, lambda found: str(100 * int(found[1] or 1) + int(found[2] or 0))),
     (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)", lambda found: found[0].replace(",", "")),
+    (r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?![.,]?\d)", lambda found: found[0].replace(".", "")),  # 1.250.000
+    (r"(?<![\d.,])\d{1,3}(?:[.\s]\d{3})+,\d+(?![.,]?\d)", decimal_point),  # 1.250,50
+    (r"(?<![\d.,])(\d+),(\d{1,2}|\d{4,})(?![.,]?\d)", r"\1.\2"),  # 1250,50
     (r"(?<![\w.])\.(?=\d)", "0."),
     (r"(?<=\d)(?:st|nd|rd|th)\b", ""),
+    (r"\b(\d+)\sand\s(?:a\shalf|1/2)\b", r"\1.5"),
+    (rf"(?<![\d.,:/-])(\d+(?:\.\d+)?)[\s-]({'|'.join(SCALES)})\b(?:\s(?:and\s)?(\d{{1,3}})\b(?![.,:/-]?\d))?", amount),
+    (r"(?<![\d.-])(\d{4})-(\d\d)-(\d\d)(?![\d-])", lambda found: date(*found.groups())),
+    (rf"(?<=\d\s){SHORT_MONTH}", full_month),
+    (rf"\b{SHORT_MONTH}(?=\s\d)", full_month),
 )
+# What stands after a name or a noun in Korean: "is", the topic, the object, "at", "from", "to".
+KOREAN_ENDING = re.compile(r"(?<=[\uac00-\ud7af]{2})(?:이다|입니다|이었다|였다|이에요|예요|은|는|을|를|에서|에게|으로)(?![\uac00-\ud7af])")
+BASE_LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "œ": "oe", "æ": "ae", "þ": "th"})
 CJK = r"\u3005-\u3007\u3041-\u309f\u30a1-\u30fa\u30fc-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 # A CJK character; a number with sign, decimals or parts (84.6, 28-27, 10:30); a word, which may end in one (gpt4.5).
 TOKEN = re.compile(rf"[{CJK}]|(?:(?<!\w)-)?\d+(?:[.:/-]\d+)*|[^\W_{CJK}]+(?:(?<=\d)\.\d+)*")
@@ -58,7 +93,7 @@ UNKNOWN = re.compile(  # phrases that say the answer is not known, in English or
     |unable\sto\s(?:\w+\s)?(?:answer|say|find|determine|confirm|provide|verify)|have\sno\sidea
     |(?:is|are|remains?)\s(?:still\s)?(?:unknown|unclear|undisclosed|unspecified)
     |(?:no|not\sany|not\senough|insufficient)\s(?:\w+\s)?(?:information|records?|data|details?|evidence|mention)
-    |^unknown$|^not\s(?:known|stated|mentioned|given|specified|available))\b
+    |^unknown$|^n/a$|^not\sapplicable$|^not\s(?:known|stated|mentioned|given|specified|available))\b
     |不知道|不清楚|不确定|未知|未提及|没有(?:提及|相关|足够)|无法(?:回答|确定|得知|提供)|无从得知""",
     re.VERBOSE,
 )
@@ -66,10 +101,29 @@ UNKNOWN = re.compile(  # phrases that say the answer is not known, in English or
 
 def tokens(text: str) -> list[str]:
     """The words and numbers of a text in normal form: "Twenty-one percent" and "21%" give the same list."""
-    text = unicodedata.normalize("NFKC", text).casefold().translate(SYMBOLS)
+    text = plain(text).casefold().translate(SYMBOLS).replace("i\u0307", "i").replace("ı", "i")  # capitals of Turkish
+    text = KOREAN_ENDING.sub("", without_han_numbers(text))
     for pattern, replacement in REWRITES:
         text = re.sub(pattern, replacement, text)
     return TOKEN.findall(text)
+
+
+@cache
+def without_marks(token: str) -> str:
+    """A token without accents, as a keyboard without them or capitals of Greek write it."""
+    parts = unicodedata.normalize("NFD", token).translate(BASE_LETTERS)
+    return re.sub(r"(?<=[\u0000-\u03ff])[\u0300-\u036f]+|(?<=[\u0590-\u06ff])[\u05b0-\u05c7\u064b-\u0652]+", "", parts)
+
+
+def as_wanted(wanted: list[str], found: list[str]) -> list[str]:
+    """The tokens found, each spelled as wanted where one of the two has no accents and they differ in nothing else."""
+    spellings = {without_marks(token): token for token in wanted}
+
+    def spelled(token: str) -> str:
+        other = spellings.get(without_marks(token), token)
+        return other if token not in wanted and without_marks(token) in (token, other) else token
+
+    return [spelled(token) for token in found]
 
 
 def token_recall(reference: str, response: str) -> float:
@@ -78,39 +132,53 @@ def token_recall(reference: str, response: str) -> float:
     Articles and prepositions of the reference do not count ("in the 1970s" asks for "1970s"), but its last token always
     does: the A of "vitamin A" is no article.
     """
-    wanted = tokens(reference)
-    wanted = Counter([token for token in wanted[:-1] if token not in FILLERS] + wanted[-1:])
-    return (wanted & Counter(tokens(response))).total() / max(wanted.total(), 1)
+    in_order = tokens(reference)
+    wanted = Counter([token for token in in_order[:-1] if token not in FILLERS] + in_order[-1:])
+    return (wanted & Counter(as_wanted(in_order, tokens(response)))).total() / max(wanted.total(), 1)
 
 
-def match(reference: str, response: str, question: str = "") -> bool:
+def match(reference: str, response: str, question: str = "", language: str = ENGLISH) -> bool:
     """Whether the response has all numbers and nearly all words of the reference, in any order and among any others.
 
-    The language is that of question and reference, or where that cannot be told, of all three texts.
+    `language` is that of all the answers, for an answer whose own cannot be told.
     """
-    language = identify(f"{question} {reference}") if question else ENGLISH
-    if language == ENGLISH:
-        language = identify(f"{question} {reference} {response}")
+    language = answer_language(question, reference, response, language)
     if language != ENGLISH and language in WORDED:
         return bool(response.strip()) and comparison.same_answer(reference, response, question, language)
+    if has_tokens(reference, response):
+        return True
+    if language in (ENGLISH, "ja", "ko"):  # their numbers are read as tokens
+        return False
+    return has_tokens(with_plain_numbers(reference, language), with_plain_numbers(response, language))
+
+
+def has_tokens(reference: str, response: str) -> bool:
+    """Whether a response has the numbers and nearly all tokens of a reference."""
     numbers = Counter(token for token in tokens(reference) if any(map(str.isdigit, token)))
     return token_recall(reference, response) >= MATCH_RECALL and numbers <= Counter(tokens(response))
 
 
 @cache
-def unknown_phrases() -> re.Pattern:
-    """What says in any language with words that an answer is not known."""
-    return re.compile("|".join(phrase for language in WORDED for phrase in words_of(language)["refusals"]))
+def phrases(key: str) -> re.Pattern:
+    """The regular expressions under a key of words.toml, of all languages."""
+    found = [words_of(language)[key] for language in WORDED]
+    return re.compile("|".join(phrase for one in found for phrase in ([one] if isinstance(one, str) else one)))
 
 
 def says_unknown(response: str) -> bool:
-    """Whether the response is empty, or says in its first sentence that the answer is not known."""
+    """Whether the response is empty, or says in its first sentence that the answer is not known, and does not give one after a "but"."""
     text = unicodedata.normalize("NFKC", response).casefold().translate(SYMBOLS).strip()
     first = re.split(r"(?<=[.!?。！？])\s|(?<=[。！？])|\n", text)[0].strip(" .!\"'")
-    return not first or bool(UNKNOWN.search(first)) or bool(unknown_phrases().search(first))
+    if not first:
+        return True
+    ends = [found.end() for found in (UNKNOWN.search(first), phrases("refusals").search(first)) if found]
+    but = phrases("but").search(first, min(ends)) if ends else None
+    return bool(ends) and (but is None or says_unknown(first[but.end() :]))
 
 
-def grade(reference: str, response: str, kind: str | None = None, question: str = "") -> tuple[str, str]:
+def grade(
+    reference: str, response: str, kind: str | None = None, question: str = "", language: str = ENGLISH
+) -> tuple[str, str]:
     """One of the three classes for a response, and why. For an unanswerable question, saying so is correct.
 
     Thoughts are not graded; a response that was cut off in them says nothing.
@@ -121,10 +189,15 @@ def grade(reference: str, response: str, kind: str | None = None, question: str 
         if not response.strip():
             return NOT_ATTEMPTED, "says nothing"
         return (CORRECT, "says that it is not known") if unknown else (INCORRECT, "claims to know")
-    verdict = CORRECT if match(reference, response, question) else NOT_ATTEMPTED if unknown else INCORRECT
+    verdict = CORRECT if match(reference, response, question, language) else NOT_ATTEMPTED if unknown else INCORRECT
     return verdict, f"token recall {token_recall(reference, response):.2f}"
 
 
-def grade_row(row: dict) -> tuple[str, str]:
+def grade_row(row: dict, language: str = ENGLISH) -> tuple[str, str]:
     """The same for a row of answers: its "reference", "response", "kind" and "question"."""
-    return grade(row["reference"], row["response"], row.get("kind"), row.get("question") or "")
+    return grade(row["reference"], row["response"], row.get("kind"), row.get("question") or "", language)
+
+
+def language_of_rows(rows: list[dict]) -> str:
+    """The language of most of the questions of a file of answers."""
+    return identify_all(texts_of_rows(rows))

@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from evaluation.digits import known_number_words, plain
+
 WORDED = ("en", "de", "fr", "es", "ru", "zh")  # that words.toml has words of
 SPELLED = ("de", "en", "es", "fr", "ca", "pt", "ru")  # whose number words text2num knows
+FOLDED = ("denies", "hedges", "conditions", "forbids", "yes", "no", "refusals", "but")  # of words.toml
 WORDS_FILE = Path(__file__).with_name("words.toml")
 # Units of CLDR that a text may name, with what they are measured in and how many of it they are.
 UNITS = {
@@ -59,7 +62,13 @@ def words_of(language: str) -> dict:
     """The words of a language; of one without words, those of none."""
     tables = tomllib.loads(WORDS_FILE.read_text(encoding="utf-8"))
     empty: dict = {key: type(value)() for key, value in tables["de"].items()}
-    return empty | tables.get(language, {})
+    words = empty | tables.get(language, {})
+    return words | {key: folded(words[key]) for key in FOLDED}
+
+
+def folded(value: str | list[str]) -> str | list[str]:
+    """Words or regular expressions as they are searched in a text after casefold, which has "ss" for "ß"."""
+    return value.replace("ß", "ss") if isinstance(value, str) else [one.replace("ß", "ss") for one in value]
 
 
 @cache
@@ -127,11 +136,12 @@ def parse_number(text: str, language: str) -> float | None:
 
 def rewrite(text: str, language: str) -> str:
     """A text in lower case with digits for number words, and "day month#N year" for dates, "H:MM" for times."""
-    text = unicodedata.normalize("NFKC", text).lower()  # not casefold: text2num knows "dreißig" only
+    text = plain(text).lower()  # not casefold: text2num knows "dreißig" only
     text = re.sub(r"[\u2010-\u2013\u2212]", "-", text).replace("\u2019", "'")
     if language == "zh":
         return rewrite_chinese(text)
     text = re.sub(r"(?<=\d)[\s\u202f'](?=\d{3}(?!\d))", "", text)  # 12 480
+    text = known_number_words(text, language)
     numbers = words_of(language)["numbers"]
     if numbers:
         pattern = "|".join(sorted(map(re.escape, numbers), key=len, reverse=True))
@@ -169,6 +179,20 @@ def rewrite(text: str, language: str) -> str:
         text,
     )
     return re.sub(r"(?<=\d)(?:st|nd|rd|th|er|e|ème|eme|º|ª|ий|й)\b", "", text)
+
+
+def with_plain_numbers(text: str, language: str) -> str:
+    """A rewritten text of a language that Babel knows, with "." before decimals and nothing between thousands."""
+    try:
+        locale(language)
+    except (LookupError, ValueError):
+        return text
+
+    def number(found: re.Match) -> str:
+        value = parse_number(found[0], language)
+        return found[0] if value is None or re.match(r"0\d", found[0]) else shown(value, "en")
+
+    return re.sub(NUMBER, number, rewrite(text, language))
 
 
 def percentage(found: re.Match) -> str:

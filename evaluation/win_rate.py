@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from evaluation.judging import NO_ANSWER, UNSCORED, WIN_RATE, Judge, ask, to_case
-from evaluation.matching import CORRECT, grade_row
+from evaluation.matching import CORRECT, grade_row, language_of_rows
 from evaluation.significance import describe_sign_test, length_adjusted, wilson_interval
 
 POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
@@ -21,13 +21,13 @@ def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[
     """
     pairs = list(zip(sft, base, strict=True))
     verdicts = [{"response_sft": row["response"], "response_base": other["response"]} for row, other in pairs]
-    asked = []
+    asked, language = [], language_of_rows(sft)
     for position, pair in enumerate(pairs):
         error = next((row["error"] for row in pair if row.get("error")), None)
         if error:
             verdicts[position] |= {"verdict": UNSCORED, "reason": f"{NO_ANSWER}: {error}"}
         elif judge is None:
-            verdicts[position]["verdict"] = compare_by_match(*pair)
+            verdicts[position]["verdict"] = compare_by_match(*pair, language)
         else:
             asked.append(position)
     if judge is None or not asked:
@@ -47,8 +47,8 @@ def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[
     return verdicts
 
 
-def compare_by_match(row: dict, other: dict) -> str:
-    right, other_right = (grade_row(x)[0] == CORRECT for x in (row, other))
+def compare_by_match(row: dict, other: dict, language: str) -> str:
+    right, other_right = (grade_row(x, language)[0] == CORRECT for x in (row, other))
     return "tie" if right == other_right else "win" if right else "loss"
 
 
