@@ -92,7 +92,9 @@ def page_breaks(raw: str) -> list[Edit]:
         if PAGE_NUMBER.fullmatch(raw[lines:start].rstrip()):
             start = len(raw[:lines].rstrip())
         end = after_head(found.end(), top)
-        goes_on = bool(regex.search(r"[\p{L}\d,;-]\Z", raw[max(0, start - 9) : start])) and bool(regex.match(r"\p{Ll}", raw[end : end + 1]))
+        goes_on = bool(regex.search(r"[\p{L}\d,;-]\Z", raw[max(0, start - 9) : start])) and bool(
+            regex.match(r"\p{Ll}", raw[end : end + 1])
+        )
         edits.append(Edit(start, end, "\n" if goes_on else "\n\n", BOILERPLATE))
     return edits
 

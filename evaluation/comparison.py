@@ -27,7 +27,9 @@ SHORTEST_PART = 3  # letters of a stem in a compound
 LIST = re.compile(r"[,;，、；]\s?|\s(?:und|sowie|and|et|y|e|и)\s|[和与及]|以及")
 # The two to four characters of a name after an occupation or a form of address.
 PERSON = re.compile(r"^.{1,6}[家师长员者授士理任官手工匠]([\u4e00-\u9fff]{2,4})$")
-ARTICLE = re.compile(r"(?<![第零一二三四五六七八九十百千万\d])一([个座条只位名栋家所间本张把种艘辆棵件])(?=[\u3400-\u9fff])(?![半月小星季年钟天])")
+ARTICLE = re.compile(
+    r"(?<![第零一二三四五六七八九十百千万\d])一([个座条只位名栋家所间本张把种艘辆棵件])(?=[\u3400-\u9fff])(?![半月小星季年钟天])"
+)
 VOWELS = set("aeiouаеиоу")  # an abbreviation by initials has none
 
 
