@@ -168,14 +168,15 @@ def has_characters(reference: str, wanted: Reading, asked: Reading, response: st
     for item in LIST.split(reference):
         characters = "".join(read_chinese(rewrite(item, "zh")).words)
         bare = "".join(c for c in characters if c not in fillers)
+        bare = bare if len(bare) > 1 else characters  # "自由党", of which else "党" would be left
         unasked = without_question(bare, question)
         person = PERSON.search(bare)
         forms = (characters, bare, unasked, person[1] if person else characters)
         if not bare or any(form in text for form in forms for text in texts):
             continue
         there = "".join(c for c in " ".join(texts) if c not in fillers)
-        short = [c for c in bare if c not in question]  # "蓝色" where the question asks for "颜色"
-        if len(bare) <= 2 and short and len(short) < len(bare) and all(c in texts[0] for c in short):
+        is_kind = len(bare) == 2 and bare[1] in question and bare[0] not in question
+        if is_kind and bare[0] in texts[0]:  # "蓝色" where the question asks for "颜色"
             continue
         pairs = ["".join(pair) for pair in pairwise(unasked)]
         if len(pairs) < 2 or sum(pair in there for pair in pairs) < RECALL * len(pairs):
