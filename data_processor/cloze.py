@@ -41,11 +41,11 @@ PREPOSITION = frozenset(
 
 
 def cloze_questions(fact: Fact, prompts: Prompts) -> list[Pair]:
-    """A question for each name, date and number, asked in its place; none in a language that GAPS lacks.
+    """A question for each name, date and number, asked in its place; none if GAPS lacks the language of prompts or text.
 
     "X opened on 3 May." gives "X opened on what date?".
     """
-    if prompts.language not in GAPS:
+    if prompts.language not in GAPS or fact.chunk.text_language not in GAPS:
         return []
     pairs = []
     for span in find_spans(fact.text, fact.chunk.text):
