@@ -4,7 +4,8 @@ In:  --cases, a folder of cases; --expectations and --relatives, what is right f
      head of the first); --paragraphs, files in SQuAD's form named *_LANGUAGE.json, which are wrapped and joined again;
      --graded, files LANGUAGE.json of graded answers.
 Out: --results: cases {name: right}, relatives {kind: {right, of}, wrong: [names]}, failed {name: [what]}, not_run, accounted,
-     not_read, rewrapped_same {language: [same, of]}, not_joined [apart, of], match_kappa {language: kappa}
+     not_read, rewrapped_same {language: [same, of]}, not_joined [apart, of], match_kappa {language: kappa},
+     sentence_library {name: {texts, exact, f1}}, of those that are installed: see benchmarks/sentence_libraries.py
 
     python benchmarks/inputs.py --cases CASES --paragraphs squad_new_wiki.json xquad_de.json --graded de.json zh.json
     python benchmarks/inputs.py --only read spans match template    # seconds: no model, no server
@@ -23,7 +24,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import provenance
-from benchmarks import graded_answers, inputs_documents, inputs_lines, inputs_models, inputs_scripts, inputs_texts
+from benchmarks import (
+    graded_answers,
+    inputs_documents,
+    inputs_lines,
+    inputs_models,
+    inputs_scripts,
+    inputs_texts,
+    sentence_libraries,
+)
 from benchmarks.inputs_entries import CASES, RELATIVES, ROOT, Entry, read_cases, read_relatives, shorten
 from data_processor.documents import clean
 from data_processor.edits import NOT_READ
@@ -145,13 +154,14 @@ def main() -> None:
     result = summarize(entries, outcome)
     result |= measure_lines(arguments, outcome)
     result["match_kappa"] = {Path(path).stem: graded_answers.measure(path)["kappa"] for path in arguments.graded}
+    result["sentence_library"] = sentence_libraries.library_scores()
     result["accounted"] = round(sum(outcome.kinds.values()) / max(outcome.length, 1), 6)
     result["not_read"] = round(outcome.kinds[NOT_READ] / max(outcome.length, 1), 6)
     result["characters"] = dict(outcome.kinds)
     result |= {"machine": provenance.machine(), "date": provenance.today(), "commit": provenance.commit()}
     result |= {"versions": provenance.versions(), "seconds": round(time.time() - started, 1)}
     write_json(arguments.results, result)
-    for key in ("accounted", "not_read", "rewrapped_same", "not_joined", "match_kappa"):
+    for key in ("accounted", "not_read", "rewrapped_same", "not_joined", "match_kappa", "sentence_library"):
         print(f"{key}: {result[key]}")
     wrong = [name for name, right in result["cases"].items() if not right]
     print(f"{len(wrong)} of {len(result['cases'])} cases wrong or not run: {' '.join(wrong)}")

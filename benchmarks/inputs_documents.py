@@ -14,13 +14,13 @@ from pathlib import Path
 import regex
 
 from benchmarks.inputs_entries import ROOT, Entry, failures, write_documents
+from data_processor.accounting import count_characters
 from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, make_splitter, parse
 from data_processor.documents import Document, read_documents, read_file, read_folder
-from data_processor.edits import NOT_READ, TEXT
+from data_processor.edits import NOT_READ
 from data_processor.facts import sentences_to_read
 from data_processor.languages import detect_language, identify_all, in_language
 from data_processor.spans import find_spans
-from data_processor.units import Parsed
 from utils import InputError
 
 CHECKS = (
@@ -33,7 +33,6 @@ IN_PROCESS = [
     "stderr_lacks",
 ]  # of a "read" run; a process is held to the last three elsewhere
 GENERAL_QUESTIONS = ROOT / "evaluation/general/questions.json"
-MARKER = 16  # the longest mark of a list item or clause, in characters; what stands alone on its line is none
 MARKS = re.compile(
     r"<[^<>\n]{1,80}>|\[(?:\d+|\w|[a-z]+ [^\]]*)\]"
 )  # tags, and marks of notes, within a stretch of a file
@@ -135,30 +134,8 @@ def add(found: Found, document: Document, raw: str) -> None:
             Unit(fact.quote, raw[start:end], [fact.quote[s:e] for s, e, _ in spans], [span[:2] for span in spans])
         )
         known_texts.add(fact.quote)
-    found.kinds += account(document, parsed)
+    found.kinds += count_characters(document, parsed)
     found.length += len(raw)
-
-
-def account(document: Document, parsed: Parsed) -> Counter:
-    """How many characters of the file are of each kind; text that is in no unit, heading or lead-in is "not read"."""
-    counts: Counter = Counter()
-    for start, end, kind in document.spans:
-        counts[kind] += end - start
-    covered = bytearray(len(document.text))
-    for start, end in (
-        [(unit.start, unit.end) for unit in parsed.units] + parsed.headings + parsed.leads + parsed.markup
-    ):
-        if start < end:
-            first, last = parsed.joined.to_source(start, end)
-            covered[first:last] = b"\1" * (last - first)
-    for line in re.finditer(r"[^\n]+", document.text):
-        taken = [place for place in range(*line.span()) if covered[place]]
-        missing = [place for place in range(*line.span()) if not covered[place] and document.text[place].isalnum()]
-        if taken and missing and missing[-1] < taken[0] <= line.start() + len(line[0]) - len(line[0].lstrip()) + MARKER:
-            continue  # "1." or "(a)" before an item
-        counts[NOT_READ] += len(missing)
-        counts[TEXT] -= len(missing)
-    return counts
 
 
 def letters(text: str) -> str:

@@ -9,11 +9,12 @@ import urllib.request
 import pytest
 
 from benchmarks import inputs
-from benchmarks.inputs_documents import Found, Unit, account, check, check_accounts, leads_back
+from benchmarks.inputs_documents import Found, Unit, check, check_accounts, leads_back
 from benchmarks.inputs_entries import Entry, failures, read_cases, write_documents
 from benchmarks.inputs_processes import Ended, asked_again, check_ended
 from benchmarks.inputs_scripts import check_responses, check_rows, check_scores
 from benchmarks.odd_server import MODES, OddServer
+from data_processor.accounting import count_characters
 from data_processor.documents import clean
 from data_processor.units import read_units
 
@@ -107,11 +108,11 @@ def test_text_that_nobody_is_asked_about_is_not_read():
     raw = "1. The pier was opened in 1991.\n\nThe mill burnt down.\n"
     document = clean("a.txt", raw)
     parsed = read_units(raw, "en")
-    whole = account(document, parsed)
-    assert whole == {"text": len(raw), "not read": 0}
+    whole = count_characters(document, parsed)
+    assert whole == {"markup": 3, "text": 48, "space": 3}
     parsed.units = [unit for unit in parsed.units if "pier" in parsed.joined.text[unit.start : unit.end]]
-    lost = account(document, parsed)
-    assert lost == {"text": len(raw) - 16, "not read": 16}
+    lost = count_characters(document, parsed)
+    assert lost == {"markup": 4, "text": 28, "space": 6, "not read": 16}
     assert check_accounts(Found(kinds=whole, length=len(raw))) == []
     assert check_accounts(Found(kinds=lost, length=len(raw) + 1)) == [
         f"accounted: expected {len(raw) + 1} characters, found {len(raw)}", f"not read: 16 of {len(raw) + 1} characters"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from data_processor.chunking import parse
 from data_processor.documents import clean
 
 
@@ -115,3 +116,23 @@ def test_characters_that_only_look_different_are_the_same(raw, text):
     document = clean("a.txt", raw)
     assert document.text == text
     assert document.to_file_offsets(0, len(text)) == (0, len(raw))
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        ("a.md", "The Osprey\nwas built in\n1931 by Ann\nOld for 42 crowns\n", ["The Osprey was built in 1931 by Ann Old for 42 crowns"]),
+        ("a.md", "> Sold\n> in May.\n\n- Ann\nAmbler\n", ["Sold in May.", "Ann Ambler"]),
+        ("a.md", "The lamp went round\\\nAnd all the stars  \nWere company<br>\nNear<br>Me\n",
+         ["The lamp went round", "And all the stars", "Were company", "Near", "Me"]),
+        ("a.md", "Seen in the\n![fog](a.png)\nHarbour in\n2. class | third.\n", ["Seen in the Harbour in 2. class | third."]),
+        ("a.txt", "1\n00:00:01,000 --> 00:00:02,000\nGreta\nSolvang\n\n2\n00:00:03,000 --> 00:00:04,000\n[storm]\n\n"
+         "3\n00:00:05,000 --> 00:00:06,000\nleft.\n- Why?\n- Ann.\n", ["Greta Solvang left.", "Why?", "Ann."]),
+        ("a.txt", "It was larger than the\n\n - 12 -\n\fone of Greta Sol-\n\fvang at Orsden.\n", ["It was larger than the one of Greta Solvang at Orsden."]),
+    ],
+    ids=["soft breaks", "quotation and item", "forced breaks", "an image within", "cues", "pages"],
+)  # fmt: skip
+def test_a_paragraph_that_markup_tells_is_one(name, raw, expected):
+    parsed = parse(clean(name, raw), "en")
+    assert [parsed.joined.text[unit.start : unit.end] for unit in parsed.units] == expected
+    assert parsed.headings == []
