@@ -192,7 +192,10 @@ def with_plain_numbers(text: str, language: str) -> str:
         value = parse_number(found[0], language)
         return found[0] if value is None or re.match(r"0\d", found[0]) else shown(value, "en")
 
-    return re.sub(NUMBER, number, rewrite(text, language))
+    text = re.sub(NUMBER, number, rewrite(text, language))
+    if "month#" in text:  # then a short word is an article or a preposition, and no unit
+        text = re.sub(r"(?<![^\W_])[^\W\d_]{1,3}(?![^\W_])", " ", text)
+    return re.sub(r"month#(\d+)", r"month\1", text)
 
 
 def percentage(found: re.Match) -> str:
