@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from evaluation.contradiction import denied, says_yes, split_yes_or_no, swapped, turned_round
-from evaluation.quantities import rewrite, words_of
+from evaluation.quantities import Quantity, rewrite, words_of
 from evaluation.reading import Reading, has_any, read, read_chinese, same_quantity, simplified, word_set
 
 RECALL = 0.8  # of the words of the reference
@@ -27,7 +27,9 @@ SHORTEST_PART = 3  # letters of a stem in a compound
 LIST = re.compile(r"[,;，、；]\s?|\s(?:und|sowie|and|et|y|e|и)\s|[和与及]|以及")
 # The two to four characters of a name after an occupation or a form of address.
 PERSON = re.compile(r"^.{1,6}[家师长员者授士理任官手工匠]([\u4e00-\u9fff]{2,4})$")
-ARTICLE = re.compile(r"(?<![第零一二三四五六七八九十百千万\d])一([个座条只位名栋家所间本张把种艘辆棵件])(?=[\u3400-\u9fff])(?![半月小星季年钟天])")
+ARTICLE = re.compile(
+    r"(?<![第零一二三四五六七八九十百千万\d])一([个座条只位名栋家所间本张把种艘辆棵件])(?=[\u3400-\u9fff])(?![半月小星季年钟天])"
+)
 VOWELS = set("aeiouаеиоу")  # an abbreviation by initials has none
 
 
@@ -44,7 +46,7 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
     wanted, found, asked = (read(text, language) for text in (reference, response, question))
     if not all(any(same_quantity(one, other) for other in found.quantities) for one in wanted.quantities):
         return False
-    if not set(wanted.labels) <= set(found.labels):
+    if not set(wanted.labels) <= {*found.labels, *map(as_time, found.quantities)}:
         return False
     if language == "zh":
         has_words = has_characters(reference, wanted, asked, response)
@@ -52,6 +54,13 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
         has_words = has_stems(reference, question, wanted, found, asked, language)
     texts = (reference, response, question, language)
     return has_words and not (swapped(*texts) or denied(*texts) or turned_round(*texts))
+
+
+def as_time(number: Quantity) -> str:
+    """A bare number as a time of day, "14:30" for 14.30; "" if it is none."""
+    hours, minutes = divmod(round(100 * number.written), 100)
+    is_time = number.unit is None and number.written % 1 and 0 <= hours < 24 and minutes < 60
+    return f"{hours}:{minutes:02d}" if is_time else ""
 
 
 def has_stems(reference: str, question: str, wanted: Reading, found: Reading, asked: Reading, language: str) -> bool:

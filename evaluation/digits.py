@@ -1,7 +1,7 @@
 """Numbers of any script, and number words as they are written or declined, in the form that the readers of numbers know.
 
-    plain("١٢٬٥٠٠")    # "12,500"
-    known_number_words("двадцати двух", "ru")    # "двадцать два", which text2num reads
+plain("١٢٬٥٠٠")    # "12,500"
+known_number_words("двадцати двух", "ru")    # "двадцать два", which text2num reads
 """
 
 from __future__ import annotations
@@ -46,7 +46,13 @@ def russian_forms() -> dict[str, str]:
     regular = "пять шесть семь восемь девять десять одиннадцать двенадцать тринадцать четырнадцать девятнадцать"
     for word in f"{regular} двадцать тридцать {' '.join(RUSSIAN_TEENS)}".split():
         forms |= dict.fromkeys((f"{word[:-1]}и", f"{word}ю"), RUSSIAN_TEENS.get(word, word))
-    for one, genitive in {"пять": "пяти", "шесть": "шести", "семь": "семи", "восемь": "восьми", "девять": "девяти"}.items():
+    for one, genitive in {
+        "пять": "пяти",
+        "шесть": "шести",
+        "семь": "семи",
+        "восемь": "восьми",
+        "девять": "девяти",
+    }.items():
         forms |= dict.fromkeys((f"{genitive}десяти", f"{one}юдесятью"), f"{one}десят")
         forms |= dict.fromkeys((f"{genitive}сот", f"{genitive}стам", f"{genitive}стах"), f"{one}сот")
     for genitive, word in {"двухсот": "двести", "трехсот": "триста", "четырехсот": "четыреста"}.items():

@@ -79,7 +79,9 @@ REWRITES = (  # in this order, on lower-case text
     (rf"\b{SHORT_MONTH}(?=\s\d)", full_month),
 )
 # What stands after a name or a noun in Korean: "is", the topic, the object, "at", "from", "to".
-KOREAN_ENDING = re.compile(r"(?<=[\uac00-\ud7af]{2})(?:이다|입니다|이었다|였다|이에요|예요|은|는|을|를|에서|에게|으로)(?![\uac00-\ud7af])")
+KOREAN_ENDING = re.compile(
+    r"(?<=[\uac00-\ud7af]{2})(?:이다|입니다|이었다|였다|이에요|예요|은|는|을|를|에서|에게|으로)(?![\uac00-\ud7af])"
+)
 BASE_LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "œ": "oe", "æ": "ae", "þ": "th"})
 CJK = r"\u3005-\u3007\u3041-\u309f\u30a1-\u30fa\u30fc-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 # A CJK character; a number with sign, decimals or parts (84.6, 28-27, 10:30); a word, which may end in one (gpt4.5).

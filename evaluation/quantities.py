@@ -41,7 +41,7 @@ CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "CNY", "RUB")
 SCALES = {"1000": 1e3, "1000000": 1e6, "1000000000": 1e9, "1000000000000": 1e12}
 HAN_SCALES = {"百": 1e2, "千": 1e3, "万": 1e4, "亿": 1e8}
 SYMBOLS = {"%": "percent", "€": "EUR", "£": "GBP", "$": "USD", "¥": "CNY", "₽": "RUB", "m2": "area-square-meter",
-           "m3": "volume-cubic-meter", "°c": "degree", "°": "degree", "°f": "temperature-fahrenheit", "v": "electric-volt"}  # fmt: skip
+           "m3": "volume-cubic-meter", "м2": "area-square-meter", "м3": "volume-cubic-meter", "°c": "degree", "°": "degree", "°f": "temperature-fahrenheit", "v": "electric-volt"}  # fmt: skip
 GERMAN_HOURS = {
     name: hour for hour, name in enumerate("eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split(), 1)
 } | {"ein": 1}
