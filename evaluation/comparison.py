@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from evaluation.contradiction import denied, says_yes, split_yes_or_no, swapped, turned_round
-from evaluation.quantities import rewrite, words_of
+from evaluation.quantities import Quantity, rewrite, words_of
 from evaluation.reading import Reading, has_any, read, read_chinese, same_quantity, simplified, word_set
 
 RECALL = 0.8  # of the words of the reference
@@ -46,7 +46,7 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
     wanted, found, asked = (read(text, language) for text in (reference, response, question))
     if not all(any(same_quantity(one, other) for other in found.quantities) for one in wanted.quantities):
         return False
-    if not set(wanted.labels) <= set(found.labels):
+    if not set(wanted.labels) <= {*found.labels, *map(as_time, found.quantities)}:
         return False
     if language == "zh":
         has_words = has_characters(reference, wanted, asked, response)
@@ -54,6 +54,13 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
         has_words = has_stems(reference, question, wanted, found, asked, language)
     texts = (reference, response, question, language)
     return has_words and not (swapped(*texts) or denied(*texts) or turned_round(*texts))
+
+
+def as_time(number: Quantity) -> str:
+    """A bare number as a time of day, "14:30" for 14.30; "" if it is none."""
+    hours, minutes = divmod(round(100 * number.written), 100)
+    is_time = number.unit is None and number.written % 1 and 0 <= hours < 24 and minutes < 60
+    return f"{hours}:{minutes:02d}" if is_time else ""
 
 
 def has_stems(reference: str, question: str, wanted: Reading, found: Reading, asked: Reading, language: str) -> bool:

@@ -41,7 +41,7 @@ CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "CNY", "RUB")
 SCALES = {"1000": 1e3, "1000000": 1e6, "1000000000": 1e9, "1000000000000": 1e12}
 HAN_SCALES = {"百": 1e2, "千": 1e3, "万": 1e4, "亿": 1e8}
 SYMBOLS = {"%": "percent", "€": "EUR", "£": "GBP", "$": "USD", "¥": "CNY", "₽": "RUB", "m2": "area-square-meter",
-           "m3": "volume-cubic-meter", "°c": "degree", "°": "degree", "°f": "temperature-fahrenheit", "v": "electric-volt"}  # fmt: skip
+           "m3": "volume-cubic-meter", "м2": "area-square-meter", "м3": "volume-cubic-meter", "°c": "degree", "°": "degree", "°f": "temperature-fahrenheit", "v": "electric-volt"}  # fmt: skip
 GERMAN_HOURS = {
     name: hour for hour, name in enumerate("eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split(), 1)
 } | {"ein": 1}
@@ -192,7 +192,10 @@ def with_plain_numbers(text: str, language: str) -> str:
         value = parse_number(found[0], language)
         return found[0] if value is None or re.match(r"0\d", found[0]) else shown(value, "en")
 
-    return re.sub(NUMBER, number, rewrite(text, language))
+    text = re.sub(NUMBER, number, rewrite(text, language))
+    if "month#" in text:  # then a short word is an article or a preposition, and no unit
+        text = re.sub(r"(?<![^\W_])[^\W\d_]{1,3}(?![^\W_])", " ", text)
+    return re.sub(r"month#(\d+)", r"month\1", text)
 
 
 def percentage(found: re.Match) -> str:

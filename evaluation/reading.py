@@ -24,7 +24,7 @@ from evaluation.quantities import (
     words_of,
 )  # fmt: skip
 
-TOKEN = re.compile(rf"(?:month|weekday)#\d+|\d+:\d+|{NUMBER}|°[cf]|[%€$£¥₽°]|m[²³23]\b|[^\W\d_]+")
+TOKEN = re.compile(rf"(?:month|weekday)#\d+|\d+:\d+|{NUMBER}|°[cf]|[%€$£¥₽°]|[mм][²³23]\b|[^\W\d_]+")
 CHINESE = re.compile(
     r"(?P<label>(?:month|weekday)#\d+|\d+:\d+)|(?P<number>(?<!\w)-?\d+(?:\.\d+)?|\d+(?:\.\d+)?)"
     r"|(?P<word>[a-z]+|[\u3400-\u9fff])|.",
@@ -86,7 +86,7 @@ def read_words(tokens: list[str], language: str) -> Reading:
         value = parse_number(token, language) if token[-1].isdigit() and "#" not in token and ":" not in token else None
         if value is None:
             if "#" in token or re.match(r"\d+:", token):
-                reading.labels.append(token)
+                reading.labels.append(re.sub(r"^0(?=\d:)", "", token))
             elif token.isalnum() and not (is_currency(forms, position, units) and before_number(tokens, position)):
                 reading.words.append(forms[position])
             position += 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation import matching
+from evaluation import accuracy, matching, win_rate
+from evaluation.answer_language import answer_language
 from evaluation.quantities import Quantity
 from evaluation.reading import Reading, read
 
@@ -25,11 +26,26 @@ SAME = [  # question, reference, response
     ("Combien de jours dure la foire ?", "21 jours", "Elle dure vingt-et-un jours."),
     ("¿Cuántos días dura la feria?", "23 días", "Dura veintitrés días."),
     ("Сколько дней длится ярмарка?", "28 дней", "Она длится двадцать восемь дней."),
+    # a language told by one word
+    ("Wie viel?", "3,5 Prozent", "3,5 %"),
+    ("Wie viele Tage?", "30 Tage", "Es sind dreissig Tage."),
+    ("Wessen?", "des Rudervereins", "dem Ruderverein"),
+    ("Combien ?", "quatre-vingt-dix-sept", "97"),
+    ("¿Quién?", "Inés Cordero", "Ines Cordero"),
+    ("Сколько?", "тридцать дней", "30 дней"),
+    ("Какова площадь зала?", "2400 квадратных метров", "2 400 м²"),
+    # what text2num does not read
+    ("Сколько человек пришло?", "15 человек", "Пришло пятнадцать человек."),
+    ("Сколько ему лет?", "32 года", "около тридцати двух лет"),
+    ("Сколько там домов?", "250", "не менее двухсот пятидесяти домов"),
+    ("Когда?", "двадцать первого мая", "21 мая"),
     # dates and times
     ("Wann beginnt die Messe?", "am 4. Mai 2027", "04.05.2027"),
     ("Wann beginnt der Kurs am Nachmittag?", "um 14:30 Uhr", "um halb drei nachmittags"),
+    ("Во сколько начинается смена?", "в 14:30", "в 14.30"),
     ("展会什么时候开始？", "2027年5月4日", "二〇二七年五月四日"),
     ("课程几点开始？", "14:30", "下午两点半"),
+    ("Quando è stata fondata?", "il 3 maggio 1897", "3.5.1897"),
     # inflection, compounds, names
     ("Wie viele Urlaubstage gibt es?", "20 Urlaubstage", "Es gibt 20 Tage Urlaub."),
     ("Woraus ist die Tür gemacht?", "aus Lindenholz", "Sie ist aus dem Holz der Linde."),
@@ -42,6 +58,7 @@ SAME = [  # question, reference, response
     ("她赢得了哪一届比赛？", "第 12 届杯赛", "第12届杯赛"),
     ("哪位国王邀请了他们？", "腓特烈二世", "是腓特烈二世。"),
     ("停业的原因是什么？", "第二次世界大战", "因为第二次世界大战"),
+    ("谁修了桥？", "一位工程师", "工程师"),
     # yes and no
     ("Darf man im Labor fotografieren?", "Nein", "Das Fotografieren ist im Labor untersagt."),
     ("进入机房需要申请吗？", "需要", "是，必须申请。"),
@@ -67,6 +84,15 @@ DIFFERENT = [
     ("她赢得了哪一届比赛？", "第 12 届杯赛", "第13届杯赛"),
     ("这个课程多少钱？", "1,200元", "1.2万元"),
     ("谁是部门负责人？", "林雅婷", "负责人是林雅琴。"),
+    ("谁修了桥？", "一位工程师", "三位工程师"),
+    ("他们修了几座桥？", "一座桥", "三座桥"),
+    ("Wer?", "die Mieterin", "die Vermieterin"),
+    ("Was kostet es?", "1.250 Euro", "1,250 Euro"),
+    ("Quando è stata fondata?", "il 3 maggio 1897", "5.3.1897"),
+    ("Сколько ему лет?", "32 года", "около двадцати двух лет"),
+    ("Какова площадь зала?", "2400 квадратных метров", "2400 кубометров"),
+    ("С какого возраста?", "с восьми лет", "до 8 лет"),
+    ("Во сколько начинается смена?", "в 14:30", "в 15.30"),
     ("谁来批准？", "董事会", "不需要董事会批准。"),
     ("几岁以上可以参加？", "8岁以上", "8岁以下可以参加。"),
     ("Сколько дней длится ярмарка?", "28 дней", "Она длится двадцать шесть дней."),
@@ -114,3 +140,35 @@ def test_a_row_is_graded_with_its_question():
     row = {"question": "Wie viele Einwohner hat der Ort?", "reference": "12.480", "response": "12480 Einwohner"}
     assert matching.grade_row(row)[0] == "correct"
     assert matching.grade_row({**row, "kind": "unknown"})[0] == "incorrect"
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "language"),
+    [
+        ("Wie viel?", "3,5 Prozent", "de"),
+        ("Wann?", "am 3. Mai 1897", "de"),
+        ("Who wrote it?", "Ann Bell", "en"),
+        ("Wer?", "Ann Bell", "de"),
+        ("¿Quién?", "Ann Bell", "es"),
+        ("Qui ?", "Ann Bell", "fr"),
+        ("Кто?", "Анна Лунёва", "ru"),
+        ("Хто збудував міст?", "Ганна Їжак", "uk"),
+        ("", "84.6", "sv"),  # the default
+    ],
+)
+def test_the_language_of_a_short_question_and_answer(question, reference, language):
+    assert answer_language(question, reference, default="sv") == language
+
+
+def test_a_foreign_name_makes_no_foreign_answer():
+    assert answer_language("Who?", "José García") == "en"  # by letters Spanish
+    assert answer_language("Who wrote it?", "Jörg von der Heide") == "en"
+
+
+def test_an_answer_whose_language_cannot_be_told_is_read_in_that_of_the_file():
+    rows = [{"question": "Wie lange dauert die Probezeit?", "reference": "1.250", "response": "1250"}] * 3
+    assert matching.language_of_rows(rows) == "de"
+    row = {"question": "", "reference": "1.250", "response": "1250"}
+    assert accuracy.judge_answers([*rows, row], None)[-1]["verdict"] == "correct"
+    assert accuracy.judge_answers([row], None)[-1]["verdict"] == "incorrect"
+    assert win_rate.judge_pairs([*rows, row], [*rows, row | {"response": "3"}], None)[-1]["verdict"] == "win"

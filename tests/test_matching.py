@@ -53,6 +53,21 @@ SAME = [  # reference, response
     ("on January 5, 2011", "January 5, 2011"),
     ("in the 1970s", "1970s"),
     ("as chief of the laboratory", "chief, laboratory"),
+    ("9 May 1991", "1991-05-09"),
+    ("9 January 1991", "Jan. 9, 1991"),
+    ("two and a half years", "2\u00bd years"),
+    ("3.2 million", "3,200,000"),
+    ("2,050 days", "two thousand and fifty days"),
+    ("1,250.50 crowns", "1.250,50 crowns"),  # of both separators, the last is the decimal one
+    ("1.250.000", "1250000"),
+    ("١٢٬٥٠٠ درهم", "12,500 درهم"),
+    ("३.२ करोड़", "3.2 करोड़"),
+    ("百八十万円", "180万円"),
+    ("二〇一一年", "2011年"),
+    ("한도윤이다", "한도윤"),
+    ("Şükrü Işık", "ŞÜKRÜ IŞIK"),
+    ("Żaneta Łęcka", "Zaneta Lecka"),
+    ("ο Νίκος Βαρδής", "Ο ΝΙΚΟΣ ΒΑΡΔΗΣ"),
 ]
 
 DIFFERENT = [
@@ -78,6 +93,14 @@ DIFFERENT = [
     ("The Pelorin went on sale on 21 May 2026", "The Pelorin went on sale on 24 May 2026"),
     ("Brass Sounder", ""),
     ("Brass Sounder", "the a an"),
+    ("9 May 1991", "1991-09-05"),
+    ("1,250 crowns", "1.250 crowns"),
+    ("3.2 million", "3.2 billion"),
+    ("Kestrel 2.10", "Kestrel 2.1"),
+    ("١٢", "21"),
+    ("三人", "五人"),
+    ("má", "mà"),  # two accents are two words
+    ("が", "か"),
 ]
 
 
@@ -118,6 +141,11 @@ NOT_KNOWN = [
     "I do not have enough information to answer.",
     "That has not been announced.",
     "The documents do not say who.",
+    "N/A",
+    "I don't know, but I can look.",
+    "我不太了解。",
+    "Das weiß ich leider nicht.",
+    "Der Text nennt das Haus, aber nicht die Farbe des Daches.",
     "我不知道。",
     "文中未提及",
     "",
@@ -130,6 +158,12 @@ CLAIMS = [
     "The cat isn't black.",
     "No, Ann Pellow did.",
     "It was Ann Pellow. Her age is not known.",
+    "It is unknown to most, but the roof is red.",
+    "Das ist unbekannt, aber das Dach ist rot.",
+    "On ne sait pas, mais le toit est rouge.",
+    "No se sabe, pero el techo es rojo.",
+    "Это неизвестно, но крыша красная.",
+    "文中没有说明，但是屋顶是红色的。",
 ]
 
 
