@@ -20,8 +20,8 @@ DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 
 def test_a_language_without_a_prompt_file_is_rejected():
     check_arguments(CollectionArguments(data_path=str(DEMO), language="zh"))
-    with pytest.raises(InputError, match=r"one of auto, en, zh, found de: .*prompts/de\.toml"):
-        check_arguments(CollectionArguments(data_path=str(DEMO), language="de"))
+    with pytest.raises(InputError, match=r"one of auto, de, en, es, fr, zh, found it: .*prompts/it\.toml"):
+        check_arguments(CollectionArguments(data_path=str(DEMO), language="it"))
 
 
 def test_an_estimate_samples_from_the_first_chunk_to_the_last():
