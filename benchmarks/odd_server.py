@@ -21,6 +21,7 @@ import re
 import threading
 
 from benchmarks.fault_server import Answer, FaultServer, completion
+from data_processor.prompts import load_prompts
 
 THOUGHT = (
     "Okay, let me look at the text. The Amber Lantern was lit on 4 April 1987, so I will say that. I should be brief."
@@ -67,9 +68,14 @@ MODES: dict[str, list[dict]] = {
     "think": [{"wrap": f"<think>\n{THOUGHT}\n</think>\n\n{{}}"}],
     "quoted": [{"verdict": '"{}"'}],
 }
-SENTENCE = re.compile(
-    r"(?:Sentence: (.*)\nState each fact|句子：(.*)\n请把这句话)", re.DOTALL
-)  # in the collection's prompts
+SENTENCE = re.compile(  # in the collection's prompts, from its label to how the request goes on; a group for each language
+    "|".join(
+        re.escape(before.rpartition("{context}")[2]) + "(.*)" + re.escape(after[:12])
+        for prompts in load_prompts().values()
+        for before, after in [prompts.table["facts"]["request"].split("{quote}")]
+    ),
+    re.DOTALL,
+)
 CASE = re.compile(r"^==== case (\w{8}) ====\n(.*?)\n==== end of case \1 ====$", re.DOTALL | re.MULTILINE)
 
 
@@ -79,7 +85,7 @@ def value(prompt: str, schema: dict):
     if kind == "object":
         return {name: value(prompt, part) for name, part in schema.get("properties", {}).items()}
     if found:
-        return [(found[1] or found[2]).strip().replace("\n", " ")]
+        return [found[found.lastindex].strip().replace("\n", " ")]
     if "enum" in schema:
         return "no" if "no" in schema["enum"] else schema["enum"][0]
     return [] if kind == "array" else "Who wants to know?"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING
 
 from data_processor.span_words import FUNCTION_WORDS, language_of
@@ -23,7 +24,12 @@ MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
 
 LETTER = r"[^\W\d_一-鿿]"
-WORD = re.compile(rf"[一-鿿]|{LETTER}+(?:['’]{LETTER}+)?|(?:\d[\d.,]*\d|\d){LETTER}*")
+PARTICLE = re.compile(
+    r"(?<=\d[가-힣])(?:에서|에|은|는|이|가|을|를|의|까지|부터|으로|로|과|와|도)$"
+)  # after a number with its unit
+TAKES_PARTICLES = re.compile(r"[가-힣]$")  # Korean writes them on to the word before
+KANA = re.compile(r"[ぁ-ヿ]")  # and Japanese writes no spaces at all
+WORD = re.compile(rf"[一-鿿]|(?:[cdjlmnst]|qu)(?=['’]{LETTER})|{LETTER}+(?:['’]{LETTER}+)?|(?:\d[\d.,]*\d|\d){LETTER}*")
 
 
 def normalize(text: str) -> str:
@@ -63,20 +69,54 @@ def names_and_numbers(text: str) -> set[str]:
             protected.update(word for word in words(text[start:end]) if word not in FUNCTION_WORDS)
     if language_of(text) == "de":  # there find_spans leaves out every single noun, a name or not
         capitals = (match for match in re.finditer(r"\b[^\W\d_]+", text) if match[0][0].isupper())
-        protected.update(normalize(match[0]) for match in capitals if not starts_sentence(text, match.start()))
+        inside = (match[0] for match in capitals if not starts_sentence(text, match.start()))
+        protected.update(normalize(word) for word in inside if not is_german_word(word))
     protected.update(word for word in words(text) if word[0].isdigit())
     return protected
 
 
+@cache
+def is_german_word(word: str) -> bool:
+    """Whether a dictionary has a word, which is then hardly a name ("Geld")."""
+    import simplemma
+
+    return simplemma.is_known(word, lang="de")
+
+
 def is_supported(text: str, source: str) -> bool:
-    """Whether every name and number in `text` also occurs in `source`."""
-    return names_and_numbers(text) <= set(words(source))
+    """Whether every name and number in `text` also occurs in `source`, in whatever case of Russian."""
+    return set(map(without_ending, names_and_numbers(text))) <= set(map(without_ending, words(source)))
+
+
+@cache
+def without_ending(word: str) -> str:
+    """A word without the ending that it has from its place in a sentence: in Russian by Snowball (Porter 2001)."""
+    if re.match("[а-яё]", word):
+        return russian_stemmer().stemWord(word)
+    return PARTICLE.sub("", word)
+
+
+@cache
+def russian_stemmer():
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("russian")
 
 
 def contains(text: str, part: str) -> bool:
-    """Whether `part` occurs in `text` as consecutive whole words."""
+    """Whether `part` occurs in `text` as consecutive whole words, the last perhaps with a particle."""
+    if KANA.search(part):
+        return normalize(part) in normalize(text)
     haystack, needle = words(text), words(part)
-    return bool(needle) and any(haystack[i : i + len(needle)] == needle for i in range(len(haystack) - len(needle) + 1))
+    if not needle:
+        return False
+    *first, last = needle
+    particles = bool(TAKES_PARTICLES.search(last))
+    return any(
+        haystack[i : i + len(first)] == first
+        and (haystack[i + len(first)] == last or (particles and haystack[i + len(first)].startswith(last)))
+        for i in range(len(haystack) - len(first))
+    )
 
 
 def length_in_words(text: str) -> float:

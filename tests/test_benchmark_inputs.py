@@ -13,9 +13,10 @@ from benchmarks.inputs_documents import Found, Unit, check, check_accounts, lead
 from benchmarks.inputs_entries import Entry, failures, read_cases, write_documents
 from benchmarks.inputs_processes import Ended, asked_again, check_ended
 from benchmarks.inputs_scripts import check_responses, check_rows, check_scores
-from benchmarks.odd_server import MODES, OddServer
+from benchmarks.odd_server import MODES, OddServer, value
 from data_processor.accounting import count_characters
 from data_processor.documents import clean
+from data_processor.prompts import load_prompts
 from data_processor.units import read_units
 
 WORDS = {
@@ -210,6 +211,12 @@ def ask(server: OddServer, prompt: str, **parameters) -> dict | None:
 
 def content(answer: dict) -> str | None:
     return answer["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("prompts", load_prompts().values(), ids=load_prompts())
+def test_the_odd_server_knows_the_sentence_in_every_language(prompts):
+    request = prompts.conversation("facts", subject="a", context="Foo: b\n", quote="It was\nlit.")[-1]["content"]
+    assert value(request, {"type": "array"}) == ["It was lit."]
 
 
 def test_the_odd_server_states_the_sentence_that_it_is_shown():

@@ -20,7 +20,7 @@ DEMO = Path(__file__).resolve().parents[1] / "demo" / "documents"
 
 def test_a_language_without_a_prompt_file_is_rejected():
     check_arguments(CollectionArguments(data_path=str(DEMO), language="zh"))
-    with pytest.raises(InputError, match=r"one of auto, de, en, es, fr, zh, found it: .*prompts/it\.toml"):
+    with pytest.raises(InputError, match=r"one of auto, de, en, es, fr, ja, ko, ru, zh, found it: .*prompts/it\.toml"):
         check_arguments(CollectionArguments(data_path=str(DEMO), language="it"))
 
 

@@ -203,3 +203,37 @@ def test_subject_is_the_name_the_text_keeps_using():
         ("town_chronicle", "Chronicle of the town of Averoske for the year 2025", "Averoske"),
     ):
         assert find_subject(title, (DEMO / f"{name}.txt").read_text()) == subject
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "there"),
+    [
+        ("윤다온은 등대를 세웠다.", "윤다온", True),
+        ("윤다온은 등대를 세웠다.", "등대", True),
+        ("윤다온은 등대를 세웠다.", "다온", False),
+        ("アンナがフェリーを買った。", "フェリー", True),
+        ("Elle dirige l'École des Tilleuls.", "École des Tilleuls", True),
+        ("The lighthouses were lit.", "lighthouse", False),
+    ],
+)
+def test_a_particle_is_no_part_of_a_word(text, part, there):
+    assert contains(text, part) == there
+
+
+@pytest.mark.parametrize(
+    ("text", "supported"),
+    [
+        ("Он встретил Веру Холмову.", True),
+        ("Он встретил Веру Холодову.", False),
+        ("1931년에 세웠다.", True),
+        ("1932년에 세웠다.", False),
+    ],
+)
+def test_a_name_or_number_has_other_endings_elsewhere(text, supported):
+    assert is_supported(text, "Вера Холмова переехала, 1931년이었다. 그는 1931년부터 살았다.") == supported
+
+
+def test_a_german_noun_is_no_name():
+    source = "Das Grundstück in Wesselau kaufte Frau Ohlsen für 4 Millionen Mark."
+    assert is_supported("Wie viel Geld kostete das Grundstück in Wesselau?", source)
+    assert not is_supported("Wie viel Geld kostete das Grundstück in Nesselau?", source)

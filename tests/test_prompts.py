@@ -17,7 +17,7 @@ ENGLISH, CHINESE = ALL["en"], ALL["zh"]
 
 
 def test_which_languages_have_prompts():
-    assert list(ALL) == ["de", "en", "es", "fr", "zh"]
+    assert list(ALL) == ["de", "en", "es", "fr", "ja", "ko", "ru", "zh"]
 
 
 @pytest.mark.parametrize("language", ALL)

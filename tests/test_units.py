@@ -100,17 +100,9 @@ def test_wrapped_lines_are_joined(text, expected):
             2,
         ),
     ],
-    ids=[
-        "verses",
-        "polish address",
-        "address",
-        "chinese verses",
-        "bullets",
-        "clauses",
-        "rows",
-        "turns",
-        "paragraphs of a line",
-    ],
+    ids="verses, polish address, address, chinese verses, bullets, clauses, rows, turns, paragraphs of a line".split(
+        ", "
+    ),
 )
 def test_lines_that_belong_apart_stay_apart(text, expected):
     assert len(units(text)) == expected
