@@ -16,6 +16,7 @@ from data_processor.prompts import Prompts
 from data_processor.span_words import CENTURIES, CURRENCY_SIGNS, ERAS
 
 MIN_CLAUSE_WORDS = 7  # that a cloze question keeps around its gap
+BLANK = "____"  # which any language can be asked with
 
 # By language and kind of answer, the question phrase. A name is asked for by the noun beside it, or as a person if it has
 # two words.
@@ -41,12 +42,10 @@ PREPOSITION = frozenset(
 
 
 def cloze_questions(fact: Fact, prompts: Prompts) -> list[Pair]:
-    """A question for each name, date and number, asked in its place; none if GAPS lacks the language of prompts or text.
+    """A question for each name, date and number, asked in its place.
 
-    "X opened on 3 May." gives "X opened on what date?".
+    "X opened on 3 May." gives "X opened on what date?", and in a language that GAPS lacks "X opened on ____?".
     """
-    if prompts.language not in GAPS or fact.chunk.text_language not in GAPS:
-        return []
     pairs = []
     for span in find_spans(fact.text, fact.chunk.text):
         gap = Gap(fact, span, prompts)
@@ -64,8 +63,9 @@ class Gap:
         self.unit = self.answer.split(" ")[-1] if " " in self.answer else ""
         self.left, self.right = clause_around(fact.text, start, end)
         whole_left = self.left
-        self.form, self.noun = self._choose_form()
-        self.question_phrase = self.fill(GAPS[prompts.language][self.form])
+        has_words = {prompts.language, fact.chunk.text_language} <= GAPS.keys()
+        self.form, self.noun = self._choose_form() if has_words else ("blank", "")
+        self.question_phrase = self.fill(GAPS[prompts.language][self.form]) if has_words else BLANK
         self.removed = whole_left[len(self.left) :]  # the noun or article that the question phrase replaces too
 
     def fill(self, template: str) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from generators import CHINESE, ENGLISH, fact, work
 
 from data_processor import cloze, questions
 from data_processor.chunking import Chunk
-from data_processor.collection import QUESTIONS
 from data_processor.facts import find_facts, sentences_to_read
 from data_processor.languages import detect_language
 from data_processor.pairs import Pair
@@ -62,15 +60,16 @@ def test_chinese_documents_are_asked_about_in_chinese():
     assert [(one.question, one.answer) for one in by_rule] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
 
 
-@pytest.mark.parametrize(("guard", "asked"), [("names", ["Wann wurde die Brücke eröffnet?"]), ("words", [])])
-def test_a_language_without_rules_is_left_to_the_model(guard, asked):
+def test_a_language_without_rules_is_asked_by_the_model_and_with_blanks():
     german = {"de": Prompts("de", ENGLISH.table)}
     text = "Die Brücke von Hexley wurde am 3.5.1990 von Ann Pellow eröffnet."
     chunk = Chunk("a.txt", 0, 0, len(text), text, "Brücke", "de")
     pair = '[{"answer": "3.5.1990", "question": "Wann wurde die Brücke eröffnet?"}]'
-    job = work(
-        f'["{text}", "Sie wurde eröffnet."]', pair, '"3.5.1990"', question_module=QUESTIONS[guard], prompts=german
-    )
+    job = work(f'["{text}", "Sie wurde eröffnet."]', pair, '"3.5.1990"', prompts=german)
     facts = find_facts(job, sentences_to_read([chunk]))
     assert facts[0].text == text
-    assert [one.question for one in job.questions.ask_questions(job, facts[:1], 5)] == asked
+    assert [one.question for one in job.questions.ask_questions(job, facts[:1], 5)] == [
+        "Wann wurde die Brücke eröffnet?",
+        "Die ____ wurde am 3.5.1990 von Ann Pellow eröffnet?",
+        "Die Brücke von Hexley wurde am 3.5.1990 von ____ eröffnet?",
+    ]

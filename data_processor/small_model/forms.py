@@ -55,7 +55,7 @@ def other_forms(fact: Fact, answer: str, prompts: Prompts) -> list[Pair]:
     Clues come in any order, with the subject anywhere among them and varying question phrases, so that a question is
     recognised by its topic and what it asks for, not by the document's word order. None in languages other than English.
     """
-    if prompts.language != "en":
+    if {prompts.language, fact.chunk.text_language} != {"en"}:
         return []
     span = next(span for span in find_spans(fact.text, fact.chunk.text) if fact.text[span[0] : span[1]] == answer)
     gap = Gap(fact, span, prompts)

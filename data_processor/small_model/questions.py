@@ -32,6 +32,7 @@ QUESTION_PATTERNS = {
     },
     "zh": dict.fromkeys(("date", "year", "time", "number", "name", "code", "quoted"), r'[^？"\\]{4,60}？'),
 }
+ANY_QUESTION = r'[^?？"\\]{4,110}[?？]'
 
 
 def fact_problem(item: Fact, text: str) -> str | None:
@@ -106,7 +107,7 @@ def ask_wordings(work: Work, step: str, jobs: list[tuple[Pair, str]], first_turn
     for pair, role in asked.values():
         prompts = prompts_for(work, pair.fact)
         conversations.append(prompts.conversation("ask", fact=pair.fact.text, role=role, answer=pair.answer))
-        pattern = QUESTION_PATTERNS[prompts.language][pair.answer_kind or "name"]
+        pattern = QUESTION_PATTERNS.get(prompts.language, {}).get(pair.answer_kind or "name", ANY_QUESTION)
         schemas.append({"type": "string", "pattern": f"^{pattern}$"})
     turns = [first_turn + number for number in range(WORDINGS)]
     replies = work.ask_json(
