@@ -2,12 +2,12 @@
 
 In:  --cases, a folder of cases; --expectations and --relatives, what is right for them and for ours (the vocabulary is at the
      head of the first); --paragraphs, files in SQuAD's form named *_LANGUAGE.json, which are wrapped and joined again;
-     --graded, files LANGUAGE.json of graded answers.
+     --graded, files LANGUAGE.json of graded answers (ours are written and graded by a large language model).
 Out: --results: cases {name: right}, relatives {kind: {right, of}, wrong: [names]}, failed {name: [what]}, not_run, accounted,
      not_read, rewrapped_same {language: [same, of]}, not_joined [apart, of], match_kappa {language: kappa},
      sentence_library {name: {texts, exact, f1}}, of those that are installed: see benchmarks/sentence_libraries.py
 
-    python benchmarks/inputs.py --cases CASES --paragraphs squad_new_wiki.json xquad_de.json --graded de.json zh.json
+    python benchmarks/inputs.py --cases CASES --paragraphs squad_new_wiki.json xquad_de.json
     python benchmarks/inputs.py --only read spans match template    # seconds: no model, no server
 """
 
@@ -41,6 +41,7 @@ from utils import InputError, parse_arguments, read_json, run_script, write_json
 FUNCTIONS = inputs_texts.RUNS | inputs_scripts.RUNS | inputs_models.RUNS
 RUNS = ["read", *FUNCTIONS]
 NOT_JOINED = ROOT / "tests/inputs/not_joined.json"
+GRADED = [str(ROOT / f"tests/inputs/graded/{language}.json") for language in ("de", "zh", "fr", "es", "ru")]
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Arguments:
     relatives: str = field(default=str(RELATIVES), metadata={"help": "More of the kind, with their texts."})
     not_joined: str = field(default=str(NOT_JOINED), metadata={"help": "Texts whose lines belong apart."})
     paragraphs: list[str] = field(default_factory=list, metadata={"help": "Files in SQuAD's form to wrap."})
-    graded: list[str] = field(default_factory=list, metadata={"help": "Files of graded answers."})
+    graded: list[str] = field(default_factory=lambda: GRADED, metadata={"help": "Files of graded answers."})
     only: list[str] = field(default_factory=lambda: RUNS, metadata={"help": f"Of: {' '.join(RUNS)}."})
     names: list[str] = field(default_factory=list, metadata={"help": "Only the cases and relatives of these names."})
     results: str = field(default="results/inputs.json", metadata={"help": "The JSON file to write."})
