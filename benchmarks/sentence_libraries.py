@@ -7,6 +7,7 @@ In:  the libraries that can be imported; of the others only yasbd-lib is in requ
 Out: `library_scores` for benchmarks/inputs.py; alone, it prints them.
 
     pip install --no-deps --target output/libraries pysbd==0.3.4 sentencex==1.0.32 sentencesplit==0.1.0
+    rm -r output/libraries/benchmarks    # sentencesplit brings one, which would hide ours
     PYTHONPATH=output/libraries python benchmarks/sentence_libraries.py
 """
 
