@@ -17,6 +17,7 @@ from data_processor.pairs import Pair
 from data_processor.small_model import forms
 from data_processor.small_model import questions as small_model_questions
 from data_processor.small_model.questions import copied_in_order
+from data_processor.small_model.word_order import wh_question
 
 
 @pytest.mark.parametrize(
@@ -210,3 +211,17 @@ def test_a_sentence_of_a_rewrite_keeps_to_the_words_of_one_fact(sentence, kept, 
     facts = [fact("Ann Pellow opened the bridge."), fact("The bridge cost 4 million dollars.")]
     assert small_model_questions.grounded(sentence, facts) is kept
     assert questions.grounded(sentence, facts) is kept_for_larger_models
+
+
+@pytest.mark.parametrize(
+    ("left", "phrase", "right", "is_time", "question"),
+    [
+        ("To keep pace, Ann opened a mill in ", "what", " on 14 September.", False, "what did Ann open a mill in on 14 September to keep pace"),
+        ("In May, Ann opened ", "what", ".", False, "what did Ann open in May"),
+        ("On 3 May the town opened ", "what", ", a footbridge.", False, "what did the town open on 3 May"),
+        ("Ann opened the mill on ", "what date", ", in the rain.", True, "on what date did Ann open the mill"),
+        ("", "who", " opened the mill on Sep 4, 2025.", False, "who opened the mill on Sep 4, 2025"),
+    ],
+)  # fmt: skip
+def test_a_question_in_question_word_order_has_no_marks_of_the_statement(left, phrase, right, is_time, question):
+    assert wh_question(left, phrase, right, is_time) == question
