@@ -94,7 +94,7 @@ def test_base_and_tuned_in_one_start_answer_as_each_alone(tmp_path, monkeypatch,
         and base == base_alone
         and all(a["response"] != b["response"] for a, b in zip(base, tuned, strict=True))
     )
-    assert "Paris" in base[0]["response"] and base[1]["fact"] == "Red." and base[0]["id"] == "0"
+    assert "Paris" in base[0]["response"] and base[1]["fact"] == "Red." and base[0]["id"] == "row_0"
     assert meta(tmp_path / "tuned_base.json")["adapter"] is None and meta(tmp_path / "tuned.json")["adapter"] == adapter
     again = infer(monkeypatch, tmp_path / "tuned.json", questions, *local, "--lora_weights", adapter)
     assert again == tuned and meta(tmp_path / "tuned.json")["calls"] == {"asked": 0, "from_journal": 2}
