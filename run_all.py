@@ -167,12 +167,16 @@ def count_questions(arguments: Arguments) -> tuple[int | None, int]:
 
 
 def check_arguments(arguments: Arguments, budget: float) -> StartupTimes:
-    """Report what can be known to be wrong before anything starts. Returns the priors for starts."""
+    """Report what can be known to be wrong before anything starts, and choose the general questions.
+
+    Returns the priors for starts.
+    """
     if arguments.plan_only and budget == math.inf:
         raise InputError("expected --time_budget or --until with --plan_only, found neither: give one")
     require_model(arguments.model_name_or_path)
     if not Path(arguments.data_path).is_dir():
         raise InputError(f"expected a folder of documents at {arguments.data_path}, found none: give --data_path")
+    choose_general_questions(arguments)
     count_questions(arguments)
     starts = estimate_startup_times(arguments.model_name_or_path, shlex.split(arguments.inference_args))
     minimum = forecast.minimum_budget(starts, estimate_judge_startup(shlex.split(arguments.evaluate_args), starts))
@@ -263,7 +267,6 @@ def main() -> None:
         if existed:  # before anything looks for GPUs, which processes of an earlier run may occupy
             stack.enter_context(claim_run_folder(run.out))
         starts = check_arguments(arguments, run.budget)
-        choose_general_questions(arguments)
         steps = build_steps(arguments, run.limited)
         if not existed:
             stack.enter_context(claim_run_folder(run.out))

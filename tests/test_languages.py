@@ -70,6 +70,19 @@ def test_general_questions_are_in_the_language_of_the_documents(tmp_path, text, 
     assert arguments.retention_data_path.rpartition("/")[2] == chosen
 
 
+def test_no_general_questions_can_be_wanted(tmp_path, model_path):
+    (tmp_path / "a.txt").write_text("The hall is closed in winter.", encoding="utf-8")
+    arguments = run_all.Arguments(
+        model_name_or_path=model_path,
+        data_path=str(tmp_path),
+        retention_data_path="none",
+        inference_args="",
+        evaluate_args="",
+    )
+    run_all.check_arguments(arguments, 86_400)
+    assert run_all.count_questions(arguments) == (None, 0)
+
+
 def test_the_plan_counts_the_general_questions(tmp_path):
     (tmp_path / "a.txt").write_text("Die Halle ist im Winter geschlossen.", encoding="utf-8")
     arguments = SimpleNamespace(data_path=str(tmp_path), retention_data_path=None, test_data_path=None)
