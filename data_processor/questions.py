@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from data_processor.chunking import Chunk
 from data_processor.cloze import cloze_questions
-from data_processor.curation import find_subject, is_supported, names_and_numbers
+from data_processor.curation import content_words, find_subject, is_supported, names_and_numbers
 from data_processor.facts import Fact, text_problem
 from data_processor.pairs import Pair, normalize_answer, prompts_for, verify_pairs
 from data_processor.work import YES_OR_NO, Work
@@ -25,9 +25,12 @@ def fact_problem(item: Fact, text: str) -> str | None:
 
 def grounded(sentence: str, facts: list[Fact]) -> bool:
     """Whether a sentence in a rewrite states something, and nothing beyond the facts."""
-    if not is_supported(sentence, " ".join(fact.text for fact in facts)):
+    told = " ".join(fact.text for fact in facts)
+    if not is_supported(sentence, told):
         return False
-    return facts[0].chunk.language != "en" or bool(names_and_numbers(sentence))
+    if facts[0].chunk.language == "en":
+        return bool(names_and_numbers(sentence))
+    return len(set(content_words(sentence)) & set(content_words(told))) > 1
 
 
 def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from generators import CHINESE, ENGLISH, fact, work
 
 from data_processor import cloze, questions
 from data_processor.chunking import Chunk
-from data_processor.facts import find_facts, sentences_to_read
+from data_processor.facts import Fact, find_facts, sentences_to_read
 from data_processor.languages import detect_language
 from data_processor.pairs import Pair
 from data_processor.prompts import Prompts
@@ -73,3 +74,13 @@ def test_a_language_without_rules_is_asked_by_the_model_and_with_blanks():
         "Die ____ wurde am 3.5.1990 von Ann Pellow eröffnet?",
         "Die Brücke von Hexley wurde am 3.5.1990 von ____ eröffnet?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kept"),
+    [("Die Brücke wurde 1990 eröffnet.", True), ("The harbour was opened.", False), ("Sie hat 7 Bögen.", False)],
+)
+def test_a_rewrite_in_a_language_without_rules_has_words_of_its_facts(sentence, kept):
+    text = "Die Brücke von Hexley wurde 1990 eröffnet."
+    chunk = Chunk("a.txt", 0, 0, len(text), text, "", "de", "de")
+    assert questions.grounded(sentence, [Fact(text, chunk, 0, len(text), "Hexley")]) == kept
