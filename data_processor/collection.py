@@ -12,7 +12,7 @@ from typing import Literal
 
 from budget.clock import BudgetArguments, Clock
 from budget.reports import CollectionTime
-from data_processor import pipeline, questions, rounds
+from data_processor import method, pipeline, rounds
 from data_processor.accounting import count_characters, print_yield
 from data_processor.chunking import Chunk, chunk_document, make_splitter, parse, require_tokenizer
 from data_processor.dataset import to_format
@@ -21,7 +21,7 @@ from data_processor.estimate import estimate, print_estimate
 from data_processor.languages import detect_language
 from data_processor.pipeline import Collected
 from data_processor.prompts import load_prompts
-from data_processor.small_model import questions as questions_of_small_model
+from data_processor.small_model import method as method_of_small_model
 from data_processor.split import ANSWERABLE_KINDS, split
 from data_processor.work import Work
 from engines.chat import Engine
@@ -31,7 +31,7 @@ from engines.progress import progress_bar
 from provenance import write_meta
 from utils import InputError, log_file, write_json, write_text
 
-QUESTIONS = {"names": questions, "words": questions_of_small_model}  # by --guard
+METHODS = {"quotes": method, "words": method_of_small_model}  # by --guard
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +72,18 @@ class CollectionArguments(BudgetArguments):
     unknown_amount_per_chunk: int = field(
         default=1, metadata={"help": "Unanswerable questions, whose right answer is that it is not known."}
     )
-    guard: Literal["names", "words"] = field(
-        default="names",
+    guard: Literal["quotes", "words"] = field(
+        default="quotes",
         metadata={
-            "help": "How closely a stated fact must match its source: in its names and numbers, or also in its words and their "
-            "order. The latter is for models under about 1B, and makes questions by rule: data_processor/small_model/README.md."
+            "help": "What a fact must keep of its source: its numbers, with the sentences it rests on, or every word in its order. "
+            "The latter is for models under about 1B, and makes questions by rule: data_processor/small_model/README.md."
         },
     )
     verify: Literal["rules", "llm"] = field(
         default="rules",
         metadata={
-            "help": "What facts and pairs must pass: rules alone, or also a yes from the model for each (about 1.5 times the calls)."
+            "help": "What facts and pairs must pass: rules alone, or the model's own check too, with the text before it: does the fact "
+            "follow, and is the question, asked again, answered alike?"
         },
     )
     format: Literal["conversations", "sharegpt", "openai", "alpaca"] = field(
@@ -94,10 +95,6 @@ class CollectionArguments(BudgetArguments):
         metadata={
             "help": "Share of the questions held out in NAME.test.json: other wordings of trained facts, and untrained facts."
         },
-    )
-    context_sentences: int = field(
-        default=3,
-        metadata={"help": "How many preceding sentences to show the model with the one whose facts it states."},
     )
     seed: int = field(default=0, metadata={"help": "The same seed, model and machine give the same dataset."})
     dry_run: bool = field(
@@ -128,7 +125,6 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
         ("qa_amount_per_fact", 1),
         ("role_amount_per_fact", 0),
         ("unknown_amount_per_chunk", 0),
-        ("context_sentences", 0),
         ("price_in", 0),
         ("price_out", 0),
     ):
@@ -138,7 +134,11 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
         raise InputError(f"expected --test_ratio from 0 to 0.5, found {arguments.test_ratio}: change it")
     if arguments.rounds is not None and (arguments.rounds < 1 or not (arguments.time_budget or arguments.until)):
         raise InputError(f"expected a time budget and 1 or more with --rounds, found {arguments.rounds}: change it")
-    languages = ["auto", *load_prompts(arguments.prompts)]
+    if arguments.guard == "words" and arguments.verify == "llm":
+        raise InputError(
+            "expected --verify rules with --guard words, found llm: a small model cannot judge what it wrote"
+        )
+    languages = ["auto", *load_prompts(arguments.prompts, METHODS[arguments.guard].PROMPTS)]
     if arguments.language not in languages:
         raise InputError(
             f"expected --language to be one of {', '.join(languages)}, found {arguments.language}: "
@@ -177,7 +177,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         require_answers(work.errors, work.calls, "nothing was collected from the others")
         raise InputError(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
-            "try a larger model, or documents that state names, dates or numbers"
+            "try a larger model, or documents that state something"
         )
     rows, test = pipeline.to_dataset(work, documents, collected, arguments)
     counts = {
@@ -233,7 +233,7 @@ def cut_into_chunks(
     In a language without prompts of its own a text is asked about in English.
     """
     splitter = make_splitter(tokenizer, arguments.chunk_size_by_token)
-    with_prompts = load_prompts(arguments.prompts)
+    with_prompts = load_prompts(arguments.prompts, METHODS[arguments.guard].PROMPTS)
     chunks, characters = [], {}
     for document in documents:
         found = detect_language(document.text)
@@ -249,10 +249,9 @@ def make_work(engine: Engine, arguments: CollectionArguments) -> Work:
         engine,
         arguments.seed,
         progress_bar,
-        QUESTIONS[arguments.guard],
-        context_sentences=arguments.context_sentences,
-        llm_check=arguments.verify == "llm",
-        prompts=load_prompts(arguments.prompts),
+        METHODS[arguments.guard],
+        verify=arguments.verify == "llm",
+        prompts=load_prompts(arguments.prompts, METHODS[arguments.guard].PROMPTS),
     )
 
 
@@ -262,7 +261,7 @@ def count_rows(work: Work, collected: Collected, rows: list[dict], test: list[di
         "rows": dict(Counter(row["kind"] for row in rows)),
         "test_rows": dict(Counter(row["kind"] for row in test)),
         "questions_made_by": dict(Counter(pair.made_by for pair in collected.pairs)),
-        "pairs_per_role": work.questions.pairs_per_role(collected.pairs),
+        "pairs_per_role": work.method.pairs_per_role(collected.pairs),
     }
 
 

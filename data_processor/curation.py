@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Set
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -139,26 +140,28 @@ class NearCopies:
         self.threshold = threshold
         self.index = MinHashLSH(num_perm=SIGNATURE_HASHES, params=(bands, SIGNATURE_HASHES // bands))
         self.trigrams: list[set[str]] = []
+        self.numbers: list[Set[str]] = []  # of each text, which tell it from texts that are the same but for these
 
     def add(self, text: str) -> None:
         """Remember a text under the next number, from 0."""
-        self._insert(*trigrams_and_signature(text))
+        self._insert(*trigrams_and_signature(text), set())
 
     def copies_of(self, text: str) -> list[int]:
         """The numbers of the remembered texts that are near copies of this one, in order."""
         return self._find(*trigrams_and_signature(text))
 
-    def is_new(self, text: str) -> bool:
-        """Whether no remembered text is a near copy of this one; if so, remember it."""
+    def is_new(self, text: str, numbers: Set[str] = frozenset()) -> bool:
+        """Whether no remembered text with the same `numbers` is a near copy of this one; if so, remember it."""
         query = trigrams_and_signature(text)
-        if self._find(*query):
+        if any(self.numbers[copy] == numbers for copy in self._find(*query)):
             return False
-        self._insert(*query)
+        self._insert(*query, numbers)
         return True
 
-    def _insert(self, trigrams: set[str], signature: MinHash) -> None:
+    def _insert(self, trigrams: set[str], signature: MinHash, numbers: Set[str]) -> None:
         self.index.insert(len(self.trigrams), signature)
         self.trigrams.append(trigrams)
+        self.numbers.append(numbers)
 
     def _find(self, trigrams: set[str], signature: MinHash) -> list[int]:
         return [

@@ -68,6 +68,13 @@ def identify_all(texts: Sequence[str]) -> str:
     return identify("\n".join(text[:SAMPLE_CHARACTERS] for text in islice(texts, 0, None, step)))
 
 
+def name_of_language(code: str, inside: str = ENGLISH) -> str:
+    """The name of a language inside a text in another: "German" of "de" inside "en", "德语" inside "zh"."""
+    from babel import Locale
+
+    return str(Locale.parse(code).get_display_name(inside))
+
+
 def in_language(path: str | Path, language: str) -> Path:
     """The file NAME.LANGUAGE.json beside NAME.json, or that itself, which is English, if there is none."""
     path = Path(path)

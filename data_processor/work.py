@@ -8,13 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import Any
 
-from data_processor.chunking import Chunk
 from data_processor.curation import NearCopies
 from data_processor.prompts import Prompts, load_prompts
 from engines.chat import Engine, Reply
-
-YES_OR_NO = {"enum": ["yes", "no"]}
 
 
 @dataclass
@@ -24,9 +22,10 @@ class Work:
     engine: Engine
     seed: int
     progress: Callable[[str, int], Callable]
-    questions: ModuleType  # data_processor/questions.py or a module with the same functions
-    context_sentences: int = 3
-    llm_check: bool = False  # also ask the model whether a fact follows from its sentence and an answer from its fact
+    method: ModuleType  # data_processor/method.py or small_model/method.py, which have the same functions
+    verify: bool = (
+        False  # whether the model is asked, with the chunk before it, if a fact follows and an answer is right
+    )
     prompts: dict[str, Prompts] = field(default_factory=load_prompts)  # by language
     dropped: list[dict] = field(default_factory=list)
     tokens: Counter = field(default_factory=Counter)
@@ -83,26 +82,47 @@ class Work:
     def ask_json(
         self, step: str, conversations: list, max_new_tokens: int, schema: dict | list[dict], **options
     ) -> list:
-        """Like `ask`, for replies in JSON; one cut off by the token limit is counted and gives None."""
+        """Like `ask`, for replies in JSON. Of one cut off by the token limit, what is whole is kept, and the cut counted."""
         values = []
         for text in self.ask(step, conversations, max_new_tokens, schemas=schema, **options):
             try:
                 values.append(None if text is None else json.loads(text))
             except json.JSONDecodeError:
                 self.drop(step, "reply cut off", text)
-                values.append(None)
+                values.append(complete_json(text))
         return values
 
 
-def check_entailment(work: Work, step: str, claims: list[tuple[Chunk, str, str]]) -> list[bool]:
-    """For each (chunk, text, statement), whether the model says that the statement follows from the text alone."""
-    replies = work.ask_json(
-        step,
-        [
-            work.prompts[chunk.language].conversation("entails", text=text, statement=statement)
-            for chunk, text, statement in claims
-        ],
-        8,
-        YES_OR_NO,
-    )
-    return [reply == "yes" for reply in replies]
+def complete_json(text: str) -> Any:
+    """The value of JSON that was cut off, up to the last item of a list that is whole; None if there is none.
+
+    '{"facts": [{"a": 1}, {"a' gives {"facts": [{"a": 1}]}.
+    """
+    brackets: list[str] = []
+    in_string = escaped = False
+    whole = ""  # the longest prefix that ends with a whole item of a list, and its brackets closed
+    for place, char in enumerate(text):
+        if in_string:
+            escaped, in_string = char == "\\" and not escaped, char != '"' or escaped
+        elif char == '"':
+            in_string = True
+        elif char in "[{":
+            brackets.append("]" if char == "[" else "}")
+        elif char in "]}" and brackets:
+            brackets.pop()
+            if brackets and brackets[-1] == "]":
+                whole = text[: place + 1] + "".join(reversed(brackets))
+    try:
+        return json.loads(whole)
+    except json.JSONDecodeError:
+        return None
+
+
+def an_object(**properties: dict) -> dict:
+    """The JSON schema of an object that has all of these properties, in this order, and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 
 guard=()
-[ -n "${MODEL:-}" ] || { python demo/model.py && guard=(--guard words --context_sentences 0); } # a model too small to trust
+[ -n "${MODEL:-}" ] || { python demo/model.py && guard=(--guard words); } # a model too small to trust
 MODEL="${MODEL:-models/SmolLM2-135M-Instruct}"
 DATA="${DATA:-demo/documents}"
 OUT="${OUT:-output/data.json}"

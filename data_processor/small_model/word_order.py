@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from data_processor.cloze import PREPOSITION, base_form
+
 from data_processor.curation import find_spans
 
 AUXILIARY = frozenset("was were is are has have had will can could would must should may might did does do".split())

@@ -1,0 +1,143 @@
+"""What a model is asked about what it has written, with the chunk before it: --verify llm.
+
+Does a fact follow from its chunk? Asked again, is the answer the same (round-trip consistency, Alberti et al. 2019)? Several
+of one chunk are checked in a request, and all requests about a chunk begin alike, so that an engine reads it once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from data_processor.chunking import Chunk
+from data_processor.curation import content_words, words
+from data_processor.languages import name_of_language
+from data_processor.numbered import find_numbers
+from data_processor.work import Work, an_object
+
+if TYPE_CHECKING:
+    from data_processor.facts import Fact
+    from data_processor.pairs import Pair
+
+CHECKS_A_REQUEST = 10
+TOKENS_A_VERDICT, TOKENS_AN_ANSWER = 8, 80
+LONGEST_ANSWER = 400  # characters
+
+Item = TypeVar("Item")
+
+
+def document(chunk: Chunk) -> dict[str, str]:
+    """The values of a request that shows a whole chunk: its title, text and language."""
+    title = chunk.title or chunk.file_name
+    return {"title": title, "text": chunk.text, "language": name_of_language(chunk.text_language, chunk.language)}
+
+
+def groups(items: Iterable[Item], chunk_of: Callable[[Item], Chunk], size: int) -> list[list[Item]]:
+    """The items of each chunk, in their order, up to `size` together."""
+    by_chunk: dict[Chunk, list[Item]] = {}
+    for item in items:
+        by_chunk.setdefault(chunk_of(item), []).append(item)
+    return [of_one[start : start + size] for of_one in by_chunk.values() for start in range(0, len(of_one), size)]
+
+
+def numbered_list(lines: Iterable[str]) -> str:
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+
+
+def ask_verdicts(work: Work, step: str, prompt: str, lists: Sequence[tuple[Chunk, list[str]]]) -> list[list[bool]]:
+    """For each chunk and list of lines, whether the model says yes to each line; no if it says nothing."""
+    requests = [
+        work.prompts[chunk.language].conversation(prompt, **document(chunk), items=numbered_list(lines))
+        for chunk, lines in lists
+    ]
+    schemas = [verdict_schema(len(lines)) for _, lines in lists]
+    verdicts = []
+    for (_, lines), reply in zip(
+        lists, work.ask_json(step, requests, TOKENS_A_VERDICT * (CHECKS_A_REQUEST + 1), schemas), strict=True
+    ):
+        said = set(reply or ())
+        verdicts.append([f"{number} yes" in said for number in range(1, len(lines) + 1)])
+    return verdicts
+
+
+def verdict_schema(count: int) -> dict:
+    """["1 yes", "2 no"]: short, and yet each verdict has its number, so that none is taken for another's."""
+    choices = [f"{number} {verdict}" for number in range(1, count + 1) for verdict in ("yes", "no")]
+    return {"type": "array", "items": {"enum": choices}, "minItems": count, "maxItems": count}
+
+
+def keep_following(work: Work, facts: list[Fact]) -> list[Fact]:
+    """The facts that follow from their chunk, as the model sees it; all of them without --verify llm."""
+    if not work.verify:
+        return facts
+    parts = groups(facts, lambda fact: fact.chunk, CHECKS_A_REQUEST)
+    verdicts = ask_verdicts(work, "facts, check", "follows", [(p[0].chunk, [fact.text for fact in p]) for p in parts])
+    kept = []
+    for part, follows in zip(parts, verdicts, strict=True):
+        for fact, yes in zip(part, follows, strict=True):
+            if yes:
+                kept.append(fact)
+            else:
+                work.drop("facts", "the model finds that it does not follow", fact.text, fact)
+    return kept
+
+
+def keep_answered(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
+    """The pairs whose question, asked again, is answered alike: by the words, or as the model sees it."""
+    if not work.verify:
+        return pairs
+    read = answer_again(work, f"{step}, check", [(pair.fact.chunk, pair.question) for pair in pairs])
+    agreed = [same_answer(answer, pair.answer) for pair, answer in zip(pairs, read, strict=True)]
+    unsure = [place for place, (same, answer) in enumerate(zip(agreed, read, strict=True)) if answer and not same]
+    parts = groups(unsure, lambda place: pairs[place].fact.chunk, CHECKS_A_REQUEST)
+    lines = [
+        (pairs[part[0]].fact.chunk, [f"{pairs[p].question} | {pairs[p].answer} | {read[p]}" for p in part])
+        for part in parts
+    ]
+    for part, verdicts in zip(parts, ask_verdicts(work, f"{step}, same", "same", lines), strict=True):
+        for place, same in zip(part, verdicts, strict=True):
+            agreed[place] = same
+    kept = []
+    for pair, same, answer in zip(pairs, agreed, read, strict=True):
+        if same:
+            kept.append(pair)
+        else:
+            reason = "asked again, the model answers otherwise" if answer else "asked again, the model finds no answer"
+            work.drop(step, reason, pair.question, pair.fact, answer=pair.answer, read=answer)
+    return kept
+
+
+def answer_again(work: Work, step: str, questions: list[tuple[Chunk, str]]) -> list[str | None]:
+    """The model's answers to questions about chunks; "" where the chunk has none, None where the call failed."""
+    parts = groups(range(len(questions)), lambda place: questions[place][0], CHECKS_A_REQUEST)
+    requests, schemas = [], []
+    for part in parts:
+        chunk, lines = questions[part[0]][0], [questions[place][1] for place in part]
+        values = {**document(chunk), "items": numbered_list(lines)}
+        requests.append(work.prompts[chunk.language].conversation("again", **values))
+        answer = an_object(
+            number={"enum": list(range(1, len(part) + 1))}, answer={"type": "string", "maxLength": LONGEST_ANSWER}
+        )
+        schemas.append({"type": "array", "items": answer, "minItems": len(part), "maxItems": len(part)})
+    answers: list[str | None] = [None] * len(questions)
+    for part, reply in zip(
+        parts, work.ask_json(step, requests, TOKENS_AN_ANSWER * CHECKS_A_REQUEST, schemas), strict=True
+    ):
+        for told in reply or ():
+            answers[part[told["number"] - 1]] = " ".join(told["answer"].split())
+    return answers
+
+
+def same_answer(some: str | None, other: str) -> bool:
+    """Whether two answers are the same by their words: all that the shorter says, the other says too, numbers and all."""
+    if not some or find_numbers(some) != find_numbers(other):
+        return False
+    first, second = (set(content_words(text)) or set(words(text)) for text in (some, other))
+    return bool(first and second) and (first <= second or second <= first) and opening(some) == opening(other)
+
+
+def opening(answer: str) -> str:
+    """The short word that an answer is, or begins with before a comma or a full stop: yes or no; "" if there is none."""
+    found = re.match(r"\s*([^\W\d_]{1,4})\s*(?:[,.，。、:]|$)", answer)
+    return found[1].casefold() if found else ""

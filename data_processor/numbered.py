@@ -1,0 +1,68 @@
+"""A chunk with its sentences numbered, as it is shown to a model, and the way back from numbers to quotes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Protocol
+
+from data_processor.chunking import Chunk
+
+MAX_QUOTES, MAX_SENTENCES_A_QUOTE = 3, 2
+NUMBER = re.compile(r"\d+(?:[.,:'’\u00a0\u202f]\d+)*")
+THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
+
+Span = tuple[int, int]  # of a chunk's text, in characters
+
+
+class Sentence(Protocol):
+    """A sentence, item or row of a chunk: a Unit, or a Fact still without text."""
+
+    start: int
+    end: int
+    lead_in: str
+
+
+def numbered_text(chunk: Chunk, sentences: Sequence[Sentence]) -> str:
+    """The chunk's text with "[1] " before the first of the sentences and so on; the rest of it is there without a number.
+
+    A lead-in or a table's header that stands in the chunk before is repeated in brackets.
+    """
+    parts, done = [], 0
+    for number, sentence in enumerate(sentences, 1):
+        elsewhere = f"({sentence.lead_in}) " if sentence.lead_in and sentence.lead_in not in chunk.text else ""
+        parts += [
+            chunk.text[done : sentence.start],
+            f"[{number}] {elsewhere}",
+            chunk.text[sentence.start : sentence.end],
+        ]
+        done = sentence.end
+    return "".join([*parts, chunk.text[done:]]).strip()
+
+
+def quotes_of(chunk: Chunk, sentences: Sequence[Sentence], numbers: list[int]) -> list[Span]:
+    """Up to MAX_QUOTES stretches of the sentences with these numbers, neighbours together, up to MAX_SENTENCES_A_QUOTE."""
+    quotes: list[list[Sentence]] = []
+    previous = None
+    for number in sorted(set(numbers)):
+        sentence = sentences[number - 1]
+        adjacent = number - 1 == previous and not chunk.text[quotes[-1][-1].end : sentence.start].strip()
+        if adjacent and len(quotes[-1]) < MAX_SENTENCES_A_QUOTE:
+            quotes[-1].append(sentence)
+        else:
+            quotes.append([sentence])
+        previous = number
+    return [(quote[0].start, quote[-1].end) for quote in quotes[:MAX_QUOTES]]
+
+
+def invented_numbers(text: str, source: str) -> set[str]:
+    """The numbers of a text that its source does not have: "1250" is "1,250", and "3" is in "3.5.2024", but not in "3.5"."""
+    known = find_numbers(source)
+    parts = {part for number in known if len(split := re.split(r"\D", number)) > 2 for part in split}
+    return find_numbers(text) - known - parts - {"0" + part for part in parts} - {part.lstrip("0") for part in parts}
+
+
+def find_numbers(text: str) -> set[str]:
+    """The numbers of a text in digits, without the marks between thousands."""
+    return {THOUSANDS.sub("", match) for match in NUMBER.findall(unicodedata.normalize("NFKC", text))}

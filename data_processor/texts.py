@@ -1,0 +1,107 @@
+"""Wave 3, beside the questions: texts that say what a chunk says, so that it is known outside a question too.
+
+The chunk as it is, told again in several styles, what follows from it, and texts that say how two of its names are linked
+(EntiGraph, Yang et al. 2024, arXiv 2409.07431). There are as many as it takes to be about as long as the questions.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+from data_processor.checks import document
+from data_processor.chunking import Chunk, sentence_spans
+from data_processor.curation import length_in_words
+from data_processor.facts import Fact, one_line
+from data_processor.numbered import invented_numbers
+from data_processor.work import Work
+
+LONGEST_TEXT = 1024  # tokens of a reply
+TEMPERATURE = 0.7
+WORDS_A_QUESTION = 25  # a question and its answer, roughly: what the length of the texts is planned by
+MOST_TEXTS = 24  # for a chunk
+AS_IT_IS = "as it is"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text to be written about a chunk: in a style, of what follows, or of the link between two names."""
+
+    step: str  # the prompt: retell, implications, link
+    style: str = ""
+    names: tuple[str, ...] = ()
+
+
+def write_texts(
+    work: Work, units: list[list[Fact]], facts: list[Fact], held: list[Fact], names: dict[Chunk, list[str]], arguments
+) -> list[tuple[Fact, str, str]]:
+    """(the chunk as a fact, style, text) of each text. `facts` are those of the units, without `held`, which no text tells.
+
+    A sentence with a number that the chunk does not have is taken out of a text.
+    """
+    jobs, texts = [], []
+    for unit in units:
+        chunk = unit[0].chunk
+        own = [fact for fact in facts if fact.chunk == chunk]
+        if not own:
+            continue
+        text = without_sentences(chunk, [fact for fact in held if fact.chunk == chunk])
+        about = Fact(own[0].theme, chunk, 0, 0, own[0].theme, own[0].theme)
+        texts.append((about, AS_IT_IS, text))
+        known = [name for name in names.get(chunk, ()) if name in text]
+        styles = work.prompts[chunk.language].table["retell"]["styles"]
+        for job in plan_texts(len(own), length_in_words(text), known, styles, arguments):
+            jobs.append((about, text, job))
+    requests = []
+    for about, text, job in jobs:
+        values = {**document(about.chunk), "text": text}
+        values |= {"style": job.style} if job.step == "retell" else {}
+        values |= {"first": job.names[0], "second": job.names[1]} if job.names else {}
+        requests.append(work.prompts[about.chunk.language].conversation(job.step, **values))
+    replies = work.ask("texts", requests, LONGEST_TEXT, temperature=TEMPERATURE)
+    for (about, text, job), reply in zip(jobs, replies, strict=True):
+        written = keep_sentences(work, reply or "", about, text)
+        if written and work.kept_texts["texts"].is_new(written):
+            subject = ", ".join(job.names) or about.subject
+            texts.append((replace(about, subject=subject), job.style or job.step, written))
+    return texts
+
+
+def plan_texts(facts: int, words: float, names: list[str], styles: list[str], arguments) -> list[Text]:
+    """What is written about a chunk of so many facts and words: styles first, what follows, then links of its names.
+
+    About as many words as the questions will have: `qa_amount_per_fact` a fact, and as many again in each role.
+    """
+    questions = facts * arguments.qa_amount_per_fact * (1 + arguments.role_amount_per_fact)
+    wanted = round(questions * WORDS_A_QUESTION / max(words, 1.0))
+    plan = [Text("retell", style) for style in styles[:3]] + [Text("implications")]
+    plan += [Text("link", names=pair) for pair in itertools.combinations(names, 2)]
+    plan += [Text("retell", style) for style in styles[3:]]
+    return plan[: min(MOST_TEXTS, max(1, wanted))]
+
+
+def without_sentences(chunk: Chunk, held: list[Fact]) -> str:
+    """The chunk's text without what the held-out facts rest on."""
+    text = chunk.text
+    for start, end in sorted({span for fact in held for span in fact.spans}, reverse=True):
+        text = text[:start] + text[end:]
+    return text.strip()
+
+
+def keep_sentences(work: Work, reply: str, about: Fact, source: str) -> str:
+    """A reply as it is, or without the sentences that have a number which is not in its source."""
+    source = f"{about.chunk.title} {source}"
+    if not invented_numbers(reply, source):
+        return reply.strip()
+    kept = []
+    for start, end in sentence_spans(reply, about.chunk.text_language):
+        if invented_numbers(reply[start:end], source):
+            work.drop("texts", "a number that its chunk does not have", one_line(reply[start:end]), about)
+        else:
+            kept.append(one_line(reply[start:end]))
+    return " ".join(kept)
+
+
+def names_to_ask_by(about: Fact, text: str) -> list[str]:
+    """What a text can be asked for by: what it is about."""
+    return [about.subject]
