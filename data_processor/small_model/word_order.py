@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from data_processor.cloze import PREPOSITION, base_form
+from data_processor.small_model.cloze import PREPOSITION, base_form
 
 from data_processor.curation import find_spans
 
