@@ -191,7 +191,7 @@ def rest_schema(sentences: int) -> dict:
         nothing={"enum": ["", *NOTHING]},
         facts={"type": "array", "items": {"type": "string", "minLength": 4, "maxLength": LONGEST_FACT}, "maxItems": 3},
     )
-    return {"type": "array", "items": told, "maxItems": sentences}
+    return {"type": "array", "items": told, "minItems": sentences, "maxItems": sentences}
 
 
 def keep_new(work: Work, facts: list[Fact], theme: str) -> list[Fact]:
