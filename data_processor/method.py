@@ -22,6 +22,11 @@ FACTS_ARE_TEXTS = False  # the texts about a chunk say more than each fact by it
 PROMPTS = Path(__file__).parent / "prompts"
 
 
+def unit_weight(unit: list[Fact]) -> int:
+    """What a unit's cost and yield are about proportional to: its sentences."""
+    return len(unit)
+
+
 def find_roles(work: Work, chunks: list[Chunk], themes: list[str], amount: int) -> dict[Chunk, list[str]]:
     """None more: the first wave names the roles of every chunk."""
     return {}

@@ -24,7 +24,6 @@ from budget.clock import WRITING_S, Clock, Stopped, format_duration
 from budget.forecast import LATER_COST
 from data_processor import pipeline
 from data_processor.chunking import Chunk
-from data_processor.curation import find_spans
 from data_processor.facts import Fact
 from data_processor.pairs import Pair
 from data_processor.pipeline import Collected, group_by_unit, split_into_units
@@ -64,11 +63,6 @@ def spread_evenly(units: list[list[Fact]]) -> list[list[Fact]]:
     return [units[index] for index in even_order([unit[0].chunk.file_name for unit in units])]
 
 
-def unit_weight(unit: list[Fact]) -> int:
-    """Names and numbers in its sentences, at least one per sentence: a unit's cost and yield are proportional to it."""
-    return sum(max(1, len(find_spans(item.quote, item.chunk.text))) for item in unit)
-
-
 class Rounds:
     """The rounds of one collection: what comes next, what it costs, and the journal of both."""
 
@@ -76,7 +70,7 @@ class Rounds:
         self.work, self.chunks, self.arguments, self.clock, self.path = work, chunks, arguments, clock, path
         self.engine: JournaledEngine = work.engine
         self.units = spread_evenly(split_into_units(work, chunks, arguments.limit))
-        self.weights = [unit_weight(unit) for unit in self.units]
+        self.weights = [work.method.unit_weight(unit) for unit in self.units]
         self.collected = Collected()
         self.done = {"facts": 0, "unknown": 0, "roles": 0}  # units done, by kind of round
         self.questions: list[list[Pair]] = []  # for each unit with facts: what roles ask again

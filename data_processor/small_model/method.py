@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_processor.chunking import Chunk
+from data_processor.curation import find_spans
 from data_processor.facts import Fact, Reading
 from data_processor.pairs import Pair
 from data_processor.small_model.facts import find_facts, find_themes, names_to_ask_by, rewrite_facts
@@ -25,6 +26,11 @@ __all__ = ["ask_questions", "calls_per_role", "diversify", "find_roles", "names_
 UNIT_SENTENCES = 3  # equal to the number of facts in a rewrite
 FACTS_ARE_TEXTS = True
 PROMPTS = Path(__file__).parent / "prompts"
+
+
+def unit_weight(unit: list[Fact]) -> int:
+    """Names and numbers in its sentences, at least one per sentence: a unit's cost and yield are proportional to it."""
+    return sum(max(1, len(find_spans(item.quote, item.chunk.text))) for item in unit)
 
 
 def read_units(
