@@ -6,22 +6,22 @@ import json
 import logging
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
-from budget.clock import BudgetArguments, Clock
+from budget.clock import Clock
 from budget.reports import CollectionTime
-from data_processor import method, pipeline, rounds
+from data_processor import pipeline, rounds
 from data_processor.accounting import count_characters, print_yield
-from data_processor.chunking import Chunk, chunk_document, make_splitter, parse, require_tokenizer
+from data_processor.arguments import METHODS, CollectionArguments, dataset_path
+from data_processor.chunking import Chunk, chunk_document, make_splitter, parse
 from data_processor.dataset import to_format
-from data_processor.documents import Document, read_documents
+from data_processor.documents import Document
 from data_processor.estimate import estimate, print_estimate
 from data_processor.languages import detect_language
 from data_processor.pipeline import Collected
 from data_processor.prompts import load_prompts
-from data_processor.small_model import method as method_of_small_model
 from data_processor.split import ANSWERABLE_KINDS, split
 from data_processor.work import Work
 from engines.chat import Engine
@@ -31,121 +31,7 @@ from engines.progress import progress_bar
 from provenance import write_meta
 from utils import InputError, log_file, write_json, write_text
 
-METHODS = {"quotes": method, "words": method_of_small_model}  # by --guard
-
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class CollectionArguments(BudgetArguments):
-    """Arguments that both scripts share."""
-
-    data_path: str = field(
-        default="demo/documents", metadata={"help": "Folder of .txt, .md and .html files, read recursively."}
-    )
-    json_save_dir: str = field(
-        default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
-    )
-    chunk_size_by_token: int = field(default=512, metadata={"help": "Maximum tokens in a chunk."})
-    tokenizer: str | None = field(
-        default=None,
-        metadata={
-            "help": "Tokenizer that measures chunks: a model's folder or name, or tiktoken:gpt-4o for an OpenAI model's. "
-            "Default: the model's own (local), or tiktoken:gpt-4o (API)."
-        },
-    )
-    language: str = field(
-        default="auto",
-        metadata={
-            "help": "Language of the prompts: en, zh or another with a file in data_processor/prompts; "
-            "auto: that of each document, or en where it has none."
-        },
-    )
-    prompts: str | None = field(
-        default=None,
-        metadata={"help": "TOML file with your own prompts, under the keys of data_processor/prompts: [en.theme]."},
-    )
-    qa_amount_per_fact: int = field(default=5, metadata={"help": "Maximum questions per fact."})
-    role_amount_per_fact: int = field(
-        default=3, metadata={"help": "Roles in which each question is asked again; 0 for none."}
-    )
-    unknown_amount_per_chunk: int = field(
-        default=1, metadata={"help": "Unanswerable questions, whose right answer is that it is not known."}
-    )
-    guard: Literal["quotes", "words"] = field(
-        default="quotes",
-        metadata={
-            "help": "What a fact must keep of its source: its numbers, with the sentences it rests on, or every word in its order. "
-            "The latter is for models under about 1B, and makes questions by rule: data_processor/small_model/README.md."
-        },
-    )
-    verify: Literal["rules", "llm"] = field(
-        default="rules",
-        metadata={
-            "help": "What facts and pairs must pass: rules alone, or the model's own check too, with the text before it: does the fact "
-            "follow, and is the question, asked again, answered alike?"
-        },
-    )
-    format: Literal["conversations", "sharegpt", "openai", "alpaca"] = field(
-        default="conversations",
-        metadata={"help": "Format of the examples; finetune.py reads all but alpaca."},
-    )
-    test_ratio: float = field(
-        default=0.0,
-        metadata={
-            "help": "Share of the questions held out in NAME.test.json: other wordings of trained facts, and untrained facts."
-        },
-    )
-    seed: int = field(default=0, metadata={"help": "The same seed, model and machine give the same dataset."})
-    dry_run: bool = field(
-        default=False, metadata={"help": "Measure a sample, estimate the whole run from it, and write nothing."}
-    )
-    price_in: float = field(default=0.0, metadata={"help": "Price of a million prompt tokens, to compute the cost."})
-    price_out: float = field(
-        default=0.0, metadata={"help": "Price of a million completion tokens, to compute the cost."}
-    )
-    rounds: int | None = field(
-        default=None,
-        metadata={"help": "With a time budget: stop after this many rounds; 1 measures how long a unit takes."},
-    )
-    limit: int | None = field(
-        default=None, metadata={"help": "Read only the first N sentences of each chunk, for a smoke test."}
-    )
-
-
-def dataset_path(json_save_dir: str) -> Path:
-    path = Path(json_save_dir)
-    return path if path.suffix == ".json" else path / "data.json"
-
-
-def check_arguments(arguments: CollectionArguments) -> list[Document]:
-    """The documents, after all arguments have been checked; nothing heavy is loaded before."""
-    for name, minimum in (
-        ("chunk_size_by_token", 64),
-        ("qa_amount_per_fact", 1),
-        ("role_amount_per_fact", 0),
-        ("unknown_amount_per_chunk", 0),
-        ("price_in", 0),
-        ("price_out", 0),
-    ):
-        if getattr(arguments, name) < minimum:
-            raise InputError(f"expected --{name} of at least {minimum}, found {getattr(arguments, name)}: raise it")
-    if not 0 <= arguments.test_ratio <= 0.5:
-        raise InputError(f"expected --test_ratio from 0 to 0.5, found {arguments.test_ratio}: change it")
-    if arguments.rounds is not None and (arguments.rounds < 1 or not (arguments.time_budget or arguments.until)):
-        raise InputError(f"expected a time budget and 1 or more with --rounds, found {arguments.rounds}: change it")
-    if arguments.guard == "words" and arguments.verify == "llm":
-        raise InputError(
-            "expected --verify rules with --guard words, found llm: a small model cannot judge what it wrote"
-        )
-    languages = ["auto", *load_prompts(arguments.prompts, METHODS[arguments.guard].PROMPTS)]
-    if arguments.language not in languages:
-        raise InputError(
-            f"expected --language to be one of {', '.join(languages)}, found {arguments.language}: "
-            f"choose one, or write data_processor/prompts/{arguments.language}.toml"
-        )
-    require_tokenizer(arguments.tokenizer)
-    return read_documents(arguments.data_path)
 
 
 def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:
@@ -186,7 +72,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         "chunks": len(chunks),
         **count_rows(work, collected, rows, test),
     }
-    write_dataset(work, rows, test, counts, budget, arguments, started)
+    write_dataset(work, chunks, rows, test, counts, budget, arguments, started)
     print_yield(characters, chunks, collected.facts, rows, work)
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
     if clock.limited and not clock.stopped_by:
@@ -267,6 +153,7 @@ def count_rows(work: Work, collected: Collected, rows: list[dict], test: list[di
 
 def write_dataset(
     work: Work,
+    chunks: list[Chunk],
     rows: list[dict],
     test: list[dict],
     counts: dict,
@@ -274,13 +161,13 @@ def write_dataset(
     arguments: CollectionArguments,
     started: float,
 ) -> None:
-    """Write the dataset, its test questions, what was dropped, and the meta file."""
+    """Write the dataset, its test questions, the chunks, what was dropped, and the meta file."""
     path, journal = dataset_path(arguments.json_save_dir), work.engine
     write_json(path, [to_format(row, arguments.format) for row in rows])
     if arguments.test_ratio:
         write_json(path.with_suffix(".test.json"), test)
-    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in work.dropped]
-    write_text(log_file(path.with_suffix(".dropped.jsonl")), "".join(lines))
+    write_lines(path.with_suffix(".chunks.jsonl"), map(to_line, chunks))
+    write_lines(log_file(path.with_suffix(".dropped.jsonl")), work.dropped)
     path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # written by an earlier version, for another dataset
     write_meta(
         path,
@@ -293,3 +180,17 @@ def write_dataset(
         calls={"asked": journal.asked, "from_journal": journal.reused},
         **({"budget": asdict(budget)} if budget else {}),
     )
+
+
+def to_line(chunk: Chunk) -> dict:
+    """A chunk as training reads it, for the passage that a row rests on: the row's file_name and source.chunk name it."""
+    return {
+        "id": f"{chunk.file_name}#{chunk.number}",
+        "file_name": chunk.file_name,
+        "chunk": chunk.number,
+        "text": chunk.text,
+    }
+
+
+def write_lines(path: Path, records: Iterable[dict]) -> None:
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))

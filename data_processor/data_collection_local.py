@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from budget.clock import stage_clock
-from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
+from data_processor.arguments import CollectionArguments, check_arguments, dataset_path
+from data_processor.collection import collect
 from engines.arguments import EngineArguments
 from engines.hub import require_model
 from engines.load import load_engine

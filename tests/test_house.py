@@ -38,7 +38,7 @@ ALLOWED = {
     "training/recall.py -> evaluation/matching.py",  # a held-out answer is right by one rule, in training and after it
     "budget/calibration.py -> training/launch.py",  # counts the processes that a training will have
 }
-CHOOSES_SMALL_MODEL = "data_processor/collection.py -> data_processor/small_model/"
+CHOOSES_SMALL_MODEL = "data_processor/arguments.py -> data_processor/small_model/"
 LONG_TESTS = {  # one subject each, which two files would tear apart
     "tests/test_budget.py", "tests/test_files.py", "tests/test_journal.py", "tests/test_run_all.py",
 }  # fmt: skip
