@@ -19,7 +19,6 @@ import base64
 import binascii
 import functools
 import hashlib
-import itertools
 import tomllib
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ import regex
 
 from data_processor.chunking import Chunk, chunk_units
 from data_processor.edits import Edit, Edited, apply_edits, without_overlaps
+from data_processor.segmentation import ends_sentence
 
 Span = tuple[int, int]
 
@@ -79,7 +79,16 @@ def find_instructions(text: str, spans: Sequence[Span] = ()) -> list[Span]:
     with it. Where no sentence is, as in a heading, the words themselves.
     """
     found = [place for view, places in views(text) for place in speaking(view, places)]
-    marked = {number for number, span in enumerate(spans) if overlaps(*span, found)}
+    marked: set[int] = set()
+    for place in found:
+        held_by = [number for number, span in enumerate(spans) if overlaps(*span, [place])]
+        while (
+            len(held_by) > 1
+            and held_by[-1] + 1 < len(spans)
+            and not ends_sentence(text[slice(*spans[held_by[-1]])], "")
+        ):
+            held_by.append(held_by[-1] + 1)  # an order over several lines goes on to the end of its sentence
+        marked |= set(held_by)
     bare = [place for place in found if not overlaps(*place, spans)]
     for number in sorted(marked):
         for others in (range(number + 1, len(spans)), range(number - 1, -1, -1)):
@@ -118,12 +127,8 @@ def quote_for_prompt(text: str) -> str:
     The lines are the same whenever the text is, so that prompts share it as their prefix and replies are found again. After
     the first character of a mark stands an invisible one, gone again once a quote is folded (`characters.fold`).
     """
-    name = next(name for name in names_for(text) if name not in text)
+    name = hashlib.sha256(text.encode()).hexdigest()[:12]
     return f'<document id="{name}">\n{TURN_MARK.sub(lambda mark: mark[0] + WORD_JOINER, text)}\n</document id="{name}">'
-
-
-def names_for(text: str) -> Iterator[str]:
-    return (hashlib.sha256(f"{number}{text}".encode()).hexdigest()[:12] for number in itertools.count())
 
 
 def views(text: str) -> Iterator[tuple[Edited, Span | None]]:
