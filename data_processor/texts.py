@@ -13,7 +13,7 @@ from data_processor.checks import document
 from data_processor.chunking import Chunk, sentence_spans
 from data_processor.curation import length_in_words
 from data_processor.facts import Fact, one_line
-from data_processor.numbered import invented_numbers
+from data_processor.numbered import cut_out, invented_numbers, shown_text
 from data_processor.work import Work
 
 LONGEST_TEXT = 1024  # tokens of a reply
@@ -45,9 +45,10 @@ def write_texts(
         own = [fact for fact in facts if fact.chunk == chunk]
         if not own:
             continue
-        text = without_sentences(chunk, [fact for fact in held if fact.chunk == chunk])
+        kept_out = {span for fact in held if fact.chunk == chunk for span in fact.spans}
+        text = shown_text(chunk, kept_out)
         about = Fact(own[0].theme, chunk, 0, 0, own[0].theme, own[0].theme)
-        texts.append((about, AS_IT_IS, text))
+        texts.append((about, AS_IT_IS, cut_out(chunk.text, kept_out)))
         known = [name for name in names.get(chunk, ()) if name in text]
         styles = work.prompts[chunk.language].table["retell"]["styles"]
         for job in plan_texts(len(own), length_in_words(text), known, styles, arguments):
@@ -78,14 +79,6 @@ def plan_texts(facts: int, words: float, names: list[str], styles: list[str], ar
     plan += [Text("link", names=pair) for pair in itertools.combinations(names, 2)]
     plan += [Text("retell", style) for style in styles[3:]]
     return plan[: min(MOST_TEXTS, max(1, wanted))]
-
-
-def without_sentences(chunk: Chunk, held: list[Fact]) -> str:
-    """The chunk's text without what the held-out facts rest on."""
-    text = chunk.text
-    for start, end in sorted({span for fact in held for span in fact.spans}, reverse=True):
-        text = text[:start] + text[end:]
-    return text.strip()
 
 
 def keep_sentences(work: Work, reply: str, about: Fact, source: str) -> str:
