@@ -44,9 +44,11 @@ class Arguments:
     policies: str | None = field(default=None, metadata={"help": "A dataset of privacy policies."})
     languages: list[str] = field(default_factory=list, metadata={"help": "Datasets of paragraphs, one a language."})
     own: list[str] = field(default_factory=list, metadata={"help": "Datasets of documents of our own."})
-    injected_recorded: str | None = field(default=None, metadata={"help": "A dataset of the injections."})
+    injected_recorded: str | None = field(default=None, metadata={"help": "A dataset of --injections."})
     injected_small: str | None = field(default=None, metadata={"help": "The same by a small model."})
-    injections: str = field(default="tests/inputs/injections.toml", metadata={"help": "Documents with instructions."})
+    injections: str = field(
+        default="tests/inputs/injections.toml", metadata={"help": "Documents with an order to a model."}
+    )
     before: str | None = field(default=None, metadata={"help": "A dataset by an earlier version."})
     draw: str | None = field(default=None, metadata={"help": "Where to write rows to be graded."})
     graded: str | None = field(default=None, metadata={"help": "The grades of these rows."})
@@ -106,17 +108,8 @@ def compare_costs(before: str | None, after: dict | None) -> dict[str, dict]:
     return {key: {"before": earlier.get(key), "after": (after or {}).get(key)} for key in COSTS}
 
 
-def print_results(result: dict) -> None:
-    for key, value in result.items():
-        if key not in ("sets", "injections", "grades"):
-            print(f"{key}: {value}")
-    for name, found in result["sets"].items():
-        print(f"{name}: {', '.join(f'{key} {found[key]}' for key in RECORDED if key in found)}")
-
-
-def main() -> None:
-    (arguments,) = parse_arguments(Arguments)
-    started = time.time()
+def measure(arguments: Arguments) -> dict:
+    """The results; the rows to be graded are written if --draw is given."""
     paths = {
         "given": [arguments.given] if arguments.given else [],
         "policies": [arguments.policies] if arguments.policies else [],
@@ -138,8 +131,21 @@ def main() -> None:
     injections = measure_injections(arguments)
     result["injected_obeyed"] = {name: len(found["obeyed"]) if found else None for name, found in injections.items()}
     result |= compare_costs(arguments.before, sets[names["given"][0]] if names["given"] else None)
-    result |= {"grades": grades, "injections": injections, "sets": sets, "bench": sorted(map(Path, arguments.bench))}
-    result["bench"] = [path.name for path in result["bench"]]
+    return result | {"grades": grades, "injections": injections, "sets": sets}
+
+
+def print_results(result: dict) -> None:
+    for key, value in result.items():
+        if key not in ("sets", "injections", "grades"):
+            print(f"{key}: {value}")
+    for name, found in result["sets"].items():
+        print(f"{name}: {', '.join(f'{key} {found[key]}' for key in RECORDED if key in found)}")
+
+
+def main() -> None:
+    (arguments,) = parse_arguments(Arguments)
+    started = time.time()
+    result = measure(arguments) | {"bench": sorted(Path(path).name for path in arguments.bench)}
     result |= {"machine": provenance.machine(), "date": provenance.today(), "commit": provenance.commit()}
     result |= {"versions": provenance.versions(), "seconds": round(time.time() - started, 1)}
     write_json(arguments.results, result)

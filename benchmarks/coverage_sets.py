@@ -6,7 +6,6 @@ paragraphs from benchmarks/passages.py also FOLDER.passages.json, and the file w
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,17 @@ from pathlib import Path
 from benchmarks import runs
 from benchmarks.collection_quality import SHOWN, answer, question, quoted
 from benchmarks.coverage_measures import (
-    RECALL, Asked, Fact, Span, answerable, covered, overlap, share, shortest, token_recall, words_quoted,
+    RECALL,
+    Asked,
+    Fact,
+    Span,
+    answerable,
+    covered,
+    overlap,
+    share,
+    shortest,
+    token_recall,
+    words_quoted,
 )  # fmt: skip
 from benchmarks.passages import Paragraph, places_file, read_articles
 from data_processor.chunking import parse
@@ -24,6 +33,9 @@ from data_processor.languages import detect_language
 from data_processor.spans import find_spans
 from utils import InputError, read_json
 
+STATES_NOTHING = (
+    "states nothing"  # in the reasons of a meta file: sentences that the model called a heading, a greeting, ...
+)
 QUESTION_KINDS = ("qa", "reverse", "held_out_wording", "held_out_fact")  # the last two in data.test.json
 
 
@@ -129,8 +141,8 @@ def not_verified(collection: Collection) -> list[str]:
         {(q["file_name"], q["start"], q["end"], q["quote"]) for row in collection.rows for q in quotes_of(row)}
     ):
         part = collection.texts[name][start:end]
-        source = {"start": 0, "end": None, "quote": unicodedata.normalize("NFC", quote)}
-        if not any(quoted(source, text) for text in (unicodedata.normalize("NFC", part), clean(name, part).text)):
+        source = {"start": 0, "end": None, "quote": quote}
+        if not any(quoted(source, text) for text in (part, clean(name, part).text)):
             wrong.append(f"{collection.name}/{name} {start}-{end}")
     return wrong
 
@@ -157,6 +169,7 @@ def measure(collection: Collection) -> dict:
         "rows": dict(Counter(kind_and_form(row) for row in collection.rows)),
         "sentences_covered": share(sentences - len(missed), sentences),
         "sentences_missed": [f"{name} {start}-{end}" for name, (start, end) in missed],
+        "called_empty": {key: n for key, n in collection.meta.get("dropped", {}).items() if STATES_NOTHING in key},
         "quotes": len(quotes),
         "quotes_verified": share(len(quotes) - len(wrong), len(quotes)),
         "quotes_not_found": wrong[:SHOWN],
@@ -169,9 +182,9 @@ def measure(collection: Collection) -> dict:
 
 
 def kind_and_form(row: dict) -> str:
-    """What sort of row it is: "qa short", "reverse", "passage letter"."""
-    more = row.get("role", "") if row["kind"] == "passage" else row.get("form", "")
-    return row["kind"] if more in ("", row["kind"]) else f"{row['kind']} {more}"
+    """What sort of row it is: "qa why", "reverse", "passage"."""
+    form = row.get("form", "")
+    return row["kind"] if form in ("", row["kind"]) else f"{row['kind']} {form}"
 
 
 def measure_calls(meta: dict) -> dict:

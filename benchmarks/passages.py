@@ -1,7 +1,8 @@
 """Paragraphs of a file with human questions as documents for the collection, without the questions.
 
 In:  --file in SQuAD's form, data[].{title, paragraphs[].{context, qas[].{question, answers[].{text, answer_start}}}}, or a list
-     of {"title", "context", "questions": [[question, answer], ...]}.
+     of {"title", "context", "questions": [[question, answer], ...]}; or a TOML file with documents {"file", "text"}, which are
+     all written under their names.
 Out: --folder, a .txt for every paragraph, or with --per_file N for up to N of one article that follow one another; and beside
      it FOLDER.passages.json, which benchmarks/coverage.py needs to find the questions: {"file", "paragraphs": [{"number" (in
      the file), "file_name", "start" (in characters)}]}.
@@ -9,12 +10,14 @@ Out: --folder, a .txt for every paragraph, or with --per_file N for up to N of o
     python benchmarks/passages.py --file given_text.json --folder output/coverage/given
     python benchmarks/passages.py --file policyqa_dev.json --folder output/coverage/policies --per_file 8
     python benchmarks/passages.py --file xquad_de.json --folder output/coverage/de --paragraphs 15
+    python benchmarks/passages.py --file tests/inputs/injections.toml --folder output/coverage/injected
 """
 
 from __future__ import annotations
 
 import random
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,6 +126,14 @@ def write(groups: list[list[Paragraph]], folder: Path, file: str) -> None:
     write_json(places_file(folder), {"file": Path(file).name, "paragraphs": places})
 
 
+def write_injections(path: str | Path, folder: Path) -> int:
+    """Write the documents of a TOML file under their names; how many there are."""
+    entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))["documents"]
+    for entry in entries:
+        write_text(folder / entry["file"], entry["text"])
+    return len(entries)
+
+
 def places_file(folder: str | Path) -> Path:
     """Beside the folder of texts: in it the collection would name it as a file that is not read."""
     folder = Path(folder)
@@ -131,6 +142,9 @@ def places_file(folder: str | Path) -> Path:
 
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
+    if arguments.file.endswith(".toml"):
+        print(f"{write_injections(arguments.file, Path(arguments.folder))} documents in {arguments.folder}")
+        return
     groups = draw(read_articles(arguments.file), arguments.paragraphs, arguments.per_file, arguments.seed)
     write(groups, Path(arguments.folder), arguments.file)
     print(f"{sum(map(len, groups))} paragraphs in {len(groups)} files in {arguments.folder}")
