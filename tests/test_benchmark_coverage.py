@@ -151,6 +151,7 @@ def test_further_quotes_and_held_out_rows_count(tmp_path):
         ("It is **very** open.", "It is very open.", "a.md", True),
         ("<p>It is <b>open</b>.</p>", "It is open.", "a.html", True),
         ("x It is open.", "x It is open", "a.txt", False),  # one character short
+        ("<p>It is&nbsp;<b>open</b>.</p>", "It is open.", "a.txt", True),
     ],
 )
 def test_a_quote_stands_in_its_file_at_its_place(tmp_path, text, quote, name, verified):
@@ -158,6 +159,18 @@ def test_a_quote_stands_in_its_file_at_its_place(tmp_path, text, quote, name, ve
     one |= {"file_name": name, "source": {"chunk": 0, "start": 0, "end": len(text), "quote": quote}}
     collection = coverage_sets.read_collection(write_collection(tmp_path, [one], text, name))
     assert (coverage_sets.not_verified(collection) == []) == verified
+
+
+def test_a_row_of_a_table_is_quoted_with_its_header(tmp_path):
+    text = "| ferry | built |\n|---|---|\n| Osprey | 1931 |\n| Heron | 1956 |\n"
+    start = text.index("| Osprey")
+    one = row(0, FULL) | {"file_name": "a.md"}
+    one["source"] = {"chunk": 0, "start": start, "end": start + 17, "quote": "ferry: Osprey; built: 1931."}
+    collection = coverage_sets.read_collection(write_collection(tmp_path, [one], text, "a.md"))
+    assert coverage_sets.not_verified(collection) == []
+    one["source"] |= {"start": start + 18, "end": start + 34}
+    collection = coverage_sets.read_collection(write_collection(tmp_path, [one], text, "a.md"))
+    assert coverage_sets.not_verified(collection) == [f"{tmp_path.name}/a.md {start + 18}-{start + 34}"]
 
 
 def test_the_whole_program(tmp_path):
