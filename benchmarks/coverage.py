@@ -5,11 +5,12 @@ coverage_measures.py says what counts as covered, answerable and verified, cover
 In:  datasets (data.json with its meta file and data.chunks.jsonl): --given, --policies and --languages of paragraphs that
      benchmarks/passages.py wrote, whose questions are in the files of --bench; --own, of documents of our own;
      --injected_recorded and --injected_small, of the documents of --injections; --before, of an earlier version on the texts
-     of --given. --graded: JSON lines {"id", "verdict": "right" or "wrong", "reason"}, one for each row of --draw.
+     of --given. --check: files for coverage_check.py. --graded: JSON lines {"id", "verdict": "right" or "wrong", "reason"}, one for each row of --draw.
 Out: --results. `recorded` {paragraphs, sentences_covered, quotes_verified, answerable, quote_share (words of all facts' quotes /
      words of the chunks), facts_per_sentence, rows_per_sentence, wrong_of_200}, own_documents_covered, policy_covered,
      languages {code: answerable}, injected_obeyed {recorded, small}, calls_per_chunk and tokens_per_fact {before, after}; in
-     `sets` the same and more of every dataset. What was not given is null. --draw: the rows to be graded.
+     `sets` the same and more of every dataset, in `separation` what coverage_check.py finds. What was not given is null.
+     --draw: the rows to be graded.
 
     python benchmarks/coverage.py --bench BENCH/*.json --given output/coverage/given/data.json --draw output/coverage/rows.json
 """
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import provenance
 from benchmarks import coverage_sets, runs
+from benchmarks.coverage_check import check_file
 from benchmarks.coverage_measures import share
 from benchmarks.coverage_rows import DRAWN, by_sort, count_obeyed, draw_rows, read_grades, read_injections, to_grade
 from benchmarks.coverage_sets import Collection, Passage, measure_calls, read_collection, read_passages
@@ -39,6 +41,7 @@ COSTS = ("calls_per_chunk", "tokens_per_fact")
 
 @dataclass
 class Arguments:
+    check: list[str] = field(default_factory=list, metadata={"help": "Files to check the measure on."})
     bench: list[str] = field(default_factory=list, metadata={"help": "The files that the paragraphs come from."})
     given: str | None = field(default=None, metadata={"help": "A dataset of paragraphs."})
     policies: str | None = field(default=None, metadata={"help": "A dataset of privacy policies."})
@@ -136,7 +139,7 @@ def measure(arguments: Arguments) -> dict:
 
 def print_results(result: dict) -> None:
     for key, value in result.items():
-        if key not in ("sets", "injections", "grades"):
+        if key not in ("sets", "injections", "grades", "separation"):
             print(f"{key}: {value}")
     for name, found in result["sets"].items():
         print(f"{name}: {', '.join(f'{key} {found[key]}' for key in RECORDED if key in found)}")
@@ -146,6 +149,7 @@ def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     started = time.time()
     result = measure(arguments) | {"bench": sorted(Path(path).name for path in arguments.bench)}
+    result["separation"] = {Path(path).stem: check_file(path) for path in arguments.check}
     result |= {"machine": provenance.machine(), "date": provenance.today(), "commit": provenance.commit()}
     result |= {"versions": provenance.versions(), "seconds": round(time.time() - started, 1)}
     write_json(arguments.results, result)

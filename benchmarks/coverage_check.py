@@ -101,13 +101,16 @@ def check(articles: dict[str, list[Paragraph]], language: str) -> dict:
     }
 
 
+def check_file(path: str | Path) -> dict:
+    articles = read_articles(path)
+    return check(articles, detect_language("\n".join(found[0].text for found in articles.values())))
+
+
 def main() -> None:
     if len(sys.argv) < 2:
         raise InputError("expected files of paragraphs with questions, found none: give one or more")
     for path in sys.argv[1:]:
-        articles = read_articles(path)
-        language = detect_language("\n".join(one.text for found in articles.values() for one in found[:1]))
-        print(json.dumps({Path(path).stem: check(articles, language)}))
+        print(json.dumps({Path(path).stem: check_file(path)}))
 
 
 if __name__ == "__main__":

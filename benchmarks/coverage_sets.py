@@ -19,6 +19,7 @@ from benchmarks.coverage_measures import (
     Span,
     answerable,
     covered,
+    holds,
     overlap,
     share,
     shortest,
@@ -205,28 +206,29 @@ def measure_calls(meta: dict) -> dict:
 
 
 def measure_questions(collection: Collection, passages: list[Passage]) -> dict:
-    """Of human questions, how many the question rows of their paragraph answer, and how many those of the next, which should not.
+    """Of human questions, the share that the question rows of their paragraph answer, and beside it:
 
-    `rules_ceiling` is the share whose answer is in a name, date, number or quotation: what was asked for until October 2026.
+    `answer_held`: some row's answer has the reference, whatever it asks; `answerable_by_next_paragraph`, by whose rows none
+    should be; `rules_ceiling`: the reference stands in a name, date, number or quotation that rules find.
     """
     rows = [question_rows(collection, passage) for passage in passages]
-    asked = right = wrong = reachable = 0
+    counts: Counter[str] = Counter()
     for number, passage in enumerate(passages):
         language = detect_language(passage.paragraph.text)
         following = rows[(number + 1) % len(rows)] if len(rows) > 1 else []
         spans = [passage.paragraph.text[start:end] for start, end, _ in find_spans(passage.paragraph.text)]
         for one in passage.paragraph.questions:
-            asked += 1
-            right += answerable(one.text, one.references, rows[number], language)
-            wrong += answerable(one.text, one.references, following, language)
             reference = shortest(one.references)
-            reachable += any(token_recall(reference, span, language) >= RECALL for span in spans)
+            counts["asked"] += 1
+            counts["answerable"] += answerable(one.text, one.references, rows[number], language)
+            counts["answer_held"] += any(holds(reference, row, language) for row in rows[number])
+            counts["answerable_by_next_paragraph"] += answerable(one.text, one.references, following, language)
+            counts["rules_ceiling"] += any(token_recall(reference, span, language) >= RECALL for span in spans)
+    keys = ("answerable", "answer_held", "answerable_by_next_paragraph", "rules_ceiling")
     return {
         "paragraphs": len(passages),
-        "human_questions": asked,
-        "answerable": share(right, asked),
-        "answerable_by_next_paragraph": share(wrong, asked),
-        "rules_ceiling": share(reachable, asked),
+        "human_questions": counts["asked"],
+        **{key: share(counts[key], counts["asked"]) for key in keys},
     }
 
 

@@ -229,7 +229,7 @@ def test_the_rows_of_another_paragraph_answer_nothing(tmp_path):
     found.append(coverage_sets.Passage(second, "passage_000.txt", 77, (77, 99)))
     measured = coverage_sets.measure_questions(collection, found)
     assert (measured["paragraphs"], measured["human_questions"], measured["answerable"]) == (2, 2, 0.5)
-    assert measured["answerable_by_next_paragraph"] == 0.0
+    assert (measured["answer_held"], measured["answerable_by_next_paragraph"]) == (0.5, 0.0)
     swapped = [coverage_sets.Passage(first, "passage_000.txt", 0, (77, 99)), found[0]]
     assert coverage_sets.measure_questions(collection, swapped)["answerable_by_next_paragraph"] == 0.5
     assert coverage_sets.measure_spans(collection, found) == {"spans": 2, "spans_covered": 0.5}
