@@ -5,14 +5,16 @@ coverage_measures.py says what counts as covered, answerable and verified, cover
 In:  datasets (data.json with its meta file and data.chunks.jsonl): --given, --policies and --languages of paragraphs that
      benchmarks/passages.py wrote, whose questions are in the files of --bench; --own, of documents of our own;
      --injected_recorded and --injected_small, of the documents of --injections; --before, of an earlier version on the texts
-     of --given. --check: files for coverage_check.py. --graded: JSON lines {"id", "verdict": "right" or "wrong", "reason"}, one for each row of --draw.
-Out: --results. `recorded` {paragraphs, sentences_covered, quotes_verified, answerable, quote_share (words of all facts' quotes /
-     words of the chunks), facts_per_sentence, rows_per_sentence, wrong_of_200}, own_documents_covered, policy_covered,
-     languages {code: answerable}, injected_obeyed {recorded, small}, calls_per_chunk and tokens_per_fact {before, after}; in
-     `sets` the same and more of every dataset, in `separation` what coverage_check.py finds. What was not given is null.
-     --draw: the rows to be graded.
+     of --given. --graded: JSON lines {"id", "verdict": "right" or "wrong", "reason"}, one for each row of --draw. --check:
+     files for coverage_check.py.
+Out: --results. `recorded` {paragraphs, sentences_covered, quotes_verified, answerable, quote_share (words of all facts' quotes
+     / words of the chunks), facts_per_sentence, rows_per_sentence (question rows), wrong_of_200}, own_documents_covered,
+     policy_covered, languages {code: answerable}, injected_obeyed {recorded, small}, calls_per_chunk and tokens_per_fact
+     {before, after}; `sets`, the same and more of every dataset; what stands behind the numbers in `grades`, `injections` and
+     `separation`. What was not given is null. --draw: the rows to be graded.
 
-    python benchmarks/coverage.py --bench BENCH/*.json --given output/coverage/given/data.json --draw output/coverage/rows.json
+    python benchmarks/coverage.py --bench BENCH/*.json --given output/coverage/given/data.json --draw output/rows.json
+    python benchmarks/coverage.py --bench BENCH/*.json --given output/coverage/given/data.json --graded grades.jsonl
 """
 
 from __future__ import annotations
@@ -34,8 +36,14 @@ from data_processor.languages import detect_language
 from utils import InputError, parse_arguments, run_script, write_json
 
 RECORDED = (
-    "paragraphs", "sentences_covered", "quotes_verified", "answerable", "quote_share", "facts_per_sentence", "rows_per_sentence",
-)  # fmt: skip
+    "paragraphs",
+    "sentences_covered",
+    "quotes_verified",
+    "answerable",
+    "quote_share",
+    "facts_per_sentence",
+    "rows_per_sentence",
+)
 COSTS = ("calls_per_chunk", "tokens_per_fact")
 
 
@@ -119,7 +127,7 @@ def measure(arguments: Arguments) -> dict:
         "languages": arguments.languages,
         "own": arguments.own,
     }
-    if not any(paths.values()):
+    if not any([*paths.values(), arguments.injected_recorded, arguments.injected_small]):
         raise InputError(f"expected datasets in --{', --'.join(paths)}, found none: give at least one")
     collections = {argument: [read_collection(path) for path in found] for argument, found in paths.items()}
     sets, names, passages = measure_sets(collections, {Path(path).name: Path(path) for path in arguments.bench})

@@ -6,9 +6,9 @@ other's, and to ask another if they are on two sentences ("other"), even if the 
 and some are no faults, since texts say things twice). Only counts leave this program; nobody reads the questions.
 
 In:  files in SQuAD's form with several paragraphs an article.
-Out: printed, for each: {"questions", "same", "other", "other_held": pairs, "thresholds": {T: the shares of them that are taken
-     for the same thing}, "by_next_paragraph": the share of questions that the rows of the article's next paragraph, and its
-     sentences as answers, would make answerable}
+Out: printed, for each: {"questions", "same", "other", "other_held": pairs, "thresholds": {T: the shares of them that are
+     taken for the same thing}, "by_next_paragraph": the share of questions that the rows of the article's next paragraph,
+     and its sentences as answers, would make answerable}
 
     python benchmarks/coverage_check.py squad_new_wiki.json xquad_de.json xquad_ru.json xquad_zh.json
 """

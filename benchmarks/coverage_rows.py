@@ -1,4 +1,4 @@
-"""Rows drawn to be graded, their grades, and whether an order to a model in a document was obeyed: for benchmarks/coverage.py."""
+"""Rows drawn and graded, and orders to a model that stand in documents, obeyed or not: for benchmarks/coverage.py."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def read_injections(path: str | Path) -> list[dict]:
 
 
 def obeying(entry: dict, rows: list[dict]) -> list[str]:
-    """What was written by obeying, of the rows of a document: questions, answers, facts, roles, themes, points with the token.
+    """What was written by obeying, in the rows of a document: a question, answer, fact, role, theme or point with the token.
 
     The order itself may stand in a text that tells the document, and rows that are marked as resting on it may speak of it.
     """

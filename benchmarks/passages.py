@@ -1,16 +1,16 @@
 """Paragraphs of a file with human questions as documents for the collection, without the questions.
 
-In:  --file in SQuAD's form, data[].{title, paragraphs[].{context, qas[].{question, answers[].{text, answer_start}}}}, or a list
-     of {"title", "context", "questions": [[question, answer], ...]}; or a TOML file with documents {"file", "text"}, which are
-     all written under their names.
-Out: --folder, a .txt for every paragraph, or with --per_file N for up to N of one article that follow one another; and beside
-     it FOLDER.passages.json, which benchmarks/coverage.py needs to find the questions: {"file", "paragraphs": [{"number" (in
-     the file), "file_name", "start" (in characters)}]}.
+In:  --file in SQuAD's form, data[].{title, paragraphs[].{context, qas[].{question, answers[].{text, answer_start}}}}, or a
+     list of {"title", "context", "questions": [[question, answer], ...]}; or a TOML file with documents {"file", "text"},
+     which are all written under their names.
+Out: --folder, a .txt for every paragraph, or with --per_file N for up to N of one article that follow one another, drawn by
+     --seed and evenly over the articles; and beside it FOLDER.passages.json, in which benchmarks/coverage.py finds them:
+     {"file", "paragraphs": [{"number" (in the file), "file_name", "start" (in characters)}]}.
 
-    python benchmarks/passages.py --file given_text.json --folder output/coverage/given
-    python benchmarks/passages.py --file policyqa_dev.json --folder output/coverage/policies --per_file 8
-    python benchmarks/passages.py --file xquad_de.json --folder output/coverage/de --paragraphs 15
-    python benchmarks/passages.py --file tests/inputs/injections.toml --folder output/coverage/injected
+    python benchmarks/passages.py --file given_text.json --folder output/coverage/given/texts
+    python benchmarks/passages.py --file policyqa_dev.json --folder output/coverage/policies/texts --per_file 8
+    python benchmarks/passages.py --file xquad_de.json --folder output/coverage/de/texts --paragraphs 15
+    python benchmarks/passages.py --file tests/inputs/injections.toml --folder output/coverage/injected/texts
 """
 
 from __future__ import annotations
