@@ -7,11 +7,11 @@ In:  datasets (data.json with its meta file and data.chunks.jsonl): --given, --p
      --injected_recorded and --injected_small, of the documents of --injections; --before, of an earlier version on the texts
      of --given. --graded: JSON lines {"id", "verdict": "right" or "wrong", "reason"}, one for each row of --draw. --check:
      files for coverage_check.py.
-Out: --results. `recorded` {paragraphs, sentences_covered, quotes_verified, answerable, quote_share (words of all facts' quotes
-     / words of the chunks), facts_per_sentence, rows_per_sentence (question rows), wrong_of_200}, own_documents_covered,
-     policy_covered, languages {code: answerable}, injected_obeyed {recorded, small}, calls_per_chunk and tokens_per_fact
-     {before, after}; `sets`, the same and more of every dataset; what stands behind the numbers in `grades`, `injections` and
-     `separation`. What was not given is null. --draw: the rows to be graded.
+Out: --results. `recorded` {paragraphs, sentences_covered, quotes_verified, answerable, quote_share (words of all facts'
+     quotes / words of the chunks), facts_per_sentence, rows_per_sentence (question rows), wrong_of_200},
+     own_documents_covered, policy_covered, languages {code: answerable}, injected_obeyed {recorded, small}, calls_per_chunk
+     and tokens_per_fact {before, after}; `sets`, the same and more of every dataset; what stands behind the numbers in
+     `grades`, `injections` and `separation`. What was not given is null. --draw: the rows to be graded.
 
     python benchmarks/coverage.py --bench BENCH/*.json --given output/coverage/given/data.json --draw output/rows.json
     python benchmarks/coverage.py --bench BENCH/*.json --given output/coverage/given/data.json --graded grades.jsonl

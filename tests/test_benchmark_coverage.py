@@ -22,6 +22,7 @@ from benchmarks.coverage_measures import (
     token_recall,
     words_quoted,
 )
+from data_processor.documents import Document
 from utils import InputError
 
 RULE = Asked("May passwords be shared?", "no, never", "Passwords are never shared, not even with administrators.")
@@ -173,6 +174,24 @@ def test_a_row_of_a_table_is_quoted_with_its_header(tmp_path):
     assert coverage_sets.not_verified(collection) == [f"{tmp_path.name}/a.md {start + 18}-{start + 34}"]
 
 
+def test_a_way_back_to_the_file_that_is_wrong_verifies_nothing():
+    text = "It is open. Yes."
+    document = Document("a.txt", text, offsets=((0, 5),))  # as if five characters had been cut before it
+    one = row(0, FULL) | {"file_name": "a.txt", "source": {"chunk": 0, "start": 5, "end": 16, "quote": "It is open."}}
+    collection = coverage_sets.Collection("c", [one], {"a.txt": document}, {"a.txt": text}, {}, {})
+    assert coverage_sets.not_verified(collection) == ["c/a.txt 5-16"]
+
+
+def test_a_fact_may_quote_two_files_and_each_quote_counts_once(tmp_path):
+    one, again = row(0, FULL), row(1, FULL, fact_id="passage_000.txt#0")
+    one["source"]["more"] = [{"file_name": "b.txt", "start": 0, "end": 22, "quote": TEXT[77:]}]
+    path = write_collection(tmp_path, [one, again])
+    (tmp_path / "texts" / "b.txt").write_text(TEXT[77:])
+    found = coverage_sets.measure(coverage_sets.read_collection(path))
+    assert found["sentences_missed"] == ["passage_000.txt 19-76", "passage_000.txt 77-99"]
+    assert (found["facts"], found["quotes"], found["quote_share"]) == (1, 2, 0.5)  # 8 of 16 words
+
+
 def test_the_whole_program(tmp_path):
     bench = write_bench(tmp_path, [("Who must be asked first?", "the manager"), ("What was full?", "tank")])
     passages.write(passages.draw(passages.read_articles(bench), 1, 1, 0), tmp_path / "given" / "texts", str(bench))
@@ -254,3 +273,5 @@ def test_human_questions_tell_how_far_the_measure_separates():
     assert (found["questions"], found["same"], found["other"], found["other_held"]) == (3, 2, 4, 0)
     assert found["thresholds"][0.5] == {"same": 1.0, "other": 0.25, "other_held": None}
     assert found["by_next_paragraph"] == 0.0
+    twice = [paragraphs[0], passages.Paragraph(1, "T", text, ())]
+    assert check({"T": twice}, "en")["by_next_paragraph"] == 1.0

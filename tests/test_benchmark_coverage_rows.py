@@ -26,6 +26,15 @@ def test_rows_are_drawn_evenly_over_their_sorts(tmp_path):
     assert (shown["id"], shown["quotes"], shown["chunk"]) == (f"{tmp_path.name}/identity_10", [TEXT[77:]], TEXT)
 
 
+def test_a_grader_sees_every_chunk_that_a_row_rests_on(tmp_path):
+    one = row(0, FULL)
+    one["source"]["more"] = [{"start": 77, "end": 99, "quote": TEXT[77:]}]
+    collection = coverage_sets.read_collection(write_collection(tmp_path, [one]))
+    assert to_grade(collection, one)["chunk"] == TEXT
+    collection.chunks = {f"passage_000.txt#{number}": text for number, text in enumerate((TEXT[:76], "-", TEXT[77:]))}
+    assert to_grade(collection, one)["chunk"] == f"{TEXT[:76]}\n\n{TEXT[77:]}"
+
+
 @pytest.mark.parametrize(
     ("grades", "message"),
     [
