@@ -22,6 +22,18 @@ from data_processor.split import hold_out_facts, split
 from data_processor.work import Work
 
 UNIT_SENTENCES = 3  # equal to the number of facts in a rewrite
+WAVES = (  # the steps that can be asked together, in turn; a step with a check only has one with --verify llm
+    ("theme",),
+    ("facts",),
+    ("facts, check",),
+    ("questions", "unknown", "rewrites"),
+    ("questions, check", "unknown, check"),
+    ("questions, entailed",),
+    ("roles",),
+    ("wordings",),
+    ("wordings, check",),
+    ("wordings, entailed",),
+)
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +70,15 @@ def collect_all(work: Work, chunks: list[Chunk], arguments) -> Collected:
     log.info("%d facts", len(collected.facts))
     log.info("%d question-answer pairs", len(collected.pairs))
     if arguments.role_amount_per_fact:
-        collected.add(ask_in_roles(work, collected, collected.pairs, arguments))
+        with work.deferred():
+            collected.add(ask_in_roles(work, collected, collected.pairs, arguments))
         log.info("%d pairs including those by role", len(collected.pairs))
     if arguments.unknown_amount_per_chunk:
-        collected.add(ask_unanswerable(work, collected, chunks, arguments))
-    collected.passages = write_passages(work, collected)
+        with work.deferred():
+            collected.add(ask_unanswerable(work, collected, chunks, arguments))
+    with work.deferred():
+        collected.passages = write_passages(work, collected)
+    work.stop_if_waiting()
     return collected
 
 
@@ -105,7 +121,9 @@ def collect_units(
     facts = find_facts(work, [replace(item, theme=all_themes[item.chunk]) for unit in units for item in unit])
     held = hold_out_facts(facts, arguments.test_ratio, arguments.seed, len(collected.facts), len(collected.held))
     on_step_end("facts")
-    pairs = work.questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
+    pairs: list[Pair] = []
+    with work.deferred():
+        pairs = work.questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
     on_step_end("questions")
     return Collected(facts=facts, held=held, pairs=pairs, themes=themes)
 
