@@ -52,8 +52,8 @@ def collect_in_waves(tokenizer: str, documents: list[Document], arguments, clock
         if not engine.failed:
             raise
         failure = error
-    if missing := engine.describe_missing():
-        log.warning("%s; they are asked for again", missing)
+    if failed := engine.describe_failed():
+        log.warning("%s; they are in the next wave again", failed)
     if arguments.batch == "files":
         said = write_files(engine)
     elif arguments.batch == "submit":

@@ -114,14 +114,11 @@ class BatchEngine:
         needed = {self.open[key] for key in self.needed if key in self.open}
         return [path for path in request_files(self.folder) if path in needed]
 
-    def describe_missing(self) -> str:
+    def describe_failed(self) -> str:
         """Why requests of this run that were sent have to be sent again, or ""."""
         again = self.unwritten.keys() & (self.failed.keys() | self.unanswered.keys())
-        return (
-            describe_failures([self.errors[key] for key in again], len(self.errors), "replies are missing")
-            if again
-            else ""
-        )
+        errors, sent = [self.errors[key] for key in again], len(self.answers) + len(self.unanswered)
+        return describe_failures(errors, sent, "requests failed") if again else ""
 
     def _body(self, request: Request) -> dict:
         """What engines.api would send."""

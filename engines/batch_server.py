@@ -101,7 +101,7 @@ class BatchServer:
 
         try:
             yield
-        except (openai.OpenAIError, ValueError, AttributeError) as error:
+        except (openai.OpenAIError, ValueError) as error:
             reason, words = what_failed(error)
             raise InputError(
                 f"expected the server at {self.address} to {what}, found {reason} ({words}): check key, address and quota, "

@@ -1,4 +1,4 @@
-"""A server on loopback with the routes of OpenAI's Batch API and its chat completions, for the tests of batches."""
+"""A server on loopback with the routes of OpenAI's Batch API and its chat completions, and the files that batches leave, for their tests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from generators import ReadingEngine
 
 from benchmarks.fault_server import Answer, asked_schema, completion
+
+FILTERED = Answer({"error": {"message": "The prompt was filtered.", "code": "content_filter", "param": "prompt"}}, 400)
 
 
 def read(body: dict) -> Answer:
@@ -29,6 +32,16 @@ def output_line(request: dict, answer: Answer) -> dict:
 def expired_line(request: dict) -> dict:
     error = {"code": "batch_expired", "message": "This request could not be executed in time."}
     return {"id": "batch_req_2", "custom_id": request["custom_id"], "response": None, "error": error}
+
+
+def requests_of(folder: Path, wave: str = "*") -> list[dict]:
+    files = sorted((folder / "data.batch").glob(f"wave_{wave}.requests.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def write_answers(folder: Path, wave: int, lines: list[dict]) -> None:
+    path = folder / "data.batch" / f"wave_{wave}.answers.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 class BatchRoutes:
@@ -106,7 +119,7 @@ class BatchRoutes:
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    protocol_version, wbufsize = "HTTP/1.1", 2**16  # headers and body in one packet
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))

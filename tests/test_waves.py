@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
 
 import pytest
-from batch_routes import BatchRoutes, expired_line, output_line, read
+from batch_routes import FILTERED, BatchRoutes, output_line, read, requests_of, write_answers
 
-from benchmarks.fault_server import Answer, completion
+from benchmarks.fault_server import Answer
 from budget.clock import Clock
 from data_processor.collection import check_arguments, collect
 from data_processor.data_collection_api import Arguments
+from data_processor.prompts import load_prompts
 from data_processor.waves import WAVES, check_batch_arguments, collect_in_waves
-from engines.batch import BatchEngine
-from engines.chat import WaveWaiting
 from engines.load import load_api_engine
 from utils import AnswersAwaited, InputError, run_script
 
@@ -23,11 +23,13 @@ TEXTS = {
     "bridge.txt": "The Hexley Bridge\n\nAnn Pellow opened the Hexley Bridge on 3 May 1990. It cost 12 million euros.",
     "mill.txt": "Corran Mill\n\nCorran Mill was built by Tom Varley in 1874. The mill closed on 9 June 1931.",
 }
-FILTERED = Answer({"error": {"message": "The prompt was filtered.", "code": "content_filter", "param": "prompt"}}, 400)
+READ_ONCE = functools.cache(load_prompts)
 
 
 @pytest.fixture
-def texts(tmp_path):
+def texts(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr("data_processor.collection.load_prompts", READ_ONCE)  # a test has up to 22 runs
     (tmp_path / "texts").mkdir()
     for name, text in TEXTS.items():
         (tmp_path / "texts" / name).write_text(text)
@@ -56,16 +58,6 @@ def run(folder, batch: str | None, server: BatchRoutes | None = None, name: str 
     except AnswersAwaited as awaited:
         return str(awaited)
     return ""
-
-
-def requests_of(folder, wave: str = "*") -> list[dict]:
-    files = sorted((folder / "data.batch").glob(f"wave_{wave}.requests.jsonl"))
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
-
-
-def write_answers(folder, wave: int, lines: list[dict]) -> None:
-    path = folder / "data.batch" / f"wave_{wave}.answers.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def answer_wave(folder, wave: int) -> None:
@@ -125,52 +117,6 @@ def test_a_wave_is_written_once_and_a_lost_journal_costs_nothing(texts):
     assert finish_by_files(texts, 2) == 7
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        lambda key, reply: {"custom_id": key, "text": json.dumps(reply)},
-        lambda key, reply: {"custom_id": key, "text": reply},
-        lambda key, reply: {"custom_id": key, "text": f"Here it is:\n```json\n{json.dumps({'reply': reply})}\n```"},
-        lambda key, reply: {"custom_id": key, **completion(f"<think>\nHm.\n</think>\n\n{json.dumps(reply)}")},
-        lambda key, reply: {"custom_id": key, "response": completion(json.dumps({"reply": reply}))},
-        lambda key, reply: {"custom_id": key, "body": completion(json.dumps(reply))},
-    ],
-)
-def test_an_answer_may_have_any_of_these_forms(tmp_path, form):
-    write_answers(tmp_path, 1, [form(ask_one(tmp_path), ["a known word"])])
-    (reply,) = BatchEngine("m", tmp_path / "data.batch").chat(QUESTION, schemas=WORDS)
-    assert (reply.text, reply.error) == ('["a known word"]', None)
-
-
-QUESTION = [[{"role": "user", "content": "Which words?"}]]
-WORDS = {"type": "array", "items": {"type": "string"}}
-
-
-def ask_one(folder) -> str:
-    """Write the request for QUESTION as the next wave; returns its custom_id."""
-    engine = BatchEngine("m", folder / "data.batch")
-    with pytest.raises(WaveWaiting):
-        engine.chat([*QUESTION, *QUESTION], schemas=WORDS)
-    (key,) = engine.waiting
-    engine.write_wave()
-    return key
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("[1]", "in line 1 of"),
-        ('{"custom_id": 7, "text": "a"}', "in line 1 of"),
-        ('{"custom_id": "KEY", "tex": "a"}', "found the keys custom_id, tex"),
-    ],
-)
-def test_a_line_that_is_no_answer_is_named(tmp_path, line, said):
-    key = ask_one(tmp_path)
-    (tmp_path / "data.batch" / "wave_1.answers.jsonl").write_text(line.replace("KEY", key))
-    with pytest.raises(InputError, match=said):
-        BatchEngine("m", tmp_path / "data.batch")
-
-
 def test_a_refused_request_has_no_reply_and_is_asked_again_with_the_next_wave(texts, caplog):
     run(texts, "files")
     answer_wave(texts, 1)
@@ -180,7 +126,7 @@ def test_a_refused_request_has_no_reply_and_is_asked_again_with_the_next_wave(te
     write_answers(texts, 2, lines)
     with caplog.at_level("INFO"):
         run(texts, "files")
-    assert "replies are missing: 1 status 400, content_filter (The prompt was filtered.)" in caplog.text
+    assert "1 of 6 requests failed: 1 status 400, content_filter (The prompt was filtered.)" in caplog.text
     assert [one for one in requests_of(texts, "3") if one["custom_id"] == refused["custom_id"]] == [refused]
     assert len(requests_of(texts, "3")) > 1, "the others went on"
     assert finish_by_files(texts, 3) == 7
@@ -209,7 +155,7 @@ def test_only_what_has_no_answer_is_waited_for(texts, caplog):
         run(texts, "files")
     assert requests_of(texts, "2") == [second]
     assert f"1 of 2 answers in {texts}/data.batch/wave_1.answers.jsonl have a custom_id" in caplog.text
-    assert "1 of 1 replies are missing: 1 no answer" in caplog.text
+    assert "1 of 2 requests failed: 1 no answer" in caplog.text
 
 
 def test_submit_and_collect_give_the_dataset_of_live_calls(texts, server, caplog):
@@ -243,16 +189,15 @@ def test_a_wave_is_submitted_once_wherever_a_kill_comes(texts, server, lines_kep
 
 def test_of_an_expired_batch_only_the_rest_is_asked_again(texts, server, caplog):
     run(texts, "submit", server)
-    first, second = server.requests(server.batches[0])
+    _, second = server.requests(server.batches[0])
     server.end("expired", answered=1)
     with caplog.at_level("INFO"):
         said = run(texts, "collect", server)
     assert "wave 2 is waiting (1 requests): run --batch submit" in said
     assert "batch batch_1: expired, 1 of 2 requests answered" in caplog.text
-    assert "1 of 1 replies are missing: 1 batch_expired (This request could not be executed in time.)" in caplog.text
+    assert "1 of 2 requests failed: 1 batch_expired (This request could not be executed in time.)" in caplog.text
     run(texts, "submit", server)
     assert server.requests(server.batches[1]) == [second]
-    assert expired_line(first)["custom_id"] == first["custom_id"]
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
@@ -265,24 +210,6 @@ def test_a_batch_without_any_answer_is_submitted_again(texts, server, caplog, st
     assert f"{status}, 0 of 2 requests answered: token_limit_exceeded (Enqueued token limit reached.)" in caplog.text
     run(texts, "submit", server)
     assert server.requests(server.batches[1]) == server.requests(server.batches[0])
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_server_that_failed_is_asked_again_and_waited_for(tmp_path, status):
-    key = ask_one(tmp_path)
-    write_answers(tmp_path, 1, [output_line({"custom_id": key}, Answer({"error": {"message": "busy"}}, status))])
-    assert ask_one(tmp_path) == key and len(requests_of(tmp_path)) == 2
-
-
-def test_a_refused_parameter_is_left_out_of_the_next_wave(tmp_path):
-    key = ask_one(tmp_path)
-    words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-    error = {"message": words, "param": "max_tokens", "code": "unsupported_parameter"}
-    write_answers(tmp_path, 1, [output_line({"custom_id": key}, Answer({"error": error}, 400))])
-    ask_one(tmp_path)
-    assert requests_of(tmp_path, "1")[0]["body"]["max_tokens"] == 272
-    assert requests_of(tmp_path, "2")[0]["body"]["max_completion_tokens"] == 272
-    assert "max_tokens" not in requests_of(tmp_path, "2")[0]["body"]
 
 
 def test_submit_finds_out_first_what_the_server_takes(texts):
@@ -298,27 +225,6 @@ def test_submit_finds_out_first_what_the_server_takes(texts):
         with pytest.raises(InputError, match="no such key"):
             run(texts, "submit", server, "other")
         assert not server.batches
-
-
-def test_a_reply_cut_off_while_thinking_gets_more_room(tmp_path):
-    key = ask_one(tmp_path)
-    write_answers(tmp_path, 1, [output_line({"custom_id": key}, Answer(completion("<think>\nLet me see", "length")))])
-    ask_one(tmp_path)
-    assert [one["body"]["max_tokens"] for one in requests_of(tmp_path)] == [272, 272 + 8192]
-
-
-def test_a_large_wave_is_several_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("engines.batch_files.MAX_REQUESTS", 2)
-    engine = BatchEngine("m", tmp_path / "data.batch")
-    with pytest.raises(WaveWaiting):
-        engine.chat([[{"role": "user", "content": text}] for text in "abc"])
-    engine.write_wave()
-    assert [path.name for path in engine.open_files()] == ["wave_1.requests.jsonl", "wave_1.2.requests.jsonl"]
-    monkeypatch.setattr("engines.batch_files.MAX_BYTES", 10)
-    with pytest.raises(WaveWaiting):
-        engine.chat([[{"role": "user", "content": text}] for text in "de"])
-    engine.write_wave()
-    assert [len(requests_of(tmp_path, name)) for name in ("1", "1.2", "2", "2.2")] == [2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("more", [{"time_budget": "5m"}, {"until": "07:30"}, {"dry_run": True}])
