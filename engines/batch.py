@@ -66,7 +66,7 @@ class BatchEngine:
         self.errors: dict[str, str] = {}
         self.open: dict[str, Path] = {}  # file in which a request stands that has no file of answers yet
         self.answers: dict[str, Answer] = {}
-        self.unanswered: dict[str, str] = {}  # why a request that was sent has no answer
+        self.unanswered: dict[str, str] = {}  # why a request that was sent had no answer, at least once
         for _, files in itertools.groupby(request_files(folder), wave_number):
             self._read_wave(list(files))
 
@@ -117,7 +117,7 @@ class BatchEngine:
     def describe_failed(self) -> str:
         """Why requests of this run that were sent have to be sent again, or ""."""
         again = self.unwritten.keys() & (self.failed.keys() | self.unanswered.keys())
-        errors, sent = [self.errors[key] for key in again], len(self.answers) + len(self.unanswered)
+        errors, sent = [self.errors[key] for key in again], len(self.answers.keys() | self.unanswered.keys())
         return describe_failures(errors, sent, "requests failed") if again else ""
 
     def _body(self, request: Request) -> dict:
@@ -142,7 +142,6 @@ class BatchEngine:
             answers = read_answers(answers_file(path), bodies)
             any_reply = any(answer.completion for answer in answers.values())
             for key, body in bodies.items():
-                self.open.pop(key, None)
                 answer = answers.get(key, Answer())
                 problem = (
                     self._learn(answer, body, dialect)
@@ -151,8 +150,7 @@ class BatchEngine:
                 )
                 if problem is None:
                     self.answers[key] = answer
-                    self.unanswered.pop(key, None)
-                elif key not in self.answers:
+                else:
                     self.unanswered[key] = problem
 
     def _learn(self, answer: Answer, body: dict, dialect: Dialect) -> str | None:

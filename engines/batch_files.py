@@ -98,7 +98,7 @@ def read_requests(path: Path) -> dict[str, dict]:
 
 
 def read_answers(path: Path, asked: Iterable[str]) -> dict[str, Answer]:
-    """The answers in a file, by custom_id, the last of several; one to none of the requests `asked` is counted and left out."""
+    """The answers in a file, by custom_id, the last of several; those to none of the requests `asked` are counted."""
     answers = {line["custom_id"]: read_answer(line, path) for line in read_lines(path)}
     unknown = answers.keys() - set(asked)
     if unknown:
@@ -106,7 +106,7 @@ def read_answers(path: Path, asked: Iterable[str]) -> dict[str, Answer]:
             "%d of %d answers in %s have a custom_id that none of its requests has, such as %s: they are left out",
             *(len(unknown), len(answers), path, min(unknown)),
         )
-    return {key: answer for key, answer in answers.items() if key not in unknown}
+    return answers
 
 
 def read_lines(path: Path) -> Iterator[dict]:

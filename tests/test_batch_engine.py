@@ -108,6 +108,9 @@ def test_a_reply_cut_off_while_thinking_gets_more_room(tmp_path):
     write_answers(tmp_path, 1, [output_line({"custom_id": key}, Answer(completion("<think>\nLet me see", "length")))])
     ask_one(tmp_path)
     assert [one["body"]["max_tokens"] for one in requests_of(tmp_path)] == [272, 272 + 8192]
+    write_answers(tmp_path, 2, [output_line({"custom_id": key}, Answer(completion("<think>\nLet me see", "length")))])
+    (reply,) = BatchEngine("m", tmp_path / "data.batch").chat(QUESTION, schemas=WORDS)
+    assert reply.error.startswith("cut off while thinking: 8448 tokens were too few")
 
 
 def test_a_large_wave_is_several_files(tmp_path, monkeypatch):

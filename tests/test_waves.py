@@ -17,7 +17,7 @@ from data_processor.data_collection_api import Arguments
 from data_processor.prompts import load_prompts
 from data_processor.waves import WAVES, check_batch_arguments, collect_in_waves
 from engines.load import load_api_engine
-from utils import AnswersAwaited, InputError, run_script
+from utils import AnswersAwaited, InputError, MostlyFailed, run_script
 
 TEXTS = {
     "bridge.txt": "The Hexley Bridge\n\nAnn Pellow opened the Hexley Bridge on 3 May 1990. It cost 12 million euros.",
@@ -158,6 +158,17 @@ def test_only_what_has_no_answer_is_waited_for(texts, caplog):
     assert "1 of 2 requests failed: 1 no answer" in caplog.text
 
 
+def test_a_collection_that_mostly_failed_says_so_and_writes_what_failed_once_more(texts):
+    with pytest.raises(MostlyFailed, match="content_filter"):
+        for wave in range(1, 9):
+            run(texts, "files")
+            write_answers(texts, wave, [output_line(one, FILTERED) for one in requests_of(texts, str(wave))])
+    assert {one["custom_id"] for one in requests_of(texts, str(wave))} == {
+        one["custom_id"] for one in requests_of(texts)
+    }
+    assert not (texts / "data.batch" / f"wave_{wave}.answers.jsonl").exists()
+
+
 def test_submit_and_collect_give_the_dataset_of_live_calls(texts, server, caplog):
     server.end()
     waves = 0
@@ -210,6 +221,17 @@ def test_a_batch_without_any_answer_is_submitted_again(texts, server, caplog, st
     assert f"{status}, 0 of 2 requests answered: token_limit_exceeded (Enqueued token limit reached.)" in caplog.text
     run(texts, "submit", server)
     assert server.requests(server.batches[1]) == server.requests(server.batches[0])
+
+
+def test_what_a_batch_alone_refuses_is_left_out_of_the_next_one(texts, server):
+    run(texts, "submit", server)
+    error = {"message": "Unsupported parameter: 'seed'", "param": "seed", "code": "unsupported_parameter"}
+    server.answer = lambda body: Answer({"error": error}, 400)
+    server.end()
+    server.answer = read
+    assert "wave 2 is waiting (2 requests)" in run(texts, "collect", server)
+    run(texts, "submit", server)
+    assert [{"seed" in one["body"] for one in server.requests(batch)} for batch in server.batches] == [{True}, {False}]
 
 
 def test_submit_finds_out_first_what_the_server_takes(texts):
