@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,9 +111,9 @@ class BatchServer:
 
 
 def require_id(answer: Any) -> str:
-    """The id in a server's answer; ValueError if it is none of the API's, such as the page of a proxy."""
+    """The id in a server's answer; JSONDecodeError if it is not the API's, such as the page of a proxy."""
     if not isinstance(found := getattr(answer, "id", None), str):
-        raise ValueError(f"an answer that is not the API's: {str(answer)[:100]!r}")
+        raise json.JSONDecodeError(f"an answer that is not the API's JSON: {str(answer)[:100]!r}", str(answer), 0)
     return found
 
 

@@ -9,6 +9,7 @@ from batch_routes import FILTERED, output_line, requests_of, write_answers
 
 from benchmarks.fault_server import Answer, completion
 from engines.batch import BatchEngine
+from engines.batch_files import cut_into_files
 from engines.chat import WaveWaiting
 from utils import InputError
 
@@ -120,8 +121,7 @@ def test_a_large_wave_is_several_files(tmp_path, monkeypatch):
         engine.chat([[{"role": "user", "content": text}] for text in "abc"])
     engine.write_wave()
     assert [path.name for path in engine.open_files()] == ["wave_1.requests.jsonl", "wave_1.2.requests.jsonl"]
+    assert [len(requests_of(tmp_path, name)) for name in ("1", "1.2")] == [2, 1]
     monkeypatch.setattr("engines.batch_files.MAX_BYTES", 10)
-    with pytest.raises(WaveWaiting):
-        engine.chat([[{"role": "user", "content": text}] for text in "de"])
-    engine.write_wave()
-    assert [len(requests_of(tmp_path, name)) for name in ("1", "1.2", "2", "2.2")] == [2, 1, 1, 1]
+    assert list(cut_into_files(["1234\n", "1234\n", "1\n"])) == [["1234\n", "1234\n"], ["1\n"]]
+    assert list(cut_into_files(["a longer one\n", "1234\n", "é234\n"])) == [["a longer one\n"], ["1234\n"], ["é234\n"]]

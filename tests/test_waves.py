@@ -211,6 +211,25 @@ def test_of_an_expired_batch_only_the_rest_is_asked_again(texts, server, caplog)
     assert server.requests(server.batches[1]) == [second]
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((401, {"error": {"message": "no such key"}}), r"status 401 \(no such key\): check key"),
+        ((200, "<html>Log in</html>"), "no answer of an API .*Log in"),
+    ],
+)
+def test_a_server_that_refuses_is_named_and_nothing_is_lost(texts, server, answer, said):
+    run(texts, "submit", server)
+    usual, server.respond = server.respond, lambda *_: answer
+    with pytest.raises(
+        InputError, match=f"expected the server at {server.address} to know batch batch_1, found {said}"
+    ):
+        run(texts, "collect", server)
+    server.respond = usual
+    server.end()
+    assert "wave 2 is waiting" in run(texts, "collect", server)
+
+
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_a_batch_without_any_answer_is_submitted_again(texts, server, caplog, status):
     run(texts, "submit", server)
