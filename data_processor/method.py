@@ -1,6 +1,6 @@
 """The steps of the method for a model that can read: what pipeline.py calls.
 
-small_model/method.py has the same names for a model that cannot. Which of the two is used is chosen once, in collection.py.
+small_model/method.py has the same names for a model that cannot. Which of the two is used is chosen once, in arguments.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ __all__ = ["Reading", "ask_questions", "diversify", "names_to_ask_by", "read_uni
 
 UNIT_SENTENCES = None  # a unit of work is a whole chunk
 FACTS_ARE_TEXTS = False  # the texts about a chunk say more than each fact by itself
+WAVES = (  # the steps that can be asked together, in turn, for a collection by batches; checks only with --verify llm
+    ("read",),
+    ("rest",),
+    ("facts, check",),
+    ("questions", "unknown", "two facts", "texts"),
+    ("questions, check", "unknown, check", "two facts, check"),
+    ("questions, same", "two facts, same"),
+    ("wordings",),
+    ("wordings, check",),
+    ("wordings, same",),
+)
 PROMPTS = Path(__file__).parent / "prompts"
 
 
@@ -36,7 +47,9 @@ def ask_late(
     work: Work, facts: list[Fact], names: list[str], read: list[Chunk], chunks: list[Chunk], amount: int
 ) -> list[Pair]:
     """What is asked once all facts are known: `amount` questions without an answer a chunk read, and those on two facts."""
-    unknown = ask_unknown(work, read, amount) if amount else []
+    unknown: list[Pair] = []
+    with work.deferred():
+        unknown = ask_unknown(work, read, amount) if amount else []
     return unknown + ask_two(work, facts, names)
 
 

@@ -66,10 +66,14 @@ def collect_all(work: Work, chunks: list[Chunk], arguments) -> Collected:
     log.info("%d facts", len(collected.facts))
     log.info("%d question-answer pairs", len(collected.pairs))
     if arguments.role_amount_per_fact:
-        collected.add(ask_in_roles(work, collected, collected.pairs, arguments))
+        with work.deferred():
+            collected.add(ask_in_roles(work, collected, collected.pairs, arguments))
         log.info("%d pairs including those by role", len(collected.pairs))
-    collected.add(ask_late(work, collected, chunks, arguments))
-    collected.texts = write_texts(work, collected, units, arguments)
+    with work.deferred():
+        collected.add(ask_late(work, collected, chunks, arguments))
+    with work.deferred():
+        collected.texts = write_texts(work, collected, units, arguments)
+    work.stop_if_waiting()
     return collected
 
 
@@ -129,7 +133,9 @@ def collect_units(
     read = work.method.read_units(work, units, collected.themes, arguments.role_amount_per_fact, on_step_end)
     held = hold_out_facts(read.facts, arguments.test_ratio, arguments.seed, len(collected.facts), len(collected.held))
     on_step_end("facts")
-    pairs = work.method.ask_questions(work, read.facts, arguments.qa_amount_per_fact)
+    pairs: list[Pair] = []
+    with work.deferred():
+        pairs = work.method.ask_questions(work, read.facts, arguments.qa_amount_per_fact)
     on_step_end("questions")
     return Collected(facts=read.facts, held=held, pairs=pairs, themes=read.themes, roles=read.roles, names=read.names)
 
