@@ -152,7 +152,9 @@ def match(
     if points:
         found, needed = count_points(points, reference, response, question, language)
         language = answer_language(question, reference, response, language)
-        return found == needed and not contradicts(needed_points(points, question), reference, response, question, language)
+        return found == needed and not contradicts(
+            needed_points(points, question), reference, response, question, language
+        )
     language = answer_language(question, reference, response, language)
     if language != ENGLISH and language in WORDED:
         return bool(response.strip()) and comparison.same_answer(reference, response, question, language)
@@ -198,6 +200,12 @@ def count_points(
 def points_of(row: dict) -> list[str]:
     """The points of a question; one that has no answer has none."""
     return [] if row.get("kind") == UNANSWERABLE else list(row.get("points") or [])
+
+
+def count_points_of_row(row: dict, language: str = ENGLISH) -> tuple[int, int]:
+    """The same two counts for a row of answers, whose thoughts do not count."""
+    response = without_thoughts(row["response"])[0]
+    return count_points(points_of(row), row["reference"], response, row.get("question") or "", language)
 
 
 def has_tokens(reference: str, response: str) -> bool:
