@@ -172,13 +172,13 @@ def has_words(reference: str, response: str, language: str) -> bool:
 
 def needed_points(points: Sequence[str], question: str) -> list[str]:
     """The points that an answer must say: those that the question itself does not say, or all if it says all."""
-    asked = tokens(question)
+    return [point for point in points if not stands_in(point, question)] or list(points)
 
-    def is_asked(point: str) -> bool:
-        wanted = tokens(point)
-        return any(asked[start : start + len(wanted)] == wanted for start in range(len(asked) - len(wanted) + 1))
 
-    return [point for point in points if not is_asked(point)] or list(points)
+def stands_in(part: str, text: str) -> bool:
+    """Whether a text has all tokens of a part one after the other."""
+    wanted, found = tokens(part), tokens(text)
+    return any(found[start : start + len(wanted)] == wanted for start in range(len(found) - len(wanted) + 1))
 
 
 def count_points(
@@ -188,6 +188,8 @@ def count_points(
     language, needed = answer_language(question, reference, response, language), needed_points(points, question)
 
     def is_said(point: str) -> bool:
+        if stands_in(point, response):  # even if rules read it otherwise than in its sentence: "April" of "16 April"
+            return True
         if language == ENGLISH or language not in WORDED:
             return has_words(point, response, language)
         if language == "zh":

@@ -65,8 +65,14 @@ OTPUSK = (
     "Нужно предупредить руководителя не менее чем за 14 дней до отпуска и внести его в общий календарь.",
     ["предупредить руководителя", "14 дней", "общий календарь"],
 )
+FIRE = (
+    "工厂后来怎么样？",
+    "工厂在1973年大火过后十年重建，并开设了新的车间。",
+    ["年大火过后", "新的车间"],
+)
 
 RIGHT = [
+    (FIRE, FIRE[1]),  # word for word, although a point begins behind its number
     (PASSWORDS, "They are never shared and every access is logged under the owner's name."),
     (PASSWORDS, "Every access is logged under the owner's name. Passwords are never shared."),
     (PASSWORDS, "Passwords are never shared as access is logged under the owner's name."),
