@@ -45,7 +45,7 @@ def contradicts(points: Sequence[str], reference: str, response: str, question: 
         or otherwise_denied(points, *texts, language)
         or has_another_number(*texts, language)
         or swapped(*texts, language)
-        or any(turned_round(point, texts[1], f"{texts[2]} {texts[0]}", language) for point in points)
+        or any(turned_round(point, *texts[1:], language) for point in points)
     )
 
 

@@ -70,8 +70,36 @@ FIRE = (
     "工厂在1973年大火过后十年重建，并开设了新的车间。",
     ["年大火过后", "新的车间"],
 )
+BRIDGE = (
+    "谁修了桥，为什么？",
+    "一位工程师修了桥，因为旧桥在1973年被洪水冲走了。",
+    ["一位工程师", "洪水冲走"],
+)
+PARKING = (
+    "May employees park here?",
+    "Yes, but employees may not do so on Sundays, when the gate is closed.",
+    ["Sundays"],
+)
+DEVICES = (
+    "What must be reported?",
+    "Lost or stolen devices must be reported to the helpdesk by phone within 24 hours.",
+    ["lost", "stolen", "helpdesk"],
+)
+CHAIR = (
+    "Wer wurde Vorsitzende und wer Stellvertreter?",
+    "Vorsitzende: Claudia Meiß, Stellvertreter: Jens Petersen",
+    ["Claudia Meiß", "Jens Petersen"],
+)
 
 RIGHT = [
+    (BRIDGE, "工程师修的，因为旧桥被洪水冲走了。"),
+    (PARKING, "Employees may not do so on Sundays."),  # reads as the rest of the reference
+    (DEVICES, "Lost or stolen devices, to the helpdesk."),  # the reference has the "or"
+    (CHAIR, "Claudia Meiß hat den Vorsitz, Jens Petersen die Stellvertretung."),
+    (("Why was it closed in 2003?", *OPENED[1:]), "It was closed in 2003 because two of its cables had rusted."),
+    (OPENED, "Two of its cables had rusted by 1991. It had never been painted."),
+    (PASSWORDS, "Never shared passwords get logged under the owner's name."),
+    (REASON, "They must never be shared and access is logged under the owner's name."),
     (FIRE, FIRE[1]),  # word for word, although a point begins behind its number
     (PASSWORDS, "They are never shared and every access is logged under the owner's name."),
     (PASSWORDS, "Every access is logged under the owner's name. Passwords are never shared."),
@@ -93,6 +121,10 @@ RIGHT = [
     (OTPUSK, "Предупредите руководителя за четырнадцать дней и внесите отпуск в общий календарь."),
 ]
 WRONG = [
+    (PARKING, "No, not on Sundays."),
+    (CHAIR, "Jens Petersen hat den Vorsitz, Claudia Meiß die Stellvertretung."),
+    (LEAVE, "Maybe they tell their manager 14 days before, or maybe they put it in the calendar."),
+    (STEPS, "Switch off the pump, it is forbidden to open the grey cover, wait 15 minutes."),
     (PASSWORDS, "Passwords are never shared."),  # a point is missing
     (PASSWORDS, "Passwords are never shared and access is not logged under the owner's name."),
     (PASSWORDS, "Passwords are shared and access is logged under the owner's name."),

@@ -34,6 +34,7 @@ GUIZE = "员工请假前必须提前14天告知主管，并在日历中登记。
         (["employees", "manager", "14", "day off", "calendar"], RULE, "en", ["employees", "manager", "14", "day off"]),
         (["VIERZEHN TAGE", "Vorgesetzte", "in den", "zwei", "Tage"], REGEL, "de", ["zwei", "Tage"]),
         (["必须", "14天", "告知主管", "日历 中"], GUIZE, "zh", ["14天", "告知主管"]),
+        (['Team Calendar" \u2014 always'], RULE, "en", ['Team Calendar" \u2014 always']),  # other marks than the text's
         (["Kalender"], REGEL.upper(), "it", ["Kalender"]),
     ],
 )
