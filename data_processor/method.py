@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_processor.chunking import Chunk
-from data_processor.facts import Fact, Reading, read_units
-from data_processor.pairs import Pair
+from data_processor.facts import Reading, read_units
+from data_processor.pairs import Fact, Pair
 from data_processor.questions import WORDINGS_A_REQUEST, ask_questions, ask_unknown, diversify
 from data_processor.texts import names_to_ask_by, write_texts
 from data_processor.two_facts import ask_two

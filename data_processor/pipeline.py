@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from data_processor.chunking import Chunk, chunk_units
 from data_processor.curation import find_subject
 from data_processor.documents import Document
-from data_processor.facts import Fact
 from data_processor.instructions import instructions_of, speaks_to_model
 from data_processor.numbered import Span
-from data_processor.pairs import Pair
+from data_processor.pairs import Fact, Pair
 from data_processor.split import hold_out_facts, split
 from data_processor.work import Work
 

@@ -17,7 +17,7 @@ from data_processor.span_words import FUNCTION_WORDS, OPENING_WORDS
 from utils import InputError
 
 MOST_POINTS = 4
-POINT_WORDS = 5  # of a point found by rule, at most
+POINT_WORDS = 5  # of a point found by rule, at most; twice as many characters where there are no spaces
 UNSPACED = (
     "zh",
     "ja",
@@ -56,17 +56,23 @@ def check_points(points: Sequence[str], answer: str, quotes_text: str, language:
 
 
 def points_by_rule(answer: str, text: str, language: str) -> list[str]:
-    """The longest runs of words that an answer has from a text, in the order of the answer; [] if they share none.
+    """The phrases that an answer has from a text, in the order of the answer, those with the most to say; [] if it has none.
 
-    Each is cut to POINT_WORDS words, and has one that is no function word.
+    Each is a stretch of POINT_WORDS words or characters at most, without function words at its ends.
     """
     answer, text = fold(answer), fold(text)
-    found = list(WORD.finditer(answer))
+    found, longest = list(WORD.finditer(answer)), POINT_WORDS * (2 if language in UNSPACED else 1)
     matcher = SequenceMatcher(None, [word[0] for word in found], WORD.findall(text), autojunk=False)
-    runs = [found[block.a : block.a + min(block.size, POINT_WORDS)] for block in matcher.get_matching_blocks()]
-    points = [(run[0].start(), answer[run[0].start() : run[-1].end()], len(run)) for run in runs if run]
-    longest = sorted(points, key=lambda point: -point[2])
-    return check_points([point for _, point, _ in sorted(longest[:MOST_POINTS])], answer, text, language)
+    phrases: list[tuple[int, int, str]] = []  # (words that say something, place in the answer, phrase)
+    for block in matcher.get_matching_blocks():
+        for start in range(block.a, block.a + block.size, longest):
+            run = found[start : min(start + longest, block.a + block.size)]
+            telling = [place for place, word in enumerate(run) if says_something(word[0], language)]
+            if telling:
+                run = run[telling[0] : telling[-1] + 1]
+                phrases.append((len(telling), run[0].start(), answer[run[0].start() : run[-1].end()]))
+    best = sorted(sorted(phrases, key=lambda phrase: -phrase[0])[:MOST_POINTS], key=lambda phrase: phrase[1])
+    return check_points([phrase for *_, phrase in best], answer, text, language)
 
 
 def fold(text: str) -> str:

@@ -24,8 +24,7 @@ from budget.clock import WRITING_S, Clock, Stopped, format_duration
 from budget.forecast import LATER_COST
 from data_processor import pipeline
 from data_processor.chunking import Chunk
-from data_processor.facts import Fact
-from data_processor.pairs import Pair
+from data_processor.pairs import Fact, Pair
 from data_processor.pipeline import Collected, group_by_unit, split_into_units
 from data_processor.work import Work
 from engines.journal import JournaledEngine, append_line, read_journal

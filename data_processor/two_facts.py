@@ -10,8 +10,7 @@ import itertools
 from collections.abc import Iterable
 
 from data_processor.checks import document, groups, keep_answered, numbered_list
-from data_processor.facts import Fact
-from data_processor.pairs import Pair, prompts_for
+from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.questions import TOKENS_A_PAIR, keep_sound, pairs_schema, to_pair
 from data_processor.work import Work
 

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from budget.clock import Clock
-from data_processor.arguments import METHODS, CollectionArguments, dataset_path
+from data_processor.arguments import CollectionArguments, dataset_path
 from data_processor.collection import collect
 from data_processor.documents import Document
 from engines.batch import BatchEngine
@@ -62,7 +62,7 @@ def collect_in_waves(tokenizer: str, documents: list[Document], arguments, clock
         said = describe_progress(engine, running)
     if steps is not None:
         raise AnswersAwaited(
-            f"{said}. {describe_waves_left(METHODS[arguments.guard].WAVES, steps, arguments.batch != 'files')}"
+            f"{said}. {describe_waves_left(arguments.method.WAVES, steps, arguments.batch != 'files')}"
         )
     if said:
         log.info("for what failed, %s", said)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from data_processor.chunking import Chunk
 from data_processor.curation import find_spans
-from data_processor.facts import Fact, Reading
-from data_processor.pairs import Pair
+from data_processor.facts import Reading
+from data_processor.pairs import Fact, Pair
 from data_processor.small_model.facts import find_facts, find_themes, names_to_ask_by, rewrite_facts
 from data_processor.small_model.questions import (
     ask_questions,
