@@ -10,6 +10,7 @@ from pathlib import Path
 from data_processor.chunking import Chunk
 from data_processor.facts import Reading, read_units
 from data_processor.pairs import Fact, Pair
+from data_processor.phrases import translate_phrases
 from data_processor.questions import WORDINGS_A_REQUEST, ask_questions, ask_unknown, diversify
 from data_processor.texts import names_to_ask_by, write_texts
 from data_processor.two_facts import ask_two
@@ -20,7 +21,7 @@ __all__ = ["Reading", "ask_questions", "diversify", "names_to_ask_by", "read_uni
 UNIT_SENTENCES = None  # a unit of work is a whole chunk
 FACTS_ARE_TEXTS = False  # the texts about a chunk say more than each fact by itself
 WAVES = (  # the steps that can be asked together, in turn, for a collection by batches; checks only with --verify llm
-    ("read",),
+    ("phrases", "read"),
     ("rest",),
     ("facts, check",),
     ("questions", "unknown", "two facts", "texts"),
@@ -31,6 +32,11 @@ WAVES = (  # the steps that can be asked together, in turn, for a collection by 
     ("wordings, same",),
 )
 PROMPTS = Path(__file__).parent / "prompts"
+
+
+def prepare(work: Work, chunks: list[Chunk]) -> None:
+    """What is needed before anything else: the dataset's own phrases in the languages of the documents."""
+    translate_phrases(work, chunks)
 
 
 def unit_weight(unit: list[Fact]) -> int:

@@ -60,6 +60,8 @@ class Collected:
 def collect_all(work: Work, chunks: list[Chunk], arguments) -> Collected:
     """Run the method from start to finish on all chunks."""
     collected = Collected()
+    with work.deferred():
+        work.method.prepare(work, chunks)
     units = split_into_units(work, chunks, arguments.limit)
     collected.add(collect_units(work, collected, units, arguments))
     log.info("%d facts", len(collected.facts))
@@ -204,7 +206,7 @@ def to_rows(work: Work, documents: list[Document], collected: Collected) -> list
     texts = [(fact, "", fact.text) for fact in collected.facts] if work.method.FACTS_ARE_TEXTS else []
     for fact, style, text in [*texts, *collected.texts]:
         for name in work.method.names_to_ask_by(fact, text)[:2]:
-            requests = work.prompts[fact.chunk.language].words(fact.chunk.text_language)["about"]
+            requests = work.words(fact.chunk.text_language, fact.chunk.language)["about"]
             request = requests[len(rows) % len(requests)].format(name=name)
             orders = [fact.chunk.text[slice(*span)] for span in instructions_of(fact.chunk)]
             source = source_of(by_name, Pair("", "", fact, "")) | (

@@ -196,7 +196,7 @@ def unknown_pairs(work: Work, asked: Iterable[tuple[Chunk, str, str]]) -> list[P
     pairs, kept_texts = [], work.kept_texts["unknown"]
     for chunk, subject, question in asked:
         if kept_texts.is_new(question):
-            words = work.prompts[chunk.language].words(chunk.text_language)
+            words = work.words(chunk.text_language, chunk.language)
             answer = words["unknown_answers"][len(pairs) % len(words["unknown_answers"])]
             pairs.append(Pair(question, answer, Fact(words["unknown_fact"], chunk, 0, 0, subject), "unknown"))
     return pairs

@@ -91,6 +91,7 @@ class Rounds:
         first = self.recorded.get(("facts", 0), {})
         if not first.get("rewrites", True) and self.clock.left() > first["seconds"]:  # had no time for rewrites
             self.recorded["facts", 0] = {"size": first["size"]}
+        self.work.method.prepare(self.work, self.chunks)
         kinds = (
             ("facts", len(self.units), self._collect_facts),
             ("unknown", 1, self._ask_late),

@@ -28,12 +28,17 @@ class Work:
         False  # whether the model is asked, with the chunk before it, if a fact follows and an answer is right
     )
     prompts: dict[str, Prompts] = field(default_factory=load_prompts)  # by language
+    phrases: dict[str, dict] = field(default_factory=dict)  # by language, what phrases.py has translated
     dropped: list[dict] = field(default_factory=list)
     tokens: Counter = field(default_factory=Counter)
     kept_texts: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step
     calls: int = 0
     errors: list[str] = field(default_factory=list)  # of the calls that failed
     waiting: list[str] = field(default_factory=list)  # steps whose answers come later, in a batch
+
+    def words(self, language: str, of_prompts: str) -> dict:
+        """What the dataset says in a language; in that of the prompts if nobody has translated it."""
+        return self.phrases.get(language) or self.prompts[of_prompts].words(language)
 
     def drop(self, step: str, reason: str, text: str, source=None, **details) -> None:
         """Record a text that is not kept, with the reason and its `source`: a chunk, or a fact (facts.py)."""

@@ -29,6 +29,10 @@ WAVES = (("theme",), ("facts",), ("questions", "rewrites", "roles"), ("wordings"
 PROMPTS = Path(__file__).parent / "prompts"
 
 
+def prepare(work: Work, chunks: list[Chunk]) -> None:
+    """Nothing: a small model cannot translate."""
+
+
 def unit_weight(unit: list[Fact]) -> int:
     """Names and numbers in its sentences, at least one per sentence: a unit's cost and yield are proportional to it."""
     return sum(max(1, len(find_spans(item.quote, item.chunk.text))) for item in unit)
