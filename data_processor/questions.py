@@ -111,7 +111,8 @@ def keep_balanced(work: Work, pairs: list[Pair]) -> list[Pair]:
 
     Which of the two an answer is, is told by its first word; a language has one word for each.
     """
-    kept, first_words = list(pairs), {}
+    kept = list(pairs)
+    first_words: dict[Chunk, dict[str, list[Pair]]] = {}
     for pair in pairs:
         if pair.form == "yes_no":
             first_words.setdefault(pair.fact.chunk, {}).setdefault(first_word(pair.answer), []).append(pair)
@@ -193,7 +194,8 @@ def ask_unknown(work: Work, chunks: list[Chunk], amount: int) -> list[Pair]:
 
 def unknown_pairs(work: Work, asked: Iterable[tuple[Chunk, str, str]]) -> list[Pair]:
     """A pair for each (chunk, subject, question) but near copies, with an answer that says that it is not known."""
-    pairs, kept_texts = [], work.kept_texts["unknown"]
+    pairs: list[Pair] = []
+    kept_texts = work.kept_texts["unknown"]
     for chunk, subject, question in asked:
         if kept_texts.is_new(question):
             words = work.words(chunk.text_language, chunk.language)
