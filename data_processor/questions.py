@@ -18,7 +18,7 @@ from data_processor.points import check_points, points_by_rule
 from data_processor.work import Work, an_object
 
 FORMS = ("short", "reverse", "why", "how", "rule", "steps", "yes_no")
-FACTS_A_REQUEST = 6
+FACTS_A_REQUEST = 8
 WORDINGS_A_REQUEST = 10
 TOKENS_A_PAIR, TOKENS_A_WORDING = 80, 50
 MAX_ANSWER_WORDS = 40  # short answers are learnt far better (arXiv 2607.21861); a list may need more
