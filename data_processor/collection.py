@@ -41,7 +41,8 @@ class CollectionArguments(BudgetArguments):
     """Arguments that both scripts share."""
 
     data_path: str = field(
-        default="demo/documents", metadata={"help": "Folder of .txt, .md and .html files, read recursively."}
+        default="demo/documents",
+        metadata={"help": "Folder of .txt, .md, .html, .pdf and .docx files, read recursively."},
     )
     json_save_dir: str = field(
         default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
@@ -145,7 +146,9 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
             f"choose one, or write data_processor/prompts/{arguments.language}.toml"
         )
     require_tokenizer(arguments.tokenizer)
-    return read_documents(arguments.data_path)
+    return read_documents(
+        arguments.data_path, None if arguments.dry_run else dataset_path(arguments.json_save_dir).parent
+    )
 
 
 def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:

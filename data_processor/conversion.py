@@ -78,8 +78,9 @@ def convert(path: Path, kept: Path | None) -> tuple[str | None, str]:
 
 
 def kept_file(out: str | Path | None, name: str) -> Path | None:
-    """Where the text of the file called `name` is kept in a run's folder."""
-    return out and Path(out) / FOLDER / f"{name}{KEPT_AS[Path(name).suffix.lower()]}"
+    """Where the text of a PDF or Word file called `name` is kept in a run's folder; None for others, or without a folder."""
+    suffix = Path(name).suffix.lower()
+    return Path(out) / FOLDER / f"{name}{KEPT_AS[suffix]}" if out and suffix in KEPT_AS else None
 
 
 def docx_to_html(path: Path) -> str:
