@@ -7,6 +7,7 @@ optional: requirements-documents.txt.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -132,7 +133,7 @@ def with_blank_lines(lines: list[Line]) -> list[str]:
     """The texts of lines, with an empty one where more space than usual is between two lines of a column."""
     steps = [
         above.height - below.height if above.height is not None and below.height is not None else 0.0
-        for above, below in zip(lines, lines[1:], strict=False)
+        for above, below in itertools.pairwise(lines)
     ]
     usual = median([step for step in steps if step > 1] or [0.0])
     texts = [lines[0].text] if lines else []
