@@ -14,6 +14,7 @@ from budget.clock import BudgetArguments, Clock
 from budget.reports import CollectionTime
 from data_processor import pipeline, questions, rounds
 from data_processor.accounting import count_characters, print_yield
+from data_processor.boilerplate import set_boilerplate_aside
 from data_processor.chunking import Chunk, chunk_document, make_splitter, parse, require_tokenizer
 from data_processor.dataset import to_format
 from data_processor.documents import Document, read_documents
@@ -41,8 +42,7 @@ class CollectionArguments(BudgetArguments):
     """Arguments that both scripts share."""
 
     data_path: str = field(
-        default="demo/documents",
-        metadata={"help": "Folder of .txt, .md, .html, .pdf and .docx files, read recursively."},
+        default="demo/documents", metadata={"help": "Folder of .txt, .md, .html, .pdf, .docx files, read recursively."}
     )
     json_save_dir: str = field(
         default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
@@ -146,9 +146,8 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
             f"choose one, or write data_processor/prompts/{arguments.language}.toml"
         )
     require_tokenizer(arguments.tokenizer)
-    return read_documents(
-        arguments.data_path, None if arguments.dry_run else dataset_path(arguments.json_save_dir).parent
-    )
+    out = None if arguments.dry_run else dataset_path(arguments.json_save_dir).parent
+    return read_documents(arguments.data_path, out)
 
 
 def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:
@@ -190,7 +189,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         **count_rows(work, collected, rows, test),
     }
     write_dataset(work, rows, test, counts, budget, arguments, started)
-    print_yield(characters, chunks, collected.facts, rows, work)
+    print_yield(characters, chunks, collected.facts, rows, work, log_file(path.with_suffix(".yield.json")))
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
     if clock.limited and not clock.stopped_by:
         log.info("%s", rounds.describe_left_out(coverage))
@@ -237,11 +236,13 @@ def cut_into_chunks(
     """
     splitter = make_splitter(tokenizer, arguments.chunk_size_by_token)
     with_prompts = load_prompts(arguments.prompts)
+    languages = {document.file_name: detect_language(document.text) for document in documents}
+    files = {document.file_name: parse(document, languages[document.file_name]) for document in documents}
+    set_boilerplate_aside(files)
     chunks, characters = [], {}
     for document in documents:
-        found = detect_language(document.text)
+        found, parsed = languages[document.file_name], files[document.file_name]
         language = arguments.language if arguments.language != "auto" else found if found in with_prompts else "en"
-        parsed = parse(document, found)
         chunks += chunk_document(document, splitter, language, found, parsed)
         characters[document.file_name] = count_characters(document, parsed)
     return chunks, characters

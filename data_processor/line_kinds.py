@@ -73,6 +73,9 @@ class Line:
 
 
 def columns_of(text: str) -> int:
+    """The width of a text in columns: Chinese characters and their like are two wide."""
+    if text.isascii():
+        return len(text)
     return sum(
         2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text if not unicodedata.combining(char)
     )
