@@ -5,10 +5,9 @@ A text of which a part is lost without a word would look as well collected as an
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
-
-import regex
 
 from data_processor.chunking import Chunk
 from data_processor.documents import Document
@@ -20,7 +19,6 @@ from utils import write_json
 
 SPACE = "space"
 PRINTED_DOCUMENTS = 20
-RUN = regex.compile(r"[\p{L}\p{M}\p{N}]+|(?<marks>[^\s\p{L}\p{M}\p{N}]+)")
 
 
 def count_characters(document: Document, parsed: Parsed) -> Counter[str]:
@@ -35,8 +33,14 @@ def count_characters(document: Document, parsed: Parsed) -> Counter[str]:
         first, last = document.to_file_offsets(start, end)
         kinds[first:last] = [kind] * (last - first)
 
-    for run in RUN.finditer(document.text):
-        set_kind(*run.span(), MARKUP if run["marks"] else NOT_READ)
+    here = [SPACE if char.isspace() else NOT_READ if char.isalnum() else MARKUP for char in document.text]
+    replaced = {stretch[0]: stretch for stretch in document.replaced}
+    for (start, place), (end, _) in itertools.pairwise([*document.offsets, (len(here), 0)]):
+        if start in replaced:
+            _, _, first, last = replaced[start]
+            kinds[first:last] = here[end - 1 : end] * (last - first)
+        else:
+            kinds[place : place + end - start] = here[start:end]
     units = [(unit.start, unit.end) for unit in parsed.units]
     told = ((MARKUP, parsed.markup), (HEADING, parsed.headings), (TEXT, parsed.leads), (TEXT, units))
     for kind, spans in (*told, (BOILERPLATE, parsed.boilerplate)):
