@@ -30,6 +30,8 @@ def set_boilerplate_aside(files: dict[str, Parsed]) -> None:
     `files` has the parsed documents by name, in the order in which they are read.
     """
     found = find_boilerplate(files)
+    if not found:
+        return
     seen: set[str] = set()
     for parsed in files.values():
         keys = [(fold_unit(parsed, unit), unit) for unit in parsed.units]
@@ -37,9 +39,8 @@ def set_boilerplate_aside(files: dict[str, Parsed]) -> None:
         parsed.boilerplate = [(unit.start, unit.end) for unit in parsed.units if unit in aside]
         parsed.units = [unit for unit in parsed.units if unit not in aside]
         seen |= {key for key, _ in keys if key in found}
-    if found:
-        most = ", ".join(f'"{key[:SHOWN_CHARACTERS]}" ({count:,} files)' for key, count in found.most_common(SHOWN))
-        log.info("boilerplate, in half of the files or more and read once: %d, most often %s", len(found), most)
+    most = ", ".join(f'"{key[:SHOWN_CHARACTERS]}" ({count:,} files)' for key, count in found.most_common(SHOWN))
+    log.info("boilerplate, in half of the files or more and read once: %d, most often %s", len(found), most)
 
 
 def find_boilerplate(files: dict[str, Parsed]) -> Counter[str]:
