@@ -59,7 +59,7 @@ def convert(path: Path, kept: Path | None) -> tuple[str | None, str]:
     """
     time = path.stat().st_mtime_ns
     if kept is not None and kept.is_file() and kept.stat().st_mtime_ns == time:
-        return kept.read_text(encoding="utf-8", errors="surrogatepass"), ""
+        return kept.read_text(encoding="utf-8"), ""
     suffix = path.suffix.lower()
     reason = missing_library(suffix)
     if reason:
@@ -70,6 +70,9 @@ def convert(path: Path, kept: Path | None) -> tuple[str | None, str]:
         return None, f"it cannot be opened: {error.strerror or error}"
     except Exception as error:  # of the libraries, which raise whatever a broken file makes them meet
         return None, ENCRYPTED if "password" in str(error) else f"broken, or no {suffix} file ({error})"
+    text = (
+        re.sub(r"\r\n?", "\n", text).encode("utf-8", "replace").decode("utf-8")
+    )  # so that it is read as it is written
     if not text.strip():
         return None, NO_TEXT_LAYER if suffix == ".pdf" else "an empty file"
     if kept is not None:

@@ -106,6 +106,16 @@ def test_files_without_text_are_named_with_the_reason(tmp_path):
     }
 
 
+def test_a_text_is_read_back_as_it_was_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion, "pdf_to_text", lambda path: "The pier\r\nwas\ropened\ud800.\n")
+    monkeypatch.setattr(conversion, "find_spec", lambda name: True)
+    (tmp_path / "a.pdf").write_bytes(b"")
+    kept = tmp_path / "kept.txt"
+    assert conversion.convert(tmp_path / "a.pdf", kept) == ("The pier\nwas\nopened?.\n", "")
+    monkeypatch.setattr(conversion, "pdf_to_text", None)
+    assert conversion.convert(tmp_path / "a.pdf", kept) == ("The pier\nwas\nopened?.\n", "")
+
+
 def test_an_encrypted_file_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise ValueError("Failed to load document (PDFium: Incorrect password error).")
