@@ -175,11 +175,12 @@ def to_questions(arguments: Arguments, rows: list[dict], system_prompt: str | No
 
 def build_prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tuple[list[str], list[dict]]:
     """The prompt for each question, and the note for its answer."""
+    run_folder = Path(arguments.output_path).parent
     if arguments.open_book:
-        documents = read_source_documents(arguments.open_book, rows, arguments.test_data_path)
+        documents = read_source_documents(arguments.open_book, rows, arguments.test_data_path, run_folder)
         texts, notes = [documents[row["file_name"]].strip() for row in rows], [{}] * len(rows)
     elif arguments.rag:
-        documents = read_documents(arguments.rag)
+        documents = read_documents(arguments.rag, run_folder)
         tokenizer = arguments.tokenizer or arguments.model_name_or_path or OPENAI_TOKENIZER
         retrieved = find_chunks(questions, documents, tokenizer, arguments.chunk_size_by_token, arguments.rag_chunks)
         texts = ["\n\n".join(text for text, _ in chunks) for chunks in retrieved]

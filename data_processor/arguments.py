@@ -23,7 +23,7 @@ class CollectionArguments(BudgetArguments):
     """Arguments that both scripts share."""
 
     data_path: str = field(
-        default="demo/documents", metadata={"help": "Folder of .txt, .md and .html files, read recursively."}
+        default="demo/documents", metadata={"help": "Folder of .txt, .md, .html, .pdf, .docx files, read recursively."}
     )
     json_save_dir: str = field(
         default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
@@ -45,7 +45,7 @@ class CollectionArguments(BudgetArguments):
     )
     prompts: str | None = field(
         default=None,
-        metadata={"help": "TOML file with your own prompts, under the keys of data_processor/prompts: [en.theme]."},
+        metadata={"help": "TOML file with your own prompts, under the keys of data_processor/prompts: [en.read]."},
     )
     qa_amount_per_fact: int = field(default=5, metadata={"help": "Maximum questions per fact."})
     role_amount_per_fact: int = field(
@@ -132,4 +132,5 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
             f"choose one, or write data_processor/prompts/{arguments.language}.toml"
         )
     require_tokenizer(arguments.tokenizer)
-    return read_documents(arguments.data_path)
+    out = None if arguments.dry_run else dataset_path(arguments.json_save_dir).parent
+    return read_documents(arguments.data_path, out)

@@ -15,6 +15,7 @@ from budget.reports import CollectionTime
 from data_processor import pipeline, rounds
 from data_processor.accounting import count_characters, print_yield
 from data_processor.arguments import CollectionArguments, dataset_path
+from data_processor.boilerplate import set_boilerplate_aside
 from data_processor.chunking import Chunk, chunk_document, make_splitter, parse
 from data_processor.dataset import to_format
 from data_processor.documents import Document
@@ -73,7 +74,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         **count_rows(work, collected, rows, test),
     }
     write_dataset(work, chunks, rows, test, counts, budget, arguments, started)
-    print_yield(characters, chunks, collected.facts, rows, work)
+    print_yield(characters, chunks, collected.facts, rows, work, log_file(path.with_suffix(".yield.json")))
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
     if clock.limited and not clock.stopped_by:
         log.info("%s", rounds.describe_left_out(coverage))
@@ -120,11 +121,13 @@ def cut_into_chunks(
     """
     splitter = make_splitter(tokenizer, arguments.chunk_size_by_token)
     with_prompts = load_prompts(arguments.prompts, arguments.method.PROMPTS)
+    languages = {document.file_name: detect_language(document.text) for document in documents}
+    files = {document.file_name: parse(document, languages[document.file_name]) for document in documents}
+    set_boilerplate_aside(files)
     chunks, characters = [], {}
     for document in documents:
-        found = detect_language(document.text)
+        found, parsed = languages[document.file_name], files[document.file_name]
         language = arguments.language if arguments.language != "auto" else found if found in with_prompts else "en"
-        parsed = parse(document, found)
         chunks += chunk_document(document, splitter, language, found, parsed)
         characters[document.file_name] = count_characters(document, parsed)
     return chunks, characters

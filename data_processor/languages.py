@@ -47,9 +47,10 @@ def detect_language(text: str) -> str:
     letters = len(regex.findall(r"\p{L}", sample))
     if not letters:
         return ENGLISH
-    kana, han = len(regex.findall(r"[\p{Hiragana}\p{Katakana}]", sample)), len(regex.findall(r"\p{Han}", sample))
-    if kana + han > CHINESE_SHARE * letters:
-        return "ja" if kana > KANA_SHARE * letters else "zh"
+    if not sample.isascii():
+        kana, han = len(regex.findall(r"[\p{Hiragana}\p{Katakana}]", sample)), len(regex.findall(r"\p{Han}", sample))
+        if kana + han > CHINESE_SHARE * letters:
+            return "ja" if kana > KANA_SHARE * letters else "zh"
     ranked = identifier(KNOWN).rank(sample)
     near = [language for language, probability in ranked if probability >= NEARLY * ranked[0][1]]
     return str(min(near, key=KNOWN.split().index))

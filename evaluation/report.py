@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data_processor.chunking import sentence_spans
+from data_processor.conversion import kept_file
 from data_processor.documents import read_text
 from evaluation import accuracy, report_text
 from evaluation.matching import token_recall
@@ -60,7 +61,7 @@ def collect_report_data(folder: Path, sft: str, base: str, documents: str | None
         "forgetting": read_optional(folder / f"{sft}_forgetting.json") or {},
         "loss": loss_curve(folder, models),
         "timeline": timeline(folder, models),
-        "questions": questions(scores, wins["verdicts"], sources),
+        "questions": questions(scores, wins["verdicts"], sources, folder),
     }
 
 
@@ -85,8 +86,13 @@ def read_scores(folder: Path, name: str, judge: str) -> dict | None:
     return {"judge": judge, **accuracy.measure(answers, verdicts), "match": accuracy.score_match(answers, verdicts)}
 
 
-def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | None) -> list[dict]:
-    """Every question with its details, the answers and verdicts of all models, and the source of its fact."""
+def questions(
+    scores: dict[str, dict | None], wins: list[dict], sources: Path | None, folder: Path | None = None
+) -> list[dict]:
+    """Every question with its details, the answers and verdicts of all models, and the source of its fact.
+
+    `folder`, of the run, has the texts of PDF and Word files.
+    """
     answers = {what: {str(row["id"]): row for row in score["verdicts"]} for what, score in scores.items() if score}
     texts: dict[str, str | None] = {}
     rows = []
@@ -101,7 +107,8 @@ def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | 
         name = win.get("file_name")
         if sources and name:
             if name not in texts:
-                texts[name] = read_text(sources / name) if (sources / name).is_file() else None
+                there = (sources / name).is_file()
+                texts[name] = read_text(sources / name, kept_file(folder, name)) if there else None
             row["quote"] = quote(win, texts[name]) if texts[name] else None
         rows.append(row)
     return rows

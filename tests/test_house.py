@@ -16,7 +16,7 @@ from benchmarks import house
 CODE = house.code_files(ROOT)
 TOP = {
     ".ci", ".gitignore", "arguments_gone.toml", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml",
-    "requirements.txt", "requirements-dev.txt", "requirements-gpu.txt",
+    "requirements.txt", "requirements-dev.txt", "requirements-documents.txt", "requirements-gpu.txt",
     "finetune.py", "inference.py", "evaluate.py", "run_all.py", "utils.py", "provenance.py",
     "shells", "ds_configs", "data_processor", "engines", "budget", "training", "evaluation", "demo",
     "tests", "benchmarks", "results", "docs",

@@ -197,5 +197,11 @@ def test_at_the_top_of_a_run_stands_what_a_person_opens(run_script, start, tmp_p
     made = {"data.json", "data.test.json", "base.json", "tuned.json", "run.json", "report.md", "report.html"}
     assert {path.name for path in run.iterdir()} == {"log", *made, *measured}
     beside = {f"{Path(name).stem}.meta.json" for name in ("data.json", "base.json", "tuned.json", *measured)}
-    journals = {"data.journal.jsonl", "data.rounds.jsonl", "base.journal.jsonl", "tuned.journal.jsonl"}
+    journals = {
+        "data.journal.jsonl",
+        "data.rounds.jsonl",
+        "base.journal.jsonl",
+        "tuned.journal.jsonl",
+        "data.yield.json",
+    }
     assert {path.name for path in (run / "log").iterdir()} == {*beside, *journals, "data.dropped.jsonl", PROGRESS_FILE}
