@@ -35,11 +35,15 @@ def document(chunk: Chunk) -> dict[str, str]:
 
 
 def groups(items: Iterable[Item], chunk_of: Callable[[Item], Chunk], size: int) -> list[list[Item]]:
-    """The items of each chunk, in their order, up to `size` together."""
+    """The items of each chunk, in their order, up to `size` together, and about as many in each group."""
     by_chunk: dict[Chunk, list[Item]] = {}
     for item in items:
         by_chunk.setdefault(chunk_of(item), []).append(item)
-    return [of_one[start : start + size] for of_one in by_chunk.values() for start in range(0, len(of_one), size)]
+    parts = []
+    for of_one in by_chunk.values():
+        count = -(-len(of_one) // size)
+        parts += [of_one[len(of_one) * n // count : len(of_one) * (n + 1) // count] for n in range(count)]
+    return parts
 
 
 def numbered_list(lines: Iterable[str]) -> str:
