@@ -92,12 +92,12 @@ def keep_answered(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
     """The pairs whose question, asked again, is answered alike: by the words, or as the model sees it."""
     if not work.verify:
         return pairs
-    read = answer_again(work, f"{step}, check", [(pair.fact.chunk, pair.question) for pair in pairs])
+    read = answer_again(work, f"{step}, check", [(pair.source, pair.question) for pair in pairs])
     agreed = [same_answer(answer, pair.answer) for pair, answer in zip(pairs, read, strict=True)]
     unsure = [place for place, (same, answer) in enumerate(zip(agreed, read, strict=True)) if answer and not same]
-    parts = groups(unsure, lambda place: pairs[place].fact.chunk, CHECKS_A_REQUEST)
+    parts = groups(unsure, lambda place: pairs[place].source, CHECKS_A_REQUEST)
     lines = [
-        (pairs[part[0]].fact.chunk, [f"{pairs[p].question} | {pairs[p].answer} | {read[p]}" for p in part])
+        (pairs[part[0]].source, [f"{pairs[p].question} | {pairs[p].answer} | {read[p]}" for p in part])
         for part in parts
     ]
     for part, verdicts in zip(parts, ask_verdicts(work, f"{step}, same", "same", lines), strict=True):

@@ -140,7 +140,7 @@ class NearCopies:
         self.threshold = threshold
         self.index = MinHashLSH(num_perm=SIGNATURE_HASHES, params=(bands, SIGNATURE_HASHES // bands))
         self.trigrams: list[set[str]] = []
-        self.numbers: list[Set[str]] = []  # of each text, which tell it from texts that are the same but for these
+        self.apart: list[Set[str]] = []  # what tells each text from another that is nearly the same
 
     def add(self, text: str) -> None:
         """Remember a text under the next number, from 0."""
@@ -150,18 +150,21 @@ class NearCopies:
         """The numbers of the remembered texts that are near copies of this one, in order."""
         return self._find(*trigrams_and_signature(text))
 
-    def is_new(self, text: str, numbers: Set[str] = frozenset()) -> bool:
-        """Whether no remembered text with the same `numbers` is a near copy of this one; if so, remember it."""
+    def is_new(self, text: str, apart: Set[str] = frozenset()) -> bool:
+        """Whether this text is no near copy of a remembered one; if so, remember it.
+
+        `apart` are the words, such as its numbers, in which a copy has to be the same.
+        """
         query = trigrams_and_signature(text)
-        if any(self.numbers[copy] == numbers for copy in self._find(*query)):
+        if any(self.apart[copy] == apart for copy in self._find(*query)):
             return False
-        self._insert(*query, numbers)
+        self._insert(*query, apart)
         return True
 
-    def _insert(self, trigrams: set[str], signature: MinHash, numbers: Set[str]) -> None:
+    def _insert(self, trigrams: set[str], signature: MinHash, apart: Set[str]) -> None:
         self.index.insert(len(self.trigrams), signature)
         self.trigrams.append(trigrams)
-        self.numbers.append(numbers)
+        self.apart.append(apart)
 
     def _find(self, trigrams: set[str], signature: MinHash) -> list[int]:
         return [

@@ -11,6 +11,7 @@ from data_processor.chunking import Chunk
 from data_processor.instructions import as_data, cover, instructions_of
 
 MAX_QUOTES, MAX_SENTENCES_A_QUOTE = 3, 2
+LONGEST_MARKER = 4  # characters: of a list item
 NUMBER = re.compile(r"\d+(?:[.,:'’\u00a0\u202f]\d+)*")
 THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
 
@@ -55,7 +56,8 @@ def quotes_of(chunk: Chunk, sentences: Sequence[Sentence], numbers: list[int]) -
     previous = None
     for number in sorted(set(numbers)):
         sentence = sentences[number - 1]
-        adjacent = number - 1 == previous and not chunk.text[quotes[-1][-1].end : sentence.start].strip()
+        between = chunk.text[quotes[-1][-1].end : sentence.start].strip() if quotes else ""
+        adjacent = number - 1 == previous and len(between) <= LONGEST_MARKER
         if adjacent and len(quotes[-1]) < MAX_SENTENCES_A_QUOTE:
             quotes[-1].append(sentence)
         else:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from data_processor.checks import answer_again, document, groups, keep_answered, numbered_list
 from data_processor.chunking import Chunk
-from data_processor.curation import contains, length_in_words
+from data_processor.curation import contains, length_in_words, words
 from data_processor.facts import one_line
 from data_processor.numbered import find_numbers, invented_numbers
 from data_processor.pairs import Fact, Pair, prompts_for
@@ -76,11 +76,11 @@ def to_pair(told: dict, fact: Fact, made_by: str, second: Fact | None = None) ->
 
 
 def keep_sound(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
-    """The pairs in which no rule finds anything wrong, without near copies of a question; other numbers are no copy."""
+    """The pairs in which no rule finds anything wrong, without near copies of a question that has the same answer."""
     kept, asked = [], work.kept_texts[step]
     for pair in pairs:
         reason = question_problem(pair)
-        if reason is None and not asked.is_new(pair.question, find_numbers(pair.question)):
+        if reason is None and not asked.is_new(pair.question, find_numbers(pair.question) | set(words(pair.answer))):
             reason = "near copy"
         if reason:
             work.drop(step, reason, pair.question, pair.fact, answer=pair.answer)
@@ -198,7 +198,7 @@ def unknown_pairs(work: Work, asked: Iterable[tuple[Chunk, str, str]]) -> list[P
     kept_texts = work.kept_texts["unknown"]
     for chunk, subject, question in asked:
         if kept_texts.is_new(question):
-            words = work.words(chunk.text_language, chunk.language)
-            answer = words["unknown_answers"][len(pairs) % len(words["unknown_answers"])]
-            pairs.append(Pair(question, answer, Fact(words["unknown_fact"], chunk, 0, 0, subject), "unknown"))
+            said = work.words(chunk.text_language, chunk.language)
+            answer = said["unknown_answers"][len(pairs) % len(said["unknown_answers"])]
+            pairs.append(Pair(question, answer, Fact(said["unknown_fact"], chunk, 0, 0, subject), "unknown"))
     return pairs

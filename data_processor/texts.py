@@ -50,9 +50,9 @@ def write_texts(
         text = shown_text(chunk, kept_out)
         about = Fact(own[0].theme, chunk, 0, 0, own[0].theme, own[0].theme)
         texts.append((about, AS_IT_IS, cut_out(chunk.text, kept_out)))
-        known = [name for name in names.get(chunk, ()) if name in text]
+        linked = [pair for pair in itertools.combinations(names.get(chunk, ()), 2) if share_a_fact(pair, own)]
         styles = work.prompts[chunk.language].table["retell"]["styles"]
-        for job in plan_texts(len(own), length_in_words(text), known, styles, arguments):
+        for job in plan_texts(len(own), length_in_words(text), linked, styles, arguments):
             jobs.append((about, text, job))
     requests = []
     for about, text, job in jobs:
@@ -69,15 +69,21 @@ def write_texts(
     return texts
 
 
-def plan_texts(facts: int, words: float, names: list[str], styles: list[str], arguments) -> list[Text]:
-    """What is written about a chunk of so many facts and words: styles first, what follows, then links of its names.
+def share_a_fact(names: tuple[str, str], facts: list[Fact]) -> bool:
+    """Whether a fact has both names, neither of them within the other."""
+    first, second = names
+    return first not in second and second not in first and any(first in f.text and second in f.text for f in facts)
+
+
+def plan_texts(facts: int, words: float, linked: list[tuple[str, str]], styles: list[str], arguments) -> list[Text]:
+    """What is written about a chunk of so many facts and words: styles first, what follows, then links of two names.
 
     About as many words as the questions will have: `qa_amount_per_fact` a fact, and as many again in each role.
     """
     questions = facts * arguments.qa_amount_per_fact * (1 + arguments.role_amount_per_fact)
     wanted = round(questions * WORDS_A_QUESTION / max(words, 1.0))
     plan = [Text("retell", style) for style in styles[:3]] + [Text("implications")]
-    plan += [Text("link", names=pair) for pair in itertools.combinations(names, 2)]
+    plan += [Text("link", names=pair) for pair in linked]
     plan += [Text("retell", style) for style in styles[3:]]
     return plan[: min(MOST_TEXTS, max(1, wanted))]
 
