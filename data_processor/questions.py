@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from data_processor.points import check_points, points_by_rule
-
 from data_processor.checks import answer_again, document, groups, keep_answered, numbered_list
 from data_processor.chunking import Chunk
 from data_processor.curation import contains, length_in_words
 from data_processor.facts import Fact, one_line
 from data_processor.numbered import find_numbers, invented_numbers
 from data_processor.pairs import Pair, prompts_for
+from data_processor.points import check_points, points_by_rule
 from data_processor.work import Work, an_object
 
 FORMS = ("short", "reverse", "why", "how", "rule", "steps", "yes_no")

@@ -24,17 +24,18 @@ def fact(text: str, subject: str = "Hexley", language: str = "en") -> Fact:
 
 
 class ScriptedEngine:
-    """An engine that answers from a list and records what it was asked."""
+    """An engine that answers from a list, of texts or whole replies, and records what it was asked."""
 
     name = "scripted"
 
-    def __init__(self, *answers: str):
+    def __init__(self, *answers: str | Reply):
         self.answers, self.asked, self.schemas = list(answers), [], []
 
     def chat(self, conversations, *, schemas=None, on_reply=None, **options):
         self.asked += conversations
         self.schemas += schemas if isinstance(schemas, list) else [schemas] * len(conversations)
-        replies = [Reply(self.answers.pop(0)) for _ in conversations]
+        answers = [self.answers.pop(0) for _ in conversations]
+        replies = [answer if isinstance(answer, Reply) else Reply(answer) for answer in answers]
         for index, reply in enumerate(replies):
             on_reply(index, reply)
         return replies
@@ -50,7 +51,13 @@ class SilentBar:
     def set_postfix_str(self, *_, **__): ...
 
 
-def work(*answers: str, **options) -> Work:
+def scripted_reading(*facts: tuple[str, list[int]], theme: str = "a pier") -> str:
+    """A reply of the first wave: facts with the numbers of their sentences."""
+    told = [{"fact": text, "sentences": numbers} for text, numbers in facts]
+    return json.dumps({"theme": theme, "names": [], "roles": [], "facts": told}, ensure_ascii=False)
+
+
+def work(*answers: str | Reply, **options) -> Work:
     return Work(ScriptedEngine(*answers), 0, SilentBar, method, **options)
 
 
