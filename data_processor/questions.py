@@ -6,9 +6,10 @@ is about. Any kind of fact can be asked for; what a rule can find wrong with a q
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-from data_processor.checks import answer_again, document, groups, keep_answered, numbered_list
+from data_processor.checks import NOT_CHECKED, answer_again, document, groups, keep_answered, numbered_list
 from data_processor.chunking import Chunk
 from data_processor.curation import contains, length_in_words
 from data_processor.facts import Fact, one_line
@@ -128,7 +129,7 @@ def keep_balanced(work: Work, pairs: list[Pair]) -> list[Pair]:
 
 def first_word(answer: str) -> str:
     """Up to the first comma, stop or space, in lower case."""
-    return answer.casefold().replace(",", " ").replace("，", " ").replace("。", " ").replace(".", " ").split()[0]
+    return (re.split(r"[\s,，.。、]+", answer.casefold().strip(" ,，.。、")) or [""])[0]
 
 
 def diversify(work: Work, pairs: list[Pair], roles: dict[Chunk, list[str]]) -> list[Pair]:
@@ -187,7 +188,7 @@ def ask_unknown(work: Work, chunks: list[Chunk], amount: int) -> list[Pair]:
         if answer == "":
             open_questions.append((chunk, "", text))
         else:
-            work.drop("unknown", "its text may answer it", text, chunk)
+            work.drop("unknown", NOT_CHECKED if answer is None else "its text may answer it", text, chunk)
     return unknown_pairs(work, open_questions)
 
 

@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, replace
 
 from data_processor.checks import document
-from data_processor.chunking import Chunk, sentence_spans
+from data_processor.chunking import Chunk, chunk_units, sentence_spans
 from data_processor.curation import length_in_words
 from data_processor.facts import Fact, one_line
 from data_processor.numbered import invented_numbers
@@ -45,7 +45,9 @@ def write_texts(
         own = [fact for fact in facts if fact.chunk == chunk]
         if not own:
             continue
-        text = without_sentences(chunk, [fact for fact in held if fact.chunk == chunk])
+        text = without_sentences(chunk, held)
+        if not text:
+            continue
         about = Fact(own[0].theme, chunk, 0, 0, own[0].theme, own[0].theme)
         texts.append((about, AS_IT_IS, text))
         known = [name for name in names.get(chunk, ()) if name in text]
@@ -81,10 +83,16 @@ def plan_texts(facts: int, words: float, names: list[str], styles: list[str], ar
 
 
 def without_sentences(chunk: Chunk, held: list[Fact]) -> str:
-    """The chunk's text without what the held-out facts rest on."""
+    """The chunk's text without the sentences that facts of its document rest on which are held out.
+
+    Such a sentence may have been read in another chunk: it stands in the overlap of two, or twice in the document.
+    """
+    of_document = [fact for fact in held if fact.chunk.file_name == chunk.file_name]
+    quotes = [fact.chunk.text[start:end] for fact in of_document for start, end in fact.spans]
     text = chunk.text
-    for start, end in sorted({span for fact in held for span in fact.spans}, reverse=True):
-        text = text[:start] + text[end:]
+    for unit in reversed(chunk_units(chunk)):
+        if any(text[unit.start : unit.end] in quote for quote in quotes):
+            text = text[: unit.start] + text[unit.end :]
     return text.strip()
 
 
