@@ -12,10 +12,9 @@ from data_processor import method
 from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
 from data_processor.facts import NOT_COVERED, NOTHING, Fact, Reading, read_units
-from data_processor.numbered import find_numbers, invented_numbers, numbered_text
 from data_processor.pairs import Pair
 from data_processor.pipeline import sentences_to_read, source_of, split_into_units
-from data_processor.work import Work, complete_json
+from data_processor.work import Work
 from engines.chat import Reply
 from engines.journal import JournaledEngine
 
@@ -92,26 +91,6 @@ def test_what_is_stated_of_a_sentence_when_it_is_asked_again_is_kept():
     ]
 
 
-@pytest.mark.parametrize(
-    ("numbers", "quotes"),
-    [
-        ([1], ["A."]),
-        ([1, 2], ["A. B."]),
-        ([2, 1, 2], ["A. B."]),
-        ([1, 2, 3], ["A. B.", "C."]),
-        ([1, 3, 5], ["A.", "C.", "E."]),
-        ([1, 2, 3, 4, 5, 6], ["A. B.", "C. D.", "E. F."]),
-        ([1, 3, 5, 7], ["A.", "C.", "E."]),
-    ],
-)
-def test_a_quote_has_at_most_two_neighbours_and_a_fact_three_quotes(numbers, quotes):
-    _, chunks = chunks_of("A. B. C. D. E. F. G.".replace(".", " is.").replace("A is", "Ann is"))
-    job = work(scripted_reading(("It is.", numbers)), "[]")
-    found = next(fact for fact in read(job, chunks).facts if fact.text == "It is.")
-    expected = [quote.replace(".", " is.").replace("A is", "Ann is") for quote in quotes]
-    assert [found.chunk.text[start:end] for start, end in found.spans] == expected
-
-
 def test_quotes_lead_to_their_places_in_a_file_with_wrapped_lines_and_a_heading_between():
     text = (
         "The pier of Sandhaven\n\nThe pier was closed\nin the spring. It is of oak.\n\n"
@@ -133,12 +112,6 @@ def test_a_list_item_is_read_with_its_lead_in_and_stands_for_itself_with_it():
     assert (painted.text, painted.quote) == ("Ann paints the door.", "paint the door")
     assert (insured.text, insured.quote) == ("Duties of Ann: insure the boat", "insure the boat")
     assert in_file(document, insured) == ["insure the boat"]
-
-
-def test_a_lead_in_that_stands_in_the_chunk_before_is_shown_in_brackets():
-    text = "paint the door"
-    item = Fact("", Chunk("a.txt", 1, 0, len(text), text, ""), 0, len(text), "", lead_in="Duties of Ann:")
-    assert numbered_text(item.chunk, [item]) == "[1] (Duties of Ann:) paint the door"
 
 
 def test_a_sentence_in_the_overlap_of_two_chunks_is_told_once():
@@ -227,21 +200,6 @@ def test_of_a_reply_that_is_cut_off_what_is_whole_is_kept():
     assert reading.themes[chunks[0]] == "a pier" and job.drops == Counter({"read: reply cut off": 1})
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ('{"facts": [{"a": 1}, {"a', {"facts": [{"a": 1}]}),
-        ('[{"a": "}]"}, {"a": "\\"', [{"a": "}]"}]),
-        ('[{"a": [1, 2]}, {"a": [1', [{"a": [1, 2]}]),
-        ('["1 yes", "2 no", "3', None),
-        ('{"theme": "a', None),
-        ("", None),
-    ],
-)
-def test_json_is_completed_to_its_last_whole_object(text, value):
-    assert complete_json(text) == value
-
-
 def test_near_copies_are_told_once_unless_their_numbers_differ():
     text = "Room 1 of the house at the harbour of Sandhaven is painted blue. "
     _, chunks = chunks_of(f"{text}{text.replace('1', '2')}The pier is old.")
@@ -253,29 +211,6 @@ def test_near_copies_are_told_once_unless_their_numbers_differ():
         "The pier is old.",
     ]
     assert job.drops == Counter({"facts: near copy": 1})
-
-
-@pytest.mark.parametrize(
-    ("text", "source", "invented"),
-    [
-        ("It cost 1250 crowns.", "It cost 1,250 crowns.", set()),
-        ("It came on the 3rd of 5.", "It came on 3.5.2024.", set()),
-        ("It rose by 3.", "It rose by 3.5 metres.", {"3"}),
-        ("It came on 03/05.", "It came on 3/5/2024.", set()),
-        ("It came on 5 March 2024.", "It came on 2024-03-05.", set()),
-        ("It came on 15.", "It came on 5.", {"15"}),
-        ("It had 50.", "It had 5 or 0.", {"50"}),
-        ("It had 007.", "It had 7.", {"007"}),
-        ("它花了１２元。", "它花了12元。", set()),
-        ("It came at 12:30.", "It came at 12:45.", {"12:30"}),
-    ],
-)
-def test_a_number_is_invented_if_the_source_has_it_in_no_writing(text, source, invented):
-    assert invented_numbers(text, source) == invented
-
-
-def test_numbers_are_read_without_the_marks_between_thousands():
-    assert find_numbers("1,250 or 1'250 or 3.5 and 12:30") == {"1250", "3.5", "12:30"}
 
 
 def test_theme_roles_and_names_are_of_the_chunk():
