@@ -7,6 +7,7 @@ import json
 import re
 
 from data_processor import method
+from data_processor.arguments import METHODS
 from data_processor.chunking import Chunk
 from data_processor.curation import find_spans
 from data_processor.facts import Fact
@@ -61,6 +62,12 @@ def work(*answers: str | Reply, **options) -> Work:
     return Work(ScriptedEngine(*answers), 0, SilentBar, method, **options)
 
 
+def empty_work(engine, guard: str, **options) -> Work:
+    """With the method and the prompts that belong to --guard."""
+    chosen = METHODS[guard]
+    return Work(engine, 0, SilentBar, chosen, prompts=load_prompts(None, chosen.PROMPTS), **options)
+
+
 def small_work(*answers: str) -> Work:
     return Work(ScriptedEngine(*answers), 0, SilentBar, small_method, prompts=SMALL_PROMPTS)
 
@@ -106,7 +113,7 @@ def answer_by_chunk(prompt: str) -> str:
     """The reply to a prompt about a whole chunk."""
     shown = re.search(r"Document: (.*?)\n\n(.*)\n\n\(End of the document", prompt, re.DOTALL)
     title, text = shown.groups() if shown else ("", "")
-    numbered = re.findall(r"\[(\d+)\] (.*?)(?=\s*\[\d+\]|\s*$|\n\n)", text, re.DOTALL)
+    numbered = re.findall(r"\[(\d+)\] (.*?)(?=[\s-]*\[\d+\]|\s*$|\n\n)", text, re.DOTALL)
     items = [line.split(". ", 1)[1] for line in re.findall(r"^\d+\. .*", prompt, re.MULTILINE)]
     if "List every fact" in prompt:
         facts = [{"fact": said, "sentences": [int(number)]} for number, said in numbered if "Nothing" not in said]

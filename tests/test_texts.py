@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from generators import work
 
+from data_processor import pipeline
 from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
 from data_processor.facts import Fact
@@ -65,11 +66,9 @@ def test_neither_requests_nor_texts_have_a_held_out_fact():
 
 
 def test_facts_held_out_in_an_earlier_round_are_not_told_either():
-    from data_processor.pipeline import write_texts as write_in_pipeline
-
     job = work(*["Ann Pellow it was."] * 5)
     collected = Collected(facts=[fact(TEXT[:27])])
-    texts = write_in_pipeline(job, collected, units_of(PIER), FEW, [fact("The pier has 12 lamps.")])
+    texts = pipeline.write_texts(job, collected, units_of(PIER), FEW, [fact("The pier has 12 lamps.")])
     assert [text for _, style, text in texts if style == AS_IT_IS] == ["Ann Pellow opened the pier. It is of oak."]
 
 
