@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from data_processor.chunking import Chunk
 from data_processor.curation import normalize
 from data_processor.languages import name_of_language
+from data_processor.numbered import shown_text
 from data_processor.work import Work, an_object
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ Item = TypeVar("Item")
 def document(chunk: Chunk) -> dict[str, str]:
     """The values of a request that shows a whole chunk: its title, text and language."""
     title = chunk.title or chunk.file_name
-    return {"title": title, "text": chunk.text, "language": name_of_language(chunk.text_language, chunk.language)}
+    return {
+        "title": title,
+        "text": shown_text(chunk),
+        "language": name_of_language(chunk.text_language, chunk.language),
+    }
 
 
 def groups(items: Iterable[Item], chunk_of: Callable[[Item], Chunk], size: int) -> list[list[Item]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from data_processor.chunking import Chunk
+from data_processor.instructions import as_data, cover, instructions_of
 
 MAX_QUOTES, MAX_SENTENCES_A_QUOTE = 3, 2
 NUMBER = re.compile(r"\d+(?:[.,:'’\u00a0\u202f]\d+)*")
@@ -29,16 +30,23 @@ def numbered_text(chunk: Chunk, sentences: Sequence[Sentence]) -> str:
 
     A lead-in or a table's header that stands in the chunk before is repeated in brackets.
     """
-    parts, done = [], 0
+    text, parts, done = cover(chunk.text, instructions_of(chunk)), [], 0
     for number, sentence in enumerate(sentences, 1):
         elsewhere = f"({sentence.lead_in}) " if sentence.lead_in and sentence.lead_in not in chunk.text else ""
-        parts += [
-            chunk.text[done : sentence.start],
-            f"[{number}] {elsewhere}",
-            chunk.text[sentence.start : sentence.end],
-        ]
+        parts += [text[done : sentence.start], f"[{number}] {elsewhere}", text[sentence.start : sentence.end]]
         done = sentence.end
-    return "".join([*parts, chunk.text[done:]]).strip()
+    return as_data("".join([*parts, text[done:]]).strip())
+
+
+def shown_text(chunk: Chunk, without: Iterable[Span] = ()) -> str:
+    """The chunk's text as it is shown to a model, without some stretches: what speaks to a model is covered."""
+    return as_data(cut_out(cover(chunk.text, instructions_of(chunk)), without))
+
+
+def cut_out(text: str, spans: Iterable[Span]) -> str:
+    for start, end in sorted(spans, reverse=True):
+        text = text[:start] + text[end:]
+    return text.strip()
 
 
 def quotes_of(chunk: Chunk, sentences: Sequence[Sentence], numbers: list[int]) -> list[Span]:

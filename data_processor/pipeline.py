@@ -18,6 +18,7 @@ from data_processor.chunking import Chunk, chunk_units
 from data_processor.curation import find_subject
 from data_processor.documents import Document
 from data_processor.facts import Fact
+from data_processor.instructions import instructions_of, speaks_to_model
 from data_processor.numbered import Span
 from data_processor.pairs import Pair
 from data_processor.split import hold_out_facts, split
@@ -83,6 +84,9 @@ def split_into_units(work: Work, chunks: list[Chunk], limit: int | None = None) 
     """
     by_chunk: dict[Chunk, list[Fact]] = {}
     for item in sentences_to_read(chunks, limit):
+        if speaks_to_model(item.start, item.end, instructions_of(item.chunk)):
+            work.drop("read", "speaks to a language model: kept as text, not read", item.quote, item)
+            continue
         by_chunk.setdefault(item.chunk, []).append(item)
     size = work.method.UNIT_SENTENCES
     return [
@@ -203,7 +207,11 @@ def to_rows(work: Work, documents: list[Document], collected: Collected) -> list
         for name in work.method.names_to_ask_by(fact, text)[:2]:
             requests = work.prompts[fact.chunk.language].words(fact.chunk.text_language)["about"]
             request = requests[len(rows) % len(requests)].format(name=name)
-            add(request, text, fact, "passage", style, source=source_of(by_name, Pair("", "", fact, "")))
+            orders = [fact.chunk.text[slice(*span)] for span in instructions_of(fact.chunk)]
+            source = source_of(by_name, Pair("", "", fact, "")) | (
+                {"instructions": True} if any(order in text for order in orders) else {}
+            )
+            add(request, text, fact, "passage", style, source=source)
     return rows
 
 

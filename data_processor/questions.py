@@ -133,12 +133,12 @@ def first_word(answer: str) -> str:
 
 
 def diversify(work: Work, pairs: list[Pair], roles: dict[Chunk, list[str]]) -> list[Pair]:
-    """Each question reworded for each role of its chunk, with the same answer."""
-    jobs = [(pair, role) for pair in pairs for role in roles.get(pair.fact.chunk, ()) if pair.made_by == "model"]
-    by_role: dict[str, list[tuple[Pair, str]]] = {}
-    for pair, role in jobs:
-        by_role.setdefault(role, []).append((pair, role))
-    parts = [part for of_role in by_role.values() for part in groups(of_role, _chunk_of_job, WORDINGS_A_REQUEST)]
+    """Each question reworded for each role of its chunk, with the same answer: for the first role of every chunk first."""
+    parts = []
+    for place in range(max(map(len, roles.values()), default=0)):
+        there = [pair for pair in pairs if pair.made_by == "model" and len(roles.get(pair.fact.chunk, ())) > place]
+        jobs = [(pair, roles[pair.fact.chunk][place]) for pair in there]
+        parts += groups(jobs, _chunk_of_job, WORDINGS_A_REQUEST)
     requests = []
     for part in parts:
         fact, role = part[0][0].fact, part[0][1]

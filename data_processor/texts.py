@@ -13,7 +13,7 @@ from data_processor.checks import document
 from data_processor.chunking import Chunk, chunk_units, sentence_spans
 from data_processor.curation import length_in_words
 from data_processor.facts import Fact, one_line
-from data_processor.numbered import invented_numbers
+from data_processor.numbered import Span, cut_out, invented_numbers, shown_text
 from data_processor.work import Work
 
 LONGEST_TEXT = 1024  # tokens of a reply
@@ -45,11 +45,12 @@ def write_texts(
         own = [fact for fact in facts if fact.chunk == chunk]
         if not own:
             continue
-        text = without_sentences(chunk, held)
+        kept_out = held_out_spans(chunk, held)
+        text = shown_text(chunk, kept_out)
         if not text:
             continue
         about = Fact(own[0].theme, chunk, 0, 0, own[0].theme, own[0].theme)
-        texts.append((about, AS_IT_IS, text))
+        texts.append((about, AS_IT_IS, cut_out(chunk.text, kept_out)))
         known = [name for name in names.get(chunk, ()) if name in text]
         styles = work.prompts[chunk.language].table["retell"]["styles"]
         for job in plan_texts(len(own), length_in_words(text), known, styles, arguments):
@@ -82,18 +83,15 @@ def plan_texts(facts: int, words: float, names: list[str], styles: list[str], ar
     return plan[: min(MOST_TEXTS, max(1, wanted))]
 
 
-def without_sentences(chunk: Chunk, held: list[Fact]) -> str:
-    """The chunk's text without the sentences that facts of its document rest on which are held out.
+def held_out_spans(chunk: Chunk, held: list[Fact]) -> list[Span]:
+    """The sentences of a chunk that facts of its document rest on which are held out.
 
     Such a sentence may have been read in another chunk: it stands in the overlap of two, or twice in the document.
     """
     of_document = [fact for fact in held if fact.chunk.file_name == chunk.file_name]
     quotes = [fact.chunk.text[start:end] for fact in of_document for start, end in fact.spans]
-    text = chunk.text
-    for unit in reversed(chunk_units(chunk)):
-        if any(text[unit.start : unit.end] in quote for quote in quotes):
-            text = text[: unit.start] + text[unit.end :]
-    return text.strip()
+    units = [(unit.start, unit.end) for unit in chunk_units(chunk)]
+    return [span for span in units if any(chunk.text[slice(*span)] in quote for quote in quotes)]
 
 
 def keep_sentences(work: Work, reply: str, about: Fact, source: str) -> str:

@@ -12,8 +12,9 @@ from data_processor import pipeline
 from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
 from data_processor.facts import Fact
+from data_processor.numbered import cut_out
 from data_processor.pipeline import Collected, split_into_units, to_rows
-from data_processor.texts import AS_IT_IS, Text, keep_sentences, plan_texts, without_sentences, write_texts
+from data_processor.texts import AS_IT_IS, Text, held_out_spans, keep_sentences, plan_texts, write_texts
 from engines.chat import Reply
 
 TEXT = "Ann Pellow opened the pier. It is of oak. The pier has 12 lamps."
@@ -43,7 +44,7 @@ def units_of(*chunks: Chunk) -> list[list[Fact]]:
     ],
 )
 def test_a_text_lacks_the_sentences_of_held_out_facts(held, text):
-    assert without_sentences(PIER, [fact(quote) for quote in held]) == text
+    assert cut_out(TEXT, held_out_spans(PIER, [fact(quote) for quote in held])) == text
 
 
 def test_a_held_out_sentence_is_told_by_no_chunk_of_its_document():
@@ -52,9 +53,9 @@ def test_a_held_out_sentence_is_told_by_no_chunk_of_its_document():
     chunks = chunk_document(Document("a.txt", " ".join(sentences)), make_splitter("tiktoken:gpt-4o", 64))
     [twice] = [one for one in sentences if one in chunks[0].text and one in chunks[1].text]
     held = [fact(twice, chunks[0])]
-    assert not [chunk for chunk in chunks if twice in without_sentences(chunk, held)]
+    assert not [chunk for chunk in chunks if twice in cut_out(chunk.text, held_out_spans(chunk, held))]
     other = Chunk("b.txt", 0, 0, len(twice), twice, "")
-    assert without_sentences(other, held) == twice, "another document may say so"
+    assert held_out_spans(other, held) == [], "another document may say so"
 
 
 def test_neither_requests_nor_texts_have_a_held_out_fact():
