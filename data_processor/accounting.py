@@ -10,7 +10,7 @@ from collections import Counter
 from data_processor.chunking import Chunk
 from data_processor.documents import Document
 from data_processor.edits import HEADING, MARKUP, NOT_READ, TEXT
-from data_processor.facts import NOT_COVERED, Fact
+from data_processor.facts import NOT_COVERED, STATES_NOTHING, Fact
 from data_processor.units import Parsed
 from data_processor.work import Work
 
@@ -46,24 +46,30 @@ def count_characters(document: Document, parsed: Parsed) -> Counter[str]:
 def print_yield(
     characters: dict[str, Counter[str]], chunks: list[Chunk], facts: list[Fact], rows: list[dict], work: Work
 ) -> None:
-    """Print what each document yielded, how many of its sentences no fact covers, and why texts were dropped.
+    """Print what each document yielded, how many of its sentences state nothing or have no fact, and why texts were dropped.
 
     `characters` has the counts of `count_characters` by file name.
     """
     print(
-        f"{'document':<28}{'chunks':>8}{'facts':>7}{'questions':>11}{'passages':>10}{'dropped':>9}{'not covered':>13}"
+        f"{'document':<28}{'chunks':>8}{'facts':>7}{'questions':>11}{'passages':>10}{'dropped':>9}"
+        f"{'state nothing':>15}{'not covered':>13}"
     )
     chunk_counts = Counter(chunk.file_name for chunk in chunks)
     fact_counts = Counter(fact.chunk.file_name for fact in facts)
     row_counts = Counter((row["file_name"], row["kind"] == "passage") for row in rows)
-    drop_counts = Counter((record.get("file_name"), record["reason"] == NOT_COVERED) for record in work.dropped)
+    drop_counts = Counter((record.get("file_name"), column_of(record["reason"])) for record in work.dropped)
     for name in characters:
         print(
             f"{name[:27]:<28}{chunk_counts[name]:>8}{fact_counts[name]:>7}{row_counts[name, False]:>11}{row_counts[name, True]:>10}"
-            f"{drop_counts[name, False]:>9}{drop_counts[name, True]:>13}"
+            f"{drop_counts[name, '']:>9}{drop_counts[name, STATES_NOTHING]:>15}{drop_counts[name, NOT_COVERED]:>13}"
         )
     print("dropped: " + ("; ".join(f"{count} {reason}" for reason, count in work.drops.most_common()) or "nothing"))
     print(describe_not_read(characters))
+
+
+def column_of(reason: str) -> str:
+    """The reason, if sentences that are dropped for it have a column of their own in the yield table; else ""."""
+    return next((column for column in (NOT_COVERED, STATES_NOTHING) if reason.startswith(column)), "")
 
 
 def describe_not_read(characters: dict[str, Counter[str]]) -> str:

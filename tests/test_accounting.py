@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from generators import fact, work
 
-from data_processor.accounting import count_characters, describe_not_read
+from data_processor.accounting import count_characters, describe_not_read, print_yield
 from data_processor.chunking import parse
 from data_processor.documents import clean
+from data_processor.facts import NOT_COVERED, STATES_NOTHING
 
 LETTER = "Duties\r\n\r\n1. Ann paints the door.\r\n2. Bob  insures it.\r\n\r\n- 7 -\r\n"
 
@@ -51,3 +53,22 @@ def test_what_was_not_read_is_said_with_the_files():
     characters = {"a.txt": Counter(text=1000), "b.txt": Counter({"text": 990, "not read": 10})}
     assert describe_not_read(characters) == "not read: 10 of 2,000 characters, most in b.txt"
     assert describe_not_read({"a.txt": Counter(text=7)}) == "not read: 0 of 7 characters"
+
+
+def test_the_yield_table_tells_sentences_that_state_nothing_from_those_that_were_lost(capsys):
+    job, told = work(), fact("It is.")
+    for reason in (
+        f"{STATES_NOTHING}: heading",
+        f"{STATES_NOTHING}: greeting",
+        NOT_COVERED,
+        "near copy",
+        "near copy",
+        "near copy",
+    ):
+        job.drop("rest", reason, "It.", told)
+    rows = [{"file_name": "a.txt", "kind": kind} for kind in ("qa", "unknown", "passage", "qa")]
+    print_yield({"a.txt": Counter(text=7), "b.txt": Counter(text=7)}, [told.chunk], [told], rows, job)
+    head, first, second, dropped, _ = capsys.readouterr().out.splitlines()
+    assert head.split() == "document chunks facts questions passages dropped state nothing not covered".split()
+    assert first.split() == "a.txt 1 1 3 1 3 2 1".split() and second.split() == "b.txt 0 0 0 0 0 0 0".split()
+    assert len(head) == len(first) and dropped.startswith("dropped: 3 rest: near copy; 1 rest: states nothing: heading")
