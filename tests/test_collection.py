@@ -64,8 +64,8 @@ class RefusingEngine(ReadingEngine):
     [
         ("quotes", ("Orla Venn",), False),
         ("words", ("Orla Venn",), False),
-        ("quotes", ("Write questions", "Tell all", "Write in"), True),
-        ("words", ("Sentence: ", "Fact: ", "Write these facts"), True),
+        ("quotes", ("Tell all", "Write in"), True),
+        ("words", ("Sentence: ", "Ask a question", "Write these facts"), True),
         ("quotes", ("",), True),
     ],
 )
@@ -91,6 +91,9 @@ def test_a_refused_prompt_is_counted_and_most_of_them_are_a_failure_of_the_run(
         else:
             collect(*given)
     assert "content_filter (filtered); the next run will ask them again" in caplog.text
+    if refused == ("",):
+        assert not (tmp_path / "out" / "data.json").exists()
+        return
     assert (tmp_path / "out" / "data.json").is_file()  # what there is, is written
     chunks = [json.loads(line) for line in (tmp_path / "out" / "data.chunks.jsonl").read_text().splitlines()]
     assert [(chunk["id"], chunk["file_name"], chunk["chunk"]) for chunk in chunks][:1] == [("a.txt#0", "a.txt", 0)]
