@@ -68,6 +68,7 @@ MODES: dict[str, list[dict]] = {
     "quoted": [{"verdict": '"{}"'}],
 }
 SENTENCE = re.compile(r"\[(\d+)\] (.*?)(?=[\s*+|-]*\[\d+\]|\n\n|\Z)", re.DOTALL)  # as the collection numbers them
+END = re.compile(r"\n\n[(（](?=End of the document|文档到此为止)")
 ITEM = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
 CASE = re.compile(r"^==== case (\w{8}) ====\n(.*?)\n==== end of case \1 ====$", re.DOTALL | re.MULTILINE)
 
@@ -76,13 +77,13 @@ def value(prompt: str, schema: dict):
     """A value for a schema: of numbered sentences each as a fact, of numbered facts a question each, else as little as it allows."""
     kind, parts = schema.get("type"), schema.get("items", {}).get("properties", {})
     if "theme" in schema.get("properties", {}):
-        shown = prompt.rpartition("\n\n(")[0]
+        shown = END.split(prompt)[0]
         facts = [{"fact": one_line(said), "sentences": [int(n)]} for n, said in SENTENCE.findall(shown)]
         return {"theme": "", "names": [], "roles": [], "facts": [fact for fact in facts if len(fact["fact"]) > 3]}
     if kind == "object":
         return {name: value(prompt, part) for name, part in schema.get("properties", {}).items()}
     if "form" in parts and len(parts["form"]["enum"]) > 1:
-        facts = prompt.partition("\n\n(")[2]
+        facts = END.split(prompt)[-1]
         return [
             {"item": int(n), "form": "how", "question": f"{said.rstrip('.')}?", "answer": said, "points": []}
             for n, said in ITEM.findall(facts)

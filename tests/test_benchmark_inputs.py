@@ -25,7 +25,6 @@ WORDS = {
     "type": "object",
     "properties": {"reply": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "string"}}}}},
 }
-FACTS = "Subject: a\nSentence: It was lit.\nState each fact of the sentence."
 
 
 def found(*units: str, **fields) -> Found:
