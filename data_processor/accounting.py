@@ -10,7 +10,8 @@ from collections import Counter
 from data_processor.chunking import Chunk
 from data_processor.documents import Document
 from data_processor.edits import HEADING, MARKUP, NOT_READ, TEXT
-from data_processor.facts import NOT_COVERED, STATES_NOTHING, Fact
+from data_processor.facts import NOT_COVERED, STATES_NOTHING
+from data_processor.pairs import Fact
 from data_processor.units import Parsed
 from data_processor.work import Work
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from budget.clock import BudgetArguments
@@ -93,6 +94,11 @@ class CollectionArguments(BudgetArguments):
         default=None, metadata={"help": "Read only the first N sentences of each chunk, for a smoke test."}
     )
 
+    @property
+    def method(self) -> ModuleType:
+        """The steps of the method that suit the model."""
+        return METHODS[self.guard]
+
 
 def dataset_path(json_save_dir: str) -> Path:
     path = Path(json_save_dir)
@@ -119,7 +125,7 @@ def check_arguments(arguments: CollectionArguments) -> list[Document]:
         raise InputError(
             "expected --verify rules with --guard words, found llm: a small model cannot judge what it wrote"
         )
-    languages = ["auto", *load_prompts(arguments.prompts, METHODS[arguments.guard].PROMPTS)]
+    languages = ["auto", *load_prompts(arguments.prompts, arguments.method.PROMPTS)]
     if arguments.language not in languages:
         raise InputError(
             f"expected --language to be one of {', '.join(languages)}, found {arguments.language}: "

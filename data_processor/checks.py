@@ -9,17 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from data_processor.chunking import Chunk
 from data_processor.curation import normalize
 from data_processor.languages import name_of_language
 from data_processor.numbered import shown_text
+from data_processor.pairs import Fact, Pair
 from data_processor.work import Work, an_object
-
-if TYPE_CHECKING:
-    from data_processor.facts import Fact
-    from data_processor.pairs import Pair
 
 CHECKS_A_REQUEST = 10
 TOKENS_A_VERDICT, TOKENS_AN_ANSWER = 8, 80

@@ -14,7 +14,7 @@ from budget.clock import Clock
 from budget.reports import CollectionTime
 from data_processor import pipeline, rounds
 from data_processor.accounting import count_characters, print_yield
-from data_processor.arguments import METHODS, CollectionArguments, dataset_path
+from data_processor.arguments import CollectionArguments, dataset_path
 from data_processor.chunking import Chunk, chunk_document, make_splitter, parse
 from data_processor.dataset import to_format
 from data_processor.documents import Document
@@ -119,7 +119,7 @@ def cut_into_chunks(
     In a language without prompts of its own a text is asked about in English.
     """
     splitter = make_splitter(tokenizer, arguments.chunk_size_by_token)
-    with_prompts = load_prompts(arguments.prompts, METHODS[arguments.guard].PROMPTS)
+    with_prompts = load_prompts(arguments.prompts, arguments.method.PROMPTS)
     chunks, characters = [], {}
     for document in documents:
         found = detect_language(document.text)
@@ -135,9 +135,9 @@ def make_work(engine: Engine, arguments: CollectionArguments) -> Work:
         engine,
         arguments.seed,
         progress_bar,
-        METHODS[arguments.guard],
+        arguments.method,
         verify=arguments.verify == "llm",
-        prompts=load_prompts(arguments.prompts, METHODS[arguments.guard].PROMPTS),
+        prompts=load_prompts(arguments.prompts, arguments.method.PROMPTS),
     )
 
 

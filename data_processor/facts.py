@@ -16,12 +16,12 @@ from data_processor.languages import name_of_language
 from data_processor.numbered import (
     MAX_QUOTES,
     MAX_SENTENCES_A_QUOTE,
-    Span,
     find_numbers,
     invented_numbers,
     numbered_text,
     quotes_of,
 )
+from data_processor.pairs import Fact
 from data_processor.units import with_lead_in
 from data_processor.work import Work, an_object
 
@@ -39,29 +39,6 @@ NOTHING = (
 )  # what a sentence is that states nothing
 NOT_COVERED = "no fact covers this sentence"
 STATES_NOTHING = "states nothing"
-
-
-@dataclass
-class Fact:
-    """A statement that stands alone, with its quotes: parts of its chunk, from `start` to `end`, and `more` of them."""
-
-    text: str
-    chunk: Chunk
-    start: int
-    end: int
-    subject: str
-    theme: str = ""
-    lead_in: str = ""  # what has to be known to understand the quote: of a list item "The notice must contain:"
-    more: tuple[Span, ...] = ()
-
-    @property
-    def quote(self) -> str:
-        return self.chunk.text[self.start : self.end]
-
-    @property
-    def spans(self) -> list[Span]:
-        """Of all its quotes."""
-        return [(self.start, self.end), *self.more]
 
 
 @dataclass

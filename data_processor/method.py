@@ -1,6 +1,6 @@
 """The steps of the method for a model that can read: what pipeline.py calls.
 
-small_model/method.py has the same names for a model that cannot. Which of the two is used is chosen once, in collection.py.
+small_model/method.py has the same names for a model that cannot. Which of the two is used is chosen once, in arguments.py.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_processor.chunking import Chunk
-from data_processor.facts import Fact, Reading, read_units
-from data_processor.pairs import Pair
+from data_processor.facts import Reading, read_units
+from data_processor.pairs import Fact, Pair
+from data_processor.phrases import translate_phrases
 from data_processor.questions import WORDINGS_A_REQUEST, ask_questions, ask_unknown, diversify
 from data_processor.texts import names_to_ask_by, write_texts
 from data_processor.two_facts import ask_two
@@ -19,7 +20,23 @@ __all__ = ["Reading", "ask_questions", "diversify", "names_to_ask_by", "read_uni
 
 UNIT_SENTENCES = None  # a unit of work is a whole chunk
 FACTS_ARE_TEXTS = False  # the texts about a chunk say more than each fact by itself
+WAVES = (  # the steps that can be asked together, in turn, for a collection by batches; checks only with --verify llm
+    ("phrases", "read"),
+    ("rest",),
+    ("facts, check",),
+    ("questions", "unknown", "two facts", "texts"),
+    ("questions, check", "unknown, check", "two facts, check"),
+    ("questions, same", "two facts, same"),
+    ("wordings",),
+    ("wordings, check",),
+    ("wordings, same",),
+)
 PROMPTS = Path(__file__).parent / "prompts"
+
+
+def prepare(work: Work, chunks: list[Chunk]) -> None:
+    """What is needed before anything else: the dataset's own phrases in the languages of the documents."""
+    translate_phrases(work, chunks)
 
 
 def unit_weight(unit: list[Fact]) -> int:
@@ -36,7 +53,9 @@ def ask_late(
     work: Work, facts: list[Fact], names: list[str], read: list[Chunk], chunks: list[Chunk], amount: int
 ) -> list[Pair]:
     """What is asked once all facts are known: `amount` questions without an answer a chunk read, and those on two facts."""
-    unknown = ask_unknown(work, read, amount) if amount else []
+    unknown: list[Pair] = []
+    with work.deferred():
+        unknown = ask_unknown(work, read, amount) if amount else []
     return unknown + ask_two(work, facts, names)
 
 

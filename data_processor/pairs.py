@@ -1,13 +1,37 @@
-"""A pair of a question and its answer."""
+"""A fact with its quotes, and a pair of a question and its answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from data_processor.chunking import Chunk
 from data_processor.curation import contains, find_spans
-from data_processor.facts import Fact
+from data_processor.numbered import Span
 from data_processor.prompts import Prompts
 from data_processor.work import Work
+
+
+@dataclass
+class Fact:
+    """A statement that stands alone, with its quotes: parts of its chunk, from `start` to `end`, and `more` of them."""
+
+    text: str
+    chunk: Chunk
+    start: int
+    end: int
+    subject: str
+    theme: str = ""
+    lead_in: str = ""  # what has to be known to understand the quote: of a list item "The notice must contain:"
+    more: tuple[Span, ...] = ()
+
+    @property
+    def quote(self) -> str:
+        return self.chunk.text[self.start : self.end]
+
+    @property
+    def spans(self) -> list[Span]:
+        """Of all its quotes."""
+        return [(self.start, self.end), *self.more]
 
 
 @dataclass

@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from data_processor.chunking import Chunk, chunk_units
 from data_processor.curation import find_subject
 from data_processor.documents import Document
-from data_processor.facts import Fact
 from data_processor.instructions import instructions_of, speaks_to_model
 from data_processor.numbered import Span
-from data_processor.pairs import Pair
+from data_processor.pairs import Fact, Pair
 from data_processor.split import hold_out_facts, split
 from data_processor.work import Work
 
@@ -65,15 +64,21 @@ class Collected:
 def collect_all(work: Work, chunks: list[Chunk], arguments) -> Collected:
     """Run the method from start to finish on all chunks."""
     collected = Collected()
+    with work.deferred():
+        work.method.prepare(work, chunks)
     units = split_into_units(work, chunks, arguments.limit)
     collected.add(collect_units(work, collected, units, arguments))
     log.info("%d facts", len(collected.facts))
     log.info("%d question-answer pairs", len(collected.pairs))
     if arguments.role_amount_per_fact:
-        collected.add(ask_in_roles(work, collected, collected.pairs, arguments))
+        with work.deferred():
+            collected.add(ask_in_roles(work, collected, collected.pairs, arguments))
         log.info("%d pairs including those by role", len(collected.pairs))
-    collected.add(ask_late(work, collected, chunks, arguments))
-    collected.texts = write_texts(work, collected, units, arguments)
+    with work.deferred():
+        collected.add(ask_late(work, collected, chunks, arguments))
+    with work.deferred():
+        collected.texts = write_texts(work, collected, units, arguments)
+    work.stop_if_waiting()
     return collected
 
 
@@ -133,7 +138,9 @@ def collect_units(
     read = work.method.read_units(work, units, collected.themes, arguments.role_amount_per_fact, on_step_end)
     held = hold_out_facts(read.facts, arguments.test_ratio, arguments.seed, len(collected.facts), len(collected.held))
     on_step_end("facts")
-    pairs = work.method.ask_questions(work, read.facts, arguments.qa_amount_per_fact)
+    pairs: list[Pair] = []
+    with work.deferred():
+        pairs = work.method.ask_questions(work, read.facts, arguments.qa_amount_per_fact)
     on_step_end("questions")
     return Collected(facts=read.facts, held=held, pairs=pairs, themes=read.themes, roles=read.roles, names=read.names)
 
@@ -205,7 +212,7 @@ def to_rows(work: Work, documents: list[Document], collected: Collected) -> list
     texts = [(fact, "", fact.text) for fact in collected.facts] if work.method.FACTS_ARE_TEXTS else []
     for fact, style, text in [*texts, *collected.texts]:
         for name in work.method.names_to_ask_by(fact, text)[:2]:
-            requests = work.prompts[fact.chunk.language].words(fact.chunk.text_language)["about"]
+            requests = work.words(fact.chunk.text_language, fact.chunk.language)["about"]
             request = requests[len(rows) % len(requests)].format(name=name)
             orders = [fact.chunk.text[slice(*span)] for span in instructions_of(fact.chunk)]
             source = source_of(by_name, Pair("", "", fact, "")) | (

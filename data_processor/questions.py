@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from data_processor.checks import NOT_CHECKED, answer_again, document, groups, keep_answered, numbered_list
 from data_processor.chunking import Chunk
 from data_processor.curation import contains, length_in_words
-from data_processor.facts import Fact, one_line
+from data_processor.facts import one_line
 from data_processor.numbered import find_numbers, invented_numbers
-from data_processor.pairs import Pair, prompts_for
+from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.points import check_points, points_by_rule
 from data_processor.work import Work, an_object
 
 FORMS = ("short", "reverse", "why", "how", "rule", "steps", "yes_no")
-FACTS_A_REQUEST = 6
+FACTS_A_REQUEST = 8
 WORDINGS_A_REQUEST = 10
 TOKENS_A_PAIR, TOKENS_A_WORDING = 80, 50
 MAX_ANSWER_WORDS = 40  # short answers are learnt far better (arXiv 2607.21861); a list may need more
@@ -112,7 +112,8 @@ def keep_balanced(work: Work, pairs: list[Pair]) -> list[Pair]:
 
     Which of the two an answer is, is told by its first word; a language has one word for each.
     """
-    kept, first_words = list(pairs), {}
+    kept = list(pairs)
+    first_words: dict[Chunk, dict[str, list[Pair]]] = {}
     for pair in pairs:
         if pair.form == "yes_no":
             first_words.setdefault(pair.fact.chunk, {}).setdefault(first_word(pair.answer), []).append(pair)
@@ -194,10 +195,11 @@ def ask_unknown(work: Work, chunks: list[Chunk], amount: int) -> list[Pair]:
 
 def unknown_pairs(work: Work, asked: Iterable[tuple[Chunk, str, str]]) -> list[Pair]:
     """A pair for each (chunk, subject, question) but near copies, with an answer that says that it is not known."""
-    pairs, kept_texts = [], work.kept_texts["unknown"]
+    pairs: list[Pair] = []
+    kept_texts = work.kept_texts["unknown"]
     for chunk, subject, question in asked:
         if kept_texts.is_new(question):
-            words = work.prompts[chunk.language].words(chunk.text_language)
+            words = work.words(chunk.text_language, chunk.language)
             answer = words["unknown_answers"][len(pairs) % len(words["unknown_answers"])]
             pairs.append(Pair(question, answer, Fact(words["unknown_fact"], chunk, 0, 0, subject), "unknown"))
     return pairs

@@ -24,8 +24,7 @@ from budget.clock import WRITING_S, Clock, Stopped, format_duration
 from budget.forecast import LATER_COST
 from data_processor import pipeline
 from data_processor.chunking import Chunk
-from data_processor.facts import Fact
-from data_processor.pairs import Pair
+from data_processor.pairs import Fact, Pair
 from data_processor.pipeline import Collected, group_by_unit, split_into_units
 from data_processor.work import Work
 from engines.journal import JournaledEngine, append_line, read_journal
@@ -92,6 +91,7 @@ class Rounds:
         first = self.recorded.get(("facts", 0), {})
         if not first.get("rewrites", True) and self.clock.left() > first["seconds"]:  # had no time for rewrites
             self.recorded["facts", 0] = {"size": first["size"]}
+        self.work.method.prepare(self.work, self.chunks)
         kinds = (
             ("facts", len(self.units), self._collect_facts),
             ("unknown", 1, self._ask_late),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from data_processor.curation import NearCopies
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 
 LEAK_SIMILARITY = 0.5  # a training question this similar to a test question is removed
 WHOLE_FACT_SHARE = 0.25  # of the test questions, those about facts held out whole

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from data_processor.checks import document
 from data_processor.chunking import Chunk, chunk_units, sentence_spans
 from data_processor.curation import length_in_words
-from data_processor.facts import Fact, one_line
+from data_processor.facts import one_line
 from data_processor.numbered import Span, cut_out, invented_numbers, shown_text
+from data_processor.pairs import Fact
 from data_processor.work import Work
 
 LONGEST_TEXT = 1024  # tokens of a reply

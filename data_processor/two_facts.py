@@ -10,8 +10,7 @@ import itertools
 from collections.abc import Iterable
 
 from data_processor.checks import document, groups, keep_answered, numbered_list
-from data_processor.facts import Fact
-from data_processor.pairs import Pair, prompts_for
+from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.questions import TOKENS_A_PAIR, keep_sound, pairs_schema, to_pair
 from data_processor.work import Work
 
@@ -54,10 +53,9 @@ def pairs_of_facts(facts: list[Fact], names: Iterable[str]) -> list[tuple[Fact, 
         having = [fact for fact in facts if name in fact.text]
         if len(having) > MOST_FACTS_A_NAME:
             continue
-        found = [two for two in itertools.combinations(having, 2) if distance(*two) is not None]
-        found.sort(key=lambda two: distance(*two))
-        for two in found[:PAIRS_A_NAME]:
-            by_distance[distance(*two)].append(two)
+        found = [(far, two) for two in itertools.combinations(having, 2) if (far := distance(*two)) is not None]
+        for far, two in sorted(found, key=lambda pair: pair[0])[:PAIRS_A_NAME]:
+            by_distance[far].append(two)
     unique: dict[frozenset[int], tuple[Fact, Fact]] = {}
     for two in itertools.chain(*by_distance):
         unique.setdefault(frozenset(map(id, two)), two)

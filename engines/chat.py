@@ -30,6 +30,10 @@ class Reply:
     error: str | None = None
 
 
+class WaveWaiting(Exception):
+    """An engine whose answers come later, in a batch, does not have them all yet. `args`: the steps that wait for them."""
+
+
 class Engine(Protocol):
     """What every stage needs from a model."""
 

@@ -26,6 +26,9 @@ TEMPLATE = Path(__file__).with_name("report_template.html")
 DATA_PLACEHOLDER = "/*DATA*/null"
 
 REMEDY = "run evaluate.py first"
+SHOWN_KEYS = ("id", "question", "reference", "points", "fact", "file_name", "kind", "role")  # of a question
+ANSWER_KEYS = ("response", "verdict", "reason", "match")
+POINTS_KEYS = ("points_found", "points_needed")  # of an answer that has points
 LAYOUT = re.compile("[\\s\u00ad\u200b\u2010-]+")  # what differs between a file and the sentences read from it
 QUOTE_RECALL = 0.5  # a sentence with a smaller share of the fact's words is not its source
 
@@ -88,13 +91,13 @@ def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | 
     texts: dict[str, str | None] = {}
     rows = []
     for win in wins:
-        row = {
-            key: win[key] for key in ("id", "question", "reference", "fact", "file_name", "kind", "role") if key in win
-        }
+        row = {key: win[key] for key in SHOWN_KEYS if key in win}
         row["win"] = {key: win[key] for key in ("verdict", "orders", "reason") if key in win}
         for what, found in answers.items():
             if str(win["id"]) in found:
-                row[what] = {key: found[str(win["id"])].get(key) for key in ("response", "verdict", "reason", "match")}
+                shown = found[str(win["id"])]
+                row[what] = {key: shown.get(key) for key in ANSWER_KEYS}
+                row[what] |= {key: shown[key] for key in POINTS_KEYS if key in shown}
         name = win.get("file_name")
         if sources and name:
             if name not in texts:
@@ -211,6 +214,8 @@ def render_html(found: dict) -> str:
         "judge_failed": report_text.judge_failure(found),
         "models": report_text.MODELS,
         "kinds": report_text.KINDS,
+        "points": report_text.POINTS,
+        "about_points": report_text.about_points(found),
     }
     data = json.dumps({**found, "questions": questions, "words": words}, ensure_ascii=False, separators=(",", ":"))
     for mark, escaped in (

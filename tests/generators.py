@@ -10,7 +10,7 @@ from data_processor import method
 from data_processor.arguments import METHODS
 from data_processor.chunking import Chunk
 from data_processor.curation import find_spans
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.prompts import load_prompts
 from data_processor.small_model import method as small_method
 from data_processor.work import Work

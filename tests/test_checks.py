@@ -10,7 +10,7 @@ from generators import scripted_reading, work
 
 from data_processor.checks import NOT_CHECKED, answer_again, keep_answered, keep_following, opening, same_answer
 from data_processor.chunking import Chunk
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.pairs import Pair
 from data_processor.pipeline import split_into_units
 from engines.chat import Reply

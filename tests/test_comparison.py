@@ -34,6 +34,9 @@ SAME = [  # question, reference, response
     ("¿Quién?", "Inés Cordero", "Ines Cordero"),
     ("Сколько?", "тридцать дней", "30 дней"),
     ("Какова площадь зала?", "2400 квадратных метров", "2 400 м²"),
+    ("Combien de jours dure la foire ?", "21 jours", "Elle dure au moins 21 jours."),
+    ("¿Cuántos días dura la feria?", "23 días", "Dura al menos 23 días."),
+    ("Combien fait-il dans la halle ?", "-12 degrés", "Il fait moins 12 degrés."),
     # what text2num does not read
     ("Сколько человек пришло?", "15 человек", "Пришло пятнадцать человек."),
     ("Сколько ему лет?", "32 года", "около тридцати двух лет"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_processor.chunking import Chunk
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.numbered import find_numbers, invented_numbers, numbered_text, quotes_of
 from data_processor.units import Unit
 from data_processor.work import complete_json

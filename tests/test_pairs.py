@@ -7,7 +7,7 @@ from generators import fact, work
 
 from data_processor.chunking import Chunk
 from data_processor.documents import Document
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.pairs import Pair
 from data_processor.pipeline import Collected, source_of, to_rows
 

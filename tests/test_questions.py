@@ -10,7 +10,7 @@ from generators import work
 
 from data_processor.checks import NOT_CHECKED
 from data_processor.chunking import Chunk
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.pairs import Pair
 from data_processor.questions import ask_questions, ask_unknown, diversify, first_word, keep_balanced, question_problem
 from engines.chat import Reply

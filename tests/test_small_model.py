@@ -12,7 +12,7 @@ from generators import ENGLISH, fact, small_work
 from data_processor import method
 from data_processor.chunking import Chunk
 from data_processor.curation import contains, words
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.pairs import Pair
 from data_processor.small_model import cloze, facts, forms
 from data_processor.small_model import method as small_method

@@ -7,7 +7,7 @@ from generators import CHINESE, ENGLISH
 from generators import fact as fact_of
 
 from data_processor.chunking import Chunk
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.pairs import Pair
 from data_processor.small_model.pairs import fits_answer, question_problem, with_subject
 

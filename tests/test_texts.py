@@ -11,7 +11,7 @@ from generators import work
 from data_processor import pipeline
 from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.numbered import cut_out
 from data_processor.pipeline import Collected, split_into_units, to_rows
 from data_processor.texts import AS_IT_IS, Text, held_out_spans, keep_sentences, plan_texts, write_texts

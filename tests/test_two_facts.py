@@ -11,7 +11,7 @@ from data_processor import method
 from data_processor.arguments import CollectionArguments
 from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.pipeline import Collected, collect_all, to_rows
 from data_processor.two_facts import ask_two, pairs_of_facts
 from data_processor.work import Work

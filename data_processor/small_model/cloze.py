@@ -10,8 +10,7 @@ import re
 from functools import cache
 
 from data_processor.curation import FUNCTION_WORDS, contains, content_words, find_spans, length_in_words, words
-from data_processor.facts import Fact
-from data_processor.pairs import Pair
+from data_processor.pairs import Fact, Pair
 from data_processor.prompts import Prompts
 from data_processor.small_model.pairs import with_subject
 from data_processor.span_words import CENTURIES, CURRENCY_SIGNS, ERAS

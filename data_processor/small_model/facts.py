@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from data_processor.chunking import Chunk, sentence_spans
 from data_processor.curation import content_words, find_spans, find_subject, is_supported, names_and_numbers, words
-from data_processor.facts import NOT_COVERED, Fact
+from data_processor.facts import NOT_COVERED
+from data_processor.pairs import Fact
 from data_processor.units import with_lead_in
 from data_processor.work import Work
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from data_processor.chunking import Chunk
 from data_processor.curation import find_spans
-from data_processor.facts import Fact, Reading
-from data_processor.pairs import Pair
+from data_processor.facts import Reading
+from data_processor.pairs import Fact, Pair
 from data_processor.small_model.facts import find_facts, find_themes, names_to_ask_by, rewrite_facts
 from data_processor.small_model.questions import (
     ask_questions,
@@ -25,7 +25,12 @@ __all__ = ["ask_questions", "calls_per_role", "diversify", "find_roles", "names_
 
 UNIT_SENTENCES = 3  # equal to the number of facts in a rewrite
 FACTS_ARE_TEXTS = True
+WAVES = (("theme",), ("facts",), ("questions", "rewrites", "roles"), ("wordings",))
 PROMPTS = Path(__file__).parent / "prompts"
+
+
+def prepare(work: Work, chunks: list[Chunk]) -> None:
+    """Nothing: a small model cannot translate."""
 
 
 def unit_weight(unit: list[Fact]) -> int:

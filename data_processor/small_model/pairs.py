@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from data_processor.curation import MAX_ANSWER_WORDS, contains, content_words, is_supported, length_in_words, words
-from data_processor.facts import Fact
-from data_processor.pairs import Pair
+from data_processor.pairs import Fact, Pair
 from data_processor.prompts import Prompts
 
 # By language, a pattern and the kinds of answer that a matching question asks for; the first match wins. A question whose

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from data_processor.chunking import Chunk
 from data_processor.curation import contains, content_words, find_spans, find_subject, words
-from data_processor.facts import Fact
-from data_processor.pairs import Pair, prompts_for
+from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.questions import unknown_pairs
 from data_processor.small_model.cloze import cloze_questions
 from data_processor.small_model.forms import other_forms
