@@ -12,7 +12,7 @@ from pathlib import Path
 from data_processor.chunking import Chunk
 from data_processor.documents import Document
 from data_processor.edits import BOILERPLATE, HEADING, MARKUP, NOT_READ, TEXT
-from data_processor.facts import NOT_COVERED
+from data_processor.facts import NOT_COVERED, STATES_NOTHING
 from data_processor.pairs import Fact
 from data_processor.units import Parsed
 from data_processor.work import Work
@@ -71,22 +71,23 @@ def count_characters(document: Document, parsed: Parsed) -> Counter[str]:
 def count_yield(
     characters: dict[str, Counter[str]], chunks: list[Chunk], facts: list[Fact], rows: list[dict], work: Work
 ) -> dict[str, dict[str, int]]:
-    """What each document yielded, by file name: chunks, facts, rows, what was dropped, and sentences that no fact covers.
+    """What each document yielded, by file name: chunks, facts, rows, what was dropped, and sentences that state nothing or that no fact covers.
 
     `characters` has the counts of `count_characters` by file name.
     """
     chunk_counts = Counter(chunk.file_name for chunk in chunks)
     fact_counts = Counter(fact.chunk.file_name for fact in facts)
     row_counts = Counter((row["file_name"], row["kind"] == "passage") for row in rows)
-    drop_counts = Counter((record.get("file_name"), record["reason"] == NOT_COVERED) for record in work.dropped)
+    drop_counts = Counter((record.get("file_name"), column_of(record["reason"])) for record in work.dropped)
     return {
         name: {
             "chunks": chunk_counts[name],
             "facts": fact_counts[name],
             "questions": row_counts[name, False],
             "passages": row_counts[name, True],
-            "dropped": drop_counts[name, False],
-            "not covered": drop_counts[name, True],
+            "dropped": drop_counts[name, ""],
+            "state nothing": drop_counts[name, STATES_NOTHING],
+            "not covered": drop_counts[name, NOT_COVERED],
         }
         for name in characters
     }
@@ -106,7 +107,15 @@ def print_yield(
     """
     table = count_yield(characters, chunks, facts, rows, work)
     write_json(path, table)
-    widths = {"chunks": 8, "facts": 7, "questions": 11, "passages": 10, "dropped": 9, "not covered": 13}
+    widths = {
+        "chunks": 8,
+        "facts": 7,
+        "questions": 11,
+        "passages": 10,
+        "dropped": 9,
+        "state nothing": 15,
+        "not covered": 13,
+    }
     print(f"{'document':<28}{''.join(key.rjust(width) for key, width in widths.items())}")
     shown = list(table)
     if len(table) > PRINTED_DOCUMENTS:
@@ -121,6 +130,11 @@ def print_yield(
         )
     print("dropped: " + ("; ".join(f"{count} {reason}" for reason, count in work.drops.most_common()) or "nothing"))
     print(describe_not_read(characters))
+
+
+def column_of(reason: str) -> str:
+    """The reason, if sentences that are dropped for it have a column of their own in the yield table; else ""."""
+    return next((column for column in (NOT_COVERED, STATES_NOTHING) if reason.startswith(column)), "")
 
 
 def describe_not_read(characters: dict[str, Counter[str]]) -> str:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from data_processor.chunking import Chunk
-from data_processor.curation import content_words, words
+from data_processor.curation import normalize
 from data_processor.languages import name_of_language
-from data_processor.numbered import find_numbers, shown_text
+from data_processor.numbered import shown_text
 from data_processor.pairs import Fact, Pair
 from data_processor.work import Work, an_object
 
 CHECKS_A_REQUEST = 10
 TOKENS_A_VERDICT, TOKENS_AN_ANSWER = 8, 80
 LONGEST_ANSWER = 400  # characters
+ARTICLE = re.compile(r"^(?:the|an?) ")
+NOT_CHECKED = "not checked, since the call failed"
 
 Item = TypeVar("Item")
 
@@ -50,8 +53,10 @@ def numbered_list(lines: Iterable[str]) -> str:
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
 
 
-def ask_verdicts(work: Work, step: str, prompt: str, lists: Sequence[tuple[Chunk, list[str]]]) -> list[list[bool]]:
-    """For each chunk and list of lines, whether the model says yes to each line; no if it says nothing."""
+def ask_verdicts(
+    work: Work, step: str, prompt: str, lists: Sequence[tuple[Chunk, list[str]]]
+) -> list[list[bool | None]]:
+    """For each chunk and list of lines, whether the model says yes to each line; None if it says nothing, or both."""
     requests = [
         work.prompts[chunk.language].conversation(prompt, **document(chunk), items=numbered_list(lines))
         for chunk, lines in lists
@@ -62,7 +67,8 @@ def ask_verdicts(work: Work, step: str, prompt: str, lists: Sequence[tuple[Chunk
         lists, work.ask_json(step, requests, TOKENS_A_VERDICT * (CHECKS_A_REQUEST + 1), schemas), strict=True
     ):
         said = set(reply or ())
-        verdicts.append([f"{number} yes" in said for number in range(1, len(lines) + 1)])
+        both = [(f"{number} yes" in said, f"{number} no" in said) for number in range(1, len(lines) + 1)]
+        verdicts.append([yes if yes != no else None for yes, no in both])
     return verdicts
 
 
@@ -73,7 +79,10 @@ def verdict_schema(count: int) -> dict:
 
 
 def keep_following(work: Work, facts: list[Fact]) -> list[Fact]:
-    """The facts that follow from their chunk, as the model sees it; all of them without --verify llm."""
+    """The facts that follow from their chunk, as the model sees it; all of them without --verify llm.
+
+    One that could not be checked goes too: its sentence then stands for itself, and the next run asks again.
+    """
     if not work.verify:
         return facts
     parts = groups(facts, lambda fact: fact.chunk, CHECKS_A_REQUEST)
@@ -84,21 +93,25 @@ def keep_following(work: Work, facts: list[Fact]) -> list[Fact]:
             if yes:
                 kept.append(fact)
             else:
-                work.drop("facts", "the model finds that it does not follow", fact.text, fact)
+                reason = NOT_CHECKED if yes is None else "the model finds that it does not follow"
+                work.drop("facts", reason, fact.text, fact)
     return kept
 
 
 def keep_answered(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
-    """The pairs whose question, asked again, is answered alike: by the words, or as the model sees it."""
+    """The pairs whose question, asked again, is answered alike: by the words, or as the model sees it.
+
+    One that could not be checked goes too: the next run asks again.
+    """
     if not work.verify:
         return pairs
-    read = answer_again(work, f"{step}, check", [(pair.source, pair.question) for pair in pairs])
-    agreed = [same_answer(answer, pair.answer) for pair, answer in zip(pairs, read, strict=True)]
+    chunks = [chunk_with_second(pair) for pair in pairs]
+    read = answer_again(work, f"{step}, check", [(c, pair.question) for c, pair in zip(chunks, pairs, strict=True)])
+    agreed = [same_answer(answer, pair) for pair, answer in zip(pairs, read, strict=True)]
     unsure = [place for place, (same, answer) in enumerate(zip(agreed, read, strict=True)) if answer and not same]
-    parts = groups(unsure, lambda place: pairs[place].source, CHECKS_A_REQUEST)
+    parts = groups(unsure, lambda place: chunks[place], CHECKS_A_REQUEST)
     lines = [
-        (pairs[part[0]].source, [f"{pairs[p].question} | {pairs[p].answer} | {read[p]}" for p in part])
-        for part in parts
+        (chunks[part[0]], [f"{pairs[p].question} | {pairs[p].answer} | {read[p]}" for p in part]) for part in parts
     ]
     for part, verdicts in zip(parts, ask_verdicts(work, f"{step}, same", "same", lines), strict=True):
         for place, same in zip(part, verdicts, strict=True):
@@ -109,6 +122,7 @@ def keep_answered(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
             kept.append(pair)
         else:
             reason = "asked again, the model answers otherwise" if answer else "asked again, the model finds no answer"
+            reason = NOT_CHECKED if answer is None or same is None else reason
             work.drop(step, reason, pair.question, pair.fact, answer=pair.answer, read=answer)
     return kept
 
@@ -134,12 +148,29 @@ def answer_again(work: Work, step: str, questions: list[tuple[Chunk, str]]) -> l
     return answers
 
 
-def same_answer(some: str | None, other: str) -> bool:
-    """Whether two answers are the same by their words: all that the shorter says, the other says too, numbers and all."""
-    if not some or find_numbers(some) != find_numbers(other):
+def chunk_with_second(pair: Pair) -> Chunk:
+    """The chunk that answers a pair, with the text of the other one after it if the answer needs two facts of two chunks."""
+    chunk = pair.fact.chunk
+    if pair.second is None or pair.second.chunk == chunk:
+        return chunk
+    return replace(chunk, text=f"{chunk.text}\n\n{pair.second.chunk.text}")
+
+
+def same_answer(read: str | None, pair: Pair) -> bool:
+    """Whether an answer is that of a pair for certain: the same but for case, typography and an article, or the same yes or no.
+
+    Nothing less will do: "not" and "before" are one word more, and for most languages nobody has a list of such words.
+    """
+    if not read:
         return False
-    first, second = (set(content_words(text)) or set(words(text)) for text in (some, other))
-    return bool(first and second) and (first <= second or second <= first) and opening(some) == opening(other)
+    if pair.form == "yes_no" and opening(read):
+        return opening(read) == opening(pair.answer)
+    return folded(read) == folded(pair.answer)
+
+
+def folded(answer: str) -> str:
+    """An answer as it is compared."""
+    return ARTICLE.sub("", normalize(answer).strip(" .。"))
 
 
 def opening(answer: str) -> str:

@@ -27,7 +27,7 @@ from data_processor.work import Work, an_object
 
 LONGEST_READING = 3072  # tokens of a reply: some 60 facts; a chunk of 512 tokens has 20 to 30
 LONGEST_REST = 1536
-LONGEST_FACT = 400  # characters
+LONGEST_FACT, SHORTEST_FACT = 400, 25  # characters
 MOST_NAMES = 10
 NOTHING = (
     "heading",
@@ -85,7 +85,7 @@ def read_chunks(work: Work, units: list[list[Fact]], roles: int, reading: Readin
     requests = [
         work.prompts[unit[0].chunk.language].conversation("read", **document_of(unit), roles=roles) for unit in units
     ]
-    schemas = [reading_schema(len(unit), roles) for unit in units]
+    schemas = [reading_schema(unit, roles) for unit in units]
     stated: dict[Chunk, list[Fact]] = {}
     for unit, reply in zip(units, work.ask_json("read", requests, LONGEST_READING, schemas), strict=True):
         chunk, told = unit[0].chunk, reply or {}
@@ -108,8 +108,9 @@ def document_of(unit: list[Fact]) -> dict[str, str]:
     }
 
 
-def reading_schema(sentences: int, roles: int) -> dict:
-    """The JSON schema of a reply of the first wave, with room for three facts a sentence."""
+def reading_schema(unit: list[Fact], roles: int) -> dict:
+    """The JSON schema of a reply of the first wave, with room for more facts than any text has."""
+    sentences, characters = len(unit), sum(item.end - item.start for item in unit)
     short = {"type": "string", "minLength": 1, "maxLength": 60}
     numbers = {"type": "array", "items": {"enum": list(range(1, sentences + 1))}, "minItems": 1}
     fact = an_object(
@@ -120,7 +121,7 @@ def reading_schema(sentences: int, roles: int) -> dict:
         theme={"type": "string", "maxLength": 120},
         names={"type": "array", "items": short, "maxItems": MOST_NAMES},
         roles={"type": "array", "items": short, "maxItems": roles},
-        facts={"type": "array", "items": fact, "maxItems": 3 * sentences},
+        facts={"type": "array", "items": fact, "maxItems": 2 * sentences + characters // SHORTEST_FACT},
     )
 
 

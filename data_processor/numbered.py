@@ -67,10 +67,16 @@ def quotes_of(chunk: Chunk, sentences: Sequence[Sentence], numbers: list[int]) -
 
 
 def invented_numbers(text: str, source: str) -> set[str]:
-    """The numbers of a text that its source does not have: "1250" is "1,250", and "3" is in "3.5.2024", but not in "3.5"."""
+    """The numbers of a text that its source does not have: "1250" is "1,250", "3" is "03", and is in "3.5.2024", not in "3.5"."""
     known = find_numbers(source)
     parts = {part for number in known if len(split := re.split(r"\D", number)) > 2 for part in split}
-    return find_numbers(text) - known - parts - {"0" + part for part in parts} - {part.lstrip("0") for part in parts}
+    known = set(map(without_zero, known | parts))
+    return {number for number in find_numbers(text) if without_zero(number) not in known}
+
+
+def without_zero(number: str) -> str:
+    """A day or a month as written without a zero before it."""
+    return number.removeprefix("0") if len(number) == 2 else number
 
 
 def find_numbers(text: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from data_processor.chunking import Chunk
 from data_processor.curation import contains, find_spans
@@ -51,15 +51,6 @@ class Pair:
     form: str = ""
     points: tuple[str, ...] = ()
     second: Fact | None = None
-
-    @property
-    def source(self) -> Chunk:
-        """The chunk to answer it from; of two facts from two chunks, one with the text of both."""
-        first, second = self.fact.chunk, self.second.chunk if self.second else None
-        if second is None or second == first:
-            return first
-        text = f"{first.text}\n\n{second.title or second.file_name}\n\n{second.text}"
-        return replace(first, text=text, units=())
 
     @property
     def answer_kind(self) -> str:

@@ -11,7 +11,7 @@ those of `work.method`, which check the model's output and record rejects in `wo
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from data_processor.chunking import Chunk, chunk_units
@@ -50,6 +50,10 @@ class Collected:
     @property
     def trained_facts(self) -> list[Fact]:
         return [fact for index, fact in enumerate(self.facts) if index not in self.held]
+
+    @property
+    def held_facts(self) -> list[Fact]:
+        return [self.facts[index] for index in sorted(self.held)]
 
     @property
     def held_ids(self) -> set[str]:
@@ -160,9 +164,11 @@ def ask_late(work: Work, collected: Collected, chunks: list[Chunk], arguments) -
     return Collected(pairs=work.method.ask_late(work, collected.trained_facts, names, read, chunks, amount))
 
 
-def write_texts(work: Work, collected: Collected, units: list[list[Fact]], arguments) -> list[tuple[Fact, str, str]]:
-    """Texts that tell what these units say, except what is held out."""
-    held = [collected.facts[index] for index in sorted(collected.held)]
+def write_texts(
+    work: Work, collected: Collected, units: list[list[Fact]], arguments, held_before: Sequence[Fact] = ()
+) -> list[tuple[Fact, str, str]]:
+    """Texts that tell what these units say, except what is held out, here or (`held_before`) in parts before this."""
+    held = [*held_before, *collected.held_facts]
     return work.method.write_texts(work, units, collected.trained_facts, held, collected.names, arguments)
 
 

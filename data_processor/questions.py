@@ -6,9 +6,10 @@ is about. Any kind of fact can be asked for; what a rule can find wrong with a q
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-from data_processor.checks import answer_again, document, groups, keep_answered, numbered_list
+from data_processor.checks import NOT_CHECKED, answer_again, document, groups, keep_answered, numbered_list
 from data_processor.chunking import Chunk
 from data_processor.curation import contains, length_in_words, words
 from data_processor.facts import one_line
@@ -129,16 +130,16 @@ def keep_balanced(work: Work, pairs: list[Pair]) -> list[Pair]:
 
 def first_word(answer: str) -> str:
     """Up to the first comma, stop or space, in lower case."""
-    return answer.casefold().replace(",", " ").replace("，", " ").replace("。", " ").replace(".", " ").split()[0]
+    return (re.split(r"[\s,，.。、]+", answer.casefold().strip(" ,，.。、")) or [""])[0]
 
 
 def diversify(work: Work, pairs: list[Pair], roles: dict[Chunk, list[str]]) -> list[Pair]:
-    """Each question reworded for each role of its chunk, with the same answer."""
-    jobs = [(pair, role) for pair in pairs for role in roles.get(pair.fact.chunk, ()) if pair.made_by == "model"]
-    by_role: dict[str, list[tuple[Pair, str]]] = {}
-    for pair, role in jobs:
-        by_role.setdefault(role, []).append((pair, role))
-    parts = [part for of_role in by_role.values() for part in groups(of_role, _chunk_of_job, WORDINGS_A_REQUEST)]
+    """Each question reworded for each role of its chunk, with the same answer: for the first role of every chunk first."""
+    parts = []
+    for place in range(max(map(len, roles.values()), default=0)):
+        there = [pair for pair in pairs if pair.made_by == "model" and len(roles.get(pair.fact.chunk, ())) > place]
+        jobs = [(pair, roles[pair.fact.chunk][place]) for pair in there]
+        parts += groups(jobs, _chunk_of_job, WORDINGS_A_REQUEST)
     requests = []
     for part in parts:
         fact, role = part[0][0].fact, part[0][1]
@@ -188,7 +189,7 @@ def ask_unknown(work: Work, chunks: list[Chunk], amount: int) -> list[Pair]:
         if answer == "":
             open_questions.append((chunk, "", text))
         else:
-            work.drop("unknown", "its text may answer it", text, chunk)
+            work.drop("unknown", NOT_CHECKED if answer is None else "its text may answer it", text, chunk)
     return unknown_pairs(work, open_questions)
 
 

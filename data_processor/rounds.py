@@ -232,9 +232,9 @@ class Rounds:
         self.before_rewrites = pipeline.collect_units(self.work, self.collected, units, self.arguments, measure)
         if not self.recorded.get(("facts", start), {}).get("rewrites", True):
             return self.before_rewrites
-        return replace(
-            self.before_rewrites, texts=pipeline.write_texts(self.work, self.before_rewrites, units, self.arguments)
-        )
+        held_before = self.collected.held_facts
+        texts = pipeline.write_texts(self.work, self.before_rewrites, units, self.arguments, held_before)
+        return replace(self.before_rewrites, texts=texts)
 
     def _ask_late(self, start: int, size: int) -> Collected:
         return pipeline.ask_late(self.work, self.collected, self.chunks, self.arguments)

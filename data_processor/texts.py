@@ -10,10 +10,10 @@ import itertools
 from dataclasses import dataclass, replace
 
 from data_processor.checks import document
-from data_processor.chunking import Chunk, sentence_spans
+from data_processor.chunking import Chunk, chunk_units, sentence_spans
 from data_processor.curation import length_in_words
 from data_processor.facts import one_line
-from data_processor.numbered import cut_out, invented_numbers, shown_text
+from data_processor.numbered import Span, cut_out, invented_numbers, shown_text
 from data_processor.pairs import Fact
 from data_processor.work import Work
 
@@ -46,8 +46,10 @@ def write_texts(
         own = [fact for fact in facts if fact.chunk == chunk]
         if not own:
             continue
-        kept_out = {span for fact in held if fact.chunk == chunk for span in fact.spans}
+        kept_out = held_out_spans(chunk, held)
         text = shown_text(chunk, kept_out)
+        if not text:
+            continue
         about = Fact(own[0].theme, chunk, 0, 0, own[0].theme, own[0].theme)
         texts.append((about, AS_IT_IS, cut_out(chunk.text, kept_out)))
         linked = [pair for pair in itertools.combinations(names.get(chunk, ()), 2) if share_a_fact(pair, own)]
@@ -86,6 +88,17 @@ def plan_texts(facts: int, words: float, linked: list[tuple[str, str]], styles: 
     plan += [Text("link", names=pair) for pair in linked]
     plan += [Text("retell", style) for style in styles[3:]]
     return plan[: min(MOST_TEXTS, max(1, wanted))]
+
+
+def held_out_spans(chunk: Chunk, held: list[Fact]) -> list[Span]:
+    """The sentences of a chunk that facts of its document rest on which are held out.
+
+    Such a sentence may have been read in another chunk: it stands in the overlap of two, or twice in the document.
+    """
+    of_document = [fact for fact in held if fact.chunk.file_name == chunk.file_name]
+    quotes = [fact.chunk.text[start:end] for fact in of_document for start, end in fact.spans]
+    units = [(unit.start, unit.end) for unit in chunk_units(chunk)]
+    return [span for span in units if any(chunk.text[slice(*span)] in quote for quote in quotes)]
 
 
 def keep_sentences(work: Work, reply: str, about: Fact, source: str) -> str:

@@ -45,8 +45,9 @@ def ask_two(work: Work, facts: list[Fact], names: Iterable[str]) -> list[Pair]:
 def pairs_of_facts(facts: list[Fact], names: Iterable[str]) -> list[tuple[Fact, Fact]]:
     """Two facts with the same name in their text and different quotes, from two documents first, then from two chunks.
 
-    As many as one for FACTS_A_PAIR facts, a few for each name, no two facts twice.
+    As many as one for FACTS_A_PAIR facts, a few for each name, no two facts twice; whatever order the chunks were read in.
     """
+    facts = sorted(facts, key=lambda fact: (fact.chunk.file_name, fact.chunk.number))
     by_distance: tuple[list[tuple[Fact, Fact]], ...] = ([], [], [])
     for name in dict.fromkeys(names):
         having = [fact for fact in facts if name in fact.text]

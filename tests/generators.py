@@ -7,9 +7,10 @@ import json
 import re
 
 from data_processor import method
+from data_processor.arguments import METHODS
 from data_processor.chunking import Chunk
 from data_processor.curation import find_spans
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.prompts import load_prompts
 from data_processor.small_model import method as small_method
 from data_processor.work import Work
@@ -24,17 +25,18 @@ def fact(text: str, subject: str = "Hexley", language: str = "en") -> Fact:
 
 
 class ScriptedEngine:
-    """An engine that answers from a list and records what it was asked."""
+    """An engine that answers from a list, of texts or whole replies, and records what it was asked."""
 
     name = "scripted"
 
-    def __init__(self, *answers: str):
+    def __init__(self, *answers: str | Reply):
         self.answers, self.asked, self.schemas = list(answers), [], []
 
     def chat(self, conversations, *, schemas=None, on_reply=None, **options):
         self.asked += conversations
         self.schemas += schemas if isinstance(schemas, list) else [schemas] * len(conversations)
-        replies = [Reply(self.answers.pop(0)) for _ in conversations]
+        answers = [self.answers.pop(0) for _ in conversations]
+        replies = [answer if isinstance(answer, Reply) else Reply(answer) for answer in answers]
         for index, reply in enumerate(replies):
             on_reply(index, reply)
         return replies
@@ -50,8 +52,20 @@ class SilentBar:
     def set_postfix_str(self, *_, **__): ...
 
 
-def work(*answers: str, **options) -> Work:
+def scripted_reading(*facts: tuple[str, list[int]], theme: str = "a pier") -> str:
+    """A reply of the first wave: facts with the numbers of their sentences."""
+    told = [{"fact": text, "sentences": numbers} for text, numbers in facts]
+    return json.dumps({"theme": theme, "names": [], "roles": [], "facts": told}, ensure_ascii=False)
+
+
+def work(*answers: str | Reply, **options) -> Work:
     return Work(ScriptedEngine(*answers), 0, SilentBar, method, **options)
+
+
+def empty_work(engine, guard: str, **options) -> Work:
+    """With the method and the prompts that belong to --guard."""
+    chosen = METHODS[guard]
+    return Work(engine, 0, SilentBar, chosen, prompts=load_prompts(None, chosen.PROMPTS), **options)
 
 
 def small_work(*answers: str) -> Work:
@@ -99,7 +113,7 @@ def answer_by_chunk(prompt: str) -> str:
     """The reply to a prompt about a whole chunk."""
     shown = re.search(r"Document: (.*?)\n\n(.*)\n\n\(End of the document", prompt, re.DOTALL)
     title, text = shown.groups() if shown else ("", "")
-    numbered = re.findall(r"\[(\d+)\] (.*?)(?=\s*\[\d+\]|\s*$|\n\n)", text, re.DOTALL)
+    numbered = re.findall(r"\[(\d+)\] (.*?)(?=[\s-]*\[\d+\]|\s*$|\n\n)", text, re.DOTALL)
     items = [line.split(". ", 1)[1] for line in re.findall(r"^\d+\. .*", prompt, re.MULTILINE)]
     if "List every fact" in prompt:
         facts = [{"fact": said, "sentences": [int(number)]} for number, said in numbered if "Nothing" not in said]

@@ -7,14 +7,16 @@ import itertools
 
 import pytest
 from conftest import ROOT
+from generators import small_work
 
 from benchmarks.inputs_lines import kept_apart, rewrapped
 from data_processor.chunking import chunk_document, hide_stops, make_splitter, sentence_spans, share_out
 from data_processor.documents import Document, read_documents
-from data_processor.facts import make_standalone, preceding_sentences, sentences_to_read
 from data_processor.hyphens import mend
 from data_processor.languages import detect_language
+from data_processor.pipeline import sentences_to_read
 from data_processor.segmentation import segment
+from data_processor.small_model.facts import find_facts
 from data_processor.units import Unit, read_units, with_lead_in
 
 
@@ -181,17 +183,14 @@ def test_a_unit_with_its_lead_in_stands_alone(lead_in, text, expected):
 
 
 def test_the_lead_in_is_shown_to_the_model_and_stands_in_the_fact():
-    [chunk] = chunk_document(Document("a.txt", "Duties of Ann:\n- paint the door\n- insure the boat\n"), Whole())
+    [chunk] = chunk_document(Document("a.txt", "Duties of Ann:\n- row for Bob\n- paint for Ida\n"), Whole())
     items = sentences_to_read([chunk])
-    assert [make_standalone(None, item) for item in items] == [
-        "Duties of Ann: paint the door",
-        "Duties of Ann: insure the boat",
+    job = small_work("[]", "[]")
+    assert [fact.text for fact in find_facts(job, items)] == [
+        "Duties of Ann: row for Bob",
+        "Duties of Ann: paint for Ida",
     ]
-
-    class Settings:
-        context_sentences = 0
-
-    assert preceding_sentences(Settings, items[1]) == "Duties of Ann:"
+    assert all("Duties of Ann:" in asked[-1]["content"] for asked in job.engine.asked)
 
 
 def test_a_chunk_leads_back_to_the_document_through_joined_lines():
