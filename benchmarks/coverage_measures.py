@@ -5,8 +5,8 @@ Words are those of data_processor.curation (a Chinese character is one), compare
 - A *sentence* is covered if one quote holds more than half of its characters and the quote's fact has a question row.
 - A *human question* is answerable if a question row of its paragraph has an answer of at most 40 words that holds the
   shortest reference (token recall of 0.8, articles and the like left out) and asks about the same thing.
-- It *asks about the same thing* if at least half of the human question's content words stand in the row's question or in
-  its fact. A half separates best of the shares tried on human questions (coverage_check.py) in English, German and Russian,
+- It *asks about the same thing* if at least half of the human question's content words stand in the row's question, in
+  its fact or in the quotes of that. A half separates best of the shares tried on human questions (coverage_check.py) in English, German and Russian,
   and nearly so in Chinese.
 - A *span* is covered by the share of its content words that stand inside quotes of facts with a question row.
 """
@@ -32,7 +32,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Asked:
-    """A question row: what is asked, the right answer, the statement it rests on."""
+    """A question row: what is asked, the right answer, the statement it rests on with its quotes."""
 
     question: str
     answer: str

@@ -239,7 +239,8 @@ def question_rows(collection: Collection, passage: Passage) -> list[Asked]:
         for quote in quotes_of(row)[:1]:
             name, start, end = passage.file_name, quote["start"], quote["end"]
             if quote["file_name"] == name and overlap(collection.place(name, start, end), passage.span):
-                found.append(Asked(question(row), answer(row), row["fact"]))
+                quotes = " ".join(quote["quote"] for quote in quotes_of(row))
+                found.append(Asked(question(row), answer(row), f"{row['fact']} {quotes}"))
     return found
 
 

@@ -33,7 +33,7 @@ Span = tuple[int, int]
 
 WORDS = Path(__file__).with_suffix(".toml")
 PIECE = regex.compile(r"<(\w+)>")
-COVER = "[a line for language models, left out]"
+COVER = "[…]"  # in place of a line for language models
 
 TAGS = regex.compile(r"[\U000e0020-\U000e007e]")  # invisible copies of ASCII
 INVISIBLE = regex.compile(r"[\p{Cf}\ufe00-\ufe0f\u034f\u115f\u1160\u3164]")
@@ -117,8 +117,9 @@ def cover(text: str, spans: Sequence[Span]) -> str:
 def as_data(text: str) -> str:
     """A text without marks that would end a turn of the prompt: after the first character of each stands an invisible one.
 
-    It is gone again once a quote is folded (`characters.fold`).
+    It is gone again once a quote is folded (`characters.fold`). The room that `cover` left is closed up.
     """
+    text = regex.sub(rf"{regex.escape(COVER)} +", f"{COVER} ", text)
     return TURN_MARK.sub(lambda mark: mark[0] + WORD_JOINER, text)
 
 
