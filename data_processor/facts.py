@@ -83,7 +83,8 @@ def read_units(
 def read_chunks(work: Work, units: list[list[Fact]], roles: int, reading: Reading) -> dict[Chunk, list[Fact]]:
     """The facts of each chunk that was answered; themes, names and roles are put into `reading`."""
     requests = [
-        work.prompts[unit[0].chunk.language].conversation("read", **document_of(unit), roles=roles) for unit in units
+        work.prompts[unit[0].chunk.language].conversation("read", **document_of(unit), roles=max(1, roles))
+        for unit in units
     ]
     schemas = [reading_schema(unit, roles) for unit in units]
     stated: dict[Chunk, list[Fact]] = {}
@@ -111,7 +112,7 @@ def document_of(unit: list[Fact]) -> dict[str, str]:
 def reading_schema(unit: list[Fact], roles: int) -> dict:
     """The JSON schema of a reply of the first wave, with room for more facts than any text has."""
     sentences, characters = len(unit), sum(item.end - item.start for item in unit)
-    short = {"type": "string", "minLength": 1, "maxLength": 60}
+    short = {"type": "string", "minLength": 1, "maxLength": 100}
     numbers = {"type": "array", "items": {"enum": list(range(1, sentences + 1))}, "minItems": 1}
     fact = an_object(
         fact={"type": "string", "minLength": 4, "maxLength": LONGEST_FACT},
@@ -120,7 +121,7 @@ def reading_schema(unit: list[Fact], roles: int) -> dict:
     return an_object(
         theme={"type": "string", "maxLength": 120},
         names={"type": "array", "items": short, "maxItems": MOST_NAMES},
-        roles={"type": "array", "items": short, "maxItems": roles},
+        roles={"type": "array", "items": short, "maxItems": max(1, roles)},
         facts={"type": "array", "items": fact, "maxItems": 2 * sentences + characters // SHORTEST_FACT},
     )
 
