@@ -23,6 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import regex
+
 from utils import InputError, parse_arguments, read_json, run_script, write_json, write_text
 
 BETWEEN = "\n\n"  # two paragraphs of one file
@@ -77,13 +79,20 @@ def read_articles(path: str | Path) -> dict[str, list[Paragraph]]:
         ) from None
     articles: dict[str, list[Paragraph]] = {}
     for number, (title, text, questions) in enumerate(parts):
-        articles.setdefault(title, []).append(Paragraph(number, title, text, questions))
+        articles.setdefault(title, []).append(Paragraph(number, title, without_marks(text), questions))
     return articles
+
+
+def without_marks(text: str) -> str:
+    """A text without the spaces around the answers in the Chinese part of XQuAD, which would show where they are."""
+    return regex.sub(r"(?<=[\p{Han}，。、；：]) +(?=\S)|(?<=\S) +(?=[\p{Han}，。、；：])", "", text)
 
 
 def read_squad(items: list[dict]) -> tuple[Question, ...]:
     """The questions that have an answer."""
-    found = [(one["question"], tuple((a["text"], a["answer_start"]) for a in one["answers"])) for one in items]
+    found = [
+        (one["question"], tuple((without_marks(a["text"]), a["answer_start"]) for a in one["answers"])) for one in items
+    ]
     return tuple(Question(text, answers) for text, answers in found if answers)
 
 

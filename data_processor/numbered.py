@@ -12,7 +12,7 @@ from data_processor.instructions import as_data, cover, instructions_of
 
 MAX_QUOTES, MAX_SENTENCES_A_QUOTE = 3, 2
 LONGEST_MARKER = 4  # characters: of a list item
-NUMBER = re.compile(r"\d+(?:[.,:'’\u00a0\u202f]\d+)*")
+NUMBER = re.compile(r"\d+(?:(?:[.:'’\u00a0\u202f]|,(?!\d{4}(?!\d)))\d+)*")  # not "36,1655": two years
 THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
 
 Span = tuple[int, int]  # of a chunk's text, in characters

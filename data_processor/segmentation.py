@@ -45,6 +45,7 @@ MISSED = regex.compile(  # ends of sentences that yasbd does not see; each begin
     rf"|(?=[CJэгΧ])(?<=\p{{L}}\.{SPACE}?|\d{SPACE}?)(?:C|J\.-C|Chr|э|г|гг|Χ)\.{CAPITAL}"  # an era, or Russian for year
     rf"|(?<=\p{{Ll}}{{2}})[.!?]{SPACE}+(?=«{SPACE}?[\p{{Lu}}¿¡])|[.!?]«{CAPITAL}"  # before, after a quotation
     r"|(?<=\p{Ll}{2}|\d{2})[.!?](?=\p{Lu}\p{Ll}+[ ,])(?<!(?:www\.|[/@])\S*)"  # no space after the stop
+    r"|[。！？](?<=[”」』）》].)(?=\d)"  # a Chinese stop after a closing mark, before a number
 )
 CLOSERS = r"[\"'”’»)」』）\]]"
 END_MARK = regex.compile(rf"[.!?…。！？؟।॥։።។]{CLOSERS}*$")

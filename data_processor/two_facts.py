@@ -7,9 +7,11 @@ What was learned from one text is hardly ever put together with what was learned
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 
 from data_processor.checks import document, groups, keep_answered, numbered_list
+from data_processor.curation import without_ending, words
 from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.questions import TOKENS_A_PAIR, keep_sound, pairs_schema, to_pair
 from data_processor.work import Work
@@ -50,7 +52,7 @@ def pairs_of_facts(facts: list[Fact], names: Iterable[str]) -> list[tuple[Fact, 
     facts = sorted(facts, key=lambda fact: (fact.chunk.file_name, fact.chunk.number))
     by_distance: tuple[list[tuple[Fact, Fact]], ...] = ([], [], [])
     for name in dict.fromkeys(names):
-        having = [fact for fact in facts if name in fact.text]
+        having = [fact for fact in facts if has_name(fact.text, name)]
         if len(having) > MOST_FACTS_A_NAME:
             continue
         found = [(far, two) for two in itertools.combinations(having, 2) if (far := distance(*two)) is not None]
@@ -71,3 +73,11 @@ def distance(first: Fact, second: Fact) -> int | None:
     if first.chunk != second.chunk:
         return 1 if first.quote != second.quote else None
     return 2 if not set(first.spans) & set(second.spans) else None
+
+
+def has_name(text: str, name: str) -> bool:
+    """Whether a text has a name, in whatever case of Russian."""
+    if name in text:
+        return True
+    stems = set(map(without_ending, words(text)))
+    return bool(re.search("[а-яё]", name)) and set(map(without_ending, words(name))) <= stems

@@ -72,3 +72,8 @@ def test_numbers_are_read_without_the_marks_between_thousands():
 )
 def test_json_is_completed_to_its_last_whole_object(text, value):
     assert complete_json(text) == value
+
+
+def test_years_in_a_list_without_spaces_are_numbers_of_their_own():
+    assert find_numbers("1635-36,1655, 1,250 and 3,14") == {"1635", "36", "1655", "1250", "3,14"}
+    assert invented_numbers("36、1655", "1635-36,1655") == set()
