@@ -6,6 +6,7 @@ of one chunk are checked in a request, and all requests about a chunk begin alik
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -128,8 +129,12 @@ def keep_answered(work: Work, step: str, pairs: list[Pair]) -> list[Pair]:
 
 
 def answer_again(work: Work, step: str, questions: list[tuple[Chunk, str]]) -> list[str | None]:
-    """The model's answers to questions about chunks; "" where the chunk has none, None where the call failed."""
-    parts = groups(range(len(questions)), lambda place: questions[place][0], CHECKS_A_REQUEST)
+    """The model's answers to questions about chunks; "" where the chunk has none, None where the call failed.
+
+    They are asked in an order without meaning, so that a question does not stand beside another that gives its answer away.
+    """
+    shuffled = sorted(range(len(questions)), key=lambda place: hashlib.sha256(questions[place][1].encode()).digest())
+    parts = groups(shuffled, lambda place: questions[place][0], CHECKS_A_REQUEST)
     requests, schemas = [], []
     for part in parts:
         chunk, lines = questions[part[0]][0], [questions[place][1] for place in part]

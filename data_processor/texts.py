@@ -20,7 +20,7 @@ from data_processor.work import Work
 LONGEST_TEXT = 1024  # tokens of a reply
 TEMPERATURE = 0.7
 WORDS_A_QUESTION = 25  # a question and its answer, roughly: what the length of the texts is planned by
-MOST_TEXTS = 24  # for a chunk
+MOST_TEXTS, MOST_LINKS = 24, 6  # for a chunk
 AS_IT_IS = "as it is"
 
 
@@ -85,7 +85,7 @@ def plan_texts(facts: int, words: float, linked: list[tuple[str, str]], styles: 
     questions = facts * arguments.qa_amount_per_fact * (1 + arguments.role_amount_per_fact)
     wanted = round(questions * WORDS_A_QUESTION / max(words, 1.0))
     plan = [Text("retell", style) for style in styles[:3]] + [Text("implications")]
-    plan += [Text("link", names=pair) for pair in linked]
+    plan += [Text("link", names=pair) for pair in linked[:MOST_LINKS]]
     plan += [Text("retell", style) for style in styles[3:]]
     return plan[: min(MOST_TEXTS, max(1, wanted))]
 
