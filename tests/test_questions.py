@@ -74,11 +74,11 @@ def failed() -> Reply:
 
 def test_more_facts_than_a_request_takes_are_asked_about_in_two():
     facts = [Fact(f"Boat {letter} is old.", PIER, 0, 61, "pier") for letter in "ABCDEFGHI"]
-    job = work("[]", reply(told(1, "How old is boat I?", "old", "how")))
+    job = work("[]", reply(told(5, "How old is boat I?", "old", "how")))
     assert [one.fact.text for one in ask_questions(job, facts, 1)] == ["Boat I is old."]
     assert [schema["items"]["properties"]["item"]["enum"] for schema in job.engine.schemas] == [
-        [1, 2, 3, 4, 5, 6, 7, 8],
-        [1],
+        [1, 2, 3, 4],
+        [1, 2, 3, 4, 5],
     ]
 
 
@@ -204,7 +204,7 @@ def test_a_role_asks_in_other_words_and_the_answer_stays():
         ("Are paws a danger?", LONG, "engineer", "why", ("their claws",), "role", DOGS),
     ]
     first = job.engine.asked[0][-1]["content"]
-    assert f"1. {pair.question} | {LONG}\n2. {again.question} | Ann Pellow" in first and "A walker wants" in first
+    assert f"1. {pair.question} | {LONG}\n2. {again.question} | Ann Pellow" in first and "the same: walker." in first
 
 
 def test_a_wording_that_gives_the_answer_away_or_has_a_number_of_its_own_goes():
