@@ -122,7 +122,8 @@ def answer_by_chunk(prompt: str) -> str:
         facts += [{"fact": "It happened 4711 times.", "sentences": [1]}]
         roles = [pick_word(prompt, "pupil baker"), pick_word(prompt, "nurse sailor"), "clerk"]
         names = [text[start:end] for start, end, kind in find_spans(text) if kind == "name"][:10]
-        return json.dumps({"theme": f"what {title} says", "names": names, "roles": roles, "facts": facts})
+        amount = int(re.search(r"ask about it, (\d+) of them", prompt)[1])
+        return json.dumps({"theme": f"what {title} says", "names": names, "roles": roles[:amount], "facts": facts})
     if "still lacks a fact" in prompt:
         return json.dumps([{"sentence": int(n), "nothing": "other", "facts": []} for n, said in numbered])
     if "Write questions about each" in prompt:

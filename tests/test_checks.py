@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from generators import scripted_reading, work
 
-from data_processor.checks import NOT_CHECKED, answer_again, keep_answered, keep_following, opening, same_answer
+from data_processor.checks import NOT_CHECKED, answer_again, groups, keep_answered, keep_following, opening, same_answer
 from data_processor.chunking import Chunk
 from data_processor.pairs import Fact, Pair
 from data_processor.pipeline import split_into_units
@@ -142,6 +142,15 @@ def test_each_answer_goes_to_the_question_with_its_number():
     job = work(swapped, FAILED)
     asked = [(PIER, "first?"), (other, "other?"), (PIER, "second?")]
     assert answer_again(job, "check", asked) == ["one more", None, "two"]
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(8, [8]), (9, [4, 5]), (17, [5, 6, 6]), (0, [])])
+def test_groups_are_of_even_size_and_of_one_chunk(count, sizes):
+    other = Chunk("b.txt", 0, 0, 1, "B", "")
+    mixed = [*((PIER, n) for n in range(count)), (other, -1)]
+    found = groups(mixed[::-1], lambda item: item[0], 8)
+    assert [len(part) for part in found] == [1, *sizes]
+    assert [number for part in found for _, number in part] == [-1, *range(count)[::-1]]
 
 
 def test_many_are_asked_in_parts_about_their_own_chunk():

@@ -66,20 +66,19 @@ def answer_wave(folder, wave: int) -> None:
     write_answers(folder, wave, [output_line(one, read(one["body"])) for one in requests_of(folder, str(wave))])
 
 
-def finish_by_files(folder, wave: int = 1) -> int:
+def finish_by_files(folder, wave: int = 1, **changed) -> int:
     """Answer wave after wave until the dataset is there; returns how many there were."""
-    while run(folder, "files"):
+    while run(folder, "files", **changed):
         answer_wave(folder, wave)
         wave += 1
     return wave - 1
 
 
 @pytest.mark.parametrize(("verify", "waves"), [("rules", 3), ("llm", 6)])
-def test_files_give_the_dataset_of_live_calls_and_ask_the_same(texts, server, monkeypatch, verify, waves):
+def test_files_give_the_dataset_of_live_calls_and_ask_the_same(texts, server, verify, waves):
     """Each request once, with the same fields; and a run that is begun one way goes on the other way, in both directions."""
-    monkeypatch.setattr(Arguments, "verify", verify)
-    assert finish_by_files(texts) == waves
-    run(texts, None, server, "live")
+    assert finish_by_files(texts, verify=verify) == waves
+    run(texts, None, server, "live", verify=verify)
     assert (texts / "data.json").read_bytes() == (texts / "live.json").read_bytes()
     kinds = {row["kind"] for row in json.loads((texts / "data.json").read_text())}
     assert kinds == {"qa", "reverse", "unknown", "passage"}
@@ -90,9 +89,13 @@ def test_files_give_the_dataset_of_live_calls_and_ask_the_same(texts, server, mo
     assert {(one["method"], one["url"]) for one in asked} == {("POST", "/v1/chat/completions")}
 
     calls = len(server.calls)
-    assert run(texts, None, server) == "" and len(server.calls) == calls, "live after files"
-    assert run(texts, "files", name="live") == "" and not (texts / "live.batch").exists(), "files after live"
-    assert run(texts, "files") == "" and len(requests_of(texts)) == len(asked), "a second run asks nothing"
+    assert run(texts, None, server, verify=verify) == "" and len(server.calls) == calls, "live after files"
+    assert run(texts, "files", name="live", verify=verify) == "" and not (texts / "live.batch").exists(), (
+        "files after live"
+    )
+    assert run(texts, "files", verify=verify) == "" and len(requests_of(texts)) == len(asked), (
+        "a second run asks nothing"
+    )
 
 
 def test_steps_that_do_not_need_one_another_are_one_wave(texts):
