@@ -148,7 +148,8 @@ def answer_by_chunk(prompt: str) -> str:
 def answer_from(text: str, question: str) -> str:
     """What stands in the text where a question of `pairs_on` has its gap; "" if it has none, or the text lacks the place."""
     left, gap, right = question.rstrip("?").partition("____")
-    found = re.search(f"{re.escape(left[-12:])}(.+?){re.escape(right[:12])}(?!\\w)", text)
+    end = "" if len(right) > 12 else r"(?!\w)"
+    found = re.search(f"{re.escape(left[-12:])}(.+?){re.escape(right[:12])}{end}", text)
     return found[1] if gap and found else ""
 
 

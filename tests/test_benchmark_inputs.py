@@ -19,7 +19,8 @@ from data_processor.documents import clean
 from data_processor.facts import reading_schema
 from data_processor.prompts import load_prompts
 from data_processor.questions import FORMS, pairs_schema
-from data_processor.units import Unit, read_units
+from data_processor.units import Unit as Sentence
+from data_processor.units import read_units
 
 WORDS = {
     "type": "object",
@@ -219,7 +220,7 @@ def test_the_odd_server_knows_the_numbered_sentences_and_facts_in_every_language
     values = {"title": "a", "text": "[1] It was\nlit. Ha.\n\n- [2] by Ann", "language": "Dutch"}
     request = prompts.conversation("read", **values, roles=0)[-1]["content"]
     facts = [{"fact": "It was lit. Ha.", "sentences": [1]}, {"fact": "by Ann", "sentences": [2]}]
-    assert value(request, reading_schema([Unit(0, 15), Unit(19, 25)], 0)) == {
+    assert value(request, reading_schema([Sentence(0, 15), Sentence(19, 25)], 0)) == {
         "theme": "",
         "names": [],
         "roles": [],
