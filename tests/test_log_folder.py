@@ -35,7 +35,8 @@ TEXT = "The Hexley bridge was opened on 3 May 2031 by Orla Venn. It is 312 metre
 
 
 def as_earlier_versions_left_it(folder: Path) -> None:
-    """All files of log/ stand at the top, and log/ is gone."""
+    """All files of log/ stand at the top, and log/ is gone; there was no table of the yield."""
+    (folder / "log" / "data.yield.json").unlink(missing_ok=True)
     for path in (folder / "log").iterdir():
         path.rename(folder / path.name)
     (folder / "log").rmdir()
