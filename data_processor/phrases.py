@@ -6,7 +6,6 @@ import json
 
 from data_processor.chunking import Chunk
 from data_processor.languages import name_of_language
-from data_processor.prompts import placeholders
 from data_processor.work import Work, an_object
 
 LONGEST_PHRASE = 120  # characters
@@ -28,10 +27,15 @@ def translate_phrases(work: Work, chunks: list[Chunk]) -> None:
         requests.append(prompts.conversation("phrases", language=name, phrases=phrases))
         schemas.append(phrases_schema(prompts.words(language)))
     for language, reply in zip(firsts, work.ask_json("phrases", requests, TOKENS, schemas), strict=True):
-        if reply and all(placeholders(text) == {"name"} for text in reply["about"]):
+        if reply and all(map(keeps_name, reply["about"])):
             work.phrases[language] = reply
         elif reply:
             work.drop("phrases", "the place for the name is lost", json.dumps(reply, ensure_ascii=False))
+
+
+def keeps_name(phrase: str) -> bool:
+    """Whether a phrase has the place for a name, and no other brace."""
+    return "{name}" in phrase and not set(phrase.replace("{name}", "")) & {"{", "}"}
 
 
 def phrases_schema(phrases: dict) -> dict:

@@ -19,6 +19,7 @@ from data_processor.documents import clean
 from data_processor.facts import reading_schema
 from data_processor.prompts import load_prompts
 from data_processor.questions import FORMS, pairs_schema
+from data_processor.units import Unit as Sentence
 from data_processor.units import read_units
 
 WORDS = {
@@ -219,7 +220,12 @@ def test_the_odd_server_knows_the_numbered_sentences_and_facts_in_every_language
     values = {"title": "a", "text": "[1] It was\nlit. Ha.\n\n- [2] by Ann", "language": "Dutch"}
     request = prompts.conversation("read", **values, roles=0)[-1]["content"]
     facts = [{"fact": "It was lit. Ha.", "sentences": [1]}, {"fact": "by Ann", "sentences": [2]}]
-    assert value(request, reading_schema(2, 0)) == {"theme": "", "names": [], "roles": [], "facts": facts}
+    assert value(request, reading_schema([Sentence(0, 15), Sentence(19, 25)], 0)) == {
+        "theme": "",
+        "names": [],
+        "roles": [],
+        "facts": facts,
+    }
     request = prompts.conversation("questions", **values, items="1. It was lit.", amount=1)[-1]["content"]
     [pair] = value(request, pairs_schema(1, FORMS, 1))
     assert (pair["item"], pair["question"], pair["answer"]) == (1, "It was lit?", "It was lit.")

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from generators import scripted_reading, work
 
-from data_processor.checks import NOT_CHECKED, answer_again, keep_answered, keep_following, opening, same_answer
+from data_processor.checks import NOT_CHECKED, answer_again, groups, keep_answered, keep_following, opening, same_answer
 from data_processor.chunking import Chunk
 from data_processor.pairs import Fact, Pair
 from data_processor.pipeline import split_into_units
@@ -144,11 +144,24 @@ def test_each_answer_goes_to_the_question_with_its_number():
     assert answer_again(job, "check", asked) == ["one more", None, "two"]
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(8, [8]), (9, [4, 5]), (17, [5, 6, 6]), (0, [])])
+def test_groups_are_of_even_size_and_of_one_chunk(count, sizes):
+    other = Chunk("b.txt", 0, 0, 1, "B", "")
+    mixed = [*((PIER, n) for n in range(count)), (other, -1)]
+    found = groups(mixed[::-1], lambda item: item[0], 8)
+    assert [len(part) for part in found] == [1, *sizes]
+    assert [number for part in found for _, number in part] == [-1, *range(count)[::-1]]
+
+
 def test_many_are_asked_in_parts_about_their_own_chunk():
-    job = work('["1 yes"' + "".join(f', "{n} yes"' for n in range(2, 11)) + "]", '["1 no", "2 yes"]', verify=True)
+    first, second = (
+        json.dumps([f"{n} {said}" for n, said in enumerate(verdicts.split(), 1)])
+        for verdicts in ("yes " * 6, "no" + " yes" * 5)
+    )
+    job = work(first, second, verify=True)
     texts = [f"Boat {letter} is old." for letter in "ABCDEFGHIJKL"]
-    assert [one.text for one in keep_following(job, facts_on(*texts))] == [*texts[:10], texts[11]]
-    assert [schema["maxItems"] for schema in job.engine.schemas] == [10, 2]
+    assert [one.text for one in keep_following(job, facts_on(*texts))] == [*texts[:6], *texts[7:]]
+    assert [schema["maxItems"] for schema in job.engine.schemas] == [6, 6]
 
 
 def test_a_question_on_facts_of_two_documents_is_checked_with_both():

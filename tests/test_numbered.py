@@ -30,6 +30,18 @@ def test_a_quote_has_at_most_two_neighbours_and_a_fact_three_quotes(numbers, quo
     assert [text[start:end] for start, end in quotes_of(chunk, units, numbers)] == quotes
 
 
+@pytest.mark.parametrize(
+    ("between", "together"),
+    [("\n- ", True), ("\n(12) ", True), ("\n(123) ", False), ("\n\nRepairs\n\n", False), (" e.g. ", True)],
+)
+def test_neighbours_are_one_quote_over_the_marker_of_a_list_alone(between, together):
+    text = f"A is.{between}B is."
+    chunk = Chunk("a.txt", 0, 0, len(text), text, "")
+    units = [Unit(0, 5), Unit(len(text) - 5, len(text))]
+    quotes = [text[start:end] for start, end in quotes_of(chunk, units, [1, 2])]
+    assert quotes == ([text] if together else ["A is.", "B is."])
+
+
 def test_a_lead_in_that_stands_in_the_chunk_before_is_shown_in_brackets():
     text = "paint the door"
     item = Fact("", Chunk("a.txt", 1, 0, len(text), text, ""), 0, len(text), "", lead_in="Duties of Ann:")

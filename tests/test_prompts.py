@@ -15,6 +15,7 @@ from data_processor.curation import contains, length_in_words
 from data_processor.numbered import invented_numbers
 from data_processor.prompts import FOLDER, load_prompts
 from data_processor.small_model import method as small_method
+from data_processor.units import Unit
 from utils import InputError
 
 ALL = load_prompts()
@@ -55,15 +56,16 @@ def test_the_replies_of_examples_fit_the_schemas_that_replies_are_held_to(langua
     for step, example in examples_of(ALL[language]):
         items = len(re.findall(r"^\d+\. ", example.get("items", ""), re.MULTILINE))
         sentences = numbered(example.get("text", ""))
-        if schema := schema_of(step, example, items, len(sentences)):
+        units = [Unit(0, len(text)) for text in re.split(r"\[\d+\] ", example.get("text", ""))[1:]]
+        if schema := schema_of(step, example, items, units):
             jsonschema.validate(json.loads(example["reply"]), schema)
         assert sentences == list(range(1, len(sentences) + 1))
 
 
-def schema_of(step: str, example: dict, items: int, sentences: int) -> dict | None:
+def schema_of(step: str, example: dict, items: int, units: list[Unit]) -> dict | None:
     """The schema of a step's reply to an example with so many items and numbered sentences."""
     if step in ("read", "rest"):
-        return facts.reading_schema(sentences, example["roles"]) if step == "read" else facts.rest_schema(sentences)
+        return facts.reading_schema(units, example["roles"]) if step == "read" else facts.rest_schema(len(units))
     if step in ("questions", "two"):
         forms = questions.FORMS if step == "questions" else ("two",)
         return questions.pairs_schema(items, forms, items * example.get("amount", 1))

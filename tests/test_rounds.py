@@ -73,7 +73,7 @@ def least(schema: dict, prompt: str):
         return []
     lines = re.findall(r"^\d+\. (.*)", prompt, re.MULTILINE)
     more = {"form": "how", "answer": "so", "points": []} if "form" in parts else {}
-    role = re.search(r"A (\w+) wants", prompt)
+    role = re.search(r"wants to know the same: (\w+)\.", prompt)
     asked = [f"{role[1] + ': ' if role else ''}{line.split(' | ')[0]}?" for line in lines]
     return [{"item": number, "question": text, **more} for number, text in enumerate(asked, 1)]
 

@@ -14,7 +14,7 @@ from data_processor.documents import Document
 from data_processor.numbered import cut_out
 from data_processor.pairs import Fact
 from data_processor.pipeline import Collected, split_into_units, to_rows
-from data_processor.texts import AS_IT_IS, Text, held_out_spans, keep_sentences, plan_texts, write_texts
+from data_processor.texts import AS_IT_IS, Text, held_out_spans, keep_sentences, plan_texts, share_a_fact, write_texts
 from engines.chat import Reply
 
 TEXT = "Ann Pellow opened the pier. It is of oak. The pier has 12 lamps."
@@ -84,22 +84,22 @@ def test_each_text_has_its_style_and_is_asked_for_by_what_it_is_about():
         "Two for the shelf.",
         "Three for a friend.",
         "Four follows from it.",
-        "Ann and oak are linked.",
+        "Ann and the pier are linked.",
     ]
     facts = [fact(TEXT[:27]), fact("It is of oak."), fact("The pier has 12 lamps.")]
     job = work(*told, *[f"Text {letter} is another one." for letter in "ABCDE"])
-    texts = write_texts(job, units_of(PIER), facts, [], {PIER: ["Ann Pellow", "oak", "Nelby"]}, MANY)
+    texts = write_texts(job, units_of(PIER), facts, [], {PIER: ["Ann Pellow", "oak", "pier"]}, MANY)
     assert [(style, about.subject) for about, style, _ in texts[:6]] == [
         ("as it is", "a pier"),
         ("a short news report", "a pier"),
         ("an entry of an encyclopedia", "a pier"),
         ("a letter to a friend", "a pier"),
         ("implications", "a pier"),
-        ("link", "Ann Pellow, oak"),
+        ("link", "Ann Pellow, pier"),
     ]
     assert [text for _, _, text in texts[:6]] == [TEXT, *told]
     rows = to_rows(job, [Document("a.txt", TEXT)], Collected(facts=facts, texts=texts[:6]))
-    assert [row["conversations"][0]["value"] for row in rows[::5]] == ["Tell me about a pier.", "What can you say about Ann Pellow, oak?"]  # fmt: skip
+    assert [row["conversations"][0]["value"] for row in rows[::5]] == ["Tell me about a pier.", "What can you say about Ann Pellow, pier?"]  # fmt: skip
     assert {(row["kind"], row["source"]["chunk"]) for row in rows} == {("passage", 0)}
     assert [row["role"] for row in rows][1] == "a short news report" and len(rows) == 6
 
@@ -145,7 +145,7 @@ def test_a_text_cannot_have_the_number_of_a_held_out_sentence():
 
 
 def test_there_are_about_as_many_words_in_the_texts_as_in_the_questions():
-    plan = plan_texts(4, 100, ["A", "B", "C"], STYLES, MANY)  # 4 * 5 * 4 questions of 25 words
+    plan = plan_texts(4, 100, [("A", "B"), ("A", "C"), ("B", "C")], STYLES, MANY)  # 4 * 5 * 4 questions of 25 words
     assert len(plan) == 8 and plan[:5] == [
         Text("retell", "report"),
         Text("retell", "entry"),
@@ -154,4 +154,18 @@ def test_there_are_about_as_many_words_in_the_texts_as_in_the_questions():
         Text("link", names=("A", "B")),
     ]
     assert [len(plan_texts(n, words, [], STYLES, FEW)) for n, words in ((1, 100), (8, 100), (900, 1))] == [1, 2, 5]
-    assert len(plan_texts(900, 1, list("ABCDEFGHIJ"), STYLES, FEW)) == 24
+    assert len(plan_texts(900, 1, [("A", str(n)) for n in range(40)], STYLES, FEW)) == 24
+
+
+@pytest.mark.parametrize(
+    ("names", "linked"),
+    [
+        (("Ann Pellow", "pier"), True),
+        (("oak", "12 lamps"), False),  # each in a fact of its own
+        (("Ann Pellow", "Pellow"), False),  # one and the same
+        (("Ida Holm", "pier"), False),
+    ],
+)
+def test_two_names_are_linked_by_a_fact_that_has_both(names, linked):
+    facts = [fact("Ann Pellow opened the pier."), fact("It is of oak."), fact("The pier has 12 lamps.")]
+    assert share_a_fact(names, facts) is linked and share_a_fact(names[::-1], facts) is linked

@@ -12,10 +12,11 @@ from batch_routes import FILTERED, BatchRoutes, output_line, read, requests_of, 
 
 from benchmarks.fault_server import Answer
 from budget.clock import Clock
-from data_processor.collection import check_arguments, collect
+from data_processor.arguments import check_arguments
+from data_processor.collection import collect
 from data_processor.data_collection_api import Arguments
 from data_processor.prompts import load_prompts
-from data_processor.waves import WAVES, check_batch_arguments, collect_in_waves
+from data_processor.waves import check_batch_arguments, collect_in_waves
 from engines.load import load_api_engine
 from utils import AnswersAwaited, InputError, MostlyFailed, run_script
 
@@ -29,7 +30,8 @@ READ_ONCE = functools.cache(load_prompts)
 @pytest.fixture
 def texts(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr("data_processor.collection.load_prompts", READ_ONCE)  # a test has up to 22 runs
+    for module in ("arguments", "collection"):
+        monkeypatch.setattr(f"data_processor.{module}.load_prompts", READ_ONCE)  # a test has up to 20 runs
     (tmp_path / "texts").mkdir()
     for name, text in TEXTS.items():
         (tmp_path / "texts" / name).write_text(text)
@@ -64,18 +66,19 @@ def answer_wave(folder, wave: int) -> None:
     write_answers(folder, wave, [output_line(one, read(one["body"])) for one in requests_of(folder, str(wave))])
 
 
-def finish_by_files(folder, wave: int = 1) -> int:
+def finish_by_files(folder, wave: int = 1, **changed) -> int:
     """Answer wave after wave until the dataset is there; returns how many there were."""
-    while run(folder, "files"):
+    while run(folder, "files", **changed):
         answer_wave(folder, wave)
         wave += 1
     return wave - 1
 
 
-def test_files_give_the_dataset_of_live_calls_and_ask_the_same(texts, server):
+@pytest.mark.parametrize(("verify", "waves"), [("rules", 3), ("llm", 6)])
+def test_files_give_the_dataset_of_live_calls_and_ask_the_same(texts, server, verify, waves):
     """Each request once, with the same fields; and a run that is begun one way goes on the other way, in both directions."""
-    assert finish_by_files(texts) == 7 <= len(WAVES)
-    run(texts, None, server, "live")
+    assert finish_by_files(texts, verify=verify) == waves
+    run(texts, None, server, "live", verify=verify)
     assert (texts / "data.json").read_bytes() == (texts / "live.json").read_bytes()
     kinds = {row["kind"] for row in json.loads((texts / "data.json").read_text())}
     assert kinds == {"qa", "reverse", "unknown", "passage"}
@@ -86,22 +89,23 @@ def test_files_give_the_dataset_of_live_calls_and_ask_the_same(texts, server):
     assert {(one["method"], one["url"]) for one in asked} == {("POST", "/v1/chat/completions")}
 
     calls = len(server.calls)
-    assert run(texts, None, server) == "" and len(server.calls) == calls, "live after files"
-    assert run(texts, "files", name="live") == "" and not (texts / "live.batch").exists(), "files after live"
-    assert run(texts, "files") == "" and len(requests_of(texts)) == len(asked), "a second run asks nothing"
+    assert run(texts, None, server, verify=verify) == "" and len(server.calls) == calls, "live after files"
+    assert run(texts, "files", name="live", verify=verify) == "" and not (texts / "live.batch").exists(), (
+        "files after live"
+    )
+    assert run(texts, "files", verify=verify) == "" and len(requests_of(texts)) == len(asked), (
+        "a second run asks nothing"
+    )
 
 
 def test_steps_that_do_not_need_one_another_are_one_wave(texts):
     waiting = [run(texts, "files")]
-    for wave in (1, 2):
-        answer_wave(texts, wave)
-        waiting.append(run(texts, "files"))
-    third = " ".join(one["body"]["messages"][-1]["content"] for one in requests_of(texts, "3"))
-    assert all(words in third for words in ("Write up to", "Write these facts again as", "that a reader"))
-    assert [text.partition("At most ")[2] for text in waiting] == [
-        "9 more waves follow it", "8 more waves follow it", "6 more waves follow it",
-    ]  # fmt: skip
-    assert f"expected answers in {texts}/data.batch/wave_3.answers.jsonl (to wave_3.requests.jsonl)" in waiting[2]
+    answer_wave(texts, 1)
+    waiting.append(run(texts, "files"))
+    second = " ".join(one["body"]["messages"][-1]["content"] for one in requests_of(texts, "2"))
+    assert all(words in second for words in ("Write questions about", "a letter to a friend", "that a reader"))
+    assert [text.partition("At most ")[2] for text in waiting] == ["8 more waves follow it", "5 more waves follow it"]
+    assert f"expected answers in {texts}/data.batch/wave_2.answers.jsonl (to wave_2.requests.jsonl)" in waiting[1]
 
 
 def test_a_wave_is_written_once_and_a_lost_journal_costs_nothing(texts):
@@ -114,7 +118,7 @@ def test_a_wave_is_written_once_and_a_lost_journal_costs_nothing(texts):
     second = requests_of(texts)
     run(texts, "files")
     assert requests_of(texts) == second and len(second) > len(first)
-    assert finish_by_files(texts, 2) == 7
+    assert finish_by_files(texts, 2) == 3
 
 
 def test_a_refused_request_has_no_reply_and_is_asked_again_with_the_next_wave(texts, caplog):
@@ -126,24 +130,27 @@ def test_a_refused_request_has_no_reply_and_is_asked_again_with_the_next_wave(te
     write_answers(texts, 2, lines)
     with caplog.at_level("INFO"):
         run(texts, "files")
-    assert "1 of 6 requests failed: 1 status 400, content_filter (The prompt was filtered.)" in caplog.text
+    sent = 2 + 1 + len(others)
+    assert f"1 of {sent} requests failed: 1 status 400, content_filter (The prompt was filtered.)" in caplog.text
     assert [one for one in requests_of(texts, "3") if one["custom_id"] == refused["custom_id"]] == [refused]
     assert len(requests_of(texts, "3")) > 1, "the others went on"
-    assert finish_by_files(texts, 3) == 7
+    assert finish_by_files(texts, 3) == 4, "the questions that came late are asked in roles after the others"
 
 
 def test_what_failed_in_the_last_wave_does_not_keep_the_dataset(texts):
-    while "At most 1 more" not in run(texts, "files"):
-        answer_wave(texts, len(list((texts / "data.batch").glob("*.requests.jsonl"))))
-    last = requests_of(texts, "7")
+    for wave in (1, 2):
+        run(texts, "files")
+        answer_wave(texts, wave)
+    run(texts, "files")
+    last = requests_of(texts, "3")
     good = [output_line(one, read(one["body"])) for one in last]
-    write_answers(texts, 7, [output_line(last[0], FILTERED), *good[1:]])
+    write_answers(texts, 3, [output_line(last[0], FILTERED), *good[1:]])
     assert run(texts, "files") == "" and (texts / "data.json").exists()
-    assert requests_of(texts, "8") == last[:1]
+    assert requests_of(texts, "4") == last[:1]
     rows = json.loads((texts / "data.json").read_text())
-    write_answers(texts, 8, good[:1])
+    write_answers(texts, 4, good[:1])
     assert run(texts, "files") == ""
-    assert len(json.loads((texts / "data.json").read_text())) == len(rows) + 1
+    assert len(json.loads((texts / "data.json").read_text())) == len(rows) + 3, "three questions in a role"
 
 
 def test_only_what_has_no_answer_is_waited_for(texts, caplog):
@@ -179,7 +186,7 @@ def test_submit_and_collect_give_the_dataset_of_live_calls(texts, server, caplog
         server.end()
         collected = run(texts, "collect", server)
         assert not collected or (f"wave {waves + 1} is waiting (" in collected and "run --batch submit" in collected)
-    assert waves == len(server.batches) == 7 and "(24 hours at 24 a wave)" not in said
+    assert waves == len(server.batches) == 3 and "(24 hours at 24 a wave)" not in said
     run(texts, None, server, "live")
     assert (texts / "data.json").read_bytes() == (texts / "live.json").read_bytes()
 
