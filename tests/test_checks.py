@@ -80,7 +80,8 @@ def test_a_question_that_is_answered_otherwise_or_not_at_all_is_dropped():
         pair("Who built the pier?", "Ann"),
         pair("Who owns the pier?", "the town"),
     ]
-    job = work(answers("ann  Pellow.", "oak", "Ida Holm", ""), '["1 yes", "2 no"]', verify=True)
+    in_their_order = answers("", "ann  Pellow.", "Ida Holm", "oak")  # owns, opened, built, of: one without meaning
+    job = work(in_their_order, '["1 yes", "2 no"]', verify=True)
     assert keep_answered(job, "questions", pairs) == pairs[:2]
     assert dropped(job) == [
         ("Who built the pier?", "asked again, the model answers otherwise"),

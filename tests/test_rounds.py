@@ -234,7 +234,9 @@ def test_units_are_of_one_chunk_and_evenly_spread_over_the_documents(guard, most
 def test_a_real_collection_ends_at_ctrl_c_with_the_finished_rounds_and_resumes(tmp_path):
     def start_collection(server: FaultServer, concurrency: int) -> subprocess.Popen:
         options = f"--api_model m --api_base {server.address} --concurrency {concurrency} --data_path demo/documents"
-        options += f" --json_save_dir {tmp_path}/data.json --limit 5 --role_amount_per_fact 0 --time_budget 20m"
+        options += (
+            f" --json_save_dir {tmp_path}/data.json --chunk_size_by_token 64 --role_amount_per_fact 0 --time_budget 20m"
+        )
         command = [sys.executable, "data_processor/data_collection_api.py", *options.split()]
         return subprocess.Popen(
             command, cwd=DEMO.parents[1], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -154,7 +154,8 @@ def test_there_are_about_as_many_words_in_the_texts_as_in_the_questions():
         Text("link", names=("A", "B")),
     ]
     assert [len(plan_texts(n, words, [], STYLES, FEW)) for n, words in ((1, 100), (8, 100), (900, 1))] == [1, 2, 5]
-    assert len(plan_texts(900, 1, [("A", str(n)) for n in range(40)], STYLES, FEW)) == 24
+    many = plan_texts(900, 1, [("A", str(n)) for n in range(40)], [f"style {n}" for n in range(40)], FEW)
+    assert len(many) == 24 and [text.step for text in many].count("link") == 6
 
 
 @pytest.mark.parametrize(
