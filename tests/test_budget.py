@@ -148,7 +148,8 @@ def test_a_restart_goes_on_against_the_deadline_on_the_disk(tmp_path, monkeypatc
     assert abs(fresh.deadline - first.deadline - 60) < 0.01
 
 
-def test_without_a_budget_the_clock_is_endless_and_hears_and_writes_nothing(tmp_path):
+def test_without_a_budget_the_clock_is_endless_and_hears_and_writes_nothing(tmp_path, handlers):  # noqa: F811
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background without it
     handlers_before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
     with budget.stage_clock(BudgetArguments(), "collection", tmp_path) as clock:
         assert not clock.limited and clock.left() == clock.seconds == math.inf and clock.seconds_for_others(1) == 0
