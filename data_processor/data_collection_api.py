@@ -1,4 +1,4 @@
-"""Make a dataset from a folder of .txt files with an OpenAI-compatible API.
+"""Make a dataset from a folder of texts with an OpenAI-compatible API.
 
 In and out: as data_collection_local.py. The key comes from the environment, as OPENAI_API_KEY.
 

@@ -20,17 +20,25 @@ __all__ = ["Reading", "ask_questions", "diversify", "names_to_ask_by", "read_uni
 
 UNIT_SENTENCES = None  # a unit of work is a whole chunk
 FACTS_ARE_TEXTS = False  # the texts about a chunk say more than each fact by itself
-WAVES = (  # the steps that can be asked together, in turn, for a collection by batches; checks only with --verify llm
-    ("phrases", "read"),
-    ("rest",),
-    ("facts, check",),
-    ("questions", "unknown", "two facts", "texts"),
-    ("questions, check", "unknown, check", "two facts, check"),
-    ("questions, same", "two facts, same"),
-    ("wordings",),
-    ("wordings, check",),
-    ("wordings, same",),
-)
+WAVES = {  # by --verify: the steps that can be asked together, in turn, for a collection by batches
+    "rules": (
+        ("phrases", "read"),
+        ("rest",),
+        ("questions", "unknown", "two facts", "texts"),
+        ("wordings", "unknown, check"),
+    ),
+    "llm": (
+        ("phrases", "read"),
+        ("rest",),
+        ("facts, check",),
+        ("questions", "unknown", "two facts", "texts"),
+        ("questions, check", "unknown, check", "two facts, check"),
+        ("questions, same", "two facts, same"),
+        ("wordings",),
+        ("wordings, check",),
+        ("wordings, same",),
+    ),
+}
 PROMPTS = Path(__file__).parent / "prompts"
 
 

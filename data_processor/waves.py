@@ -61,9 +61,8 @@ def collect_in_waves(tokenizer: str, documents: list[Document], arguments, clock
     else:
         said = describe_progress(engine, running)
     if steps is not None:
-        raise AnswersAwaited(
-            f"{said}. {describe_waves_left(arguments.method.WAVES, steps, arguments.batch != 'files')}"
-        )
+        waves = arguments.method.WAVES[arguments.verify]
+        raise AnswersAwaited(f"{said}. {describe_waves_left(waves, steps, arguments.batch != 'files')}")
     if said:
         log.info("for what failed, %s", said)
     if failure:
@@ -114,4 +113,4 @@ def describe_waves_left(waves: tuple[tuple[str, ...], ...], steps: tuple[str, ..
     """How many waves can still follow the one in which these steps are asked, and how long they may take."""
     left = len(waves) - 1 - min((number for number, names in enumerate(waves) if set(names) & set(steps)), default=0)
     hours = f" ({left * HOURS_A_WAVE} hours at {HOURS_A_WAVE} a wave)" if at_a_server else ""
-    return f"At most {left} more waves follow it{hours}"
+    return f"At most {left} more {'wave follows' if left == 1 else 'waves follow'} it{hours}"

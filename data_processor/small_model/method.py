@@ -25,7 +25,7 @@ __all__ = ["ask_questions", "calls_per_role", "diversify", "find_roles", "names_
 
 UNIT_SENTENCES = 3  # equal to the number of facts in a rewrite
 FACTS_ARE_TEXTS = True
-WAVES = (("theme",), ("facts",), ("questions", "rewrites", "roles"), ("wordings",))
+WAVES = {"rules": (("theme",), ("facts",), ("questions", "rewrites", "roles"), ("wordings",))}
 PROMPTS = Path(__file__).parent / "prompts"
 
 
