@@ -67,9 +67,12 @@ def pairs_schema(items: int, forms: tuple[str, ...], most: int) -> dict:
 
 
 def to_pair(told: dict, fact: Fact, made_by: str, second: Fact | None = None) -> Pair:
-    """A pair as the model told it, with the points of a long answer: its own, where they stand in the text, or by rule."""
+    """A pair as the model told it, with the points of a long answer: its own, where they stand in the text, or by rule.
+
+    An answer that begins with yes or no has none: the rest only says why.
+    """
     answer, points = one_line(told["answer"]), []
-    if length_in_words(answer) > SCORED_WHOLE_WORDS:
+    if told["form"] != "yes_no" and length_in_words(answer) > SCORED_WHOLE_WORDS:
         text = f"{fact.text} {fact.chunk.text} {second.chunk.text if second else ''}"
         language = fact.chunk.text_language
         points = check_points(told["points"], answer, text, language) or points_by_rule(answer, text, language)

@@ -160,6 +160,21 @@ def test_a_long_answer_has_points_that_stand_in_it_and_in_the_text(answer, given
     assert pair.points == points
 
 
+def test_an_answer_that_begins_with_yes_or_no_has_no_points():
+    long = "No, dogs may not be taken on to it, because of their claws."
+    [pair, _] = ask_questions(
+        work(
+            reply(
+                told(1, "May dogs go on to the pier?", long, "yes_no", ("their claws",)),
+                told(1, "Must dogs stay off the pier?", "Yes.", "yes_no"),
+            )
+        ),
+        [DOGS],
+        2,
+    )
+    assert (pair.answer, pair.points) == (long, ())
+
+
 def yes_or_no(*answers: str, chunk: Chunk = PIER) -> list[Pair]:
     fact = Fact("It is.", chunk, 0, 6, "")
     return [Pair(f"Question {n}?", answer, fact, "model", form="yes_no") for n, answer in enumerate(answers)]
