@@ -1,4 +1,4 @@
-"""A hyphen at the end of a line: the word loses it, keeps it, or goes on after a space, by what its language and text tell."""
+"""A hyphen at the end of a line: the word loses it, keeps it, or goes on after a space, as its language and text tell."""
 
 from __future__ import annotations
 
