@@ -53,8 +53,18 @@ def test_a_row_of_a_table_is_a_line_with_the_words_of_its_header(name, raw):
 
 
 def test_a_drawn_table_has_rows_too():
-    raw = "+-----+-----+\n| who | age |\n+=====+=====+\n| Ann | 30  |\n+-----+-----+\n"
-    assert lines("a.txt", raw) == ["who: Ann; age: 30."]
+    raw = "+-----+-----+\n| who | age |\n+=====+=====+\n| Ann | 30  |\n| Ida | 30  |\n+-----+-----+\n"
+    document = clean("a.txt", raw)
+    assert document.text == "who: Ann; age: 30.\nwho: Ida; age: 30.\n"
+    assert [raw[start:end] for start, end, kind in document.spans if kind == "heading"] == ["| who | age |\n"]
+    assert [raw[start:end] for start, end, kind in document.spans if kind == "text"] == [
+        "Ann", "30", "\n", "Ida", "30", "\n",
+    ]  # fmt: skip
+
+
+def test_a_column_without_a_name_and_a_cell_without_words_add_nothing_to_a_row():
+    raw = "| | fate |\n|---|---|\n| Osprey | It was sold. |\n| Heron | |\n| | burned |\n"
+    assert lines("a.md", raw) == ["Osprey; fate: It was sold.", "Heron.", "fate: burned."]
 
 
 def test_html_is_read_as_html_in_any_file():

@@ -12,7 +12,6 @@ from generators import small_work
 from benchmarks.inputs_lines import kept_apart, rewrapped
 from data_processor.chunking import chunk_document, hide_stops, make_splitter, sentence_spans, share_out
 from data_processor.documents import Document, read_documents
-from data_processor.hyphens import mend
 from data_processor.languages import detect_language
 from data_processor.pipeline import sentences_to_read
 from data_processor.segmentation import segment
@@ -124,26 +123,6 @@ def test_lines_that_belong_apart_stay_apart(text, expected):
 def test_headings_are_no_units(text, expected):
     assert headings(text) == expected
     assert not set(expected) & set(units(text))
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "language", "text", "expected"),
-    [
-        ("die neue Stra-", "ße", "de", "", ""),
-        ("einen Ein-", "und Ausgang", "de", "", "- "),
-        ("die Karl-", "Marx-Allee", "de", "", "-"),
-        ("on pages 12-", "40", "en", "", "-"),
-        ("a light-", "house keeper", "en", "", ""),
-        ("a well-", "known man", "en", "", "-"),
-        ("a light-", "house keeper", "en", "Every light-house has one.", "-"),
-        ("où est-", "elle née", "fr", "", "-"),
-        ("its tele\u00ad", "scope", "en", "", ""),
-        ("built in 1899 -", "was", "en", "", None),
-        ("no hyphen", "here", "en", "", None),
-    ],
-)
-def test_a_hyphen_at_the_end_of_a_line(before, after, language, text, expected):
-    assert mend(before, after, language, text) == expected
 
 
 def test_an_item_has_its_lead_in():
