@@ -38,7 +38,8 @@ PARTS = {  # words that keep their hyphen: what begins them, what ends them
 }
 # Languages in which hyphens between small letters are common. The Russian dictionary takes some seconds to load.
 DICTIONARIES = ("en", "fr", "pt", "ru", "uk")
-SHORT_BEFORE_TO = "кто что где как".split()  # "что-то"; "то" ends words without a hyphen too: "мес-/то"
+# "что-то"; "то" ends words without a hyphen too: "мес-/то". Longer ones are in the dictionary.
+SHORT_BEFORE_TO = "кто что где как чем кем чей чья чьё чьи ком чём".split()
 
 
 def mend(before: str, after: str, language: str, text: str) -> str | None:

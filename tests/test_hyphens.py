@@ -33,6 +33,7 @@ from data_processor.hyphens import mend
         ("la ville, cel-", "le du nord", "fr", ""),
         ("если кто-", "то придёт", "ru", "-"),
         ("он где-", "то там", "ru", "-"),
+        ("занят чем-", "то своим", "ru", "-"),
         ("это мес-", "то", "ru", ""),
         ("een lees-", "bril", "nl", ""),
         ("its tele\u00ad", "scope", "en", ""),
