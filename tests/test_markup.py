@@ -72,6 +72,39 @@ def test_html_is_read_as_html_in_any_file():
     assert raw[slice(*document.to_file_offsets(start, start + 12))] == "1921\n  by <b>Ann</b>."
 
 
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("The ferry<p>was sold.</p>", "The ferry\n\nwas sold."),  # text before the first tag
+        ("<p>Write to <jens@example.org>.</p>", "Write to <jens@example.org>."),  # an address is no tag
+        ("<p>Two are left:</p><ul><li>Osprey</li><li>Heron</li></ul><p>One is sold.</p>",
+         "Two are left:\n\n- Osprey\n- Heron\n\nOne is sold."),
+        ("<p>The  log:</p><pre>1931  Osprey\n1956  Heron</pre><p>No  more.</p>", "The log:\n\n1931  Osprey\n1956  Heron\n\nNo more."),
+        ("<p>A</p></pre><p>b  c</p><pre>d  e</pre>", "A\n\nb c\n\nd  e"),
+        ("<p>青石镇\n建于1368年。\nOtto Brill</p>", "青石镇建于1368年。 Otto Brill"),  # a line of Chinese goes on in the next
+        ("<nav><ul><li>Home<li>News<br></ul></nav><p>It is old.</p>", "It is old."),
+        ("<nav>Home<nav>News</nav>Log in</nav><p>It is old.</p>", "It is old."),
+        ("<table><tr><th>ferry:<th>built</tr><tr><td>Osprey<td>1931<td>sold</tr></table>", "ferry: Osprey; built: 1931; sold."),
+    ],
+)  # fmt: skip
+def test_what_a_reader_of_html_sees(raw, text):
+    assert clean("a.html", raw).text.strip("\n") == text
+
+
+def test_the_end_of_a_heading_that_never_began_is_none():
+    document = clean("a.html", "<p>It is old.</h2></p><h2>The mill</h2><p>It turns.</p>")
+    assert [document.text[start:end] for start, end in document.headings] == ["The mill"]
+
+
+def test_every_character_of_html_is_accounted_for():
+    raw = "<nav>Home</nav><table><tr><th>ferry</tr><tr><td>Osprey</td></tr></table><p>It is <b>old</b>.</p>"
+    assert [(raw[start:end], kind) for start, end, kind in clean("a.html", raw).spans] == [
+        ("<nav>Home</nav>", "boilerplate"), ("<table><tr><th>", "markup"), ("ferry", "heading"), ("</tr><tr><td>", "markup"),
+        ("Osprey", "text"), ("</td></tr></table><p>", "markup"), ("It is ", "text"), ("<b>", "markup"), ("old", "text"),
+        ("</b>", "markup"), (".", "text"), ("</p>", "markup"),
+    ]  # fmt: skip
+
+
 def test_front_matter_is_metadata_with_its_title():
     document = clean(
         "a.md", '---\ntitle: "Das Bad"\ndate: 2024-03-15\ntags: [bath]\n---\n\n# Das Bad\n\nEs wurde 1927 eröffnet.\n'
