@@ -21,10 +21,16 @@ def lines(name: str, raw: str) -> list[str]:
         ("a.md", "> She was sold\n> in 1961.\n\n- [x] Done *once*\n    in 1962\n", ["She was sold", "in 1961.", "- Done once", "in 1962"]),
         ("a.md", "+++\ntitle = \"T\"\n+++\nText.\n", ["Text."]),
         ("a.md", "---\n\nText.\n\n---\n", ["Text."]),
+        ("a.md", "The mill\n========\nIt turns.\n", ["The mill", "It turns."]),
         ("a.txt", "3 * 4 * 5, 2*3*4, snake_case_name, (1 ha)*, (2 ha)* and #1. Write to <jens@example.org>, if a<b.\n",
          ["3 * 4 * 5, 2*3*4, snake_case_name, (1 ha)*, (2 ha)* and #1. Write to <jens@example.org>, if a<b."]),
+        ("a.txt", "**A** and ***Ann*** paid **$5**, **¿no?** So 2**3**4 and (1 ha)**, (2 ha)** stay.\n",
+         ["A and Ann paid $5, ¿no? So 2**3**4 and (1 ha)**, (2 ha)** stay."]),
         ("a.txt", "He was _fourteen_.[1] The \"[h]ouse\" of a[1].[citation needed]\n", ["He was fourteen. The \"[h]ouse\" of a[1]."]),
         ("a.txt", "== History ==\nThe '''Osprey''' was built by [[Ruth Ambler|Ambler]].<ref>Log.</ref>\n", ["History", "The Osprey was built by Ambler."]),
+        ("a.txt", "WEBVTT - a talk\n\nNOTE by hand\nin May\n\n00:01.000 --> 00:02.000\nIris\n\nNOTE here\n\n00:03.000 --> 00:04.000\nbuilt it.\n",
+         ["Iris", "built it."]),
+        ("a.txt", "WEBVTT\n00:01.000 --> 00:02.000\nIris built it.\n", ["Iris built it."]),
         ("a.txt", "1\n00:00:01,000 --> 00:00:02,000\n<i>Iris built it.</i>\n\n2\n00:00:03,000 --> 00:00:04,000\n[storm]\n", ["Iris built it."]),
         ("a.txt", "Works  Report\n\nThey sold 3 and\n\n - 12 -\n\f\nWorks  Report\n\nearned 4.\n", ["They sold 3 and", "earned 4."]),
     ],
@@ -89,6 +95,11 @@ def test_html_is_read_as_html_in_any_file():
 )  # fmt: skip
 def test_what_a_reader_of_html_sees(raw, text):
     assert clean("a.html", raw).text.strip("\n") == text
+
+
+def test_a_heading_of_a_wiki_is_one_and_a_link_is_none():
+    document = clean("a.txt", "The mill of [[Orsden]].\n\n== Its history ==\nIt was built by [[Ann Bell|Bell]].\n")
+    assert [document.text[start:end] for start, end in document.headings] == ["Its history"]
 
 
 def test_the_end_of_a_heading_that_never_began_is_none():
@@ -158,12 +169,13 @@ def test_characters_that_only_look_different_are_the_same(raw, text):
         ("a.md", "> Sold\n> in May.\n\n- Ann\nAmbler\n", ["Sold in May.", "Ann Ambler"]),
         ("a.md", "The lamp went round\\\nAnd all the stars  \nWere company<br>\nNear<br>Me\n",
          ["The lamp went round", "And all the stars", "Were company", "Near", "Me"]),
+        ("a.md", "It is.\\\nThe Osprey\nWas built in\n1931 by Ann\n", ["It is.", "The Osprey Was built in 1931 by Ann"]),
         ("a.md", "Seen in the\n![fog](a.png)\nHarbour in\n2. class | third.\n", ["Seen in the Harbour in 2. class | third."]),
         ("a.txt", "1\n00:00:01,000 --> 00:00:02,000\nGreta\nSolvang\n\n2\n00:00:03,000 --> 00:00:04,000\n[storm]\n\n"
          "3\n00:00:05,000 --> 00:00:06,000\nleft.\n- Why?\n- Ann.\n", ["Greta Solvang left.", "Why?", "Ann."]),
         ("a.txt", "It was larger than the\n\n - 12 -\n\fone of Greta Sol-\n\fvang at Orsden.\n", ["It was larger than the one of Greta Solvang at Orsden."]),
     ],
-    ids=["soft breaks", "quotation and item", "forced breaks", "an image within", "cues", "pages"],
+    ids=["soft breaks", "quotation and item", "forced breaks", "soft after forced", "an image within", "cues", "pages"],
 )  # fmt: skip
 def test_a_paragraph_that_markup_tells_is_one(name, raw, expected):
     parsed = parse(clean(name, raw), "en")
