@@ -268,14 +268,14 @@ def no_emphasis(source: str, children: list[Token]) -> set[int]:
 
 def _read_table(text: str, lines: list[int], tokens: list[Token]) -> Markup:
     """A pipe table: its header is a heading, each row one line with the header's words before the cells."""
-    found, header, row, position = Markup([], [], []), [], [], 0
+    found, header = Markup([], [], []), []
     for index, token in enumerate(tokens):
         if token.type == "tr_open":
             row, position = [], lines[token.map[0]]
         elif token.type == "inline":
             raw = token.content.replace("|", r"\|")
             options = [text.find(one, position, lines[token.map[1]]) for one in (token.content, raw)]
-            start = next((place for place in options if place >= 0), position)
+            start = min((place for place in options if place >= 0), default=position)
             row.append((start, start + len(raw if start == options[1] else token.content), cell_text(token)))
             position = row[-1][1]
         elif token.type == "tr_close":

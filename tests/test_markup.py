@@ -58,6 +58,14 @@ def test_a_row_of_a_table_is_a_line_with_the_words_of_its_header(name, raw):
     assert [document.text[start:end] for start, end in document.rows][-1].startswith("ferry: Heron")
 
 
+def test_cells_that_look_alike_lead_back_to_their_own_places():
+    raw = "| x | y | z |\n|---|---|---|\n| a \\| b | a | b |\n"
+    document = clean("a.md", raw)
+    assert document.text == "x: a | b; y: a; z: b.\n"
+    places = [document.to_file_offsets(start, end) for start, end in ((3, 8), (13, 14), (19, 20))]
+    assert [(start, raw[start:end]) for start, end in places] == [(30, "a \\| b"), (39, "a"), (43, "b")]
+
+
 def test_a_drawn_table_has_rows_too():
     raw = "+-----+-----+\n| who | age |\n+=====+=====+\n| Ann | 30  |\n+-----+-----+\n"
     assert lines("a.txt", raw) == ["who: Ann; age: 30."]
