@@ -7,7 +7,7 @@ from scripted import SFT, answer, scripted, verdict
 
 from engines.chat import Reply
 from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, read_verdict, to_case
-from evaluation.verdict_text import find_label, read_json_verdict, read_tagged_verdict
+from evaluation.verdict_text import find_label, read_json_verdict
 
 CASE = to_case(answer(0, "It is ref0."), answer="It is ref0.")
 TAG = CASE.tag
@@ -178,9 +178,3 @@ def test_what_is_no_label_or_more_than_one_is_none(written):
 )  # fmt: skip
 def test_a_label_of_one_letter_is_read_alone(written, label):
     assert find_label(written, ("A", "B", "tie")) == label
-
-
-def test_a_reply_without_its_tag_is_told_by_its_last_80_characters():
-    reply = f"It is right.\n{'so ' * 26}be it"
-    assert read_tagged_verdict(reply, "7") == (None, f"no verdict in its tag: '{'so ' * 25}be it'")
-    assert len(f"{'so ' * 25}be it") == 80
