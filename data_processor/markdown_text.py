@@ -20,7 +20,7 @@ MARKS_BEFORE_TEXT = re.compile(r"[>#][ \t]?|(?<=#)[ \t]+")  # those of lists sta
 NOTE_MARK = re.compile(r"[ \t]?\[\^[^\]\s]{1,40}\]:?[ \t]*")
 LINE_BREAK = re.compile(r"<br\b[^<>]*>(?P<end>[ \t]*\n)?", re.IGNORECASE)
 WORD = re.compile(r"\w")
-FIRST_WORD = re.compile(r"[\"'“„«(\[*_]*\w")
+FIRST_WORD = re.compile(r"[\"'“„«(\[*_¿¡$€£¥]*\w")
 
 
 class PlacedState(StateInline):
@@ -234,7 +234,8 @@ def _kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[
         elif child.type == "text" and child.content:
             yield at, at + len(child.content), None
         elif id(child) in no_marks:
-            yield at, at + len(child.markup), None
+            begin = _mark_start(child)
+            yield begin, begin + len(child.markup), None
         elif child.type == "text_special":
             yield at, at + len(child.markup), child.content
         elif child.type == "code_inline":
@@ -245,6 +246,11 @@ def _kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[
             yield at, at + len(child.content), "\n"
 
 
+def _mark_start(token: Token) -> int:
+    """Where a mark of emphasis begins: "**" is two tokens, and the second of them becomes the opening one."""
+    return token.meta["at"] - (token.type == "strong_open")
+
+
 def no_emphasis(source: str, children: list[Token]) -> set[int]:
     """The ids of tokens that are emphasis in Markdown, and hardly so in plain text: 2*3*4, "(12 ha)*, (15 ha)*"."""
     found, opened = set(), []
@@ -253,7 +259,7 @@ def no_emphasis(source: str, children: list[Token]) -> set[int]:
             opened.append(child)
         elif child.type in ("em_close", "strong_close"):
             opening = opened.pop()
-            start, end = opening.meta["at"], child.meta["at"] + len(child.markup)
+            start, end = _mark_start(opening), child.meta["at"] + len(child.markup)
             first, after = source[start + len(opening.markup) : end], source[end : end + 1]
             if WORD.match(source[max(0, start - 1) : start]) or WORD.match(after) or not FIRST_WORD.match(first):
                 found |= {id(opening), id(child)}
@@ -262,14 +268,14 @@ def no_emphasis(source: str, children: list[Token]) -> set[int]:
 
 def _read_table(text: str, lines: list[int], tokens: list[Token]) -> Markup:
     """A pipe table: its header is a heading, each row one line with the header's words before the cells."""
-    found, header, row, position = Markup([], [], []), [], [], 0
+    found, header = Markup([], [], []), []
     for index, token in enumerate(tokens):
         if token.type == "tr_open":
             row, position = [], lines[token.map[0]]
         elif token.type == "inline":
             raw = token.content.replace("|", r"\|")
             options = [text.find(one, position, lines[token.map[1]]) for one in (token.content, raw)]
-            start = next((place for place in options if place >= 0), position)
+            start = min((place for place in options if place >= 0), default=position)
             row.append((start, start + len(raw if start == options[1] else token.content), cell_text(token)))
             position = row[-1][1]
         elif token.type == "tr_close":

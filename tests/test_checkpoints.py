@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -221,7 +222,7 @@ def test_saving_is_timed_and_the_rehearsal_removed_or_reckoned_under_deepspeed(t
     monkeypatch.setattr("training.checkpoints.time.monotonic", lambda: now[0])
 
     def save(folder: str) -> None:
-        (tmp_path / "rehearsal").mkdir()
+        Path(folder).mkdir()
         now[0] += 7.0
 
     args = SimpleNamespace(output_dir=str(tmp_path), process_index=0)

@@ -260,6 +260,8 @@ def test_what_markup_told_of_a_line_holds():
     text = "A heading.\nbuilding: Lamp; opened: 1987.\nIt is."
     parsed = read_units(text, "en", {0: "heading", 11: "row"})
     assert parsed.headings == [(0, 10)] and [(unit.start, unit.end) for unit in parsed.units] == [(11, 40), (41, 47)]
+    rows = read_units("ferry: Osprey; built: long ago.\nferry: Heron; built: 1956.", "en", {0: "row", 32: "row"})
+    assert [(unit.start, unit.end) for unit in rows.units] == [(0, 31), (32, 58)], "its header is in each row already"
 
 
 def test_wrapping_and_lines_apart_are_measured():
