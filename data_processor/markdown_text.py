@@ -260,8 +260,10 @@ def no_emphasis(source: str, children: list[Token]) -> set[int]:
         elif child.type in ("em_close", "strong_close"):
             opening = opened.pop()
             start, end = _mark_start(opening), child.meta["at"] + len(child.markup)
-            first, after = source[start + len(opening.markup) : end], source[end : end + 1]
-            if WORD.match(source[max(0, start - 1) : start]) or WORD.match(after) or not FIRST_WORD.match(first):
+            inside, after = source[start + len(opening.markup) : child.meta["at"]], source[end : end + 1]
+            is_name = opening.markup == "__" and inside.isidentifier()  # __init__
+            before = source[max(0, start - 1) : start]
+            if is_name or WORD.match(before) or WORD.match(after) or not FIRST_WORD.match(inside):
                 found |= {id(opening), id(child)}
     return found
 

@@ -10,7 +10,7 @@ import pytest
 import tenacity
 from test_api_engine import BUSY, asked, engine_of, server, text  # noqa: F401
 
-from benchmarks.fault_server import TEXT, error
+from benchmarks.fault_server import TEXT, error, good
 from data_processor import data_collection_api
 from utils import InputError, api_client, llm_chat, parse_retry_after
 
@@ -92,7 +92,7 @@ def test_the_key_goes_to_the_server_and_into_no_file_or_line_of_a_run(
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["data_collection_api.py", *map(str, command)])
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    server.plan = iter([text("one"), error(401, f"no such key, with {len(SECRET)} letters")])
+    server.plan = iter([good, error(401, f"no such key, with {len(SECRET)} letters")])
     with caplog.at_level(logging.DEBUG):
         with pytest.raises(InputError, match="no such key"):
             data_collection_api.main()
