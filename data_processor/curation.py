@@ -40,7 +40,7 @@ def normalize(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Words and numbers in order, normalized; a Chinese character counts as a word."""
-    return [word.replace(",", "") if word[0].isdigit() else word for word in WORD.findall(normalize(text))]
+    return [word.replace(",", "") for word in WORD.findall(normalize(text))]
 
 
 def content_words(text: str) -> list[str]:

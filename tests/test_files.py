@@ -242,6 +242,7 @@ def test_the_command_line_fills_each_dataclass(monkeypatch):
     ("words", "message"),
     [
         (["--name", "b", "--other"], "expected arguments that --help lists, found --other: correct or remove it"),
+        (["--other", "3"], "expected arguments that --help lists, found --other 3: correct or remove it"),
         (["--number", "many"], "script.py: argument --number: invalid int value: 'many' (see --help)"),
     ],
 )

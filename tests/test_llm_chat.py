@@ -72,6 +72,13 @@ def test_one_client_serves_all_calls_and_another_key_or_timeout_gets_another():
     assert api_client("http://127.0.0.1:9/v1", "b", 5.0).api_key == "b"
 
 
+@pytest.mark.parametrize(("key", "sent"), [("sk-1", "Bearer sk-1"), ("", "Bearer none")])
+def test_the_key_is_that_of_the_environment_and_a_server_of_ones_own_needs_none(server, monkeypatch, key, sent):  # noqa: F811
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    engine_of(server).chat(asked("a"))
+    assert [call["key"] for call in server.calls] == [sent]
+
+
 SECRET = "sk-very-secret-4711"
 
 
