@@ -143,6 +143,7 @@ class LazySupervisedDataset(Dataset):
     def _measure(self) -> Sequence[int]:
         """The length of each example; those that are too long are split, or refused by name."""
         frame = len(self._text([{"role": "user", "content": "?"}, {"role": "assistant", "content": "."}]).encode())
+        frame -= len("?.")  # an empty turn would be refused by some templates
         rewritten = rewrites_history(self.tokenizer)
         lengths = array("q")
         for index, row in enumerate(self.rows):
