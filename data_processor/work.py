@@ -9,11 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
 
 from data_processor.curation import NearCopies
 from data_processor.prompts import Prompts, load_prompts
 from engines.chat import Engine, Reply, WaveWaiting
+from engines.json_replies import CUT_OFF, complete_json, parse_json
 
 
 @dataclass
@@ -88,6 +88,8 @@ class Work:
             if reply.error:
                 self.errors.append(reply.error)
                 self.drop(step, "call failed", reply.error)
+            for lost in reply.left_out:
+                self.drop(step, **lost)
         return [None if reply.error else reply.text for reply in replies]
 
     @contextlib.contextmanager
@@ -121,36 +123,11 @@ class Work:
         values = []
         for text in self.ask(step, conversations, max_new_tokens, schemas=schema, **options):
             try:
-                values.append(None if text is None else json.loads(text))
+                values.append(None if text is None else parse_json(text))
             except json.JSONDecodeError:
-                self.drop(step, "reply cut off", text)
+                self.drop(step, CUT_OFF, text)
                 values.append(complete_json(text))
         return values
-
-
-def complete_json(text: str) -> Any:
-    """The value of JSON that was cut off, up to the last item of a list that is whole; None if there is none.
-
-    '{"facts": [{"a": 1}, {"a' gives {"facts": [{"a": 1}]}.
-    """
-    brackets: list[str] = []
-    in_string = escaped = False
-    whole = ""  # the longest prefix that ends with a whole item of a list, and its brackets closed
-    for place, char in enumerate(text):
-        if in_string:
-            escaped, in_string = char == "\\" and not escaped, char != '"' or escaped
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
-            brackets.append("]" if char == "[" else "}")
-        elif char in "]}" and brackets:
-            brackets.pop()
-            if brackets and brackets[-1] == "]":
-                whole = text[: place + 1] + "".join(reversed(brackets))
-    try:
-        return json.loads(whole)
-    except json.JSONDecodeError:
-        return None
 
 
 def an_object(**properties: dict) -> dict:

@@ -120,7 +120,7 @@ class JournaledEngine:
     def _write(self, new: dict[str, Reply]) -> None:
         if new:
             self.known |= new
-            append_line(self.path, {key: asdict(reply) for key, reply in new.items()})
+            append_line(self.path, {key: to_fields(reply) for key, reply in new.items()})
 
 
 @dataclass
@@ -147,6 +147,11 @@ class PendingCalls:
     def report(self, index: int, reply: Reply) -> None:
         if self.on_reply:
             self.on_reply(index, reply)
+
+
+def to_fields(reply: Reply) -> dict:
+    """A reply as it is written; with what was left out of it only where something was, so that older versions read it."""
+    return {name: value for name, value in asdict(reply).items() if value or name != "left_out"}
 
 
 def request_key(

@@ -8,13 +8,15 @@ from collections import Counter
 import pytest
 from generators import SilentBar, scripted_reading, work
 
+from benchmarks.fault_server import completion
 from data_processor import method
 from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
-from data_processor.facts import NOT_COVERED, NOTHING, Fact, Reading, read_units
+from data_processor.facts import NOT_COVERED, NOTHING, Fact, Reading, read_units, reading_schema
 from data_processor.pairs import Pair
 from data_processor.pipeline import sentences_to_read, source_of, split_into_units
 from data_processor.work import Work
+from engines.api_replies import parse_reply, to_answer
 from engines.chat import Reply
 from engines.journal import JournaledEngine
 
@@ -30,6 +32,11 @@ def chunks_of(text: str, tokens: int = 100_000) -> tuple[Document, list[Chunk]]:
 
 def read(job: Work, chunks: list[Chunk], roles: int = 3) -> Reading:
     return read_units(job, split_into_units(job, chunks), {}, roles, lambda step: None)
+
+
+def from_server(text: str, schema: dict) -> Reply:
+    """What is made of a text that an API sent."""
+    return parse_reply(to_answer(json.dumps(completion(text))), schema)
 
 
 def in_file(document: Document, fact: Fact) -> list[str]:
@@ -198,6 +205,40 @@ def test_of_a_reply_that_is_cut_off_what_is_whole_is_kept():
     reading = read(job, chunks)
     assert [fact.text for fact in reading.facts] == ["The pier is old.", "It is of oak."]
     assert reading.themes[chunks[0]] == "a pier" and job.drops == Counter({"read: reply cut off": 1})
+
+
+def test_a_reading_from_a_server_that_is_cut_off_keeps_its_whole_facts_and_says_so():
+    _, chunks = chunks_of("The pier is old. It is of oak.")
+    unit = split_into_units(work(), chunks)[0]
+    whole = scripted_reading(("The pier is old.", [1]), ("The pier is of oak.", [2]))
+    reply = from_server(whole[: whole.index(" is of oak")], reading_schema(unit, 3))
+    job = work(reply, "[]")
+    assert [fact.text for fact in read(job, chunks).facts] == ["The pier is old.", "It is of oak."]
+    assert job.drops == Counter({"read: reply cut off": 1})
+
+
+def test_a_slip_in_one_fact_of_a_reading_leaves_the_others():
+    _, chunks = chunks_of("The pier is old. It is of oak.")
+    unit = split_into_units(work(), chunks)[0]
+    told = json.loads(
+        scripted_reading(("The pier is old.", [1] * 8), ("The pier is of oak.", [2, 99]), theme="x" * 121)
+    )
+    told |= {"roles": ["a", "b", "c", "d"], "names": ["pier", "n" * 101]}
+    job = work(from_server(json.dumps(told), reading_schema(unit, 3)), "[]")
+    reading = read(job, chunks)
+    assert [fact.text for fact in reading.facts] == ["The pier is old.", "It is of oak."]
+    assert (reading.roles, reading.names) == ({chunks[0]: ["a", "b", "c"]}, {chunks[0]: ["pier"]})
+    assert reading.themes == {chunks[0]: "a.txt"} and job.drops == Counter({"read: breaks a rule of the request": 5})
+    assert [one["text"] for one in job.dropped if "99 is not" in one["problem"]] == [json.dumps(told["facts"][1])]
+
+
+def test_a_sentence_number_with_a_fraction_is_read_from_a_server_and_from_an_old_journal():
+    _, chunks = chunks_of("The pier is old.")
+    unit = split_into_units(work(), chunks)[0]
+    told = scripted_reading(("The pier is old.", [1])).replace("[1]", "[1.0]")
+    assert "1.0" in told
+    for reply in (told, from_server(told, reading_schema(unit, 3))):
+        assert [fact.quote for fact in read(work(reply), chunks).facts] == ["The pier is old."]
 
 
 def test_near_copies_are_told_once_unless_their_numbers_differ():
