@@ -36,6 +36,12 @@ def ask_one(folder) -> str:
         lambda key, reply: {"custom_id": key, **completion(f"<think>\nHm.\n</think>\n\n{json.dumps(reply)}")},
         lambda key, reply: {"custom_id": key, "response": completion(json.dumps({"reply": reply}))},
         lambda key, reply: {"custom_id": key, "body": completion(json.dumps(reply))},
+        lambda key, reply: {"custom_id": key, "response": json.dumps(reply)},
+        lambda key, reply: {"custom_id": key, "response": reply},
+        lambda key, reply: {
+            "custom_id": key,
+            "response": {"status_code": "200", "body": completion(json.dumps(reply))},
+        },
     ],
 )
 def test_an_answer_may_have_any_of_these_forms(tmp_path, form):
@@ -50,6 +56,8 @@ def test_an_answer_may_have_any_of_these_forms(tmp_path, form):
         ("[1]", "in line 1 of"),
         ('{"custom_id": 7, "text": "a"}', "in line 1 of"),
         ('{"custom_id": "KEY", "tex": "a"}', "found the keys custom_id, tex"),
+        ('{"custom_id": "KEY", "response": 7}', "found the keys custom_id, response"),
+        ('{"custom_id": "KEY", "response": {"status_code": "bad", "body": {}}}', "status_code.*found 'bad'"),
     ],
 )
 def test_a_line_that_is_no_answer_is_named(tmp_path, line, said):
@@ -57,6 +65,47 @@ def test_a_line_that_is_no_answer_is_named(tmp_path, line, said):
     (tmp_path / "data.batch" / "wave_1.answers.jsonl").write_text(line.replace("KEY", key))
     with pytest.raises(InputError, match=said):
         BatchEngine("m", tmp_path / "data.batch")
+
+
+def test_answers_may_be_in_utf_16_and_what_is_neither_that_nor_utf_8_is_named(tmp_path):
+    line = json.dumps({"custom_id": ask_one(tmp_path), "text": ["café\u2028x"]}, ensure_ascii=False)
+    path = tmp_path / "data.batch" / "wave_1.answers.jsonl"
+    path.write_text(line, encoding="utf-16")
+    (reply,) = BatchEngine("m", tmp_path / "data.batch").chat(QUESTION, schemas=WORDS)
+    assert json.loads(reply.text) == ["café\u2028x"]
+    path.write_bytes(b"\n" + line.replace("\u2028", " ").encode("latin-1"))
+    with pytest.raises(InputError, match=r"wave_1.answers.jsonl in UTF-8, found byte 0xe9 in line 2: save it"):
+        BatchEngine("m", tmp_path / "data.batch")
+
+
+def test_a_folder_of_answers_and_a_request_without_a_body_are_named(tmp_path):
+    ask_one(tmp_path)
+    path = tmp_path / "data.batch" / "wave_1.answers.jsonl"
+    path.mkdir()
+    with pytest.raises(InputError, match="found a folder"):
+        BatchEngine("m", tmp_path / "data.batch")
+    path.rmdir()
+    (tmp_path / "data.batch" / "wave_1.requests.jsonl").write_text('{"custom_id": "a"}')
+    path.touch()
+    with pytest.raises(InputError, match=r'as "body" in each line of .*found none for custom_id a'):
+        BatchEngine("m", tmp_path / "data.batch")
+
+
+def test_a_status_written_as_a_text_is_one(tmp_path):
+    response = {"status_code": "400", "body": FILTERED.body}
+    write_answers(tmp_path, 1, [{"custom_id": ask_one(tmp_path), "response": response}])
+    (reply,) = BatchEngine("m", tmp_path / "data.batch").chat(QUESTION, schemas=WORDS)
+    assert reply.error.startswith("status 400, content_filter")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (2, 0, 1)])
+def test_of_several_answers_to_a_request_the_last_reply_is_used_and_no_error_after_it(tmp_path, caplog, order):
+    key = ask_one(tmp_path)
+    lines = [{"custom_id": key, "text": ["new"]}, output_line({"custom_id": key}, FILTERED)]
+    lines.append({"custom_id": key, "text": ["old"]})
+    write_answers(tmp_path, 1, [lines[number] for number in order])
+    (reply,) = BatchEngine("m", tmp_path / "data.batch").chat(QUESTION, schemas=WORDS)
+    assert reply.text == '["new"]' and f"found more for 1, such as {key}" in caplog.text
 
 
 UNCLEAR = Answer({"error": {"message": "bad request"}}, 400)
