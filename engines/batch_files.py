@@ -192,7 +192,8 @@ def read_answer(line: dict, path: Path) -> Answer:
         completion = to_answer(json.dumps(body))
     except json.JSONDecodeError as error:
         raise InputError(
-            f"expected an answer in the line of custom_id {line['custom_id']} in {path}, found {error.msg}: write {ANSWER_FORMS}"
+            f"expected an answer in the line of custom_id {line['custom_id']} in {path}, found {error.msg}: "
+            f"write {ANSWER_FORMS}"
         ) from None
     inside = error_inside(completion)
     return Answer(error=to_error(inside, inside["status"])) if inside else Answer(completion)
