@@ -173,7 +173,11 @@ def write_texts(
 
 
 def to_dataset(work: Work, documents: list[Document], collected: Collected, arguments) -> tuple[list[dict], list[dict]]:
-    """The training rows, and the questions held out for NAME.test.json."""
+    """The training rows, and the questions held out for NAME.test.json.
+
+    What is called unknown and is not, is taken out of `collected`; only now is all known that might answer it.
+    """
+    collected.pairs = work.method.drop_answered(work, collected.pairs, collected.facts)
     rows = drop_duplicates(work, to_rows(work, documents, collected))
     return split(rows, collected.held_ids, arguments.test_ratio, arguments.seed)
 
