@@ -76,3 +76,22 @@ def test_the_dataset_has_no_row_that_denies_another():
     arguments = SimpleNamespace(test_ratio=0.5, seed=0)
     rows, test = to_dataset(work(), [document], collected, arguments)
     assert [row["conversations"][1]["value"] for row in rows] == ["Marlow Ferries"] and test == []
+
+
+def test_every_row_that_is_left_out_for_the_test_questions_is_recorded():
+    text = "Ann Pellow opened the long pier of the old town of Sandhaven."
+    pier = fact_of(text, "pier.txt")
+    asked = [
+        Pair(f"Who opened the long pier of the old town of Sandhaven{end}", "Ann Pellow", pier, "model")
+        for end in ("?", "", "!")
+    ]
+    other = Pair("Which person was it that inaugurated this?", "Ann Pellow", pier, "model")
+    job, document = work(), Document("pier.txt", text)
+    for held, reason, lost in ((set(), "nearly the same as a test question", 2), ({0}, "of a fact held out whole", 3)):
+        job.dropped.clear()
+        collected = Collected(facts=[pier], held=held, pairs=[*asked, other])
+        rows, test = to_dataset(job, [document], collected, SimpleNamespace(test_ratio=0.25, seed=2))
+        assert len(rows) + len(test) + len(job.dropped) == 4 and len(job.dropped) == lost
+        assert {(one["step"], one["reason"], one["file_name"], one["chunk"], one["answer"]) for one in job.dropped} == {
+            ("split", reason, "pier.txt", 0, "Ann Pellow")
+        }
