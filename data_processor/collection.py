@@ -23,14 +23,14 @@ from data_processor.estimate import estimate, print_estimate
 from data_processor.languages import detect_language
 from data_processor.pipeline import Collected
 from data_processor.prompts import load_prompts
-from data_processor.split import ANSWERABLE_KINDS, split
+from data_processor.split import ANSWERABLE_KINDS, TEST_KINDS, split
 from data_processor.work import Work
 from engines.chat import Engine
 from engines.failures import describe_failures, require_answers
 from engines.journal import JournaledEngine
 from engines.progress import progress_bar
 from provenance import write_meta
-from utils import InputError, log_file, write_json, write_text
+from utils import InputError, log_file, read_json, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +166,8 @@ def write_dataset(
 ) -> None:
     """Write the dataset, its test questions, the chunks, what was dropped, and the meta file."""
     path, journal = dataset_path(arguments.json_save_dir), work.engine
+    if not arguments.test_ratio:
+        remove_old_test(path.with_suffix(".test.json"))
     write_json(path, [to_format(row, arguments.format) for row in rows])
     if arguments.test_ratio:
         write_json(path.with_suffix(".test.json"), test)
@@ -183,6 +185,22 @@ def write_dataset(
         calls={"asked": journal.asked, "from_journal": journal.reused},
         **({"budget": asdict(budget)} if budget else {}),
     )
+
+
+def remove_old_test(path: Path) -> None:
+    """Remove the test questions of an earlier collection: this dataset trains them. Questions from elsewhere stay."""
+    try:
+        rows = read_json(path, "test questions") if path.exists() else None
+    except InputError:
+        return
+    if isinstance(rows, list) and all(isinstance(row, dict) and row.get("kind") in TEST_KINDS for row in rows):
+        path.unlink()
+        log.info(
+            "removed %s: an earlier collection held these %d questions out, this one (without --test_ratio) trains them; "
+            "for new ones collect with --test_ratio",
+            path,
+            len(rows),
+        )
 
 
 def to_line(chunk: Chunk) -> dict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Collection
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -140,20 +140,20 @@ class NearCopies:
         self.threshold = threshold
         self.index = MinHashLSH(num_perm=SIGNATURE_HASHES, params=(bands, SIGNATURE_HASHES // bands))
         self.trigrams: list[set[str]] = []
-        self.apart: list[Set[str]] = []  # what tells each text from another that is nearly the same
+        self.apart: list[Collection[str]] = []  # what tells each text from another that is nearly the same
 
     def add(self, text: str) -> None:
         """Remember a text under the next number, from 0."""
-        self._insert(*trigrams_and_signature(text), set())
+        self._insert(*trigrams_and_signature(text), frozenset())
 
     def copies_of(self, text: str) -> list[int]:
         """The numbers of the remembered texts that are near copies of this one, in order."""
         return self._find(*trigrams_and_signature(text))
 
-    def is_new(self, text: str, apart: Set[str] = frozenset()) -> bool:
+    def is_new(self, text: str, apart: Collection[str] = frozenset()) -> bool:
         """Whether this text is no near copy of a remembered one; if so, remember it.
 
-        `apart` are the words, such as its numbers, in which a copy has to be the same.
+        `apart` is that, such as its numbers, in which a copy has to be the same.
         """
         query = trigrams_and_signature(text)
         if any(self.apart[copy] == apart for copy in self._find(*query)):
@@ -161,7 +161,7 @@ class NearCopies:
         self._insert(*query, apart)
         return True
 
-    def _insert(self, trigrams: set[str], signature: MinHash, apart: Set[str]) -> None:
+    def _insert(self, trigrams: set[str], signature: MinHash, apart: Collection[str]) -> None:
         self.index.insert(len(self.trigrams), signature)
         self.trigrams.append(trigrams)
         self.apart.append(apart)

@@ -16,12 +16,12 @@ from data_processor.languages import name_of_language
 from data_processor.numbered import (
     MAX_QUOTES,
     MAX_SENTENCES_A_QUOTE,
-    find_numbers,
     invented_numbers,
     numbered_text,
     quotes_of,
 )
 from data_processor.pairs import Fact
+from data_processor.points import fold
 from data_processor.units import with_lead_in
 from data_processor.work import Work, an_object
 
@@ -37,6 +37,8 @@ NOTHING = (
     "repetition",
     "other",
 )  # what a sentence is that states nothing
+ARTICLES = ("a", "an", "the")
+MARKS = ".,;:!?…\"'()[]*_。，、；：！？（）"  # not those of signs and units: "-5", "<5", "5%"
 NOT_COVERED = "no fact covers this sentence"
 STATES_NOTHING = "states nothing"
 
@@ -174,14 +176,23 @@ def rest_schema(sentences: int) -> dict:
 
 
 def keep_new(work: Work, facts: list[Fact], theme: str) -> list[Fact]:
-    """The facts of a chunk without near copies of any before, in the order of their quotes; other numbers are no copy."""
+    """The facts of a chunk without copies of any before, in the order of their quotes.
+
+    One word can turn a long fact round ("not", 不, "nine" for "three"), so a near copy is dropped only if it has the same words.
+    """
     kept = []
     for fact in sorted(facts, key=lambda fact: (fact.start, fact.end)):
-        if work.kept_texts["facts"].is_new(fact.text, find_numbers(fact.text)):
+        if work.kept_texts["facts"].is_new(fact.text, words_in_order(fact.text)):
             kept.append(replace(fact, theme=theme))
         else:
             work.drop("facts", "near copy", fact.text, fact)
     return kept
+
+
+def words_in_order(text: str) -> tuple[str, ...]:
+    """All that is written between spaces, without case, typography, the marks around it and English articles."""
+    found = (word.strip(MARKS) for word in fold(text).split())
+    return tuple(word for word in found if word and word not in ARTICLES)
 
 
 def one_line(text: str) -> str:

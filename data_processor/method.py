@@ -14,9 +14,10 @@ from data_processor.phrases import translate_phrases
 from data_processor.questions import WORDINGS_A_REQUEST, ask_questions, ask_unknown, diversify
 from data_processor.texts import names_to_ask_by, write_texts
 from data_processor.two_facts import ask_two
+from data_processor.unknown import drop_answered
 from data_processor.work import Work
 
-__all__ = ["Reading", "ask_questions", "diversify", "names_to_ask_by", "read_units", "write_texts"]
+__all__ = ["Reading", "ask_questions", "diversify", "drop_answered", "names_to_ask_by", "read_units", "write_texts"]
 
 UNIT_SENTENCES = None  # a unit of work is a whole chunk
 FACTS_ARE_TEXTS = False  # the texts about a chunk say more than each fact by itself

@@ -173,9 +173,29 @@ def write_texts(
 
 
 def to_dataset(work: Work, documents: list[Document], collected: Collected, arguments) -> tuple[list[dict], list[dict]]:
-    """The training rows, and the questions held out for NAME.test.json."""
+    """The training rows, and the questions held out for NAME.test.json.
+
+    What is called unknown and is not, is taken out of `collected`; only now is all known that might answer it.
+    """
+    collected.pairs = work.method.drop_answered(work, collected.pairs, collected.facts)
     rows = drop_duplicates(work, to_rows(work, documents, collected))
-    return split(rows, collected.held_ids, arguments.test_ratio, arguments.seed)
+    train, test = split(rows, collected.held_ids, arguments.test_ratio, arguments.seed)
+    record_left_out(work, rows, {row["id"] for row in [*train, *test]}, collected.held_ids)
+    return train, test
+
+
+def record_left_out(work: Work, rows: list[dict], kept: set[str], held_facts: set[str]) -> None:
+    """Say of each row that `split` has put neither into training nor into the test why it is gone."""
+    for row in rows:
+        if row["id"] not in kept:
+            held = row["fact_id"] in held_facts
+            drop_row(work, "split", "of a fact held out whole" if held else "nearly the same as a test question", row)
+
+
+def drop_row(work: Work, step: str, reason: str, row: dict) -> None:
+    question, answer = (turn["value"] for turn in row["conversations"])
+    place = {"file_name": row["file_name"], "chunk": row["source"]["chunk"], "fact": row["fact"]}
+    work.drop(step, reason, question, answer=answer, **place)
 
 
 def to_rows(work: Work, documents: list[Document], collected: Collected) -> list[dict]:
@@ -245,6 +265,5 @@ def drop_duplicates(work: Work, rows: list[dict]) -> list[dict]:
     for row in rows:
         question, answer = (turn["value"] for turn in row["conversations"])
         if kept.setdefault((question, answer), row) is not row:
-            source = {key: row[key] for key in ("file_name", "fact")}
-            work.drop("dataset", "the same question and answer twice", question, answer=answer, **source)
+            drop_row(work, "dataset", "the same question and answer twice", row)
     return list(kept.values())

@@ -82,10 +82,15 @@ def fold(text: str) -> str:
 
 def says_something(point: str, language: str) -> bool:
     """Whether a point has a word that is no function word."""
-    function_words = FUNCTION_WORDS if language == "en" else OPENING_WORDS.get(language, frozenset()) - NUMBER_WORDS
+    silent = function_words(language)
+    return any(word not in silent for word in words(point))
+
+
+def function_words(language: str) -> frozenset[str]:
+    """The words of a language, in Chinese the characters, that say nothing by themselves."""
     if language == "zh":
-        function_words = CHINESE_FUNCTION_WORDS
-    return any(word not in function_words for word in words(point))
+        return CHINESE_FUNCTION_WORDS
+    return FUNCTION_WORDS if language == "en" else OPENING_WORDS.get(language, frozenset()) - NUMBER_WORDS
 
 
 def stands_in(part: str, text: str, language: str) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from data_processor.checks import NOT_CHECKED, answer_again, document, groups, keep_answered, numbered_list
+from data_processor.checks import NOT_CHECKED, answer_again, document, groups, keep_answered, numbered_list, opening
 from data_processor.chunking import Chunk
 from data_processor.curation import contains, length_in_words, words
 from data_processor.facts import one_line
 from data_processor.numbered import find_numbers, invented_numbers
 from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.points import check_points, points_by_rule
+from data_processor.span_words import YES_AND_NO
 from data_processor.work import Work, an_object
 
 FORMS = ("short", "reverse", "why", "how", "rule", "steps", "yes_no")
@@ -52,6 +53,8 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
             if reply is not None and not asked:
                 work.drop("questions", "skipped as vague", fact.text, fact)
             pairs += asked[:amount]
+            for pair in asked[amount:]:
+                work.drop("questions", "more than were asked for", pair.question, fact, answer=pair.answer)
     return keep_balanced(work, keep_answered(work, "questions", keep_sound(work, "questions", pairs)))
 
 
@@ -69,12 +72,13 @@ def pairs_schema(items: int, forms: tuple[str, ...], most: int) -> dict:
 def to_pair(told: dict, fact: Fact, made_by: str, second: Fact | None = None) -> Pair:
     """A pair as the model told it, with the points of a long answer: its own, where they stand in the text, or by rule.
 
-    An answer that begins with yes or no has none: the rest only says why.
+    An answer that begins with yes or no has none, whatever its form is called: the rest only says why.
     """
     answer, points = one_line(told["answer"]), []
-    if told["form"] != "yes_no" and length_in_words(answer) > SCORED_WHOLE_WORDS:
+    language = fact.chunk.text_language
+    yes_or_no = told["form"] == "yes_no" or opening(answer) in YES_AND_NO.get(language, ())
+    if not yes_or_no and length_in_words(answer) > SCORED_WHOLE_WORDS:
         text = f"{fact.text} {fact.chunk.text} {second.chunk.text if second else ''}"
-        language = fact.chunk.text_language
         points = check_points(told["points"], answer, text, language) or points_by_rule(answer, text, language)
     return Pair(one_line(told["question"]), answer, fact, made_by, "", told["form"], tuple(points), second)
 

@@ -65,9 +65,13 @@ def write_texts(
     replies = work.ask("texts", requests, LONGEST_TEXT, temperature=TEMPERATURE)
     for (about, text, job), reply in zip(jobs, replies, strict=True):
         written = keep_sentences(work, reply or "", about, text)
-        if written and work.kept_texts["texts"].is_new(written):
+        if not written:
+            continue
+        if work.kept_texts["texts"].is_new(written):
             subject = ", ".join(job.names) or about.subject
             texts.append((replace(about, subject=subject), job.style or job.step, written))
+        else:
+            work.drop("texts", "near copy", written, about)
     return texts
 
 

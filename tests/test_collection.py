@@ -100,6 +100,27 @@ def test_a_refused_prompt_is_counted_and_most_of_them_are_a_failure_of_the_run(
     assert chunks[0]["text"].endswith("Orla Venn built it in Hexley a.") and len(chunks) == 3
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_without_a_test_share_the_test_questions_of_an_earlier_run_go_and_ones_own_stay(tmp_path, caplog, own):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text(
+        "The Hexley bridge was opened on 3 May 2031. Orla Venn built it in Hexley."
+    )
+    path = tmp_path / "data.test.json"
+    for ratio in (0.5, 0.0):
+        arguments = CollectionArguments(
+            data_path=str(tmp_path / "texts"), json_save_dir=str(tmp_path / "data.json"), tokenizer="tiktoken:gpt-4o",
+            test_ratio=ratio,
+        )  # fmt: skip
+        with caplog.at_level(logging.INFO):
+            collect(ReadingEngine(), arguments.tokenizer, check_arguments(arguments), arguments, endless(tmp_path))
+        if ratio:
+            assert json.loads(path.read_text()) and f"removed {path}" not in caplog.text
+            if own:
+                path.write_text('[{"question": "Who opened it?", "reference": "Orla Venn"}]')
+    assert path.exists() is own and (f"removed {path}" in caplog.text) is not own
+
+
 def test_a_small_model_is_not_asked_to_judge():
     with pytest.raises(InputError, match="expected --verify rules with --guard words"):
         check_arguments(CollectionArguments(data_path=str(DEMO), guard="words", verify="llm"))

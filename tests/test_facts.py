@@ -12,7 +12,7 @@ from benchmarks.fault_server import completion
 from data_processor import method
 from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
-from data_processor.facts import NOT_COVERED, NOTHING, Fact, Reading, read_units, reading_schema
+from data_processor.facts import NOT_COVERED, NOTHING, Fact, Reading, keep_new, read_units, reading_schema
 from data_processor.pairs import Pair
 from data_processor.pipeline import sentences_to_read, source_of, split_into_units
 from data_processor.work import Work
@@ -252,6 +252,34 @@ def test_near_copies_are_told_once_unless_their_numbers_differ():
         "The pier is old.",
     ]
     assert job.drops == Counter({"facts: near copy": 1})
+
+
+MOVED_IN = (
+    "Whoever has rented a flat in the house at the old harbour of Sandhaven for at least {} years {} keep a dog, a cat or "
+    "a bird in it, as long as nobody of those who live on the same floor has told the board in writing that the noise of it "
+    "is a burden"
+)
+RENTED = "在沙港旧码头的房子里租住满{}年的租户，只要同一楼层没有任何住户以书面形式向管理委员会说明噪音造成困扰，就{}在家中饲养一只猫或者一只狗。"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "copies"),
+    [
+        (MOVED_IN.format("three", "may"), MOVED_IN.format("three", "may not"), 0),
+        (MOVED_IN.format("three", "may"), MOVED_IN.format("nine", "may"), 0),
+        (MOVED_IN.format("3", "may"), MOVED_IN.format("-3", "may"), 0),
+        (MOVED_IN.format("three", "may"), MOVED_IN.replace("a dog, a cat", "a cat, a dog").format("three", "may"), 0),
+        (MOVED_IN.format("three", "may"), MOVED_IN.replace("the noise", "noise").format("Three", "may") + "!", 1),
+        (RENTED.format("三", "可以"), RENTED.format("三", "不可以"), 0),
+        (RENTED.format("三", "可以"), RENTED.format("五", "可以"), 0),
+        (RENTED.format("三", "可以"), RENTED.format("三", "可以").replace("。", "！"), 1),
+    ],
+)
+def test_a_fact_is_a_copy_of_another_only_with_all_the_words_that_change_its_meaning(first, second, copies):
+    _, [chunk] = chunks_of("The pier is old.")
+    job = work()
+    facts = [Fact(text, chunk, 0, 16, "") for text in (first, second)]
+    assert len(keep_new(job, facts, "")) == 2 - copies and job.drops.total() == copies
 
 
 def test_theme_roles_and_names_are_of_the_chunk():

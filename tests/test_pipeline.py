@@ -136,11 +136,11 @@ def test_a_whole_collection_of_a_policy_without_names_or_numbers():
 def test_a_pair_made_by_two_steps_is_trained_once():
     def row(question: str, answer: str) -> dict:
         turns = [{"from": "user", "value": question}, {"from": "assistant", "value": answer}]
-        return {"conversations": turns, "file_name": "a.txt", "fact": "It opened in 1990."}
+        return {"conversations": turns, "file_name": "a.txt", "fact": "It opened in 1990.", "source": {"chunk": 2}}
 
     job = work()
     first, other, again = row("When?", "1990"), row("When?", "in 1990"), row("When?", "1990")
     assert drop_duplicates(job, [first, other, again]) == [first, other]
     (dropped,) = job.dropped
     assert job.drops == {"dataset: the same question and answer twice": 1}
-    assert (dropped["text"], dropped["answer"], dropped["file_name"]) == ("When?", "1990", "a.txt")
+    assert [dropped[key] for key in ("text", "answer", "file_name", "chunk")] == ["When?", "1990", "a.txt", 2]

@@ -11,7 +11,14 @@ from generators import work
 from data_processor.checks import NOT_CHECKED
 from data_processor.chunking import Chunk
 from data_processor.pairs import Fact, Pair
-from data_processor.questions import ask_questions, ask_unknown, diversify, first_word, keep_balanced, question_problem
+from data_processor.questions import (
+    ask_questions,
+    ask_unknown,
+    diversify,
+    first_word,
+    keep_balanced,
+    question_problem,
+)
 from engines.chat import Reply
 
 TEXT = (
@@ -55,6 +62,12 @@ def test_each_pair_belongs_to_the_fact_of_its_number_and_each_fact_has_so_many()
     ]
     [asked] = job.engine.asked
     assert f"1. {OPENED.text}\n2. {DOGS.text}" in asked[-1]["content"] and TEXT in asked[-1]["content"]
+
+
+def test_questions_beyond_the_number_asked_for_are_recorded():
+    job = work(reply(told(1, "Who opened the pier?", "Ann Pellow"), told(1, "When was it opened?", "3 May 1990")))
+    assert len(ask_questions(job, [OPENED], 1)) == 1
+    assert dropped(job) == [("When was it opened?", "more than were asked for")]
 
 
 def test_a_question_the_other_way_round_is_reverse_by_its_form():
@@ -140,7 +153,7 @@ def test_nearly_the_same_question_is_a_copy_only_with_the_same_answer():
     assert job.drops == Counter({"questions: near copy": 1})
 
 
-LONG = "No, since their claws would ruin the planks within a year or two."
+LONG = "Since their claws would ruin the planks within a year or two."
 
 
 @pytest.mark.parametrize(

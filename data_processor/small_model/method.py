@@ -64,6 +64,11 @@ def ask_late(
     return ask_unknown(work, read, amount, chunks) if amount else []
 
 
+def drop_answered(work: Work, pairs: list[Pair], facts: list[Fact]) -> list[Pair]:
+    """All of them: a stock question is asked only where its document has none of its words."""
+    return pairs
+
+
 def late_calls(chunks: int, verify: bool) -> int:
     """No call: the questions are stock questions."""
     return 0
