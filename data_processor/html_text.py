@@ -25,8 +25,9 @@ INLINE = set(
 LEFT_OUT = {  # what a reader does not see, or does not read, with everything in it
     "script": MARKUP, "style": MARKUP, "template": MARKUP, "svg": MARKUP, "math": MARKUP, "noscript": BOILERPLATE,
     "nav": BOILERPLATE, "footer": BOILERPLATE, "button": BOILERPLATE, "select": BOILERPLATE, "textarea": BOILERPLATE,
-    "title": METADATA,
+    "title": METADATA, "del": MARKUP, "s": MARKUP, "strike": MARKUP,
 }  # fmt: skip
+STRUCK = ("del", "s", "strike")  # left out where they are closed: a lost tag must not take the rest of a page
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 WHOLE_PAGE = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
@@ -110,6 +111,7 @@ class Reader:
         self.text, self.found = text, Markup([], [], [])
         self.events = Events(text, start, end).events
         self.headers = header_rows(self.events)
+        self.struck = struck_elements(self.events)
         self.left_out = ""  # the element that is being left out
         self.depth = 0
         self.preformatted = 0
@@ -150,7 +152,7 @@ class Reader:
 
     def read_tag(self, index: int, event: Event) -> None:
         name, opens = event.name, event.kind == "open"
-        if opens and name in LEFT_OUT:
+        if opens and name in LEFT_OUT and (name not in STRUCK or index in self.struck):
             self.left_out, self.depth = name, 1
             self.edit(event.start, event.end, kind=LEFT_OUT[name])
             return
@@ -238,6 +240,17 @@ def header_rows(events: list[Event]) -> set[int]:
         elif event.name in ("td", "th") and event.kind == "open":
             cells.add(event.name)
     return headers
+
+
+def struck_elements(events: list[Event]) -> set[int]:
+    """Indices of the events that open a struck element which is closed."""
+    found, opened = set(), {name: [] for name in STRUCK}
+    for index, event in enumerate(events):
+        if event.name in STRUCK and event.kind == "open":
+            opened[event.name].append(index)
+        elif event.name in STRUCK and event.kind == "close" and opened[event.name]:
+            found.add(opened[event.name].pop())
+    return found
 
 
 def read_html(text: str, start: int = 0, end: int | None = None) -> Markup:
