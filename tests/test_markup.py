@@ -61,6 +61,37 @@ def test_a_row_of_a_table_is_a_line_with_the_words_of_its_header(name, raw):
     assert [document.text[start:end] for start, end in document.rows][-1].startswith("ferry: Heron")
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("<tr><th>tier<th>city<th>seats</tr><tr><td rowspan=2>H<sub>2</sub> Gold<td>Bern<td>90</tr><tr><td>Basel<td>80</tr><tr><td>Iron<td>Ulm<td>7</tr>",
+         ["tier: H2 Gold; city: Bern; seats: 90.", "tier: H2 Gold; city: Basel; seats: 80.", "tier: Iron; city: Ulm; seats: 7."]),
+        ("<tr><th>city<th>tier</tr><tr><td>Bern<td rowspan=0>Gold</tr><tr><td>Basel</tr>", ["city: Bern; tier: Gold.", "city: Basel; tier: Gold."]),
+        ("<tr><th>tier<th>adult<th>child<th>city</tr><tr><td>Gold<td colspan=2>40<td>Bern</tr><tr><td colspan=4>All cheap.</tr>",
+         ["tier: Gold; adult, child: 40; city: Bern.", "All cheap."]),
+        ("<tr><th rowspan=2>tier<th colspan=2>price</tr><tr><th>adult<th>child</tr><tr><td>Gold<td>90<td>40</tr>",
+         ["tier: Gold; price adult: 90; price child: 40."]),
+        ("<tr><th>city<th>seats</tr><tr><th colspan=2>Europe</tr><tr><td>Bern<td>9</tr><tr><th colspan=2>Asia</tr><tr><td>Ube<td>8</tr>",
+         ["city: Bern; seats: 9.", "city: Ube; seats: 8."]),
+        ("<tbody><tr><td rowspan=9>A<td>B</tr></tbody><tbody><tr><td colspan=x>C<td></tr></tbody>", ["A; B.", "C."]),
+        ("<tr><td rowspan=2>A<td>B<td>C</tr><tr><td><td>D</tr>", ["A; B; C.", "A; D."]),
+    ],
+    ids=["rows", "to the end", "columns", "header of two rows", "sections", "parts of a table", "an empty cell"],
+)  # fmt: skip
+def test_a_cell_stands_in_all_its_rows_and_under_all_its_columns(rows, expected):
+    document = clean("a.html", raw := f"<table>{rows}</table>")
+    found = [line for line in document.text.splitlines() if line]
+    for name in ("Bern", "Basel", "Ube", "B", "C", "D"):  # each cell leads back to its own place
+        if f">{name}<" in raw:
+            at = (
+                document.text.index(f"{name}.")
+                if len(name) == 1 and f"{name}." in document.text
+                else document.text.index(name)
+            )
+            assert raw[slice(*document.to_file_offsets(at, at + len(name)))] == name
+    assert found == expected and len(document.rows) == len(expected)
+
+
 def test_cells_that_look_alike_lead_back_to_their_own_places():
     raw = "| x | y | z |\n|---|---|---|\n| a \\| b | a | b |\n"
     document = clean("a.md", raw)
