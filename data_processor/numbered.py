@@ -13,6 +13,7 @@ from data_processor.instructions import as_data, cover, instructions_of
 MAX_QUOTES, MAX_SENTENCES_A_QUOTE = 3, 2
 LONGEST_MARKER = 4  # characters: of a list item
 NUMBER = re.compile(r"\d+(?:(?:[.:'’\u00a0\u202f]|,(?!\d{4}(?!\d)))\d+)*")  # not "36,1655": two years
+ARABIC_POINTS = str.maketrans("٫٬", ".,")
 THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
 
 Span = tuple[int, int]  # of a chunk's text, in characters
@@ -80,5 +81,6 @@ def without_zero(number: str) -> str:
 
 
 def find_numbers(text: str) -> set[str]:
-    """The numbers of a text in digits, without the marks between thousands."""
-    return {THOUSANDS.sub("", match) for match in NUMBER.findall(unicodedata.normalize("NFKC", text))}
+    """The numbers of a text in digits, of any script written as ours, without the marks between thousands."""
+    text = unicodedata.normalize("NFKC", text).translate(ARABIC_POINTS)
+    return {THOUSANDS.sub("", re.sub(r"\d", lambda digit: str(int(digit[0])), found)) for found in NUMBER.findall(text)}

@@ -7,14 +7,20 @@ The chunk as it is, told again in several styles, what follows from it, and text
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass, replace
 
+import regex
+
 from data_processor.checks import document
-from data_processor.chunking import Chunk, chunk_units, sentence_spans
+from data_processor.chunking import Chunk, chunk_units
 from data_processor.curation import length_in_words
 from data_processor.facts import one_line
-from data_processor.numbered import Span, cut_out, invented_numbers, shown_text
+from data_processor.line_kinds import BULLET, NUMBERS, SPEAKER
+from data_processor.numbered import Span, cut_out, find_numbers, invented_numbers, shown_text
 from data_processor.pairs import Fact
+from data_processor.segmentation import segment
+from data_processor.units import COLON, read_units
 from data_processor.work import Work
 
 LONGEST_TEXT = 1024  # tokens of a reply
@@ -22,6 +28,8 @@ TEMPERATURE = 0.7
 WORDS_A_QUESTION = 25  # a question and its answer, roughly: what the length of the texts is planned by
 MOST_TEXTS, MOST_LINKS = 24, 6  # for a chunk
 AS_IT_IS = "as it is"
+LIST_MARKER = regex.compile(rf"\s*(?:(?:{BULLET.pattern}|{NUMBERS['number']}|{NUMBERS['bracketed']})(?=\S))?")
+ASKED = regex.compile(r"[?？؟][\"'”»）)*]*$")
 
 
 @dataclass(frozen=True)
@@ -105,18 +113,64 @@ def held_out_spans(chunk: Chunk, held: list[Fact]) -> list[Span]:
     return [span for span in units if any(chunk.text[slice(*span)] in quote for quote in quotes)]
 
 
+@dataclass
+class Piece:
+    """A sentence of a reply, or a line without an end mark; `before` is what stands before it: a list's marker, a speaker."""
+
+    line: int
+    before: str
+    text: str
+    reason: str = ""  # why it is taken out
+
+
 def keep_sentences(work: Work, reply: str, about: Fact, source: str) -> str:
-    """A reply as it is, or without the sentences that have a number which is not in its source."""
+    """A reply without the sentences, list items, turns and other lines that have a number which is not in its source.
+
+    A question goes with its answer, and what ends with a colon with all that it leads to.
+    """
     source = f"{about.chunk.title} {source}"
     if not invented_numbers(reply, source):
         return reply.strip()
-    kept = []
-    for start, end in sentence_spans(reply, about.chunk.text_language):
-        if invented_numbers(reply[start:end], source):
-            work.drop("texts", "a number that its chunk does not have", one_line(reply[start:end]), about)
+    lines = read_units(reply, about.chunk.text_language).joined.text.split("\n")
+    pieces = [
+        piece for number, line in enumerate(lines) for piece in read_line(number, line, about.chunk.text_language)
+    ]
+    for number in reversed(range(len(pieces))):
+        following = pieces[number + 1 : number + 2]
+        if invented_numbers(pieces[number].text, source):
+            pieces[number].reason = "a number that its chunk does not have"
+        elif following and following[0].reason and leads_to_nothing(pieces, number):
+            pieces[number].reason = "what follows on it has a number that its chunk does not have"
+    told = {number: "" for number, line in enumerate(lines) if not line.strip()}
+    for piece in pieces:
+        if piece.reason:
+            work.drop("texts", piece.reason, one_line(piece.before + piece.text), about)
+        elif piece.line in told:
+            told[piece.line] += piece.before + piece.text
         else:
-            kept.append(one_line(reply[start:end]))
-    return " ".join(kept)
+            first = next(one for one in pieces if one.line == piece.line)
+            told[piece.line] = first.before + piece.text
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(told[number] for number in sorted(told))).strip()
+
+
+def read_line(number: int, line: str, language: str) -> list[Piece]:
+    """The sentences of a line, without the marker of a list and the speaker of a turn."""
+    body = LIST_MARKER.match(line).end()
+    speaker = SPEAKER.match(line, body)
+    body = speaker.end() if speaker and not find_numbers(speaker[0]) else body
+    pieces, end = [], 0
+    for start, stop in segment(line[body:], language):
+        pieces.append(Piece(number, line[end : body + start], line[body + start : body + stop]))
+        end = body + stop
+    return pieces
+
+
+def leads_to_nothing(pieces: list[Piece], number: int) -> bool:
+    """Whether a piece is a question, or a lead-in of which no item is left; what follows on it is taken out."""
+    if ASKED.search(pieces[number].text):
+        return True
+    left = next((piece for piece in pieces[number + 1 :] if not piece.reason), None)
+    return bool(COLON.search(pieces[number].text)) and not (left and left.before.strip())
 
 
 def names_to_ask_by(about: Fact, text: str) -> list[str]:

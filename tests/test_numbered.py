@@ -60,6 +60,9 @@ def test_a_lead_in_that_stands_in_the_chunk_before_is_shown_in_brackets():
         ("It had 50.", "It had 5 or 0.", {"50"}),
         ("It had 007.", "It had 7.", {"007"}),
         ("它花了１２元。", "它花了12元。", set()),
+        ("في عام 1٬961، 9 و3.5", "في عام ١٬٩٦١، ٩ و٣٫٥", set()),
+        ("۹ سال", "9 سال", set()),
+        ("9 साल, 12 दिन", "९ साल", {"12"}),
         ("It came at 12:30.", "It came at 12:45.", {"12:30"}),
     ],
 )

@@ -129,7 +129,7 @@ def test_a_failed_call_and_a_text_told_twice_give_no_text():
     ("reply", "kept"),
     [
         ("A.\n\nB has 12 lamps.", "A.\n\nB has 12 lamps."),
-        ("It is of oak. It has 13 lamps.\nIt is old.", "It is of oak. It is old."),
+        ("It is of oak. It has 13 lamps.\nIt is old.", "It is of oak.\nIt is old."),
         ("It has 13 lamps.", ""),
     ],
 )
@@ -137,6 +137,30 @@ def test_a_sentence_with_a_number_of_its_own_is_taken_out(reply, kept):
     job = work()
     assert keep_sentences(job, reply, fact("It is of oak."), TEXT) == kept
     assert job.drops == Counter({"texts: a number that its chunk does not have": 1} if "13" in reply else {})
+
+
+@pytest.mark.parametrize(
+    ("reply", "kept", "lost"),
+    [
+        ("## The Heron\n\n1. Heron: built in 1961\n2. Osprey: of oak. It cost 40\n3. no flag\n\nOpened in 1950\n\nIt is old.",
+         "## The Heron\n\n2. Osprey: of oak.\n3. no flag\n\nIt is old.",
+         ["1. Heron: built in 1961", "It cost 40", "Opened in 1950"]),
+        ("A: When was it built?\nB: In 1961\nA: And the lamps?\nB: 12\nA: Is it old? B told me: 50 years.\nB: In 1950. It is of oak",
+         "A: And the lamps?\nB: 12\nB: It is of oak",
+         ["A: When was it built?", "B: In 1961", "A: Is it old?", "B told me: 50 years.", "B: In 1950."]),
+        ("Two things:\n- It cost 40.\n- It is old.\n\nTwo more:\n- It took 50\n\nIt is of oak", "Two things:\n- It is old.\n\nIt is of oak",
+         ["- It cost 40.", "Two more:", "- It took 50"]),
+        ("Ann (1950): It is old. It is of oak.", "It is of oak.", ["Ann (1950): It is old."]),
+        ("It has a\nfunnel and 13 rules. It is\nold", "It is old", ["It has a funnel and 13 rules."]),
+        ("1. It is of oak\n(7) It is old", "1. It is of oak\n(7) It is old", []),
+        ("它很老。它有13盏灯。它很美。", "它很老。它很美。", ["它有13盏灯。"]),
+    ],
+    ids=["list", "talk", "lead-in", "a number in a label", "wrapped lines", "markers", "Chinese"],
+)  # fmt: skip
+def test_a_bad_number_takes_its_own_item_turn_or_line_alone_and_all_that_goes_is_recorded(reply, kept, lost):
+    job = work()
+    assert keep_sentences(job, reply, fact("It is of oak."), TEXT) == kept
+    assert [record["text"] for record in job.dropped] == lost
 
 
 def test_a_text_cannot_have_the_number_of_a_held_out_sentence():
