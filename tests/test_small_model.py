@@ -164,6 +164,7 @@ FUNCTIONS = (
     "pairs_per_role",
     "write_texts",
     "names_to_ask_by",
+    "drop_answered",
 )
 
 
