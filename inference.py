@@ -1,12 +1,12 @@
 """Have a model, with or without a LoRA adapter, answer the questions in a file, using vLLM, transformers or an API.
 
 In:  --test_data_path, a dataset (see dataset.py): the last user turn is asked, the last assistant turn is the reference.
-     Or a list of questions: strings, or objects with "question" and, if known, "reference", "fact", "id", "file_name", "kind".
-     As a JSON list or JSON lines.
+     Or a list of questions: strings, or objects with "question" and, if known, "reference", "points", "fact", "id",
+     "file_name", "kind". As a JSON list or JSON lines.
 Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order, plus
-     "role", "fact_id", "source" if the question has them; "error" if no answer could be obtained; and with --rag "retrieved",
-     the chunks that were in the prompt. With a time budget, as many questions as fit are asked, evenly over the documents;
-     the others have an error.
+     "points", "role", "fact_id", "source" if the question has them; "error" if no answer could be obtained; and with --rag
+     "retrieved", the chunks that were in the prompt. With a time budget, as many questions as fit are asked, evenly over the
+     documents; the others have an error.
 
     python inference.py --model_name_or_path models/SmolLM2-135M-Instruct --test_data_path demo/questions.json \\
         --output_path output/tuned.json --lora_weights output/lora --also_base output/base.json
@@ -46,10 +46,11 @@ from utils import (
 )
 
 COPIED_KEYS = (
+    "points",
     "role",
     "fact_id",
     "source",
-)  # from a collection's test file to the answers: the report counts and quotes by them
+)  # from a collection's test file to the answers: they are scored by the first, the report counts and quotes by the others
 PROMPT_WITH_TEXT = "{text}\n\n{question} Answer in a few words."
 
 log = logging.getLogger(__name__)
@@ -174,11 +175,12 @@ def to_questions(arguments: Arguments, rows: list[dict], system_prompt: str | No
 
 def build_prompts(arguments: Arguments, rows: list[dict], questions: list[str]) -> tuple[list[str], list[dict]]:
     """The prompt for each question, and the note for its answer."""
+    run_folder = Path(arguments.output_path).parent
     if arguments.open_book:
-        documents = read_source_documents(arguments.open_book, rows, arguments.test_data_path)
+        documents = read_source_documents(arguments.open_book, rows, arguments.test_data_path, run_folder)
         texts, notes = [documents[row["file_name"]].strip() for row in rows], [{}] * len(rows)
     elif arguments.rag:
-        documents = read_documents(arguments.rag)
+        documents = read_documents(arguments.rag, run_folder)
         tokenizer = arguments.tokenizer or arguments.model_name_or_path or OPENAI_TOKENIZER
         retrieved = find_chunks(questions, documents, tokenizer, arguments.chunk_size_by_token, arguments.rag_chunks)
         texts = ["\n\n".join(text for text, _ in chunks) for chunks in retrieved]

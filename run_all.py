@@ -1,6 +1,6 @@
 """All stages, in full or to a deadline: documents in, an adapter and a report out.
 
-In:  --data_path, a folder of .txt files; --test_data_path, questions about them (default: some of those the collection made).
+In:  --data_path, a folder of .txt, .md, .html, .pdf or .docx files; --test_data_path, questions about them (default: some of those the collection made).
 Out: in --out, what the stages write (data.json, lora, base.json, tuned.json, open_book.json, report.html ...), and run.json:
      how long each stage took; with a time budget also the deadline and the plan.
 

@@ -41,8 +41,15 @@ class MostlyFailed(Exception):
     """A stage has written its output, but most of the calls behind it failed, so that it cannot be relied on."""
 
 
+class AnswersAwaited(Exception):
+    """A stage can go on only when answers have come that were asked for in a batch. The message says where and how."""
+
+
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script; its exit code is 2, with one line, for an InputError or a path that cannot be written, 3 for MostlyFailed."""
+    """Run a script; its exit code is 2, with one line, for an InputError or a path that cannot be written, 3 for MostlyFailed.
+
+    It is 4, with the message, for AnswersAwaited.
+    """
     set_up_terminal()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpx2", "httpcore", "openai", "matplotlib"):
@@ -52,6 +59,9 @@ def run_script(main: Callable[[], None]) -> None:
     except (InputError, MostlyFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, InputError) else 3) from None
+    except AnswersAwaited as awaited:
+        print(f"waiting: {awaited}", file=sys.stderr)
+        raise SystemExit(4) from None
     except OSError as error:
         if error.errno not in NOT_WRITABLE or error.filename is None:
             raise
@@ -203,12 +213,7 @@ def llm_chat(
     """
     import tenacity
 
-    key = os.environ.get(api_key_env)
-    if not key and not api_base:
-        raise InputError(
-            f"expected an API key in the environment variable {api_key_env}, found none: export it, or give --api_base"
-        )
-    client = api_client(api_base, key or "none", timeout)
+    client = api_client(api_base, require_key(api_base, api_key_env), timeout)
 
     def call() -> Any:
         response = client.chat.completions.with_raw_response.create(model=model, messages=messages, **options)
@@ -229,6 +234,16 @@ def llm_chat(
         reraise=True,
     )
     return retrying(call)
+
+
+def require_key(api_base: str | None, api_key_env: str = "OPENAI_API_KEY") -> str:
+    """The API's key from the environment; "none" for a server given by `api_base`, which may need no key."""
+    key = os.environ.get(api_key_env)
+    if not key and not api_base:
+        raise InputError(
+            f"expected an API key in the environment variable {api_key_env}, found none: export it, or give --api_base"
+        )
+    return key or "none"
 
 
 def is_transient(error: BaseException) -> bool:

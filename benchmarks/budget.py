@@ -34,10 +34,13 @@ import psutil
 from budget import forecast
 from budget.clock import RUN_FILE, parse_duration, parse_time
 from budget.reports import CollectionTime, TrainingTime, read_report
+from data_processor.arguments import METHODS
 from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, make_splitter
 from data_processor.documents import Document, read_documents
 from data_processor.pipeline import split_into_units
 from data_processor.rounds import spread_evenly
+from data_processor.work import Work
+from engines.progress import progress_bar
 from evaluation.significance import mcnemar, wilson_interval
 from provenance import commit, machine, meta_file, today
 from utils import InputError, parse_arguments, read_json, run_script, write_json
@@ -282,9 +285,8 @@ def simulate(arguments: Arguments) -> dict:
         for document in demo
     ]
     cut = make_splitter(OPENAI_TOKENIZER, 512)
-    units = spread_evenly(
-        split_into_units([chunk for document in documents for chunk in chunk_document(document, cut)])
-    )
+    chunks = [chunk for document in documents for chunk in chunk_document(document, cut)]
+    units = spread_evenly(split_into_units(Work(None, 0, progress_bar, METHODS["words"]), chunks))
     timings = forecast.read_timings(arguments.timings)
     plan = forecast.forecast(parse_duration(arguments.simulated_budget), timings, len(units), 60, 24)
     seconds = time.monotonic() - started

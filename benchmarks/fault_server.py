@@ -32,6 +32,7 @@ DATE_AFTER_S = 3  # dates have whole seconds, so the wait is up to a second shor
 HANG_S = 30
 TEXT = "A text of known words."
 STRING = "known words"  # fits the schemas of the collection: letters, and long enough
+QUESTION = "What are they?"  # does not give STRING away
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def schema_instance(schema: dict):
         return schema_instance(schema["anyOf"][0])
     match schema.get("type"):
         case "object":
-            return {name: schema_instance(schema["properties"][name]) for name in schema.get("required", [])}
+            values = {name: schema_instance(schema["properties"][name]) for name in schema.get("required", [])}
+            return values | ({"question": QUESTION} if "question" in values else {})
         case "array":
             return [schema_instance(schema["items"])] * max(1, schema.get("minItems", 0))
         case "integer" | "number":

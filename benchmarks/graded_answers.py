@@ -1,7 +1,7 @@
 """How far string match agrees with answers graded by hand or by a strong model, in any language; part of benchmarks/inputs.py.
 
-In:  FILEs, each a JSON list of {"question", "reference", "response", "correct": bool, "part", "unanswerable": bool}, the last
-     two if there are any.
+In:  FILEs, each a JSON list of {"question", "reference", "response", "correct": bool, "part", "unanswerable": bool,
+     "points"}, the last three if there are any.
 Out: for each, printed: {"n", "agreement", "kappa", "sensitivity", "specificity"} with 95 % intervals of the last two.
 
     python benchmarks/graded_answers.py de.json zh.json
@@ -35,7 +35,13 @@ def measure(path: str | Path, part: str | None = "report") -> dict:
     if not rows:
         raise InputError(f"expected graded answers of the part {part!r} in {path}, found none: give another file")
     found = [
-        grade(row["reference"], row["response"], UNANSWERABLE if row.get("unanswerable") else None, row["question"])[0]
+        grade(
+            row["reference"],
+            row["response"],
+            UNANSWERABLE if row.get("unanswerable") else None,
+            row["question"],
+            points=row.get("points") or (),
+        )[0]
         for row in rows
     ]
     return {"n": len(rows), **agreement([row["correct"] for row in rows], [verdict == CORRECT for verdict in found])}

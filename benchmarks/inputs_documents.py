@@ -18,8 +18,8 @@ from data_processor.accounting import count_characters
 from data_processor.chunking import OPENAI_TOKENIZER, chunk_document, make_splitter, parse
 from data_processor.documents import Document, read_documents, read_file, read_folder
 from data_processor.edits import NOT_READ
-from data_processor.facts import sentences_to_read
 from data_processor.languages import detect_language, identify_all, in_language
+from data_processor.pipeline import sentences_to_read
 from data_processor.spans import find_spans
 from utils import InputError
 

@@ -1,4 +1,4 @@
-"""A fault server that states the sentence it is shown as the one fact, asks nothing, judges by comparing words, and is odd by rules.
+"""A fault server that states the sentences it is shown as facts, asks for each, judges by comparing words, and is odd by rules.
 
     with OddServer([{"when": {"param": "temperature"}, "status": 400, "error": {"message": "..."}}]) as server: ...
 
@@ -21,7 +21,6 @@ import re
 import threading
 
 from benchmarks.fault_server import Answer, FaultServer, completion
-from data_processor.prompts import load_prompts
 
 THOUGHT = (
     "Okay, let me look at the text. The Amber Lantern was lit on 4 April 1987, so I will say that. I should be brief."
@@ -37,7 +36,7 @@ MODES: dict[str, list[dict]] = {
     "azure": [{"when": {"prompt": "poison"}, "status": 400, "error": {"message": POLICY, **FILTERED}}],
     "azureall": [
         {
-            "when": {"prompt": "poison(?!(?s:.*)Sentence:)"},
+            "when": {"prompt": "poison(?!(?s:.*)List every fact)"},
             "status": 400,
             "error": {"message": "filtered", **FILTERED},
         }
@@ -68,27 +67,39 @@ MODES: dict[str, list[dict]] = {
     "think": [{"wrap": f"<think>\n{THOUGHT}\n</think>\n\n{{}}"}],
     "quoted": [{"verdict": '"{}"'}],
 }
-SENTENCE = re.compile(  # in the collection's prompts, from its label to how the request goes on; a group for each language
-    "|".join(
-        re.escape(before.rpartition("{context}")[2]) + "(.*)" + re.escape(after[:12])
-        for prompts in load_prompts().values()
-        for before, after in [prompts.table["facts"]["request"].split("{quote}")]
-    ),
-    re.DOTALL,
-)
+SENTENCE = re.compile(r"\[(\d+)\] (.*?)(?=[\s*+|-]*\[\d+\]|\n\n|\Z)", re.DOTALL)  # as the collection numbers them
+END = re.compile(r"\n\n[(（](?=End of the document|文档到此为止)")
+ITEM = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
 CASE = re.compile(r"^==== case (\w{8}) ====\n(.*?)\n==== end of case \1 ====$", re.DOTALL | re.MULTILINE)
 
 
 def value(prompt: str, schema: dict):
-    """A value for a schema: for the facts of a sentence the sentence, else as little as it allows."""
-    kind, found = schema.get("type"), SENTENCE.search(prompt)
+    """A value for a schema: of numbered sentences each as a fact, of numbered facts a question each, else as little as it allows."""
+    kind, parts = schema.get("type"), schema.get("items", {}).get("properties", {})
+    if "theme" in schema.get("properties", {}):
+        shown = END.split(prompt)[0]
+        facts = [{"fact": one_line(said), "sentences": [int(n)]} for n, said in SENTENCE.findall(shown)]
+        return {"theme": "", "names": [], "roles": [], "facts": [fact for fact in facts if len(fact["fact"]) > 3]}
     if kind == "object":
         return {name: value(prompt, part) for name, part in schema.get("properties", {}).items()}
-    if found:
-        return [found[found.lastindex].strip().replace("\n", " ")]
+    if "form" in parts and len(parts["form"]["enum"]) > 1:
+        facts = END.split(prompt)[-1]
+        return [
+            {"item": int(n), "form": "how", "question": f"{said.rstrip('.')}?", "answer": said, "points": []}
+            for n, said in ITEM.findall(facts)
+        ]
     if "enum" in schema:
         return "no" if "no" in schema["enum"] else schema["enum"][0]
-    return [] if kind == "array" else "Who wants to know?"
+    if "sentence" in parts or "number" in parts:
+        told = parts.get("sentence") or parts["number"]
+        return [value(prompt, schema["items"]) | {next(iter(parts)): number} for number in told["enum"]]
+    if kind == "array":
+        return [value(prompt, schema["items"])] * schema.get("minItems", 0)
+    return "Who wants to know?"
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def text(prompt: str, label: str | None = None, label_all: str | None = None, verdict: str = "{}") -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from evaluation.matching import match
+from evaluation.matching import match, points_of
 from evaluation.significance import wilson_interval
 from provenance import commit, machine, meta_file, today
 from utils import InputError, parse_arguments, read_json, run_script, write_json
@@ -48,7 +48,11 @@ def count_right(folder: Path, name: str, kind: str | None = None) -> tuple[int, 
         raise InputError(
             f"expected answers of kind {kind!r} in {folder / name}.json, found none: check the questions asked"
         )
-    return sum(match(answer["reference"], answer["response"], answer["question"]) for answer in chosen), len(chosen)
+    right = sum(
+        match(answer["reference"], answer["response"], answer["question"], points=points_of(answer))
+        for answer in chosen
+    )
+    return right, len(chosen)
 
 
 def write_results(arguments: Arguments, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -40,6 +41,7 @@ GUTENBERG = (
     re.compile(r"^\*\*\* ?END OF TH(?s:.*)\Z", re.MULTILINE),
 )
 PAGE_BREAK = re.compile(r"\s*\f\s*")
+HEAD_LINES = 4  # of a page, that may be its running head
 
 
 def fold(text: str) -> str:
@@ -74,16 +76,18 @@ def page_breaks(raw: str) -> list[Edit]:
     breaks = list(PAGE_BREAK.finditer(raw))
     if not breaks:
         return []
-    tops = [re.match(r"[^\n]*", raw[start:])[0] for start in (_first_text(raw), *(found.end() for found in breaks))]
-    counts = Counter(re.sub(r"\d+", "0", top).strip() for top in tops)
+    starts = [_first_text(raw), *(found.end() for found in breaks)]
+    ends = [*(found.start() for found in breaks), len(raw)]
+    tops = [_first_lines(raw, start, end) for start, end in zip(starts, ends, strict=True)]
+    counts = Counter(form for top in tops for form in {form for form, _ in top})
 
-    def after_head(start: int, top: str) -> int:
-        """Where a page's own text begins."""
-        if counts[re.sub(r"\d+", "0", top).strip()] < 2:
-            return start
-        return start + len(top) + len(re.match(r"\s*", raw[start + len(top) :])[0])
+    def after_head(start: int, top: list[tuple[str, int]]) -> int:
+        """Where a page's own text begins: after the first lines that other pages have too."""
+        for _, end in itertools.takewhile(lambda line: line[0] and counts[line[0]] > 1, top):
+            start = end
+        return start
 
-    edits, first = [], _first_text(raw)
+    edits, first = [], starts[0]
     if after_head(first, tops[0]) > first:
         edits.append(Edit(first, after_head(first, tops[0]), kind=BOILERPLATE))
     for found, top in zip(breaks, tops[1:], strict=True):
@@ -102,6 +106,12 @@ def page_breaks(raw: str) -> list[Edit]:
 def over_pages(edits: list[Edit]) -> list[tuple[int, int]]:
     """Of the edits by `page_breaks`, the breaks within a sentence, each with the character before it and the one after it."""
     return [(edit.start - 1, edit.end + 1) for edit in edits if (edit.text, edit.kind) == ("\n", BOILERPLATE)]
+
+
+def _first_lines(raw: str, start: int, end: int) -> list[tuple[str, int]]:
+    """Of the first lines of a page: the text, with every number as 0, and where the next line with text begins."""
+    lines = list(itertools.islice(re.compile(r"([^\n]*)\s*").finditer(raw, start, end), HEAD_LINES))
+    return [(re.sub(r"\d+", "0", line[1]).strip(), line.end()) for line in lines]
 
 
 def _first_text(raw: str) -> int:

@@ -98,7 +98,8 @@ def chunk_document(
 
     `language` is that of the prompts. `text_language`, that of the text, and `parsed`, its units, are found if they are None.
 
-    Its wrapped lines are joined first. Every unit is whole in one of the chunks; one longer than a chunk is in parts.
+    Its wrapped lines are joined first. Every unit is whole in one of the chunks; one longer than a chunk is in parts. Where boilerplate was set aside,
+    chunks without units are left out.
     """
     text_language = text_language or detect_language(document.text)
     parsed = parsed or parse(document, text_language)
@@ -111,7 +112,7 @@ def chunk_document(
             document.file_name, number, *parsed.joined.to_source(start, end), text[start:end], title, language,
             text_language, cut_places(parsed.joined.offsets, start, end), tuple(units[number]),
         )
-        for number, (start, end) in enumerate(spans)
+        for number, (start, end) in enumerate(spans) if units[number] or not parsed.boilerplate
     ]  # fmt: skip
 
 

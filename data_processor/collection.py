@@ -6,146 +6,33 @@ import json
 import logging
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
-from budget.clock import BudgetArguments, Clock
+from budget.clock import Clock
 from budget.reports import CollectionTime
-from data_processor import pipeline, questions, rounds
+from data_processor import pipeline, rounds
 from data_processor.accounting import count_characters, print_yield
-from data_processor.chunking import Chunk, chunk_document, make_splitter, parse, require_tokenizer
+from data_processor.arguments import CollectionArguments, dataset_path
+from data_processor.boilerplate import set_boilerplate_aside
+from data_processor.chunking import Chunk, chunk_document, make_splitter, parse
 from data_processor.dataset import to_format
-from data_processor.documents import Document, read_documents
+from data_processor.documents import Document
 from data_processor.estimate import estimate, print_estimate
 from data_processor.languages import detect_language
 from data_processor.pipeline import Collected
 from data_processor.prompts import load_prompts
-from data_processor.small_model import questions as questions_of_small_model
-from data_processor.split import ANSWERABLE_KINDS, split
+from data_processor.split import ANSWERABLE_KINDS, TEST_KINDS, split
 from data_processor.work import Work
 from engines.chat import Engine
 from engines.failures import describe_failures, require_answers
 from engines.journal import JournaledEngine
 from engines.progress import progress_bar
 from provenance import write_meta
-from utils import InputError, log_file, write_json, write_text
-
-QUESTIONS = {"names": questions, "words": questions_of_small_model}  # by --guard
+from utils import InputError, log_file, read_json, write_json, write_text
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class CollectionArguments(BudgetArguments):
-    """Arguments that both scripts share."""
-
-    data_path: str = field(
-        default="demo/documents", metadata={"help": "Folder of .txt, .md and .html files, read recursively."}
-    )
-    json_save_dir: str = field(
-        default="output/data.json", metadata={"help": "The dataset to write: a .json file, or a folder for data.json."}
-    )
-    chunk_size_by_token: int = field(default=512, metadata={"help": "Maximum tokens in a chunk."})
-    tokenizer: str | None = field(
-        default=None,
-        metadata={
-            "help": "Tokenizer that measures chunks: a model's folder or name, or tiktoken:gpt-4o for an OpenAI model's. "
-            "Default: the model's own (local), or tiktoken:gpt-4o (API)."
-        },
-    )
-    language: str = field(
-        default="auto",
-        metadata={
-            "help": "Language of the prompts: en, zh or another with a file in data_processor/prompts; "
-            "auto: that of each document, or en where it has none."
-        },
-    )
-    prompts: str | None = field(
-        default=None,
-        metadata={"help": "TOML file with your own prompts, under the keys of data_processor/prompts: [en.theme]."},
-    )
-    qa_amount_per_fact: int = field(default=5, metadata={"help": "Maximum questions per fact."})
-    role_amount_per_fact: int = field(
-        default=3, metadata={"help": "Roles in which each question is asked again; 0 for none."}
-    )
-    unknown_amount_per_chunk: int = field(
-        default=1, metadata={"help": "Unanswerable questions, whose right answer is that it is not known."}
-    )
-    guard: Literal["names", "words"] = field(
-        default="names",
-        metadata={
-            "help": "How closely a stated fact must match its source: in its names and numbers, or also in its words and their "
-            "order. The latter is for models under about 1B, and makes questions by rule: data_processor/small_model/README.md."
-        },
-    )
-    verify: Literal["rules", "llm"] = field(
-        default="rules",
-        metadata={
-            "help": "What facts and pairs must pass: rules alone, or also a yes from the model for each (about 1.5 times the calls)."
-        },
-    )
-    format: Literal["conversations", "sharegpt", "openai", "alpaca"] = field(
-        default="conversations",
-        metadata={"help": "Format of the examples; finetune.py reads all but alpaca."},
-    )
-    test_ratio: float = field(
-        default=0.0,
-        metadata={
-            "help": "Share of the questions held out in NAME.test.json: other wordings of trained facts, and untrained facts."
-        },
-    )
-    context_sentences: int = field(
-        default=3,
-        metadata={"help": "How many preceding sentences to show the model with the one whose facts it states."},
-    )
-    seed: int = field(default=0, metadata={"help": "The same seed, model and machine give the same dataset."})
-    dry_run: bool = field(
-        default=False, metadata={"help": "Measure a sample, estimate the whole run from it, and write nothing."}
-    )
-    price_in: float = field(default=0.0, metadata={"help": "Price of a million prompt tokens, to compute the cost."})
-    price_out: float = field(
-        default=0.0, metadata={"help": "Price of a million completion tokens, to compute the cost."}
-    )
-    rounds: int | None = field(
-        default=None,
-        metadata={"help": "With a time budget: stop after this many rounds; 1 measures how long a unit takes."},
-    )
-    limit: int | None = field(
-        default=None, metadata={"help": "Read only the first N sentences of each chunk, for a smoke test."}
-    )
-
-
-def dataset_path(json_save_dir: str) -> Path:
-    path = Path(json_save_dir)
-    return path if path.suffix == ".json" else path / "data.json"
-
-
-def check_arguments(arguments: CollectionArguments) -> list[Document]:
-    """The documents, after all arguments have been checked; nothing heavy is loaded before."""
-    for name, minimum in (
-        ("chunk_size_by_token", 64),
-        ("qa_amount_per_fact", 1),
-        ("role_amount_per_fact", 0),
-        ("unknown_amount_per_chunk", 0),
-        ("context_sentences", 0),
-        ("price_in", 0),
-        ("price_out", 0),
-    ):
-        if getattr(arguments, name) < minimum:
-            raise InputError(f"expected --{name} of at least {minimum}, found {getattr(arguments, name)}: raise it")
-    if not 0 <= arguments.test_ratio <= 0.5:
-        raise InputError(f"expected --test_ratio from 0 to 0.5, found {arguments.test_ratio}: change it")
-    if arguments.rounds is not None and (arguments.rounds < 1 or not (arguments.time_budget or arguments.until)):
-        raise InputError(f"expected a time budget and 1 or more with --rounds, found {arguments.rounds}: change it")
-    languages = ["auto", *load_prompts(arguments.prompts)]
-    if arguments.language not in languages:
-        raise InputError(
-            f"expected --language to be one of {', '.join(languages)}, found {arguments.language}: "
-            f"choose one, or write data_processor/prompts/{arguments.language}.toml"
-        )
-    require_tokenizer(arguments.tokenizer)
-    return read_documents(arguments.data_path)
 
 
 def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:
@@ -177,7 +64,7 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         require_answers(work.errors, work.calls, "nothing was collected from the others")
         raise InputError(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
-            "try a larger model, or documents that state names, dates or numbers"
+            "try a larger model, or documents that state something"
         )
     rows, test = pipeline.to_dataset(work, documents, collected, arguments)
     counts = {
@@ -186,8 +73,8 @@ def collect(engine: Engine, tokenizer, documents: list[Document], arguments: Col
         "chunks": len(chunks),
         **count_rows(work, collected, rows, test),
     }
-    write_dataset(work, rows, test, counts, budget, arguments, started)
-    print_yield(characters, chunks, collected.facts, rows, work)
+    write_dataset(work, chunks, rows, test, counts, budget, arguments, started)
+    print_yield(characters, chunks, collected.facts, rows, work, log_file(path.with_suffix(".yield.json")))
     log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
     if clock.limited and not clock.stopped_by:
         log.info("%s", rounds.describe_left_out(coverage))
@@ -233,12 +120,14 @@ def cut_into_chunks(
     In a language without prompts of its own a text is asked about in English.
     """
     splitter = make_splitter(tokenizer, arguments.chunk_size_by_token)
-    with_prompts = load_prompts(arguments.prompts)
+    with_prompts = load_prompts(arguments.prompts, arguments.method.PROMPTS)
+    languages = {document.file_name: detect_language(document.text) for document in documents}
+    files = {document.file_name: parse(document, languages[document.file_name]) for document in documents}
+    set_boilerplate_aside(files)
     chunks, characters = [], {}
     for document in documents:
-        found = detect_language(document.text)
+        found, parsed = languages[document.file_name], files[document.file_name]
         language = arguments.language if arguments.language != "auto" else found if found in with_prompts else "en"
-        parsed = parse(document, found)
         chunks += chunk_document(document, splitter, language, found, parsed)
         characters[document.file_name] = count_characters(document, parsed)
     return chunks, characters
@@ -249,10 +138,9 @@ def make_work(engine: Engine, arguments: CollectionArguments) -> Work:
         engine,
         arguments.seed,
         progress_bar,
-        QUESTIONS[arguments.guard],
-        context_sentences=arguments.context_sentences,
-        llm_check=arguments.verify == "llm",
-        prompts=load_prompts(arguments.prompts),
+        arguments.method,
+        verify=arguments.verify == "llm",
+        prompts=load_prompts(arguments.prompts, arguments.method.PROMPTS),
     )
 
 
@@ -262,12 +150,13 @@ def count_rows(work: Work, collected: Collected, rows: list[dict], test: list[di
         "rows": dict(Counter(row["kind"] for row in rows)),
         "test_rows": dict(Counter(row["kind"] for row in test)),
         "questions_made_by": dict(Counter(pair.made_by for pair in collected.pairs)),
-        "pairs_per_role": work.questions.pairs_per_role(collected.pairs),
+        "pairs_per_role": work.method.pairs_per_role(collected.pairs),
     }
 
 
 def write_dataset(
     work: Work,
+    chunks: list[Chunk],
     rows: list[dict],
     test: list[dict],
     counts: dict,
@@ -275,13 +164,15 @@ def write_dataset(
     arguments: CollectionArguments,
     started: float,
 ) -> None:
-    """Write the dataset, its test questions, what was dropped, and the meta file."""
+    """Write the dataset, its test questions, the chunks, what was dropped, and the meta file."""
     path, journal = dataset_path(arguments.json_save_dir), work.engine
+    if not arguments.test_ratio:
+        remove_old_test(path.with_suffix(".test.json"))
     write_json(path, [to_format(row, arguments.format) for row in rows])
     if arguments.test_ratio:
         write_json(path.with_suffix(".test.json"), test)
-    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in work.dropped]
-    write_text(log_file(path.with_suffix(".dropped.jsonl")), "".join(lines))
+    write_lines(path.with_suffix(".chunks.jsonl"), map(to_line, chunks))
+    write_lines(log_file(path.with_suffix(".dropped.jsonl")), work.dropped)
     path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # written by an earlier version, for another dataset
     write_meta(
         path,
@@ -294,3 +185,33 @@ def write_dataset(
         calls={"asked": journal.asked, "from_journal": journal.reused},
         **({"budget": asdict(budget)} if budget else {}),
     )
+
+
+def remove_old_test(path: Path) -> None:
+    """Remove the test questions of an earlier collection: this dataset trains them. Questions from elsewhere stay."""
+    try:
+        rows = read_json(path, "test questions") if path.exists() else None
+    except InputError:
+        return
+    if isinstance(rows, list) and all(isinstance(row, dict) and row.get("kind") in TEST_KINDS for row in rows):
+        path.unlink()
+        log.info(
+            "removed %s: an earlier collection held these %d questions out, this one (without --test_ratio) trains them; "
+            "for new ones collect with --test_ratio",
+            path,
+            len(rows),
+        )
+
+
+def to_line(chunk: Chunk) -> dict:
+    """A chunk as training reads it, for the passage that a row rests on: the row's file_name and source.chunk name it."""
+    return {
+        "id": f"{chunk.file_name}#{chunk.number}",
+        "file_name": chunk.file_name,
+        "chunk": chunk.number,
+        "text": chunk.text,
+    }
+
+
+def write_lines(path: Path, records: Iterable[dict]) -> None:
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Collection
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def normalize(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Words and numbers in order, normalized; a Chinese character counts as a word."""
-    return [word.replace(",", "") if word[0].isdigit() else word for word in WORD.findall(normalize(text))]
+    return [word.replace(",", "") for word in WORD.findall(normalize(text))]
 
 
 def content_words(text: str) -> list[str]:
@@ -139,26 +140,31 @@ class NearCopies:
         self.threshold = threshold
         self.index = MinHashLSH(num_perm=SIGNATURE_HASHES, params=(bands, SIGNATURE_HASHES // bands))
         self.trigrams: list[set[str]] = []
+        self.apart: list[Collection[str]] = []  # what tells each text from another that is nearly the same
 
     def add(self, text: str) -> None:
         """Remember a text under the next number, from 0."""
-        self._insert(*trigrams_and_signature(text))
+        self._insert(*trigrams_and_signature(text), frozenset())
 
     def copies_of(self, text: str) -> list[int]:
         """The numbers of the remembered texts that are near copies of this one, in order."""
         return self._find(*trigrams_and_signature(text))
 
-    def is_new(self, text: str) -> bool:
-        """Whether no remembered text is a near copy of this one; if so, remember it."""
+    def is_new(self, text: str, apart: Collection[str] = frozenset()) -> bool:
+        """Whether this text is no near copy of a remembered one; if so, remember it.
+
+        `apart` is that, such as its numbers, in which a copy has to be the same.
+        """
         query = trigrams_and_signature(text)
-        if self._find(*query):
+        if any(self.apart[copy] == apart for copy in self._find(*query)):
             return False
-        self._insert(*query)
+        self._insert(*query, apart)
         return True
 
-    def _insert(self, trigrams: set[str], signature: MinHash) -> None:
+    def _insert(self, trigrams: set[str], signature: MinHash, apart: Collection[str]) -> None:
         self.index.insert(len(self.trigrams), signature)
         self.trigrams.append(trigrams)
+        self.apart.append(apart)
 
     def _find(self, trigrams: set[str], signature: MinHash) -> list[int]:
         return [

@@ -1,6 +1,6 @@
-"""Make a dataset from a folder of .txt files with a local LLM.
+"""Make a dataset from a folder of texts with a local LLM.
 
-In:  --data_path, a folder of .txt files.
+In:  --data_path, a folder of .txt, .md, .html, .pdf or .docx files.
 Out: --json_save_dir, a list of {"id", "conversations", "fact", "file_name", "kind", "role", "theme", "fact_id", "source"}.
 
     python data_processor/data_collection_local.py --model_name_or_path models/SmolLM2-135M-Instruct --guard words \\
@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from budget.clock import stage_clock
-from data_processor.collection import CollectionArguments, check_arguments, collect, dataset_path
+from data_processor.arguments import CollectionArguments, check_arguments, dataset_path
+from data_processor.collection import collect
 from engines.arguments import EngineArguments
 from engines.hub import require_model
 from engines.load import load_engine

@@ -1,7 +1,7 @@
 """Read the examples that collection writes, fine-tuning trains on and inference asks.
 
 One example: {"id", "conversations": [{"from": "user", "value": q}, {"from": "assistant", "value": a}], "fact",
-"file_name"} and any other keys. OpenAI's format, {"messages": [{"role", "content"}]}, ShareGPT's ("human" and "gpt") and
+"file_name"} and any other keys, of which "points" are checked. OpenAI's format, {"messages": [{"role", "content"}]}, ShareGPT's ("human" and "gpt") and
 Alpaca's {"instruction", "input", "output"} are accepted too, as a JSON list or JSON lines. A row without an id gets one:
 "row_7", counted from 0.
 """
@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from data_processor.points import require_points
 from engines.thoughts import without_thoughts
 from utils import InputError, read_json
 
@@ -68,6 +69,7 @@ def check_row(row: object, number: int, path: str | Path) -> str:
     """The id of an example; InputError names the row if it is not one."""
     where = f"row {number} of {path}"
     roles = [message["role"] for message in to_messages(row, where)]
+    require_points(row, where)
     first = next((role for role in roles if role != "system"), None)
     if first != "user" or "assistant" not in roles:
         raise InputError(

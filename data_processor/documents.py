@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import bisect
+import json
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_processor.characters import ONE_FOR_ONE, fold, foldings, furniture, over_pages
+from data_processor.conversion import FOLDER, LIBRARIES, convert, kept_file
 from data_processor.edits import Edit, apply_edits, spans_of, without_overlaps
 from data_processor.encodings import Decoded, decode
 from data_processor.folder import SUFFIXES, find_files
 from data_processor.markup import read_markup
-from utils import InputError
+from utils import InputError, log_file, write_text
 
+SHOWN = 5  # files that a line names of those left out for one reason
 EMPTY = "an empty file"
 NO_TEXT = "nothing but markup and page numbers"
 
@@ -62,37 +66,54 @@ class Document:
         return place, place + 1
 
 
-def read_documents(folder: str | Path) -> list[Document]:
-    """All documents below a folder, in natural order; each file that is not read is named in a line of the log.
+def read_documents(folder: str | Path, out: str | Path | None = None) -> list[Document]:
+    """All documents below a folder, in natural order; what is not read is told in a line of the log for each reason.
 
-    InputError if nothing remains.
+    In the run's folder `out` the texts of PDF and Word files are kept, and log/left_out.json has every file that is not
+    read, with its reason. InputError if nothing remains.
     """
-    documents, left_out = read_folder(folder)
+    documents, left_out = read_folder(folder, out)
+    told = [f"{names} ({reason})" for reason, names in name_by_reason(left_out).items()]
     if not documents:
-        reasons = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
         kinds = ", ".join(SUFFIXES)
         raise InputError(
-            f"expected text in {folder}, found none{': ' + reasons if reasons else ''}: "
-            f"put the documents there, as files of the kinds {kinds} in UTF-8"
+            f"expected text in {folder}, found none{': ' + '; '.join(told) if told else ''}: "
+            f"put the documents there, as files of the kinds {kinds}, text in UTF-8"
         )
-    for name, reason in left_out.items():
-        log.warning("left out: %s (%s)", name, reason)
+    for line in told:
+        log.warning("left out: %s", line)
+    if out and left_out:
+        write_text(log_file(Path(out) / "left_out.json"), json.dumps(left_out, ensure_ascii=False, indent=1) + "\n")
     return documents
 
 
-def read_folder(folder: str | Path) -> tuple[list[Document], dict[str, str]]:
-    """The documents below a folder, and the reason for each file that is none."""
+def name_by_reason(left_out: dict[str, str]) -> dict[str, str]:
+    """The first files left out for each reason, and how many more there are: "a.png, b.png and 7 more"."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    return {
+        reason: ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+        for reason, names in by_reason.items()
+    }
+
+
+def read_folder(folder: str | Path, out: str | Path | None = None) -> tuple[list[Document], dict[str, str]]:
+    """The documents below a folder, and the reason for each file that is none; `out` as for read_documents."""
     from natsort import natsorted
 
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
-            f"expected a folder of .txt files at {folder}, found {'a file' if folder.exists() else 'nothing'}: give --data_path"
+            f"expected a folder of documents at {folder}, found {'a file' if folder.exists() else 'nothing'}: give --data_path"
         )
     files = find_files(folder)
     documents, left_out = [], dict(files.left_out)
+    own = os.path.relpath(Path(out) / FOLDER, folder) if out else None  # where `out` is within the folder
     for name in files.names:
-        decoded = read_file(folder / name)
+        if own and name.startswith(f"{own}/"):
+            continue
+        decoded = read_file(folder / name, kept_file(out, name))
         if decoded.text is None:
             left_out[name] = decoded.reason
             continue
@@ -105,16 +126,20 @@ def read_folder(folder: str | Path) -> tuple[list[Document], dict[str, str]]:
     return documents, {name: left_out[name] for name in natsorted(left_out)}
 
 
-def read_file(path: Path) -> Decoded:
+def read_file(path: Path, kept: Path | None = None) -> Decoded:
+    """A file's text, of a PDF or Word file the text it is converted to, which is kept in the file `kept`."""
     try:
+        if path.suffix.lower() in LIBRARIES:
+            text, reason = convert(path, kept)
+            return Decoded(text, reason=reason)
         return decode(path.read_bytes())
     except OSError as error:
         return Decoded(None, reason=f"it cannot be opened: {error.strerror}")
 
 
-def read_text(path: Path) -> str | None:
-    """A file's text as it is, in whatever encoding; None if it is in no known one."""
-    return read_file(path).text
+def read_text(path: Path, kept: Path | None = None) -> str | None:
+    """A file's text as it is, in whatever encoding, or as for read_file; None if it has none."""
+    return read_file(path, kept).text
 
 
 def warn(name: str, decoded: Decoded) -> None:

@@ -1,214 +1,203 @@
-"""The collection steps other than questions: themes, facts, rewrites. Each is a function from list to list.
+"""Wave 1 and 2: what a chunk states, all of it, by a model that reads the chunk as a whole.
 
-Replies are checked here with curation.py, and rejections are counted by reason.
+First one request a chunk: what it is about, the names in it, who would ask, and its facts, each with the numbers of the
+sentences it rests on (as LongCite does, Zhang et al. 2024, arXiv 2409.02897). A number cannot be misquoted, and costs a
+fraction of the tokens. Then one request for the sentences that no fact rests on: their facts, or what they are instead.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
-from data_processor.chunking import Chunk, chunk_units, sentence_spans
-from data_processor.curation import find_spans, find_subject, is_supported, names_and_numbers, words
+from data_processor.checks import keep_following
+from data_processor.chunking import Chunk
+from data_processor.languages import name_of_language
+from data_processor.numbered import (
+    MAX_QUOTES,
+    MAX_SENTENCES_A_QUOTE,
+    invented_numbers,
+    numbered_text,
+    quotes_of,
+)
+from data_processor.pairs import Fact
+from data_processor.points import fold
 from data_processor.units import with_lead_in
-from data_processor.work import Work, check_entailment
+from data_processor.work import Work, an_object
 
+LONGEST_READING = 3072  # tokens of a reply: some 60 facts; a chunk of 512 tokens has 20 to 30
+LONGEST_REST = 1536
+LONGEST_FACT, SHORTEST_FACT = 400, 25  # characters
+MOST_NAMES = 10
+NOTHING = (
+    "heading",
+    "greeting",
+    "question",
+    "reference",
+    "repetition",
+    "other",
+)  # what a sentence is that states nothing
+ARTICLES = ("a", "an", "the")
+MARKS = ".,;:!?…\"'()[]*_。，、；：！？（）"  # not those of signs and units: "-5", "<5", "5%"
 NOT_COVERED = "no fact covers this sentence"
-CONTEXT_DEPENDENT = {  # by language: a text with such an opening or phrase does not stand alone
-    "en": (
-        r"^(?:He|She|It|They|This|These|Those|That|We|His|Her|Its|Their|Our|Here|There)\b",
-        r"\b(?:the above|as mentioned|mentioned above|the following|this (?:chapter|section|text)|the (?:author|passage) (?:says|states))\b",
-        r"\b(?:today|yesterday|tomorrow|last (?:year|month|week)|next (?:year|month|week)|(?:a|two|three) (?:years|days|weeks) ago)\b",
-    ),
-    "zh": (
-        r"^(?:他|她|它|他们|她们|它们|这|那|该|其|此|我们|本)",
-        r"(?:上述|如上所述|前文|下文|本章|本节|本文|笔者)",
-        r"(?:今天|昨天|明天|去年|今年|明年|上个月|下个月|上周|下周|不久前)",
-    ),
-}
+STATES_NOTHING = "states nothing"
 
 
 @dataclass
-class Fact:
-    """A statement that stands alone, with the sentence in its chunk that supports it."""
+class Reading:
+    """What was read in some chunks."""
 
-    text: str
-    chunk: Chunk
-    start: int
-    end: int
-    subject: str
-    theme: str = ""
-    lead_in: str = ""  # what has to be known to understand the quote: of a list item "The notice must contain:"
-
-    @property
-    def quote(self) -> str:
-        return self.chunk.text[self.start : self.end]
+    facts: list[Fact] = field(default_factory=list)
+    themes: dict[Chunk, str] = field(default_factory=dict)
+    roles: dict[Chunk, list[str]] = field(default_factory=dict)
+    names: dict[Chunk, list[str]] = field(default_factory=dict)
 
 
-def find_themes(work: Work, chunks: list[Chunk]) -> list[str]:
-    """One sentence on what each chunk is about; if the model invents a name or number, the title is used instead."""
-    replies = work.ask(
-        "theme",
-        [work.prompts[chunk.language].conversation("theme", text=chunk.text) for chunk in chunks],
-        max_new_tokens=32,
-    )
-    themes = []
-    for chunk, reply in zip(chunks, replies, strict=True):
-        theme = " ".join((reply or "").split())
-        if not theme or not is_supported(theme, f"{chunk.title} {chunk.text}"):
-            work.drop("theme", "names what the chunk does not", theme, chunk)
-            theme = chunk.title or find_subject("", chunk.text)
-        themes.append(theme)
-    return themes
+def read_units(
+    work: Work, units: list[list[Fact]], themes: dict[Chunk, str], roles: int, on_step_end: Callable[[str], None]
+) -> Reading:
+    """What whole chunks state. A unit has the sentences of one chunk that are to be read, as facts still without text.
 
-
-def sentences_to_read(chunks: list[Chunk], limit: int | None = None) -> list[Fact]:
-    """For each sentence, a fact still without text or theme; a sentence in the overlap of two chunks is read once.
-
-    `limit` keeps only the first sentences of each chunk.
+    A sentence whose facts all fail the checks, and one about which the model says nothing, is a fact as it is.
     """
-    seen: set[tuple[str, str]] = set()
-    items = []
-    for chunk in chunks:
-        for unit in chunk_units(chunk)[:limit]:
-            key = (chunk.file_name, unit.lead_in, chunk.text[unit.start : unit.end])
-            if key not in seen:
-                seen.add(key)
-                subject = find_subject(chunk.title, chunk.text)
-                items.append(Fact("", chunk, unit.start, unit.end, subject, lead_in=unit.lead_in))
-    return items
+    reading = Reading()
+    stated = read_chunks(work, units, roles, reading)
+    nothing: set[tuple[Chunk, int]] = set()  # (chunk, start) of the sentences that state nothing
+    rest = [uncovered(unit, stated[unit[0].chunk]) for unit in units if unit[0].chunk in stated]
+    for fact in read_rest(work, [sentences for sentences in rest if sentences], nothing):
+        stated[fact.chunk].append(fact)
+    kept = keep_following(work, [fact for facts in stated.values() for fact in facts])
+    by_chunk: dict[Chunk, list[Fact]] = {chunk: [] for chunk in stated}
+    for fact in kept:
+        by_chunk[fact.chunk].append(fact)
+    for unit in units:
+        chunk = unit[0].chunk
+        left = [item for item in uncovered(unit, by_chunk.get(chunk, [])) if (chunk, item.start) not in nothing]
+        if chunk in stated:
+            by_chunk[chunk] += [replace(item, text=with_lead_in(item.lead_in, item.quote)) for item in left]
+        else:
+            for item in left:
+                work.drop("facts", NOT_COVERED, item.quote, item)
+        reading.facts += keep_new(work, by_chunk.get(chunk, []), reading.themes[chunk])
+    return reading
 
 
-def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
-    """Facts from every sentence of `sentences_to_read`, each with its sentence as the quote.
-
-    If the facts kept from a sentence miss any of its names and numbers, the sentence itself becomes a fact too, provided
-    that it has something to ask for.
-    """
-    requests = []
-    for item in items:
-        prompts, before = work.prompts[item.chunk.language], preceding_sentences(work, item)
-        context = prompts.before.format(text=before) if before else ""
-        requests.append(prompts.conversation("facts", subject=item.subject, quote=item.quote, context=context))
-    schema = {
-        "type": "array",
-        "items": {"type": "string", "minLength": 10, "maxLength": 240},
-        "minItems": 1,
-        "maxItems": 3,
-    }
-    stated = []
-    for item, reply in zip(items, work.ask_json("facts", requests, 120, schema), strict=True):
-        for text in reply or []:
-            reason = work.questions.fact_problem(item, text)
-            if reason:
-                work.drop("facts", reason, text, item)
-            else:
-                stated.append((item, text))
-    if work.llm_check:
-        claims = [
-            (item.chunk, f"{preceding_sentences(work, item)} {item.quote}".strip(), text) for item, text in stated
-        ]
-        verdicts = check_entailment(work, "facts, check", claims)
-        for (item, text), follows in zip(stated, verdicts, strict=True):
-            if not follows:
-                work.drop("facts", "the model finds that it does not follow", text, item)
-        stated = [pair for pair, follows in zip(stated, verdicts, strict=True) if follows]
-
-    by_item: dict[int, list[str]] = {}
-    for item, text in stated:
-        by_item.setdefault(id(item), []).append(text)
-    facts: list[Fact] = []
-    kept_texts = work.kept_texts["facts"]
-    for item in items:
-        kept = []
-        for text in by_item.get(id(item), ()):
-            if kept_texts.is_new(text):
-                kept.append(replace(item, text=text))
-            else:
-                work.drop("facts", "near copy", text, item)
-        if not covers(kept, item) and find_spans(item.quote, item.chunk.text) and kept_texts.is_new(item.quote):
-            kept.append(replace(item, text=make_standalone(work, item)))
-        if not kept:
-            work.drop("facts", NOT_COVERED, item.quote, item)
-        facts += kept
-    return facts
-
-
-def preceding_sentences(work: Work, item: Fact) -> str:
-    """The sentences before an item's own that are shown to the model with it, and its lead-in, always, as the last."""
-    before = [item.chunk.text[unit.start : unit.end] for unit in chunk_units(item.chunk) if unit.end <= item.start]
-    before = before[max(0, len(before) - work.context_sentences) :] if work.context_sentences else []
-    return " ".join([text for text in before if text != item.lead_in] + [item.lead_in] * bool(item.lead_in))
-
-
-def text_problem(chunk: Chunk, text: str) -> str | None:
-    """Why a text cannot be a fact even if its chunk states it, or None."""
-    if depends_on_context(chunk.language, text):
-        return "does not stand alone"
-    if chunk.language == "en" and not find_spans(text, chunk.text):  # rules cannot recognise Chinese names
-        return "nothing to ask for"
-    return None
-
-
-def depends_on_context(language: str, text: str) -> bool:
-    """Whether a text needs its context: it opens with a pronoun, or says "the above" or "last year"."""
-    return any(re.search(pattern, text) for pattern in CONTEXT_DEPENDENT.get(language, ()))
-
-
-def make_standalone(work: Work, item: Fact) -> str:
-    """The sentence itself, prefixed with its lead-in, or with its subject if it depends on its context."""
-    if item.lead_in:
-        return with_lead_in(item.lead_in, item.quote)
-    if not item.subject or not depends_on_context(item.chunk.language, item.quote):
-        return item.quote
-    return work.prompts[item.chunk.language].about_prefix.format(subject=item.subject, question=item.quote)
-
-
-def covers(facts: list[Fact], item: Fact) -> bool:
-    """Whether the facts together contain every name and number of the sentence."""
-    covered = {word for fact in facts for word in words(fact.text)}
-    return bool(facts) and names_and_numbers(item.quote) <= covered
-
-
-def names_to_ask_by(fact: Fact, text: str) -> list[str]:
-    """The names by which a text can be asked for, the rarest in its chunk first."""
-    chunk = fact.chunk.text
-    names = {text[start:end] for start, end, kind in find_spans(text, chunk) if kind in ("name", "quoted")} | {
-        fact.subject
-    }
-    return sorted(names - {""}, key=lambda name: (chunk.count(name), name))
-
-
-def rewrite_facts(work: Work, facts: list[Fact], group_size: int = 3) -> list[tuple[Fact, str, str]]:
-    """Each chunk's facts rewritten in several document styles, `group_size` at a time; unsupported sentences are removed.
-
-    Returns (first fact of the group, style, text) for each.
-    """
-    by_chunk: dict[tuple, list[Fact]] = {}
-    for fact in facts:
-        by_chunk.setdefault((fact.chunk.file_name, fact.chunk.number), []).append(fact)
-    jobs = [
-        (chunk_facts[i : i + group_size], style)
-        for chunk_facts in by_chunk.values()
-        for i in range(0, len(chunk_facts), group_size)
-        for style in work.prompts[chunk_facts[0].chunk.language].table["rewrite"]["styles"]
-    ]
+def read_chunks(work: Work, units: list[list[Fact]], roles: int, reading: Reading) -> dict[Chunk, list[Fact]]:
+    """The facts of each chunk that was answered; themes, names and roles are put into `reading`."""
     requests = [
-        work.prompts[group[0].chunk.language].conversation(
-            "rewrite", facts=" ".join(fact.text for fact in group), style=style
-        )
-        for group, style in jobs
+        work.prompts[unit[0].chunk.language].conversation("read", **document_of(unit), roles=max(1, roles))
+        for unit in units
     ]
-    texts = []
-    kept_texts = work.kept_texts["rewrites"]
-    for (group, style), reply in zip(jobs, work.ask("rewrites", requests, 96, temperature=0.5), strict=True):
-        kept = []
-        for start, end in sentence_spans(reply or "", group[0].chunk.text_language):
-            sentence = reply[start:end]
-            if work.questions.grounded(sentence, group):
-                kept.append(sentence)
-            else:
-                work.drop("rewrites", "a sentence that its facts do not support", sentence, group[0])
-        if kept and kept_texts.is_new(" ".join(kept)):
-            texts.append((group[0], style, " ".join(kept)))
-    return texts
+    schemas = [reading_schema(unit, roles) for unit in units]
+    stated: dict[Chunk, list[Fact]] = {}
+    for unit, reply in zip(units, work.ask_json("read", requests, LONGEST_READING, schemas), strict=True):
+        chunk, told = unit[0].chunk, reply or {}
+        reading.themes[chunk] = one_line(told.get("theme", "")) or chunk.title or chunk.file_name
+        reading.roles[chunk] = unique(told.get("roles", ()))[:roles]
+        reading.names[chunk] = [name for name in unique(told.get("names", ())) if name in chunk.text]
+        if reply is not None:
+            facts = [to_fact(work, unit, fact["fact"], fact["sentences"]) for fact in told.get("facts", ())]
+            stated[chunk] = [fact for fact in facts if fact]
+    return stated
+
+
+def document_of(unit: list[Fact]) -> dict[str, str]:
+    """What a request about the sentences of a chunk shows: its title, its text with the sentences numbered, its language."""
+    chunk = unit[0].chunk
+    return {
+        "title": chunk.title or chunk.file_name,
+        "text": numbered_text(chunk, unit),
+        "language": name_of_language(chunk.text_language, chunk.language),
+    }
+
+
+def reading_schema(unit: list[Fact], roles: int) -> dict:
+    """The JSON schema of a reply of the first wave, with room for more facts than any text has."""
+    sentences, characters = len(unit), sum(item.end - item.start for item in unit)
+    short = {"type": "string", "minLength": 1, "maxLength": 100}
+    numbers = {"type": "array", "items": {"enum": list(range(1, sentences + 1))}, "minItems": 1}
+    fact = an_object(
+        fact={"type": "string", "minLength": 4, "maxLength": LONGEST_FACT},
+        sentences={**numbers, "maxItems": MAX_QUOTES * MAX_SENTENCES_A_QUOTE},
+    )
+    return an_object(
+        theme={"type": "string", "maxLength": 120},
+        names={"type": "array", "items": short, "maxItems": MOST_NAMES},
+        roles={"type": "array", "items": short, "maxItems": max(1, roles)},
+        facts={"type": "array", "items": fact, "maxItems": 2 * sentences + characters // SHORTEST_FACT},
+    )
+
+
+def to_fact(work: Work, unit: list[Fact], text: str, numbers: list[int], step: str = "read") -> Fact | None:
+    """A stated fact with its quotes; None if it has a number that its chunk does not have."""
+    chunk, text = unit[0].chunk, one_line(text)
+    (start, end), *more = quotes_of(chunk, unit, numbers)
+    fact = replace(unit[0], text=text, start=start, end=end, lead_in="", more=tuple(more))
+    lead_ins = " ".join(item.lead_in for item in unit)
+    if invented_numbers(text, f"{chunk.title} {lead_ins} {chunk.text}"):
+        work.drop(step, "a number that its chunk does not have", text, fact)
+        return None
+    return fact
+
+
+def uncovered(unit: list[Fact], facts: list[Fact]) -> list[Fact]:
+    """The sentences of a unit that no quote of the facts covers."""
+    spans = {span for fact in facts for span in fact.spans}
+    return [item for item in unit if not any(start <= item.start and item.end <= end for start, end in spans)]
+
+
+def read_rest(work: Work, rest: list[list[Fact]], nothing: set[tuple[Chunk, int]]) -> list[Fact]:
+    """The facts of the sentences, some of a chunk each, that the first request left out.
+
+    What the model calls a heading, a greeting and the like is dropped under that name, and added to `nothing`.
+    """
+    requests = [work.prompts[left[0].chunk.language].conversation("rest", **document_of(left)) for left in rest]
+    found = []
+    for left, reply in zip(
+        rest, work.ask_json("rest", requests, LONGEST_REST, [rest_schema(len(left)) for left in rest]), strict=True
+    ):
+        for told in reply or ():
+            item = left[told["sentence"] - 1]
+            facts = [to_fact(work, left, text, [told["sentence"]], "rest") for text in told["facts"]]
+            if told["nothing"] and not facts and (item.chunk, item.start) not in nothing:
+                nothing.add((item.chunk, item.start))
+                work.drop("rest", f"{STATES_NOTHING}: {told['nothing']}", item.quote, item)
+            found += [fact for fact in facts if fact]
+    return found
+
+
+def rest_schema(sentences: int) -> dict:
+    told = an_object(
+        sentence={"enum": list(range(1, sentences + 1))},
+        nothing={"enum": ["", *NOTHING]},
+        facts={"type": "array", "items": {"type": "string", "minLength": 4, "maxLength": LONGEST_FACT}, "maxItems": 3},
+    )
+    return {"type": "array", "items": told, "minItems": sentences, "maxItems": sentences}
+
+
+def keep_new(work: Work, facts: list[Fact], theme: str) -> list[Fact]:
+    """The facts of a chunk without copies of any before, in the order of their quotes.
+
+    One word can turn a long fact round ("not", 不, "nine" for "three"), so a near copy is dropped only if it has the same words.
+    """
+    kept = []
+    for fact in sorted(facts, key=lambda fact: (fact.start, fact.end)):
+        if work.kept_texts["facts"].is_new(fact.text, words_in_order(fact.text)):
+            kept.append(replace(fact, theme=theme))
+        else:
+            work.drop("facts", "near copy", fact.text, fact)
+    return kept
+
+
+def words_in_order(text: str) -> tuple[str, ...]:
+    """All that is written between spaces, without case, typography, the marks around it and English articles."""
+    found = (word.strip(MARKS) for word in fold(text).split())
+    return tuple(word for word in found if word and word not in ARTICLES)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def unique(texts) -> list[str]:
+    return list(dict.fromkeys(filter(None, map(one_line, texts))))

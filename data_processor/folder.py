@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SUFFIXES = (".txt", ".md", ".markdown", ".html", ".htm")
+SUFFIXES = (".txt", ".md", ".markdown", ".html", ".htm", ".pdf", ".docx")
 COPIES = ("__MACOSX",)  # folders that programs fill with copies
 HIDDEN = "hidden, or a program's copy"
 OTHER_KIND = f"not of a kind that is read ({' '.join(SUFFIXES)})"

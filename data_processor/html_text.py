@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import regex
 
 from data_processor.edits import BOILERPLATE, HEADING, MARKUP, METADATA, TEXT, Edit, Markup
-from data_processor.tables import ENDS
+from data_processor.tables import ENDS, Cell, Grid
 
 BLOCKS = set(
     "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure form "
@@ -25,8 +25,10 @@ INLINE = set(
 LEFT_OUT = {  # what a reader does not see, or does not read, with everything in it
     "script": MARKUP, "style": MARKUP, "template": MARKUP, "svg": MARKUP, "math": MARKUP, "noscript": BOILERPLATE,
     "nav": BOILERPLATE, "footer": BOILERPLATE, "button": BOILERPLATE, "select": BOILERPLATE, "textarea": BOILERPLATE,
-    "title": METADATA,
+    "title": METADATA, "del": MARKUP, "s": MARKUP, "strike": MARKUP,
 }  # fmt: skip
+STRUCK = ("del", "s", "strike")  # left out where they are closed: a lost tag must not take the rest of a page
+LONGEST_SPAN = 1000  # columns or rows, as in browsers
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 WHOLE_PAGE = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
@@ -45,6 +47,8 @@ class Event:
     name: str
     start: int
     end: int = 0
+    width: int = 1  # columns and rows of a cell
+    height: int = 1
 
 
 class Events(HTMLParser):
@@ -69,6 +73,9 @@ class Events(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tag("open", tag)
+        if tag in ("td", "th"):
+            self.events[-1].width = span_of(attrs, "colspan") or 1
+            self.events[-1].height = span_of(attrs, "rowspan") or LONGEST_SPAN  # 0: all rows that follow
 
     def handle_endtag(self, tag):
         self.tag("close", tag)
@@ -98,6 +105,11 @@ class Events(HTMLParser):
         self.add("other")
 
 
+def span_of(attrs: list[tuple[str, str | None]], name: str) -> int:
+    value = (dict(attrs).get(name) or "").strip()
+    return min(int(value), LONGEST_SPAN) if value.isdecimal() else 1
+
+
 def is_html(text: str) -> bool:
     """Whether a text is HTML: a page, or one that closes a block which it opened."""
     return bool(WHOLE_PAGE.match(text) or CLOSED_BLOCK.search(text))
@@ -110,13 +122,15 @@ class Reader:
         self.text, self.found = text, Markup([], [], [])
         self.events = Events(text, start, end).events
         self.headers = header_rows(self.events)
+        self.struck = struck_elements(self.events)
         self.left_out = ""  # the element that is being left out
         self.depth = 0
         self.preformatted = 0
         self.line_is_empty, self.breaks, self.lead = True, 0, ""  # what to write before the next words
         self.heading_start: int | None = None
-        self.columns: list[str] = []
-        self.cells: list[str] | None = None  # of the row that is being read
+        self.grid = Grid()
+        self.cells: list[Cell] | None = None  # of the row that is being read
+        self.due: list[str] = []  # cells of rows above, to write before the next words
         self.row_start, self.in_header = start, False
         self.last = ""  # the last character that was kept
 
@@ -150,7 +164,7 @@ class Reader:
 
     def read_tag(self, index: int, event: Event) -> None:
         name, opens = event.name, event.kind == "open"
-        if opens and name in LEFT_OUT:
+        if opens and name in LEFT_OUT and (name not in STRUCK or index in self.struck):
             self.left_out, self.depth = name, 1
             self.edit(event.start, event.end, kind=LEFT_OUT[name])
             return
@@ -163,16 +177,16 @@ class Reader:
                 self.heading_start = None
         elif name == "table":
             end_mark = self.end_row(event.start)
-            self.columns = []
+            self.grid = Grid()
+        elif name in ("thead", "tbody", "tfoot"):
+            end_mark = self.end_row(event.start)
+            self.grid.carried = {}
         elif name == "tr":
             end_mark = self.end_row(event.start)
             if opens:
                 self.cells, self.row_start, self.in_header = [], event.start, index in self.headers
         elif name in ("td", "th") and opens and self.cells is not None:
-            number = len(self.cells)
-            column = self.columns[number] if number < len(self.columns) and not self.in_header else ""
-            self.lead = ("; " if any(self.cells) else "") + (f"{column}: " if column else "")
-            self.cells.append("")
+            self.open_cell(event)
         elif name == "pre":
             self.preformatted = max(0, self.preformatted + (1 if opens else -1))
         self.edit(event.start, event.end, end_mark)
@@ -184,23 +198,41 @@ class Reader:
             self.breaks = max(self.breaks, 1 if name in ("li", "tr", "dt", "dd", "option") else 2)
         if name == "p" and self.cells is not None:
             self.breaks = 0
+        if self.cells and (name == "br" or name in BLOCKS):
+            self.cells[-1].words += " "
+
+    def open_cell(self, event: Event) -> None:
+        after = self.cells[-1].column + self.cells[-1].width if self.cells else 0
+        column, carried = self.grid.skip(after)
+        label = "" if self.in_header else self.grid.label(column, event.width)
+        self.due += carried
+        self.lead = ("; " if self.has_words() else "") + "; ".join([*self.due, label])
+        self.cells.append(Cell(column, event.width, event.height, label=label))
+
+    def has_words(self) -> bool:
+        return any(cell.words.strip() for cell in self.cells or [])
 
     def end_row(self, end: int) -> str:
         """Finish the row that is being read; the full stop to write after it."""
         cells, self.cells = self.cells, None
         if cells is None:
             return ""
-        if self.in_header:
-            self.columns = [" ".join(cell.split()).rstrip(":") for cell in cells]
-            self.in_header = False
+        in_header, has_words = self.in_header, any(cell.words.strip() for cell in cells)
+        carried = self.due + self.grid.skip(cells[-1].column + cells[-1].width if cells else 0)[1]
+        self.grid.end_row(cells, in_header)
+        self.in_header, self.lead, self.due = False, "", []
+        if in_header:
             return ""
         self.found.rows.append((self.row_start, end))
-        self.lead = ""
-        return "." if any(cells) and self.last not in ENDS else ""
+        if not has_words:
+            return ""
+        return "".join(f"; {text}" for text in carried) + ("." if (carried or [self.last])[-1][-1:] not in ENDS else "")
 
     def read_data(self, event: Event) -> None:
         for piece in re.finditer(r"\s+|\S+", self.text[event.start : event.end]):
             start, end = event.start + piece.start(), event.start + piece.end()
+            if self.cells and piece[0].isspace():
+                self.cells[-1].words += " "
             if not piece[0].isspace() or (piece[0].isspace() and self.preformatted):
                 self.keep(start, end)
             elif self.line_is_empty or self.breaks or self.lead:
@@ -213,7 +245,7 @@ class Reader:
         """Keep the characters from `start` to `end`, or `new` in their place, after the break and the lead due."""
         words = self.text[start:end] if new is None else new
         if self.cells:
-            self.cells[-1] += words if not self.cells[-1] or new is not None else f" {words}"
+            self.cells[-1].words += words
         if self.in_header:
             self.edit(start, end, kind=HEADING)
             return
@@ -224,7 +256,7 @@ class Reader:
             before = ""
         if new is not None or before:
             self.edit(start, end, before + words, TEXT)
-        self.line_is_empty, self.breaks, self.lead, self.last = False, 0, "", words[-1:]
+        self.line_is_empty, self.breaks, self.lead, self.due, self.last = False, 0, "", [], words[-1:]
 
 
 def header_rows(events: list[Event]) -> set[int]:
@@ -238,6 +270,17 @@ def header_rows(events: list[Event]) -> set[int]:
         elif event.name in ("td", "th") and event.kind == "open":
             cells.add(event.name)
     return headers
+
+
+def struck_elements(events: list[Event]) -> set[int]:
+    """Indices of the events that open a struck element which is closed."""
+    found, opened = set(), {name: [] for name in STRUCK}
+    for index, event in enumerate(events):
+        if event.name in STRUCK and event.kind == "open":
+            opened[event.name].append(index)
+        elif event.name in STRUCK and event.kind == "close" and opened[event.name]:
+            found.add(opened[event.name].pop())
+    return found
 
 
 def read_html(text: str, start: int = 0, end: int | None = None) -> Markup:

@@ -38,7 +38,8 @@ PARTS = {  # words that keep their hyphen: what begins them, what ends them
 }
 # Languages in which hyphens between small letters are common. The Russian dictionary takes some seconds to load.
 DICTIONARIES = ("en", "fr", "pt", "ru", "uk")
-LONE_ENDS = {"fr": "le la les", "ru": "то ка"}  # ends of words too: "cel-/le" loses its hyphen, "est-/elle" does not
+# "что-то"; "то" ends words without a hyphen too: "мес-/то". Longer ones are in the dictionary.
+SHORT_BEFORE_TO = "кто что где как чем кем чей чья чьё чьи ком чём".split()
 
 
 def mend(before: str, after: str, language: str, text: str) -> str | None:
@@ -51,10 +52,7 @@ def mend(before: str, after: str, language: str, text: str) -> str | None:
         return None
     if found.group() == "\u00ad":
         return ""
-    left, right = WORD_BEFORE.search(before[: found.start()]), WORD_AFTER.match(after)
-    if left is None or right is None:
-        return "-"
-    left, right = left.group(), right.group()
+    left, right = WORD_BEFORE.search(before[: found.start()]).group(), WORD_AFTER.match(after).group()
     if right.lower() in CONJUNCTIONS.get(language, "").split():
         return "- "
     if (
@@ -84,9 +82,7 @@ def is_compound(left: str, right: str, before: str, language: str) -> bool:
         return (
             not whole and is_word(left, language) and (language != "en" or is_word(right.partition("-")[0], language))
         )
-    if right in LONE_ENDS.get(language, "").split():
-        return len(left) > 3 or left in ("кто", "что", "где", "как", "куда")
-    return False
+    return language == "ru" and right == "то" and left in SHORT_BEFORE_TO
 
 
 @functools.cache

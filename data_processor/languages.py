@@ -47,9 +47,10 @@ def detect_language(text: str) -> str:
     letters = len(regex.findall(r"\p{L}", sample))
     if not letters:
         return ENGLISH
-    kana, han = len(regex.findall(r"[\p{Hiragana}\p{Katakana}]", sample)), len(regex.findall(r"\p{Han}", sample))
-    if kana + han > CHINESE_SHARE * letters:
-        return "ja" if kana > KANA_SHARE * letters else "zh"
+    if not sample.isascii():
+        kana, han = len(regex.findall(r"[\p{Hiragana}\p{Katakana}]", sample)), len(regex.findall(r"\p{Han}", sample))
+        if kana + han > CHINESE_SHARE * letters:
+            return "ja" if kana > KANA_SHARE * letters else "zh"
     ranked = identifier(KNOWN).rank(sample)
     near = [language for language, probability in ranked if probability >= NEARLY * ranked[0][1]]
     return str(min(near, key=KNOWN.split().index))
@@ -66,6 +67,13 @@ def identify_all(texts: Sequence[str]) -> str:
     """The language of most of the texts, by a sample from all of them."""
     step = max(1, len(texts) // SAMPLES)
     return identify("\n".join(text[:SAMPLE_CHARACTERS] for text in islice(texts, 0, None, step)))
+
+
+def name_of_language(code: str, inside: str = ENGLISH) -> str:
+    """The name of a language inside a text in another: "German" of "de" inside "en", "德语" inside "zh"."""
+    from babel import Locale
+
+    return str(Locale.parse(code).get_display_name(inside))
 
 
 def in_language(path: str | Path, language: str) -> Path:

@@ -41,6 +41,8 @@ GAP = regex.compile(r"(?<![.!?:;])(?: {2,}|[ ]*\t[ \t]*|\u3000+)(?=\S)")  # betw
 PIPE = regex.compile(r"(?<!\\)\|")
 OPEN_ENDED = regex.compile(r"[.!?:;…。！？：；؟।։]['\"”’»)」』）\]]*$")
 
+NOT_ASCII = regex.compile(r"[^\x00-\x7f]")
+
 
 @dataclass
 class Line:
@@ -73,9 +75,10 @@ class Line:
 
 
 def columns_of(text: str) -> int:
-    return sum(
-        2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text if not unicodedata.combining(char)
-    )
+    """The width of a text in columns: Chinese characters and their like are two wide."""
+    others = NOT_ASCII.findall(text)
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in others)
+    return len(text) + wide - sum(bool(unicodedata.combining(char)) for char in others)
 
 
 def read_lines(

@@ -6,58 +6,20 @@ import functools
 import re
 from collections.abc import Iterable
 
+import regex
 from markdown_it import MarkdownIt
-from markdown_it.parser_inline import ParserInline
-from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from data_processor.edits import HEADING, Edit, Markup
+from data_processor.edits import HEADING, Edit, Markup, without_overlaps
 from data_processor.html_text import read_html
+from data_processor.markdown_inline import LINE_BREAK, PlacedInline, kept, marks, note_place
 from data_processor.tables import RULED, read_ruled_table, row_edits
 
 TASK_BOX = re.compile(r"\[[ xX]\][ \t]+")
 MARKS_BEFORE_TEXT = re.compile(r"[>#][ \t]?|(?<=#)[ \t]+")  # those of lists stay: they tell one item from the next
-NOTE_MARK = re.compile(r"[ \t]?\[\^[^\]\s]{1,40}\]:?[ \t]*")
-LINE_BREAK = re.compile(r"<br\b[^<>]*>(?P<end>[ \t]*\n)?", re.IGNORECASE)
-WORD = re.compile(r"\w")
-FIRST_WORD = re.compile(r"[\"'“„«(\[*_]*\w")
-
-
-class PlacedState(StateInline):
-    """A state that notes in `meta["at"]` of every token where in the inline source it begins."""
-
-    def __init__(self, *arguments) -> None:
-        super().__init__(*arguments)
-        self.at = self.pending_at = self.pushed = 0
-
-    def push(self, ttype: str, tag: str, nesting: int) -> Token:
-        token = super().push(ttype, tag, nesting)
-        token.meta = {**token.meta, "at": self.at + self.pushed}
-        self.pushed += 1  # the marks of one run ("**") are pushed one by one
-        return token
-
-    def pushPending(self) -> Token:
-        token = super().pushPending()
-        token.meta = {"at": self.pending_at}
-        return token
-
-
-class PlacedInline(ParserInline):
-    def parse(self, src: str, md: MarkdownIt, env, tokens: list[Token]) -> list[Token]:
-        state = PlacedState(src, md, env, tokens)
-        self.tokenize(state)
-        for rule in self.ruler2.getRules(""):
-            rule(state)
-        return state.tokens
-
-
-def note_place(state: PlacedState, silent: bool) -> bool:
-    """An inline rule before all others which only notes where the others begin."""
-    if not silent:
-        state.at, state.pushed = state.pos, 0
-        if not state.pending:
-            state.pending_at = state.pos
-    return False
+NOTE_MARK = regex.compile(  # of a note itself with its colon, of one that is pointed to with the space before it
+    r"(?<=^[ \t>*+-]*)\[\^[^\]\s]{1,40}\]:?[ \t]*|(?<!^[ \t>*+-]*)[ \t]?\[\^[^\]\s]{1,40}\]", regex.MULTILINE
+)
 
 
 @functools.cache
@@ -85,13 +47,16 @@ def read_markdown(text: str, start: int, is_plain: bool) -> Markup:
     found = Markup([], [], [])
     tokens = parser(is_plain).parse(text[start:])
     covered: set[int] = set()
+    rows: list[Edit] = []
     for index, token in enumerate(tokens):
         if token.map is None:
             continue
         first, last = token.map
         if token.type == "table_open":
             stop = next(i for i in range(index, len(tokens)) if tokens[i].type == "table_close")
-            _add(found, _read_table(text, lines, tokens[index:stop]))
+            table = _read_table(text, lines, tokens[index:stop], is_plain)
+            rows += table.edits
+            _add(found, table)
         elif token.type in ("fence", "code_block", "hr"):
             found.edits.append(Edit(lines[first], lines[last]))
         elif token.type == "html_block":
@@ -110,7 +75,8 @@ def read_markdown(text: str, start: int, is_plain: bool) -> Markup:
         ):
             found.edits.append(Edit(lines[number], lines[number + 1], "\n"))
     if not is_plain:
-        found.edits += [Edit(*mark.span()) for mark in NOTE_MARK.finditer(text, start)]
+        notes = [Edit(*mark.span()) for mark in NOTE_MARK.finditer(text, start)]
+        found.edits = without_overlaps(rows, notes, found.edits)  # "[^1]" is a link too if its note is one word
     return found
 
 
@@ -165,7 +131,7 @@ def _read_inline(text: str, lines: list[int], token: Token, opening: Token, is_p
         else:
             found.headings.append((lines[first], lines[last]))
             found.edits += [Edit(lines[place], lines[place], "\n") for place in (first, last) if place]
-    for start, end, new in _marks(token, is_plain):
+    for start, end, new in marks(token, is_plain):
         for begin, at, length in places:  # a mark may go over lines: their breaks stay
             cut = max(start, begin), min(end, begin + length)
             if cut[0] < cut[1]:
@@ -207,71 +173,18 @@ def _underlined(text: str, lines: list[int], token: Token, opening: Token, is_pl
         found.headings.append((lines[first], lines[under]))
 
 
-def _marks(token: Token, is_plain: bool) -> Iterable[tuple[int, int, str]]:
-    """(start, end, replacement) of what is no text in the content of an inline token."""
-    position = 0
-    for start, end, new in _kept(token.content, token.children or [], is_plain):
-        if position < start:
-            yield position, start, ""
-        if new is not None:
-            yield start, end, new
-        position = max(position, end)
-    if position < len(token.content):
-        yield position, len(token.content), ""
-
-
-def _kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[int, int, str | None]]:
-    """(start, end, replacement or None) of what stays of an inline source, in order; struck text does not stay."""
-    struck, no_marks = 0, no_emphasis(source, children) if is_plain else set()
-    for child in children:
-        at = (child.meta or {}).get("at", 0)
-        struck += {"s_open": 1, "s_close": -1}.get(child.type, 0)
-        if child.type in ("softbreak", "hardbreak"):
-            at = source.index("\n", at)
-            yield at, at + 1, None
-        elif struck:
-            continue
-        elif child.type == "text" and child.content:
-            yield at, at + len(child.content), None
-        elif id(child) in no_marks:
-            yield at, at + len(child.markup), None
-        elif child.type == "text_special":
-            yield at, at + len(child.markup), child.content
-        elif child.type == "code_inline":
-            ticks = len(child.markup)
-            end = source.index(child.markup, at + ticks)
-            yield at + ticks, end, None
-        elif child.type == "html_inline" and (br := LINE_BREAK.match(source, at)) and not br["end"]:
-            yield at, at + len(child.content), "\n"
-
-
-def no_emphasis(source: str, children: list[Token]) -> set[int]:
-    """The ids of tokens that are emphasis in Markdown, and hardly so in plain text: 2*3*4, "(12 ha)*, (15 ha)*"."""
-    found, opened = set(), []
-    for child in children:
-        if child.type in ("em_open", "strong_open"):
-            opened.append(child)
-        elif child.type in ("em_close", "strong_close"):
-            opening = opened.pop()
-            start, end = opening.meta["at"], child.meta["at"] + len(child.markup)
-            first, after = source[start + len(opening.markup) : end], source[end : end + 1]
-            if WORD.match(source[max(0, start - 1) : start]) or WORD.match(after) or not FIRST_WORD.match(first):
-                found |= {id(opening), id(child)}
-    return found
-
-
-def _read_table(text: str, lines: list[int], tokens: list[Token]) -> Markup:
+def _read_table(text: str, lines: list[int], tokens: list[Token], is_plain: bool) -> Markup:
     """A pipe table: its header is a heading, each row one line with the header's words before the cells."""
-    found, header, row, position = Markup([], [], []), [], [], 0
+    found, header = Markup([], [], []), []
     for index, token in enumerate(tokens):
         if token.type == "tr_open":
             row, position = [], lines[token.map[0]]
         elif token.type == "inline":
             raw = token.content.replace("|", r"\|")
             options = [text.find(one, position, lines[token.map[1]]) for one in (token.content, raw)]
-            start = next((place for place in options if place >= 0), position)
-            row.append((start, start + len(raw if start == options[1] else token.content), cell_text(token)))
-            position = row[-1][1]
+            start = min((place for place in options if place >= 0), default=position)
+            row.append(_cell(token, start, is_plain, has_escapes=start != options[0]))
+            position = start + len(raw if start == options[1] else token.content)
         elif token.type == "tr_close":
             line = next(t.map for t in reversed(tokens[: index + 1]) if t.type == "tr_open")
             begin, end = lines[line[0]], lines[line[0] + 1]
@@ -285,7 +198,20 @@ def _read_table(text: str, lines: list[int], tokens: list[Token]) -> Markup:
     return found
 
 
-def cell_text(token: Token) -> str:
-    """The words of a cell, without marks."""
-    kinds = ("text", "text_special", "code_inline")
-    return "".join(child.content for child in token.children or [] if child.type in kinds).strip()
+def _cell(token: Token, start: int, is_plain: bool, has_escapes: bool) -> tuple[int, int, str]:
+    """Where the words of a cell that begins at `start` stand, and the words, without marks and struck text."""
+    source = token.content
+    words, first, last = "", 0, 0  # the words, from the first to the last place of the source that has any
+    for begin, end, new in kept(source, token.children or [], is_plain):
+        piece = source[begin:end] if new is None else new
+        if not words.strip() and piece.strip():
+            words, first = piece.lstrip(), begin + (len(piece) - len(piece.lstrip()) if new is None else 0)
+        else:
+            words += piece
+        if piece.strip():
+            last = end - (len(piece) - len(piece.rstrip()) if new is None else 0)
+    if has_escapes:  # a bar within a cell is written with a backslash before it
+        first, last = (place + source.count("|", 0, place) for place in (first, last))
+    if not is_plain:
+        words = NOTE_MARK.sub("", words)
+    return start + first, start + last, " ".join(words.split())

@@ -20,6 +20,7 @@ TITLE = re.compile(r"^title\s*[:=]\s*(.+)$", re.MULTILINE | re.IGNORECASE)
 WIKI = re.compile(r"^(={2,6})[ \t]*[^\s=].*?[ \t]*\1[ \t]*$|'''|\[\[[^\]\n]+\]\]|</ref>", re.MULTILINE)
 WIKI_MARK = re.compile(
     r"<ref\b[^>]*/>|<ref\b[^>]*>.*?</ref>|<!--.*?-->|\{\{[^{}]*\}\}"
+    r"|<(?P<struck>del|s|strike)(?:\s[^<>]*)?>.{0,1000}?</(?P=struck)\s*>"
     r"|'{2,5}"
     r"|\[\[(?:[^\[\]|\n]*\|)?(?P<link>[^\[\]|\n]+)\]\]"
     r"|(?m:^(?P<level>={2,6})[ \t]*(?P<heading>[^\s=].*?)[ \t]*(?P=level)[ \t]*$)",

@@ -1,27 +1,27 @@
 """The whole method in one place: from chunks of text to the rows of a dataset.
 
-    chunk -> theme -> facts -> questions -> questions in roles -> questions without an answer -> rewrites -> rows -> split
+    chunk -> theme, roles, facts -> questions -> texts -> questions in roles -> questions on two facts, and without an answer
+          -> rows -> split
 
 `collect_all` runs it from start to finish on every sentence of the documents. Under a time budget, rounds.py calls the same
-parts (`collect_units`, `ask_in_roles`, `ask_unanswerable`, `write_passages`) on a few units of sentences at a time. The steps
-within are functions in facts.py and questions.py, which check the model's output and record rejects in `work.dropped`.
+parts (`collect_units`, `write_texts`, `ask_in_roles`, `ask_late`) on a few units of sentences at a time. The steps within are
+those of `work.method`, which check the model's output and record rejects in `work.dropped`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from data_processor.chunking import Chunk
+from data_processor.chunking import Chunk, chunk_units
+from data_processor.curation import find_subject
 from data_processor.documents import Document
-from data_processor.facts import Fact, find_facts, find_themes, names_to_ask_by, rewrite_facts, sentences_to_read
-from data_processor.pairs import Pair
-from data_processor.questions import find_roles
+from data_processor.instructions import instructions_of, speaks_to_model
+from data_processor.numbered import Span
+from data_processor.pairs import Fact, Pair
 from data_processor.split import hold_out_facts, split
 from data_processor.work import Work
-
-UNIT_SENTENCES = 3  # equal to the number of facts in a rewrite
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +33,27 @@ class Collected:
     facts: list[Fact] = field(default_factory=list)
     held: set[int] = field(default_factory=set)  # indices in `facts` of those that are not trained at all
     pairs: list[Pair] = field(default_factory=list)
-    passages: list[tuple[Fact, str, str]] = field(default_factory=list)  # (first fact of the group, style, text)
+    texts: list[tuple[Fact, str, str]] = field(default_factory=list)  # (what it is about, style, text)
     themes: dict[Chunk, str] = field(default_factory=dict)
-    roles: dict[str, list[str]] = field(default_factory=dict)  # by theme
+    roles: dict[Chunk, list[str]] = field(default_factory=dict)
+    names: dict[Chunk, list[str]] = field(default_factory=dict)
 
     def add(self, part: Collected) -> None:
         self.held |= {len(self.facts) + index for index in part.held}
         self.facts += part.facts
         self.pairs += part.pairs
-        self.passages += part.passages
+        self.texts += part.texts
         self.themes |= part.themes
         self.roles |= part.roles
+        self.names |= part.names
+
+    @property
+    def trained_facts(self) -> list[Fact]:
+        return [fact for index, fact in enumerate(self.facts) if index not in self.held]
+
+    @property
+    def held_facts(self) -> list[Fact]:
+        return [self.facts[index] for index in sorted(self.held)]
 
     @property
     def held_ids(self) -> set[str]:
@@ -54,31 +64,58 @@ class Collected:
 def collect_all(work: Work, chunks: list[Chunk], arguments) -> Collected:
     """Run the method from start to finish on all chunks."""
     collected = Collected()
-    collected.add(collect_units(work, collected, split_into_units(chunks, arguments.limit), arguments))
+    with work.deferred():
+        work.method.prepare(work, chunks)
+    units = split_into_units(work, chunks, arguments.limit)
+    collected.add(collect_units(work, collected, units, arguments))
     log.info("%d facts", len(collected.facts))
     log.info("%d question-answer pairs", len(collected.pairs))
     if arguments.role_amount_per_fact:
-        collected.add(ask_in_roles(work, collected, collected.pairs, arguments))
+        with work.deferred():
+            collected.add(ask_in_roles(work, collected, collected.pairs, arguments))
         log.info("%d pairs including those by role", len(collected.pairs))
-    if arguments.unknown_amount_per_chunk:
-        collected.add(ask_unanswerable(work, collected, chunks, arguments))
-    collected.passages = write_passages(work, collected)
+    with work.deferred():
+        collected.add(ask_late(work, collected, chunks, arguments))
+    with work.deferred():
+        collected.texts = write_texts(work, collected, units, arguments)
+    work.stop_if_waiting()
     return collected
 
 
-def split_into_units(chunks: list[Chunk], limit: int | None = None) -> list[list[Fact]]:
-    """Units of up to UNIT_SENTENCES neighbouring sentences of one chunk, as facts still without text, in document order.
+def split_into_units(work: Work, chunks: list[Chunk], limit: int | None = None) -> list[list[Fact]]:
+    """Units of neighbouring sentences of one chunk, as facts still without text, in document order.
 
-    `limit` keeps only the first sentences of each chunk.
+    A unit has up to `method.UNIT_SENTENCES` of them, or all. `limit` keeps only the first sentences of each chunk.
     """
     by_chunk: dict[Chunk, list[Fact]] = {}
     for item in sentences_to_read(chunks, limit):
+        if speaks_to_model(item.start, item.end, instructions_of(item.chunk)):
+            work.drop("read", "speaks to a language model: kept as text, not read", item.quote, item)
+            continue
         by_chunk.setdefault(item.chunk, []).append(item)
+    size = work.method.UNIT_SENTENCES
     return [
-        items[start : start + UNIT_SENTENCES]
+        items[start : start + (size or len(items))]
         for items in by_chunk.values()
-        for start in range(0, len(items), UNIT_SENTENCES)
+        for start in range(0, len(items), size or len(items))
     ]
+
+
+def sentences_to_read(chunks: list[Chunk], limit: int | None = None) -> list[Fact]:
+    """For each sentence, a fact still without text or theme; a sentence in the overlap of two chunks is read once.
+
+    `limit` keeps only the first sentences of each chunk.
+    """
+    seen: set[tuple[str, str]] = set()
+    items = []
+    for chunk in chunks:
+        for unit in chunk_units(chunk)[:limit]:
+            key = (chunk.file_name, unit.lead_in, chunk.text[unit.start : unit.end])
+            if key not in seen:
+                seen.add(key)
+                subject = find_subject(chunk.title, chunk.text)
+                items.append(Fact("", chunk, unit.start, unit.end, subject, lead_in=unit.lead_in))
+    return items
 
 
 def group_by_unit(pairs: list[Pair], units: list[list[Fact]]) -> list[list[Pair]]:
@@ -98,83 +135,124 @@ def collect_units(
     on_step_end: Callable[[str], None] = lambda step: None,
 ) -> Collected:
     """Themes, facts (some held out) and questions from these units; `on_step_end` is called after each step."""
-    chunks = [chunk for chunk in dict.fromkeys(unit[0].chunk for unit in units) if chunk not in collected.themes]
-    themes = dict(zip(chunks, find_themes(work, chunks), strict=True))
-    on_step_end("theme")
-    all_themes = collected.themes | themes
-    facts = find_facts(work, [replace(item, theme=all_themes[item.chunk]) for unit in units for item in unit])
-    held = hold_out_facts(facts, arguments.test_ratio, arguments.seed, len(collected.facts), len(collected.held))
+    read = work.method.read_units(work, units, collected.themes, arguments.role_amount_per_fact, on_step_end)
+    held = hold_out_facts(read.facts, arguments.test_ratio, arguments.seed, len(collected.facts), len(collected.held))
     on_step_end("facts")
-    pairs = work.questions.ask_questions(work, facts, arguments.qa_amount_per_fact)
+    pairs: list[Pair] = []
+    with work.deferred():
+        pairs = work.method.ask_questions(work, read.facts, arguments.qa_amount_per_fact)
     on_step_end("questions")
-    return Collected(facts=facts, held=held, pairs=pairs, themes=themes)
+    return Collected(facts=read.facts, held=held, pairs=pairs, themes=read.themes, roles=read.roles, names=read.names)
 
 
 def ask_in_roles(
     work: Work, collected: Collected, pairs: list[Pair], arguments, which: slice = slice(None)
 ) -> Collected:
-    """The questions of these pairs asked again in roles: all that their theme has, or `which` of them."""
-    chunks = [
-        chunk
-        for chunk in dict.fromkeys(pair.fact.chunk for pair in pairs)
-        if collected.themes[chunk] not in collected.roles
-    ]
+    """The questions of these pairs asked again in roles: all that their chunk has, or `which` of them."""
+    chunks = [chunk for chunk in dict.fromkeys(pair.fact.chunk for pair in pairs) if chunk not in collected.roles]
     themes = [collected.themes[chunk] for chunk in chunks]
-    roles = find_roles(work, chunks, themes, arguments.role_amount_per_fact) if chunks else {}
-    selected = {theme: names[which] for theme, names in (collected.roles | roles).items()}
-    return Collected(pairs=work.questions.diversify(work, pairs, selected), roles=roles)
+    roles = work.method.find_roles(work, chunks, themes, arguments.role_amount_per_fact) if chunks else {}
+    selected = {chunk: names[which] for chunk, names in (collected.roles | roles).items()}
+    return Collected(pairs=work.method.diversify(work, pairs, selected), roles=roles)
 
 
-def ask_unanswerable(work: Work, collected: Collected, chunks: list[Chunk], arguments) -> Collected:
-    """Questions about the chunks read so far that none of `chunks`, those of all documents, answers."""
-    chunks_read = [chunk for chunk in chunks if chunk in collected.themes]
-    return Collected(pairs=work.questions.ask_unknown(work, chunks_read, arguments.unknown_amount_per_chunk, chunks))
+def ask_late(work: Work, collected: Collected, chunks: list[Chunk], arguments) -> Collected:
+    """What needs to know all facts: questions without an answer in any of `chunks`, those of all documents, and on two facts."""
+    read = [chunk for chunk in chunks if chunk in collected.themes]
+    names = [name for chunk in read for name in collected.names.get(chunk, ())]
+    amount = arguments.unknown_amount_per_chunk
+    return Collected(pairs=work.method.ask_late(work, collected.trained_facts, names, read, chunks, amount))
 
 
-def write_passages(work: Work, collected: Collected) -> list[tuple[Fact, str, str]]:
-    """Passages that retell the facts in several styles, except those held out."""
-    return rewrite_facts(work, [fact for index, fact in enumerate(collected.facts) if index not in collected.held])
+def write_texts(
+    work: Work, collected: Collected, units: list[list[Fact]], arguments, held_before: Sequence[Fact] = ()
+) -> list[tuple[Fact, str, str]]:
+    """Texts that tell what these units say, except what is held out, here or (`held_before`) in parts before this."""
+    held = [*held_before, *collected.held_facts]
+    return work.method.write_texts(work, units, collected.trained_facts, held, collected.names, arguments)
 
 
 def to_dataset(work: Work, documents: list[Document], collected: Collected, arguments) -> tuple[list[dict], list[dict]]:
-    """The training rows, and the questions held out for NAME.test.json."""
+    """The training rows, and the questions held out for NAME.test.json.
+
+    What is called unknown and is not, is taken out of `collected`; only now is all known that might answer it.
+    """
+    collected.pairs = work.method.drop_answered(work, collected.pairs, collected.facts)
     rows = drop_duplicates(work, to_rows(work, documents, collected))
-    return split(rows, collected.held_ids, arguments.test_ratio, arguments.seed)
+    train, test = split(rows, collected.held_ids, arguments.test_ratio, arguments.seed)
+    record_left_out(work, rows, {row["id"] for row in [*train, *test]}, collected.held_ids)
+    return train, test
+
+
+def record_left_out(work: Work, rows: list[dict], kept: set[str], held_facts: set[str]) -> None:
+    """Say of each row that `split` has put neither into training nor into the test why it is gone."""
+    for row in rows:
+        if row["id"] not in kept:
+            held = row["fact_id"] in held_facts
+            drop_row(work, "split", "of a fact held out whole" if held else "nearly the same as a test question", row)
+
+
+def drop_row(work: Work, step: str, reason: str, row: dict) -> None:
+    question, answer = (turn["value"] for turn in row["conversations"])
+    place = {"file_name": row["file_name"], "chunk": row["source"]["chunk"], "fact": row["fact"]}
+    work.drop(step, reason, question, answer=answer, **place)
 
 
 def to_rows(work: Work, documents: list[Document], collected: Collected) -> list[dict]:
-    """The dataset: question rows, then passages, in which each fact and each rewrite answers "Tell me about ..."."""
+    """The dataset: question rows, then texts, each of which answers "Tell me about ..."."""
     by_name = {document.file_name: document for document in documents}
     numbers: dict[int, int] = {}
-    for fact in [*collected.facts, *(pair.fact for pair in collected.pairs)]:
+    for fact in [
+        *collected.facts,
+        *(pair.fact for pair in collected.pairs),
+        *(about for about, _, _ in collected.texts),
+    ]:
         numbers.setdefault(id(fact), len(numbers))
-
-    def row(question: str, answer: str, fact: Fact, kind: str, role: str) -> dict:
-        source: dict[str, int | str] = {"chunk": fact.chunk.number}
-        if fact.quote:
-            start, end = fact.chunk.to_document(fact.start, fact.end)
-            start, end = by_name[fact.chunk.file_name].to_file_offsets(start, end)
-            source |= {"start": start, "end": end, "quote": fact.quote}
-        return {
-            "id": f"identity_{len(rows)}",
-            "conversations": [{"from": "user", "value": question}, {"from": "assistant", "value": answer}],
-            "fact": fact.text,
-            "file_name": fact.chunk.file_name,
-            "kind": kind,
-            "role": role,
-            "theme": fact.theme,
-            "fact_id": fact_id(fact, numbers[id(fact)]),
-            "source": source,
-        }
-
     rows: list[dict] = []
+
+    def add(question: str, answer: str, fact: Fact, kind: str, role: str, **more: object) -> None:
+        rows.append(
+            {
+                "id": f"identity_{len(rows)}",
+                "conversations": [{"from": "user", "value": question}, {"from": "assistant", "value": answer}],
+                "fact": fact.text,
+                "file_name": fact.chunk.file_name,
+                "kind": kind,
+                "role": role,
+                "theme": fact.theme,
+                "fact_id": fact_id(fact, numbers[id(fact)]),
+                **more,
+            }
+        )
+
     for pair in collected.pairs:
-        rows.append(row(pair.question, pair.answer, pair.fact, pair.kind, pair.role))
-    for fact, style, text in [*((fact, "", fact.text) for fact in collected.facts), *collected.passages]:
-        for name in names_to_ask_by(fact, text)[:2]:
-            requests = work.prompts[fact.chunk.language].about
-            rows.append(row(requests[len(rows) % len(requests)].format(name=name), text, fact, "passage", style))
+        more: dict[str, object] = {"form": pair.form} if pair.form else {}
+        more |= {"points": list(pair.points)} if pair.points else {}
+        add(pair.question, pair.answer, pair.fact, pair.kind, pair.role, **more, source=source_of(by_name, pair))
+    texts = [(fact, "", fact.text) for fact in collected.facts] if work.method.FACTS_ARE_TEXTS else []
+    for fact, style, text in [*texts, *collected.texts]:
+        for name in work.method.names_to_ask_by(fact, text)[:2]:
+            requests = work.words(fact.chunk.text_language, fact.chunk.language)["about"]
+            request = requests[len(rows) % len(requests)].format(name=name)
+            orders = [fact.chunk.text[slice(*span)] for span in instructions_of(fact.chunk)]
+            source = source_of(by_name, Pair("", "", fact, "")) | (
+                {"instructions": True} if any(order in text for order in orders) else {}
+            )
+            add(request, text, fact, "passage", style, source=source)
     return rows
+
+
+def source_of(documents: dict[str, Document], pair: Pair) -> dict:
+    """Where a row comes from: its chunk and, by offsets in the file, its first quote and `more` of them, if it has any."""
+
+    def place(fact: Fact, span: Span) -> dict:
+        start, end = documents[fact.chunk.file_name].to_file_offsets(*fact.chunk.to_document(*span))
+        elsewhere = {"file_name": fact.chunk.file_name} if fact.chunk.file_name != pair.fact.chunk.file_name else {}
+        return {**elsewhere, "start": start, "end": end, "quote": fact.chunk.text[slice(*span)]}
+
+    quotes = [place(fact, span) for fact in (pair.fact, pair.second) if fact and fact.quote for span in fact.spans]
+    more = {"more": quotes[1:]} if len(quotes) > 1 else {}
+    return {"chunk": pair.fact.chunk.number, **(quotes[0] if quotes else {}), **more}
 
 
 def fact_id(fact: Fact, number: int) -> str:
@@ -187,6 +265,5 @@ def drop_duplicates(work: Work, rows: list[dict]) -> list[dict]:
     for row in rows:
         question, answer = (turn["value"] for turn in row["conversations"])
         if kept.setdefault((question, answer), row) is not row:
-            source = {key: row[key] for key in ("file_name", "fact")}
-            work.drop("dataset", "the same question and answer twice", question, answer=answer, **source)
+            drop_row(work, "dataset", "the same question and answer twice", row)
     return list(kept.values())

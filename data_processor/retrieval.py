@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from data_processor.chunking import Chunk
-from data_processor.documents import Document, clean, read_text
+from data_processor.conversion import kept_file
+from data_processor.documents import Document, clean, read_file
 from utils import InputError
 
 # Scripts whose terms are pairs of neighbouring characters: Chinese, Japanese, Korean (as in Lucene's CJKAnalyzer)
@@ -63,8 +64,11 @@ def find_chunks(
     return [[(chunk.text, location(chunk)) for chunk in retriever.search(question, count)] for question in questions]
 
 
-def read_source_documents(folder: str, rows: list[dict], path: str) -> dict[str, str]:
-    """The text, without markup, of every document named in `rows`, which come from the file at `path`."""
+def read_source_documents(folder: str, rows: list[dict], path: str, out: Path | None = None) -> dict[str, str]:
+    """The text, without markup, of every document named in `rows`, which come from the file at `path`.
+
+    `out` is the folder of the run, which has the texts of PDF and Word files.
+    """
     texts = {}
     for name in {str(row.get("file_name") or "") for row in rows}:
         document = Path(folder) / name
@@ -72,8 +76,8 @@ def read_source_documents(folder: str, rows: list[dict], path: str) -> dict[str,
             raise InputError(
                 f"expected the document {name!r} of {path} in {folder}, found none: give the folder collection read"
             )
-        text = read_text(document)
-        if text is None:
-            raise InputError(f"expected text in {document}, found no known encoding: save it as UTF-8")
-        texts[name] = clean(name, text).text
+        found = read_file(document, kept_file(out, name))
+        if found.text is None:
+            raise InputError(f"expected text in {document}, found none: {found.reason}")
+        texts[name] = clean(name, found.text).text
     return texts

@@ -24,9 +24,7 @@ from budget.clock import WRITING_S, Clock, Stopped, format_duration
 from budget.forecast import LATER_COST
 from data_processor import pipeline
 from data_processor.chunking import Chunk
-from data_processor.curation import find_spans
-from data_processor.facts import Fact
-from data_processor.pairs import Pair
+from data_processor.pairs import Fact, Pair
 from data_processor.pipeline import Collected, group_by_unit, split_into_units
 from data_processor.work import Work
 from engines.journal import JournaledEngine, append_line, read_journal
@@ -34,7 +32,7 @@ from utils import InputError
 
 MAX_FIRST_UNITS = 16  # in the first round, whose purpose is to measure
 IDENTITY_ARGUMENTS = (  # those that decide what the rounds ask
-    "seed", "limit", "language", "verify", "context_sentences", "qa_amount_per_fact", "role_amount_per_fact",
+    "seed", "limit", "language", "verify", "qa_amount_per_fact", "role_amount_per_fact",
     "unknown_amount_per_chunk", "test_ratio",
 )  # fmt: skip
 STEP_COSTS = {"theme": "theme", "questions": "call"}  # by step, the cost measured within a round: seconds per call
@@ -64,19 +62,14 @@ def spread_evenly(units: list[list[Fact]]) -> list[list[Fact]]:
     return [units[index] for index in even_order([unit[0].chunk.file_name for unit in units])]
 
 
-def unit_weight(unit: list[Fact]) -> int:
-    """Names and numbers in its sentences, at least one per sentence: a unit's cost and yield are proportional to it."""
-    return sum(max(1, len(find_spans(item.quote, item.chunk.text))) for item in unit)
-
-
 class Rounds:
     """The rounds of one collection: what comes next, what it costs, and the journal of both."""
 
     def __init__(self, work: Work, chunks: list[Chunk], arguments, clock: Clock, path: Path):
         self.work, self.chunks, self.arguments, self.clock, self.path = work, chunks, arguments, clock, path
         self.engine: JournaledEngine = work.engine
-        self.units = spread_evenly(split_into_units(chunks, arguments.limit))
-        self.weights = [unit_weight(unit) for unit in self.units]
+        self.units = spread_evenly(split_into_units(work, chunks, arguments.limit))
+        self.weights = [work.method.unit_weight(unit) for unit in self.units]
         self.collected = Collected()
         self.done = {"facts": 0, "unknown": 0, "roles": 0}  # units done, by kind of round
         self.questions: list[list[Pair]] = []  # for each unit with facts: what roles ask again
@@ -98,9 +91,10 @@ class Rounds:
         first = self.recorded.get(("facts", 0), {})
         if not first.get("rewrites", True) and self.clock.left() > first["seconds"]:  # had no time for rewrites
             self.recorded["facts", 0] = {"size": first["size"]}
+        self.work.method.prepare(self.work, self.chunks)
         kinds = (
             ("facts", len(self.units), self._collect_facts),
-            ("unknown", min(1, self.arguments.unknown_amount_per_chunk), self._ask_unknown),
+            ("unknown", 1, self._ask_late),
             ("roles", len(self.units) * self.arguments.role_amount_per_fact, self._ask_roles),
         )
         count = 0
@@ -151,7 +145,7 @@ class Rounds:
             return self._seconds_for_facts() / left if "facts" in self.costs else None
         if kind in self.costs:
             return self.costs[kind]
-        return self.costs["call"] * (self._role_calls() if kind == "roles" else self._unknown_calls())
+        return self.costs["call"] * (self._role_calls() if kind == "roles" else self._late_calls())
 
     def _seconds_for_facts(self) -> float:
         """Expected seconds for the facts of all remaining units, including themes."""
@@ -164,13 +158,13 @@ class Rounds:
         only_first = len(self.fact_rounds) == 1 and "roles" not in self.costs
         return LATER_COST * left if only_first and self.engine.largest_wave != 1 else left
 
-    def _unknown_calls(self) -> int:
-        return self.work.questions.UNKNOWN_CALLS_PER_CHUNK * len(self.collected.themes)
+    def _late_calls(self) -> int:
+        return self.work.method.late_calls(len(self.collected.themes), self.work.verify)
 
     def _role_calls(self) -> float:
         """Per unit, for one role."""
         pairs = [pair for unit_pairs in self.questions for pair in unit_pairs]
-        return self.work.questions.calls_per_role(pairs) / max(self._share_read() * len(self.units), 1e-9)
+        return self.work.method.calls_per_role(pairs) / max(self._share_read() * len(self.units), 1e-9)
 
     def _share_read(self) -> float:
         return sum(self.weights[: self.done["facts"]]) / sum(self.weights)
@@ -238,10 +232,12 @@ class Rounds:
         self.before_rewrites = pipeline.collect_units(self.work, self.collected, units, self.arguments, measure)
         if not self.recorded.get(("facts", start), {}).get("rewrites", True):
             return self.before_rewrites
-        return replace(self.before_rewrites, passages=pipeline.write_passages(self.work, self.before_rewrites))
+        held_before = self.collected.held_facts
+        texts = pipeline.write_texts(self.work, self.before_rewrites, units, self.arguments, held_before)
+        return replace(self.before_rewrites, texts=texts)
 
-    def _ask_unknown(self, start: int, size: int) -> Collected:
-        return pipeline.ask_unanswerable(self.work, self.collected, self.chunks, self.arguments)
+    def _ask_late(self, start: int, size: int) -> Collected:
+        return pipeline.ask_late(self.work, self.collected, self.chunks, self.arguments)
 
     def _ask_roles(self, start: int, size: int) -> Collected:
         """All units in turn for the first role, then for the next."""
@@ -278,7 +274,7 @@ class Rounds:
 
 def compute_identity(units: list[list[Fact]], arguments, work: Work) -> str:
     """A hash of everything that decides which units the rounds have and what is asked about them."""
-    settings = [work.questions.__name__, *(getattr(arguments, name) for name in IDENTITY_ARGUMENTS)]
+    settings = [work.method.__name__, *(getattr(arguments, name) for name in IDENTITY_ARGUMENTS)]
     prompts = Path(arguments.prompts).read_text(encoding="utf-8") if arguments.prompts else None
     text = json.dumps([work.engine.identity, settings, prompts, [[item.quote for item in unit] for unit in units]])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

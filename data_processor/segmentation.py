@@ -40,11 +40,12 @@ COUNTRY = regex.compile(r"\b[Tt]he (?:\p{Lu}\.){2,}$")
 NAME = regex.compile(r"(\p{Lu}[\p{L}'’-]*) \p{Lu}")
 SPACE = r"[^\S\n]"  # white space within a line
 CAPITAL = rf"(?={SPACE}+[\"'“„«‘(\[¿¡—–]*{SPACE}?[\p{{Lu}}\p{{Lt}}])"  # a capital comes, on the same line
-MISSED = regex.compile(  # ends of sentences that yasbd does not see
-    rf"(?:…|(?<!\.)\.{{3}})[\"'”’»)]?{CAPITAL}|\p{{Georgian}}{{2}}[.!?](?={SPACE}+\p{{Georgian}})|[។།](?={SPACE}+\p{{Lo}})"
-    rf"|(?<=\p{{L}}\.{SPACE}?|\d{SPACE}?)(?:C|J\.-C|Chr|э|г|гг|Χ)\.{CAPITAL}"  # an era, or Russian for year
-    rf"|\p{{Ll}}{{2}}[.!?]{SPACE}+(?=«{SPACE}?[\p{{Lu}}¿¡])|[.!?]«{CAPITAL}"  # before, after a quotation
-    r"|(?<!(?:www\.|[/@])\S*)(?:\p{Ll}{2}|\d{2})[.!?](?=\p{Lu}\p{Ll}+[ ,])"  # no space after the stop
+MISSED = regex.compile(  # ends of sentences that yasbd does not see; each begins with a mark, as letters are everywhere
+    rf"(?:…|(?<!\.)\.{{3}})[\"'”’»)]?{CAPITAL}|(?<=\p{{Georgian}}{{2}})[.!?](?={SPACE}+\p{{Georgian}})|[។།](?={SPACE}+\p{{Lo}})"
+    rf"|(?=[CJэгΧ])(?<=\p{{L}}\.{SPACE}?|\d{SPACE}?)(?:C|J\.-C|Chr|э|г|гг|Χ)\.{CAPITAL}"  # an era, or Russian for year
+    rf"|(?<=\p{{Ll}}{{2}})[.!?]{SPACE}+(?=«{SPACE}?[\p{{Lu}}¿¡])|[.!?]«{CAPITAL}"  # before, after a quotation
+    r"|(?<=\p{Ll}{2}|\d{2})[.!?](?=\p{Lu}\p{Ll}+[ ,])(?<!(?:www\.|[/@])\S*)"  # no space after the stop
+    r"|[。！？](?<=[”」』）》].)(?=\d)"  # a Chinese stop after a closing mark, before a number
 )
 CLOSERS = r"[\"'”’»)」』）\]]"
 END_MARK = regex.compile(rf"[.!?…。！？؟।॥։።។]{CLOSERS}*$")

@@ -81,6 +81,15 @@ OPENING_WORDS = {
         "другие другой один одна два три сегодня теперь там здесь согласно кроме несмотря вскоре позже сначала".split()
     ),
 }  # fmt: skip
+YES_AND_NO = {  # the words that answer a question of yes or no, before a comma or a full stop
+    "en": ("yes", "no"), "de": ("ja", "nein"), "fr": ("oui", "non", "si"), "es": ("sí", "si", "no"), "it": ("sì", "no"),
+    "pt": ("sim", "não"), "nl": ("ja", "nee"), "pl": ("tak", "nie"), "ru": ("да", "нет"), "uk": ("так", "ні"),
+    "ja": ("はい", "いいえ"), "ko": ("네", "예", "아니요"), "sv": ("ja", "nej"), "cs": ("ano", "ne"), "tr": ("evet",),
+    "zh": (
+        *("是", "对", "可以", "能", "会", "需要", "必须", "允许", "有", "应该", "要", "需", "可", "应", "是的", "否", "不", "没", "无需"),
+        *("不是", "不可以", "不能", "不会", "不需要", "不必", "不允许", "没有", "不用", "不行", "禁止"),
+    ),
+}  # fmt: skip
 NEVER_A_UNIT = (  # what may follow a number and ends in -s, but is no unit
     "was is as has does his this its us thus perhaps always across towards besides afterwards sometimes plus minus versus unless whereas "
     "les des ses mes nos vos dans sans vers très pas puis après alors mais las los sus más tras das dos bis als es aus uns nas nos pelos pelas "

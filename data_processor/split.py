@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 
 from data_processor.curation import NearCopies
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 
 LEAK_SIMILARITY = 0.5  # a training question this similar to a test question is removed
 WHOLE_FACT_SHARE = 0.25  # of the test questions, those about facts held out whole
 ANSWERABLE_KINDS = ("qa", "reverse")  # of row: those that ask for a fact
+TEST_KINDS = ("held_out_wording", "held_out_fact", "unknown")  # of test row
 
 
 def hold_out_facts(facts: list[Fact], ratio: float, seed: int, facts_before: int = 0, held_before: int = 0) -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import dataclass, field
 
 from data_processor.edits import HEADING, MARKUP, Edit, Markup
 
@@ -11,6 +12,60 @@ RULED = re.compile(r"\s*(?:\|.*\||[│┃║].*[│┃║]|\+[-=+]{3,}|[┌└�
 RULE = re.compile(r"\s*[|+]?[-=+:|\s]+$|\s*[┌└├╔╚╠┏┗┣]")
 BAR = re.compile(r"[|│┃║]")
 ENDS = (".", "!", "?", "。", "！", "？", "…", ":", "；", ";", ",")
+
+
+@dataclass
+class Cell:
+    """A cell of an HTML table: its first column, how many columns and rows it spans, its words, and its columns' names."""
+
+    column: int
+    width: int = 1
+    height: int = 1
+    words: str = ""
+    label: str = ""
+
+
+@dataclass
+class Grid:
+    """The columns of an HTML table: their names, and the cells of rows above that stand in the next row too.
+
+    `carried` has for the first column of such a cell: (columns, rows to come, its text).
+    """
+
+    names: list[str] = field(default_factory=list)
+    carried: dict[int, tuple[int, int, str]] = field(default_factory=dict)
+    in_header: bool = False  # of the row that was read last
+
+    def skip(self, column: int) -> tuple[int, list[str]]:
+        """The next free column from this one on, and the texts of the carried cells before it."""
+        texts = []
+        while column in self.carried:
+            width, _, text = self.carried[column]
+            texts += [text] if text else []
+            column += width
+        return column, texts
+
+    def label(self, column: int, width: int) -> str:
+        """What stands before the words of a cell: the names of its columns; none before one that goes over a whole row."""
+        if width > 1 and column == 0 and width >= len(self.names):
+            return ""
+        names = dict.fromkeys(name for name in self.names[column : column + width] if name)
+        return f"{', '.join(names)}: " if names else ""
+
+    def end_row(self, cells: list[Cell], in_header: bool) -> None:
+        is_section = len(cells) == 1 and 1 < len(self.names) <= cells[0].width  # "Europe", above some of the rows
+        if in_header and not is_section:
+            self.names = self.names if self.in_header else []
+            for cell in cells:
+                self.names += [""] * (cell.column + cell.width - len(self.names))
+                for column in range(cell.column, cell.column + cell.width):
+                    self.names[column] = f"{self.names[column]} {' '.join(cell.words.split()).rstrip(':')}".strip()
+        self.carried = {at: (width, rows - 1, text) for at, (width, rows, text) in self.carried.items() if rows > 1}
+        for cell in cells:
+            words = "" if in_header else " ".join(cell.words.split())
+            if cell.height > 1:
+                self.carried[cell.column] = cell.width, cell.height - 1, cell.label + words if words else ""
+        self.in_header = in_header and not is_section
 
 
 def row_edits(text: str, start: int, end: int, header: list[str], cells: list[tuple[int, int, str]]) -> list[Edit]:

@@ -44,6 +44,7 @@ class Parsed:
     headings: list[tuple[int, int]] = field(default_factory=list)
     leads: list[tuple[int, int]] = field(default_factory=list)
     markup: list[tuple[int, int]] = field(default_factory=list)
+    boilerplate: list[tuple[int, int]] = field(default_factory=list)  # what were units: see boilerplate.py
 
     @property
     def title(self) -> str:

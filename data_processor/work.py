@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from data_processor.chunking import Chunk
 from data_processor.curation import NearCopies
 from data_processor.prompts import Prompts, load_prompts
-from engines.chat import Engine, Reply
-
-YES_OR_NO = {"enum": ["yes", "no"]}
+from engines.chat import Engine, Reply, WaveWaiting
+from engines.json_replies import CUT_OFF, complete_json, parse_json
 
 
 @dataclass
@@ -24,15 +23,22 @@ class Work:
     engine: Engine
     seed: int
     progress: Callable[[str, int], Callable]
-    questions: ModuleType  # data_processor/questions.py or a module with the same functions
-    context_sentences: int = 3
-    llm_check: bool = False  # also ask the model whether a fact follows from its sentence and an answer from its fact
+    method: ModuleType  # data_processor/method.py or small_model/method.py, which have the same functions
+    verify: bool = (
+        False  # whether the model is asked, with the chunk before it, if a fact follows and an answer is right
+    )
     prompts: dict[str, Prompts] = field(default_factory=load_prompts)  # by language
+    phrases: dict[str, dict] = field(default_factory=dict)  # by language, what phrases.py has translated
     dropped: list[dict] = field(default_factory=list)
     tokens: Counter = field(default_factory=Counter)
     kept_texts: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step
     calls: int = 0
     errors: list[str] = field(default_factory=list)  # of the calls that failed
+    waiting: list[str] = field(default_factory=list)  # steps whose answers come later, in a batch
+
+    def words(self, language: str, of_prompts: str) -> dict:
+        """What the dataset says in a language; in that of the prompts if nobody has translated it."""
+        return self.phrases.get(language) or self.prompts[of_prompts].words(language)
 
     def drop(self, step: str, reason: str, text: str, source=None, **details) -> None:
         """Record a text that is not kept, with the reason and its `source`: a chunk, or a fact (facts.py)."""
@@ -68,9 +74,13 @@ class Work:
                 bar.update(1)
 
             seed = self.seed if turns is None else [self.seed + turn for turn in turns]
-            replies = self.engine.chat(
-                conversations, max_new_tokens=max_new_tokens, seed=seed, on_reply=show_speed, **options
-            )
+            try:
+                replies = self.engine.chat(
+                    conversations, max_new_tokens=max_new_tokens, seed=seed, on_reply=show_speed, **options
+                )
+            except WaveWaiting:
+                self.waiting.append(step)
+                raise WaveWaiting(*self.waiting) from None
         self.tokens["prompt"] += sum(reply.prompt_tokens for reply in replies)
         self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)
         self.calls += len(replies)
@@ -78,31 +88,53 @@ class Work:
             if reply.error:
                 self.errors.append(reply.error)
                 self.drop(step, "call failed", reply.error)
+            for lost in reply.left_out:
+                self.drop(step, **lost)
         return [None if reply.error else reply.text for reply in replies]
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Go on after this block if the answers it needs come later, so that those of other blocks are asked for with them.
+
+        Steps that do not need one another stand in blocks of their own, in any order. All that uses what a step returns
+        belongs into its block, or behind `stop_if_waiting`, which must come before the rows are made:
+
+            rewrites, unknown = [], []
+            with work.deferred():
+                rewrites = rewrite(work, facts)
+            with work.deferred():
+                unknown = check(work, ask_unknown(work, facts))  # the check waits for its questions, and nothing else does
+            work.stop_if_waiting()
+
+        With an engine that answers at once the blocks change nothing.
+        """
+        with contextlib.suppress(WaveWaiting):  # `ask` has put down the step
+            yield
+
+    def stop_if_waiting(self) -> None:
+        """WaveWaiting if any step so far waits for answers."""
+        if self.waiting:
+            raise WaveWaiting(*self.waiting)
 
     def ask_json(
         self, step: str, conversations: list, max_new_tokens: int, schema: dict | list[dict], **options
     ) -> list:
-        """Like `ask`, for replies in JSON; one cut off by the token limit is counted and gives None."""
+        """Like `ask`, for replies in JSON. Of one cut off by the token limit, what is whole is kept, and the cut counted."""
         values = []
         for text in self.ask(step, conversations, max_new_tokens, schemas=schema, **options):
             try:
-                values.append(None if text is None else json.loads(text))
+                values.append(None if text is None else parse_json(text))
             except json.JSONDecodeError:
-                self.drop(step, "reply cut off", text)
-                values.append(None)
+                self.drop(step, CUT_OFF, text)
+                values.append(complete_json(text))
         return values
 
 
-def check_entailment(work: Work, step: str, claims: list[tuple[Chunk, str, str]]) -> list[bool]:
-    """For each (chunk, text, statement), whether the model says that the statement follows from the text alone."""
-    replies = work.ask_json(
-        step,
-        [
-            work.prompts[chunk.language].conversation("entails", text=text, statement=statement)
-            for chunk, text, statement in claims
-        ],
-        8,
-        YES_OR_NO,
-    )
-    return [reply == "yes" for reply in replies]
+def an_object(**properties: dict) -> dict:
+    """The JSON schema of an object that has all of these properties, in this order, and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

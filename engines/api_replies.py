@@ -1,28 +1,25 @@
-"""The reply in an API's answer: its text without thoughts, and JSON however a server wraps it."""
+"""The reply in an API's answer: its text without thoughts, and JSON however a server wraps it (engines.json_replies)."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from engines.chat import Reply
+from engines.json_replies import CUT_OFF, SHOWN, read_json
 from engines.thoughts import without_thoughts
 
 CUT_OFF_THINKING = "cut off while thinking"
 NO_TEXT = "the server sent no text"
 NO_JSON = "the server sent no JSON that follows the schema"
 STREAM = re.compile(r"(?:data|event|id|retry)?:")  # how a stream of events begins
-FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
-MAX_VALUES = 20  # JSON values looked at in one text
 STATUS_OF_WORDS = {  # of an error that came with status 200 and tells no status of its own; else it is a 400
     429: r"rate.?limit|too many requests",
     402: r"insufficient.?(credit|balance|quota)|billing",
     401: r"api.?key|unauthori[sz]ed|authenticat",
     503: r"overload|capacity|try again|temporar|unavailable|time.?d? ?out|internal|server error|busy",
 }
-SHOWN = 100  # characters of a reply in an error record
 
 
 def read_answer(response) -> Any:
@@ -96,17 +93,22 @@ def parse_reply(answer, schema: dict | None, max_tokens: int | None = None) -> R
     text = text.strip()
     if not text:
         return error_reply(NO_TEXT + (" but thoughts" if thought else ""))
+    left_out: list[dict] = []
     if schema is not None:
-        value, problem = read_json(text, schema)
+        value, problem = read_json(text, schema, left_out)
         if problem is not None:
-            return error_reply(f"{NO_JSON}: {problem}{text[:SHOWN]}")
+            cut = f"cut off after {max_tokens or 'too few'} tokens: " if finish_reason == "length" else ""
+            return error_reply(f"{NO_JSON}: {cut}{problem}{text[:SHOWN]}")
         text = json.dumps(value, ensure_ascii=False)
+        if any(lost["reason"] == CUT_OFF for lost in left_out):
+            finish_reason = "length"
     usage = getattr(answer, "usage", None)
     counts = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
     text = text.encode(
         "utf-8", "replace"
     ).decode()  # half of an emoji, cut off by the token limit, is in no file's encoding
-    return Reply(text, *(int(count) if isinstance(count, int | float) else 0 for count in counts), finish_reason)
+    counted = (int(count) if isinstance(count, int | float) else 0 for count in counts)
+    return Reply(text, *counted, finish_reason, left_out=tuple(left_out))
 
 
 def error_reply(error: str) -> Reply:
@@ -127,69 +129,6 @@ def read_content(choice) -> tuple[str, bool]:
     parts = [part if isinstance(part, dict) else {"type": "text", "text": part} for part in content]
     texts = [part["text"] for part in parts if part.get("type", "text") == "text" and isinstance(part.get("text"), str)]
     return "".join(texts), thought or any(part.get("type") in ("thinking", "reasoning") for part in parts)
-
-
-def read_json(text: str, schema: dict) -> tuple[Any, str | None]:
-    """(value, None) for the JSON value in a text that follows `schema`, or (None, what is wrong with it).
-
-    The value may stand in a fence, after or before prose, and with our wrapping, another or none. Of several, one in a
-    fence is taken before others, and a later one before an earlier. Of a list, the items that fit are kept.
-    """
-    import jsonschema
-
-    validator, problem = jsonschema.Draft202012Validator(schema), ""
-    for found in json_values(text):
-        for value in unwrapped(found):
-            error = next(iter(validator.iter_errors(value)), None)
-            if error is None:
-                return value, None
-            fitting = fitting_items(value, schema, validator)
-            if fitting:
-                return fitting, None
-            problem = problem or f"{error.message[:SHOWN]}: "
-    word = text.strip(" \n\t.\"'`*")
-    if "enum" in schema and word in schema["enum"]:
-        return word, None
-    return None, problem
-
-
-def json_values(text: str) -> Iterator[Any]:
-    """The JSON values in a text: all of it, then those in fences, then objects and lists in prose, the last one first."""
-    for part in [text, *reversed(FENCE.findall(text))]:
-        try:
-            yield json.loads(part)
-        except (ValueError, RecursionError):
-            continue
-    decoder, start, found = json.JSONDecoder(), 0, []
-    while (opening := re.compile(r"[{\[]").search(text, start)) and len(found) < MAX_VALUES:
-        try:
-            value, start = decoder.raw_decode(text, opening.start())
-            found.append(value)
-        except (ValueError, RecursionError):
-            start = opening.end()
-    yield from reversed(found)
-
-
-def unwrapped(value: Any) -> list[Any]:
-    """What a value may stand for: what our wrapping holds, the value itself, or what a wrapping of another name holds."""
-    if not isinstance(value, dict):
-        return [value]
-    if "reply" in value:
-        return [value["reply"], value]
-    return [value, *(value.values() if len(value) == 1 else ())]
-
-
-def fitting_items(value: Any, schema: dict, validator) -> list | None:
-    """The items of a list that follow the schema, as many as it allows; a single object stands for a list of one.
-
-    None if a list is not what the schema asks for, or too few are left.
-    """
-    if not isinstance(value, list | dict) or "items" not in schema:
-        return None
-    items = value if isinstance(value, list) else [value]
-    item_validator = validator.evolve(schema=schema["items"])
-    kept = [item for item in items if item_validator.is_valid(item)][: schema.get("maxItems")]
-    return kept if kept and validator.is_valid(kept) else None
 
 
 def error_inside(answer: Any) -> dict | None:

@@ -6,7 +6,7 @@ A JSON schema, if given, is enforced while the reply is generated, not checked a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,13 +21,21 @@ JSON_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separa
 
 @dataclass(frozen=True)
 class Reply:
-    """A model's answer. `finish_reason` is "stop", "length" or "error"."""
+    """A model's answer. `finish_reason` is "stop", "length" or "error".
+
+    `left_out` is what of JSON was not kept: {"reason", "text"} and perhaps "problem" each.
+    """
 
     text: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
     finish_reason: str = "stop"
     error: str | None = None
+    left_out: Sequence[dict] = ()
+
+
+class WaveWaiting(Exception):
+    """An engine whose answers come later, in a batch, does not have them all yet. `args`: the steps that wait for them."""
 
 
 class Engine(Protocol):

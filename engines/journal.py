@@ -38,7 +38,7 @@ class JournaledEngine:
 
     def __init__(self, engine: Engine, path: str | Path, *settings: str | None):
         self.engine, self.name, self.path = engine, engine.name, Path(path)
-        self.identity = [engine.name, weights_stamp(engine.name), *settings]
+        self.identity = [*model_identity(engine.name), *settings]
         self.known: dict[str, Reply] = {}
         self.asked = self.reused = self.largest_wave = 0
         read_journal(self.path, self._load_wave, "a journal of replies")
@@ -52,13 +52,10 @@ class JournaledEngine:
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         count = len(conversations)
         temperatures, seeds, schemas = (broadcast(value, count) for value in (temperature, seed, schemas))
-        keys = []
-        for messages, schema, one_temperature, one_seed in zip(
-            conversations, schemas, temperatures, seeds, strict=True
-        ):
-            sampling = [max_new_tokens, one_temperature, one_seed if one_temperature else 0]
-            call = [self.identity, sampling, schema, messages]
-            keys.append(hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest())
+        keys = [
+            request_key(self.identity, max_new_tokens, *call)
+            for call in zip(conversations, schemas, temperatures, seeds, strict=True)
+        ]
         replies: list[Reply] = [self.known.get(key) for key in keys]
         for index, reply in enumerate(replies):
             if reply is not None:
@@ -123,7 +120,7 @@ class JournaledEngine:
     def _write(self, new: dict[str, Reply]) -> None:
         if new:
             self.known |= new
-            append_line(self.path, {key: asdict(reply) for key, reply in new.items()})
+            append_line(self.path, {key: to_fields(reply) for key, reply in new.items()})
 
 
 @dataclass
@@ -150,6 +147,24 @@ class PendingCalls:
     def report(self, index: int, reply: Reply) -> None:
         if self.on_reply:
             self.on_reply(index, reply)
+
+
+def to_fields(reply: Reply) -> dict:
+    """A reply as it is written; with what was left out of it only where something was, so that older versions read it."""
+    return {name: value for name, value in asdict(reply).items() if value or name != "left_out"}
+
+
+def request_key(
+    identity: list, max_new_tokens: int, messages: Conversation, schema: dict | None, temperature: float, seed: int
+) -> str:
+    """The hash by which the reply to a request is found, 64 hexadecimal digits; without sampling the seed is of no account."""
+    call = [identity, [max_new_tokens, temperature, seed if temperature else 0], schema, messages]
+    return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()
+
+
+def model_identity(name: str) -> list[str]:
+    """What tells one model from another in a `request_key`."""
+    return [name, weights_stamp(name)]
 
 
 def read_journal(path: Path, read: Callable[[Any], None], what: str) -> None:

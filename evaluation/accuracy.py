@@ -6,12 +6,22 @@ from collections import Counter
 from collections.abc import Callable
 
 from evaluation.judging import ACCURACY, NO_ANSWER, UNSCORED, Judge, ask, describe_failure, to_case
-from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED, UNANSWERABLE, grade_row, language_of_rows
+from evaluation.matching import (
+    CORRECT,
+    INCORRECT,
+    NOT_ATTEMPTED,
+    UNANSWERABLE,
+    count_points_of_row,
+    grade_row,
+    language_of_rows,
+    points_of,
+)
 from evaluation.significance import clustered_difference, cohens_kappa, describe_comparison, mcnemar, wilson_interval
 
 REPEATED_KEYS = (
     "question",
     "reference",
+    "points",
     "fact",
     "kind",
     "file_name",
@@ -22,7 +32,7 @@ BREAKDOWNS = {"by_kind": "kind", "by_document": "file_name", "by_role": "role"}
 
 
 def judge_answers(rows: list[dict], judge: Judge | None, name: str = "") -> list[dict]:
-    """For each answer its verdict with the reason, and the class given by string match.
+    """For each answer its verdict with the reason, and the class given by string match; with points, how many it says.
 
     An answer that inference failed to get (it has an "error") is unscored: it says nothing about the model.
     """
@@ -44,6 +54,9 @@ def judge_answers(rows: list[dict], judge: Judge | None, name: str = "") -> list
         judged = ask(judge, ACCURACY, [to_case(rows[i], named[i], answer=rows[i]["response"]) for i in answered])
     for position, (verdict, reason), (label, _) in zip(answered, judged, matched, strict=True):
         verdicts[position] |= {"verdict": verdict, "reason": reason, "match": label}
+        if points_of(rows[position]):
+            found, needed = count_points_of_row(rows[position], language)
+            verdicts[position] |= {"points_found": found, "points_needed": needed}
     return verdicts
 
 
@@ -72,6 +85,8 @@ def summarize(rows: list[dict], verdicts: list[dict]) -> dict:
 def measure(rows: list[dict], verdicts: list[dict], summary: Callable = summarize) -> dict:
     """The numbers of a measurement, overall (without unanswerable questions) and broken down, and its verdicts.
 
+    "by_points" keeps answers that are scored by their points apart from the others; it is there if any is.
+
     "judge_failed" says, in words, that the judge gave too few verdicts; it is None if it gave enough.
     """
 
@@ -85,6 +100,11 @@ def measure(rows: list[dict], verdicts: list[dict], summary: Callable = summariz
             if row.get(key) and (key == "kind" or position in overall):
                 groups.setdefault(row[key], []).append(position)
         breakdowns[name] = {group: summarize_positions(positions) for group, positions in groups.items()}
+    with_points = [position for position in counted(rows) if points_of(rows[position])]
+    if with_points:
+        others = [position for position in counted(rows) if position not in set(with_points)]
+        groups = {"with_points": with_points, "without_points": others}
+        breakdowns["by_points"] = {group: summarize_positions(found) for group, found in groups.items() if found}
     shown_verdicts = [
         {"id": row.get("id", position), **{key: row[key] for key in REPEATED_KEYS if row.get(key)}, **verdict}
         for position, (row, verdict) in enumerate(zip(rows, verdicts, strict=True))

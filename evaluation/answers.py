@@ -1,12 +1,13 @@
 """Reads and checks the answers files that inference.py writes, and puts two of them in the same order.
 
-One answer: {"fact", "question", "response"} and, from inference.py, "id", "reference", "file_name", "kind" and more.
+One answer: {"fact", "question", "response"} and, from inference.py, "id", "reference", "points", "file_name", "kind" and more.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from data_processor.points import require_points
 from engines.thoughts import without_thoughts
 from evaluation.matching import UNANSWERABLE, tokens
 from utils import InputError, read_json
@@ -31,6 +32,7 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
         where = f"row {number} of {path}"
         if not isinstance(row, dict):
             raise InputError(f"expected an object as {where}, found a {type(row).__name__}: correct it")
+        require_points(row, where)
         needed = [("question",), ("response",)] + [reference_keys] * (row.get("kind") != UNANSWERABLE)
         for keys in needed:
             text = next((row[key] for key in keys if row.get(key)), row.get(keys[0]))
@@ -59,7 +61,7 @@ def pair_answers(sft: list[dict], base: list[dict]) -> list[dict]:
     if len(sft) != len(base):
         raise InputError(f"expected the same questions in both files, found {len(sft)} and {len(base)}: {remedy}")
     for number, (row, other) in enumerate(zip(sft, base, strict=True)):
-        for key in ("question", "reference", "fact"):
+        for key in ("question", "reference", "fact", "points"):
             if row.get(key) != other.get(key):
                 found = f"{key} {row.get(key)!r} in row {number} of one and {other.get(key)!r} in the other"
                 raise InputError(f"expected the same questions in both files, found {found}: {remedy}")

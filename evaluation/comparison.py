@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 
-from evaluation.contradiction import denied, says_yes, split_yes_or_no, swapped, turned_round
+from evaluation.contradiction import AND, denied, says_yes, split_yes_or_no, swapped, turned_round
 from evaluation.quantities import Quantity, rewrite, words_of
 from evaluation.reading import Reading, has_any, read, read_chinese, same_quantity, simplified, word_set
 
@@ -24,7 +24,7 @@ PREFIXES = frozenset(
     "ver ent zer miss ein aus auf vor nach unter uber ober neben gegen zuruck hinter mit wieder nicht ruck anti".split()
 )
 SHORTEST_PART = 3  # letters of a stem in a compound
-LIST = re.compile(r"[,;，、；]\s?|\s(?:und|sowie|and|et|y|e|и)\s|[和与及]|以及")
+LIST = re.compile(rf"[,;，、；]\s?|{AND}|[和与及]|以及")
 # The two to four characters of a name after an occupation or a form of address.
 PERSON = re.compile(r"^.{1,6}[家师长员者授士理任官手工匠]([\u4e00-\u9fff]{2,4})$")
 ARTICLE = re.compile(
@@ -43,17 +43,20 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
         reference = more
     if language == "zh":
         reference = without_article(reference, response, question)
+    texts = (reference, response, question, language)
+    return has_content(*texts) and not (swapped(*texts) or denied(*texts) or turned_round(*texts))
+
+
+def has_content(reference: str, response: str, question: str, language: str) -> bool:
+    """Whether a response has the numbers and nearly all words of a reference, be they denied or not."""
     wanted, found, asked = (read(text, language) for text in (reference, response, question))
     if not all(any(same_quantity(one, other) for other in found.quantities) for one in wanted.quantities):
         return False
     if not set(wanted.labels) <= {*found.labels, *map(as_time, found.quantities)}:
         return False
     if language == "zh":
-        has_words = has_characters(reference, wanted, asked, response)
-    else:
-        has_words = has_stems(reference, question, wanted, found, asked, language)
-    texts = (reference, response, question, language)
-    return has_words and not (swapped(*texts) or denied(*texts) or turned_round(*texts))
+        return has_characters(reference, wanted, asked, response)
+    return has_stems(reference, question, wanted, found, asked, language)
 
 
 def as_time(number: Quantity) -> str:

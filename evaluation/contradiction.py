@@ -2,7 +2,8 @@
 
     denied("Vorstand", "Der Vorstand muss nicht zustimmen.", "Wer muss zustimmen?", "de")    # True
 
-The words for it are in words.toml. Where rules end, a judge is needed.
+The words for it are in words.toml. Where rules end, a judge is needed. What contradicts the points of a long answer is in
+point_contradiction.py.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ SENTENCE = re.compile(rf"(?<=[^\W\d_]{{3}}[.!?])\s+|[。！？；;\n]|[!?](?={HA
 CLAUSE = re.compile(rf"[,、:;]\s|[，；：。;]|[,:!?](?={HAN})|\n| - | – |\b(?:sondern|but|mais|sino|а|но)\b")
 ROLE_LETTERS = 5  # at which the name of a role begins, so that "Vorsitz" is that of a "Vorsitzende"
 CANDIDATE_WORDS = 3  # an item of a list of candidates has at most so many
+AND = r"\s(?:und|sowie|and|et|y|e|и)\s"
 
 
 def split_yes_or_no(reference: str, language: str) -> tuple[bool | None, str]:
@@ -46,12 +48,12 @@ def says_yes(text: str, question: str, language: str) -> bool:
     return negative == has_any(simplified(question, language), forbids, language)
 
 
-def matching_clauses(reference: str, response: str, language: str) -> list[str]:
+def matching_clauses(reference: str, response: str, language: str, border: re.Pattern = CLAUSE) -> list[str]:
     """The clauses of a response that have most of what the reference says."""
     wanted = read(reference, language)
     fillers = word_set(language, "fillers")
     words = {word for word in wanted.words if word not in fillers}
-    clauses = [clause for clause in CLAUSE.split(response) if clause and clause.strip()]
+    clauses = [clause for clause in border.split(response) if clause and clause.strip()]
 
     def hits(clause: str) -> int:
         found = read(clause, language)

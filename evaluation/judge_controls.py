@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, to_case
-from evaluation.matching import CORRECT, UNANSWERABLE, grade, match, token_recall
+from evaluation.matching import CORRECT, UNANSWERABLE, grade, match, needed_points, points_of, token_recall
 from evaluation.significance import wilson_interval
 
 MIN_PASS_RATE = 0.8  # of each kind, to be trusted
@@ -68,7 +68,8 @@ def control_answer(kind: str, row: dict, rows: list[dict], position: int) -> str
     is_sentence = len(row["reference"].split()) > SENTENCE_WORDS
     frame = SENTENCE_FRAME if is_sentence else FRAMES[position % len(FRAMES)]
     if kind == RIGHT:
-        fact = row.get("fact") if position % 2 and match(row["reference"], row.get("fact") or "") else None
+        says_it = match(row["reference"], row.get("fact") or "", points=points_of(row))
+        fact = row.get("fact") if position % 2 and says_it else None
         return fact or frame.format(row["reference"].strip(" ."))
     if kind == OTHER:
         others = [
@@ -93,13 +94,22 @@ def is_another_answer(row: dict, other: dict) -> bool:
 
 
 def altered_reference(row: dict, others: list[dict]) -> str | None:
-    """The reference with its first number changed, or else with its last name changed by one from another reference."""
+    """The reference with its first number changed, or else with its last name changed by one from another reference.
+
+    In a long answer only what is in one of its points is changed: no answer needs the rest.
+    """
+    points = needed_points(points_of(row), row["question"])
+    places = [place for point in points for place in re.finditer(re.escape(point), row["reference"], re.IGNORECASE)]
+
+    def counts(found: re.Match) -> bool:
+        return not points or any(place.start() <= found.start() < place.end() for place in places)
+
     reference, known_text = row["reference"], f"{row['reference']} {row.get('fact') or ''} {row['question']}"
-    number = NUMBER.search(reference)
+    number = next(filter(counts, NUMBER.finditer(reference)), None)
     if number:
         changed = str(int(number[0]) + 1 + 2 * len(number[0])).zfill(len(number[0]))
         return reference[: number.start()] + changed + reference[number.end() :]
-    name = next(reversed(list(NAME.finditer(reference))), None)
+    name = next(reversed(list(filter(counts, NAME.finditer(reference)))), None)
     candidates = (other for row in others for other in NAME.findall(row["reference"]))
     other = next((other for other in candidates if other not in known_text and other not in MONTHS), None)
     if name is None or other is None:
@@ -123,7 +133,10 @@ def run_controls(rows: list[dict], judge: Judge | None, per_kind: int, seed: int
         cases = [to_case(c.row, "control, identical", answer_A=c.answer, answer_B=c.answer) for c in pairs]
         judged += ask(judge, WIN_RATE, cases) if pairs else []
     else:
-        judged = [grade(c.row["reference"], c.answer, question=c.row["question"]) for c in single_cases]
+        judged = [
+            grade(c.row["reference"], c.answer, question=c.row["question"], points=points_of(c.row))
+            for c in single_cases
+        ]
     items = [
         {"kind": c.kind, "question": c.row["question"], "reference": c.row["reference"], "answer": c.answer,
          "verdict": verdict, "reason": reason, "passed": is_passed(c.kind, verdict)}

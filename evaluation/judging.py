@@ -15,7 +15,7 @@ from engines.failures import describe_failures, mostly
 from engines.progress import progress_bar
 from engines.thoughts import without_thoughts
 from evaluation.judge_process import JudgeProcess
-from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED
+from evaluation.matching import CORRECT, INCORRECT, NOT_ATTEMPTED, points_of
 from evaluation.verdict_journal import VerdictJournal
 from evaluation.verdict_text import find_label, read_json_verdict, read_tagged_verdict
 from utils import InputError
@@ -31,11 +31,12 @@ TEMPERATURES = (0.0, 0.7)  # of the first request and the second, which would gi
 
 @dataclass(frozen=True)
 class Task:
-    """What a judge is asked to do, and the verdicts it may give."""
+    """What a judge is asked to do, and the verdicts it may give; `points_prompt` is added for a case with points."""
 
     name: str
     prompt: str
     labels: tuple[str, ...]
+    points_prompt: str = ""
 
 
 ACCURACY = Task(
@@ -51,6 +52,9 @@ offers several answers to choose from.
 If the reference says that something is not known, an answer that says so is "correct", and one that claims to know is
 "incorrect". What you know yourself is of no account.""",
     (CORRECT, INCORRECT, NOT_ATTEMPTED),
+    """The "points" are what any right answer must say, in whatever words and order. An answer that says all of them is "correct"
+without the rest of the reference, unless it contradicts the reference; one that leaves a point out is "incorrect". A point
+that the question itself says need not be repeated.""",
 )
 
 WIN_RATE = Task(
@@ -61,6 +65,8 @@ The verdict is "A" if A says what the reference says in reply to the question an
 fewer false statements; "B" the other way round; "tie" if they are equally right or equally wrong. Length, style,
 politeness and the order of the two are of no account, nor is what you know yourself.""",
     ("A", "B", "tie"),
+    """The "points" are what any right answer must say, in whatever words and order. An answer that says all of them, but for those
+that the question itself says, says what the reference says, even without the rest of it.""",
 )
 
 CASE_PROMPT = """{task}
@@ -105,13 +111,17 @@ class Judge:
 
 @dataclass(frozen=True)
 class Case:
-    """One case as the judge sees it. `tag` is eight hex digits that do not occur in `text`; `answers` are unescaped."""
+    """One case as the judge sees it. `tag` is eight hex digits that do not occur in `text`; `answers` are unescaped.
+
+    `has_points`: the case shows what any right answer must say.
+    """
 
     text: str
     tag: str
     item: str
     name: str
     answers: tuple[str, ...]
+    has_points: bool = False
 
 
 def to_case(row: dict, name: str = "", **answers: str) -> Case:
@@ -119,16 +129,19 @@ def to_case(row: dict, name: str = "", **answers: str) -> Case:
 
     JSON escapes quotes and line breaks; "<" and "[" are escaped too, because a tokenizer reads <|im_end|> or [/INST]
     in the middle of a text as the end of the turn. The tag comes from the hash of the whole case: it is the same on every
-    run, but whoever writes the answer cannot know it, as it changes with every letter.
+    run, but whoever writes the answer cannot know it, as it changes with every letter. Points are numbered, as "[" is escaped.
     """
     known = {key: row[key] for key in ("question", "reference", "fact") if row.get(key)}
+    points = points_of(row)
+    if points:
+        known["points"] = {str(number): point for number, point in enumerate(points, 1)}
     text = json.dumps(known | answers, ensure_ascii=False, indent=1)
     text = text.replace("<", "\\u003c").replace("[", "\\u005b")
     item = hash_text(text)
     tag, salt = item[:8], 0
     while tag in text:
         tag, salt = hash_text(f"{text}{salt}")[:8], salt + 1
-    return Case(text, tag, item, name or str(row.get("id", "")), tuple(answers.values()))
+    return Case(text, tag, item, name or str(row.get("id", "")), tuple(answers.values()), bool(points))
 
 
 def ask(judge: Judge, task: Task, cases: list[Case]) -> list[tuple[str, str]]:
@@ -159,19 +172,22 @@ def get_replies(judge: Judge, task: Task, cases: list[Case], wanted: list[int], 
     form = JSON_FORM if judge.enforces_schema else TAG_FORM
     max_new_tokens = SCHEMA_TOKENS if judge.enforces_schema else FREE_TOKENS
     temperature, seed = TEMPERATURES[attempt], judge.seed + attempt
-    prompt = hash_text(
-        json.dumps(
-            [task.prompt, CASE_PROMPT, form, task.labels, max_new_tokens, temperature, seed if temperature else 0]
-        )
-    )
-    replies = {i: judge.journal.replies.get((judge.name, prompt, cases[i].item)) for i in wanted}
+    sampling = [max_new_tokens, temperature, seed if temperature else 0]
+    # A case without points is asked as it was before there were any, so that its earlier verdict counts.
+    instructions = {False: task.prompt, True: f"{task.prompt}\n\n{task.points_prompt}"}
+    prompts = {
+        has_points: hash_text(json.dumps([text, CASE_PROMPT, form, task.labels, *sampling]))
+        for has_points, text in instructions.items()
+    }
+    keys = {i: (judge.name, prompts[cases[i].has_points], cases[i].item) for i in wanted}
+    replies = {i: judge.journal.replies.get(keys[i]) for i in wanted}
     missing = [i for i in wanted if replies[i] is None]
     if missing and judge.engine is None:
         replies |= {i: Reply("", finish_reason="error", error=NOT_IN_JOURNAL) for i in missing}
     elif missing:
         texts = {
             i: CASE_PROMPT.format(
-                task=task.prompt,
+                task=instructions[cases[i].has_points],
                 case=cases[i].text,
                 tag=cases[i].tag,
                 form=form.format(labels=labels, tag=cases[i].tag),
@@ -181,8 +197,7 @@ def get_replies(judge: Judge, task: Task, cases: list[Case], wanted: list[int], 
         with progress_bar(f"verdicts: {task.name}", len(missing)) as bar:
 
             def keep(place: int, reply: Reply) -> None:
-                case = cases[missing[place]]
-                judge.journal.add(judge.name, prompt, case.item, f"{task.name} {case.name}", reply)
+                judge.journal.add(*keys[missing[place]], f"{task.name} {cases[missing[place]].name}", reply)
                 bar.update(1)
 
             answered = judge.engine.chat(

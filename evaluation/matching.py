@@ -2,7 +2,7 @@
 
     grade("84.6 million euros", "It was €84.6 million.")    # ("correct", "token recall 1.00")
 
-English is compared here; other languages, which have their own numbers, words and inflection, in comparison.py. An answer is
+A long answer is compared by its points, the phrases that any right answer must say, and not by all of its words. English is compared here; other languages, which have their own numbers, words and inflection, in comparison.py. An answer is
 "correct", "incorrect" or "not attempted", the three classes of SimpleQA (Wei et al. 2024, arXiv 2411.04368).
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 
 from data_processor.languages import ENGLISH, identify_all, texts_of_rows
@@ -18,6 +19,7 @@ from engines.thoughts import without_thoughts
 from evaluation import comparison
 from evaluation.answer_language import answer_language
 from evaluation.digits import plain, without_han_numbers
+from evaluation.point_contradiction import contradicts
 from evaluation.quantities import WORDED, with_plain_numbers, words_of
 
 CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
@@ -139,19 +141,73 @@ def token_recall(reference: str, response: str) -> float:
     return (wanted & Counter(as_wanted(in_order, tokens(response)))).total() / max(wanted.total(), 1)
 
 
-def match(reference: str, response: str, question: str = "", language: str = ENGLISH) -> bool:
+def match(
+    reference: str, response: str, question: str = "", language: str = ENGLISH, points: Sequence[str] = ()
+) -> bool:
     """Whether the response has all numbers and nearly all words of the reference, in any order and among any others.
 
+    With `points`, whether it says each of them so, in any order, and contradicts neither them nor the reference.
     `language` is that of all the answers, for an answer whose own cannot be told.
     """
+    if points:
+        found, needed = count_points(points, reference, response, question, language)
+        language = answer_language(question, reference, response, language)
+        return found == needed and not contradicts(
+            needed_points(points, question), reference, response, question, language
+        )
     language = answer_language(question, reference, response, language)
     if language != ENGLISH and language in WORDED:
         return bool(response.strip()) and comparison.same_answer(reference, response, question, language)
+    return has_words(reference, response, language)
+
+
+def has_words(reference: str, response: str, language: str) -> bool:
+    """Whether a response in a language that is compared by tokens has what the reference says."""
     if has_tokens(reference, response):
         return True
     if language in (ENGLISH, "ja", "ko"):  # their numbers are read as tokens
         return False
     return has_tokens(with_plain_numbers(reference, language), with_plain_numbers(response, language))
+
+
+def needed_points(points: Sequence[str], question: str) -> list[str]:
+    """The points that an answer must say: those that the question itself does not say, or all if it says all."""
+    return [point for point in points if not stands_in(point, question)] or list(points)
+
+
+def stands_in(part: str, text: str) -> bool:
+    """Whether a text has all tokens of a part one after the other."""
+    wanted, found = tokens(part), tokens(text)
+    return any(found[start : start + len(wanted)] == wanted for start in range(len(found) - len(wanted) + 1))
+
+
+def count_points(
+    points: Sequence[str], reference: str, response: str, question: str = "", language: str = ENGLISH
+) -> tuple[int, int]:
+    """How many points a response says, be they denied or not, and how many it must."""
+    language, needed = answer_language(question, reference, response, language), needed_points(points, question)
+
+    def is_said(point: str) -> bool:
+        if stands_in(point, response):  # even if rules read it otherwise than in its sentence: "April" of "16 April"
+            return True
+        if language == ENGLISH or language not in WORDED:
+            return has_words(point, response, language)
+        if language == "zh":
+            point = comparison.without_article(point, response, question)
+        return comparison.has_content(point, response, question, language)
+
+    return sum(map(is_said, needed)) if response.strip() else 0, len(needed)
+
+
+def points_of(row: dict) -> list[str]:
+    """The points of a question; one that has no answer has none."""
+    return [] if row.get("kind") == UNANSWERABLE else list(row.get("points") or [])
+
+
+def count_points_of_row(row: dict, language: str = ENGLISH) -> tuple[int, int]:
+    """The same two counts for a row of answers, whose thoughts do not count."""
+    response = without_thoughts(row["response"])[0]
+    return count_points(points_of(row), row["reference"], response, row.get("question") or "", language)
 
 
 def has_tokens(reference: str, response: str) -> bool:
@@ -179,7 +235,12 @@ def says_unknown(response: str) -> bool:
 
 
 def grade(
-    reference: str, response: str, kind: str | None = None, question: str = "", language: str = ENGLISH
+    reference: str,
+    response: str,
+    kind: str | None = None,
+    question: str = "",
+    language: str = ENGLISH,
+    points: Sequence[str] = (),
 ) -> tuple[str, str]:
     """One of the three classes for a response, and why. For an unanswerable question, saying so is correct.
 
@@ -191,13 +252,19 @@ def grade(
         if not response.strip():
             return NOT_ATTEMPTED, "says nothing"
         return (CORRECT, "says that it is not known") if unknown else (INCORRECT, "claims to know")
-    verdict = CORRECT if match(reference, response, question, language) else NOT_ATTEMPTED if unknown else INCORRECT
-    return verdict, f"token recall {token_recall(reference, response):.2f}"
+    is_right = match(reference, response, question, language, points)
+    verdict = CORRECT if is_right else NOT_ATTEMPTED if unknown else INCORRECT
+    if not points:
+        return verdict, f"token recall {token_recall(reference, response):.2f}"
+    found, needed = count_points(points, reference, response, question, language)
+    contradicted = ", but contradicts the reference" if found == needed and not is_right else ""
+    return verdict, f"says {found} of {needed} points{contradicted}"
 
 
 def grade_row(row: dict, language: str = ENGLISH) -> tuple[str, str]:
-    """The same for a row of answers: its "reference", "response", "kind" and "question"."""
-    return grade(row["reference"], row["response"], row.get("kind"), row.get("question") or "", language)
+    """The same for a row of answers: its "reference", "response", "kind", "question" and "points"."""
+    texts = (row["reference"], row["response"], row.get("kind"), row.get("question") or "")
+    return grade(*texts, language, points_of(row))
 
 
 def language_of_rows(rows: list[dict]) -> str:

@@ -153,7 +153,7 @@ def rewrite(text: str, language: str) -> str:
         text = rewrite_german(text)
     elif language in ("fr", "es"):
         text = re.sub(r"(?<!\d)(\d{1,2}) ?h ?(\d{2})(?!\d)", r"\1:\2", text)
-    text = re.sub(r"(?<!\w)(?:minus|moins|menos|минус) (?=\d)", "-", text)
+    text = re.sub(r"(?<!\w)(?<!au )(?<!al )(?<!por lo )(?:minus|moins|menos|минус) (?=\d)", "-", text)  # not: at least
     text = (
         re.sub(r"(?<![\w-])(?<!et )(?<!y )un(?= (?!mill))", "una", text) if language in ("fr", "es") else text
     )  # no number: an article

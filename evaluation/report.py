@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data_processor.chunking import sentence_spans
+from data_processor.conversion import kept_file
 from data_processor.documents import read_text
 from evaluation import accuracy, report_text
 from evaluation.matching import token_recall
@@ -26,6 +27,9 @@ TEMPLATE = Path(__file__).with_name("report_template.html")
 DATA_PLACEHOLDER = "/*DATA*/null"
 
 REMEDY = "run evaluate.py first"
+SHOWN_KEYS = ("id", "question", "reference", "points", "fact", "file_name", "kind", "role")  # of a question
+ANSWER_KEYS = ("response", "verdict", "reason", "match")
+POINTS_KEYS = ("points_found", "points_needed")  # of an answer that has points
 LAYOUT = re.compile("[\\s\u00ad\u200b\u2010-]+")  # what differs between a file and the sentences read from it
 QUOTE_RECALL = 0.5  # a sentence with a smaller share of the fact's words is not its source
 
@@ -57,7 +61,7 @@ def collect_report_data(folder: Path, sft: str, base: str, documents: str | None
         "forgetting": read_optional(folder / f"{sft}_forgetting.json") or {},
         "loss": loss_curve(folder, models),
         "timeline": timeline(folder, models),
-        "questions": questions(scores, wins["verdicts"], sources),
+        "questions": questions(scores, wins["verdicts"], sources, folder),
     }
 
 
@@ -82,23 +86,29 @@ def read_scores(folder: Path, name: str, judge: str) -> dict | None:
     return {"judge": judge, **accuracy.measure(answers, verdicts), "match": accuracy.score_match(answers, verdicts)}
 
 
-def questions(scores: dict[str, dict | None], wins: list[dict], sources: Path | None) -> list[dict]:
-    """Every question with its details, the answers and verdicts of all models, and the source of its fact."""
+def questions(
+    scores: dict[str, dict | None], wins: list[dict], sources: Path | None, folder: Path | None = None
+) -> list[dict]:
+    """Every question with its details, the answers and verdicts of all models, and the source of its fact.
+
+    `folder`, of the run, has the texts of PDF and Word files.
+    """
     answers = {what: {str(row["id"]): row for row in score["verdicts"]} for what, score in scores.items() if score}
     texts: dict[str, str | None] = {}
     rows = []
     for win in wins:
-        row = {
-            key: win[key] for key in ("id", "question", "reference", "fact", "file_name", "kind", "role") if key in win
-        }
+        row = {key: win[key] for key in SHOWN_KEYS if key in win}
         row["win"] = {key: win[key] for key in ("verdict", "orders", "reason") if key in win}
         for what, found in answers.items():
             if str(win["id"]) in found:
-                row[what] = {key: found[str(win["id"])].get(key) for key in ("response", "verdict", "reason", "match")}
+                shown = found[str(win["id"])]
+                row[what] = {key: shown.get(key) for key in ANSWER_KEYS}
+                row[what] |= {key: shown[key] for key in POINTS_KEYS if key in shown}
         name = win.get("file_name")
         if sources and name:
             if name not in texts:
-                texts[name] = read_text(sources / name) if (sources / name).is_file() else None
+                there = (sources / name).is_file()
+                texts[name] = read_text(sources / name, kept_file(folder, name)) if there else None
             row["quote"] = quote(win, texts[name]) if texts[name] else None
         rows.append(row)
     return rows
@@ -211,6 +221,8 @@ def render_html(found: dict) -> str:
         "judge_failed": report_text.judge_failure(found),
         "models": report_text.MODELS,
         "kinds": report_text.KINDS,
+        "points": report_text.POINTS,
+        "about_points": report_text.about_points(found),
     }
     data = json.dumps({**found, "questions": questions, "words": words}, ensure_ascii=False, separators=(",", ":"))
     for mark, escaped in (

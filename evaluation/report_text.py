@@ -15,7 +15,13 @@ KINDS = {
     "unknown": "unanswerable",
     "retention": "general knowledge",
 }
-BREAKDOWNS = {"by_kind": "kind of question", "by_document": "document", "by_role": "role"}
+POINTS = {"with_points": "its points", "without_points": "the whole reference"}
+BREAKDOWNS = {
+    "by_kind": "kind of question",
+    "by_points": "what an answer must say",
+    "by_document": "document",
+    "by_role": "role",
+}
 MAX_COLUMN_WIDTH = 30  # characters: a column is as wide as its content, up to this
 
 
@@ -74,9 +80,28 @@ def require_verdicts(report_data: dict) -> None:
         )
 
 
+def about_points(report_data: dict) -> str | None:
+    """How much of the scores rests on points, in one sentence; None if nothing does."""
+    groups = report_data["scores"]["sft"].get("by_points") or {}
+    if "with_points" not in groups:
+        return None
+    asked, others = groups["with_points"]["n"], groups.get("without_points", {"n": 0})["n"]
+    how = "they alone decide" if report_data["judge"] == "match" else "the judge is shown them"
+    said = []
+    for what in report_data["scores"]:
+        answers = [row[what] for row in report_data["questions"] if row.get(what, {}).get("points_needed")]
+        found, needed = (sum(answer[key] for answer in answers) for key in ("points_found", "points_needed"))
+        said.append(f"{MODELS[what]} {found}/{needed}")
+    return (
+        f"{asked} of {asked + others} questions have a long answer, with the points that any right one must say; {how}. "
+        f"Points said, by string match: {', '.join(said)}"
+    )
+
+
 def notes(report_data: dict) -> list[str]:
     """Further results, a line each: string match beside the judge, win rate, forgetting, cost."""
     lines, wins = [], report_data["wins"]
+    lines += filter(None, [about_points(report_data)])
     shift = report_data["compared"]["mcnemar"]
     if shift.get("interval"):
         lines.append(
@@ -167,7 +192,7 @@ def summary_lines(report_data: dict) -> list[str]:
         [MODELS[what], accuracy_cell(s), interval(s["interval"]), s["incorrect"], s["not_attempted"], s["unscored"], percent(s["match"]["accuracy"])]
         for what, s in scores.items()
     ])  # fmt: skip
-    lines += breakdown_table(report_data, "by_kind")
+    lines += breakdown_table(report_data, "by_kind") + breakdown_table(report_data, "by_points")
     lines += ["## Notes", "", *(f"- {note}" for note in notes(report_data)), ""]
     if controls:
         control_lines = judge_controls.describe_controls(controls).splitlines()
@@ -195,12 +220,12 @@ def render_markdown(report_data: dict) -> str:
 
 def breakdown_table(report_data: dict, breakdown: str) -> list[str]:
     """The accuracy of every model in each group of a breakdown, and the win rate if there is one for these groups."""
-    scores, names = report_data["scores"], {"by_kind": KINDS}.get(breakdown, {})
-    if not scores["sft"][breakdown]:
+    scores, names = report_data["scores"], {"by_kind": KINDS, "by_points": POINTS}.get(breakdown, {})
+    if not scores["sft"].get(breakdown):  # by_points: only where there are any
         return []
     headers, wins = [MODELS[what] for what in scores], report_data["wins"].get(breakdown)
     rows = [
-        [names.get(group, group), *(accuracy_cell(score[breakdown].get(group)) for score in scores.values())]
+        [names.get(group, group), *(accuracy_cell(score.get(breakdown, {}).get(group)) for score in scores.values())]
         for group in scores["sft"][breakdown]
     ]
     if wins:

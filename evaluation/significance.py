@@ -127,7 +127,7 @@ def cohens_kappa(one: Sequence[object], other: Sequence[object]) -> float | None
     """Agreement of two raters beyond chance (Cohen 1960); None if both give everything the same rating."""
     from statsmodels.stats.inter_rater import cohens_kappa as kappa
 
-    labels = sorted(set(one) | set(other), key=str)
+    labels = list({*one, *other})
     if len(labels) < 2:
         return None
     table = numpy.zeros((len(labels), len(labels)))

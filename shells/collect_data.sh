@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 1: a folder of .txt files in, a dataset of questions and answers out, made by a local model. Further arguments are
+# Stage 1: a folder of texts in, a dataset of questions and answers out, made by a local model. Further arguments are
 # passed to data_processor/data_collection_local.py and override those below; paths are relative to the repository:
 #
 #     bash shells/collect_data.sh
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 
 guard=()
-[ -n "${MODEL:-}" ] || { python demo/model.py && guard=(--guard words --context_sentences 0); } # a model too small to trust
+[ -n "${MODEL:-}" ] || { python demo/model.py && guard=(--guard words); } # a model too small to trust
 MODEL="${MODEL:-models/SmolLM2-135M-Instruct}"
 DATA="${DATA:-demo/documents}"
 OUT="${OUT:-output/data.json}"

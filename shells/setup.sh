@@ -3,6 +3,7 @@
 # this file, so run it by hand only to add something, or on a machine that installs for another one:
 #
 #     bash shells/setup.sh requirements-gpu.txt     # Linux with CUDA: vLLM, bitsandbytes, Liger kernels
+#     bash shells/setup.sh requirements-documents.txt  # to read .pdf and .docx
 #     bash shells/setup.sh requirements-dev.txt     # pytest and ruff
 #
 # If nvidia-smi lists a GPU, requirements-gpu.txt is installed instead of requirements.txt. GPU=no behaves as if there were

@@ -23,7 +23,7 @@ def save_model(folder: Path, changed: str = "", files: int = 1) -> str:
         values = tensors[changed].reshape(-1)
         values[len(values) // 2] += 1
     if files == 1:
-        save_file(tensors, folder / "model.safetensors")
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return str(folder)
     index = {name: f"part-{number}.safetensors" for number, name in enumerate(tensors)}
     for name, file in index.items():
@@ -47,6 +47,10 @@ def test_the_same_weights_are_known_in_other_folders_and_files_and_others_are_no
     assert len(first) == 32
     assert weights_fingerprint(save_model(tmp_path / "copy")) == first
     assert weights_fingerprint(save_model(tmp_path / "parts", files=3)) == first
+    (tmp_path / "parts" / "consolidated.safetensors").unlink()
+    (tmp_path / "parts" / "model.safetensors.index.json").rename(tmp_path / "no_index")
+    weights_fingerprint.cache_clear()
+    assert weights_fingerprint(str(tmp_path / "parts")) == first
     others = [weights_fingerprint(save_model(tmp_path / name, changed=name)) for name in SHAPES]
     assert len({first, *others}) == 4
     (tmp_path / "empty").mkdir()
@@ -59,6 +63,18 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path):
         weights_fingerprint(str(tmp_path))
 
 
+def test_a_torn_index_or_record_is_named(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text("{")
+    with pytest.raises(InputError, match=r"^expected a model's index as JSON at .*index\.json, found"):
+        weights_fingerprint(str(tmp_path))
+    adapter = save_adapter(tmp_path / "lora", "models/Small-1B")
+    (tmp_path / "lora" / "knowledge_update.json").write_text("{")
+    with pytest.raises(
+        InputError, match=r"^expected the adapter's settings as JSON at .*knowledge_update\.json, found"
+    ):
+        require_adapter(adapter, "models/Small-1B")
+
+
 def test_a_base_under_another_name_is_known_by_its_weights(tmp_path):
     base = save_model(tmp_path / "a" / "demo")
     adapter = save_adapter(tmp_path / "lora", base, weights_fingerprint(base))
@@ -67,6 +83,9 @@ def test_a_base_under_another_name_is_known_by_its_weights(tmp_path):
     require_adapter(earlier, str(tmp_path / "copies" / "of_the_demo"))
     with pytest.raises(InputError, match="trained on other weights"):
         require_adapter(earlier, save_model(tmp_path / "other", changed="head"))
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InputError, match="give its own base model; if they are the same"):
+        require_adapter(earlier, str(tmp_path / "nothing"))  # whose weights are not known
 
 
 def test_another_base_of_the_same_name_is_refused_with_the_way_past(tmp_path):

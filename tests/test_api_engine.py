@@ -153,15 +153,25 @@ def test_a_quota_that_is_used_up_stops_the_run_too(server):
 
 
 def test_api_without_server_or_key_says_so(monkeypatch):
-    with pytest.raises(InputError, match="no connection"):
+    again = r"found no connection \(.*\): start the server or correct the address, and run this again$"
+    with pytest.raises(InputError, match=again):
         ApiEngine("m", "http://127.0.0.1:9/v1", max_attempts=2, retry_delay=0.01).chat(asked("a"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(InputError, match="OPENAI_API_KEY"):
         ApiEngine("m").chat(asked("a"))
-    with pytest.raises(InputError, match="--api_model"):
+    with pytest.raises(InputError, match=r"^expected the name of the API's model, found none: give --api_model$"):
         ApiEngine("")
     with pytest.raises(InputError, match="--timeout"):
         ApiEngine("m", timeout=0)
+    assert ApiEngine("m", timeout=0.5).call_options["timeout"] == 0.5
+
+
+def test_without_an_address_the_library_has_one_of_its_own(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.address)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-without-an-address")
+    server.plan = iter([error(401, "who is it")])
+    with pytest.raises(InputError, match=r"^expected m at the default address to answer, found status 401 "):
+        ApiEngine("m").chat(asked("a"))
 
 
 def test_calls_run_together_after_the_first_and_come_back_in_order(server):

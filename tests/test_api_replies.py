@@ -1,11 +1,15 @@
-"""JSON as models write it: in a fence, among prose, with our wrapping, another or none; and failed calls, counted by reason."""
+"""JSON as models write it: in a fence, among prose, wrapped, cut off, with slips; and failed calls, counted by reason."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from engines.api_replies import read_json
+from benchmarks.fault_server import completion
+from engines.api_replies import parse_reply, to_answer
 from engines.failures import describe_failures, require_answers
+from engines.json_replies import read_json
 from utils import MostlyFailed, run_script
 
 WORDS = {"type": "array", "items": {"type": "string", "minLength": 3}, "minItems": 1, "maxItems": 2}
@@ -64,6 +68,80 @@ def test_a_choice_may_stand_bare_and_a_list_of_objects_is_no_wrapping():
     assert read_json('[{"question": "Who?"}]', PAIRS) == ([{"question": "Who?"}], None)
     assert read_json('{"question": "Who?"}', PAIRS) == ([{"question": "Who?"}], None)
     assert read_json('{"reply": {"reply": 1}}', {"type": "object", "required": ["reply"]}) == ({"reply": 1}, None)
+
+
+ITEMS = [{"item": number, "points": ["a", "b"]} for number in range(1, 9)]
+MANY = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "item": {"enum": list(range(1, 9))},
+            "points": {"type": "array", "items": {"type": "string"}, "maxItems": 2},
+        },
+        "required": ["item", "points"],
+        "additionalProperties": False,
+    },
+    "minItems": 8,
+    "maxItems": 8,
+}
+
+
+def items_and_loss(text: str, schema: dict = MANY) -> tuple[list, list]:
+    left_out: list[dict] = []
+    value, problem = read_json(text, schema, left_out)
+    assert problem is None
+    return [one["item"] for one in value], [(lost["reason"], lost.get("problem", "")) for lost in left_out]
+
+
+@pytest.mark.parametrize(
+    "before", ["", '{"reply": ', '{"facts": ', "Here it is:\n```json\n", 'Not [this], but\n{"reply": ']
+)
+def test_of_a_list_that_is_cut_off_all_whole_items_are_kept_and_the_cut_is_told(before):
+    text = before + json.dumps(ITEMS)
+    assert items_and_loss(text[:-20]) == ([1, 2, 3, 4, 5, 6, 7], [("reply cut off", "")])
+    reply = parse_reply(to_answer(json.dumps(completion(text[:-20], "stop"))), MANY)
+    assert reply.finish_reason == "length" and [lost["reason"] for lost in reply.left_out] == ["reply cut off"]
+
+
+def test_a_reply_that_is_cut_off_before_anything_is_whole_says_so():
+    reply = parse_reply(to_answer(json.dumps(completion('[{"item": 1', "length"))), MANY, 12)
+    assert reply.error == 'the server sent no JSON that follows the schema: cut off after 12 tokens: [{"item": 1'
+
+
+@pytest.mark.parametrize("between", ["\n", ", ", ",\n", " ", "\n\n"])
+def test_objects_one_after_another_are_the_items_of_a_list(between):
+    lines = between.join(map(json.dumps, ITEMS))
+    assert items_and_loss(lines) == ([1, 2, 3, 4, 5, 6, 7, 8], [])
+    assert items_and_loss(f"Here they are:\n```\n{lines}\n```\nIs it well?")[0] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_an_item_that_is_no_json_takes_no_other_with_it():
+    parts = [*map(json.dumps, ITEMS[:3]), '{"item": 4, "points": ["a "word" here"]}', *map(json.dumps, ITEMS[4:])]
+    text = '{"reply": [' + ", ".join(parts) + "]}"
+    assert items_and_loss(text) == ([1, 2, 3, 5, 6, 7, 8], [("a part of the reply is no JSON", "")])
+
+
+def test_an_item_that_breaks_the_schema_is_told_and_a_list_in_it_is_shortened():
+    wrong = [{"item": 99, "points": []}, {"item": 2, "points": ["a", "b", "c"], "sure": True}, *ITEMS[2:]]
+    value, _ = read_json(json.dumps(wrong), MANY, left_out := [])
+    assert [one["item"] for one in value] == [2, 3, 4, 5, 6, 7, 8] and value[0] == {"item": 2, "points": ["a", "b"]}
+    assert [lost["problem"] for lost in left_out] == [
+        "99 is not one of [1, 2, 3, 4, 5, 6, 7, 8]",
+        "more than 2 of points: the first are kept",
+    ]
+    assert json.loads(left_out[0]["text"]) == wrong[0]
+
+
+def test_less_than_half_of_what_was_asked_is_no_answer():
+    assert items_and_loss(json.dumps(ITEMS[:4]))[0] == [1, 2, 3, 4]
+    assert read_json(json.dumps(ITEMS[:3]), MANY)[0] is None
+    assert read_json('["one"]', WORDS | {"minItems": 2})[0] is None, "what has no numbers may not be short"
+
+
+def test_a_whole_number_with_a_fraction_is_that_number():
+    assert str(read_json('[{"item": 1.0, "points": []}]', MANY | {"minItems": 1})[0][0]["item"]) == "1"
+    assert read_json("[1.5]", {"type": "array"}) == ([1.5], None)
 
 
 def test_failed_calls_are_counted_by_reason_with_an_example_of_each():

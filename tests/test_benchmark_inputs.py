@@ -16,14 +16,16 @@ from benchmarks.inputs_scripts import check_responses, check_rows, check_scores
 from benchmarks.odd_server import MODES, OddServer, value
 from data_processor.accounting import count_characters
 from data_processor.documents import clean
+from data_processor.facts import reading_schema
 from data_processor.prompts import load_prompts
+from data_processor.questions import FORMS, pairs_schema
+from data_processor.units import Unit as Sentence
 from data_processor.units import read_units
 
 WORDS = {
     "type": "object",
     "properties": {"reply": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "string"}}}}},
 }
-FACTS = "Subject: a\nSentence: It was lit.\nState each fact of the sentence."
 
 
 def found(*units: str, **fields) -> Found:
@@ -214,19 +216,28 @@ def content(answer: dict) -> str | None:
 
 
 @pytest.mark.parametrize("prompts", load_prompts().values(), ids=load_prompts())
-def test_the_odd_server_knows_the_sentence_in_every_language(prompts):
-    request = prompts.conversation("facts", subject="a", context="Foo: b\n", quote="It was\nlit.")[-1]["content"]
-    assert value(request, {"type": "array"}) == ["It was lit."]
+def test_the_odd_server_knows_the_numbered_sentences_and_facts_in_every_language(prompts):
+    values = {"title": "a", "text": "[1] It was\nlit. Ha.\n\n- [2] by Ann", "language": "Dutch"}
+    request = prompts.conversation("read", **values, roles=0)[-1]["content"]
+    facts = [{"fact": "It was lit. Ha.", "sentences": [1]}, {"fact": "by Ann", "sentences": [2]}]
+    assert value(request, reading_schema([Sentence(0, 15), Sentence(19, 25)], 0)) == {
+        "theme": "",
+        "names": [],
+        "roles": [],
+        "facts": facts,
+    }
+    request = prompts.conversation("questions", **values, items="1. It was lit.", amount=1)[-1]["content"]
+    [pair] = value(request, pairs_schema(1, FORMS, 1))
+    assert (pair["item"], pair["question"], pair["answer"]) == (1, "It was lit?", "It was lit.")
 
 
 def test_the_odd_server_states_the_sentence_that_it_is_shown():
     with OddServer(MODES["ok"]) as server:
         schema = {"type": "json_schema", "json_schema": {"schema": WORDS}}
-        assert json.loads(content(ask(server, FACTS, response_format=schema))) == {"reply": ["It was lit."]}
-        assert json.loads(content(ask(server, f"{FACTS}\n{json.dumps(WORDS)}"))) == {"reply": ["It was lit."]}
+        assert json.loads(content(ask(server, "Ask.", response_format=schema))) == {"reply": []}
         assert json.loads(content(ask(server, f"Ask.\n{json.dumps(WORDS)}"))) == {"reply": []}
         assert content(ask(server, "Who?")) == "The harbour was opened."
-        assert [call["status"] for call in server.calls] == [200] * 4
+        assert [call["status"] for call in server.calls] == [200] * 3
         assert server.calls[0]["path"] == "/v1/chat/completions?version=1"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from benchmarks import mutation
@@ -116,3 +118,11 @@ def test_a_fault_is_noticed_if_its_tests_fail_and_is_taken_out_again(tmp_path, m
     mutation.FAULTS.write_text(fault.format("nowhere", "LIMIT = 3", "test_one.py"))
     with pytest.raises(InputError, match=r"expected the old text of .nowhere. once in code_\.py"):
         mutation.check_faults()
+
+
+def test_each_fault_still_has_its_place():
+    faults = tomllib.loads(mutation.FAULTS.read_text(encoding="utf-8"))["fault"]
+    for fault in faults:
+        assert (mutation.ROOT / fault["file"]).read_text(encoding="utf-8").count(fault["old"]) == 1, fault["name"]
+        assert (mutation.ROOT / fault["tests"][0].partition("::")[0]).is_file(), fault["name"]
+    assert len(faults) == 36

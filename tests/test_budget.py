@@ -65,7 +65,7 @@ def test_a_time_of_day_is_the_next_one():
 
 
 def test_times_in_words():
-    assert [format_duration(s) for s in (45, 750, 27000)] == ["45 s", "12.5 min", "7.5 h"]
+    assert [format_duration(s) for s in (45, 750, 27000, 720_000)] == ["45 s", "12.5 min", "7.5 h", "200.0 h"]
     assert [format_duration(s) for s in (99, 100, 5999, 6000, -99, -6000)] == [
         "99 s", "1.7 min", "100.0 min", "1.7 h", "-99 s", "-1.7 h",
     ]  # fmt: skip
@@ -283,6 +283,14 @@ def test_a_moment_with_its_date_and_a_second_process_need_no_run_file(tmp_path):
     assert (tmp_path / "run.json").is_file(), "a time of day is another moment tomorrow"
 
 
+def test_a_run_file_that_was_emptied_is_to_be_removed(tmp_path):
+    (tmp_path / "run.json").touch()
+    with pytest.raises(
+        InputError, match=r"^expected the times of a run at .*run\.json, found an empty file: remove it$"
+    ):
+        read_run(tmp_path / "run.json")
+
+
 def test_a_note_adds_to_a_stage_or_begins_it_anew(tmp_path):
     path = tmp_path / "run.json"
     update_stage(path, "a", {"x": 1})
@@ -290,6 +298,14 @@ def test_a_note_adds_to_a_stage_or_begins_it_anew(tmp_path):
     update_stage(path, "a", {"y": 3})
     update_stage(path, "b", {"y": 4}, fresh=True)
     assert read_run(path) == {"stages": [{"name": "a", "x": 1, "y": 3}, {"name": "b", "y": 4}]}
+
+
+def test_a_clock_takes_the_signals_once_and_leaves_them_to_who_takes_them_then(tmp_path, handlers):  # noqa: F811
+    clock = running_clock(tmp_path, 60)
+    with clock.interruptible():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with clock.interruptible():
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
 
 
 def test_work_is_cut_before_the_deadline_by_what_is_kept_back(tmp_path, handlers, hours):  # noqa: F811

@@ -145,6 +145,29 @@ def test_a_template_that_rewrites_earlier_turns_is_refused_by_name(tokenizer):
     assert answers == [["Ilsabet Corrane<|im_end|>"], ["9 March<|im_end|>"]]
 
 
+def test_an_answer_whose_first_word_takes_the_space_before_it_is_trained_and_so_is_the_next(tokenizer):
+    """ " Ils" is a token, so the first prompt ends in one that the whole text does not have there."""
+    spaced = copy.deepcopy(tokenizer)
+    spaced.chat_template = NO_END.replace("'\n'", "'<|im_end|>\n'")
+    example = preprocess(TURNS, spaced, None)
+    assert trained_text(example, spaced) == ["Ilsabet Corrane<|im_end|>", "9 March<|im_end|>"]
+    text = spaced.decode(example["input_ids"])
+    assert text == (
+        "user: Who leads Tolvimer?<|im_end|>\nassistant: Ilsabet Corrane<|im_end|>\n"
+        "user: Since when?<|im_end|>\nassistant: 9 March<|im_end|>"
+    )
+
+
+def test_turns_that_the_template_refuses_are_named(tokenizer):
+    strict = copy.deepcopy(tokenizer)
+    strict.chat_template = "{% if messages | length > 2 %}{{ raise_exception('one answer each') }}{% endif %}" + CHATML
+    for convert in (preprocess, to_examples):
+        with pytest.raises(InputError, match="found that it refuses a conversation: one answer each: correct"):
+            convert(TURNS, strict, None)
+        with pytest.raises(InputError, match="found that it refuses example identity_3: one answer each: correct"):
+            convert(TURNS, strict, None, name="example identity_3")
+
+
 def test_fault_2_a_chat_model_is_told_by_its_template_and_never_by_its_name(tokenizer):
     """Whether a model is a chat model was guessed from its path."""
     expected = preprocess(TURNS, tokenizer, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -56,6 +57,11 @@ def test_a_saved_checkpoint_knows_its_step_its_settings_and_the_time_before_a_re
     mark = json.loads((tmp_path / "checkpoint-3" / "whole.json").read_text())
     assert (mark["step"], mark["settings"], mark["sizes"]) == (3, {"seed": 1}, {"optimizer.pt": 3})
     assert 100 <= mark["elapsed"] < 160 and newest_checkpoint(tmp_path, {"seed": 1})[1] == mark["elapsed"]
+
+
+def test_a_training_that_goes_on_from_nothing_has_just_begun(monkeypatch):
+    monkeypatch.setattr("training.checkpoints.time.monotonic", lambda: 7.0)
+    assert (Checkpoints(0, None, {}).elapsed, Checkpoints(0, None, {}, elapsed=100.0).elapsed) == (0.0, 100.0)
 
 
 @pytest.mark.parametrize(
@@ -221,12 +227,15 @@ def test_saving_is_timed_and_the_rehearsal_removed_or_reckoned_under_deepspeed(t
     monkeypatch.setattr("training.checkpoints.time.monotonic", lambda: now[0])
 
     def save(folder: str) -> None:
-        (tmp_path / "rehearsal").mkdir()
+        Path(folder).mkdir()
         now[0] += 7.0
 
     args = SimpleNamespace(output_dir=str(tmp_path), process_index=0)
     trainer = SimpleNamespace(is_deepspeed_enabled=False, args=args, save_model=save)
     assert seconds_to_save(trainer) == 7.0 and not list(tmp_path.iterdir())
+    lora = SimpleNamespace(peft_config={})
+    sharded = SimpleNamespace(is_deepspeed_enabled=True, args=args, save_model=save, model=lora)
+    assert seconds_to_save(sharded) == 7.0, "an adapter is small enough to be written, under DeepSpeed too"
     other = SimpleNamespace(output_dir=str(tmp_path), process_index=1)
     assert seconds_to_save(SimpleNamespace(is_deepspeed_enabled=False, args=other, save_model=save)) == 7.0
     assert [path.name for path in tmp_path.iterdir()] == ["rehearsal"], "rank 0 removes it"

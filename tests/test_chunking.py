@@ -120,6 +120,12 @@ def test_chunks_hold_their_size_and_give_back_the_text(tokenizer):
     assert all(i in covered for i, letter in enumerate(text) if not letter.isspace())
 
 
+def test_a_tokenizer_may_be_given_by_its_folder(tokenizer):
+    document = Document("a.txt", WORDS)
+    chunks = chunk_document(document, make_splitter(tokenizer.name_or_path, 64))
+    assert chunks == chunk_document(document, make_splitter(tokenizer, 64)) and len(chunks) > 5
+
+
 def test_chunks_by_tokens_of_an_openai_model():
     chunks = chunk_document(
         Document("a.txt", "大桥于1990年开通。它花费了140万欧元！" * 40), make_splitter("tiktoken:gpt-4o", 64), "zh"

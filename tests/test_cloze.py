@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generators import ENGLISH, fact
 
-from data_processor import cloze
+from data_processor.small_model import cloze
 
 
 def test_cloze_questions_ask_for_every_name_date_and_number():

@@ -6,7 +6,7 @@ import pytest
 
 from evaluation import accuracy, matching, win_rate
 from evaluation.answer_language import answer_language
-from evaluation.quantities import Quantity
+from evaluation.quantities import Quantity, shown, with_plain_numbers
 from evaluation.reading import Reading, read
 
 SAME = [  # question, reference, response
@@ -34,6 +34,9 @@ SAME = [  # question, reference, response
     ("¿Quién?", "Inés Cordero", "Ines Cordero"),
     ("Сколько?", "тридцать дней", "30 дней"),
     ("Какова площадь зала?", "2400 квадратных метров", "2 400 м²"),
+    ("Combien de jours dure la foire ?", "21 jours", "Elle dure au moins 21 jours."),
+    ("¿Cuántos días dura la feria?", "23 días", "Dura al menos 23 días."),
+    ("Combien fait-il dans la halle ?", "-12 degrés", "Il fait moins 12 degrés."),
     # what text2num does not read
     ("Сколько человек пришло?", "15 человек", "Пришло пятнадцать человек."),
     ("Сколько ему лет?", "32 года", "около тридцати двух лет"),
@@ -59,7 +62,15 @@ SAME = [  # question, reference, response
     ("哪位国王邀请了他们？", "腓特烈二世", "是腓特烈二世。"),
     ("停业的原因是什么？", "第二次世界大战", "因为第二次世界大战"),
     ("谁修了桥？", "一位工程师", "工程师"),
+    ("Was trägt man in der Halle?", "einen Helm", "Man trägt einen Schutzhelm."),
+    ("Was trägt man in der Halle?", "einen Schutzhelm", "Man trägt einen Helm zum Schutz."),
+    ("Was muss man beilegen?", "CV", "Curriculum Vitae"),
+    ("Wer gründete die Schule?", "Anna Maria Bell", "Das war Anna Bell."),
+    ("Wer leitet die Schule?", "Sabine Hölzl", "S. Hölzl leitet sie."),
+    ("Wer leitet die Schule?", "Sabine Hölzl und Jens Petersen", "S. Hölzl und J. Petersen"),
+    ("In welcher Währung zahlt man?", "in Euro", "Man zahlt in Euro."),
     # yes and no
+    ("Brennt das Licht im Winter?", "Nein", "Jahrelang brannte es im Winter nicht."),
     ("Darf man im Labor fotografieren?", "Nein", "Das Fotografieren ist im Labor untersagt."),
     ("进入机房需要申请吗？", "需要", "是，必须申请。"),
 ]
@@ -87,6 +98,8 @@ DIFFERENT = [
     ("谁修了桥？", "一位工程师", "三位工程师"),
     ("他们修了几座桥？", "一座桥", "三座桥"),
     ("Wer?", "die Mieterin", "die Vermieterin"),
+    ("Was ist frei?", "der Urlaubstag", "die Tagung im Urlaub"),
+    ("明天谁来？", "王小明", "王小红。"),
     ("Was kostet es?", "1.250 Euro", "1,250 Euro"),
     ("Quando è stata fondata?", "il 3 maggio 1897", "5.3.1897"),
     ("Сколько ему лет?", "32 года", "около двадцати двух лет"),
@@ -129,6 +142,20 @@ def test_what_a_text_says():
         [Quantity(4.5, "EUR", 4.5), Quantity(2027.0, None, 2027.0)], ["month#3"], ["man", "zahlt", "im"]
     )
     assert read("两周内付350元", "zh").quantities == [Quantity(1209600, "s", 2), Quantity(350, "CNY", 350)]
+
+
+@pytest.mark.parametrize(
+    ("value", "language", "text"),
+    [(3200000.0, "de", "3200000"), (2.5, "de", "2,5"), (2.5, "en", "2.5"), (0.125, "zh", "0.125"), (10.0, "fr", "10")],
+)
+def test_a_number_is_shown_as_its_language_writes_it(value, language, text):
+    assert shown(value, language) == text
+
+
+def test_numbers_of_a_language_without_words_are_written_plainly():
+    assert with_plain_numbers("12.480 invånare, 3,1250 kg", "sv") == "12480 invånare, 3.125 kg"
+    assert with_plain_numbers("Il 3 maggio 1897", "it").split() == ["3", "month5", "1897"]
+    assert not matching.match("3,1250 kg", "Den väger 3125 kg.", "Hur mycket väger klockan i kyrkan?")
 
 
 def test_a_language_without_words_is_compared_as_before():

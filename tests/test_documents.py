@@ -132,7 +132,7 @@ def test_a_span_ends_where_its_last_character_does():
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("a.txt", b"", "empty"), ("a.txt", b"\xff\x00\x00\xfe\x81", "UTF-8"), ("a.pdf", b"x", "none")],
+    [("a.txt", b"", "empty"), ("a.txt", b"\xff\x00\x00\xfe\x81", "UTF-8"), ("a.odt", b"x", "none")],
 )
 def test_a_folder_without_text_is_an_error(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
@@ -143,7 +143,7 @@ def test_a_folder_without_text_is_an_error(tmp_path, name, content, message):
 def test_all_files_without_text_are_named(tmp_path):
     for name in ("1.txt", "2.txt"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(InputError, match=r"found none: 1\.txt \(an empty file\); 2\.txt \(an empty file\): put"):
+    with pytest.raises(InputError, match=r"found none: 1\.txt, 2\.txt \(an empty file\): put"):
         read_documents(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chardet
 import pytest
 
 from data_processor.encodings import decode
@@ -48,6 +49,21 @@ def test_what_makes_no_sense_is_not_guessed(data):
     assert found.reason.endswith("in no known encoding: save it as UTF-8")
 
 
+def test_two_encodings_that_make_as_much_sense_are_named():
+    found = decode("Šiauliai\n".encode("iso8859_2"))
+    assert found.text is None
+    assert found.reason == "in no known encoding (perhaps cp1257 or iso-8859-2): save it as UTF-8"
+
+
+def test_of_a_long_file_the_first_lines_show_the_code_page(monkeypatch):
+    text = "Маяк в гавани зажгли 4 апреля 1887 года.\n" * 1700
+    shown = []
+    detect = chardet.detect
+    monkeypatch.setattr(chardet, "detect", lambda data, **how: shown.append(data) or detect(data, **how))
+    assert decode(text.encode("koi8_r")).text == text
+    assert [(len(data), data[-2:]) for data in shown] == [(65_518, b".\n")]
+
+
 def test_a_bad_byte_in_utf8_is_repaired_and_its_place_named():
     data = "Zoë opened the Café Olé.\nShe called it ".encode() + b"\x93the Blue Door\x94; it cost\xa0840 crowns.\n"
     found = decode(data)
@@ -61,6 +77,11 @@ def test_a_bad_byte_in_utf8_is_repaired_and_its_place_named():
 def test_a_character_that_is_broken_in_chinese_is_shown_as_broken():
     data = "青石渡口建于1911年，由工程师陆文渊主持修建。河上的桥名叫".encode() + b"\xe9\xbb" + "桥。\n".encode()
     assert decode(data).text == "青石渡口建于1911年，由工程师陆文渊主持修建。河上的桥名叫\ufffd桥。\n"
+
+
+def test_a_bad_byte_that_windows_1252_has_not_either_is_shown_as_broken():
+    data = "Zoë opened the Café".encode() + b"\x9d in 1991.\n"
+    assert decode(data).text == "Zoë opened the Café\ufffd in 1991.\n"
 
 
 def test_a_character_cut_off_by_the_end_is_left_out():

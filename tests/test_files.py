@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -241,6 +242,7 @@ def test_the_command_line_fills_each_dataclass(monkeypatch):
     ("words", "message"),
     [
         (["--name", "b", "--other"], "expected arguments that --help lists, found --other: correct or remove it"),
+        (["--other", "3"], "expected arguments that --help lists, found --other 3: correct or remove it"),
         (["--number", "many"], "script.py: argument --number: invalid int value: 'many' (see --help)"),
     ],
 )
@@ -328,5 +330,10 @@ def test_libraries_draw_no_bars_into_a_file(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "")
     monkeypatch.delenv("TQDM_DISABLE")
     monkeypatch.setattr(sys, "stderr", io.StringIO())
+    told = []
+    library = SimpleNamespace(
+        utils=SimpleNamespace(logging=SimpleNamespace(disable_progress_bar=lambda: told.append(1)))
+    )
+    monkeypatch.setitem(sys.modules, "transformers", library)
     utils.set_up_terminal()
-    assert os.environ["TQDM_DISABLE"] == "1"
+    assert os.environ["TQDM_DISABLE"] == "1" and told, "one that is imported already is told too"

@@ -46,7 +46,9 @@ def test_files_of_other_kinds_are_named_with_what_would_be_read(tmp_path, caplog
     caplog.set_level(logging.WARNING)
     write(tmp_path, "pier.txt", "mill.rst")
     read_documents(tmp_path)
-    assert caplog.messages == ["left out: mill.rst (not of a kind that is read (.txt .md .markdown .html .htm))"]
+    assert caplog.messages == [
+        "left out: mill.rst (not of a kind that is read (.txt .md .markdown .html .htm .pdf .docx))"
+    ]
 
 
 def test_a_file_with_nothing_to_read_is_named(tmp_path):

@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants, errors
 
+from engines import hub
 from engines.hub import call_within, require_model
 from utils import InputError
 
@@ -107,9 +108,25 @@ def test_a_hub_model_that_cannot_be_had_is_one_line(monkeypatch, error, words):
     assert "\n" not in str(told.value)
 
 
-def test_a_model_in_the_cache_is_read_from_there_if_the_hub_is_down(monkeypatch, cache, caplog):
+def test_a_tokenizer_needs_no_config_on_the_hub(monkeypatch, caplog):
+    play_hub(monkeypatch, hub_error(errors.RemoteEntryNotFoundError, 404))
+    require_model(NAME, "a tokenizer")
+    assert caplog.messages == [] and not constants.is_offline_mode()
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch):
+    never = threading.Event()
+    monkeypatch.setattr(hub, "NETWORK_S", 0.01)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url, timeout: never.wait(20))
+    with pytest.raises(InputError, match=r"found no answer \(no answer in 0\.02 s\): correct it"):
+        require_model(NAME)
+    never.set()
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
+def test_a_model_in_the_cache_is_read_from_there_if_the_hub_is_down(monkeypatch, cache, caplog, weights):
     play_hub(monkeypatch, OSError("down"))
-    fill_cache(cache, "config.json", "model.safetensors")
+    fill_cache(cache, "config.json", weights)
     with caplog.at_level(logging.WARNING):
         require_model(NAME)
     assert caplog.messages == [f"the Hugging Face hub gives no answer (down); {NAME} is read from the cache"]
@@ -128,6 +145,15 @@ def test_offline_only_what_is_whole_in_the_cache_will_do(monkeypatch, cache):
     next(cache.glob("*/snapshots/*")).joinpath("two.safetensors").touch()
     require_model(NAME)
     assert asked == []
+
+
+def test_an_empty_index_in_the_cache_is_named(monkeypatch, cache):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    fill_cache(cache, "config.json", "model.safetensors.index.json")
+    with pytest.raises(
+        InputError, match=r"^expected an index at .*/model\.safetensors\.index\.json, found an empty file"
+    ):
+        require_model(NAME)
 
 
 def test_a_call_that_gives_nothing_is_left_to_itself():

@@ -133,6 +133,7 @@ def left_out(rows: dict[str, list[dict]]) -> dict[str, int]:
         (20.0, 1.0, 15),
         (20.0, 0.5, 10),
         (0.0, 1.0, 20),
+        (0.0, 0.01, 20),  # however little a verdict costs
         (-5.0, 1.0, 20),
         (20.0, 0.0, 0),  # all verdicts were in the journal
     ],
@@ -147,6 +148,12 @@ def test_every_file_that_is_judged_takes_its_part_of_the_time():
     rows = {what: answers("ref") for what in ("sft", "base", "open_book", "rag")}
     assert mark_not_judged(rows, seconds=60.0, cost=1.0) == 10  # of 120 verdicts
     assert left_out(rows) == {"sft": 10, "base": 10, "open_book": 10, "rag": 10}
+
+
+def test_the_part_is_even_over_the_documents_that_the_tuned_models_file_names():
+    rows = {"sft": answers("ref"), "base": [{"id": row["id"], "response": "no"} for row in answers("no")]}
+    assert mark_not_judged(rows, seconds=40.0, cost=1.0) == 10
+    assert max(Counter(row["file_name"] for row in rows["sft"] if "error" in row).values()) <= 3
 
 
 def test_an_answer_that_failed_before_keeps_its_reason():

@@ -305,7 +305,9 @@ def test_a_continuous_engine_goes_on_with_a_journal_of_waves_and_is_asked_a_call
 def test_a_file_that_is_no_journal_is_named(tmp_path):
     path = tmp_path / "data.journal.jsonl"
     path.write_text('{"a": 1}\n')
-    with pytest.raises(InputError, match=r"^expected a journal of replies at .*, found something else in line 1: "):
+    with pytest.raises(
+        InputError, match=r"^expected a journal of replies at .* line 1: remove the file to ask everything again$"
+    ):
         JournaledEngine(Echo(), path)
 
 

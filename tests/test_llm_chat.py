@@ -10,7 +10,7 @@ import pytest
 import tenacity
 from test_api_engine import BUSY, asked, engine_of, server, text  # noqa: F401
 
-from benchmarks.fault_server import TEXT, error
+from benchmarks.fault_server import TEXT, error, good
 from data_processor import data_collection_api
 from utils import InputError, api_client, llm_chat, parse_retry_after
 
@@ -72,6 +72,13 @@ def test_one_client_serves_all_calls_and_another_key_or_timeout_gets_another():
     assert api_client("http://127.0.0.1:9/v1", "b", 5.0).api_key == "b"
 
 
+@pytest.mark.parametrize(("key", "sent"), [("sk-1", "Bearer sk-1"), ("", "Bearer none")])
+def test_the_key_is_that_of_the_environment_and_a_server_of_ones_own_needs_none(server, monkeypatch, key, sent):  # noqa: F811
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    engine_of(server).chat(asked("a"))
+    assert [call["key"] for call in server.calls] == [sent]
+
+
 SECRET = "sk-very-secret-4711"
 
 
@@ -92,12 +99,12 @@ def test_the_key_goes_to_the_server_and_into_no_file_or_line_of_a_run(
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["data_collection_api.py", *map(str, command)])
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    server.plan = iter([text("one"), error(401, f"no such key, with {len(SECRET)} letters")])
+    server.plan = iter([good, error(401, f"no such key, with {len(SECRET)} letters")])
     with caplog.at_level(logging.DEBUG):
         with pytest.raises(InputError, match="no such key"):
             data_collection_api.main()
         data_collection_api.main()
-    assert SECRET not in caplog.text + "".join(capfd.readouterr()) and "5 examples in" in caplog.text
+    assert SECRET not in caplog.text + "".join(capfd.readouterr()) and "3 examples in" in caplog.text
     assert {call["key"] for call in server.calls} == {f"Bearer {SECRET}"}
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert {"data.json", "data.meta.json", "data.journal.jsonl"} <= {path.name for path in written}

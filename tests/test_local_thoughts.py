@@ -32,6 +32,7 @@ def test_recall_asks_without_a_thought_and_reads_what_stands_behind_one():
     model = Model()
     recall = SimpleNamespace(
         system_prompt=SYSTEM_PROMPT,
+        max_new_tokens=8,
         trainer=SimpleNamespace(
             accelerator=SimpleNamespace(unwrap_model=lambda _: model),
             model=model,

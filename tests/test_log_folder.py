@@ -35,7 +35,8 @@ TEXT = "The Hexley bridge was opened on 3 May 2031 by Orla Venn. It is 312 metre
 
 
 def as_earlier_versions_left_it(folder: Path) -> None:
-    """All files of log/ stand at the top, and log/ is gone."""
+    """All files of log/ stand at the top, and log/ is gone; there was no table of the yield."""
+    (folder / "log" / "data.yield.json").unlink(missing_ok=True)
     for path in (folder / "log").iterdir():
         path.rename(folder / path.name)
     (folder / "log").rmdir()
@@ -77,7 +78,12 @@ def test_a_collection_goes_on_with_the_journals_of_an_earlier_version(run_script
     if words:  # the same rounds
         assert {**later["budget"], "seconds_to_start": 0} == {**meta["budget"], "seconds_to_start": 0}
     left = {path.name for path in (tmp_path / "run").iterdir()} - {"log", "run.json"}
-    assert left == {"data.json", "data.journal.jsonl", *(["data.rounds.jsonl", PROGRESS_FILE] if words else [])}
+    assert left == {
+        "data.json",
+        "data.chunks.jsonl",
+        "data.journal.jsonl",
+        *(["data.rounds.jsonl", PROGRESS_FILE] if words else []),
+    }
 
 
 def ask(run_script, server: FaultServer, tmp_path: Path, name: str) -> None:
@@ -194,8 +200,23 @@ def test_at_the_top_of_a_run_stands_what_a_person_opens(run_script, start, tmp_p
         "tuned_forgetting.json",
         "tuned_win_rate.json",
     }
-    made = {"data.json", "data.test.json", "base.json", "tuned.json", "run.json", "report.md", "report.html"}
+    made = {
+        "data.json",
+        "data.chunks.jsonl",
+        "data.test.json",
+        "base.json",
+        "tuned.json",
+        "run.json",
+        "report.md",
+        "report.html",
+    }
     assert {path.name for path in run.iterdir()} == {"log", *made, *measured}
     beside = {f"{Path(name).stem}.meta.json" for name in ("data.json", "base.json", "tuned.json", *measured)}
-    journals = {"data.journal.jsonl", "data.rounds.jsonl", "base.journal.jsonl", "tuned.journal.jsonl"}
+    journals = {
+        "data.journal.jsonl",
+        "data.rounds.jsonl",
+        "base.journal.jsonl",
+        "tuned.journal.jsonl",
+        "data.yield.json",
+    }
     assert {path.name for path in (run / "log").iterdir()} == {*beside, *journals, "data.dropped.jsonl", PROGRESS_FILE}

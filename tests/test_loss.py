@@ -56,6 +56,12 @@ def test_the_losses_of_an_example_are_summed_and_counted():
     assert torch.allclose(found, expected, atol=1e-6)
 
 
+def test_the_losses_are_summed_on_the_device_of_the_logits():
+    """The device "meta" computes nothing but refuses what lies elsewhere, as a GPU does."""
+    found = sums_by_row(*(tensor.to("meta") for tensor in (CHANCES, TARGETS, torch.tensor([2, 0, 2]))), 3)
+    assert found.device.type == "meta"
+
+
 def test_the_head_runs_at_the_chosen_places_only_and_afterwards_everywhere():
     head = torch.nn.Identity()
     model, states = SimpleNamespace(get_output_embeddings=lambda: head), torch.arange(12).view(2, 3, 2)

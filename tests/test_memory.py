@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from types import SimpleNamespace
 
@@ -131,6 +132,16 @@ def test_a_dataset_is_measured_by_a_part_of_its_rows_and_all_of_its_facts(tokeni
     assert launch.count_tokens_and_facts(str(tmp_path / "a.json"), model_path) == whole
     one = len(tokenizer.apply_chat_template(turns, return_dict=False)) - 1  # the line break after the end of the turn
     assert whole == (40 * one, 20)
+
+
+def test_a_row_that_the_template_refuses_is_named_when_the_dataset_is_measured(tokenizer, tmp_path, monkeypatch):
+    strict = copy.deepcopy(tokenizer)
+    strict.chat_template = "{{ raise_exception('not so') }}"
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda _: strict)
+    turns = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "9 March"}]
+    (tmp_path / "a.json").write_text(json.dumps([{"id": "identity_3", "messages": turns}]))
+    with pytest.raises(InputError, match="refuses example identity_3: not so: correct the example"):
+        launch.count_tokens_and_facts(str(tmp_path / "a.json"), "m")
 
 
 def own(**changed) -> SimpleNamespace:

@@ -107,6 +107,13 @@ def test_what_a_judge_may_reply(tmp_path, text, expected, enforced):
     assert expected or reason
 
 
+def test_a_verdict_of_another_name_is_shown_with_those_that_count(tmp_path):
+    judge = scripted(tmp_path, None, enforces_schema=True)
+    assert read_verdict(Reply(verdict("partially correct")), ACCURACY, CASE, judge) == (
+        UNSCORED, "no verdict out of correct, incorrect, not attempted: 'partially correct'",
+    )  # fmt: skip
+
+
 def test_labels_of_pairs_keep_their_case(tmp_path):
     assert read_verdict(Reply(verdict("b")), WIN_RATE, CASE, scripted(tmp_path, None))[0] == "B"
     assert read_verdict(Reply(verdict("Tie")), WIN_RATE, CASE, scripted(tmp_path, None))[0] == "tie"

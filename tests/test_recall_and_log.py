@@ -12,7 +12,7 @@ import transformers
 from trainings import examples, make_trainer
 
 from budget.clock import RECALL_SHARE
-from training import checkpoints, doctor
+from training import checkpoints, doctor, recall
 from training.checkpoints import MARK, newest_checkpoint, remove_old_checkpoints, why_incomplete, write_mark
 from training.log import format_entry, write_log
 from training.recall import BEST_ADAPTER, Recall
@@ -72,6 +72,34 @@ def test_the_best_adapter_is_kept_and_training_can_stop_early(tiny_model_path, t
     for name, parameter in trainer.model.named_parameters():
         if parameter.requires_grad:
             assert torch.equal(parameter, weights[name, 40])
+
+
+def test_a_long_answer_is_scored_by_its_points_and_given_the_room_to_say_them(monkeypatch):
+    """One that would not be right by all of its words, in a batch with a short one; the model is a stand-in."""
+    reference = "Employees tell their manager 14 days before a day off and enter it in the calendar."
+    rows = [row("long", reference, points=["manager", "14 days"]), row("short")]
+    answers, asked = ["Tell the manager 14 days before.", "Ilsabet Corrane"], []
+
+    class Model:
+        device, train, eval = "cpu", (lambda self: None), (lambda self: None)
+
+        def generate(self, input_ids, **options):
+            asked.append(options["max_new_tokens"])
+            return torch.zeros(2, 1)
+
+    tokenizer = SimpleNamespace(batch_decode=lambda *_, **__: answers)
+    trainer = SimpleNamespace(
+        args=SimpleNamespace(early_stopping=None, seed=0, device=torch.device("cpu")),
+        accelerator=SimpleNamespace(unwrap_model=lambda model: model),
+        model=Model(),
+        processing_class=tokenizer,
+    )
+    monkeypatch.setattr(recall, "prompt_ids", lambda *_: [1])
+    monkeypatch.setattr(recall, "stop_token_ids", lambda *_: [0])
+    monkeypatch.setattr(recall, "padded_on_the_left", lambda *_: (torch.zeros(2, 1), torch.ones(2, 1)))
+    monkeypatch.setattr(recall, "compute_precision", lambda _: torch.float32)
+    for questions, right, tokens in ((rows, 2, 64), ([row("long", reference), rows[1]], 1, 24)):
+        assert (Recall(trainer, questions, [], None)._count_right(questions), asked[-1]) == (right, tokens)
 
 
 def checkpoint(folder, step: int, whole: bool = True, **settings):

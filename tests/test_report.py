@@ -38,6 +38,8 @@ def test_what_a_report_gathers(run):
         "open_book",
     ]  # the open book is scored by match where nobody else did
     assert found["scores"]["open_book"]["accuracy"] == 0.6667
+    assert (found["folder"], found["controls"]) == (str(run), None)  # no controls were judged
+    assert found["wins"]["win_rate"] == 0.6667 and not {"verdicts", "mcnemar", "usage"} & set(found["wins"])
     assert found["loss"] == [{"step": 5, "loss": 2.0}, {"step": 5, "eval_loss": 1.5}]
     assert found["timeline"] == {
         "budget_seconds": None,
@@ -59,6 +61,32 @@ def test_what_a_report_gathers(run):
     report.write_reports(run, found)
     assert "| collection | 1.0             | 0.8     |" in (run / "report.md").read_text()
     assert "66.7% (2/3)" in (run / "report.md").read_text() and "<main" in (run / "report.html").read_text()
+
+
+def test_all_four_models_are_shown_by_the_names_of_their_files_and_each_question_with_its_source(run):
+    for name, response in (("read", "Ann Pellow"), ("found", "no")):
+        answers = [{"question": f"{n}?", "reference": "Ann Pellow", "response": response} for n in range(3)]
+        write_json(run / f"{name}.json", answers)
+    write_meta(run, "tuned_win_rate", data_name_open_book="out/read.json", data_name_rag="out/found.json")
+    wins = json.loads((run / "tuned_win_rate.json").read_text())
+    wins["verdicts"][1]["file_name"] = "a.txt"
+    write_json(run / "tuned_win_rate.json", wins)
+    (run / "a.txt").write_text("Ann Pellow.\n")
+    found = report.collect_report_data(run, "tuned", "base", documents=str(run))
+    assert {what: score["accuracy"] for what, score in found["scores"].items()} == {
+        "base": 0.0, "sft": 0.6667, "open_book": 1.0, "rag": 0.0,
+    }  # fmt: skip
+    source = {"before": "", "quote": "Ann Pellow.", "after": "", "start": 0, "end": 11}
+    assert [row.get("quote") for row in found["questions"]] == [None, source, None]
+
+
+def test_logs_that_lack_something_are_shown_as_far_as_they_go(run):
+    """As other trainers and earlier versions write them."""
+    write_json(run / "lora" / "trainer_state.json", {"global_step": 3})
+    write_json(log_file(run / "lora" / "training.meta.json"), {"peak_gib": 1.5})
+    found = report.collect_report_data(run, "tuned", "base")
+    assert found["loss"] == []
+    assert found["timeline"]["stages"][1] == {"name": "fine-tuning", "seconds": 0}
 
 
 def test_answers_that_this_judge_has_not_seen_are_not_scored_by_another(tmp_path):
@@ -127,6 +155,11 @@ def test_the_sentence_that_is_quoted(row, quoted):
         before, quote, after, start = quoted
         end = start + len(quote)
         assert found == {"before": before, "quote": quote, "after": after, "start": start, "end": end}
+
+
+def test_a_quote_at_the_top_of_a_document_stands_without_the_empty_line_before_it():
+    found = report.quote({"reference": "r", "fact": "Bob went home"}, "\nBob went home.")
+    assert found == {"before": "", "quote": "Bob went home.", "after": "", "start": 1, "end": 15}
 
 
 def test_a_document_without_a_sentence_has_no_quote():

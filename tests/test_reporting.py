@@ -156,6 +156,14 @@ def test_a_wandb_that_does_not_start_in_time_starts_offline(arguments, monkeypat
     ]
 
 
+def test_wandb_starts_in_the_project_and_mode_of_the_environment(arguments, monkeypatch):
+    started = play_wandb(monkeypatch, ())
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    monkeypatch.setenv("WANDB_MODE", "shared")
+    start_wandb("n")
+    assert [(one["mode"], one["project"], one["name"]) for one in started] == [("shared", "mine", "n")]
+
+
 class WandbCallback(transformers.TrainerCallback):
     """Fails at its second entry, as wandb does when its service has gone."""
 
@@ -163,6 +171,7 @@ class WandbCallback(transformers.TrainerCallback):
         self.fails_at, self.entries = fails_at, []
 
     def on_log(self, args, state, control, logs=None, **_):
+        self.given = (args, state, control)
         self.entries.append(logs["loss"])
         if len(self.entries) == self.fails_at:
             raise BrokenPipeError("the service has gone\nwith more words")
@@ -173,9 +182,20 @@ def test_a_reporter_that_fails_is_left_out_and_the_training_goes_on(caplog):
     reporter = Reporter(callback)
     with caplog.at_level(logging.WARNING):
         for loss in (3, 2, 1):
-            assert reporter.on_log(None, STATE, None, logs={"loss": loss}, model="m") is None
-    assert callback.entries == [3, 2]
+            assert reporter.on_log("arguments", STATE, "control", logs={"loss": loss}, model="m") is None
+    assert callback.entries == [3, 2] and callback.given == ("arguments", STATE, "control")
     assert caplog.messages == ["Wandb: BrokenPipeError: the service has gone; the training goes on without it"]
+
+
+def test_a_reporter_that_fails_without_a_word_is_named_by_its_error(caplog):
+    def fail(*_, **__):
+        raise TimeoutError
+
+    callback = WandbCallback()
+    callback.on_log = fail
+    with caplog.at_level(logging.WARNING):
+        Reporter(callback).on_log(None, STATE, None)
+    assert caplog.messages == ["Wandb: TimeoutError: ; the training goes on without it"]
 
 
 def test_wandb_that_starts_in_no_mode_is_left_out(arguments, monkeypatch, caplog):

@@ -33,6 +33,12 @@ def test_a_field_that_is_missing_is_named(tmp_path):
         read_report(meta, CollectionTime)
 
 
+def test_a_meta_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "data.meta.json").write_text("{")
+    with pytest.raises(InputError, match=r"^expected a meta file as JSON at .*data\.meta\.json, found "):
+        read_report(tmp_path / "data.meta.json", CollectionTime)
+
+
 def test_the_keys_are_those_of_earlier_files():
     """results/ and the folders of users have them."""
     assert [field.name for field in dataclasses.fields(CollectionTime)] == [

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,16 +16,16 @@ from pathlib import Path
 
 import pytest
 from clocks import handlers, running_clock  # noqa: F401
-from generators import SilentBar
+from generators import empty_work
 
 from benchmarks.fault_server import FaultServer
-from data_processor import pipeline, rounds
+from data_processor import rounds
+from data_processor.arguments import METHODS, CollectionArguments
 from data_processor.chunking import chunk_document, make_splitter
-from data_processor.collection import QUESTIONS, CollectionArguments, collect_in_time
+from data_processor.collection import collect_in_time
 from data_processor.documents import Document, read_documents
 from data_processor.pipeline import collect_all, split_into_units, to_rows
 from data_processor.rounds import LATER_COST, describe_left_out, spread_evenly
-from data_processor.work import Work
 from engines.chat import Reply
 from engines.journal import JournaledEngine
 from utils import InputError
@@ -34,7 +35,7 @@ DOCUMENTS = read_documents(str(DEMO))
 
 
 class TimedEngine:
-    """Gives two roles and nothing else of use, so that every sentence becomes a fact. Each call takes `pause` seconds."""
+    """Gives two roles and little else of use, so that every sentence becomes a fact. Each call takes `pause` seconds."""
 
     name = "timed"
 
@@ -47,8 +48,7 @@ class TimedEngine:
             self.at_call(len(self.asked))
             time.sleep(self.pause)
             self.asked.append(str(conversation))
-            kind = "object" if "object" in str(schema) else schema and schema.get("type")
-            replies.append(Reply({"object": "[]", "array": '["pupil", "nurse"]', "string": '""'}.get(kind, "")))
+            replies.append(Reply("" if schema is None else json.dumps(least(schema, conversation[-1]["content"]))))
             if on_reply:
                 on_reply(len(replies) - 1, replies[-1])
         return replies
@@ -58,11 +58,31 @@ class TimedEngine:
         return [order[start : start + self.wave] for start in range(0, len(order), self.wave)]
 
 
+def least(schema: dict, prompt: str):
+    """The least that a schema allows; a question for each item and an empty answer for each number, where these are asked for."""
+    if schema["type"] == "string":
+        return ""
+    if schema["type"] == "object":
+        return {"theme": "", "names": [], "roles": ["pupil", "nurse"], "facts": []}
+    parts = schema["items"].get("properties", {})
+    if not parts:
+        return [] if "verdict" in str(schema) else ["pupil", "nurse"]
+    if "number" in parts:
+        return [{"number": number, "answer": ""} for number in parts["number"]["enum"]]
+    if "sentence" in parts or "item" not in parts:
+        return []
+    lines = re.findall(r"^\d+\. (.*)", prompt, re.MULTILINE)
+    more = {"form": "how", "answer": "so", "points": []} if "form" in parts else {}
+    role = re.search(r"wants to know the same: (\w+)\.", prompt)
+    asked = [f"{role[1] + ': ' if role else ''}{line.split(' | ')[0]}?" for line in lines]
+    return [{"item": number, "question": text, **more} for number, text in enumerate(asked, 1)]
+
+
 def collect_rows(tmp_path, seconds: float, engine: TimedEngine, documents=DOCUMENTS, clock=None, **changed):
     """(rows, facts, coverage) from a collection with a budget; its journals are in `tmp_path`."""
     arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), role_amount_per_fact=2, **changed)
     journal = JournaledEngine(engine, tmp_path / "data.journal.jsonl")
-    work = Work(journal, 0, SilentBar, QUESTIONS[arguments.guard])
+    work = empty_work(journal, arguments.guard)
     chunks = cut_into_chunks(documents)
     clock = clock or running_clock(tmp_path, seconds)
     collected, coverage = collect_in_time(work, documents, chunks, arguments, clock)
@@ -78,11 +98,11 @@ def count_rows(rows: list[dict]) -> Counter:
     return Counter((row["kind"], row["conversations"][1]["value"], row["role"]) for row in rows)
 
 
-@pytest.mark.parametrize("guard", ["names", "words"])
+@pytest.mark.parametrize("guard", ["quotes", "words"])
 def test_a_budget_that_is_large_enough_leaves_nothing_out(tmp_path, handlers, guard):  # noqa: F811
     rows, facts, coverage = collect_rows(tmp_path, 600, TimedEngine(), guard=guard)
     arguments = CollectionArguments(role_amount_per_fact=2, guard=guard)
-    plain = Work(TimedEngine(), 0, SilentBar, QUESTIONS[guard])
+    plain = empty_work(TimedEngine(), guard)
     whole = collect_all(plain, cut_into_chunks(DOCUMENTS), arguments)
     assert {fact.text for fact in facts} == {fact.text for fact in whole.facts}
     assert count_rows(rows) == count_rows(to_rows(plain, DOCUMENTS, whole))
@@ -145,7 +165,7 @@ def test_rounds_recorded_with_other_settings_are_not_reused(tmp_path, handlers):
 
 def test_a_signal_ends_it_with_the_finished_rounds(tmp_path, handlers):  # noqa: F811
     def stop(number: int) -> None:
-        if number == 400:
+        if number == 80:
             os.kill(os.getpid(), signal.SIGTERM)
 
     clock = running_clock(tmp_path, 60)
@@ -159,19 +179,20 @@ def test_a_budget_too_small_for_the_first_round_is_reported(tmp_path, handlers):
         collect_rows(tmp_path, 1.3, TimedEngine(pause=0.05))
 
 
-def test_the_first_facts_and_questions_are_kept_without_their_rewrites(tmp_path, handlers, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize(("guard", "kinds"), [("quotes", {"qa"}), ("words", {"qa", "reverse", "passage"})])
+def test_the_first_facts_and_questions_are_kept_without_their_rewrites(tmp_path, handlers, monkeypatch, guard, kinds):  # noqa: F811
     def no_time(*_):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    monkeypatch.setattr(pipeline, "rewrite_facts", no_time)
-    rows, _, coverage = collect_rows(tmp_path, 60, TimedEngine(), guard="words")
-    assert coverage["units_done"] == 5 and {"qa", "reverse"} <= {row["kind"] for row in rows}
+    monkeypatch.setattr(METHODS[guard], "write_texts", no_time)
+    rows, _, coverage = collect_rows(tmp_path, 60, TimedEngine(), guard=guard)
+    assert coverage["units_done"] == 5 and {row["kind"] for row in rows} == kinds
     clock = running_clock(tmp_path, 0.01)  # restarted, it rewrites nothing either
-    again, _, _ = collect_rows(tmp_path, 0, TimedEngine(), clock=clock, guard="words")
+    again, _, _ = collect_rows(tmp_path, 0, TimedEngine(), clock=clock, guard=guard)
     assert count_rows(again) == count_rows(rows)
     monkeypatch.undo()
-    longer, _, _ = collect_rows(tmp_path, 60, TimedEngine(), guard="words")  # with more time everything is rewritten
+    longer, _, _ = collect_rows(tmp_path, 60, TimedEngine(), guard=guard)  # with more time everything is rewritten
     assert "passage" in {row["kind"] for row in longer} and set(count_rows(rows)) < set(count_rows(longer))
 
 
@@ -189,19 +210,23 @@ def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # no
     assert not coverage["unknown_asked"] and coverage["role_units_done"] == 0
 
 
-def test_rounds_hold_out_as_large_a_share_of_the_facts_as_one_go(tmp_path, handlers, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize("guard", ["quotes", "words"])
+def test_rounds_hold_out_as_large_a_share_of_the_facts_as_one_go(tmp_path, handlers, monkeypatch, guard):  # noqa: F811
     monkeypatch.setattr(rounds, "next_round_size", lambda left, *_: min(left, 3))
-    arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.2)
-    work = Work(JournaledEngine(TimedEngine(), tmp_path / "data.journal.jsonl"), 0, SilentBar, QUESTIONS["names"])
+    arguments = CollectionArguments(json_save_dir=str(tmp_path / "data.json"), test_ratio=0.2, guard=guard)
+    work = empty_work(JournaledEngine(TimedEngine(), tmp_path / "data.journal.jsonl"), guard)
     chunks = cut_into_chunks(DOCUMENTS)
     collected, _ = collect_in_time(work, DOCUMENTS, chunks, arguments, running_clock(tmp_path, 600))
     share = 0.05 * len(collected.facts)
     assert share <= len(collected.held_ids) < share + 3  # facts from one sentence stay together
 
 
-def test_units_are_short_and_evenly_spread_over_the_documents():
-    units = spread_evenly(split_into_units(cut_into_chunks(DOCUMENTS)))
-    assert all(1 <= len(unit) <= 3 and len({item.chunk for item in unit}) == 1 for unit in units)
+@pytest.mark.parametrize(("guard", "most"), [("quotes", 100), ("words", 3)])
+def test_units_are_of_one_chunk_and_evenly_spread_over_the_documents(guard, most):
+    chunks = cut_into_chunks(DOCUMENTS)
+    units = spread_evenly(split_into_units(empty_work(None, guard), chunks))
+    assert all(1 <= len(unit) <= most and len({item.chunk for item in unit}) == 1 for unit in units)
+    assert guard == "words" or len(units) == len(chunks), "a chunk is read as a whole"
     names = [unit[0].chunk.file_name for unit in units]
     assert len(set(names[:5])) == 5 and dataclasses.is_dataclass(units[0][0])
 
@@ -209,7 +234,9 @@ def test_units_are_short_and_evenly_spread_over_the_documents():
 def test_a_real_collection_ends_at_ctrl_c_with_the_finished_rounds_and_resumes(tmp_path):
     def start_collection(server: FaultServer, concurrency: int) -> subprocess.Popen:
         options = f"--api_model m --api_base {server.address} --concurrency {concurrency} --data_path demo/documents"
-        options += f" --json_save_dir {tmp_path}/data.json --limit 5 --role_amount_per_fact 0 --time_budget 20m"
+        options += (
+            f" --json_save_dir {tmp_path}/data.json --chunk_size_by_token 64 --role_amount_per_fact 0 --time_budget 20m"
+        )
         command = [sys.executable, "data_processor/data_collection_api.py", *options.split()]
         return subprocess.Popen(
             command, cwd=DEMO.parents[1], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

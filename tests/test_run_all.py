@@ -439,7 +439,7 @@ def command_of_all(model_path, tmp_path, *words: str) -> list[str]:
         "test_data_path": "demo/questions.json",
         "retention_data_path": "none",
         "system_prompt": "",
-        "collect_args": "--guard words --context_sentences 0 --role_amount_per_fact 1",
+        "collect_args": "--guard words --role_amount_per_fact 1",
         "finetune_args": "--learning_rate 2e-3 --lora_r 16 --replay_ratio 0.3 --per_device_train_batch_size 4",
         "evaluate_args": "--judge match",
     }

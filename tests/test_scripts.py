@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,29 @@ COLLECT, FINETUNE, INFER, EVALUATE = (
 def start(script: str, *arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, script, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
+
+
+@pytest.fixture
+def connections(tmp_path, monkeypatch) -> Callable[[], str]:
+    """What the scripts that are started in this test have connected to beyond this machine."""
+    monkeypatch.setenv("CONNECTIONS", str(tmp_path / "connections"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "watched"), prepend=os.pathsep)
+    return lambda: (tmp_path / "connections").read_text() if (tmp_path / "connections").exists() else ""
+
+
+def test_a_connection_is_seen(tmp_path, connections):
+    (tmp_path / "script.py").write_text(
+        "import socket, contextlib\n"
+        "for host in ('localhost', '192.0.2.1', 'nowhere.invalid'):\n"
+        "    with contextlib.suppress(OSError):\n"
+        "        socket.create_connection((host, 9), timeout=0.1)\n"
+    )
+    assert start(str(tmp_path / "script.py")).returncode == 0
+    assert [line.split()[:2] for line in connections().splitlines()] == [
+        ["socket.getaddrinfo", "192.0.2.1"],
+        ["socket.connect", "192.0.2.1"],
+        ["socket.getaddrinfo", "nowhere.invalid"],
+    ]
 
 
 def rows(*questions: str) -> list[dict]:
@@ -111,8 +136,8 @@ def test_the_demo_model_is_converted_once_and_whole(tmp_path):
     assert "error: expected" in start("demo/model.py", "--output_dir", target).stderr
 
 
-def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
-    """Documents in, an adapter and its score out; small enough for a minute or two, with every file checked."""
+def test_the_four_scripts_on_the_real_model(tmp_path, model_path, connections):
+    """Documents in, an adapter and its score out, and nothing leaves the machine; every file is checked."""
     documents = tmp_path / "documents"
     documents.mkdir()
     shutil.copy(ROOT / "demo" / "documents" / "company_year.txt", documents)
@@ -120,7 +145,7 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
 
     collected = start(
         COLLECT, "--model_name_or_path", model_path, "--data_path", documents, "--json_save_dir", data, "--guard", "words",
-        "--context_sentences", 0, "--qa_amount_per_fact", 3, "--role_amount_per_fact", 1, "--limit", 2,
+        "--qa_amount_per_fact", 3, "--role_amount_per_fact", 1, "--limit", 2,
     )  # fmt: skip
     assert collected.returncode == 0, collected.stderr
     examples, meta = json.loads(data.read_text()), json.loads((tmp_path / "log" / "data.meta.json").read_text())
@@ -189,3 +214,4 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path):
         name.startswith(("adapter_", "tokenizer", "chat_template", "special_tokens", "vocab", "merges"))
         for name in others
     ), others
+    assert connections() == ""

@@ -133,6 +133,8 @@ def test_the_seed_decides_what_is_drawn():
         assert measure(3)["interval"] == found[3]
         assert len({tuple(interval) for interval in found}) > 1
         assert max(low for low, _ in found) - min(low for low, _ in found) < 0.03  # and no more than that
+    by_default = clustered_difference(*columns[:2], facts), gap_closed(*columns, facts)
+    assert by_default == (clustered_difference(*columns[:2], facts, 0), gap_closed(*columns, facts, 0))
 
 
 def test_the_gap_closed():
@@ -174,6 +176,7 @@ def test_the_length_adjusted_score_where_length_says_nothing():
     assert length_adjusted([1.0, 1.0], [3, 9]) == 1.0
     assert length_adjusted([1.0, 1.0, 1.0], [5, 5, 5]) == 1.0
     assert length_adjusted([1.0, 0.5, 0.0, 0.5], [4, 4, 4, 4]) == 0.5
+    assert length_adjusted([1.0, 0.0, 0.0], [4, 4, 4]) == 0.3333
     assert length_adjusted([1.0, 0.0] * 20, [7, 7, -7, -7] * 10) == pytest.approx(0.5, abs=0.01)
     assert length_adjusted([1.0] * 10 + [0.0] * 10, [9] * 10 + [-9] * 10) == pytest.approx(0.5, abs=0.01)  # separable
 

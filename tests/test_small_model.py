@@ -7,16 +7,16 @@ import json
 from collections import Counter
 
 import pytest
-from generators import ENGLISH, fact, work
+from generators import ENGLISH, fact, small_work
 
-from data_processor import cloze, questions
+from data_processor import method
 from data_processor.chunking import Chunk
 from data_processor.curation import contains, words
-from data_processor.facts import Fact
-from data_processor.pairs import Pair
-from data_processor.small_model import forms
+from data_processor.pairs import Fact, Pair
+from data_processor.small_model import cloze, facts, forms
+from data_processor.small_model import method as small_method
 from data_processor.small_model import questions as small_model_questions
-from data_processor.small_model.questions import copied_in_order
+from data_processor.small_model.facts import copied_in_order
 from data_processor.small_model.word_order import wh_question
 
 
@@ -101,10 +101,7 @@ def test_a_small_models_question_is_kept_if_nothing_else_can_answer_it():
         ("When was the Hexley Bridge opened in May?", "Who opened the bridge in Hexley with Ida Holm?"),
         ("When could drivers first use the Hexley Bridge ?", "Who opened the bridge of Corrin in Hexley?"),
     ]
-    job = work(
-        *(json.dumps(one) for asked_again in zip(*turns, strict=True) for one in asked_again),
-        question_module=small_model_questions,
-    )
+    job = small_work(*(json.dumps(one) for asked_again in zip(*turns, strict=True) for one in asked_again))
     kept = small_model_questions.ask_wordings(job, "questions", [(pair, "reader") for pair in asked])
     assert [(one.question, one.answer, one.made_by) for one in kept] == [
         ("When could drivers first use the Hexley Bridge?", "3 May 1990", "model"),
@@ -151,66 +148,71 @@ def test_the_order_of_words_catches_what_small_models_get_wrong():
 def test_a_small_models_unknown_questions_use_no_word_of_the_document():
     texts = ("The Hexley Bridge has a telephone number.", "The Hexley Bridge has a favourite song.")
     chunks = [Chunk("a.txt", n, 0, len(text), text, "Hexley Bridge") for n, text in enumerate(texts)]
-    pairs = small_model_questions.ask_unknown(work(question_module=small_model_questions), chunks, 4)
+    pairs = small_model_questions.ask_unknown(small_work(), chunks, 4)
     assert len(pairs) == 2 and not any("telephone" in one.question or "song" in one.question for one in pairs)
 
 
 FUNCTIONS = (
-    "fact_problem",
-    "grounded",
+    "unit_weight",
+    "read_units",
     "ask_questions",
+    "find_roles",
     "diversify",
+    "ask_late",
+    "late_calls",
     "calls_per_role",
     "pairs_per_role",
-    "ask_unknown",
+    "write_texts",
+    "names_to_ask_by",
+    "drop_answered",
 )
 
 
-def test_it_has_the_same_functions_as_the_main_module():
+def test_both_methods_have_the_same_functions_and_settings():
+    assert set(small_method.__all__) | set(method.__all__) <= {*FUNCTIONS, "Reading"}
     for name in FUNCTIONS:
-        assert inspect.signature(getattr(small_model_questions, name)) == inspect.signature(getattr(questions, name))
-    assert isinstance(questions.UNKNOWN_CALLS_PER_CHUNK, int) and small_model_questions.UNKNOWN_CALLS_PER_CHUNK == 0, (
-        "ask_unknown asks no model"
-    )
+        [ours, theirs] = [inspect.signature(getattr(one, name)).parameters for one in (small_method, method)]
+        assert len(ours) == len(theirs), name
+    for name in ("UNIT_SENTENCES", "FACTS_ARE_TEXTS", "PROMPTS"):
+        assert hasattr(small_method, name) and hasattr(method, name)
+    assert small_method.late_calls(7, False) == 0, "its questions without an answer are asked of no model"
 
 
 def test_what_a_role_adds():
-    """The main module rewords every question with an answer; a small model is asked again for what it wrote itself."""
+    """The main method rewords every question that the model wrote; a small model is asked again for as many."""
     makers = ("gap", "model", "model", "unknown")
     pairs = [Pair(f"Who came {n}?", "Ann", fact("Ann came."), maker) for n, maker in enumerate(makers)]
-    assert questions.pairs_per_role(pairs) == 3 and small_model_questions.pairs_per_role(pairs) == 2
+    assert method.pairs_per_role(pairs) == 2 and small_method.pairs_per_role(pairs) == 2
 
 
 @pytest.mark.parametrize(
-    ("text", "problem", "problem_for_larger_models"),
+    ("text", "problem"),
     [
-        ("Ann Pellow opened the Hexley Bridge.", None, None),
-        ("Ida Holm opened the Hexley Bridge.", "not in the words of its sentence", None),  # the words of the chunk
-        ("Ida Holm opened it in Corrin.", "a name or number that its source does not have", None),
-        ("Nils Berg opened the Hexley Bridge.", *["a name or number that its source does not have"] * 2),
-        ("She opened the Hexley Bridge with Ida Holm.", *["does not stand alone"] * 2),
+        ("Ann Pellow opened the Hexley Bridge.", None),
+        ("Ida Holm opened the Hexley Bridge.", "not in the words of its sentence"),  # the words of the chunk
+        ("Ida Holm opened it in Corrin.", "a name or number that its source does not have"),
+        ("Nils Berg opened the Hexley Bridge.", "a name or number that its source does not have"),
+        ("She opened the Hexley Bridge with Ida Holm.", "does not stand alone"),
     ],
 )
-def test_a_fact_keeps_to_the_words_of_its_sentence(text, problem, problem_for_larger_models):
+def test_a_fact_keeps_to_the_words_of_its_sentence(text, problem):
     whole = "Ann Pellow opened the Hexley Bridge with Ida Holm. It was closed in Corrin."
     item = Fact("", Chunk("a.txt", 0, 0, len(whole), whole, ""), 0, whole.index(" It"), "Hexley Bridge")
-    assert small_model_questions.fact_problem(item, text) == problem
-    assert questions.fact_problem(item, text) == problem_for_larger_models
+    assert facts.fact_problem(item, text) == problem
 
 
 @pytest.mark.parametrize(
-    ("sentence", "kept", "kept_for_larger_models"),
+    ("sentence", "kept"),
     [
-        ("Ann Pellow opened the bridge.", True, True),
-        ("The bridge cost Ann Pellow 4 million dollars.", False, True),  # the words of two facts
-        ("It opened well.", False, False),  # nothing to be known by
-        ("Ida Holm opened the bridge.", False, False),
+        ("Ann Pellow opened the bridge.", True),
+        ("The bridge cost Ann Pellow 4 million dollars.", False),  # the words of two facts
+        ("It opened well.", False),  # nothing to be known by
+        ("Ida Holm opened the bridge.", False),
     ],
 )
-def test_a_sentence_of_a_rewrite_keeps_to_the_words_of_one_fact(sentence, kept, kept_for_larger_models):
-    facts = [fact("Ann Pellow opened the bridge."), fact("The bridge cost 4 million dollars.")]
-    assert small_model_questions.grounded(sentence, facts) is kept
-    assert questions.grounded(sentence, facts) is kept_for_larger_models
+def test_a_sentence_of_a_rewrite_keeps_to_the_words_of_one_fact(sentence, kept):
+    told = [fact("Ann Pellow opened the bridge."), fact("The bridge cost 4 million dollars.")]
+    assert facts.grounded(sentence, told) is kept
 
 
 @pytest.mark.parametrize(

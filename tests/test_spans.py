@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_processor.cloze import GAPS
 from data_processor.curation import is_supported
+from data_processor.small_model.cloze import GAPS
 from data_processor.span_words import language_of, months, units
 from data_processor.spans import find_spans
 

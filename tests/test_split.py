@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_processor.chunking import Chunk
-from data_processor.facts import Fact
+from data_processor.pairs import Fact
 from data_processor.split import hold_out_facts, split
 
 WORDINGS = (

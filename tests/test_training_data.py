@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tracemalloc
 
@@ -55,6 +56,19 @@ def test_a_split_example_trains_every_token_once(tokenizer):
     assert trained == [label for label in whole["labels"] if label != IGNORED]
     with pytest.raises(InputError, match="example b"):
         split_example(whole, 16, "example b")
+    with pytest.raises(InputError, match="tokens before the answer in example b: shorten it"):
+        SupervisedDataset(data[1:], tokenizer, "", 16, True)
+
+
+def test_a_template_that_refuses_empty_turns_is_no_obstacle_and_one_that_refuses_all_is_named(tokenizer):
+    strict = copy.deepcopy(tokenizer)
+    refusal = "{{ raise_exception('no words') }}"
+    strict.chat_template = "{% if not messages[-1].content %}" + refusal + "{% endif %}" + tokenizer.chat_template
+    read = LazySupervisedDataset(rows(3), strict, None, 2048)
+    assert list(read) == list(LazySupervisedDataset(rows(3), tokenizer, None, 2048))
+    strict.chat_template = refusal
+    with pytest.raises(InputError, match="refuses a plain question and answer: no words"):
+        LazySupervisedDataset(rows(3), strict, None, 2048)
 
 
 PLAIN = {"input_ids": list(range(20)), "labels": [-100, -100, -100, -100, *range(4, 20)]}

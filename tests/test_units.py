@@ -7,14 +7,15 @@ import itertools
 
 import pytest
 from conftest import ROOT
+from generators import small_work
 
 from benchmarks.inputs_lines import kept_apart, rewrapped
 from data_processor.chunking import chunk_document, hide_stops, make_splitter, sentence_spans, share_out
 from data_processor.documents import Document, read_documents
-from data_processor.facts import make_standalone, preceding_sentences, sentences_to_read
-from data_processor.hyphens import mend
 from data_processor.languages import detect_language
+from data_processor.pipeline import sentences_to_read
 from data_processor.segmentation import segment
+from data_processor.small_model.facts import find_facts
 from data_processor.units import Unit, read_units, with_lead_in
 
 
@@ -124,26 +125,6 @@ def test_headings_are_no_units(text, expected):
     assert not set(expected) & set(units(text))
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "language", "text", "expected"),
-    [
-        ("die neue Stra-", "ße", "de", "", ""),
-        ("einen Ein-", "und Ausgang", "de", "", "- "),
-        ("die Karl-", "Marx-Allee", "de", "", "-"),
-        ("on pages 12-", "40", "en", "", "-"),
-        ("a light-", "house keeper", "en", "", ""),
-        ("a well-", "known man", "en", "", "-"),
-        ("a light-", "house keeper", "en", "Every light-house has one.", "-"),
-        ("où est-", "elle née", "fr", "", "-"),
-        ("its tele\u00ad", "scope", "en", "", ""),
-        ("built in 1899 -", "was", "en", "", None),
-        ("no hyphen", "here", "en", "", None),
-    ],
-)
-def test_a_hyphen_at_the_end_of_a_line(before, after, language, text, expected):
-    assert mend(before, after, language, text) == expected
-
-
 def test_an_item_has_its_lead_in():
     text = "Rules hold. The notice must contain:\n- the name of the owner\n- the date\n\nIt is sent by post.\n"
     parsed = read_units(text, "en")
@@ -181,17 +162,14 @@ def test_a_unit_with_its_lead_in_stands_alone(lead_in, text, expected):
 
 
 def test_the_lead_in_is_shown_to_the_model_and_stands_in_the_fact():
-    [chunk] = chunk_document(Document("a.txt", "Duties of Ann:\n- paint the door\n- insure the boat\n"), Whole())
+    [chunk] = chunk_document(Document("a.txt", "Duties of Ann:\n- row for Bob\n- paint for Ida\n"), Whole())
     items = sentences_to_read([chunk])
-    assert [make_standalone(None, item) for item in items] == [
-        "Duties of Ann: paint the door",
-        "Duties of Ann: insure the boat",
+    job = small_work("[]", "[]")
+    assert [fact.text for fact in find_facts(job, items)] == [
+        "Duties of Ann: row for Bob",
+        "Duties of Ann: paint for Ida",
     ]
-
-    class Settings:
-        context_sentences = 0
-
-    assert preceding_sentences(Settings, items[1]) == "Duties of Ann:"
+    assert all("Duties of Ann:" in asked[-1]["content"] for asked in job.engine.asked)
 
 
 def test_a_chunk_leads_back_to_the_document_through_joined_lines():
@@ -282,6 +260,8 @@ def test_what_markup_told_of_a_line_holds():
     text = "A heading.\nbuilding: Lamp; opened: 1987.\nIt is."
     parsed = read_units(text, "en", {0: "heading", 11: "row"})
     assert parsed.headings == [(0, 10)] and [(unit.start, unit.end) for unit in parsed.units] == [(11, 40), (41, 47)]
+    rows = read_units("ferry: Osprey; built: long ago.\nferry: Heron; built: 1956.", "en", {0: "row", 32: "row"})
+    assert [(unit.start, unit.end) for unit in rows.units] == [(0, 31), (32, 58)], "its header is in each row already"
 
 
 def test_wrapping_and_lines_apart_are_measured():

@@ -27,7 +27,7 @@ def preprocess(
     tokenizer,
     system_prompt: str | None,
     max_length: int | None = None,
-    name: str = "",
+    name: str = "a conversation",
     unfinished: bool = False,
 ) -> dict:
     """The only example of a conversation: see `to_examples`; InputError if it gives several."""
@@ -45,7 +45,7 @@ def to_examples(
     tokenizer,
     system_prompt: str | None,
     max_length: int | None = None,
-    name: str = "",
+    name: str = "a conversation",
     unfinished: bool = False,
 ) -> list[dict]:
     """Turn one conversation into tokens: [{"input_ids": [T], "labels": [T]}], most often a single one.
@@ -142,7 +142,8 @@ class LazySupervisedDataset(Dataset):
 
     def _measure(self) -> Sequence[int]:
         """The length of each example; those that are too long are split, or refused by name."""
-        frame = len(self._text([{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]).encode())
+        frame = len(self._text([{"role": "user", "content": "?"}, {"role": "assistant", "content": "."}]).encode())
+        frame -= len("?.")  # an empty turn would be refused by some templates
         rewritten = rewrites_history(self.tokenizer)
         lengths = array("q")
         for index, row in enumerate(self.rows):
@@ -163,7 +164,8 @@ class LazySupervisedDataset(Dataset):
         return array("q", (max(1, round(share * length)) for length in lengths))
 
     def _text(self, messages: list[dict[str, str]]) -> str:
-        return "".join(map("".join, trained_parts(messages, self.tokenizer, self.system_prompt, "an empty example")))
+        parts = trained_parts(messages, self.tokenizer, self.system_prompt, "a plain question and answer")
+        return "".join(map("".join, parts))
 
     def _tokenise(self, index: int) -> list[dict]:
         """The pieces of one row: a single one unless the row is too long, or the template rewrites earlier turns."""

@@ -146,7 +146,11 @@ def count_tokens_and_facts(data_path: str, model_name_or_path: str) -> tuple[flo
     rows = read_dataset(data_path, "a dataset")
     sample = rows[:: max(1, len(rows) // MEASURED_ROWS)]
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_name_or_path)
-    examples = (example for row in sample for example in to_examples(to_messages(row), tokenizer, None))
+    examples = (
+        example
+        for row in sample
+        for example in to_examples(to_messages(row), tokenizer, None, name=f"example {row['id']}")
+    )
     sampled_tokens = sum(len(example["input_ids"]) for example in examples)
     return sampled_tokens / len(sample) * len(rows), len({fact_of(row) for row in rows})
 

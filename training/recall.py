@@ -20,7 +20,7 @@ from data_processor.dataset import question_and_reference
 from engines.chat import with_system_prompt
 from engines.chat_template import padded_on_the_left, prompt_ids, stop_token_ids
 from engines.thoughts import without_thoughts
-from evaluation.matching import match
+from evaluation.matching import match, points_of
 from training import ranks
 from training.adapters import gathered_parameters
 from training.read_back import autocast, compute_precision
@@ -30,6 +30,7 @@ ROUNDS = 5  # spread evenly over the training, the last one at its end
 TIMED_QUESTIONS = 4  # asked first, to measure the speed
 MIN_QUESTIONS, MAX_QUESTIONS = 8, 64  # per round: with fewer it says nothing; more are not needed to choose
 MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS_LONG = 64  # if any answer has points, as in inference.py
 BEST_ADAPTER = "best_adapter"
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Recall(transformers.TrainerCallback):
         self.trainer, self.system_prompt, self.patience = trainer, system_prompt, trainer.args.early_stopping
         seed = trainer.args.seed
         self.sets = {"recall": shuffled(questions, seed), "retention": shuffled(general, seed)}
+        is_long = any(points_of(row) for rows in self.sets.values() for row in rows)
+        self.max_new_tokens = MAX_NEW_TOKENS_LONG if is_long else MAX_NEW_TOKENS
         self.size: int | None = None  # questions from each set, the same in all rounds
         self.seconds_spent = self.round_seconds = (
             0.0  # of all rounds with timing and saving; of the last round's answers
@@ -169,7 +172,7 @@ class Recall(transformers.TrainerCallback):
             generated = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                max_new_tokens=MAX_NEW_TOKENS,
+                max_new_tokens=self.max_new_tokens,
                 max_time=seconds,
                 do_sample=False,
                 use_cache=True,
@@ -180,7 +183,8 @@ class Recall(transformers.TrainerCallback):
         texts = tokenizer.batch_decode(generated[:, ids.shape[1] :], skip_special_tokens=True)
         answers = [without_thoughts(text)[0] for text in texts]
         return sum(
-            match(reference, answer, question) for (question, reference), answer in zip(pairs, answers, strict=True)
+            match(reference, answer, question, points=points_of(row))
+            for row, (question, reference), answer in zip(rows, pairs, answers, strict=True)
         )
 
     def restore_best(self, output_dir: str, step: int) -> int:

@@ -1,7 +1,7 @@
-"""The prompts, one file per language next to this one, optionally overridden by the user's own.
+"""The prompts, one file per language in a folder, optionally overridden by the user's own.
 
 prompts = load_prompts("my_prompts.toml")["en"]
-prompts.conversation("check", fact="The bridge opened in 1990.", question="When did the bridge open?")
+prompts.conversation("unknown", title="Hexley", text="The bridge opened in 1990.", language="English", amount=2)
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import string
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,19 @@ from utils import InputError, require_file
 Conversation = list[dict[str, str]]
 
 FOLDER = Path(__file__).parent
-REFERENCE = "data_processor/prompts/en.toml"  # every language has the same keys
 TEMPLATE_KEYS = ("request", "before", "about_prefix")  # single texts with {placeholders}
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts of one language: `table` has a request with examples for each step, and other phrases under "words"."""
+    """The prompts of one language: `table` has a request with examples for each step, and other phrases under "words".
+
+    `other_words` are the phrases of languages that have no prompts, only these.
+    """
 
     language: str
     table: dict[str, Any]
+    other_words: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def conversation(self, step: str, **values: str | int) -> Conversation:
         """A few-shot prompt in turns, with the request last, so that a batch shares all but the end."""
@@ -38,27 +41,25 @@ class Prompts:
             turns.append({"role": "assistant", "content": example["reply"]})
         return [*turns, {"role": "user", "content": request.format(**values)}]
 
-    def __getattr__(self, name: str) -> Any:
-        """An entry under "words" by its name: prompts.about, prompts.unknown_answers."""
-        try:
-            return self.table["words"][name]
-        except KeyError:
-            raise AttributeError(name) from None
+    def words(self, language: str) -> dict[str, Any]:
+        """What the dataset says in a language, or in that of these prompts if there is nothing in it."""
+        return self.other_words.get(language, self.table["words"])
 
 
-def load_prompts(path: str | None = None, folder: Path = FOLDER) -> dict[str, Prompts]:
+def load_prompts(path: str | None = None, folder: str | Path = FOLDER) -> dict[str, Prompts]:
     """The prompts by language: "en", "zh" and whatever else is in `folder`.
 
-    The user's file at `path` has tables by language ([en.theme], [zh.theme]) and overrides only existing keys; any other
-    key is an InputError.
+    The user's file at `path` has tables by language ([en.read], [zh.read]) and overrides only existing keys; any other
+    key is an InputError. A file with [words] alone is no language to ask in.
     """
-    tables = {file.stem: read_toml(file) for file in sorted(folder.glob("*.toml"))}
+    tables = {file.stem: read_toml(file) for file in sorted(Path(folder).glob("*.toml"))}
     for language, table in tables.items():
-        check_language(table, tables["en"], str(folder / f"{language}.toml"))
+        check_language(table, tables["en"], str(Path(folder) / f"{language}.toml"))
     if path is not None:
-        file = require_file(path, "a file of prompts", f"give a TOML file with keys of {REFERENCE}")
+        file = require_file(path, "a file of prompts", f"give a TOML file with keys of {Path(folder).name}/en.toml")
         apply_changes(tables, read_toml(file), path, [])
-    return {language: Prompts(language, table) for language, table in tables.items()}
+    words = {language: table["words"] for language, table in tables.items()}
+    return {language: Prompts(language, table, words) for language, table in tables.items() if set(table) != {"words"}}
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -69,10 +70,12 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def check_language(table: dict[str, Any], english: dict[str, Any], path: str) -> None:
-    """InputError unless a language has exactly the keys of English; its examples may differ or be missing."""
+    """InputError unless a language has exactly the keys of English, or its [words]; its examples may differ or be missing."""
     for section, keys in english.items():
+        if section != "words" and set(table) == {"words"}:
+            continue
         for key in [key for key in keys if key != "examples" and key not in table.get(section, {})]:
-            raise InputError(f"expected the keys of {REFERENCE} in {path}, found no {section}.{key}: write it too")
+            raise InputError(f"expected the keys of en.toml in {path}, found no {section}.{key}: write it too")
     apply_changes(copy.deepcopy(english), table, path, [])
 
 
@@ -84,10 +87,10 @@ def apply_changes(table: dict[str, Any], changes: dict[str, Any], path: str, key
             advice = (
                 "word lists and patterns are in the code that uses them" if "words" in keys else "mend or remove it"
             )
-            raise InputError(f"expected keys of {REFERENCE} in {path}, found {where}: {advice}")
+            raise InputError(f"expected keys of en.toml in {path}, found {where}: {advice}")
         if type(value) is not type(table.get(key, [])):
             expected, found = type(table.get(key, [])).__name__, type(value).__name__
-            raise InputError(f"expected a {expected} for {where} in {path}, found a {found}: see {REFERENCE}")
+            raise InputError(f"expected a {expected} for {where} in {path}, found a {found}: see en.toml")
         if isinstance(value, dict):
             apply_changes(table[key], value, path, [*keys, key])
             continue

@@ -9,11 +9,10 @@ from __future__ import annotations
 import random
 import re
 
-from data_processor.cloze import GAPS, Gap, usable_pairs
 from data_processor.curation import FUNCTION_WORDS, contains, find_spans, words
-from data_processor.facts import Fact
-from data_processor.pairs import Pair
+from data_processor.pairs import Fact, Pair
 from data_processor.prompts import Prompts
+from data_processor.small_model.cloze import GAPS, Gap, usable_pairs
 from data_processor.small_model.word_order import find_asides, wh_question
 
 # A cleft sentence puts the question phrase in front of its clause, which then loses the preposition before the gap.

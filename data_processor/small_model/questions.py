@@ -6,19 +6,18 @@ several forms; the model writes questions for answers that it is given.
 
 from __future__ import annotations
 
-from data_processor import questions
 from data_processor.chunking import Chunk
-from data_processor.cloze import cloze_questions
-from data_processor.curation import contains, content_words, find_spans, is_supported, words
-from data_processor.facts import Fact, text_problem
-from data_processor.pairs import Pair, prompts_for, question_problem, with_subject
+from data_processor.curation import contains, content_words, find_spans, find_subject, words
+from data_processor.pairs import Fact, Pair, prompts_for
+from data_processor.questions import unknown_pairs
+from data_processor.small_model.cloze import cloze_questions
 from data_processor.small_model.forms import other_forms
+from data_processor.small_model.pairs import question_problem, with_subject
 from data_processor.work import Work
 
 WORDINGS = 3  # questions to request from the model for each answer and role
 TEMPERATURE = 0.9  # for all but the first wording
 FIRST_ROLE_TURN = 1000  # turns are added to the seed; those for roles start here
-UNKNOWN_CALLS_PER_CHUNK = 0  # by ask_unknown
 # By language and kind of answer, the pattern of a question.
 QUESTION_PATTERNS = {
     "en": {
@@ -35,32 +34,6 @@ QUESTION_PATTERNS = {
 ANY_QUESTION = r'[^?？"\\]{4,110}[?？]'
 
 
-def fact_problem(item: Fact, text: str) -> str | None:
-    """Why a text that the model states as a fact from the sentence `item` cannot be kept, or None."""
-    if not is_supported(text, f"{item.quote} {item.subject}"):
-        return "a name or number that its source does not have"
-    if not copied_in_order(text, item.quote, item.subject):
-        return "not in the words of its sentence"
-    return text_problem(item.chunk, text)
-
-
-def grounded(sentence: str, facts: list[Fact]) -> bool:
-    """Whether a sentence in a rewrite states something, in the words of one of the facts."""
-    in_order = any(copied_in_order(sentence, fact.text, fact.subject) for fact in facts)
-    return in_order and questions.grounded(sentence, facts)
-
-
-def copied_in_order(text: str, quote: str, subject: str) -> bool:
-    """Whether the content words of `text`, apart from the subject's, occur in `quote` in the same order.
-
-    Strict enough to catch a small model that attributes one person's deed to another.
-    """
-    allowed = set(words(subject))
-    quote_words = iter(content_words(quote))
-    own_words = [word for word in content_words(text) if word not in allowed]
-    return len(own_words) >= 2 and all(word in quote_words for word in own_words)
-
-
 def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
     """Questions for up to `amount` answers per fact: by rule, in several forms, then the model's for the same answers."""
     cloze = [pair for fact in facts for pair in cloze_questions(fact, prompts_for(work, fact))[:amount]]
@@ -68,13 +41,39 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
     by_rule: dict[tuple[str, str], Pair] = {}
     for pair in [*cloze, *others]:
         by_rule.setdefault((pair.question, pair.answer), pair)
-    by_model = ask_wordings(work, "questions", [(pair, prompts_for(work, pair.fact).reader) for pair in cloze])
+    by_model = ask_wordings(
+        work, "questions", [(pair, prompts_for(work, pair.fact).table["words"]["reader"]) for pair in cloze]
+    )
     return [*by_rule.values(), *by_model]
 
 
-def diversify(work: Work, pairs: list[Pair], roles: dict[str, list[str]]) -> list[Pair]:
-    """The model's questions for each answer that rules ask for, as each role of its theme would ask."""
-    jobs = [(pair, role) for pair in pairs if pair.made_by == "gap" for role in roles[pair.fact.theme]]
+def find_roles(work: Work, chunks: list[Chunk], themes: list[str], amount: int) -> dict[Chunk, list[str]]:
+    """For each chunk, the kinds of people who would ask about its theme."""
+    languages = dict(zip(themes, (chunk.language for chunk in chunks), strict=True))
+    replies = work.ask_json(
+        "roles",
+        [
+            work.prompts[language].conversation("roles", theme=theme, amount=amount)
+            for theme, language in languages.items()
+        ],
+        16 * amount,
+        [
+            {
+                "type": "array",
+                "items": {"type": "string", "pattern": work.prompts[language].table["roles"]["pattern"]},
+                "minItems": amount,
+                "maxItems": amount,
+            }
+            for language in languages.values()
+        ],
+    )
+    roles = {theme: list(dict.fromkeys(reply or [])) for theme, reply in zip(languages, replies, strict=True)}
+    return {chunk: roles[theme] for chunk, theme in zip(chunks, themes, strict=True)}
+
+
+def diversify(work: Work, pairs: list[Pair], roles: dict[Chunk, list[str]]) -> list[Pair]:
+    """The model's questions for each answer that rules ask for, as each role of its chunk would ask."""
+    jobs = [(pair, role) for pair in pairs if pair.made_by == "gap" for role in roles[pair.fact.chunk]]
     return ask_wordings(work, "wordings", jobs, FIRST_ROLE_TURN)
 
 
@@ -123,7 +122,7 @@ def ask_wordings(work: Work, step: str, jobs: list[tuple[Pair, str]], first_turn
             if reply is None:
                 continue
             prompts = prompts_for(work, pair.fact)
-            made_by = "model" if role == prompts.reader else "role"
+            made_by = "model" if role == prompts.table["words"]["reader"] else "role"
             wording = Pair(" ".join(reply.split()), pair.answer, pair.fact, made_by, role)
             reason = question_problem(wording) or ambiguity_problem(wording)
             if reason is None and not kept_texts.is_new(f"{wording.question} {wording.answer}"):
@@ -161,10 +160,16 @@ def ask_unknown(work: Work, chunks: list[Chunk], amount: int, among: list[Chunk]
     for chunk in among or chunks:
         texts[chunk.file_name] = f"{texts.get(chunk.file_name, '')} {chunk.text}"
     asked: list[tuple[Chunk, str, str]] = []
-    for number, (chunk, subject) in enumerate(questions.chunks_with_subjects(chunks)):
-        forms = work.prompts[chunk.language].unknown_questions
+    for number, (chunk, subject) in enumerate(chunks_with_subjects(chunks)):
+        forms = work.prompts[chunk.language].table["words"]["unknown_questions"]
         for turn in range(min(amount, len(forms))):
             form = forms[(number + turn) % len(forms)]
             if not set(content_words(form.format(name=""))) & set(words(texts[chunk.file_name])):
                 asked.append((chunk, subject, form.format(name=subject)))
-    return questions.unknown_pairs(work, asked)
+    return unknown_pairs(work, asked)
+
+
+def chunks_with_subjects(chunks: list[Chunk]) -> list[tuple[Chunk, str]]:
+    """The chunks that have a subject, each with its subject."""
+    subjects = [(chunk, find_subject(chunk.title, chunk.text)) for chunk in chunks]
+    return [(chunk, subject) for chunk, subject in subjects if subject]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from data_processor.cloze import PREPOSITION, base_form
 from data_processor.curation import find_spans
+from data_processor.small_model.cloze import PREPOSITION, base_form
 
 AUXILIARY = frozenset("was were is are has have had will can could would must should may might did does do".split())
 RELATIVE = frozenset("who whom whose which that where when what".split())

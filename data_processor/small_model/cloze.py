@@ -10,9 +10,9 @@ import re
 from functools import cache
 
 from data_processor.curation import FUNCTION_WORDS, contains, content_words, find_spans, length_in_words, words
-from data_processor.facts import Fact
-from data_processor.pairs import Pair, with_subject
+from data_processor.pairs import Fact, Pair
 from data_processor.prompts import Prompts
+from data_processor.small_model.pairs import with_subject
 from data_processor.span_words import CENTURIES, CURRENCY_SIGNS, ERAS
 
 MIN_CLAUSE_WORDS = 7  # that a cloze question keeps around its gap
@@ -111,7 +111,9 @@ class Gap:
 
 def usable_pairs(text: str, gap: Gap, made_by: str) -> list[Pair]:
     """The question as a pair, or none if too little is left of it, or the question or the subject gives the answer away."""
-    question = " ".join(text.replace('"', " ").split()).strip(" ,;:.，；：。") + gap.prompts.question_mark
+    question = (
+        " ".join(text.replace('"', " ").split()).strip(" ,;:.，；：。") + gap.prompts.table["words"]["question_mark"]
+    )
     part_of_subject = set(words(gap.answer)) < set(words(gap.fact.subject))
     if len(content_words(question)) < 2 or contains(question, gap.answer) or part_of_subject:
         return []

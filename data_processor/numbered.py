@@ -1,0 +1,86 @@
+"""A chunk with its sentences numbered, as it is shown to a model, and the way back from numbers to quotes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from data_processor.chunking import Chunk
+from data_processor.instructions import as_data, cover, instructions_of
+
+MAX_QUOTES, MAX_SENTENCES_A_QUOTE = 3, 2
+LONGEST_MARKER = 4  # characters: of a list item
+NUMBER = re.compile(r"\d+(?:(?:[.:'’\u00a0\u202f]|,(?!\d{4}(?!\d)))\d+)*")  # not "36,1655": two years
+ARABIC_POINTS = str.maketrans("٫٬", ".,")
+THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
+
+Span = tuple[int, int]  # of a chunk's text, in characters
+
+
+class Sentence(Protocol):
+    """A sentence, item or row of a chunk: a Unit, or a Fact still without text."""
+
+    start: int
+    end: int
+    lead_in: str
+
+
+def numbered_text(chunk: Chunk, sentences: Sequence[Sentence]) -> str:
+    """The chunk's text with "[1] " before the first of the sentences and so on; the rest of it is there without a number.
+
+    A lead-in or a table's header that stands in the chunk before is repeated in brackets.
+    """
+    text, parts, done = cover(chunk.text, instructions_of(chunk)), [], 0
+    for number, sentence in enumerate(sentences, 1):
+        elsewhere = f"({sentence.lead_in}) " if sentence.lead_in and sentence.lead_in not in chunk.text else ""
+        parts += [text[done : sentence.start], f"[{number}] {elsewhere}", text[sentence.start : sentence.end]]
+        done = sentence.end
+    return as_data("".join([*parts, text[done:]]).strip())
+
+
+def shown_text(chunk: Chunk, without: Iterable[Span] = ()) -> str:
+    """The chunk's text as it is shown to a model, without some stretches: what speaks to a model is covered."""
+    return as_data(cut_out(cover(chunk.text, instructions_of(chunk)), without))
+
+
+def cut_out(text: str, spans: Iterable[Span]) -> str:
+    for start, end in sorted(spans, reverse=True):
+        text = text[:start] + text[end:]
+    return text.strip()
+
+
+def quotes_of(chunk: Chunk, sentences: Sequence[Sentence], numbers: list[int]) -> list[Span]:
+    """Up to MAX_QUOTES stretches of the sentences with these numbers, neighbours together, up to MAX_SENTENCES_A_QUOTE."""
+    quotes: list[list[Sentence]] = []
+    previous = None
+    for number in sorted(set(numbers)):
+        sentence = sentences[number - 1]
+        between = chunk.text[quotes[-1][-1].end : sentence.start].strip() if quotes else ""
+        adjacent = number - 1 == previous and len(between) <= LONGEST_MARKER
+        if adjacent and len(quotes[-1]) < MAX_SENTENCES_A_QUOTE:
+            quotes[-1].append(sentence)
+        else:
+            quotes.append([sentence])
+        previous = number
+    return [(quote[0].start, quote[-1].end) for quote in quotes[:MAX_QUOTES]]
+
+
+def invented_numbers(text: str, source: str) -> set[str]:
+    """The numbers of a text that its source does not have: "1250" is "1,250", "3" is "03", and is in "3.5.2024", not in "3.5"."""
+    known = find_numbers(source)
+    parts = {part for number in known if len(split := re.split(r"\D", number)) > 2 for part in split}
+    known = set(map(without_zero, known | parts))
+    return {number for number in find_numbers(text) if without_zero(number) not in known}
+
+
+def without_zero(number: str) -> str:
+    """A day or a month as written without a zero before it."""
+    return number.removeprefix("0") if len(number) == 2 else number
+
+
+def find_numbers(text: str) -> set[str]:
+    """The numbers of a text in digits, of any script written as ours, without the marks between thousands."""
+    text = unicodedata.normalize("NFKC", text).translate(ARABIC_POINTS)
+    return {THOUSANDS.sub("", re.sub(r"\d", lambda digit: str(int(digit[0])), found)) for found in NUMBER.findall(text)}

@@ -1,0 +1,178 @@
+"""Wave 3, beside the questions: texts that say what a chunk says, so that it is known outside a question too.
+
+The chunk as it is, told again in several styles, what follows from it, and texts that say how two of its names are linked
+(EntiGraph, Yang et al. 2024, arXiv 2409.07431). There are as many as it takes to be about as long as the questions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, replace
+
+import regex
+
+from data_processor.checks import document
+from data_processor.chunking import Chunk, chunk_units
+from data_processor.curation import length_in_words
+from data_processor.facts import one_line
+from data_processor.line_kinds import BULLET, NUMBERS, SPEAKER
+from data_processor.numbered import Span, cut_out, find_numbers, invented_numbers, shown_text
+from data_processor.pairs import Fact
+from data_processor.segmentation import segment
+from data_processor.units import COLON, read_units
+from data_processor.work import Work
+
+LONGEST_TEXT = 1024  # tokens of a reply
+TEMPERATURE = 0.7
+WORDS_A_QUESTION = 25  # a question and its answer, roughly: what the length of the texts is planned by
+MOST_TEXTS, MOST_LINKS = 24, 6  # for a chunk
+AS_IT_IS = "as it is"
+LIST_MARKER = regex.compile(rf"\s*(?:(?:{BULLET.pattern}|{NUMBERS['number']}|{NUMBERS['bracketed']})(?=\S))?")
+ASKED = regex.compile(r"[?？؟][\"'”»）)*]*$")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text to be written about a chunk: in a style, of what follows, or of the link between two names."""
+
+    step: str  # the prompt: retell, implications, link
+    style: str = ""
+    names: tuple[str, ...] = ()
+
+
+def write_texts(
+    work: Work, units: list[list[Fact]], facts: list[Fact], held: list[Fact], names: dict[Chunk, list[str]], arguments
+) -> list[tuple[Fact, str, str]]:
+    """(the chunk as a fact, style, text) of each text. `facts` are those of the units, without `held`, which no text tells.
+
+    A sentence with a number that the chunk does not have is taken out of a text.
+    """
+    jobs, texts = [], []
+    for unit in units:
+        chunk = unit[0].chunk
+        own = [fact for fact in facts if fact.chunk == chunk]
+        if not own:
+            continue
+        kept_out = held_out_spans(chunk, held)
+        text = shown_text(chunk, kept_out)
+        if not text:
+            continue
+        about = Fact(own[0].theme, chunk, 0, 0, own[0].theme, own[0].theme)
+        texts.append((about, AS_IT_IS, cut_out(chunk.text, kept_out)))
+        linked = [pair for pair in itertools.combinations(names.get(chunk, ()), 2) if share_a_fact(pair, own)]
+        styles = work.prompts[chunk.language].table["retell"]["styles"]
+        for job in plan_texts(len(own), length_in_words(text), linked, styles, arguments):
+            jobs.append((about, text, job))
+    requests = []
+    for about, text, job in jobs:
+        values = {**document(about.chunk), "text": text}
+        values |= {"style": job.style} if job.step == "retell" else {}
+        values |= {"first": job.names[0], "second": job.names[1]} if job.names else {}
+        requests.append(work.prompts[about.chunk.language].conversation(job.step, **values))
+    replies = work.ask("texts", requests, LONGEST_TEXT, temperature=TEMPERATURE)
+    for (about, text, job), reply in zip(jobs, replies, strict=True):
+        written = keep_sentences(work, reply or "", about, text)
+        if not written:
+            continue
+        if work.kept_texts["texts"].is_new(written):
+            subject = ", ".join(job.names) or about.subject
+            texts.append((replace(about, subject=subject), job.style or job.step, written))
+        else:
+            work.drop("texts", "near copy", written, about)
+    return texts
+
+
+def share_a_fact(names: tuple[str, str], facts: list[Fact]) -> bool:
+    """Whether a fact has both names, neither of them within the other."""
+    first, second = names
+    return first not in second and second not in first and any(first in f.text and second in f.text for f in facts)
+
+
+def plan_texts(facts: int, words: float, linked: list[tuple[str, str]], styles: list[str], arguments) -> list[Text]:
+    """What is written about a chunk of so many facts and words: styles first, what follows, then links of two names.
+
+    About as many words as the questions will have: `qa_amount_per_fact` a fact, and as many again in each role.
+    """
+    questions = facts * arguments.qa_amount_per_fact * (1 + arguments.role_amount_per_fact)
+    wanted = round(questions * WORDS_A_QUESTION / max(words, 1.0))
+    plan = [Text("retell", style) for style in styles[:3]] + [Text("implications")]
+    plan += [Text("link", names=pair) for pair in linked[:MOST_LINKS]]
+    plan += [Text("retell", style) for style in styles[3:]]
+    return plan[: min(MOST_TEXTS, max(1, wanted))]
+
+
+def held_out_spans(chunk: Chunk, held: list[Fact]) -> list[Span]:
+    """The sentences of a chunk that facts of its document rest on which are held out.
+
+    Such a sentence may have been read in another chunk: it stands in the overlap of two, or twice in the document.
+    """
+    of_document = [fact for fact in held if fact.chunk.file_name == chunk.file_name]
+    quotes = [fact.chunk.text[start:end] for fact in of_document for start, end in fact.spans]
+    units = [(unit.start, unit.end) for unit in chunk_units(chunk)]
+    return [span for span in units if any(chunk.text[slice(*span)] in quote for quote in quotes)]
+
+
+@dataclass
+class Piece:
+    """A sentence of a reply, or a line without an end mark; `before` is what stands before it: a list's marker, a speaker."""
+
+    line: int
+    before: str
+    text: str
+    reason: str = ""  # why it is taken out
+
+
+def keep_sentences(work: Work, reply: str, about: Fact, source: str) -> str:
+    """A reply without the sentences, list items, turns and other lines that have a number which is not in its source.
+
+    A question goes with its answer, and what ends with a colon with all that it leads to.
+    """
+    source = f"{about.chunk.title} {source}"
+    if not invented_numbers(reply, source):
+        return reply.strip()
+    lines = read_units(reply, about.chunk.text_language).joined.text.split("\n")
+    pieces = [
+        piece for number, line in enumerate(lines) for piece in read_line(number, line, about.chunk.text_language)
+    ]
+    for number in reversed(range(len(pieces))):
+        following = pieces[number + 1 : number + 2]
+        if invented_numbers(pieces[number].text, source):
+            pieces[number].reason = "a number that its chunk does not have"
+        elif following and following[0].reason and leads_to_nothing(pieces, number):
+            pieces[number].reason = "what follows on it has a number that its chunk does not have"
+    told = {number: "" for number, line in enumerate(lines) if not line.strip()}
+    for piece in pieces:
+        if piece.reason:
+            work.drop("texts", piece.reason, one_line(piece.before + piece.text), about)
+        elif piece.line in told:
+            told[piece.line] += piece.before + piece.text
+        else:
+            first = next(one for one in pieces if one.line == piece.line)
+            told[piece.line] = first.before + piece.text
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(told[number] for number in sorted(told))).strip()
+
+
+def read_line(number: int, line: str, language: str) -> list[Piece]:
+    """The sentences of a line, without the marker of a list and the speaker of a turn."""
+    body = LIST_MARKER.match(line).end()
+    speaker = SPEAKER.match(line, body)
+    body = speaker.end() if speaker and not find_numbers(speaker[0]) else body
+    pieces, end = [], 0
+    for start, stop in segment(line[body:], language):
+        pieces.append(Piece(number, line[end : body + start], line[body + start : body + stop]))
+        end = body + stop
+    return pieces
+
+
+def leads_to_nothing(pieces: list[Piece], number: int) -> bool:
+    """Whether a piece is a question, or a lead-in of which no item is left; what follows on it is taken out."""
+    if ASKED.search(pieces[number].text):
+        return True
+    left = next((piece for piece in pieces[number + 1 :] if not piece.reason), None)
+    return bool(COLON.search(pieces[number].text)) and not (left and left.before.strip())
+
+
+def names_to_ask_by(about: Fact, text: str) -> list[str]:
+    """What a text can be asked for by: what it is about."""
+    return [about.subject]

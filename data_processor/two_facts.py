@@ -1,0 +1,83 @@
+"""Wave 4: questions that need two facts, of one document or of two, that share a name.
+
+What was learned from one text is hardly ever put together with what was learned from another unless it was trained so
+(two-hop questions: Yang et al. 2024, arXiv 2402.16837).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+
+from data_processor.checks import document, groups, keep_answered, numbered_list
+from data_processor.curation import without_ending, words
+from data_processor.pairs import Fact, Pair, prompts_for
+from data_processor.questions import TOKENS_A_PAIR, keep_sound, pairs_schema, to_pair
+from data_processor.work import Work
+
+FACTS_A_PAIR = 8  # one question on two facts for so many facts
+MOST_FACTS_A_NAME = 12  # a name in more facts than these says too little of what two of them have in common
+PAIRS_A_NAME = 3
+PAIRS_A_REQUEST = 5
+
+
+def ask_two(work: Work, facts: list[Fact], names: Iterable[str]) -> list[Pair]:
+    """A question for each two of the facts that `pairs_of_facts` finds, if the model finds one that needs both."""
+    parts = groups(pairs_of_facts(facts, names), lambda two: two[0].chunk, PAIRS_A_REQUEST)
+    requests = [
+        prompts_for(work, part[0][0]).conversation(
+            "two",
+            items=numbered_list(f"{first.text} | {second.text}" for first, second in part),
+            language=document(part[0][0].chunk)["language"],
+        )
+        for part in parts
+    ]
+    schemas = [pairs_schema(len(part), ("two",), len(part)) for part in parts]
+    pairs = []
+    for part, reply in zip(
+        parts, work.ask_json("two facts", requests, TOKENS_A_PAIR * PAIRS_A_REQUEST, schemas), strict=True
+    ):
+        for told in reply or ():
+            first, second = part[told["item"] - 1]
+            pairs.append(to_pair(told, first, "model", second))
+    return keep_answered(work, "two facts", keep_sound(work, "two facts", pairs))
+
+
+def pairs_of_facts(facts: list[Fact], names: Iterable[str]) -> list[tuple[Fact, Fact]]:
+    """Two facts with the same name in their text and different quotes, from two documents first, then from two chunks.
+
+    As many as one for FACTS_A_PAIR facts, a few for each name, no two facts twice; whatever order the chunks were read in.
+    """
+    facts = sorted(facts, key=lambda fact: (fact.chunk.file_name, fact.chunk.number))
+    by_distance: tuple[list[tuple[Fact, Fact]], ...] = ([], [], [])
+    for name in dict.fromkeys(names):
+        having = [fact for fact in facts if has_name(fact.text, name)]
+        if len(having) > MOST_FACTS_A_NAME:
+            continue
+        found = [(far, two) for two in itertools.combinations(having, 2) if (far := distance(*two)) is not None]
+        for far, two in sorted(found, key=lambda pair: pair[0])[:PAIRS_A_NAME]:
+            by_distance[far].append(two)
+    unique: dict[frozenset[int], tuple[Fact, Fact]] = {}
+    for two in itertools.chain(*by_distance):
+        unique.setdefault(frozenset(map(id, two)), two)
+    return list(unique.values())[: len(facts) // FACTS_A_PAIR]
+
+
+def distance(first: Fact, second: Fact) -> int | None:
+    """0 for facts of two documents in one language, 1 for those of two chunks, 2 within a chunk; None for the same quote."""
+    if first.chunk.text_language != second.chunk.text_language:
+        return None
+    if first.chunk.file_name != second.chunk.file_name:
+        return 0
+    if first.chunk != second.chunk:
+        return 1 if first.quote != second.quote else None
+    return 2 if not set(first.spans) & set(second.spans) else None
+
+
+def has_name(text: str, name: str) -> bool:
+    """Whether a text has a name, in whatever case of Russian."""
+    if name in text:
+        return True
+    stems = set(map(without_ending, words(text)))
+    return bool(re.search("[а-яё]", name)) and set(map(without_ending, words(name))) <= stems
