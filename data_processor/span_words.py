@@ -208,7 +208,7 @@ def units() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
 
 def _word_of(pattern: str, number: str) -> str:
     """What stands after the number in a pattern of CLDR: "00 million" gives "million"."""
-    return pattern.rpartition(number)[2].replace("\u00a0", " ").replace("'", "").strip(" .{}")
+    return " ".join(pattern.rpartition(number)[2].split())
 
 
 @lru_cache(maxsize=64)

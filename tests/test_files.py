@@ -326,6 +326,23 @@ utils.run_script(main)
         assert ended.stderr.startswith(b"\\u706f\\u5854\n")
 
 
+def test_no_output_fails_for_a_character_that_its_stream_lacks(monkeypatch):
+    shown = io.BytesIO()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(shown, encoding="ascii", write_through=True))
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    utils.set_up_terminal()
+    print("灯")
+    print("塔", file=sys.stderr)
+    assert shown.getvalue() == b"\\u706f\n\\u5854\n"
+
+
+@pytest.mark.parametrize(("key", "address", "expected"), [("sk-1", None, "sk-1"), ("", "http://here", "none")])
+def test_the_key_of_an_api_is_in_the_environment(monkeypatch, key, address, expected):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    assert utils.require_key(address) == expected
+
+
 def test_libraries_draw_no_bars_into_a_file(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "")
     monkeypatch.delenv("TQDM_DISABLE")

@@ -37,6 +37,10 @@ from data_processor.hyphens import mend
         ("это мес-", "то", "ru", ""),
         ("een lees-", "bril", "nl", ""),
         ("its tele\u00ad", "scope", "en", ""),
+        ("in the semi\u00ad", "final", "en", ""),  # a soft hyphen is never part of the word
+        ("after COVID-", "19 came", "en", "-"),
+        ("a 1990s-", "style mill", "en", "-"),
+        ("a 12-", "seater bus", "en", "-"),
         ("built in 1899 -", "was", "en", None),
         ("no hyphen", "here", "en", None),
         ("he said so -", "(twice)", "en", None),

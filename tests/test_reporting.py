@@ -48,6 +48,7 @@ def server():
     [
         ((200, '{"data": {"viewer": {"id": "me"}}}'), None),
         ((200, '{"data": {"viewer": null}}'), "refuses the key"),
+        ((200, "[]"), "refuses the key"),
         ((401, "{}"), "refuses the key"),
         ((403, "{}"), "refuses the key"),
         ((503, "{}"), "answers with status 503"),
@@ -56,9 +57,9 @@ def server():
 )
 def test_a_wandb_server_is_asked_whether_it_takes_the_key(server, reply, problem):
     server.reply = reply
-    assert wandb_problem(server.address + "/", KEY) == problem
+    assert wandb_problem(server.address + "/wandb/", KEY) == problem
     ((path, login, query),) = server.asked
-    assert path == "/graphql" and "viewer" in query["query"]
+    assert path == "/wandb/graphql" and "viewer" in query["query"]
     assert base64.b64decode(login.removeprefix("Basic ")) == b"api:" + KEY.encode()
 
 
@@ -66,6 +67,15 @@ def test_a_server_that_is_not_there_is_said_to_be_so(server):
     server.shutdown()
     server.server_close()
     assert wandb_problem(server.address, KEY) == "cannot be reached ([Errno 111] Connection refused)"
+
+
+def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch):
+    """The time limit of an HTTP client does not cover it."""
+    answered = threading.Event()
+    monkeypatch.setattr(reporting, "NETWORK_S", 0.01)
+    monkeypatch.setattr(reporting.urllib.request, "urlopen", lambda *_, **__: answered.wait(5))
+    assert wandb_problem("https://wandb.example", KEY) == "cannot be reached (no answer in 0.01 s)"
+    answered.set()
 
 
 @pytest.fixture

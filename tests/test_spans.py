@@ -51,6 +51,8 @@ def test_a_date_or_time_is_whole(text, expected):
         ("It fell by 12 % to -4.5 °C, 1.88 m and 0.6 to 5.6 °C.", ["12 %", "-4.5 °C", "1.88 m", "0.6 to 5.6 °C"]),
         ("估计有 16,000 个品种，造价三百二十万元。", ["16,000 个", "三百二十万元"]),
         ("In 1990 sales rose, and 40 sales fell.", ["1990", "40 sales"]),
+        ("La boîte tient 3 pouces cubes et 5 onces liquides métriques.", ["3 pouces cubes", "5 onces liquides métriques"]),
+        ("Конденсатор має 12 фарадів.", ["12 фарадів"]),
         ("The score was 28-27, the ratio 1:250 000.", ["28-27", "1:250 000"]),
         ("He is a 12-year-old of the mid-1990s with 3-phosphate.", []),
     ],
@@ -133,6 +135,7 @@ def test_the_words_of_cldr():
     powers, words, codes = units()
     assert {"Millionen", "миллиона"} <= powers and {"крон", "francs", "square kilometers"} <= words and "CHF" in codes
     assert not {"won", "is", "silver"} & words
+    assert not any(char.isdigit() for power in powers for char in power), "0 of 00 million is not part of the word"
 
 
 def test_the_language_is_that_of_most_small_words():

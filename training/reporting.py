@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import logging
 import netrc
@@ -116,13 +117,9 @@ class Reporter(transformers.TrainerCallback):
             log.warning("%s: %s: %s; the training goes on without it", self.name, type(error).__name__, reason)
 
 
-def add_event(event: str) -> None:
-    setattr(Reporter, event, lambda self, *given, **options: self.pass_on(event, *given, **options))
-
-
 for one in vars(transformers.TrainerCallback):
     if one.startswith("on_"):
-        add_event(one)
+        setattr(Reporter, one, functools.partialmethod(Reporter.pass_on, one))
 
 
 def start_wandb(run_name: str | None) -> None:
