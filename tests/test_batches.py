@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from training.batches import LengthBucketedSampler, PaddedCollator, PaddingFreeCollator, TokenBudgetBatches
+from training.batches import (
+    LengthBucketedSampler,
+    PaddedCollator,
+    PaddingFreeCollator,
+    TokenBudgetBatches,
+    make_collator,
+)
 
 NOT = -100  # the label of what is read only
 EXAMPLES = [
@@ -18,6 +26,15 @@ EXAMPLES = [
 
 def as_lists(batch: dict) -> dict:
     return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
+
+
+def test_a_batch_is_laid_out_as_the_arguments_ask():
+    tokenizer = SimpleNamespace(pad_token_id=9, eos_token_id=2)
+    found = [
+        make_collator(tokenizer, SimpleNamespace(padding_free=free, attention=attention))
+        for free, attention in ((False, "sdpa"), (True, "sdpa"), (True, "flash_attention_2"))
+    ]
+    assert found == [PaddedCollator(9), PaddingFreeCollator(False), PaddingFreeCollator(True)]
 
 
 def test_a_padded_batch_says_where_its_trained_and_its_replayed_tokens_are():

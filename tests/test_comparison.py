@@ -142,6 +142,7 @@ def test_what_a_text_says():
         [Quantity(4.5, "EUR", 4.5), Quantity(2027.0, None, 2027.0)], ["month#3"], ["man", "zahlt", "im"]
     )
     assert read("两周内付350元", "zh").quantities == [Quantity(1209600, "s", 2), Quantity(350, "CNY", 350)]
+    assert read("票价是¥50。", "zh").quantities == read("¥50", "zh").quantities == [Quantity(50, "CNY", 50)]
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,11 @@ def test_a_drawn_table_has_rows_too():
     ]  # fmt: skip
 
 
+def test_a_drawn_table_has_a_header_where_a_rule_follows_a_row():
+    assert clean("a.txt", "+-----+-----+\n| who | age |\n+=====+=====+\n| Ann | 30  |\n").text == "who: Ann; age: 30.\n"
+    assert clean("a.txt", "| Ann | 30 |\n| Ida | 31 |\n").text == "Ann; 30.\nIda; 31.\n"
+
+
 def test_a_column_without_a_name_and_a_cell_without_words_add_nothing_to_a_row():
     raw = "| | fate |\n|---|---|\n| Osprey | It was sold. |\n| Heron | |\n| | burned |\n"
     assert lines("a.md", raw) == ["Osprey; fate: It was sold.", "Heron.", "fate: burned."]

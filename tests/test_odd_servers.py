@@ -66,6 +66,7 @@ def test_what_concerns_the_set_up_ends_the_run_in_the_servers_words(server, answ
     with pytest.raises(InputError) as raised:
         engine_of(server).chat(asked(*"abcd"))
     assert (words if isinstance(words, str) else words["message"]) in str(raised.value) and len(server.calls) == 2
+    assert str(raised.value).endswith(": check key, address, model and quota")
 
 
 def test_a_limit_above_the_models_own_is_said_with_what_to_lower(server):  # noqa: F811

@@ -117,6 +117,7 @@ RIGHT = [
     (URLAUB, "Den Vorgesetzten zwei Wochen vorher informieren und den Tag in den Kalender eintragen."),
     (MIMA, "因为每次访问都以所有者的名义记录。"),
     (QINGJIA, "提前十四天告知主管，并登记在日历里。"),
+    (QINGJIA, "员工或实习生提前14天告知主管，并登记在日历里。"),  # the "or" stands beside no point
     (CONGES, "Prévenez le responsable quatorze jours avant et inscrivez-le dans le calendrier commun."),
     (OTPUSK, "Предупредите руководителя за четырнадцать дней и внесите отпуск в общий календарь."),
 ]
@@ -136,6 +137,7 @@ WRONG = [
     (STEPS, "Switch off the pump, open the grey cover and wait 10 or 15 minutes."),
     (LEAVE, "They must tell their manager 14 days after it and put it in the calendar."),
     (LEAVE, "They must either tell their manager or the office 14 days before it and put it in the calendar."),
+    (LEAVE, "They must tell their manager within fourteen days or so and put it in the calendar."),
     (OPENED, "Because two of its cables had rusted; it had opened in 1992."),
     (OPENED, "Because two of its cables had rusted; it had opened in June 1991."),
     (OPENED, "Because two of its cables had rusted; it had opened at 15:30."),
