@@ -55,7 +55,12 @@ def test_a_point_stands_in_both_the_answer_and_the_text():
 def test_points_by_rule_are_the_phrases_with_most_to_say_in_the_order_of_the_answer():
     answer = "It needs fresh water, old copper pipes, a lead sheet, tin, and brass door bells with grey iron bolts."
     text = "fresh water x old copper pipes y lead sheet z tin w brass door bells v grey iron bolts"
-    assert points_by_rule(answer, text, "en") == ["fresh water", "old copper pipes", "brass door bells", "grey iron bolts"]
+    assert points_by_rule(answer, text, "en") == [
+        "fresh water",
+        "old copper pipes",
+        "brass door bells",
+        "grey iron bolts",
+    ]
 
 
 def test_points_by_rule_are_found_in_a_long_text_that_says_them_often():
