@@ -47,13 +47,6 @@ def test_a_refusal_of_one_request_is_an_error_of_that_one_even_if_it_is_the_firs
     assert answer.body["error"]["message"] in replies[place].error and replies[place].text == ""
 
 
-def test_the_short_call_for_json_allows_what_it_asks_for(server):  # noqa: F811
-    server.plan = iter([refusal(message="We cannot do that.")])
-    engine_of(server).chat(asked("a", "b"), schemas=WORDS)
-    [short] = [call["body"] for call in server.calls if "Is this a question?" in str(call["body"]["messages"])]
-    assert '{"enum": ["yes", "no"]}' in json.dumps(short["response_format"])
-
-
 @pytest.mark.parametrize(
     "answer",
     [
