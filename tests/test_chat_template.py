@@ -139,6 +139,8 @@ def test_a_template_that_rewrites_earlier_turns_is_refused_by_name(tokenizer):
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     )
     assert trained_text(preprocess(TURNS[:2], thinking, None), thinking) == ["Ilsabet Corrane<|im_end|>"]
+    with pytest.raises(InputError, match="rewriting them in a conversation: make each answer a separate example"):
+        preprocess(TURNS, thinking, None)
     with pytest.raises(InputError, match="identity_3"):
         preprocess(TURNS, thinking, None, name="example identity_3")
     answers = [trained_text(example, thinking) for example in to_examples(TURNS, thinking, None)]

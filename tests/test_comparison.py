@@ -6,7 +6,7 @@ import pytest
 
 from evaluation import accuracy, matching, win_rate
 from evaluation.answer_language import answer_language
-from evaluation.quantities import Quantity, shown, with_plain_numbers
+from evaluation.quantities import Quantity, folded, shown, with_plain_numbers
 from evaluation.reading import Reading, read
 
 SAME = [  # question, reference, response
@@ -15,6 +15,7 @@ SAME = [  # question, reference, response
     ("Um wie viel stieg der Preis?", "um 3,5 Prozent", "Er stieg um 3.5 %."),
     ("Wie lange gilt das Angebot?", "dreißig Tage", "Es gilt 30 Tage lang."),
     ("Wie lange dauert der Film?", "anderthalb Stunden", "90 Minuten"),
+    ("Wie lang ist die Frist?", "zwei Wochen", "Es gilt eine vierzehntägige Frist."),
     ("Wie viele Leute kamen?", "neun Personen", "Es kamen 9."),
     ("Wie hoch ist der Umsatz?", "2,5 Millionen Euro", "2.500.000 €"),
     ("Wie kalt war es gestern in der Halle?", "minus 12 Grad", "Es waren -12 °C."),
@@ -62,12 +63,16 @@ SAME = [  # question, reference, response
     ("哪位国王邀请了他们？", "腓特烈二世", "是腓特烈二世。"),
     ("停业的原因是什么？", "第二次世界大战", "因为第二次世界大战"),
     ("谁修了桥？", "一位工程师", "工程师"),
+    ("他买了什么？", "红色的木门", "他买了红色木门。"),
+    ("门是什么颜色？", "蓝色", "蓝的。"),
     ("Was trägt man in der Halle?", "einen Helm", "Man trägt einen Schutzhelm."),
     ("Was trägt man in der Halle?", "einen Schutzhelm", "Man trägt einen Helm zum Schutz."),
     ("Was muss man beilegen?", "CV", "Curriculum Vitae"),
     ("Wer gründete die Schule?", "Anna Maria Bell", "Das war Anna Bell."),
     ("Wer leitet die Schule?", "Sabine Hölzl", "S. Hölzl leitet sie."),
     ("Wer leitet die Schule?", "Sabine Hölzl und Jens Petersen", "S. Hölzl und J. Petersen"),
+    ("Wer leitet die Schule?", "Sabine Hölzl ist es.", "Frau Hölzl leitet sie."),
+    ("Wer leitet die Schule?", "die erfahrene Bauleiterin Dr. Sabine Hölzl", "Frau Hölzl leitet sie."),
     ("In welcher Währung zahlt man?", "in Euro", "Man zahlt in Euro."),
     # yes and no
     ("Brennt das Licht im Winter?", "Nein", "Jahrelang brannte es im Winter nicht."),
@@ -80,6 +85,8 @@ DIFFERENT = [
     ("Um wie viel stieg der Preis?", "um 3,5 Prozent", "Er sank um 3,5 Prozent."),
     ("Wie lange gilt das Angebot?", "dreißig Tage", "Es gilt dreißig Wochen."),
     ("Wann beginnt die Messe?", "am 4. Mai 2027", "am 5. April 2027"),
+    ("Wann beginnt der Kurs?", "um 14:30 Uhr", "Er beginnt um 14:15 Uhr."),
+    ("Was liegt unter dem Turm?", "feiner Sand auf hartem Lehm", "Unter ihm liegt harter Lehm."),
     ("Wer muss zustimmen?", "der Vorstand", "Der Vorstand muss nicht zustimmen."),
     ("Wer entdeckte den Kometen am Himmel?", "Heinrich Olber", "Entweder Heinrich Olber oder Karl Amann."),
     ("Wer entdeckte den Kometen am Himmel?", "Heinrich Olber", "Heinrich Olber, Karl Amann oder Otto Horn"),
@@ -107,6 +114,7 @@ DIFFERENT = [
     ("С какого возраста?", "с восьми лет", "до 8 лет"),
     ("Во сколько начинается смена?", "в 14:30", "в 15.30"),
     ("谁来批准？", "董事会", "不需要董事会批准。"),
+    ("谁来批准？", "董事会", "董事会或监事会批准。"),
     ("几岁以上可以参加？", "8岁以上", "8岁以下可以参加。"),
     ("Сколько дней длится ярмарка?", "28 дней", "Она длится двадцать шесть дней."),
 ]  # fmt: skip
@@ -155,8 +163,13 @@ def test_a_number_is_shown_as_its_language_writes_it(value, language, text):
 
 def test_numbers_of_a_language_without_words_are_written_plainly():
     assert with_plain_numbers("12.480 invånare, 3,1250 kg", "sv") == "12480 invånare, 3.125 kg"
+    assert with_plain_numbers("1,250 kg と 1.250 kg", "ja") == "1250 kg と 1.25 kg"
     assert with_plain_numbers("Il 3 maggio 1897", "it").split() == ["3", "month5", "1897"]
     assert not matching.match("3,1250 kg", "Den väger 3125 kg.", "Hur mycket väger klockan i kyrkan?")
+
+
+def test_words_are_searched_with_ss_as_casefold_writes_it():
+    assert folded(r"\bweiß\b") == r"\bweiss\b" and folded(["groß", "klein"]) == ["gross", "klein"]
 
 
 def test_a_language_without_words_is_compared_as_before():

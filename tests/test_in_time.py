@@ -43,12 +43,12 @@ def asked(replies: list[Reply]) -> list[int]:
 
 def test_as_many_questions_are_asked_as_fit_and_evenly(tmp_path, handlers, hours):  # noqa: F811
     engine, clock = Engine(2.0), running_clock(tmp_path, 182)
-    hours.sleep(2)
+    hours.sleep(2.2)
     replies, spent = ask_in_time(engine, engine.ask, ROWS, clock, models_after=1)
     assert clock.left() >= 90 + 1, "half for the next model, and a second to write"
     places = asked(replies)
     assert spent == AskingTime(
-        seconds=182.0, seconds_to_start=2.0, seconds_a_question=2.0, questions=60, left_out=60 - len(places)
+        seconds=182.0, seconds_to_start=2.2, seconds_a_question=2.0, questions=60, left_out=60 - len(places)
     )
     assert spent.asked == len(places)
     counts = Counter(ROWS[place]["file_name"] for place in places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_processor.line_kinds import Line
-from data_processor.paragraphs import is_full
+from data_processor.paragraphs import is_full, read_blocks
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ from data_processor.paragraphs import is_full
 def test_a_line_is_full_in_columns_or_in_characters(above, below, width, characters, full):
     lines = (Line(0, len(text), text) for text in (above, below))
     assert is_full(*lines, width, characters) is full
+
+
+def test_a_sentence_of_a_short_item_goes_on_in_the_next_line():
+    blocks = read_blocks("- Ann paints the door\nand the gate.\n- Bob rows.\n")
+    assert [[line.text for line in block.lines] for block in blocks] == [
+        ["- Ann paints the door", "and the gate."],
+        ["- Bob rows."],
+    ]

@@ -11,7 +11,7 @@ from scripted import SFT, answer, case_of, scripted, verdict
 import inference
 from benchmarks import graded_answers, quickstart
 from data_processor.dataset import read_dataset
-from data_processor.points import check_points
+from data_processor.points import check_points, points_by_rule
 from engines.chat import Reply
 from evaluation import accuracy, report, report_text, win_rate
 from evaluation.answers import pair_answers, read_answers
@@ -34,6 +34,7 @@ GUIZE = "员工请假前必须提前14天告知主管，并在日历中登记。
         (["employees", "manager", "14", "day off", "calendar"], RULE, "en", ["employees", "manager", "14", "day off"]),
         (["VIERZEHN TAGE", "Vorgesetzte", "in den", "zwei", "Tage"], REGEL, "de", ["zwei", "Tage"]),
         (["必须", "14天", "告知主管", "日历 中"], GUIZE, "zh", ["14天", "告知主管"]),
+        (["必须提前14天", "14天"], GUIZE, "zh", ["14天"]),
         (['Team Calendar" \u2014 always'], RULE, "en", ['Team Calendar" \u2014 always']),  # other marks than the text's
         (["Kalender"], REGEL.upper(), "it", ["Kalender"]),
     ],
@@ -49,6 +50,21 @@ def test_a_point_stands_in_both_the_answer_and_the_text():
     assert check_points(["14 days", "manager"], "Tell the manager.", "Tell the manager 14 days before.", "en") == [
         "manager"
     ]
+
+
+def test_points_by_rule_are_the_phrases_with_most_to_say_in_the_order_of_the_answer():
+    answer = "It needs fresh water, old copper pipes, a lead sheet, tin, and brass door bells with grey iron bolts."
+    text = "fresh water x old copper pipes y lead sheet z tin w brass door bells v grey iron bolts"
+    assert points_by_rule(answer, text, "en") == [
+        "fresh water",
+        "old copper pipes",
+        "brass door bells",
+        "grey iron bolts",
+    ]
+
+
+def test_points_by_rule_are_found_in_a_long_text_that_says_them_often():
+    assert points_by_rule("It leaves at noon.", "The ferry leaves at noon. " * 50, "en") == ["leaves at noon"]
 
 
 @pytest.mark.parametrize("points", ["manager", ["manager", ""], [3], {"1": "manager"}, [" .", "manager"]])

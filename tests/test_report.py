@@ -142,6 +142,8 @@ TEXT = "A title\n\nAnn came in 1990. She keeps the old lighthouse.\nBob went hom
          ("Ann came in 1990. ", "She keeps the old lighthouse.", "", 27)),  # another edition of the document
         ({"fact": "She keeps the old lighthouse.", "source": {"start": "9"}},
          ("Ann came in 1990. ", "She keeps the old lighthouse.", "", 27)),
+        ({"fact": "She keeps the old lighthouse.", "source": {"start": 57, "end": None, "quote": "Bob went home."}},
+         ("Ann came in 1990. ", "She keeps the old lighthouse.", "", 27)),
         ({"fact": "", "reference": "Bob went home"}, ("", "Bob went home.", "", 57)),
         ({"fact": "Bob went away, yesterday", "source": None}, ("", "Bob went home.", "", 57)),  # half of its words
         ({"fact": "Bob flew away, yesterday, alone"}, None),
