@@ -34,6 +34,7 @@ class Work:
     kept_texts: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step
     calls: int = 0
     errors: list[str] = field(default_factory=list)  # of the calls that failed
+    failed_steps: list[str] = field(default_factory=list)  # those with such calls
     waiting: list[str] = field(default_factory=list)  # steps whose answers come later, in a batch
 
     def words(self, language: str, of_prompts: str) -> dict:
@@ -80,10 +81,12 @@ class Work:
                 )
             except WaveWaiting:
                 self.waiting.append(step)
-                raise WaveWaiting(*self.waiting) from None
+                self.stop_if_waiting()
         self.tokens["prompt"] += sum(reply.prompt_tokens for reply in replies)
         self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)
         self.calls += len(replies)
+        if any(reply.error for reply in replies):
+            self.failed_steps.append(step)
         for reply in replies:
             if reply.error:
                 self.errors.append(reply.error)
@@ -112,9 +115,9 @@ class Work:
             yield
 
     def stop_if_waiting(self) -> None:
-        """WaveWaiting if any step so far waits for answers."""
+        """WaveWaiting if any step so far waits for answers; what failed is asked again with them, and waits too."""
         if self.waiting:
-            raise WaveWaiting(*self.waiting)
+            raise WaveWaiting(*self.waiting, *self.failed_steps) from None
 
     def ask_json(
         self, step: str, conversations: list, max_new_tokens: int, schema: dict | list[dict], **options
