@@ -22,7 +22,7 @@ from engines.dialect import (
     server_words,
     what_failed,
 )
-from utils import InputError, llm_chat
+from utils import InputError, address_of, llm_chat
 
 CALLS_A_WAVE = 8  # per concurrent call; what a journal may have to repeat after a kill
 MAX_FAILURES = 5  # calls that the server fails in a row, after all their attempts, before the run stops
@@ -269,7 +269,7 @@ class ApiEngine:
         return error_reply(record)
 
     def _server_name(self) -> str:
-        return f"{self.name} at {self.call_options['api_base'] or 'the default address'}"
+        return f"{self.name} at {address_of(self.call_options['api_base'])}"
 
     def _on_retry(self, error: BaseException) -> None:
         if getattr(error, "status_code", None) == 429:
