@@ -53,7 +53,8 @@ class BatchEngine:
     """Answers from the files in `folder`; what they do not answer is kept for the next wave.
 
     A request that the model or a filter refused, or whose reply breaks its schema, has an error, as with engines.api, and
-    goes into the next wave again (`failed`), sampled if it had a reply, and under the same id. One that was not answered, because the batch expired, the server failed, or a
+    goes into the next wave again (`failed`), sampled if it had a reply, and under the same id.
+    One that was not answered, because the batch expired, the server failed, or a
     parameter was refused that the next wave leaves out (engines.dialect), is waited for (`waiting`).
     """
 
