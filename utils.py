@@ -272,7 +272,7 @@ def api_client(api_base: str | None, key: str, timeout: float) -> Any:
 
 
 def address_of(api_base: str | None) -> str:
-    """Where calls go, as a message says it: `api_base`, or what the library takes from OPENAI_BASE_URL, or has of its own."""
+    """Where calls go, in a message: `api_base`, or what the library takes from OPENAI_BASE_URL, or has of its own."""
     import openai
 
     if api_base or "OPENAI_BASE_URL" not in os.environ:
