@@ -271,6 +271,15 @@ def api_client(api_base: str | None, key: str, timeout: float) -> Any:
     return openai.OpenAI(base_url=address or None, api_key=key, timeout=timeout, max_retries=0, **azure)
 
 
+def address_of(api_base: str | None) -> str:
+    """Where calls go, in a message: `api_base`, or what the library takes from OPENAI_BASE_URL, or has of its own."""
+    import openai
+
+    if api_base or "OPENAI_BASE_URL" not in os.environ:
+        return api_base or str(openai.OpenAI(api_key="none").base_url)
+    return f"{os.environ['OPENAI_BASE_URL'].strip() or 'no address'} (from OPENAI_BASE_URL)"
+
+
 def parse_retry_after(retry_after: str) -> float | None:
     """The seconds that a Retry-After header asks for, given as a number or a date (RFC 9110, 10.2.3); None if neither."""
     if retry_after.replace(".", "", 1).isdigit():

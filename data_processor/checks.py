@@ -63,10 +63,8 @@ def ask_verdicts(
         for chunk, lines in lists
     ]
     schemas = [verdict_schema(len(lines)) for _, lines in lists]
-    verdicts = []
-    for (_, lines), reply in zip(
-        lists, work.ask_json(step, requests, TOKENS_A_VERDICT * (CHECKS_A_REQUEST + 1), schemas), strict=True
-    ):
+    tokens, chunks, verdicts = TOKENS_A_VERDICT * (CHECKS_A_REQUEST + 1), [chunk for chunk, _ in lists], []
+    for (_, lines), reply in zip(lists, work.ask_json(step, requests, tokens, schemas, chunks), strict=True):
         said = set(reply or ())
         both = [(f"{number} yes" in said, f"{number} no" in said) for number in range(1, len(lines) + 1)]
         verdicts.append([yes if yes != no else None for yes, no in both])
@@ -145,9 +143,8 @@ def answer_again(work: Work, step: str, questions: list[tuple[Chunk, str]]) -> l
         )
         schemas.append({"type": "array", "items": answer, "minItems": len(part), "maxItems": len(part)})
     answers: list[str | None] = [None] * len(questions)
-    for part, reply in zip(
-        parts, work.ask_json(step, requests, TOKENS_AN_ANSWER * CHECKS_A_REQUEST, schemas), strict=True
-    ):
+    tokens, chunks = TOKENS_AN_ANSWER * CHECKS_A_REQUEST, [questions[part[0]][0] for part in parts]
+    for part, reply in zip(parts, work.ask_json(step, requests, tokens, schemas, chunks), strict=True):
         for told in reply or ():
             answers[part[told["number"] - 1]] = " ".join(told["answer"].split())
     return answers

@@ -89,8 +89,9 @@ def read_chunks(work: Work, units: list[list[Fact]], roles: int, reading: Readin
         for unit in units
     ]
     schemas = [reading_schema(unit, roles) for unit in units]
+    chunks = [unit[0].chunk for unit in units]
     stated: dict[Chunk, list[Fact]] = {}
-    for unit, reply in zip(units, work.ask_json("read", requests, LONGEST_READING, schemas), strict=True):
+    for unit, reply in zip(units, work.ask_json("read", requests, LONGEST_READING, schemas, chunks), strict=True):
         chunk, told = unit[0].chunk, reply or {}
         reading.themes[chunk] = one_line(told.get("theme", "")) or chunk.title or chunk.file_name
         reading.roles[chunk] = unique(told.get("roles", ()))[:roles]
@@ -152,10 +153,8 @@ def read_rest(work: Work, rest: list[list[Fact]], nothing: set[tuple[Chunk, int]
     What the model calls a heading, a greeting and the like is dropped under that name, and added to `nothing`.
     """
     requests = [work.prompts[left[0].chunk.language].conversation("rest", **document_of(left)) for left in rest]
-    found = []
-    for left, reply in zip(
-        rest, work.ask_json("rest", requests, LONGEST_REST, [rest_schema(len(left)) for left in rest]), strict=True
-    ):
+    schemas, chunks, found = [rest_schema(len(left)) for left in rest], [left[0].chunk for left in rest], []
+    for left, reply in zip(rest, work.ask_json("rest", requests, LONGEST_REST, schemas, chunks), strict=True):
         for told in reply or ():
             item = left[told["sentence"] - 1]
             facts = [to_fact(work, left, text, [told["sentence"]], "rest") for text in told["facts"]]

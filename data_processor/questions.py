@@ -42,9 +42,9 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
         for part in parts
     ]
     schemas = [pairs_schema(len(part), FORMS, len(part) * amount) for part in parts]
-    tokens = TOKENS_A_PAIR * FACTS_A_REQUEST * amount
+    tokens, chunks = TOKENS_A_PAIR * FACTS_A_REQUEST * amount, [part[0].chunk for part in parts]
     pairs = []
-    for part, reply in zip(parts, work.ask_json("questions", requests, tokens, schemas), strict=True):
+    for part, reply in zip(parts, work.ask_json("questions", requests, tokens, schemas, chunks), strict=True):
         by_fact: list[list[Pair]] = [[] for _ in part]
         for told in reply or ():
             number = told["item"] - 1
@@ -152,12 +152,10 @@ def diversify(work: Work, pairs: list[Pair], roles: dict[Chunk, list[str]]) -> l
         fact, role = part[0][0].fact, part[0][1]
         lines = numbered_list(f"{pair.question} | {pair.answer}" for pair, _ in part)
         requests.append(prompts_for(work, fact).conversation("wording", **document(fact.chunk), items=lines, role=role))
-    schemas = [wordings_schema(len(part)) for part in parts]
-    wordings = []
+    schemas, chunks = [wordings_schema(len(part)) for part in parts], [_chunk_of_job(part[0]) for part in parts]
+    tokens, wordings = TOKENS_A_WORDING * WORDINGS_A_REQUEST, []
     for part, reply in zip(
-        parts,
-        work.ask_json("wordings", requests, TOKENS_A_WORDING * WORDINGS_A_REQUEST, schemas, temperature=0.7),
-        strict=True,
+        parts, work.ask_json("wordings", requests, tokens, schemas, chunks, temperature=0.7), strict=True
     ):
         for told in reply or ():
             pair, role = part[told["item"] - 1]
@@ -189,7 +187,7 @@ def ask_unknown(work: Work, chunks: list[Chunk], amount: int) -> list[Pair]:
     question = {"type": "string", "minLength": 4, "maxLength": LONGEST_QUESTION}
     schema = {"type": "array", "items": question, "maxItems": amount}
     asked = []
-    for chunk, reply in zip(chunks, work.ask_json("unknown", requests, 48 * amount, schema), strict=True):
+    for chunk, reply in zip(chunks, work.ask_json("unknown", requests, 48 * amount, schema, chunks), strict=True):
         asked += [(chunk, one_line(text)) for text in reply or ()]
     open_questions = []
     for (chunk, text), answer in zip(asked, answer_again(work, "unknown, check", asked), strict=True):

@@ -14,20 +14,46 @@ TEST_KINDS = ("held_out_wording", "held_out_fact", "unknown")  # of test row
 
 
 def hold_out_facts(facts: list[Fact], ratio: float, seed: int, facts_before: int = 0, held_before: int = 0) -> set[int]:
-    """Indices of the facts to hold out whole, about WHOLE_FACT_SHARE * `ratio` of all; those from one sentence stay together.
+    """Indices of the facts to hold out whole, about WHOLE_FACT_SHARE * `ratio` of all; those sharing a sentence stay together.
 
     If facts arrive in parts, the share is of all so far: `held_before` of the `facts_before` in earlier parts are held out.
     """
-    by_sentence: dict[tuple[str, str], list[int]] = {}
-    for number, fact in enumerate(facts):
-        by_sentence.setdefault((fact.chunk.file_name, fact.quote), []).append(number)
-    sentences = list(by_sentence.values())
-    random.Random(seed + facts_before).shuffle(sentences)
+    together = group_by_sentence(facts)
+    random.Random(seed + facts_before).shuffle(together)
     wanted = WHOLE_FACT_SHARE * ratio * (facts_before + len(facts)) - held_before
     held: set[int] = set()
-    while sentences and len(held) < wanted:
-        held.update(sentences.pop())
+    while together and len(held) < wanted:
+        held.update(together.pop())
     return held
+
+
+def group_by_sentence(facts: list[Fact]) -> list[list[int]]:
+    """Indices of the facts that share a sentence of one of their quotes, directly or through others, in their order."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not facts:
+        return []
+    first_of: dict[tuple[str, str], int] = {}
+    links = [(first_of.setdefault((fact.chunk.file_name, fact.quote), n), n) for n, fact in enumerate(facts)]
+    places = sorted(
+        (fact.chunk.file_name, *fact.chunk.to_document(*span), number)
+        for number, fact in enumerate(facts)
+        for span in fact.spans
+    )
+    file_read, reach, last = "", 0, 0
+    for file_name, start, end, number in places:
+        if file_name == file_read and start < reach:
+            links.append((last, number))
+            reach = max(reach, end)
+        else:
+            file_read, reach = file_name, end
+        last = number
+    graph = coo_array(([1] * len(links), tuple(zip(*links, strict=True))), shape=(len(facts), len(facts)))
+    together: dict[int, list[int]] = {}
+    for number, group in enumerate(connected_components(graph, directed=False)[1]):
+        together.setdefault(group, []).append(number)
+    return list(together.values())
 
 
 def split(rows: list[dict], held_facts: set[str], ratio: float, seed: int) -> tuple[list[dict], list[dict]]:

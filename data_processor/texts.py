@@ -70,7 +70,8 @@ def write_texts(
         values |= {"style": job.style} if job.step == "retell" else {}
         values |= {"first": job.names[0], "second": job.names[1]} if job.names else {}
         requests.append(work.prompts[about.chunk.language].conversation(job.step, **values))
-    replies = work.ask("texts", requests, LONGEST_TEXT, temperature=TEMPERATURE)
+    chunks = [about.chunk for about, _, _ in jobs]
+    replies = work.ask("texts", requests, LONGEST_TEXT, chunks=chunks, temperature=TEMPERATURE)
     for (about, text, job), reply in zip(jobs, replies, strict=True):
         written = keep_sentences(work, reply or "", about, text)
         if not written:

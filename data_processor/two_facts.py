@@ -34,10 +34,9 @@ def ask_two(work: Work, facts: list[Fact], names: Iterable[str]) -> list[Pair]:
         for part in parts
     ]
     schemas = [pairs_schema(len(part), ("two",), len(part)) for part in parts]
+    tokens, chunks = TOKENS_A_PAIR * PAIRS_A_REQUEST, [part[0][0].chunk for part in parts]
     pairs = []
-    for part, reply in zip(
-        parts, work.ask_json("two facts", requests, TOKENS_A_PAIR * PAIRS_A_REQUEST, schemas), strict=True
-    ):
+    for part, reply in zip(parts, work.ask_json("two facts", requests, tokens, schemas, chunks), strict=True):
         for told in reply or ():
             first, second = part[told["item"] - 1]
             pairs.append(to_pair(told, first, "model", second))

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 
+from data_processor.chunking import Chunk
 from data_processor.curation import NearCopies
 from data_processor.prompts import Prompts, load_prompts
 from engines.chat import Engine, Reply, WaveWaiting
 from engines.json_replies import CUT_OFF, complete_json, parse_json
+
+SHOWN_CHUNKS = 5  # whose calls failed, in a message
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -34,6 +40,7 @@ class Work:
     kept_texts: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step
     calls: int = 0
     errors: list[str] = field(default_factory=list)  # of the calls that failed
+    failed_steps: list[str] = field(default_factory=list)  # those with such calls
     waiting: list[str] = field(default_factory=list)  # steps whose answers come later, in a batch
 
     def words(self, language: str, of_prompts: str) -> dict:
@@ -56,10 +63,17 @@ class Work:
         return Counter(f"{record['step']}: {record['reason']}" for record in self.dropped)
 
     def ask(
-        self, step: str, conversations: list, max_new_tokens: int, turns: list[int] | None = None, **options
+        self,
+        step: str,
+        conversations: list,
+        max_new_tokens: int,
+        turns: list[int] | None = None,
+        chunks: Sequence[Chunk | None] | None = None,
+        **options,
     ) -> list:
         """The replies to one batch of prompts; a failed call is counted and gives None.
 
+        `chunks`, one per prompt, are what the prompts are about, for whoever reads what failed.
         `turns`, one per prompt, are added to the seed, so that a repeated prompt is sampled differently.
         """
         if not conversations:
@@ -80,16 +94,21 @@ class Work:
                 )
             except WaveWaiting:
                 self.waiting.append(step)
-                raise WaveWaiting(*self.waiting) from None
+                self.stop_if_waiting()
         self.tokens["prompt"] += sum(reply.prompt_tokens for reply in replies)
         self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)
         self.calls += len(replies)
-        for reply in replies:
+        failed = []
+        for reply, chunk in zip(replies, chunks or [None] * len(replies), strict=True):
             if reply.error:
+                failed.append(chunk)
                 self.errors.append(reply.error)
-                self.drop(step, "call failed", reply.error)
+                self.drop(step, "call failed", reply.error, chunk)
             for lost in reply.left_out:
-                self.drop(step, **lost)
+                self.drop(step, **lost, source=chunk)
+        if failed:
+            self.failed_steps.append(step)
+            log.warning("%s: %d of %d calls failed%s", step, len(failed), len(replies), describe_chunks(failed))
         return [None if reply.error else reply.text for reply in replies]
 
     @contextlib.contextmanager
@@ -112,22 +131,36 @@ class Work:
             yield
 
     def stop_if_waiting(self) -> None:
-        """WaveWaiting if any step so far waits for answers."""
+        """WaveWaiting if any step so far waits for answers; what failed is asked again with them, and waits too."""
         if self.waiting:
-            raise WaveWaiting(*self.waiting)
+            raise WaveWaiting(*self.waiting, *self.failed_steps) from None
 
     def ask_json(
-        self, step: str, conversations: list, max_new_tokens: int, schema: dict | list[dict], **options
+        self,
+        step: str,
+        conversations: list,
+        max_new_tokens: int,
+        schema: dict | list[dict],
+        chunks: Sequence[Chunk | None] | None = None,
+        **options,
     ) -> list:
         """Like `ask`, for replies in JSON. Of one cut off by the token limit, what is whole is kept, and the cut counted."""
         values = []
-        for text in self.ask(step, conversations, max_new_tokens, schemas=schema, **options):
+        replies = self.ask(step, conversations, max_new_tokens, chunks=chunks, schemas=schema, **options)
+        for text, chunk in zip(replies, chunks or [None] * len(replies), strict=True):
             try:
                 values.append(None if text is None else parse_json(text))
             except json.JSONDecodeError:
-                self.drop(step, CUT_OFF, text)
+                self.drop(step, CUT_OFF, text, chunk)
                 values.append(complete_json(text))
         return values
+
+
+def describe_chunks(chunks: list[Chunk | None]) -> str:
+    """ ": bridge.txt, chunk 1; mill.txt, chunk 2; 3 more in log/data.dropped.jsonl", each once; "" if none is known."""
+    names = list(dict.fromkeys(f"{chunk.file_name}, chunk {chunk.number}" for chunk in chunks if chunk))
+    more = [f"{len(names) - SHOWN_CHUNKS} more, all in log/data.dropped.jsonl"] if len(names) > SHOWN_CHUNKS else []
+    return f": {'; '.join(names[:SHOWN_CHUNKS] + more)}" if names else ""
 
 
 def an_object(**properties: dict) -> dict:

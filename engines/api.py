@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from engines.adaptive_limit import AdaptiveLimit
 from engines.api_replies import CUT_OFF_THINKING, NO_JSON, NO_TEXT, error_reply, parse_reply, read_answer
-from engines.chat import Conversation, Reply, broadcast
+from engines.chat import Conversation, Reply, broadcast, sampled_again
 from engines.dialect import (
     REQUEST,
     SET_UP,
@@ -22,7 +22,7 @@ from engines.dialect import (
     server_words,
     what_failed,
 )
-from utils import InputError, llm_chat
+from utils import InputError, address_of, llm_chat
 
 CALLS_A_WAVE = 8  # per concurrent call; what a journal may have to repeat after a kill
 MAX_FAILURES = 5  # calls that the server fails in a row, after all their attempts, before the run stops
@@ -40,7 +40,8 @@ class ApiEngine:
 
     `concurrency` calls run at once, fewer after a 429; `rpm` and `tpm` limit the requests and tokens per minute; `timeout` is
     how many seconds to wait for an answer. A refusal that concerns one request (a filter, the context's length), a reply
-    that violates its JSON schema and one cut off while thinking have an `error`. What concerns the set-up (key, credit,
+    that violates its JSON schema twice, the second time sampled, and one cut off while thinking have an
+    `error`. What concerns the set-up (key, credit,
     address, model), and a server that fails the first call or MAX_FAILURES in a row (no connection, no answer in time, 5xx,
     no JSON), end the run with an InputError. The first call, and the first for JSON, are sent alone: they show whether the
     set-up is right, which parameters the server takes (engines.dialect) and in which format JSON comes.
@@ -132,10 +133,10 @@ class ApiEngine:
     def _ask(
         self, messages: Conversation, schema: dict | None, max_tokens: int, temperature: float, seed: int
     ) -> Reply:
-        """One reply: the request is sent again as the server will have it, or with room for thoughts that were cut off."""
+        """One reply: the request is sent again as the server will have it, with room for cut-off thoughts, or sampled."""
         import openai
 
-        may_think = True
+        may_think, again = True, False
         while True:
             dialect, room = self.dialect, self.thinking_tokens if may_think else 0
             call = (messages, schema, max_tokens + room, temperature, seed)
@@ -164,7 +165,11 @@ class ApiEngine:
                 self._allow_thinking()
                 continue
             if (reply.error or "").startswith((NO_JSON, NO_TEXT)):
-                return self._in_another_format(reply.error, dialect, call) or reply
+                other = None if again else self._in_another_format(reply.error, dialect, call)
+                if other or again or schema is None:
+                    return other or reply
+                (temperature, seed), again = sampled_again(temperature, seed, 1), True
+                continue
             self.json_came[True] += schema is not None and not reply.error
             return reply
 
@@ -265,7 +270,7 @@ class ApiEngine:
         return error_reply(record)
 
     def _server_name(self) -> str:
-        return f"{self.name} at {self.call_options['api_base'] or 'the default address'}"
+        return f"{self.name} at {address_of(self.call_options['api_base'])}"
 
     def _on_retry(self, error: BaseException) -> None:
         if getattr(error, "status_code", None) == 429:

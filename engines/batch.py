@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.api import THINKING_TOKENS
@@ -26,7 +27,7 @@ from engines.batch_files import (
     wave_number,
     write_wave,
 )
-from engines.chat import Conversation, Reply, WaveWaiting, broadcast
+from engines.chat import Conversation, Reply, WaveWaiting, broadcast, sampled_again
 from engines.dialect import REQUEST, UNCLEAR, Dialect, concerns, describe, server_words
 from engines.failures import describe_failures
 from engines.journal import model_identity, request_key
@@ -52,7 +53,8 @@ class BatchEngine:
     """Answers from the files in `folder`; what they do not answer is kept for the next wave.
 
     A request that the model or a filter refused, or whose reply breaks its schema, has an error, as with engines.api, and
-    goes into the next wave again (`failed`). One that was not answered, because the batch expired, the server failed, or a
+    goes into the next wave again (`failed`), sampled if it had a reply, and under the same id.
+    One that was not answered, because the batch expired, the server failed, or a
     parameter was refused that the next wave leaves out (engines.dialect), is waited for (`waiting`).
     """
 
@@ -66,6 +68,7 @@ class BatchEngine:
         self.errors: dict[str, str] = {}
         self.open: dict[str, Path] = {}  # file in which a request stands that has no file of answers yet
         self.answers: dict[str, Answer] = {}
+        self.replied: Counter[str] = Counter()  # how many replies a request had, in all waves
         self.unanswered: dict[str, str] = {}  # why a request that was sent had no answer, at least once
         for _, files in itertools.groupby(request_files(folder), wave_number):
             self._read_wave(list(files))
@@ -106,8 +109,8 @@ class BatchEngine:
 
     @property
     def unwritten(self) -> dict[str, Request]:
-        """The requests of this run that no open file asks for."""
-        return {key: request for key, request in self.needed.items() if key not in self.open}
+        """The requests of this run that no open file asks for, as they are to be sent."""
+        return {key: self._again(key, request) for key, request in self.needed.items() if key not in self.open}
 
     def open_files(self) -> list[Path]:
         """The files whose answers this run needs."""
@@ -119,6 +122,13 @@ class BatchEngine:
         again = self.unwritten.keys() & (self.failed.keys() | self.unanswered.keys())
         errors, sent = [self.errors[key] for key in again], len(self.answers.keys() | self.unanswered.keys())
         return describe_failures(errors, sent, "requests failed") if again else ""
+
+    def _again(self, key: str, request: Request) -> Request:
+        """The request; if it had replies of no use, sampled by another seed than those."""
+        if key not in self.failed or not self.replied[key]:
+            return request
+        temperature, seed = sampled_again(request.temperature, request.seed, self.replied[key])
+        return replace(request, temperature=temperature, seed=seed)
 
     def _body(self, request: Request) -> dict:
         """What engines.api would send."""
@@ -150,6 +160,7 @@ class BatchEngine:
                 )
                 if problem is None:
                     self.answers[key] = answer
+                    self.replied[key] += answer.completion is not None
                 else:
                     self.unanswered[key] = problem
 

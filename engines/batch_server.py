@@ -18,7 +18,7 @@ from engines.arguments import ApiArguments
 from engines.batch_files import ENDPOINT, answers_file
 from engines.dialect import what_failed
 from engines.journal import append_line, read_journal
-from utils import InputError, api_client, require_key, write_text
+from utils import InputError, address_of, api_client, require_key, write_text
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 WINDOW = "24h"  # the only one there is
@@ -36,7 +36,7 @@ class BatchServer:
         self.patient = self.client.with_options(
             max_retries=arguments.max_attempts - 1
         )  # where sending twice does no harm
-        self.address, self.state = arguments.api_base or "the default address", state
+        self.address, self.state = address_of(arguments.api_base), state
         self.sent: dict[str, dict[str, str]] = {}  # by name and hash of a file of requests: "file" and "batch", ids
         read_journal(state, self._read_line, "a journal of batches")
 

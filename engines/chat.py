@@ -15,6 +15,9 @@ from engines.thoughts import without_thoughts
 Conversation = list[dict[str, str]]
 TOP_P = 0.95  # nucleus sampling (Holtzman et al. 2020), used when temperature > 0
 TOP_K = 50
+AGAIN_TEMPERATURE = (
+    0.7  # at least, for a request whose reply was of no use: without sampling it would be the same again
+)
 # Compact JSON, as llguidance options: a small model wastes tokens on unrestricted white space
 JSON_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -80,6 +83,11 @@ def to_reply(text: str, prompt_tokens: int, completion_tokens: int, finish_reaso
         error = f"cut off while thinking, after {completion_tokens} tokens: raise --max_new_tokens"
         return Reply("", prompt_tokens, completion_tokens, "error", error)
     return Reply(answer, prompt_tokens, completion_tokens, finish_reason)
+
+
+def sampled_again(temperature: float, seed: int, times: int) -> tuple[float, int]:
+    """Temperature and seed of a request whose reply was of no use so many times, so that the next can be another."""
+    return max(temperature, AGAIN_TEMPERATURE), seed + times
 
 
 def broadcast(value: Any, count: int) -> list:

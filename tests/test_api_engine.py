@@ -14,7 +14,7 @@ from budget.clock import Stopped
 from engines.adaptive_limit import AdaptiveLimit
 from engines.api import ApiEngine
 from engines.chat import Reply
-from utils import InputError
+from utils import InputError, address_of
 
 BUSY = error(503, "busy")
 LOST = FAULTS["connection reset in mid-body"]
@@ -170,8 +170,10 @@ def test_without_an_address_the_library_has_one_of_its_own(server, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", server.address)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-without-an-address")
     server.plan = iter([error(401, "who is it")])
-    with pytest.raises(InputError, match=r"^expected m at the default address to answer, found status 401 "):
+    with pytest.raises(InputError, match=rf"^expected m at {server.address} \(from OPENAI_BASE_URL\) to answer, "):
         ApiEngine("m").chat(asked("a"))
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    assert address_of(None) == "https://api.openai.com/v1/" and address_of("http://here/v1") == "http://here/v1"
 
 
 def test_calls_run_together_after_the_first_and_come_back_in_order(server):

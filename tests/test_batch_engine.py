@@ -142,6 +142,21 @@ def test_a_server_that_failed_is_asked_again_and_waited_for(tmp_path, status):
     assert ask_one(tmp_path) == key and len(requests_of(tmp_path)) == 2
 
 
+def test_a_reply_of_no_use_is_asked_for_again_so_that_it_can_be_another(tmp_path):
+    key = ask_one(tmp_path)
+    for wave in (1, 2):
+        write_answers(tmp_path, wave, [{"custom_id": key, "text": "The words are these."}])
+        engine = BatchEngine("m", tmp_path / "data.batch")
+        (reply,) = engine.chat(QUESTION, schemas=WORDS)
+        assert reply.error.startswith("the server sent no JSON that follows the schema")
+        engine.write_wave()
+    sent = [one["body"] for one in requests_of(tmp_path)]
+    assert [(one["temperature"], one["seed"]) for one in sent] == [(0.0, 0), (0.7, 1), (0.7, 2)]
+    assert {one["custom_id"] for one in requests_of(tmp_path)} == {key}
+    write_answers(tmp_path, 3, [{"custom_id": key, "text": ["known"]}])
+    assert BatchEngine("m", tmp_path / "data.batch").chat(QUESTION, schemas=WORDS)[0].text == '["known"]'
+
+
 def test_a_refused_parameter_is_left_out_of_the_next_wave(tmp_path):
     key = ask_one(tmp_path)
     words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."

@@ -84,21 +84,38 @@ def test_where_no_format_works_the_first_stays_and_the_search_has_an_end(server,
         replies = engine_of(server).chat(asked(*"abcdef"), schemas=WORDS)
     assert caplog.text.count("gave no JSON for one request in any format (the server sent no JSON that follows") == 3
     assert [reply.error[:48] for reply in replies] == ["the server sent no JSON that follows the schema:"] * 6
-    assert formats(server) == ["json_schema", "json_object", "text"] * 3 + ["json_schema"] * 3
+    assert formats(server) == ["json_schema", "json_object", "text", "json_schema"] * 3 + ["json_schema"] * 6
 
 
 def test_now_and_then_a_reply_without_json_changes_nothing(server):  # noqa: F811
     server.plan = iter([good, PROSE, good, PROSE])
     replies = engine_of(server).chat(asked(*"abcd"), schemas=WORDS)
-    assert [bool(reply.error) for reply in replies] == [False, True, False, True]
-    assert formats(server) == ["json_schema"] * 4
+    assert [bool(reply.error) for reply in replies] == [False] * 4
+    assert formats(server) == ["json_schema"] * 6
+
+
+def test_a_request_whose_reply_was_no_json_is_asked_again_so_that_the_reply_can_be_another(server, tmp_path):  # noqa: F811
+    """Without sampling the reply would be the same again. It is remembered as the reply to the request."""
+
+    def answer(call: dict) -> Answer:
+        return good(call) if call["temperature"] else PROSE
+
+    server.default = answer
+    for _ in range(2):
+        engine = JournaledEngine(engine_of(server), tmp_path / "journal.jsonl")
+        (reply,) = engine.chat(asked("a"), schemas=WORDS, seed=3)
+        assert json.loads(reply.text) == ["known words"]
+    sent = [call["body"] for call in server.calls]
+    assert [(one["temperature"], one["seed"]) for one in sent] == [(0.0, 3)] * 3 + [(0.7, 4)]
+    assert len({json.dumps(one["messages"]) for one in (sent[0], sent[-1])}) == 1
+    assert engine_of(server).chat(asked("a"))[0].error is None, "a text is taken as it is"
 
 
 def test_json_that_came_by_luck_at_first_does_not_hide_a_server_that_ignores_its_format(server):  # noqa: F811
     server.plan, server.default = iter([good]), knows("json_object")
     replies = engine_of(server).chat(asked(*"abcd"), schemas=WORDS)
     assert [bool(reply.error) for reply in replies] == [False, True, False, False]
-    assert formats(server) == ["json_schema"] * 3 + ["json_object"] * 2
+    assert formats(server) == ["json_schema"] * 4 + ["json_object"] * 2
 
 
 @pytest.mark.parametrize(

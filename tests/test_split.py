@@ -160,6 +160,22 @@ def test_facts_of_one_sentence_are_held_out_together():
     assert len(held) == 4 and all(n ^ 1 in held for n in held)
 
 
+@pytest.mark.parametrize("ratio", [0.2, 0.4, 1.0])
+def test_facts_that_share_a_sentence_in_any_of_their_quotes_are_held_out_together(ratio):
+    """Also where one rests on two sentences and the other on the second of them, read in the overlap of two chunks."""
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 80)))
+    first, second = Chunk("a.txt", 0, 0, 80, text, ""), Chunk("a.txt", 1, 1, 80, text[1:], "")
+    facts = []
+    for n in range(0, 80, 8):
+        facts.append(Fact(f"two {n}", first, n, n + 2, "Hexley", more=((n + 4, n + 5),)))
+        facts.append(Fact(f"second {n}", second, n, n + 1, "Hexley"))
+        facts.append(Fact(f"third {n}", first, n + 6, n + 7, "Hexley", more=((n + 4, n + 6),)))
+        facts.append(Fact(f"other {n}", Chunk("b.txt", 0, 0, 80, text[::-1], ""), n, n + 1, "Hexley"))
+    held = hold_out_facts(facts, ratio, seed=0)
+    assert held and {n % 4 for n in held} >= {0, 1, 2} and all(n // 4 * 4 + 2 in held for n in held if n % 4 < 3)
+    assert all({n, n + 1, n + 2} <= held or not {n, n + 1, n + 2} & held for n in range(0, 40, 4))
+
+
 def test_a_real_collection_keeps_its_test_questions_out_of_training(small_collection: Path):
     train, test = (json.loads(small_collection.with_suffix(end).read_text()) for end in (".json", ".test.json"))
     assert {"held_out_fact", "held_out_wording"} <= {r["kind"] for r in test}

@@ -137,6 +137,15 @@ def test_a_refused_request_has_no_reply_and_is_asked_again_with_the_next_wave(te
     assert finish_by_files(texts, 3) == 4, "the questions that came late are asked in roles after the others"
 
 
+def test_the_waves_that_follow_are_counted_from_what_failed(texts):
+    """Of two documents one is not read: it is asked again with the next wave, and all that comes after it is still to come."""
+    run(texts, "files")
+    first, second = requests_of(texts, "1")
+    write_answers(texts, 1, [output_line(first, FILTERED), output_line(second, read(second["body"]))])
+    assert "At most 3 more waves follow it" in run(texts, "files")
+    assert finish_by_files(texts, 2) == 4
+
+
 def test_what_failed_in_the_last_wave_does_not_keep_the_dataset(texts):
     for wave in (1, 2):
         run(texts, "files")

@@ -35,6 +35,7 @@ def find_themes(work: Work, chunks: list[Chunk]) -> list[str]:
         "theme",
         [work.prompts[chunk.language].conversation("theme", text=chunk.text) for chunk in chunks],
         max_new_tokens=32,
+        chunks=chunks,
     )
     themes = []
     for chunk, reply in zip(chunks, replies, strict=True):
@@ -63,8 +64,8 @@ def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
         "minItems": 1,
         "maxItems": 3,
     }
-    stated = []
-    for item, reply in zip(items, work.ask_json("facts", requests, 120, schema), strict=True):
+    stated, chunks = [], [item.chunk for item in items]
+    for item, reply in zip(items, work.ask_json("facts", requests, 120, schema, chunks), strict=True):
         for text in reply or []:
             reason = fact_problem(item, text)
             if reason:
@@ -186,9 +187,11 @@ def rewrite_facts(work: Work, facts: list[Fact], group_size: int = 3) -> list[tu
         )
         for group, style in jobs
     ]
-    texts = []
+    texts, chunks = [], [group[0].chunk for group, _ in jobs]
     kept_texts = work.kept_texts["rewrites"]
-    for (group, style), reply in zip(jobs, work.ask("rewrites", requests, 96, temperature=0.5), strict=True):
+    for (group, style), reply in zip(
+        jobs, work.ask("rewrites", requests, 96, chunks=chunks, temperature=0.5), strict=True
+    ):
         kept = []
         for start, end in sentence_spans(reply or "", group[0].chunk.text_language):
             sentence = reply[start:end]

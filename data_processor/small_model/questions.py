@@ -49,25 +49,26 @@ def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
 
 def find_roles(work: Work, chunks: list[Chunk], themes: list[str], amount: int) -> dict[Chunk, list[str]]:
     """For each chunk, the kinds of people who would ask about its theme."""
-    languages = dict(zip(themes, (chunk.language for chunk in chunks), strict=True))
+    chunk_of = dict(zip(themes, chunks, strict=True))
     replies = work.ask_json(
         "roles",
         [
-            work.prompts[language].conversation("roles", theme=theme, amount=amount)
-            for theme, language in languages.items()
+            work.prompts[chunk.language].conversation("roles", theme=theme, amount=amount)
+            for theme, chunk in chunk_of.items()
         ],
         16 * amount,
         [
             {
                 "type": "array",
-                "items": {"type": "string", "pattern": work.prompts[language].table["roles"]["pattern"]},
+                "items": {"type": "string", "pattern": work.prompts[chunk.language].table["roles"]["pattern"]},
                 "minItems": amount,
                 "maxItems": amount,
             }
-            for language in languages.values()
+            for chunk in chunk_of.values()
         ],
+        list(chunk_of.values()),
     )
-    roles = {theme: list(dict.fromkeys(reply or [])) for theme, reply in zip(languages, replies, strict=True)}
+    roles = {theme: list(dict.fromkeys(reply or [])) for theme, reply in zip(chunk_of, replies, strict=True)}
     return {chunk: roles[theme] for chunk, theme in zip(chunks, themes, strict=True)}
 
 
@@ -114,6 +115,7 @@ def ask_wordings(work: Work, step: str, jobs: list[tuple[Pair, str]], first_turn
         [conversation for conversation in conversations for _ in turns],
         40,
         [schema for schema in schemas for _ in turns],
+        [pair.fact.chunk for pair, _ in asked.values() for _ in turns],
         temperature=[TEMPERATURE if turn else 0.0 for turn in turns] * len(conversations),
         turns=turns * len(conversations),
     )
