@@ -14,7 +14,9 @@ TEST_KINDS = ("held_out_wording", "held_out_fact", "unknown")  # of test row
 
 
 def hold_out_facts(facts: list[Fact], ratio: float, seed: int, facts_before: int = 0, held_before: int = 0) -> set[int]:
-    """Indices of the facts to hold out whole, about WHOLE_FACT_SHARE * `ratio` of all; those sharing a sentence stay together.
+    """Indices of the facts to hold out whole, about WHOLE_FACT_SHARE * `ratio` of all.
+
+    Facts that share a sentence stay together.
 
     If facts arrive in parts, the share is of all so far: `held_before` of the `facts_before` in earlier parts are held out.
     """
