@@ -142,6 +142,8 @@ def test_what_a_text_says():
         [Quantity(4.5, "EUR", 4.5), Quantity(2027.0, None, 2027.0)], ["month#3"], ["man", "zahlt", "im"]
     )
     assert read("两周内付350元", "zh").quantities == [Quantity(1209600, "s", 2), Quantity(350, "CNY", 350)]
+    assert read("3家公司，共占60%", "zh").quantities == [Quantity(3, None, 3), Quantity(60, "percent", 60)]
+    assert read("Der Eintritt kostet EUR 40.", "de").quantities == [Quantity(40, "EUR", 40)]
 
 
 @pytest.mark.parametrize(
