@@ -84,7 +84,7 @@ def month_names(language: str) -> dict[str, int]:
     for width in ("abbreviated", "wide"):
         for context in ("format", "stand-alone"):
             for number, name in locale(language).months[context][width].items():
-                names[name.casefold().strip(".")] = number
+                names[name.lower().strip(".")] = number  # as the text: casefold would take Greek apart
     return names
 
 

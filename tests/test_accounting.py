@@ -98,6 +98,12 @@ def test_the_yield_table_tells_sentences_that_state_nothing_from_those_that_were
         {"a.txt": Counter(text=7), "b.txt": Counter(text=7)}, [told.chunk], [told], rows, job, tmp_path / "y.json"
     )
     head, first, second, dropped, _ = capsys.readouterr().out.splitlines()
-    assert head == "document                      chunks  facts  questions  passages  dropped  state nothing  not covered"
-    assert first == "a.txt                              1      1          3         1        3              2            1"
-    assert second.split() == "b.txt 0 0 0 0 0 0 0".split() and dropped.startswith("dropped: 3 rest: near copy; 1 rest: states nothing: heading")
+    assert (
+        head == "document                      chunks  facts  questions  passages  dropped  state nothing  not covered"
+    )
+    assert (
+        first == "a.txt                              1      1          3         1        3              2            1"
+    )
+    assert second.split() == "b.txt 0 0 0 0 0 0 0".split() and dropped.startswith(
+        "dropped: 3 rest: near copy; 1 rest: states nothing: heading"
+    )

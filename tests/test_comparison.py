@@ -6,6 +6,7 @@ import pytest
 
 from evaluation import accuracy, matching, win_rate
 from evaluation.answer_language import answer_language
+from evaluation.contradiction import split_yes_or_no
 from evaluation.quantities import Quantity, shown, with_plain_numbers
 from evaluation.reading import Reading, read
 
@@ -137,6 +138,11 @@ def test_what_says_that_the_answer_is_not_known():
     assert [text for text in ANSWERS if matching.says_unknown(text)] == []
 
 
+def test_what_a_reference_says_beside_yes_or_no():
+    assert split_yes_or_no("Nein, erst ab 18.", "de") == (False, "erst ab 18.")
+    assert split_yes_or_no("Yes.", "en") == (True, "") and split_yes_or_no("Yesterday.", "en") == (None, "Yesterday.")
+
+
 def test_what_a_text_says():
     assert read("Man zahlt 4,50 Euro im März 2027.", "de") == Reading(
         [Quantity(4.5, "EUR", 4.5), Quantity(2027.0, None, 2027.0)], ["month#3"], ["man", "zahlt", "im"]
@@ -157,6 +163,8 @@ def test_a_number_is_shown_as_its_language_writes_it(value, language, text):
 def test_numbers_of_a_language_without_words_are_written_plainly():
     assert with_plain_numbers("12.480 invånare, 3,1250 kg", "sv") == "12480 invånare, 3.125 kg"
     assert with_plain_numbers("Il 3 maggio 1897", "it").split() == ["3", "month5", "1897"]
+    assert with_plain_numbers("15 Μαΐου 1990", "el").split() == ["15", "month5", "1990"]
+    assert with_plain_numbers("Ιανουάριος 1990", "el").split() == ["month1", "1990"]
     assert not matching.match("3,1250 kg", "Den väger 3125 kg.", "Hur mycket väger klockan i kyrkan?")
 
 

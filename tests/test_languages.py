@@ -38,7 +38,9 @@ def test_a_collection_is_in_the_language_of_most_of_it():
 
 def test_all_of_a_large_collection_is_looked_at():
     english = ["The gate is open in summer, and closed in the winter, as the keeper of the park has told us. " * 5] * 50
-    german = ["Das Tor ist im Sommer offen und im Winter geschlossen, wie uns der Wärter des Parks gesagt hat. " * 5] * 450
+    german = [
+        "Das Tor ist im Sommer offen und im Winter geschlossen, wie uns der Wärter des Parks gesagt hat. " * 5
+    ] * 450
     assert identify_all([*english, *german]) == "de"
 
 
