@@ -17,7 +17,6 @@ HAN = r"[\u3400-\u9fff]"
 SENTENCE = re.compile(rf"(?<=[^\W\d_]{{3}}[.!?])\s+|[。！？；;\n]|[!?](?={HAN})")
 CLAUSE = re.compile(rf"[,、:;]\s|[，；：。;]|[,:!?](?={HAN})|\n| - | – |\b(?:sondern|but|mais|sino|а|но)\b")
 ROLE_LETTERS = 5  # at which the name of a role begins, so that "Vorsitz" is that of a "Vorsitzende"
-CANDIDATE_WORDS = 3  # an item of a list of candidates has at most so many
 AND = r"\s(?:und|sowie|and|et|y|e|и)\s"
 
 
@@ -124,10 +123,8 @@ def among_alternatives(reference: str, response: str, question: str, language: s
         for sentence in SENTENCE.split(response):
             *before, last = re.split(joint, sentence or "")
             items = [read(item, language).words for side in before for item in re.split("[,，、] ?", side)]
-            # The alternatives are the last words before "or", the first after it, and short items of a list before it.
-            near = [items.pop()[-2:], read(last, language).words[:2]] if items else []
-            if near and len(near[0]) <= CANDIDATE_WORDS:
-                near += [item[-2:] for item in items]
+            # The alternatives are the last words before "or" and of the items of a list before it, and the first after it.
+            near = [item[-2:] for item in items] + ([read(last, language).words[:2]] if items else [])
             if words & {one for item in near for one in item}:
                 return True
     return False

@@ -84,7 +84,7 @@ def month_names(language: str) -> dict[str, int]:
     for width in ("abbreviated", "wide"):
         for context in ("format", "stand-alone"):
             for number, name in locale(language).months[context][width].items():
-                names[name.casefold().strip(".")] = number
+                names[name.lower().strip(".")] = number  # as the text: casefold would take Greek apart
     return names
 
 
@@ -106,7 +106,9 @@ def unit_names(language: str, normal) -> dict[tuple[str, ...], str]:
             currencies[name] = code
         currencies[code] = code
     currencies |= {name: unit for name, unit in words_of(language)["units"].items()}
-    return names | {spelled(name, normal): unit for name, unit in currencies.items()}
+    names |= {spelled(name, normal): unit for name, unit in currencies.items()}
+    names.pop((normal("a"),), None)  # ampere, but a word in many languages: "9 à 17 heures", "40 a day"
+    return names
 
 
 def spelled(text: str, normal) -> tuple[str, ...]:

@@ -163,4 +163,5 @@ def test_more_than_half_is_a_failure_of_the_run_with_an_exit_code_of_its_own(cap
 
     with pytest.raises(SystemExit) as ended:
         run_script(main)
-    assert ended.value.code == 3 and "1 of 1 calls failed: 1 a (b)" in capsys.readouterr().err
+    assert ended.value.code == 3
+    assert "1 of 1 calls failed: 1 a (b): mend this and run it again" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import pytest
 
 from evaluation import accuracy, matching, win_rate
 from evaluation.answer_language import answer_language
+from evaluation.contradiction import split_yes_or_no
 from evaluation.quantities import Quantity, folded, shown, with_plain_numbers
 from evaluation.reading import Reading, read
 
@@ -145,12 +146,21 @@ def test_what_says_that_the_answer_is_not_known():
     assert [text for text in ANSWERS if matching.says_unknown(text)] == []
 
 
+def test_what_a_reference_says_beside_yes_or_no():
+    assert split_yes_or_no("Nein, erst ab 18.", "de") == (False, "erst ab 18.")
+    assert split_yes_or_no("Yes.", "en") == (True, "") and split_yes_or_no("Yesterday.", "en") == (None, "Yesterday.")
+
+
 def test_what_a_text_says():
     assert read("Man zahlt 4,50 Euro im März 2027.", "de") == Reading(
         [Quantity(4.5, "EUR", 4.5), Quantity(2027.0, None, 2027.0)], ["month#3"], ["man", "zahlt", "im"]
     )
     assert read("两周内付350元", "zh").quantities == [Quantity(1209600, "s", 2), Quantity(350, "CNY", 350)]
+    assert read("de 9 à 17 heures", "fr").quantities == [Quantity(9, None, 9), Quantity(61200, "s", 17)]
+    assert read("16 amperes", "en").quantities == [Quantity(16, "A", 16)]
     assert read("票价是¥50。", "zh").quantities == read("¥50", "zh").quantities == [Quantity(50, "CNY", 50)]
+    assert read("3家公司，共占60%", "zh").quantities == [Quantity(3, None, 3), Quantity(60, "percent", 60)]
+    assert read("Der Eintritt kostet EUR 40.", "de").quantities == [Quantity(40, "EUR", 40)]
 
 
 @pytest.mark.parametrize(
@@ -165,6 +175,8 @@ def test_numbers_of_a_language_without_words_are_written_plainly():
     assert with_plain_numbers("12.480 invånare, 3,1250 kg", "sv") == "12480 invånare, 3.125 kg"
     assert with_plain_numbers("1,250 kg と 1.250 kg", "ja") == "1250 kg と 1.25 kg"
     assert with_plain_numbers("Il 3 maggio 1897", "it").split() == ["3", "month5", "1897"]
+    assert with_plain_numbers("15 Μαΐου 1990", "el").split() == ["15", "month5", "1990"]
+    assert with_plain_numbers("Ιανουάριος 1990", "el").split() == ["month1", "1990"]
     assert not matching.match("3,1250 kg", "Den väger 3125 kg.", "Hur mycket väger klockan i kyrkan?")
 
 

@@ -31,7 +31,8 @@ from data_processor.encodings import decode
     ],
 )
 def test_a_code_page_is_read_right(text, encoding):
-    assert decode(text.encode(encoding)).text == text
+    found = decode(text.encode(encoding))
+    assert found.text == text and found.remark.startswith("read as ")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def test_where_no_format_works_the_first_stays_and_the_search_has_an_end(server,
     server.default = PROSE
     with caplog.at_level(logging.INFO):
         replies = engine_of(server).chat(asked(*"abcdef"), schemas=WORDS)
-    assert caplog.text.count("gave no JSON for one request in any format (the server sent no JSON that follows") == 3
+    said = f"m at {server.address} gave no JSON for one request in any format (the server sent no JSON that follows"
+    assert caplog.text.count(said) == 3
     assert [reply.error[:48] for reply in replies] == ["the server sent no JSON that follows the schema:"] * 6
     assert formats(server) == ["json_schema", "json_object", "text", "json_schema"] * 3 + ["json_schema"] * 6
 
@@ -138,6 +139,14 @@ def test_what_is_no_matter_of_the_format_is_asked_once(server, answer, ends):  #
     else:
         assert [bool(reply.error) for reply in engine_of(server).chat(CALLS, schemas=WORDS)] == [True, False, False]
         assert formats(server) == ["json_schema"] * 3
+
+
+def test_where_a_refusal_is_unclear_a_short_call_for_json_shows_whether_the_set_up_is_right(server):  # noqa: F811
+    server.default = error(400, "We cannot do that.")
+    with pytest.raises(InputError, match=r"found status 400 \(We cannot do that\.\)"):
+        engine_of(server).chat(CALLS, schemas=WORDS)
+    assert formats(server) == ["json_schema", "json_object", "text", "json_schema"]
+    assert server.calls[-1]["body"]["messages"][0]["content"].startswith("Is this a question?")
 
 
 def test_a_dead_server_is_still_a_dead_server(server):  # noqa: F811

@@ -186,6 +186,11 @@ def test_an_unreadable_verdict_is_asked_for_once_more_then_unscored(tmp_path):
     assert (reverse["n"], reverse["correct"], reverse["accuracy"], reverse["unscored"]) == (2, 1, 1.0, 1)
 
 
+def test_a_log_says_how_many_verdicts_of_how_many_there_are(tmp_path, capsys):
+    ask(scripted(tmp_path, lambda prompt, seed: verdict("correct")), ACCURACY, [CASE])
+    assert capsys.readouterr().err.startswith("verdicts: accuracy: 1 of 1, ")
+
+
 def test_the_second_reply_counts(tmp_path):
     judge = scripted(tmp_path, lambda prompt, seed: verdict("incorrect") if seed else "{")
     assert {row["verdict"] for row in accuracy.judge_answers(SFT, judge)} == {"incorrect"}

@@ -36,6 +36,14 @@ def test_a_collection_is_in_the_language_of_most_of_it():
     assert identify_all([]) == "en"
 
 
+def test_all_of_a_large_collection_is_looked_at():
+    english = ["The gate is open in summer, and closed in the winter, as the keeper of the park has told us. " * 5] * 50
+    german = [
+        "Das Tor ist im Sommer offen und im Winter geschlossen, wie uns der Wärter des Parks gesagt hat. " * 5
+    ] * 450
+    assert identify_all([*english, *german]) == "de"
+
+
 def test_a_file_in_a_language_without_one_is_english(tmp_path):
     for name in ("prompts.json", "prompts.de.json"):
         (tmp_path / name).write_text("[]")

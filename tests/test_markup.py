@@ -108,6 +108,18 @@ def test_a_cell_has_the_words_that_a_reader_sees_in_it():
     assert clean("a.txt", "| a | b |\n|---|---|\n| 2*3*4 | *x* |\n").text == "a: 2*3*4; b: x.\n"
 
 
+def test_each_table_of_a_file_has_its_rows():
+    document = clean("a.md", "| a | b |\n|---|---|\n| 1 | 2 |\n\nBetween.\n\n| c | d |\n|---|---|\n| 3 | 4 |\n")
+    assert [document.text[start:end] for start, end in document.rows] == ["a: 1; b: 2.", "c: 3; d: 4."]
+
+
+def test_several_lines_over_a_rule_are_a_heading_in_markdown_and_a_paragraph_in_plain_text():
+    raw = "The mill of Ann\nand of Ida\n-------\nIt turns.\n"
+    headings = [[d.text[start:end] for start, end in d.headings] for d in (clean("a.md", raw), clean("a.txt", raw))]
+    assert headings == [["The mill of Ann\nand of Ida"], []]
+    assert clean("a.md", raw).text == clean("a.txt", raw).text == "The mill of Ann\nand of Ida\n\nIt turns.\n"
+
+
 def test_a_drawn_table_has_rows_too():
     raw = "+-----+-----+\n| who | age |\n+=====+=====+\n| Ann | 30  |\n| Ida | 30  |\n+-----+-----+\n"
     document = clean("a.txt", raw)

@@ -125,6 +125,17 @@ def test_a_parameter_that_is_refused_is_sent_as_the_server_names_it_or_left_out(
     assert first in sent[0] and sent[1:] == [then] * 2
 
 
+def test_a_refusal_that_names_two_parameters_is_learned_from_at_once_and_said(server, caplog):  # noqa: F811
+    server.plan = iter([error(400, "temperature and seed are not supported")])
+    with caplog.at_level(logging.INFO):
+        engine_of(server).chat(asked("a"), max_new_tokens=5)
+    assert [{"temperature", "seed"} & set(call["body"]) for call in server.calls] == [{"temperature", "seed"}, set()]
+    assert (
+        f"m at {server.address} takes no temperature: it is left out, so the server chooses; no seed: it is left out, "
+        "so the server chooses (temperature and seed are not supported)"
+    ) in caplog.messages
+
+
 def test_a_temperature_that_must_be_above_zero_is_little_above_it(server):  # noqa: F811
     server.plan = iter([error(422, "`temperature` must be strictly positive")])
     engine_of(server).chat(asked("a", "b"), temperature=[0.0, 0.7])

@@ -202,6 +202,8 @@ def test_a_row_is_graded_by_its_points_and_one_without_an_answer_by_its_kind():
     row = {"question": STEPS[0], "reference": STEPS[1], "points": STEPS[2], "response": "Switch off the pump."}
     assert matching.grade_row(row) == ("incorrect", "says 1 of 3 points")
     assert matching.count_points_of_row(row) == (1, 3)
+    echo = {"question": REASON[0], "reference": REASON[1], "points": ["never be shared", "logged"], "response": "?"}
+    assert matching.count_points_of_row(echo) == (0, 1), "what the question says is no point"
     assert matching.grade_row({**row, "points": []})[1] == "token recall 0.18"
     unknown = {**row, "kind": "unknown", "response": "That is not known."}
     assert matching.grade_row(unknown) == ("correct", "says that it is not known") and matching.points_of(unknown) == []

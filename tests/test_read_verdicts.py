@@ -181,7 +181,7 @@ def test_what_is_no_label_or_more_than_one_is_none(written):
 
 @pytest.mark.parametrize(
     ("written", "label"),
-    [("a", "A"), ("**B**", "B"), ("Answer A", "A"), ("Option B.", "B"), ("B (it says less)", "B"), ("Tie!", "tie"), ("A or B", None), ("AB", None)],
+    [("a", "A"), ("**B**", "B"), ("Answer A", "A"), ("Option B.", "B"), ("B (it says less)", "B"), ("B (a better answer)", "B"), ("Tie!", "tie"), ("A or B", None), ("AB", None)],
 )  # fmt: skip
 def test_a_label_of_one_letter_is_read_alone(written, label):
     assert find_label(written, ("A", "B", "tie")) == label

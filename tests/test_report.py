@@ -168,6 +168,12 @@ def test_a_document_without_a_sentence_has_no_quote():
     assert report.quote({"reference": "r", "fact": "f"}, "") is None
 
 
+def test_a_document_that_is_gone_is_quoted_nowhere_and_a_run_without_times_has_no_timeline(tmp_path):
+    win = {"id": 1, "question": "Q", "reference": "r", "file_name": "gone.txt", "verdict": "tie"}
+    assert [row["quote"] for row in report.questions({}, [win], tmp_path)] == [None]
+    assert report.timeline(tmp_path, {"base": "base", "sft": "tuned"}) is None
+
+
 def test_a_question_has_what_each_model_said_of_it_by_its_id():
     scores = {
         "base": {"verdicts": [{"id": 1, "response": "b", "verdict": "incorrect", "reason": "x", "match": "incorrect", "n": 9}]},

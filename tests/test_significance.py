@@ -177,6 +177,7 @@ def test_the_length_adjusted_score_where_length_says_nothing():
     assert length_adjusted([1.0, 1.0, 1.0], [5, 5, 5]) == 1.0
     assert length_adjusted([1.0, 0.5, 0.0, 0.5], [4, 4, 4, 4]) == 0.5
     assert length_adjusted([1.0, 0.0, 0.0], [4, 4, 4]) == 0.3333
+    assert length_adjusted([1.0, 0.0, 0.0], [0, 0, 0]) == 0.3333
     assert length_adjusted([1.0, 0.0] * 20, [7, 7, -7, -7] * 10) == pytest.approx(0.5, abs=0.01)
     assert length_adjusted([1.0] * 10 + [0.0] * 10, [9] * 10 + [-9] * 10) == pytest.approx(0.5, abs=0.01)  # separable
 

@@ -71,6 +71,25 @@ def test_a_template_that_refuses_empty_turns_is_no_obstacle_and_one_that_refuses
         LazySupervisedDataset(rows(3), strict, None, 2048)
 
 
+def test_a_tokenizer_that_would_begin_each_text_with_a_token_adds_none(tokenizer, monkeypatch):
+    """The chat template has all special tokens."""
+    plain = preprocess(TURNS, tokenizer, "")
+    tokenise = type(tokenizer).__call__
+
+    def with_first(own, text: str, add_special_tokens: bool = True):
+        found = tokenise(own, text, add_special_tokens=False)
+        found["input_ids"] = [own.eos_token_id] * add_special_tokens + found["input_ids"]
+        return found
+
+    monkeypatch.setattr(type(tokenizer), "__call__", with_first)
+    assert preprocess(TURNS, tokenizer, "") == plain
+
+
+def test_a_conversation_that_is_too_long_and_has_no_name_is_called_one(tokenizer):
+    with pytest.raises(InputError, match=r"^expected at most 5 tokens in an example, found \d+ in a conversation: "):
+        preprocess(TURNS, tokenizer, "", 5)
+
+
 PLAIN = {"input_ids": list(range(20)), "labels": [-100, -100, -100, -100, *range(4, 20)]}
 
 

@@ -77,9 +77,22 @@ eleven months and cost 3.2 million crowns.
         ),
         ("> Who pays for the new valve in the pump of Weir Lane, and\n> when will it come?\n", ["Who pays for the new valve in the pump of Weir Lane, and when will it come?"]),
         ("The lighthouse of Sandhaven\nwas built in 1903. Iris\nQuennell built it.\n", ["The lighthouse of Sandhaven was built in 1903.", "Iris Quennell built it."]),
+        (
+            "AMBLER: The ferry of the sound was built by Otto\nBrill in Sandhaven and needs an engine now, as all\nknow.\nBRILL: No.\n",
+            ["AMBLER: The ferry of the sound was built by Otto Brill in Sandhaven and needs an engine now, as all know.", "BRILL: No."],
+        ),
+        (
+            "THE FERRY OF THE SOUND NEEDS AN ENGINE, OTTO BRILL\nAND GRETA SOLVANG PAY FOR IT AND FOR THE OTHER\nFERRIES OF THE SOUND.\n",
+            ["THE FERRY OF THE SOUND NEEDS AN ENGINE, OTTO BRILL AND GRETA SOLVANG PAY FOR IT AND FOR THE OTHER FERRIES OF THE SOUND."],
+        ),
+        (
+            "THE OLD FERRY OF THE SOUND NEEDS AN ENGINE\nGreta Solvang pays for it. She pays for all of\nthe other ferries.\n",
+            ["Greta Solvang pays for it.", "She pays for all of the other ferries."],
+        ),
         ("1\n00:00:01,000 --> 00:00:04,200\nThe mill was built\n\n2\n00:00:04,900 --> 00:00:07,100\nin 1903.\n", ["The mill was built in 1903."]),
     ],
-    ids=["english", "chinese", "korean", "indented", "a date at a line's start", "quoted mail", "short lines", "cues"],
+    ids=["english", "chinese", "korean", "indented", "a date at a line's start", "quoted mail", "short lines", "turns", "capitals",
+         "below a heading in capitals", "cues"],
 )  # fmt: skip
 def test_wrapped_lines_are_joined(text, expected):
     assert units(text) == expected
@@ -146,6 +159,8 @@ def test_a_row_has_its_header_and_a_later_sentence_its_speaker():
     ]
     turns = read_units("AMBLER: It is old. It will cost 42,000 crowns.\nBRILL: No.\n", "en")
     assert [unit.lead_in for unit in turns.units] == ["", "AMBLER:", ""]
+    led = read_units("Ferries of the sound:\nOsprey | 1931 | 42,000\nHeron | 1956 | 61,500\n\nIt is.", "en")
+    assert [unit.lead_in for unit in led.units] == ["Ferries of the sound:", "Ferries of the sound:", ""]
 
 
 @pytest.mark.parametrize(
