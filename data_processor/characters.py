@@ -83,7 +83,7 @@ def page_breaks(raw: str) -> list[Edit]:
 
     def after_head(start: int, top: list[tuple[str, int]]) -> int:
         """Where a page's own text begins: after the first lines that other pages have too."""
-        for _, end in itertools.takewhile(lambda line: line[0] and counts[line[0]] > 1, top):
+        for _, end in itertools.takewhile(lambda line: counts[line[0]] > 1, top):
             start = end
         return start
 

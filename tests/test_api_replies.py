@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.fault_server import completion
-from engines.api_replies import parse_reply, to_answer
+from engines.api_replies import error_inside, parse_reply, to_answer
 from engines.failures import describe_failures, require_answers
 from engines.json_replies import read_json
 from utils import MostlyFailed, run_script
@@ -142,6 +142,19 @@ def test_less_than_half_of_what_was_asked_is_no_answer():
 def test_a_whole_number_with_a_fraction_is_that_number():
     assert str(read_json('[{"item": 1.0, "points": []}]', MANY | {"minItems": 1})[0][0]["item"]) == "1"
     assert read_json("[1.5]", {"type": "array"}) == ([1.5], None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "status"),
+    [
+        ({"error": {"reason": "gone"}}, '{"reason": "gone"}', 400),  # no field that we know
+        ({"choices": [completion("")["choices"][0] | {"error": {"code": 429, "message": "Slow down"}}]}, "Slow down", 429),
+        ({"choices": completion("", "error")["choices"]}, "the reply ended with finish_reason error", 502),
+    ],
+)  # fmt: skip
+def test_an_error_that_came_as_an_answer_keeps_the_servers_words(answer, message, status):
+    error = error_inside(to_answer(json.dumps(answer)))
+    assert (error["message"], error["status"]) == (message, status)
 
 
 def test_failed_calls_are_counted_by_reason_with_an_example_of_each():

@@ -116,6 +116,17 @@ def test_a_text_is_read_back_as_it_was_made(tmp_path, monkeypatch):
     assert conversion.convert(tmp_path / "a.pdf", kept) == ("The pier\nwas\nopened?.\n", "")
 
 
+def test_a_run_keeps_the_texts_in_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion, "pdf_to_text", lambda path: "The pier was opened in 1991.\n")
+    monkeypatch.setattr(conversion, "find_spec", lambda name: True)
+    (tmp_path / "a.pdf").write_bytes(b"")
+    documents = read_documents(tmp_path, tmp_path / "out")
+    [kept] = (tmp_path / "out" / "converted").iterdir()
+    assert kept.read_text() == documents[0].text == "The pier was opened in 1991.\n"
+    monkeypatch.setattr(conversion, "pdf_to_text", None)  # any call fails
+    assert read_documents(tmp_path, tmp_path / "out") == documents
+
+
 def test_an_encrypted_file_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise ValueError("Failed to load document (PDFium: Incorrect password error).")
@@ -135,8 +146,9 @@ def test_without_the_libraries_one_line_names_the_files_and_the_command(tmp_path
     read_documents(tmp_path, tmp_path / "out")
     reason = "pypdfium2, which reads it, is not installed: bash shells/setup.sh requirements-documents.txt"
     assert caplog.messages == [f"left out: 0.pdf, 1.pdf, 2.pdf, 3.pdf, 4.pdf and 7 more ({reason})"]
-    whole = json.loads((tmp_path / "out" / "log" / "left_out.json").read_text())
-    assert whole == {f"{number}.pdf": reason for number in range(12)}
+    whole = (tmp_path / "out" / "log" / "left_out.json").read_text()
+    assert json.loads(whole) == {f"{number}.pdf": reason for number in range(12)}
+    assert whole.splitlines()[12] == f' "11.pdf": "{reason}"', "a file a line"
 
 
 def test_more_space_than_usual_is_an_empty_line():

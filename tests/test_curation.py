@@ -60,6 +60,7 @@ def test_copies_are_numbered_in_the_order_they_were_added():
     copies = NearCopies()
     for text in ("one two three four", "five six seven eight", "One two, three four!"):
         copies.add(text)
+    assert not copies.is_new("five six seven, eight")
     assert copies.copies_of("one two three four") == [0, 2] and copies.copies_of("nine ten eleven") == []
 
 

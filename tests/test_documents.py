@@ -43,7 +43,11 @@ def test_a_guessed_encoding_is_logged(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "a.txt").write_bytes(FRENCH.encode("cp1252"))
     read_documents(tmp_path)
-    assert caplog.messages == ["a.txt: read as cp1252"]
+    assert [(record.levelname, record.message) for record in caplog.records] == [("INFO", "a.txt: read as cp1252")]
+    caplog.clear()
+    (tmp_path / "a.txt").write_bytes(FRENCH.encode() + b"caf\xe9 ferm\xe9\n")
+    read_documents(tmp_path)
+    assert [record.levelname for record in caplog.records] == ["WARNING"], "what was repaired should be looked at"
 
 
 def test_folders_are_read_to_the_bottom_in_natural_order(tmp_path):
@@ -120,6 +124,33 @@ def test_bytes_that_do_not_fit_their_mark_are_not_text(tmp_path):
 )
 def test_page_numbers_and_control_characters_are_removed(raw, text):
     assert clean("a.txt", raw).text == text
+
+
+def test_the_licence_around_a_book_is_left_out():
+    before = "Project Gutenberg\n*** START OF THE PROJECT GUTENBERG EBOOK THE PIER ***\n"
+    after = "*** END OF THE PROJECT GUTENBERG EBOOK THE PIER ***\nThis book may be copied.\n"
+    document = clean("a.txt", f"{before}The pier was opened.\n{after}")
+    assert document.text == "The pier was opened.\n"
+    assert document.spans == ((0, 72, "boilerplate"), (72, 93, "text"), (93, 170, "boilerplate"))
+
+
+@pytest.mark.parametrize(
+    ("pages", "text"),
+    [
+        (["The Pier\nIt was opened.", "Chapter One\nNets are dried.", "The Pier\nBoats are moored."],
+         "It was opened.\n\nChapter One\nNets are dried.\n\nBoats are moored."),
+        (["It was opened.", "", "The Pier\nNets are dried.", "", "The Pier\nBoats."], "It was opened.\n\nNets are dried.\n\nBoats."),
+        (["The Pier", "The Pier", "The Pier\nBoats are moored."], "\n\n\n\nBoats are moored."),
+    ],
+    ids=["not on every page", "empty pages", "nothing else"],
+)  # fmt: skip
+def test_a_running_head_is_left_out_of_the_pages_that_have_it(pages, text):
+    assert clean("a.txt", "\f".join(pages)).text == text
+
+
+def test_a_title_is_folded_like_the_text():
+    document = clean("a.md", "---\ntitle: The \ufb01sh\u00ading pier\n---\nThe \ufb01sh are sold.\n")
+    assert (document.title, document.text.strip()) == ("The fishing pier", "The fish are sold.")
 
 
 def test_a_span_ends_where_its_last_character_does():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 
 from data_processor.documents import read_documents, read_folder
-from data_processor.folder import find_files
+from data_processor.folder import Files, find_files
 
 
 def write(folder, *names):
@@ -21,6 +23,7 @@ def test_links_are_followed_and_every_file_is_read_once_in_its_own_place(tmp_pat
         "z/back": "..",
         "a": "z",
         "linked": "../elsewhere",
+        "linked too": "../elsewhere",
         "one.txt": "../store.txt",
         "gone.txt": "nowhere",
     }.items():
@@ -30,8 +33,24 @@ def test_links_are_followed_and_every_file_is_read_once_in_its_own_place(tmp_pat
     assert found.left_out == {
         "a": "a link to what is read in its own place",
         "gone.txt": "a link to nothing",
+        "linked too": "a link to what is read in its own place",
         "z/back": "a link to what is read in its own place",
     }
+
+
+def test_a_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    write(tmp_path, "texts/pier.txt", "texts/old/closed/mill.txt")
+    scan = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    reason = "a folder that cannot be opened: Permission denied"
+    assert find_files(tmp_path / "texts") == Files(["pier.txt"], {"old/closed": reason})
+    assert find_files(tmp_path / "texts" / "old" / "closed") == Files([], {".": reason})
 
 
 def test_hidden_files_and_copies_are_left_out_and_named(tmp_path):

@@ -175,7 +175,10 @@ def test_a_journal_in_the_log_is_read_after_the_one_that_an_earlier_version_left
 
 def test_a_journal_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"expected to write .*file/a\.jsonl, found .*: free the disk .* is kept"):
+    with pytest.raises(
+        InputError,
+        match=r"expected to write .*file/a\.jsonl, found .*: free the disk and run this again; the content of the file is kept$",
+    ):
         append_line(tmp_path / "file" / "a.jsonl", 1)
 
 
