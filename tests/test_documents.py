@@ -139,7 +139,8 @@ def test_the_licence_around_a_book_is_left_out():
     [
         (["The Pier\nIt was opened.", "Chapter One\nNets are dried.", "The Pier\nBoats are moored."],
          "It was opened.\n\nChapter One\nNets are dried.\n\nBoats are moored."),
-        (["It was opened.", "", "The Pier\nNets are dried.", "", "The Pier\nBoats."], "It was opened.\n\nNets are dried.\n\nBoats."),
+        (["It was opened.", "", "The Pier\nNets are dried.", "", "The Pier\nBoats."],
+         "It was opened.\n\nNets are dried.\n\nBoats."),
         (["The Pier", "The Pier", "The Pier\nBoats are moored."], "\n\n\n\nBoats are moored."),
     ],
     ids=["not on every page", "empty pages", "nothing else"],
