@@ -40,10 +40,9 @@ class ApiEngine:
 
     `concurrency` calls run at once, fewer after a 429; `rpm` and `tpm` limit the requests and tokens per minute; `timeout` is
     how many seconds to wait for an answer. A refusal that concerns one request (a filter, the context's length), a reply
-    that violates its JSON schema twice, the second time sampled, and one cut off while thinking have an
-    `error`. What concerns the set-up (key, credit,
-    address, model), and a server that fails the first call or MAX_FAILURES in a row (no connection, no answer in time, 5xx,
-    no JSON), end the run with an InputError. The first call, and the first for JSON, are sent alone: they show whether the
+    that violates its JSON schema twice, the second time sampled, and one cut off while thinking have an `error`. What
+    concerns the set-up (key, credit, address, model), and a server that fails the first call or MAX_FAILURES in a row (no
+    connection, no answer in time, 5xx, no JSON), end the run with an InputError. The first call, and the first for JSON, are sent alone: they show whether the
     set-up is right, which parameters the server takes (engines.dialect) and in which format JSON comes.
     """
 

@@ -15,9 +15,7 @@ from engines.thoughts import without_thoughts
 Conversation = list[dict[str, str]]
 TOP_P = 0.95  # nucleus sampling (Holtzman et al. 2020), used when temperature > 0
 TOP_K = 50
-AGAIN_TEMPERATURE = (
-    0.7  # at least, for a request whose reply was of no use: without sampling it would be the same again
-)
+AGAIN_TEMPERATURE = 0.7  # at least, where a reply was of no use: without sampling it would be the same again
 # Compact JSON, as llguidance options: a small model wastes tokens on unrestricted white space
 JSON_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 

@@ -91,12 +91,13 @@ def test_a_schema_that_takes_everything_is_a_schema(server):
     "content",
     ['{"reply": ["known', '{"answer": "known words"}', '"known words"', '{"reply": {"a": 1}}', '{"reply": ["short"]}', "sorry"],
 )  # fmt: skip
-def test_a_reply_that_breaks_its_schema_is_an_error_and_no_text(server, content):
-    server.plan = iter([good, text(content)])
+def test_a_reply_that_breaks_its_schema_twice_is_an_error_and_no_text(server, content):
+    server.plan = iter([good, text(content), text(content)])
     first, second = engine_of(server).chat(asked("a", "b"), schemas=WORDS)
     assert second.text == "" and content[:10] in second.error and not first.error
     assert (first.finish_reason, second.finish_reason) == ("stop", "error")
-    assert len(server.calls) == 2, "the same again would give the same again"
+    tried = [(call["body"]["temperature"], call["body"]["seed"]) for call in server.calls]
+    assert tried == [(0.0, 0), (0.0, 0), (0.7, 1)], "unsampled, the same again would give the same again"
 
 
 @pytest.mark.parametrize(
