@@ -20,6 +20,7 @@ from data_processor.line_kinds import BULLET, NUMBERS, SPEAKER
 from data_processor.numbered import Span, cut_out, find_numbers, invented_numbers, shown_text
 from data_processor.pairs import Fact
 from data_processor.segmentation import segment
+from data_processor.text_faults import content, find_faults, is_about, without_covers, without_loop
 from data_processor.units import COLON, read_units
 from data_processor.work import Work
 
@@ -28,7 +29,9 @@ TEMPERATURE = 0.7
 WORDS_A_QUESTION = 25  # a question and its answer, roughly: what the length of the texts is planned by
 MOST_TEXTS, MOST_LINKS = 24, 6  # for a chunk
 AS_IT_IS = "as it is"
-LIST_MARKER = regex.compile(rf"\s*(?:(?:{BULLET.pattern}|{NUMBERS['number']}|{NUMBERS['bracketed']})(?=\S))?")
+NOT_ABOUT = "not about its chunk"
+MARKERS = "|".join([BULLET.pattern, NUMBERS["number"], NUMBERS["bracketed"], NUMBERS["chinese"]])
+LIST_MARKER = regex.compile(rf"\s*(?:(?:{MARKERS})(?=\S))?")
 ASKED = regex.compile(r"[?？؟][\"'”»）)*]*$")
 
 
@@ -46,7 +49,7 @@ def write_texts(
 ) -> list[tuple[Fact, str, str]]:
     """(the chunk as a fact, style, text) of each text. `facts` are those of the units, without `held`, which no text tells.
 
-    A sentence with a number that the chunk does not have is taken out of a text.
+    What is not to be trained on is taken out of a text (`keep_sentences`).
     """
     jobs, texts = [], []
     for unit in units:
@@ -72,8 +75,8 @@ def write_texts(
         requests.append(work.prompts[about.chunk.language].conversation(job.step, **values))
     chunks = [about.chunk for about, _, _ in jobs]
     replies = work.ask("texts", requests, LONGEST_TEXT, chunks=chunks, temperature=TEMPERATURE)
-    for (about, text, job), reply in zip(jobs, replies, strict=True):
-        written = keep_sentences(work, reply or "", about, text)
+    for (about, text, job), reply, request in zip(jobs, replies, requests, strict=True):
+        written = keep_sentences(work, reply or "", about, text, request[-1]["content"])
         if not written:
             continue
         if work.kept_texts["texts"].is_new(written):
@@ -124,29 +127,66 @@ class Piece:
     reason: str = ""  # why it is taken out
 
 
-def keep_sentences(work: Work, reply: str, about: Fact, source: str) -> str:
-    """A reply without the sentences, list items, turns and other lines that have a number which is not in its source.
+def keep_sentences(work: Work, reply: str, about: Fact, source: str, request: str = "") -> str:
+    """A reply without the sentences, list items, turns and other lines that are not to be trained on; "" if little is left.
 
-    A question goes with its answer, and what ends with a colon with all that it leads to.
+    Such as have a number which is not in the source, a place to be filled in, or the words of the request; that say what has
+    been said; at either end, those that are not about the source. A question goes with its answer, and what ends with a
+    colon with all that it leads to.
     """
-    source = f"{about.chunk.title} {source}"
-    if not invented_numbers(reply, source):
-        return reply.strip()
-    lines = read_units(reply, about.chunk.text_language).joined.text.split("\n")
-    pieces = [
-        piece for number, line in enumerate(lines) for piece in read_line(number, line, about.chunk.text_language)
-    ]
-    for number in reversed(range(len(pieces))):
-        following = pieces[number + 1 : number + 2]
-        if invented_numbers(pieces[number].text, source):
-            pieces[number].reason = "a number that its chunk does not have"
-        elif following and following[0].reason and leads_to_nothing(pieces, number):
-            pieces[number].reason = "what follows on it has a number that its chunk does not have"
+    language, shown = about.chunk.text_language, f"{about.chunk.title} {source}"
+    told, covers = without_covers(reply, source)
+    lines = read_units(told, language).joined.text.split("\n")
+    pieces = [piece for number, line in enumerate(lines) for piece in read_line(number, line, language)]
+    find_reasons(pieces, shown, about.chunk.text, request)
+    known = set(content(shown, language))
+    drop_ends(pieces, known, language)
+    dropped = [(piece.reason, one_line(piece.before + piece.text)) for piece in pieces if piece.reason]
+    dropped += [("a mark that covers something", cover) for cover in covers]
+    for piece in pieces:
+        if not piece.reason and (cut := without_loop(piece.text)) != piece.text:
+            dropped.append(("said before in the sentence", one_line(piece.text)))
+            piece.text = cut
+    kept = join_pieces(pieces, lines) if dropped else reply.strip()
+    if kept and not is_about(kept, known, language):
+        dropped, kept = [*dropped, (NOT_ABOUT, one_line(kept))], ""
+    for reason, text in dropped:
+        work.drop("texts", reason, text, about)
+    return kept
+
+
+def find_reasons(pieces: list[Piece], shown: str, original: str, request: str) -> None:
+    """Put into each piece why it goes, wherever it stands."""
+    sentences = [piece.before + piece.text for piece in pieces]
+    sentences = [sentence[LIST_MARKER.match(sentence).end() :] for sentence in sentences]
+    for piece, fault in zip(pieces, find_faults(sentences, shown, original, request), strict=True):
+        invented = invented_numbers(piece.text, shown)
+        piece.reason = "a number that its chunk does not have" if invented else fault
+    for number in reversed(range(len(pieces) - 1)):
+        if not pieces[number].reason and pieces[number + 1].reason and leads_to_nothing(pieces, number):
+            pieces[number].reason = "what follows on it is taken out"
+
+
+def drop_ends(pieces: list[Piece], known: set[str], language: str) -> None:
+    """Take out what is not about the document at the beginning and the end of a text; an answer goes by its question."""
+    left = [piece for piece in pieces if not piece.reason]
+    about = [is_about(piece.text, known, language) for piece in left]
+    for number in range(1, len(left)):
+        about[number] = about[number] or (about[number - 1] and bool(ASKED.search(left[number - 1].text)))
+    first = about.index(True) if True in about else len(left)
+    last = len(left) - about[::-1].index(True) if True in about else 0
+    for piece in [*left[:first], *left[max(first, last) :]]:
+        rest_of_line = [one for one in left if one.line == piece.line and one is not piece]
+        piece.reason = NOT_ABOUT if regex.search(r"\p{L}", piece.text) or not rest_of_line else ""
+
+
+def join_pieces(pieces: list[Piece], lines: list[str]) -> str:
+    """The text of those pieces that stay."""
     told = {number: "" for number, line in enumerate(lines) if not line.strip()}
     for piece in pieces:
         if piece.reason:
-            work.drop("texts", piece.reason, one_line(piece.before + piece.text), about)
-        elif piece.line in told:
+            continue
+        if piece.line in told:
             told[piece.line] += piece.before + piece.text
         else:
             first = next(one for one in pieces if one.line == piece.line)

@@ -80,14 +80,14 @@ def test_a_chunk_of_which_every_fact_is_held_out_has_no_text():
 
 def test_each_text_has_its_style_and_is_asked_for_by_what_it_is_about():
     told = [
-        "One for the papers.",
-        "Two for the shelf.",
-        "Three for a friend.",
-        "Four follows from it.",
+        "The pier is in the papers.",
+        "Of oak, for the shelf.",
+        "Have you seen the pier?",
+        "The lamps follow from it.",
         "Ann and the pier are linked.",
     ]
     facts = [fact(TEXT[:27]), fact("It is of oak."), fact("The pier has 12 lamps.")]
-    job = work(*told, *[f"Text {letter} is another one." for letter in "ABCDE"])
+    job = work(*told, *[f"Pier {letter} is another one." for letter in "ABCDE"])
     texts = write_texts(job, units_of(PIER), facts, [], {PIER: ["Ann Pellow", "oak", "pier"]}, MANY)
     assert [(style, about.subject) for about, style, _ in texts[:6]] == [
         ("as it is", "a pier"),
@@ -107,7 +107,7 @@ def test_each_text_has_its_style_and_is_asked_for_by_what_it_is_about():
 def test_a_text_in_german_is_asked_for_in_german_and_told_in_german():
     text = "Hunde dürfen nicht auf die Seebrücke von Sandhafen."
     german = Chunk("a.txt", 0, 0, len(text), text, "Die Seebrücke", "en", "de")
-    job = work("Auf die Brücke darf kein Hund.", "Kein Tier darf hinauf.", "Wer einen Hund hat, bleibt unten.")
+    job = work("Auf die Seebrücke darf kein Hund.", "Kein Hund darf hinauf.", "Wer einen Hund hat, bleibt unten.")
     texts = write_texts(job, units_of(german), [fact(text, german, "die Seebrücke")], [], {}, FEW)
     rows = to_rows(job, [Document("a.txt", text)], Collected(texts=texts))
     assert [row["conversations"][0]["value"] for row in rows] == [
@@ -120,16 +120,16 @@ def test_a_text_in_german_is_asked_for_in_german_and_told_in_german():
 
 
 def test_a_failed_call_and_a_text_told_twice_give_no_text():
-    job = work("Told again.", Reply("", finish_reason="error", error="down"), "Told again.", "It follows.")
+    job = work("The pier again.", Reply("", finish_reason="error", error="down"), "The pier again.", "Of oak it is.")
     texts = write_texts(job, units_of(PIER), [fact(TEXT[:27])] * 2, [], {}, FEW)
-    assert [text for _, _, text in texts] == [TEXT, "Told again.", "It follows."]
+    assert [text for _, _, text in texts] == [TEXT, "The pier again.", "Of oak it is."]
 
 
 @pytest.mark.parametrize(
     ("reply", "kept"),
     [
-        ("A.\n\nB has 12 lamps.", "A.\n\nB has 12 lamps."),
-        ("It is of oak. It has 13 lamps.\nIt is old.", "It is of oak.\nIt is old."),
+        ("A pier.\n\nB has 12 lamps.", "A pier.\n\nB has 12 lamps."),
+        ("It is of oak. It has 13 lamps.\nAnn is old.", "It is of oak.\nAnn is old."),
         ("It has 13 lamps.", ""),
     ],
 )
@@ -142,18 +142,18 @@ def test_a_sentence_with_a_number_of_its_own_is_taken_out(reply, kept):
 @pytest.mark.parametrize(
     ("reply", "kept", "lost"),
     [
-        ("## The Heron\n\n1. Heron: built in 1961\n2. Osprey: of oak. It cost 40\n3. no flag\n\nOpened in 1950\n\nIt is old.",
-         "## The Heron\n\n2. Osprey: of oak.\n3. no flag\n\nIt is old.",
+        ("## The pier\n\n1. Heron: built in 1961\n2. Osprey: of oak. It cost 40\n3. no flag\n\nOpened in 1950\n\nIt is of oak.",
+         "## The pier\n\n2. Osprey: of oak.\n3. no flag\n\nIt is of oak.",
          ["1. Heron: built in 1961", "It cost 40", "Opened in 1950"]),
         ("A: When was it built?\nB: In 1961\nA: And the lamps?\nB: 12\nA: Is it old? B told me: 50 years.\nB: In 1950. It is of oak",
          "A: And the lamps?\nB: 12\nB: It is of oak",
          ["A: When was it built?", "B: In 1961", "A: Is it old?", "B told me: 50 years.", "B: In 1950."]),
-        ("Two things:\n- It cost 40.\n- It is old.\n\nTwo more:\n- It took 50\n\nIt is of oak", "Two things:\n- It is old.\n\nIt is of oak",
+        ("Two lamps:\n- It cost 40.\n- It is old.\n\nTwo more:\n- It took 50\n\nIt is of oak", "Two lamps:\n- It is old.\n\nIt is of oak",
          ["- It cost 40.", "Two more:", "- It took 50"]),
         ("Ann (1950): It is old. It is of oak.", "It is of oak.", ["Ann (1950): It is old."]),
-        ("It has a\nfunnel and 13 rules. It is\nold", "It is old", ["It has a funnel and 13 rules."]),
-        ("1. It is of oak\n(7) It is old", "1. It is of oak\n(7) It is old", []),
-        ("它很老。它有13盏灯。它很美。", "它很老。它很美。", ["它有13盏灯。"]),
+        ("It has a\nfunnel and 13 rules. It is of\noak", "It is of oak", ["It has a funnel and 13 rules."]),
+        ("1. It is of oak\n(7) A pier", "1. It is of oak\n(7) A pier", []),
+        ("Ann很老。它有13盏灯。很美的Ann。", "Ann很老。很美的Ann。", ["它有13盏灯。"]),
     ],
     ids=["list", "talk", "lead-in", "a number in a label", "wrapped lines", "markers", "Chinese"],
 )  # fmt: skip

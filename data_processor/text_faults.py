@@ -1,0 +1,109 @@
+"""What in a text that a model wrote is no text about its document: by words, in any language, without a list of phrases.
+
+A refusal ("I cannot assist with that."), an announcement and the close of a letter share no word with the document; an echo
+has the words of the request; "[Your name]" waits to be filled in; a loop says again what has been said. Larger models do so too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import regex
+
+from data_processor.instructions import COVER
+from data_processor.points import function_words
+from data_processor.unknown import stem
+
+LEAST_ABOUT = 0.1  # of the content words of a sentence at either end, or of a text: as many stand in its document
+ECHO = 0.5  # of the three words in a row of a sentence: as many stand in the request and not in the document
+SHORTEST_REPEATED, SHORTEST_LOOP = 5, 8  # words: a heading, or "Yes, it is.", may come twice
+PAIRS, FOURS = (
+    r"[\p{Han}\p{Hiragana}\p{Katakana}ー]",
+    r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]",
+)  # written without spaces
+SPACED = rf"(?:(?!{PAIRS}|{FOURS})[\p{{L}}\p{{M}}\p{{N}}])+"
+CONTENT = regex.compile(rf"(?P<pairs>{PAIRS}+)|(?P<fours>{FOURS}+)|(?P<korean>\p{{Hangul}}+)|{SPACED}")
+TOKEN = regex.compile(rf"{PAIRS}|{FOURS}|{SPACED}")
+HIRAGANA = regex.compile(r"\p{Hiragana}+")  # endings and particles
+CLAUSE = regex.compile(r"[,;:，；、：،]")
+COVERED = r"\[\s*(?:…|\.{3})\s*\]"
+ALONE = r"(?m)(?<=^|[.!?…。！？][\"'”’»)*]*[^\S\n]*)(?:%s(?:[^\S\n]+|$|(?=[^\x00-\x7f])))+"  # between two sentences
+PLACEHOLDER = regex.compile(
+    r"[\[［]([^\[\]［］\n]*\p{L}{2}[^\[\]［］\n]*)[\]］](?!\W*[(:：])"
+)  # not a link, not a speaker
+
+
+def content(text: str, language: str) -> list[str]:
+    """What a text is about, to compare: stems of words but function words; characters in a row where words are not set apart."""
+    silent, found = function_words(language), []
+    for match in CONTENT.finditer(text.casefold()):
+        word = match[0]
+        if match["pairs"] or match["fours"]:
+            size = 2 if match["pairs"] else 4
+            rows = [word[start : start + size] for start in range(max(1, len(word) - size + 1))]
+            found += [row for row in rows if not HIRAGANA.fullmatch(row)]
+        elif match["korean"]:
+            found += [word[:2]] if len(word) > 1 else []
+        elif word not in silent:
+            found.append(stem(word, language))
+    return found
+
+
+def is_about(text: str, known: set[str], language: str) -> bool:
+    """Whether enough of a text's content words are among those of its document."""
+    own = content(text, language)
+    return sum(word in known for word in own) >= max(1, LEAST_ABOUT * len(own))
+
+
+def rows_of_three(text: str) -> list[tuple[str, ...]]:
+    """The words of a text, or characters where words are not set apart, three in a row."""
+    tokens = [token.casefold() for token in TOKEN.findall(text)]
+    return list(zip(tokens, tokens[1:], tokens[2:], strict=False))
+
+
+def without_covers(text: str, source: str) -> tuple[str, list[str]]:
+    """A text without the marks between its sentences that covered something there (instructions.py), and these marks.
+
+    `source` is what the model was shown; where something was covered, a bare "..." may be such a mark too.
+    """
+    mark = regex.compile(ALONE % (rf"(?:{COVERED}|…|\.{{3}})" if COVER in source else COVERED))
+    return mark.sub("", text), [found[0].strip() for found in mark.finditer(text)]
+
+
+def find_faults(sentences: Sequence[str], shown: str, original: str, request: str) -> list[str]:
+    """For each sentence of a text why it goes wherever it stands, "" if it may stay.
+
+    `shown` is the source as the model was shown it, in its `request`; `original` is the chunk.
+    """
+    asked, faults = set(rows_of_three(request)) - set(rows_of_three(shown)), []
+    said: list[set] = []
+    for place, sentence in enumerate(sentences):
+        rows = rows_of_three(sentence)
+        longer = [one for one in sentences[:place] if one.startswith(sentence) and len(one) > len(sentence)]
+        unfinished = place == len(sentences) - 1 and longer and TOKEN.search(sentence)
+        if regex.search(COVERED, sentence) and not regex.search(COVERED, original):
+            fault = "a mark that covers something"
+        elif any(inside.casefold() not in original.casefold() for inside in PLACEHOLDER.findall(sentence)):
+            fault = "a place to be filled in"
+        elif len(rows) > 1 and sum(row in asked for row in rows) >= ECHO * len(rows):
+            fault = "the words of the request"
+        elif unfinished or (len(rows) > SHORTEST_REPEATED - 3 and any(one.issuperset(rows) for one in said)):
+            fault = "said before in the text"
+        else:
+            fault = ""
+            said.append(set(rows))
+        faults.append(fault)
+    return faults
+
+
+def without_loop(sentence: str) -> str:
+    """A sentence up to where it says only what it has said, over and over: that is more than all before it."""
+    rows, said, new = rows_of_three(sentence), set(), 0
+    for place, row in enumerate(rows):
+        new = new if row in said else place + 1
+        said.add(row)
+    if len(rows) + 2 - new <= max(new, SHORTEST_LOOP):
+        return sentence
+    end = list(TOKEN.finditer(sentence))[new].start()
+    end = max((mark.start() for mark in CLAUSE.finditer(sentence, 0, end)), default=end)
+    return sentence[:end].rstrip() + ("。" if regex.search(rf"{PAIRS}\W*$", sentence[:end]) else ".")

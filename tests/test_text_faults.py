@@ -1,0 +1,118 @@
+"""What a model writes that is no text about its document: refusals, echoes, places to be filled in, covering marks, loops."""
+
+from __future__ import annotations
+
+import pytest
+from generators import work
+
+from data_processor.chunking import Chunk
+from data_processor.pairs import Fact
+from data_processor.texts import keep_sentences
+
+ENGLISH = "The ferry runs every hour. Dogs must be on a lead. Tickets are sold on board."
+GERMAN = "Die Fähre fährt jede Stunde. Hunde müssen an die Leine. Karten gibt es an Bord."
+CHINESE = "游泳馆周一闭馆清洗。深水区水深两米。下水前要先淋浴。"
+REQUEST = "Document: x\n\n{}\n\nTell all that this document says again, as a talk, in other words and another order. Leave nothing out."
+
+
+def kept(language: str, reply: str, text: str, shown: str = "") -> tuple[str, list[str]]:
+    """What is left of a reply, and the reasons why the rest went."""
+    job, chunk = work(), Chunk("a.txt", 0, 0, len(text), text, "", "en", language)
+    left = keep_sentences(job, reply, Fact("", chunk, 0, 0, "", ""), shown or text, REQUEST.format(shown or text))
+    return left, [record["reason"] for record in job.dropped]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "reply", "left"),
+    [
+        ("en", ENGLISH, "I apologize, but I am not able to assist with that request.", ""),
+        ("de", GERMAN, "Es tut mir leid, dabei kann ich nicht helfen.", ""),
+        ("zh", CHINESE, "抱歉，我无法满足您的请求。", ""),
+        ("en", ENGLISH, "Sure! Here it is:\n\n---\n\nA dog needs a lead.\n\nI hope this finds you well.\n\nBest regards,", "A dog needs a lead."),
+        ("de", GERMAN, "Gerne, hier ist er:\n\nEin Hund muss an die Leine.\n\nMit freundlichen Grüßen", "Ein Hund muss an die Leine."),
+        ("zh", CHINESE, "亲爱的朋友：\n\n下水前先淋浴。\n\n感谢您的信任！", "下水前先淋浴。"),
+        ("ja", "会員は本を六冊まで借りられます。", "申し訳ありませんが、お応えできません。", ""),
+        ("ko", "회원은 책을 여섯 권까지 빌릴 수 있습니다.", "죄송하지만 그 요청은 도와드릴 수 없습니다.", ""),
+    ],
+)  # fmt: skip
+def test_what_is_not_about_the_document_goes_at_either_end(language, text, reply, left):
+    told, reasons = kept(language, reply, text)
+    assert told == left and set(reasons) == {"not about its chunk"}
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "reply"),
+    [
+        ("en", ENGLISH, "A dog needs a lead. That is the rule here. The ferry comes each hour."),
+        ("en", ENGLISH, "Ann: Must dogs be on a lead?\nBen: Yes, they must.\n"),
+        ("de", GERMAN, "Jeder Hund braucht eine Leine. So ist das. Die Fähre kommt jede Stunde."),
+        ("zh", CHINESE, "周一闭馆。大家都知道。深水区深两米。"),
+    ],
+)
+def test_a_sentence_between_and_an_answer_stay(language, text, reply):
+    assert kept(language, reply, text) == (reply.strip(), [])
+
+
+def test_the_words_of_the_request_go_from_anywhere_and_the_words_of_the_document_do_not():
+    reply = (
+        "Dogs must be on a lead.\n\nTell all that this document says again, as a talk.\n\nTickets are sold on board."
+    )
+    assert kept("en", reply, ENGLISH) == (
+        "Dogs must be on a lead.\n\nTickets are sold on board.", ["the words of the request"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "reply", "left", "lost"),
+    [
+        ("en", ENGLISH, "Dear [Friend's Name],\n\nDogs need a lead.\n\n[Your Name]", "Dogs need a lead.", 2),
+        ("de", GERMAN, "Liebe [Name],\n\nHunde müssen an die Leine.", "Hunde müssen an die Leine.", 1),
+        ("zh", CHINESE, "下水前先淋浴。\n\n[您的名字]", "下水前先淋浴。", 1),
+        ("en", ENGLISH, "[Dogs] need a lead, see [board](b.html).", "[Dogs] need a lead, see [board](b.html).", 0),
+        ("en", ENGLISH, "[Newcomer]: Do dogs need a lead?", "[Newcomer]: Do dogs need a lead?", 0),
+    ],
+)
+def test_a_place_to_be_filled_in_takes_its_sentence(language, text, reply, left, lost):
+    assert kept(language, reply, text) == (left, ["a place to be filled in"] * lost)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "reply", "left", "lost"),
+    [
+        (
+            "en",
+            ENGLISH,
+            "Dogs need a lead. […] […] Tickets are on board.",
+            "Dogs need a lead. Tickets are on board.",
+            1,
+        ),
+        ("en", ENGLISH, "Dogs need a lead. ... Tickets are on board.", "Dogs need a lead. Tickets are on board.", 1),
+        ("en", ENGLISH, "Dogs need […] a lead. Tickets are on board.", "Tickets are on board.", 1),
+        ("de", GERMAN, "[...] Hunde müssen an die Leine.", "Hunde müssen an die Leine.", 1),
+        ("zh", CHINESE, "周一闭馆。[…]下水前先淋浴。", "周一闭馆。下水前先淋浴。", 1),
+        ("en", ENGLISH + " […]", "Dogs need […] a lead.", "Dogs need […] a lead.", 0),
+    ],
+)
+def test_a_covering_mark_goes_alone_where_it_stands_alone(language, text, reply, left, lost):
+    shown = text + " […]"
+    assert kept(language, reply, text, shown) == (left, ["a mark that covers something"] * lost)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "reply", "left"),
+    [
+        ("en", ENGLISH, "Dogs must be on a lead. The ferry runs. " * 3 + "Dogs must", "Dogs must be on a lead. The ferry runs. The ferry runs. The ferry runs."),
+        ("de", GERMAN, "Hunde müssen an die Leine.\n\n- Hunde müssen an die Leine.", "Hunde müssen an die Leine."),
+        ("zh", CHINESE, "一、下水前要先淋浴。\n二、深水区水深两米。\n三、下水前要先淋浴。", "一、下水前要先淋浴。\n二、深水区水深两米。"),
+        ("en", ENGLISH, "The ferry runs, and a dog has a lead" + ", and the ferry runs, and a dog has a lead" * 4, "The ferry runs, and a dog has a lead."),
+        ("zh", CHINESE, "下水前要先淋浴，深水区水深两米，" * 5, "下水前要先淋浴，深水区水深两米。"),
+    ],
+)  # fmt: skip
+def test_what_has_been_said_is_not_said_again(language, text, reply, left):
+    told, reasons = kept(language, reply, text)
+    assert told == left and {reason[:11] for reason in reasons} == {"said before"}
+
+
+def test_what_only_sounds_alike_stays():
+    reply = "Dogs may run on board. Cats must be on a lead. Dogs may be on a lead on board. If a dog is big, it needs a lead; if a cat is big, it needs a lead."
+    assert kept("en", reply, ENGLISH) == (reply, [])
