@@ -104,7 +104,7 @@ def test_the_key_goes_to_the_server_and_into_no_file_or_line_of_a_run(
         with pytest.raises(InputError, match="no such key"):
             data_collection_api.main()
         data_collection_api.main()
-    assert SECRET not in caplog.text + "".join(capfd.readouterr()) and "3 examples in" in caplog.text
+    assert SECRET not in caplog.text + "".join(capfd.readouterr()) and "2 examples in" in caplog.text
     assert {call["key"] for call in server.calls} == {f"Bearer {SECRET}"}
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert {"data.json", "data.meta.json", "data.journal.jsonl"} <= {path.name for path in written}
