@@ -28,6 +28,9 @@ LEFT_OUT = {  # what a reader does not see, or does not read, with everything in
     "title": METADATA, "del": MARKUP, "s": MARKUP, "strike": MARKUP,
 }  # fmt: skip
 STRUCK = ("del", "s", "strike")  # left out where they are closed: a lost tag must not take the rest of a page
+LINE_THROUGH = re.compile(
+    r"text-decoration(?:-line)?\s*:[^;]*\bline-through\b", re.IGNORECASE
+)  # as word processors strike
 LONGEST_SPAN = 1000  # columns or rows, as in browsers
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 WHOLE_PAGE = re.compile(
@@ -49,6 +52,7 @@ class Event:
     end: int = 0
     width: int = 1  # columns and rows of a cell
     height: int = 1
+    struck: bool = False  # opens what is struck through
 
 
 class Events(HTMLParser):
@@ -73,6 +77,9 @@ class Events(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tag("open", tag)
+        self.events[-1].struck = tag in STRUCK or (
+            tag in INLINE and bool(LINE_THROUGH.search(dict(attrs).get("style") or ""))
+        )
         if tag in ("td", "th"):
             self.events[-1].width = span_of(attrs, "colspan") or 1
             self.events[-1].height = span_of(attrs, "rowspan") or LONGEST_SPAN  # 0: all rows that follow
@@ -153,7 +160,7 @@ class Reader:
             self.found.edits.append(Edit(start, end, text, kind))
 
     def leave_out(self, event: Event) -> None:
-        kind = LEFT_OUT[self.left_out]
+        kind = LEFT_OUT.get(self.left_out, MARKUP)
         self.edit(event.start, event.end, kind=kind)
         if event.name == self.left_out and event.kind in ("open", "close"):
             self.depth += 1 if event.kind == "open" else -1
@@ -164,9 +171,9 @@ class Reader:
 
     def read_tag(self, index: int, event: Event) -> None:
         name, opens = event.name, event.kind == "open"
-        if opens and name in LEFT_OUT and (name not in STRUCK or index in self.struck):
+        if index in self.struck or (opens and name in LEFT_OUT and name not in STRUCK):
             self.left_out, self.depth = name, 1
-            self.edit(event.start, event.end, kind=LEFT_OUT[name])
+            self.edit(event.start, event.end, kind=LEFT_OUT.get(name, MARKUP))
             return
         end_mark = ""
         if name in HEADINGS:
@@ -274,12 +281,14 @@ def header_rows(events: list[Event]) -> set[int]:
 
 def struck_elements(events: list[Event]) -> set[int]:
     """Indices of the events that open a struck element which is closed."""
-    found, opened = set(), {name: [] for name in STRUCK}
+    found, opened = set(), {}
     for index, event in enumerate(events):
-        if event.name in STRUCK and event.kind == "open":
-            opened[event.name].append(index)
-        elif event.name in STRUCK and event.kind == "close" and opened[event.name]:
-            found.add(opened[event.name].pop())
+        if event.kind == "open":
+            opened.setdefault(event.name, []).append(index)
+        elif event.kind == "close" and opened.get(event.name):
+            index = opened[event.name].pop()
+            if events[index].struck:
+                found.add(index)
     return found
 
 

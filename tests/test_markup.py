@@ -169,6 +169,9 @@ def test_html_is_read_as_html_in_any_file():
         ("<nav>Home<nav>News</nav>Log in</nav><p>It is old.</p>", "It is old."),
         ("<p>It is <del>4<b>0</b></del><strike>1 <strike>2</strike></strike>5.</p><p><s>Lost</p><p><S>3</S>Seen</p>",
          "It is 5.\n\nLost\n\nSeen"),  # one that is not closed strikes nothing
+        ("<p>It is <span style='color:red; Text-Decoration: line-through'>4 <span>m</span></span>5 m.</p>", "It is 5 m."),
+        ("<p>A <span style='text-decoration-line:line-through'>b</p><p>c <span style='text-decoration:none'>d</span></p>",
+         "A b\n\nc d"),
         ("<table><tr><th>a<th>b</tr><tr><td><s>40</s> 45<td><del>x</del></tr></table>", "a: 45."),
         ("<table><tr><th>ferry:<th>built</tr><tr><td>Osprey<td>1931<td>sold</tr></table>", "ferry: Osprey; built: 1931; sold."),
     ],
