@@ -80,7 +80,7 @@ class Arguments(BudgetArguments):
 def choose_general_questions(arguments: Arguments) -> None:
     """Ask the project's general questions in the language of the documents, unless others are given or none is wanted."""
     if arguments.retention_data_path is None:
-        language = identify_all([document.text for document in read_documents(arguments.data_path)])
+        language = identify_all([document.text for document in read_documents(arguments.data_path, arguments.out)])
         arguments.retention_data_path = str(in_language(GENERAL_QUESTIONS, language))
     elif arguments.retention_data_path == "none":
         arguments.retention_data_path = ""

@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+import run_all
 from data_processor import conversion
 from data_processor.accounting import count_characters
 from data_processor.chunking import parse
@@ -89,6 +90,16 @@ def test_a_text_is_kept_and_made_again_only_if_the_file_changed(tmp_path, monkey
     make_docx(tmp_path / "a.docx", ["The mill burnt down."])
     os.utime(tmp_path / "a.docx", ns=(1, kept.stat().st_mtime_ns + 1))
     assert read_documents(tmp_path, tmp_path / "out")[0].text.strip() == "The mill burnt down."
+
+
+def test_all_stages_together_convert_a_file_once(tmp_path, monkeypatch):
+    pytest.importorskip("mammoth")
+    make_docx(tmp_path / "a.docx", ["Der Steg wurde im Mai geöffnet, und die Halle ist im Winter geschlossen."])
+    arguments = run_all.Arguments(model_name_or_path="m", data_path=str(tmp_path), out=str(tmp_path / "out"))
+    run_all.choose_general_questions(arguments)
+    assert arguments.retention_data_path.endswith(".de.json")
+    monkeypatch.setattr(conversion, "docx_to_html", None)  # any call fails
+    assert len(read_documents(tmp_path, tmp_path / "out")) == 1
 
 
 def test_files_without_text_are_named_with_the_reason(tmp_path):

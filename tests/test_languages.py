@@ -73,7 +73,7 @@ def test_questions_are_read_from_rows_of_every_form():
 )
 def test_general_questions_are_in_the_language_of_the_documents(tmp_path, text, given, chosen):
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
-    arguments = SimpleNamespace(data_path=str(tmp_path), retention_data_path=given)
+    arguments = SimpleNamespace(data_path=str(tmp_path), out=str(tmp_path / "out"), retention_data_path=given)
     run_all.choose_general_questions(arguments)
     assert arguments.retention_data_path.rpartition("/")[2] == chosen
 
@@ -93,7 +93,9 @@ def test_no_general_questions_can_be_wanted(tmp_path, model_path):
 
 def test_the_plan_counts_the_general_questions(tmp_path):
     (tmp_path / "a.txt").write_text("Die Halle ist im Winter geschlossen.", encoding="utf-8")
-    arguments = SimpleNamespace(data_path=str(tmp_path), retention_data_path=None, test_data_path=None)
+    arguments = SimpleNamespace(
+        data_path=str(tmp_path), out=str(tmp_path / "out"), retention_data_path=None, test_data_path=None
+    )
     run_all.choose_general_questions(arguments)
     assert run_all.count_questions(arguments) == (None, 200)
 
