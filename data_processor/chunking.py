@@ -33,6 +33,7 @@ class Chunk:
 
     `text` has wrapped lines joined; `places` leads from there back to the cleaned text, in pairs (offset in `text`, offset
     there). `language` is that of the prompts, `text_language` that of the text; `units` is what is asked for facts.
+    `withheld` are the stretches of `text` that the generator's server refuses to read, added as that is found out.
     """
 
     file_name: str
@@ -45,6 +46,7 @@ class Chunk:
     text_language: str = "en"
     places: tuple[tuple[int, int], ...] = ()
     units: tuple[Unit, ...] | None = field(default=None, compare=False)
+    withheld: list[tuple[int, int]] = field(default_factory=list, compare=False)
 
     def to_document(self, start: int, end: int) -> tuple[int, int]:
         """Offsets in the document's cleaned text of a part of `text`, which is not empty."""

@@ -7,7 +7,7 @@ fraction of the tokens. Then one request for the sentences that no fact rests on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from data_processor.checks import keep_following
@@ -16,6 +16,7 @@ from data_processor.languages import name_of_language
 from data_processor.numbered import (
     MAX_QUOTES,
     MAX_SENTENCES_A_QUOTE,
+    Span,
     invented_numbers,
     numbered_text,
     quotes_of,
@@ -24,6 +25,7 @@ from data_processor.pairs import Fact
 from data_processor.points import fold
 from data_processor.units import with_lead_in
 from data_processor.work import Work, an_object
+from engines.failures import concerns_content
 
 LONGEST_READING = 3072  # tokens of a reply: some 60 facts; a chunk of 512 tokens has 20 to 30
 LONGEST_REST = 1536
@@ -41,6 +43,7 @@ ARTICLES = ("a", "an", "the")
 MARKS = ".,;:!?…\"'()[]*_。，、；：！？（）"  # not those of signs and units: "-5", "<5", "5%"
 NOT_COVERED = "no fact covers this sentence"
 STATES_NOTHING = "states nothing"
+REFUSED = f"{NOT_COVERED}: the server refuses to read it"
 
 
 @dataclass
@@ -61,9 +64,10 @@ def read_units(
     A sentence whose facts all fail the checks, and one about which the model says nothing, is a fact as it is.
     """
     reading = Reading()
-    stated = read_chunks(work, units, roles, reading)
-    nothing: set[tuple[Chunk, int]] = set()  # (chunk, start) of the sentences that state nothing
-    rest = [uncovered(unit, stated[unit[0].chunk]) for unit in units if unit[0].chunk in stated]
+    nothing: set[tuple[Chunk, int]] = set()  # (chunk, start) of the sentences that state nothing, or cannot be read
+    stated = read_chunks(work, units, roles, reading, nothing)
+    left_out = [uncovered(unit, stated[unit[0].chunk]) for unit in units if unit[0].chunk in stated]
+    rest = [[item for item in unit if (item.chunk, item.start) not in nothing] for unit in left_out]
     for fact in read_rest(work, [sentences for sentences in rest if sentences], nothing):
         stated[fact.chunk].append(fact)
     kept = keep_following(work, [fact for facts in stated.values() for fact in facts])
@@ -82,32 +86,72 @@ def read_units(
     return reading
 
 
-def read_chunks(work: Work, units: list[list[Fact]], roles: int, reading: Reading) -> dict[Chunk, list[Fact]]:
-    """The facts of each chunk that was answered; themes, names and roles are put into `reading`."""
-    requests = [
-        work.prompts[unit[0].chunk.language].conversation("read", **document_of(unit), roles=max(1, roles))
-        for unit in units
-    ]
-    schemas = [reading_schema(unit, roles) for unit in units]
-    chunks = [unit[0].chunk for unit in units]
+def read_chunks(
+    work: Work, units: list[list[Fact]], roles: int, reading: Reading, refused: set[tuple[Chunk, int]]
+) -> dict[Chunk, list[Fact]]:
+    """The facts of each chunk that was answered; themes, names and roles are put into `reading`.
+
+    Where a server refuses a chunk, for what it says or its length, each half of its sentences is asked for with the other one
+    covered, and so on: what is refused alone is added to `refused`, and no request shows it again.
+    """
     stated: dict[Chunk, list[Fact]] = {}
-    for unit, reply in zip(units, work.ask_json("read", requests, LONGEST_READING, schemas, chunks), strict=True):
-        chunk, told = unit[0].chunk, reply or {}
-        reading.themes[chunk] = one_line(told.get("theme", "")) or chunk.title or chunk.file_name
-        reading.roles[chunk] = unique(told.get("roles", ()))[:roles]
-        reading.names[chunk] = [name for name in unique(told.get("names", ())) if name in chunk.text]
-        if reply is not None:
-            facts = [to_fact(work, unit, fact["fact"], fact["sentences"]) for fact in told.get("facts", ())]
-            stated[chunk] = [fact for fact in facts if fact]
+    parts = units
+    while parts:
+        replies, problems = ask_to_read(work, parts, units, roles)
+        halves = []
+        for part, reply, problem in zip(parts, replies, problems, strict=True):
+            chunk, middle = part[0].chunk, len(part) // 2
+            if reply is not None:
+                stated.setdefault(chunk, []).extend(take_in(work, part, reply, roles, reading))
+            elif middle and problem:
+                halves += [part[:middle], part[middle:]]
+            elif problem:
+                refused.add((chunk, part[0].start))
+                chunk.withheld.append((part[0].start, part[0].end))
+                work.drop("read", REFUSED, part[0].quote, part[0])
+        parts = halves
+    for chunk in (unit[0].chunk for unit in units):
+        reading.themes.setdefault(chunk, chunk.title or chunk.file_name)
+        reading.roles.setdefault(chunk, [])
+        reading.names.setdefault(chunk, [])
     return stated
 
 
-def document_of(unit: list[Fact]) -> dict[str, str]:
+def ask_to_read(work: Work, parts: list[list[Fact]], units: list[list[Fact]], roles: int) -> tuple[list, list[bool]]:
+    """The replies to the requests to read these parts of units, and which of them were refused for what they show."""
+    sentences = {unit[0].chunk: unit for unit in units}
+    requests, refused = [], [False] * len(parts)
+    for part in parts:
+        chunk, shown = part[0].chunk, {item.start for item in part}
+        others = [(item.start, item.end) for item in sentences[chunk] if item.start not in shown]
+        prompts = work.prompts[chunk.language]
+        requests.append(prompts.conversation("read", **document_of(part, others), roles=max(1, roles)))
+
+    def on_error(number: int, error: str) -> None:
+        refused[number] = concerns_content(error)
+
+    schemas, chunks = [reading_schema(part, roles) for part in parts], [part[0].chunk for part in parts]
+    replies = work.ask_json("read", requests, LONGEST_READING, schemas, chunks, on_error=on_error)
+    return replies, refused
+
+
+def take_in(work: Work, part: list[Fact], told: dict, roles: int, reading: Reading) -> list[Fact]:
+    """The facts of a reply about a chunk or a part of it; its theme, names and roles are put into `reading`."""
+    chunk = part[0].chunk
+    names = [name for name in unique(told.get("names", ())) if name in chunk.text]
+    reading.themes.setdefault(chunk, one_line(told.get("theme", "")) or chunk.title or chunk.file_name)
+    reading.roles[chunk] = unique([*reading.roles.get(chunk, []), *told.get("roles", ())])[:roles]
+    reading.names[chunk] = unique([*reading.names.get(chunk, []), *names])
+    facts = [to_fact(work, part, fact["fact"], fact["sentences"]) for fact in told.get("facts", ())]
+    return [fact for fact in facts if fact]
+
+
+def document_of(unit: list[Fact], without: Sequence[Span] = ()) -> dict[str, str]:
     """What a request about the sentences of a chunk shows: its title, its text with the sentences numbered, its language."""
     chunk = unit[0].chunk
     return {
         "title": chunk.title or chunk.file_name,
-        "text": numbered_text(chunk, unit),
+        "text": numbered_text(chunk, unit, without),
         "language": name_of_language(chunk.text_language, chunk.language),
     }
 

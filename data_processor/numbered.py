@@ -27,12 +27,13 @@ class Sentence(Protocol):
     lead_in: str
 
 
-def numbered_text(chunk: Chunk, sentences: Sequence[Sentence]) -> str:
+def numbered_text(chunk: Chunk, sentences: Sequence[Sentence], without: Iterable[Span] = ()) -> str:
     """The chunk's text with "[1] " before the first of the sentences and so on; the rest of it is there without a number.
 
-    A lead-in or a table's header that stands in the chunk before is repeated in brackets.
+    A lead-in or a table's header that stands in the chunk before is repeated in brackets. Stretches to go `without` are
+    covered, beside those that no model is shown.
     """
-    text, parts, done = cover(chunk.text, instructions_of(chunk)), [], 0
+    text, parts, done = cover(chunk.text, [*hidden_in(chunk), *without]), [], 0
     for number, sentence in enumerate(sentences, 1):
         elsewhere = f"({sentence.lead_in}) " if sentence.lead_in and sentence.lead_in not in chunk.text else ""
         parts += [text[done : sentence.start], f"[{number}] {elsewhere}", text[sentence.start : sentence.end]]
@@ -41,8 +42,13 @@ def numbered_text(chunk: Chunk, sentences: Sequence[Sentence]) -> str:
 
 
 def shown_text(chunk: Chunk, without: Iterable[Span] = ()) -> str:
-    """The chunk's text as it is shown to a model, without some stretches: what speaks to a model is covered."""
-    return as_data(cut_out(cover(chunk.text, instructions_of(chunk)), without))
+    """The chunk's text as it is shown to a model, without some stretches."""
+    return as_data(cut_out(cover(chunk.text, hidden_in(chunk)), without))
+
+
+def hidden_in(chunk: Chunk) -> list[Span]:
+    """What of a chunk no model is shown: what speaks to a model, and what the server refuses to read."""
+    return [*instructions_of(chunk), *chunk.withheld]
 
 
 def cut_out(text: str, spans: Iterable[Span]) -> str:

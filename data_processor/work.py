@@ -69,11 +69,13 @@ class Work:
         max_new_tokens: int,
         turns: list[int] | None = None,
         chunks: Sequence[Chunk | None] | None = None,
+        on_error: Callable[[int, str], None] = lambda number, error: None,
         **options,
     ) -> list:
         """The replies to one batch of prompts; a failed call is counted and gives None.
 
-        `chunks`, one per prompt, are what the prompts are about, for whoever reads what failed.
+        `chunks`, one per prompt, are what the prompts are about, for whoever reads what failed; `on_error` is called with
+        the place of each prompt that failed and its error.
         `turns`, one per prompt, are added to the seed, so that a repeated prompt is sampled differently.
         """
         if not conversations:
@@ -99,9 +101,10 @@ class Work:
         self.tokens["completion"] += sum(reply.completion_tokens for reply in replies)
         self.calls += len(replies)
         failed = []
-        for reply, chunk in zip(replies, chunks or [None] * len(replies), strict=True):
+        for number, (reply, chunk) in enumerate(zip(replies, chunks or [None] * len(replies), strict=True)):
             if reply.error:
                 failed.append(chunk)
+                on_error(number, reply.error)
                 self.errors.append(reply.error)
                 self.drop(step, "call failed", reply.error, chunk)
             for lost in reply.left_out:

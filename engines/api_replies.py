@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from engines.chat import Reply
+from engines.failures import REFUSED
 from engines.json_replies import CUT_OFF, SHOWN, read_json
 from engines.thoughts import without_thoughts
 
@@ -83,7 +84,7 @@ def parse_reply(answer, schema: dict | None, max_tokens: int | None = None) -> R
     if finish_reason == "content_filter":
         return error_reply("content_filter: the server's filter withheld the reply or a part of it")
     if getattr(message, "refusal", None):
-        return error_reply(f"refused: {message.refusal}")
+        return error_reply(f"{REFUSED}{message.refusal}")
     text, cut_off = without_thoughts(text)
     if cut_off or (thought and not text.strip() and finish_reason == "length"):
         return error_reply(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
+from engines.dialect import FILTERED, TOO_LONG
 from utils import MostlyFailed
 
 FAILED_SHARE = 0.5  # a stage of whose calls more than this share failed ends with MostlyFailed
+REFUSED = "refused: "  # begins the error of a model that says itself that it will not answer
 SHOWN_REASONS = 5
 SHOWN_CHARACTERS = 200  # of an example
 
@@ -30,6 +32,11 @@ def describe_failures(errors: Collection[str], total: int, what: str = "calls fa
     others = sum(count for _, count in counts.most_common()[SHOWN_REASONS:])
     reasons += [f"{others} for other reasons"] if others else []
     return f"{len(errors)} of {total} {what}: {'; '.join(reasons)}"
+
+
+def concerns_content(error: str) -> bool:
+    """Whether a server refused a call for what it says or how long it is, so that a part of it may be answered."""
+    return bool(error.startswith(REFUSED) or FILTERED.search(error) or TOO_LONG.search(error))
 
 
 def mostly(failed: int, total: int) -> bool:
