@@ -56,6 +56,7 @@ from training.recall import Recall, make_recall, remove_best_adapter, require_qu
 from training.replay import REPLAY_PROMPTS, UntrainedModel, replay_examples
 from training.reporting import set_up_wandb
 from training.row_file import RowFile
+from training.taught import make_teacher, remove_teacher
 from training.trainer import Trainer, make_trainer
 from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write_json
 
@@ -153,6 +154,8 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     resume, elapsed = resume_point(training, settings)
 
     began = time.monotonic()
+    teacher = make_teacher(model, train_set, name, data, training, clock)
+    train_set = teacher.examples if teacher else train_set
     collator = make_collator(tokenizer, training)
     with_states = keep_states(model, train_set, collator, data, training)
     preparation_seconds += time.monotonic() - began
@@ -161,6 +164,8 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     plan = trainer.plan(facts, len(replay), len(rows.held_out), lora.lora_r if lora.use_lora else None)
     if is_main:
         log_plan(plan, resume, elapsed)
+    if teacher:
+        trainer.add_callback(teacher)  # before the others, who measure time from when the training begins
     callbacks = add_callbacks(trainer, plan, rows, data, clock, read_back_seconds, settings, elapsed)
     training_clock, recall, checkpoints = callbacks
 
@@ -184,6 +189,7 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
             training_seconds=round(checkpoints.elapsed, 1),
             recall_seconds=round(recall.seconds_spent, 1) if recall else 0.0,
             reopened_difference=difference,
+            **({"teacher": teacher.report()} if teacher else {}),
             **({"budget": dataclasses.asdict(training_clock.report())} if training_clock else {}),
         )
         message = "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs"
@@ -264,6 +270,7 @@ def remove_temporary_files(training: TrainingArguments) -> None:
     remove_best_adapter(training.output_dir)
     shutil.rmtree(output / INITIAL_ADAPTER, ignore_errors=True)
     remove_states(output)
+    remove_teacher(output)
     (output / OUT_OF_MEMORY).unlink(missing_ok=True)
     if training.save_strategy == "no":  # then all checkpoints come from --save_minutes
         remove_old_checkpoints(output, 0, None)

@@ -76,9 +76,7 @@ def taught_in(batch: dict) -> Taught | None:
     return Taught(*(batch[name] for name in names)) if names[0] in batch else None
 
 
-def distilled_cross_entropy(
-    logits: torch.Tensor, targets: torch.Tensor, weight: float, taught: Taught
-) -> torch.Tensor:
+def distilled_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weight: float, taught: Taught) -> torch.Tensor:
     """The sum over M tokens of cross-entropy or, where taught, (1 - weight) cross-entropy + weight KL(teacher || student).
 
     `logits` (M, V) are the student's before the tokens `targets` (M,). The logarithms of all its probabilities are computed

@@ -57,20 +57,26 @@ def read_chunks(data_path: str | Path) -> dict[ChunkKey, str]:
 
 
 def chunk_of(row: dict) -> ChunkKey | None:
-    """Which chunk a row rests on, or None if it does not say."""
+    """Which chunk a row says it rests on; None if it says none."""
     source = row.get("source")
     number = source.get("chunk") if isinstance(source, dict) else None
     return (str(row.get("file_name")), number) if isinstance(number, int) else None
 
 
-def rows_by_chunk(rows: Sequence[dict], chunks: dict[ChunkKey, str]) -> dict[ChunkKey, array]:
-    """The numbers of the rows that rest on each chunk; rows without one of the `chunks` are left out."""
+def rows_by_chunk(rows: Sequence[dict], chunks: dict[ChunkKey, str]) -> tuple[dict[ChunkKey, array], int]:
+    """The numbers of the rows that rest on each of the `chunks`, and how many rest on none; replayed ones count as neither."""
     found: dict[ChunkKey, array] = {}
+    without = 0
     for number in range(len(rows)):
-        key = chunk_of(rows[number])
+        row = rows[number]
+        key = chunk_of(row)
+        if row.get("kind") == "replay":
+            continue
         if key in chunks:
             found.setdefault(key, array("q")).append(number)
-    return found
+        else:
+            without += 1
+    return found, without
 
 
 def teacher_prompts(row: dict, passage: str, tokenizer, system_prompt: str | None) -> list[TeacherPrompt]:
