@@ -56,7 +56,8 @@ from training.recall import Recall, make_recall, remove_best_adapter, require_qu
 from training.replay import REPLAY_PROMPTS, UntrainedModel, replay_examples
 from training.reporting import set_up_wandb
 from training.row_file import RowFile
-from training.taught import make_teacher, remove_teacher
+from training.taught import remove_teacher
+from training.teaching import make_teacher
 from training.trainer import Trainer, make_trainer
 from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write_json
 
