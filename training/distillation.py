@@ -82,7 +82,7 @@ def distilled_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weight:
     `logits` (M, V) are the student's before the tokens `targets` (M,). The logarithms of all its probabilities are computed
     once, and read in one go, so it takes the memory that cross-entropy alone does.
     """
-    compared = targets[:, None].expand(-1, TOP).clone()  # without a teacher: any token, its weight is zero
+    compared = targets[:, None].repeat(1, taught.tokens.shape[1])  # without a teacher: any token, its weight is zero
     compared[taught.places] = taught.tokens
     found = log_softmax(logits.float(), dim=-1).gather(1, torch.cat([targets[:, None], compared], dim=1))
     top = found[taught.places, 1:]

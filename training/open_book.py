@@ -60,7 +60,7 @@ def chunk_of(row: dict) -> ChunkKey | None:
     """Which chunk a row says it rests on; None if it says none."""
     source = row.get("source")
     number = source.get("chunk") if isinstance(source, dict) else None
-    return (str(row.get("file_name")), number) if isinstance(number, int) else None
+    return (str(row.get("file_name")), number) if type(number) is int else None
 
 
 def rows_by_chunk(rows: Sequence[dict], chunks: dict[ChunkKey, str]) -> tuple[dict[ChunkKey, array], int]:
