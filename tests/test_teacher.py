@@ -61,7 +61,7 @@ def model(tiny_model_path):
 @pytest.fixture(autouse=True)
 def low_bar(monkeypatch):
     """Three layers give no token one half, and the tests want tokens that are taught."""
-    monkeypatch.setattr(distillation, "LEAST_RIGHT", -30.0)
+    monkeypatch.setattr(distillation, "LEAST_RIGHT", -1e9)
 
 
 def arguments(tmp_path, **changed) -> TrainingArguments:
@@ -89,9 +89,9 @@ def expected_records(model, tokenizer, row: dict) -> numpy.ndarray:
     own = tokenizer(prompt, add_special_tokens=False).input_ids
     whole = own + tokenizer(answer + "<|im_end|>", add_special_tokens=False).input_ids
     with torch.no_grad(), model.disable_adapter():
-        logprobs = model(torch.tensor([whole])).logits[0].log_softmax(-1)[len(own) - 1 : -1]
+        logprobs = model(torch.tensor([whole])).logits[0].double().log_softmax(-1)[len(own) - 1 : -1]
     top = logprobs.topk(20).values
-    rest = (1 - top.double().exp().sum(1, keepdim=True)).log().float()
+    rest = (1 - top.exp().sum(1, keepdim=True)).log()
     right = logprobs.gather(1, torch.tensor(whole[len(own) :])[:, None])
     return torch.cat([right, top, rest], dim=1).numpy()
 
@@ -100,8 +100,8 @@ def test_what_is_kept_is_what_a_plain_pass_over_everything_gives(teach, model, t
     teacher = teach()
     for index, row in enumerate(rows()[:9]):
         found, expected = teacher.examples.records_of(index), expected_records(model, tokenizer, row)
-        assert len(found) == len(expected) == teacher.examples.examples.trained_in_row(index)
-        assert numpy.column_stack([found["right"], found["logprobs"]]) == pytest.approx(expected, abs=2e-3)
+        assert len(found) == len(expected) and len(found) == teacher.examples.examples.trained_in_row(index)
+        assert numpy.column_stack([found["right"], found["logprobs"]]) == pytest.approx(expected, abs=5e-4)
 
 
 def test_a_passage_is_read_once_for_all_its_rows(teach, model, monkeypatch):
