@@ -65,7 +65,7 @@ def test_a_student_that_is_sure_of_the_teachers_words_has_a_finite_loss_and_grad
 
 
 def known_logits() -> torch.Tensor:
-    """(300, 40): of 40 words the first has half of the probability, each of the next 19 a fortieth, the rest what is left."""
+    """(300, 40): of 40 words the first has half of the probability, each of the next 19 a fortieth, the rest the rest."""
     chances = torch.cat([torch.tensor([0.5]), torch.full((19,), 0.025), torch.full((20,), 0.00125)])
     return (chances.log() + 3.0).expand(300, 40)  # a constant does not matter
 

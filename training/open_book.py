@@ -2,7 +2,7 @@
 
 The passages are in NAME.chunks.jsonl beside the dataset NAME.json, as collection writes it; a row's `file_name` and
 `source.chunk` name its own. The model is shown both the passage and the answer, as together they teach more than either
-alone (2601.19897, table of contexts: answer 37, text 75, both 89). None of it is in what the student reads.
+alone (2601.19897, ablation of the teacher's context: answer 37, text 75, both 89). None of it is in what the student reads.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def chunk_of(row: dict) -> ChunkKey | None:
 
 
 def rows_by_chunk(rows: Sequence[dict], chunks: dict[ChunkKey, str]) -> tuple[dict[ChunkKey, array], int]:
-    """The numbers of the rows that rest on each of the `chunks`, and how many rest on none; replayed ones count as neither."""
+    """The numbers of the rows that rest on each of the `chunks`, and how many rest on none; replayed ones are neither."""
     found: dict[ChunkKey, array] = {}
     without = 0
     for number in range(len(rows)):

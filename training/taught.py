@@ -1,7 +1,7 @@
 """The training examples with what the open-book teacher says of them, from files beside the adapter.
 
-Each rank writes `teacher.RANK.bin`: for its share of the passages, row by row, a RECORD for every trained token. The folder is
-one that all ranks see, as for checkpoints.
+Each rank writes `teacher.RANK.bin`: for its share of the passages, row by row, a RECORD for every trained token. The
+folder is one that all ranks see, as for checkpoints.
 """
 
 from __future__ import annotations
@@ -66,6 +66,15 @@ class TaughtExamples(Dataset):
             return None
         end = start + self.examples.trained_in_row(row)
         return self.files[rank][start:end] if end <= len(self.files[rank]) else None
+
+    def rows_read(self) -> int:
+        """The number of rows of which the files say something."""
+        in_all, known = len(self.totals), [len(file) for file in self.files]
+        return sum(
+            len(group)
+            for number, group in enumerate(self.groups)
+            if self.ends[number % in_all][number // in_all] <= known[number % in_all]
+        )
 
     def name(self, index: int) -> str:
         return self.examples.name(index)

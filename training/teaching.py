@@ -81,8 +81,8 @@ class Teacher(transformers.TrainerCallback):
         trained = state.global_step and not hasattr(self.model, "peft_config")
         if trained and not ranks.minimum([self.is_done(self.identity())])[0]:
             raise InputError(
-                f"expected the teacher's files of this training in {self.folder}, found none that fit, and the weights are no "
-                "longer the untrained model's: start again in another --output_dir, or with --use_lora True"
+                f"expected the teacher's files of this training in {self.folder}, found none that fit, and the weights are "
+                "no longer the untrained model's: start again in another --output_dir, or with --use_lora True"
             )
         self.read_all()
 
@@ -182,8 +182,7 @@ class Teacher(transformers.TrainerCallback):
         """For the meta file: rows and trained tokens, by what the teacher says of them, and what it took."""
         said = [file["right"] for file in self.examples.files]
         tokens = sum(map(len, said))
-        rows = sum(map(len, self.examples.groups))
-        taught = sum(self.examples.records_of(row) is not None for group in self.examples.groups for row in group)
+        rows, taught = sum(map(len, self.examples.groups)), self.examples.rows_read()
         return {
             "rows": taught,
             "rows_without_passage": self.rows_without,
@@ -199,18 +198,15 @@ class Teacher(transformers.TrainerCallback):
     def describe(self, reused: bool) -> str:
         """The report as a line of text."""
         found = self.report()
-        how = (
-            "as read before"
-            if reused
-            else f"read in {found['seconds']:.0f} s, with {found['peak_mb']} MB more at the peak"
-        )
+        how = f"read in {found['seconds']:.0f} s, with {found['peak_mb']} MB more at the peak"
+        how = "as read before" if reused else how
         below = found["tokens_below_half"] / max(found["tokens"], 1)
         left = found["rows_without_passage"] + found["rows_not_read"]
         more = f"; {left} rows have plain cross-entropy" if left else ""
         more += f" ({found['rows_not_read']} for lack of time)" if found["rows_not_read"] else ""
         return (
-            f"teacher: {found['rows']} rows with their passages, {how}; {found['tokens']} tokens in {found['file_mb']:.1f} MB, "
-            f"{below:.0%} of them plain cross-entropy, as the teacher gives them less than one half{more}"
+            f"teacher: {found['rows']} rows with their passages, {how}; {found['tokens']} tokens in "
+            f"{found['file_mb']:.1f} MB, {below:.0%} of them plain cross-entropy, as the teacher gives them less than one half{more}"
         )
 
 
