@@ -1,9 +1,9 @@
 """The loss of learning with the book open: cross-entropy, and the distance from a teacher that has read the passage.
 
 The teacher is the untrained model with the passage and the right answer before the question (open_book.py). It is known by
-its TOP likeliest tokens and, as one bucket, the rest of the vocabulary: with 20 tinker-cookbook's self-distillation reaches
-what it does with the whole vocabulary, and without the bucket the student would be pushed to put all its probability on them.
-The divergence is the forward one, KL(teacher || student): the reverse does not teach what a student never says (2610.05872).
+its TOP likeliest tokens and, as one bucket, the rest of the vocabulary: with 20 tinker-cookbook's self-distillation gives
+what the whole vocabulary does, and without the bucket the student would be pushed to put all its probability on them. The
+divergence is the forward one, KL(teacher || student): the reverse does not teach what a student never says (2610.05872).
 """
 
 from __future__ import annotations

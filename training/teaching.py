@@ -206,7 +206,8 @@ class Teacher(transformers.TrainerCallback):
         more += f" ({found['rows_not_read']} for lack of time)" if found["rows_not_read"] else ""
         return (
             f"teacher: {found['rows']} rows with their passages, {how}; {found['tokens']} tokens in "
-            f"{found['file_mb']:.1f} MB, {below:.0%} of them plain cross-entropy, as the teacher gives them less than one half{more}"
+            f"{found['file_mb']:.1f} MB, {below:.0%} of them plain cross-entropy, as the teacher gives them less than one "
+            f"half{more}"
         )
 
 
