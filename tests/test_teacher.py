@@ -1,4 +1,4 @@
-"""The open-book teacher reads as the untrained model does, each passage once; the student learns from it without a passage."""
+"""The open-book teacher reads as the untrained model does, each passage once; the student learns without a passage."""
 
 # ruff: noqa: F811, F401 - fixtures
 

@@ -1,4 +1,4 @@
-"""What the open-book teacher read is found again, only if it is of the same; what was left out, and what it cost, is said."""
+"""What the open-book teacher read is found again if it is of the same; what was left out, and what it cost, is said."""
 
 # ruff: noqa: F811, F401 - fixtures
 
