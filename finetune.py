@@ -56,6 +56,8 @@ from training.recall import Recall, make_recall, remove_best_adapter, require_qu
 from training.replay import REPLAY_PROMPTS, UntrainedModel, replay_examples
 from training.reporting import set_up_wandb
 from training.row_file import RowFile
+from training.taught import remove_teacher
+from training.teaching import Teacher, make_teacher
 from training.trainer import Trainer, make_trainer
 from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write_json
 
@@ -153,6 +155,8 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     resume, elapsed = resume_point(training, settings)
 
     began = time.monotonic()
+    teacher = make_teacher(model, train_set, name, data, training, clock)
+    train_set = teacher.examples if teacher else train_set
     collator = make_collator(tokenizer, training)
     with_states = keep_states(model, train_set, collator, data, training)
     preparation_seconds += time.monotonic() - began
@@ -161,7 +165,7 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     plan = trainer.plan(facts, len(replay), len(rows.held_out), lora.lora_r if lora.use_lora else None)
     if is_main:
         log_plan(plan, resume, elapsed)
-    callbacks = add_callbacks(trainer, plan, rows, data, clock, read_back_seconds, settings, elapsed)
+    callbacks = add_callbacks(trainer, teacher, plan, rows, data, clock, read_back_seconds, settings, elapsed)
     training_clock, recall, checkpoints = callbacks
 
     result = run_to_the_end(trainer, resume, checkpoints)
@@ -184,6 +188,7 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
             training_seconds=round(checkpoints.elapsed, 1),
             recall_seconds=round(recall.seconds_spent, 1) if recall else 0.0,
             reopened_difference=difference,
+            **({"teacher": teacher.report()} if teacher else {}),
             **({"budget": dataclasses.asdict(training_clock.report())} if training_clock else {}),
         )
         message = "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs"
@@ -229,9 +234,20 @@ def log_plan(plan: Plan, resume: str | None, elapsed: float) -> None:
 
 
 def add_callbacks(
-    trainer, plan: Plan, rows: Rows, data, clock: Clock, read_back_seconds: float, settings: dict, elapsed: float
+    trainer,
+    teacher: Teacher | None,
+    plan: Plan,
+    rows: Rows,
+    data,
+    clock: Clock,
+    read_back_seconds: float,
+    settings: dict,
+    elapsed: float,
 ) -> tuple[TrainingClock | None, Recall | None, Checkpoints]:
-    """Add the callbacks that log, keep to the clock, ask questions and save; they run in this order after each step."""
+    """Add the callbacks that log, keep to the clock, ask questions and save; they run in this order after each step.
+
+    The teacher comes first: when training begins, the others start to measure its time.
+    """
     training = trainer.args
     recall = make_recall(trainer, rows.questions, rows.general, data.system_prompt)
     save_seconds = seconds_to_save(trainer) if clock.limited else 0.0
@@ -241,7 +257,7 @@ def add_callbacks(
         log.info("%s", training_clock.describe())
     minutes = max(training.save_minutes, save_seconds / SAVING_SHARE / 60)
     checkpoints = Checkpoints(minutes, training.kept_checkpoints, settings, elapsed)
-    for callback in filter(None, (ProgressLines(training_clock), training_clock, recall, checkpoints)):
+    for callback in filter(None, (teacher, ProgressLines(training_clock), training_clock, recall, checkpoints)):
         trainer.add_callback(callback)
     return training_clock, recall, checkpoints
 
@@ -264,6 +280,7 @@ def remove_temporary_files(training: TrainingArguments) -> None:
     remove_best_adapter(training.output_dir)
     shutil.rmtree(output / INITIAL_ADAPTER, ignore_errors=True)
     remove_states(output)
+    remove_teacher(output)
     (output / OUT_OF_MEMORY).unlink(missing_ok=True)
     if training.save_strategy == "no":  # then all checkpoints come from --save_minutes
         remove_old_checkpoints(output, 0, None)

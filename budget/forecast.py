@@ -58,7 +58,8 @@ class Timings:
     examples_an_update: int
     epochs: float  # at most
     replay: float  # replayed answers per example
-    example: float  # to prepare one: its replayed answers, and the states of layers that run only once
+    # To prepare one: its replayed answers, what the open-book teacher says, and the states of layers that run only once.
+    example: float
     training_overhead: float  # to start, read back and write
     question: float  # of inference
     # Until a process is ready to use the model through transformers, if vLLM asks; otherwise None, the same as `start`.

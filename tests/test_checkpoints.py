@@ -177,7 +177,7 @@ def test_a_checkpoint_is_asked_for_as_much_earlier_as_it_takes(tmp_path, monkeyp
         {"lora": LoraArguments(lora_target_modules=["q_proj"])}, {"lora": LoraArguments(q_lora=True)}, {"count": 9},
         {"text": "other"}, {"data": {"system_prompt": "Be brief."}}, {"data": {"replay_ratio": 0.2}},
         *({"training": {name: 7}} for name in (
-            "world_size", "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "seed", "update_tokens",
+            "world_size", "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "distill_weight", "seed", "update_tokens",
             "gradient_accumulation_steps", "max_tokens_per_batch", "per_device_train_batch_size",
         )),
     ],
@@ -218,7 +218,7 @@ def test_what_a_resumed_run_must_share_is_named_as_a_person_is_told_of_it(tmp_pa
         "model_name_or_path": "m", "content of --data_path": "3a6eb0790f39ac87", "number of examples": 3,
         "number of processes": 1, "system_prompt": None, "replay_ratio": 0.1, "use_lora": True, "lora_r": 4,
         "lora_target_modules": ["all-linear"], "q_lora": False, "num_train_epochs": 3.0, "max_steps": -1,
-        "learning_rate": 1e-3, "kl_weight": 0.0, "seed": 42, "size of an update": 8,
+        "learning_rate": 1e-3, "kl_weight": 0.0, "distill_weight": 0.0, "seed": 42, "size of an update": 8,
     }  # fmt: skip
 
 

@@ -224,7 +224,7 @@ def test_fault_3_a_scheduler_or_optimizer_in_the_deepspeed_file_is_refused(tmp_p
     """The DeepSpeed file's own scheduler silently replaced the cosine that was asked for."""
     path = tmp_path / "ds.json"
     path.write_text(json.dumps({block: {"type": "WarmupLR"}}))
-    training = SimpleNamespace(deepspeed=str(path), world_size=1, n_gpu=0, kl_weight=0.0)
+    training = SimpleNamespace(deepspeed=str(path), world_size=1, n_gpu=0, kl_weight=0.0, distill_weight=0.0)
     data = SimpleNamespace(replay_ratio=0.0)
     with pytest.raises(InputError, match=block):
         check_arguments(SimpleNamespace(model_name_or_path=tiny_model_path), data, lora(), training)

@@ -120,6 +120,13 @@ class TrainingArguments(transformers.TrainingArguments):
     kl_weight: float = field(
         default=0.0, metadata={"help": "Weight of the KL divergence from the untrained model, on replayed answers."}
     )
+    distill_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "From 0 to 1: how much the loss is the distance from the untrained model with the row's passage and answer "
+            "before it (from NAME.chunks.jsonl beside NAME.json), instead of cross-entropy."
+        },
+    )
     lr_scheduler_type: str = "cosine"
     warmup_steps: float = field(default=0.05, metadata={"help": "A number of steps, or, below 1, a share of them."})
     train_sampling_strategy: str = "group_by_length"
@@ -186,15 +193,18 @@ def check_arguments(
         raise InputError(
             "expected --use_lora True with --q_lora, found False: 4-bit weights cannot be trained themselves"
         )
-    if changes_base(lora.init_lora_weights) and (lora.q_lora or training.deepspeed or training.kl_weight):
+    needs_base = lora.q_lora or training.deepspeed or training.kl_weight or training.distill_weight
+    if changes_base(lora.init_lora_weights) and needs_base:
         raise InputError(
             f"expected --init_lora_weights {lora.init_lora_weights}, which changes the base weights, without --q_lora, "
-            "--deepspeed and --kl_weight, found one of them: leave it out or use --init_lora_weights true"
+            "--deepspeed, --kl_weight and --distill_weight, found one of them: leave it out or use --init_lora_weights true"
         )
     if training.kl_weight and not (lora.use_lora and data.replay_ratio):
         raise InputError(
             "expected --use_lora True and --replay_ratio above 0 with --kl_weight, found another value: correct it"
         )
+    if not 0 <= training.distill_weight <= 1:
+        raise InputError(f"expected --distill_weight from 0 to 1, found {training.distill_weight:g}: correct it")
     if isinstance(training.deepspeed, str):
         doctor.require_neutral_deepspeed(training.deepspeed)
     if data.replay_ratio and data.replay_prompts:

@@ -12,6 +12,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from engines.chat_template import padding_id
 from training.data import IGNORED
+from training.distillation import taught_inputs
 
 
 @dataclass
@@ -79,7 +80,8 @@ def loss_inputs(examples: list[dict], labels: torch.Tensor) -> dict[str, torch.T
     positions (M,): those in the flattened (B * T) states whose next token is trained; targets (M,): those tokens; rows
     (M,): the examples they belong to. replayed (R,): which of the M belong to replayed examples; replay_rows (N,): the
     rows of the batch that hold these; replay_width: how many tokens of each to read; replay_positions (R,): their
-    positions in the flattened (N * replay_width) states. index (B,), and `tokens`, the number that are not padding.
+    positions in the flattened (N * replay_width) states. index (B,), and `tokens`, the number that are not padding. If any
+    example has records of a teacher, `taught_inputs` too.
     """
     width = labels.shape[1]
     row, position = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
@@ -103,6 +105,7 @@ def loss_inputs(examples: list[dict], labels: torch.Tensor) -> dict[str, torch.T
         "replay_positions": torch.searchsorted(replay_rows, replay_row) * replay_width + replay_position,
         "index": torch.tensor([example.get("index", -1) for example in examples]),
         "tokens": int(lengths.sum()),
+        **(taught_inputs(examples) if any("teacher" in example for example in examples) else {}),
     }
 
 

@@ -159,7 +159,8 @@ def resume_settings(model, data, lora, training, rows) -> dict:
         "number of processes": training.world_size,
         **{name: getattr(data, name) for name in ("system_prompt", "replay_ratio")},
         **{name: getattr(lora, name) for name in ("use_lora", "lora_r", "lora_target_modules", "q_lora")},
-        **{name: getattr(training, name) for name in ("num_train_epochs", "max_steps", "learning_rate", "kl_weight", "seed")},
+        **{name: getattr(training, name) for name in ("num_train_epochs", "max_steps", "learning_rate")},
+        **{name: getattr(training, name) for name in ("kl_weight", "distill_weight", "seed")},
         "size of an update": training.update_tokens or training.gradient_accumulation_steps
         * (training.max_tokens_per_batch or training.per_device_train_batch_size),  # not how it is cut into batches
     }  # fmt: skip

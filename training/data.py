@@ -195,6 +195,15 @@ class LazySupervisedDataset(Dataset):
         """The row an example comes from, and which piece of it the example is."""
         return (index, 0) if index < len(self.rows) else self.pieces[index - len(self.rows)]
 
+    def place(self, index: int) -> tuple[int, int]:
+        """The row an example comes from, and how many trained tokens of that row are in earlier examples of it."""
+        row, piece = self._locate(index)
+        return row, sum(map(trained_count, self._pieces_of_row(row)[:piece]))
+
+    def trained_in_row(self, row: int) -> int:
+        """The number of trained tokens in all examples of one row."""
+        return sum(map(trained_count, self._pieces_of_row(row)))
+
     def name(self, index: int) -> str:
         """The id by which a person finds an example in its file."""
         row, _ = self._locate(index)
@@ -209,6 +218,11 @@ class SupervisedDataset(LazySupervisedDataset):
         self._pieces_of_row = self.examples.__getitem__
         self.pieces = [(row, piece) for row, pieces in enumerate(self.examples) for piece in range(1, len(pieces))]
         return [len(self[index]["input_ids"]) for index in range(len(self))]
+
+
+def trained_count(example: dict) -> int:
+    """The number of trained tokens in an example."""
+    return sum(label != IGNORED for label in example["labels"])
 
 
 def fact_of(row: dict) -> str:

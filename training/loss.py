@@ -1,4 +1,7 @@
-"""The training loss: cross-entropy on the trained tokens and, on replayed ones, the distance to the untrained model."""
+"""The training loss: cross-entropy on the trained tokens and, on replayed ones, the distance to the untrained model.
+
+With --distill_weight a part of the cross-entropy gives way to the distance from the open-book teacher (distillation.py).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterator
 
 import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+from training.distillation import Taught, distilled_cross_entropy
 
 
 @contextlib.contextmanager
@@ -38,14 +43,20 @@ def loss_per_token(
     kl_weight: float = 0.0,
     replayed: torch.Tensor | None = None,
     base_logits: torch.Tensor | None = None,
+    distill_weight: float = 0.0,
+    taught: Taught | None = None,
 ) -> torch.Tensor:
     """The sum of the trained tokens' losses, divided by the number of trained tokens in the whole update, on all ranks.
 
     So it does not matter how an update is cut into batches, and a long answer counts in proportion to its length.
     `logits` (M, V) predict the tokens `targets` (M,). For the R of them that are `replayed` (R,), the loss per token is
-    cross-entropy + kl_weight * KL(base || tuned), computed with `base_logits` (R, V).
+    cross-entropy + kl_weight * KL(base || tuned), computed with `base_logits` (R, V). On the tokens that are `taught`,
+    `distill_weight` of the cross-entropy is replaced by the distance from the teacher.
     """
-    total = cross_entropy(logits.float(), targets, reduction="sum")
+    if distill_weight and taught is not None:
+        total = distilled_cross_entropy(logits, targets, distill_weight, taught)
+    else:
+        total = cross_entropy(logits.float(), targets, reduction="sum")
     if kl_weight and base_logits is not None:
         tuned = log_softmax(logits.index_select(0, replayed).float(), dim=-1)
         base = log_softmax(base_logits.float(), dim=-1)

@@ -15,6 +15,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from training.adapters import save_adapter
 from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.clock import TrainingClock
+from training.distillation import taught_in
 from training.layout import measure_batches, weights_dtype
 from training.loss import head_only_at, loss_per_token, sums_by_row
 from training.plan import Plan, make_plan, measure_peak_flops
@@ -32,7 +33,7 @@ class Trainer(transformers.Trainer):
     """`transformers.Trainer` on datasets with `lengths` and batches from our collators.
 
     The argument `max_tokens_per_batch` fills batches by tokens instead of examples, and `kl_weight` weights the KL
-    divergence on replayed examples. `peak_flops` is the device's speed in matrix products, per second; the log then has
+    divergence on replayed examples, `distill_weight` that from the open-book teacher. `peak_flops` is the device's speed in matrix products, per second; the log then has
     the share of it that is used (MFU). If a TrainingClock is among the callbacks, the schedule follows it.
     """
 
@@ -106,8 +107,9 @@ class Trainer(transformers.Trainer):
         kl_weight = self.args.kl_weight
         base_logits = self._base_logits(inputs) if kl_weight and model.training else None
         loss = loss_per_token(
-            outputs.logits, inputs["targets"], num_items_in_batch, kl_weight, inputs["replayed"], base_logits
-        )
+            outputs.logits, inputs["targets"], num_items_in_batch, kl_weight, inputs["replayed"], base_logits,
+            self.args.distill_weight, taught_in(inputs),
+        )  # fmt: skip
         if model.training:
             self.token_counts["padded"] += inputs["labels"].numel()
             self.token_counts["real"] += inputs["tokens"]
