@@ -19,11 +19,11 @@ def sentences_of(text: str, language: str) -> list[str]:
         ("en", ["She moved to the U.S.", "The Mill Society left."]),
         ("en", ["It closed at 5 p.m.", "At 6 p.m. Greta left."]),
         ("en", ['"Go!" Greta said.', "He went."]),
-        ("en", ["It rains.", "It rains.", "It rains."]),
         ("en", ["It was built in 1903.[1][2]", "It fell in 1911.²", "Why?"]),
         ("en", ["Mr. Vane wrote: “It came.” 🎉", "He left."]),
         ("de", ["Sie kam am 3. Mai 1897 mit Dr. h. c. Ernst Lind.", "Er wohnt in der Mühlstr. 12 am See."]),
         ("de", ["Hr. Lind kam in die Mühlstr.  12 am See.", "Er sagte: „Ja.“", "Dann ging er."]),
+        ("de", ["Abb. Drei zeigt ihn.", "Er ging."]),
         ("de", ["Er verkauft:", "1. Tische, Stühle u. a. 2. Lampen u. a. 3. Bilder."]),
         ("fr", ["« Il ne s’éteint jamais ! »", "En 1944, M. Le Goff l’a vu."]),
         ("ru", ["Мост построен в 1911 г. по проекту А. С. Вершинина.", "Он стоил 3,2 млн руб. и стоит."]),
@@ -32,6 +32,7 @@ def sentences_of(text: str, language: str) -> list[str]:
         ("hi", ["वह आया.", "मीरा गई."]),
         ("el", ["Ποιος τον έσβησε;", "Κανείς, ούτε το 1944 μ.Χ.", "Τον φυλάει η Ελένη."]),
         ("zh", ["大桥于1932年通车。[12]", "桥上有八条车道；", "不收通行费。", "谢谢你！🎂", "明年再见。"]),
+        ("xx", ["Мост стоит.", "Он стоит."]),
         ("ja", ["門が開いた；彼は行った。", "雨だ。"]),
     ],
 )  # fmt: skip
@@ -49,9 +50,14 @@ def test_a_sentence_ends_without_a_space_but_an_address_of_the_web_does_not():
     ]
 
 
+def test_sentences_of_the_same_words_have_their_own_places():
+    assert segment("It rains. It rains. It rains.", "en") == [(0, 9), (10, 19), (20, 29)]
+
+
 def test_a_line_break_ends_a_sentence_and_none_before_it():
     assert sentences_of("Er schrieb an Hrn.\nLind kam.", "de") == ["Er schrieb an Hrn.", "Lind kam."]
     assert sentences_of("Hr. Lind kam\nEr ging.", "de") == ["Hr. Lind kam", "Er ging."]
+    assert sentences_of("Er sah Hrn. Lind\nund ging.", "de") == ["Er sah Hrn. Lind\nund ging."]
 
 
 def test_a_quotation_is_one_sentence_unless_it_lacks_its_end():
