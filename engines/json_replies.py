@@ -170,7 +170,7 @@ def fitting(value: Any, schema: dict, validator, slips: list[dict]) -> Any:
     """
     if "items" in schema and isinstance(value, list | dict):
         kept = fitting_items(value if isinstance(value, list) else [value], schema, validator, slips)
-        least = schema.get("minItems", 0)
+        least = schema.get("minItems", 1)
         numbered = schema["items"].get("type") == "object" or "enum" in schema["items"]
         return kept if kept and len(kept) * (2 if numbered else 1) >= least else None
     if not isinstance(value, dict) or "properties" not in schema:

@@ -122,6 +122,68 @@ def test_an_item_that_is_no_json_takes_no_other_with_it():
     assert items_and_loss(text) == ([1, 2, 3, 5, 6, 7, 8], [("a part of the reply is no JSON", "")])
 
 
+@pytest.mark.parametrize(
+    "broken", ['{"item": 4, "points": ["a "word" here"]}', '{"item": 4, "points": ["a", "b"], "sure"}']
+)
+@pytest.mark.parametrize(("place", "after"), [(3, ""), (7, "]}")])
+def test_an_item_that_is_no_json_is_told_as_it_stands(broken, place, after):
+    parts = list(map(json.dumps, ITEMS))
+    parts[place] = broken
+    value, _ = read_json('{"reply": [' + ", ".join(parts) + "]}", MANY, left_out := [])
+    assert [one["item"] for one in value] == [one["item"] for one in ITEMS if one != ITEMS[place]]
+    assert left_out == [{"reason": "a part of the reply is no JSON", "text": broken + after}]
+
+
+def test_an_object_after_a_list_is_no_part_of_it():
+    assert read_json('["one"], {"question": "Who?"}', PAIRS) == ([{"question": "Who?"}], None)
+
+
+FACTS = {
+    "type": "object",
+    "properties": {
+        "theme": {"type": "string", "maxLength": 5},
+        "name": {"type": "string", "minLength": 1, "maxLength": 5},
+        "facts": {"type": "array", "items": {"type": "object", "required": ["fact"]}},
+        "points": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "lost"),
+    [
+        ({"theme": "ferry", "name": "ferry"}, {"theme": "ferry", "name": "ferry"}, []),
+        ({"theme": "ferries"}, {"theme": ""}, [("ferries", "more than 5 characters")]),
+        ({"name": "ferries"}, None, []),
+        ({"facts": [{"fact": 1}, {}]}, {"facts": [{"fact": 1}]}, [("{}", "'fact' is a required property")]),
+        ({"facts": [{}]}, None, []),
+        ({"facts": []}, {"facts": []}, []),
+        ({"points": [7], "more": 1}, {"points": []}, [("7", "7 is not of type 'string'")]),
+    ],
+)
+def test_of_an_object_what_follows_the_schema_is_kept(given, kept, lost):
+    value, problem = read_json(json.dumps(given), FACTS, left_out := [])
+    assert value == kept and (problem is None) == (kept is not None)
+    assert [(one["text"], one["problem"]) for one in left_out] == lost
+
+
+def test_keys_that_nobody_asked_for_stay_where_the_schema_allows_them():
+    assert read_json('[{"question": "Who?", "sure": true}, 7]', PAIRS) == ([{"question": "Who?", "sure": True}], None)
+    assert read_json('["one", 7]', {"type": "array", "items": {"type": "string"}}) == (["one"], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("one", ""),
+        ('{"reply": "one"}', "'one' is not of type 'array': "),
+        ('{"reply": 7} or ["x"]', "'x' is too short: "),
+    ],
+)
+def test_the_first_problem_is_told(text, problem):
+    assert read_json(text, WORDS) == (None, problem)
+
+
 def test_an_item_that_breaks_the_schema_is_told_and_a_list_in_it_is_shortened():
     wrong = [{"item": 99, "points": []}, {"item": 2, "points": ["a", "b", "c"], "sure": True}, *ITEMS[2:]]
     value, _ = read_json(json.dumps(wrong), MANY, left_out := [])
@@ -130,7 +192,8 @@ def test_an_item_that_breaks_the_schema_is_told_and_a_list_in_it_is_shortened():
         "99 is not one of [1, 2, 3, 4, 5, 6, 7, 8]",
         "more than 2 of points: the first are kept",
     ]
-    assert json.loads(left_out[0]["text"]) == wrong[0]
+    assert [json.loads(lost["text"]) for lost in left_out] == wrong[:2]
+    assert {lost["reason"] for lost in left_out} == {"breaks a rule of the request"}
 
 
 def test_less_than_half_of_what_was_asked_is_no_answer():
