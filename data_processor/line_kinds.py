@@ -153,7 +153,7 @@ def _see_cues(lines: list[Line]) -> None:
 
 def _see_underlines(lines: list[Line]) -> None:
     for before, above, line in zip([None, *lines], lines, lines[1:], strict=False):
-        ruled = line.form == "ruled" and len(set(line.text)) == 1 and line.text[0] in ("=", "-", "~")
+        ruled = line.form == "ruled" and set(line.text) in ({"="}, {"-"}, {"~"})
         begins = before is None or before.kind in ("blank", "markup", "heading")
         if ruled and begins and above.kind in ("plain", "item"):
             above.kind, above.form = "heading", "underlined"
@@ -166,10 +166,10 @@ def _see_rows(lines: list[Line]) -> None:
         if pipes and (line.text[0] == "|" or line.text[-1] == "|" or (" | " in line.text and not line.joint)):
             line.kind, line.form, line.columns = "row", "|", pipes + 1
     for one, other in pairwise(lines):
-        gaps = [len(GAP.findall(line.text)) if line.kind in ("plain", "row") else 0 for line in (one, other)]
-        if gaps[0] == gaps[1] > 0 and "|" not in (one.form, other.form):
+        above, below = (len(GAP.findall(line.text)) if line.kind in ("plain", "row") else 0 for line in (one, other))
+        if above == below > 0 and "|" not in (one.form, other.form):
             for line in (one, other):
-                line.kind, line.form, line.columns = "row", "gap", gaps[0] + 1
+                line.kind, line.form, line.columns = "row", "gap", above + 1
     for mark in (";", "；", ",", "，", "、"):
         for run in _runs(lines):
             counts = {line.text.count(mark) for line in run}

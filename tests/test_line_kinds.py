@@ -56,6 +56,7 @@ def test_markup_tells_where_a_paragraph_begins_and_goes_on():
         ("plain", "", "break"),
         ("item", "number", ""),
     ]
+    assert [line.joint for line in read_lines("It is\nso.", None, [(0, 6)])] == ["break", ""]
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,13 @@ def test_all_four_models_are_shown_by_the_names_of_their_files_and_each_question
     write_meta(run, "tuned_win_rate", data_name_open_book="out/read.json", data_name_rag="out/found.json")
     wins = json.loads((run / "tuned_win_rate.json").read_text())
     wins["verdicts"][1]["file_name"] = "a.txt"
-    write_json(run / "tuned_win_rate.json", wins)
-    (run / "a.txt").write_text("Ann Pellow.\n")
-    found = report.collect_report_data(run, "tuned", "base", documents=str(run))
+    write_json(run / "tuned_win_rate.json", wins | {"gap_closed": {"share": 0.5}, "usage": {"calls": 3}})
+    (run / "documents").mkdir()
+    (run / "documents" / "a.txt").write_text("Ann Pellow.\n")
+    found = report.collect_report_data(run, "tuned", "base", documents=str(run / "documents"))
+    assert not any("verdicts" in score for score in found["scores"].values()), "each answer is in its question"
+    assert (found["compared"]["gap_closed"], found["usage"]) == ({"share": 0.5}, {"calls": 3})
+    assert not {"verdicts", "mcnemar", "gap_closed", "usage"} & set(found["wins"])
     assert {what: score["accuracy"] for what, score in found["scores"].items()} == {
         "base": 0.0, "sft": 0.6667, "open_book": 1.0, "rag": 0.0,
     }  # fmt: skip
