@@ -143,9 +143,9 @@ def close_json(text: str) -> tuple[str, str, bool]:
             escaped, in_string = char == "\\" and not escaped, char != '"' or escaped
         elif char == '"':
             in_string = True
-        elif char in "[{":
+        elif char in ("[", "{"):
             brackets.append("]" if char == "[" else "}")
-        elif char in "]}" and brackets:
+        elif char in ("]", "}") and brackets:
             brackets.pop()
             if not brackets:
                 break
@@ -182,7 +182,7 @@ def fitting(value: Any, schema: dict, validator, slips: list[dict]) -> Any:
             kept[name] = fitting_items(one, part, validator, slips)
             if one and not kept[name] and part["items"].get("type") == "object":
                 return None
-        elif isinstance(one, str) and len(one) > part.get("maxLength", len(one)) and not part.get("minLength"):
+        elif isinstance(one, str) and len(one) > part.get("maxLength", len(one)):
             kept[name] = ""
             slips.append(slip(one, f"more than {part['maxLength']} characters"))
     return kept if validator.is_valid(kept) else None
