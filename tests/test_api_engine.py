@@ -165,6 +165,8 @@ def test_api_without_server_or_key_says_so(monkeypatch):
     with pytest.raises(InputError, match="--timeout"):
         ApiEngine("m", timeout=0)
     assert ApiEngine("m", timeout=0.5).call_options["timeout"] == 0.5
+    options = ApiEngine("m").call_options
+    assert (options["max_attempts"], options["retry_delay"], options["timeout"]) == (5, 2, 300)
 
 
 def test_without_an_address_the_library_has_one_of_its_own(server, monkeypatch):
@@ -219,7 +221,7 @@ def test_the_limit_falls_by_half_and_rises_by_one_for_each_round_of_calls():
     assert limit.limit == 1
 
 
-@pytest.mark.parametrize("fault", [LOST, BUSY, FAULTS["a page in HTML"]])
+@pytest.mark.parametrize("fault", [LOST, BUSY, FAULTS["500"], FAULTS["a page in HTML"]])
 def test_one_failure_is_an_error_and_a_dead_server_ends_the_run(server, fault):
     engine = engine_of(server, max_attempts=1)
     server.plan = iter([text("one"), fault, text("two")])
