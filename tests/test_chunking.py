@@ -17,6 +17,7 @@ from data_processor.chunking import (
     parse,
     require_tokenizer,
     sentence_spans,
+    share_out,
 )
 from data_processor.documents import Document
 from data_processor.units import Unit
@@ -115,6 +116,11 @@ def test_chinese_sentences():
     ]
 
 
+def test_greek_questions_are_sentences():
+    text = "Ο φάρος\n\nΠοιος τον έσβησε; Κανείς."
+    assert [text[s:e] for s, e in sentence_spans(text, "el")] == ["Ποιος τον έσβησε;", "Κανείς."]
+
+
 def test_chunks_hold_their_size_and_give_back_the_text(tokenizer):
     text = "\n\n".join(f"Paragraph {i}. " + "The bridge at Hexley is old. " * 8 for i in range(12))
     chunks = chunk_document(Document("a.txt", text), make_splitter(tokenizer, 128))
@@ -147,6 +153,22 @@ def test_what_markup_told_of_headings_and_rows_is_known_of_the_units():
     assert [text[start:end] for start, end in parsed.headings] == ["Ferries of the sound. 1956"]
     rows = [text[unit.start : unit.end] for unit in parsed.units]
     assert rows == ["Osprey. It sank.", "Heron. It swims."], "a row is a unit, however many sentences it has"
+    joined = parse(Document("a.txt", "The pier of\nSandhaven\n", paragraphs=((0, 21),)), "en").joined.text
+    assert joined.strip() == "The pier of Sandhaven"
+
+
+def test_a_chunk_of_a_quoted_mail_has_its_language_and_leads_back_over_the_marks_before_its_lines():
+    text = "> Who pays for the new valve in the pump of Weir Lane, and\n> when will it come?\n"
+    [chunk] = chunk_document(Document("a.txt", text), SPLITTER, "en", "fr")
+    assert (chunk.language, chunk.text_language) == ("en", "fr")
+    start = chunk.text.index("Lane, and when")
+    start, end = chunk.to_document(start, start + len("Lane, and when"))
+    assert text[start:end] == "Lane, and\n> when"
+
+
+def test_a_unit_that_is_whole_in_two_chunks_is_asked_for_in_both():
+    first, second = share_out([Unit(2, 4)], [(0, 6), (2, 8)])
+    assert [(unit.start, unit.end) for unit in first + second] == [(2, 4), (0, 2)]
 
 
 def test_a_chunk_without_units_of_its_own_is_read_for_them():
@@ -171,6 +193,7 @@ def test_a_part_of_a_text_keeps_those_places_that_lie_within_it():
         ("“He met Dr. Ann.” She left.", "“He met Dr, Ann.” She left."),
         ("“Go! Now.”) She left.", "“Go, Now.”) She left."),
         ("雅虎！好X", "雅虎,好X"),
+        ("“他说：「走。」”", "“他说：「走。」”"),
         ("It cost 3.5 million.", "It cost 3.5 million."),
     ],
 )

@@ -22,6 +22,7 @@ THOUGHT = "Okay, the user asks.\nIt was Piet, I think."
         f"{THOUGHT}\n</think>\n\nGreta Solvang",
         f"{THOUGHT}</think>Greta Solvang",
         "</think>\nGreta Solvang",
+        '"Greta," it says, and Piet.\n</think>\nGreta Solvang',
         f"<thinking>{THOUGHT}</thinking>Greta Solvang",
         f"<reasoning>\n{THOUGHT}\n</reasoning>\nGreta Solvang",
         f"<seed:think>{THOUGHT}</seed:think>Greta Solvang",
