@@ -162,6 +162,10 @@ def test_api_without_server_or_key_says_so(monkeypatch):
         ApiEngine("m").chat(asked("a"))
     with pytest.raises(InputError, match=r"^expected the name of the API's model, found none: give --api_model$"):
         ApiEngine("")
+    for address in ("http://here/v1", "https://here/v1"):
+        assert ApiEngine("m", address).call_options["api_base"] == address
+    with pytest.raises(InputError, match=r"--api_base to begin with http:// or https://, found here/v1: put one"):
+        ApiEngine("m", "here/v1")
     with pytest.raises(InputError, match="--timeout"):
         ApiEngine("m", timeout=0)
     assert ApiEngine("m", timeout=0.5).call_options["timeout"] == 0.5
