@@ -182,7 +182,7 @@ def test_a_dead_server_is_still_a_dead_server(server):  # noqa: F811
 
 def test_a_server_that_gives_no_answer_in_time_is_not_asked_in_other_formats(server):  # noqa: F811
     server.plan = iter([FAULTS["hang"]])
-    with pytest.raises(InputError, match="expected m at .* to answer"):
+    with pytest.raises(InputError, match=r"expected m at .* to answer"):
         engine_of(server, max_attempts=1, timeout=0.5).chat(CALLS, schemas=WORDS)
     assert formats(server) == ["json_schema"]
 
