@@ -279,6 +279,7 @@ def test_a_call_is_counted_with_its_prompt_and_its_longest_reply_before_it_is_se
 def test_without_limits_nothing_is_counted_and_each_is_kept_alone(server):
     assert (engine_of(server).requests, engine_of(server).tokens) == (None, None)
     assert engine_of(server, rpm=3).tokens is None and engine_of(server, tpm=3).requests is None
+    assert [repr(engine_of(server, tpm=tpm).token_burst) for tpm in (1, 5, 1002)] == ["1", "1", "250"]
 
 
 def test_when_the_time_is_up_nothing_more_is_sent(server, tmp_path, handlers):  # noqa: F811
