@@ -36,6 +36,7 @@ def test_a_line_has_its_place_its_text_and_its_width():
         ("No.", 0, 3, False),
     ]
     assert [line.own for line in lines] == [line.text for line in lines]
+    assert [line.body for line in lines] == [line.start for line in lines], "no line has a marker"
     assert [line.kind for line in lines] == ["plain"] * 5 + ["blank", "plain"]
 
 
