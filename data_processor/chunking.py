@@ -148,7 +148,7 @@ def share_out(units: list[Unit], spans: list[tuple[int, int]]) -> list[list[Unit
 def cut_places(places: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:
     """Of the pairs that lead back from a text to its source, those of a part, counted from the part's start."""
     inside = [(here - start, there) for here, there in places if start < here < end]
-    return ((0, to_source(places, start, start + 1)[0]), *inside)
+    return ((0, to_source(places, start, end)[0]), *inside)
 
 
 def chunk_units(chunk: Chunk) -> tuple[Unit, ...]:

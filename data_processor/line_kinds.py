@@ -77,7 +77,7 @@ class Line:
 def columns_of(text: str) -> int:
     """The width of a text in columns: Chinese characters and their like are two wide."""
     others = NOT_ASCII.findall(text)
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in others)
+    wide = sum(unicodedata.east_asian_width(char) in ("W", "F") for char in others)
     return len(text) + wide - sum(bool(unicodedata.combining(char)) for char in others)
 
 
@@ -90,7 +90,7 @@ def read_lines(
     paragraphs, in order.
     """
     lines = []
-    for match in regex.finditer(r"[^\n\f\r\u2028\u2029]+|(?:\r\n|[\n\f\r\u2028\u2029])(?=[\n\f\r\u2028\u2029])", text):
+    for match in regex.finditer(r"[^\n\f\r\u2028\u2029]+|(?>\r\n|[\n\f\r\u2028\u2029])(?=[\n\f\r\u2028\u2029])", text):
         whole = match.group()
         quoted = QUOTED.match(whole)
         offset = quoted.end() if quoted else 0
@@ -152,9 +152,10 @@ def _see_cues(lines: list[Line]) -> None:
 
 
 def _see_underlines(lines: list[Line]) -> None:
-    for before, above, line in zip([Line(0, 0, "", kind="blank"), *lines], lines, lines[1:], strict=False):
-        ruled = line.form == "ruled" and len(set(line.text)) == 1 and line.text[0] in "=-~"
-        if ruled and above.kind in ("plain", "item") and before.kind in ("blank", "markup", "heading"):
+    for before, above, line in zip([None, *lines], lines, lines[1:], strict=False):
+        ruled = line.form == "ruled" and set(line.text) in ({"="}, {"-"}, {"~"})
+        begins = before is None or before.kind in ("blank", "markup", "heading")
+        if ruled and begins and above.kind in ("plain", "item"):
             above.kind, above.form = "heading", "underlined"
 
 
@@ -165,10 +166,10 @@ def _see_rows(lines: list[Line]) -> None:
         if pipes and (line.text[0] == "|" or line.text[-1] == "|" or (" | " in line.text and not line.joint)):
             line.kind, line.form, line.columns = "row", "|", pipes + 1
     for one, other in pairwise(lines):
-        gaps = [len(GAP.findall(line.text)) if line.kind in ("plain", "row") else 0 for line in (one, other)]
-        if gaps[0] == gaps[1] > 0 and "|" not in (one.form, other.form):
+        above, below = (len(GAP.findall(line.text)) if line.kind in ("plain", "row") else 0 for line in (one, other))
+        if above == below > 0 and "|" not in (one.form, other.form):
             for line in (one, other):
-                line.kind, line.form, line.columns = "row", "gap", gaps[0] + 1
+                line.kind, line.form, line.columns = "row", "gap", above + 1
     for mark in (";", "；", ",", "，", "、"):
         for run in _runs(lines):
             counts = {line.text.count(mark) for line in run}
@@ -199,7 +200,7 @@ def _see_turns(lines: list[Line]) -> None:
         after = clock.end() if clock else 0
         if SPEAKER.match(line.text, after):
             found.append((line, after))
-        elif clock and after < len(line.text) and line.text[0] in "[(":
+        elif clock and after < len(line.text) and not line.text[0].isdigit():
             line.kind, line.form, line.body = "turn", "clock", line.start + after
     if len(found) > 1:
         for line, after in found:

@@ -73,11 +73,14 @@ CLOSED = regex.compile(r"[.!?…。！？؟।][\"'”’»)」』]$")
 NO_BREAK = {0xA0: " ", 0x202F: " "}  # no-break spaces, in which yasbd sees no end of a sentence
 APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")  # one within a word closes no quotation
 LONG = 600  # characters
+NEAR = 40  # characters looked at before and after a border
 BLOB = regex.compile(r"[!-~]{1000,}|\s{200,}")  # encoded data, ruled lines, gaps: yasbd's time grows with their square
 
 
 def rules_for(language: str, text: str) -> str:
-    """The language code of yasbd whose rules to use for a code like "de" or "pt-BR"; unknown ones go by the script."""
+    """The language code of yasbd whose rules to use for a code like "de" or "pt-BR"; unknown ones by the script of
+    more than a fifth of the first 2,000 characters.
+    """
     code = language.lower().replace("_", "-").split("-")[0]
     for choice in (code, RELATED.get(code)):
         if choice in yasbd.get_supported_langs() and choice != "auto":
@@ -124,10 +127,10 @@ def refine(text: str, code: str, borders: set[int]) -> set[int]:
 
 def is_inside(text: str, border: int, code: str) -> bool:
     """Whether a border, an offset, lies within a sentence; one at a line break never does."""
-    before, after = text[max(0, border - 40) : border], text[border : border + 40]
+    before, after = text[max(0, border - NEAR) : border], text[border : border + NEAR]
     gap = before[len(before.rstrip()) :] + after[: len(after) - len(after.lstrip())]
     before, after = before.rstrip(), after.lstrip()
-    if not after or "\n" in gap:
+    if "\n" in gap:
         return False
     return bool(
         any(first.search(before + gap[:1]) and second.match(after) for first, second in INSIDE)

@@ -143,9 +143,9 @@ def close_json(text: str) -> tuple[str, str, bool]:
             escaped, in_string = char == "\\" and not escaped, char != '"' or escaped
         elif char == '"':
             in_string = True
-        elif char in "[{":
+        elif char in ("[", "{"):
             brackets.append("]" if char == "[" else "}")
-        elif char in "]}" and brackets:
+        elif char in ("]", "}") and brackets:
             brackets.pop()
             if not brackets:
                 break
@@ -170,7 +170,7 @@ def fitting(value: Any, schema: dict, validator, slips: list[dict]) -> Any:
     """
     if "items" in schema and isinstance(value, list | dict):
         kept = fitting_items(value if isinstance(value, list) else [value], schema, validator, slips)
-        least = schema.get("minItems", 0)
+        least = schema.get("minItems", 1)
         numbered = schema["items"].get("type") == "object" or "enum" in schema["items"]
         return kept if kept and len(kept) * (2 if numbered else 1) >= least else None
     if not isinstance(value, dict) or "properties" not in schema:
@@ -182,7 +182,7 @@ def fitting(value: Any, schema: dict, validator, slips: list[dict]) -> Any:
             kept[name] = fitting_items(one, part, validator, slips)
             if one and not kept[name] and part["items"].get("type") == "object":
                 return None
-        elif isinstance(one, str) and len(one) > part.get("maxLength", len(one)) and not part.get("minLength"):
+        elif isinstance(one, str) and len(one) > part.get("maxLength", len(one)):
             kept[name] = ""
             slips.append(slip(one, f"more than {part['maxLength']} characters"))
     return kept if validator.is_valid(kept) else None

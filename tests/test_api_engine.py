@@ -162,9 +162,15 @@ def test_api_without_server_or_key_says_so(monkeypatch):
         ApiEngine("m").chat(asked("a"))
     with pytest.raises(InputError, match=r"^expected the name of the API's model, found none: give --api_model$"):
         ApiEngine("")
+    for address in ("http://here/v1", "https://here/v1"):
+        assert ApiEngine("m", address).call_options["api_base"] == address
+    with pytest.raises(InputError, match=r"--api_base to begin with http:// or https://, found here/v1: put one"):
+        ApiEngine("m", "here/v1")
     with pytest.raises(InputError, match="--timeout"):
         ApiEngine("m", timeout=0)
     assert ApiEngine("m", timeout=0.5).call_options["timeout"] == 0.5
+    options = ApiEngine("m").call_options
+    assert (options["max_attempts"], options["retry_delay"], options["timeout"]) == (5, 2, 300)
 
 
 def test_without_an_address_the_library_has_one_of_its_own(server, monkeypatch):
@@ -219,7 +225,7 @@ def test_the_limit_falls_by_half_and_rises_by_one_for_each_round_of_calls():
     assert limit.limit == 1
 
 
-@pytest.mark.parametrize("fault", [LOST, BUSY, FAULTS["a page in HTML"]])
+@pytest.mark.parametrize("fault", [LOST, BUSY, FAULTS["500"], FAULTS["a page in HTML"]])
 def test_one_failure_is_an_error_and_a_dead_server_ends_the_run(server, fault):
     engine = engine_of(server, max_attempts=1)
     server.plan = iter([text("one"), fault, text("two")])
@@ -273,6 +279,7 @@ def test_a_call_is_counted_with_its_prompt_and_its_longest_reply_before_it_is_se
 def test_without_limits_nothing_is_counted_and_each_is_kept_alone(server):
     assert (engine_of(server).requests, engine_of(server).tokens) == (None, None)
     assert engine_of(server, rpm=3).tokens is None and engine_of(server, tpm=3).requests is None
+    assert [repr(engine_of(server, tpm=tpm).token_burst) for tpm in (1, 5, 1002)] == ["1", "1", "250"]
 
 
 def test_when_the_time_is_up_nothing_more_is_sent(server, tmp_path, handlers):  # noqa: F811

@@ -39,7 +39,11 @@ def test_a_value_is_found_however_it_is_wrapped(text):
 
 
 def test_of_too_many_items_the_first_are_kept():
-    assert read_json('["one", "two", "three"]', WORDS) == (["one", "two"], None)
+    assert read_json('["one", "x", "two", "three"]', WORDS, left_out := []) == (["one", "two"], None)
+    assert [(lost["text"], lost["problem"]) for lost in left_out] == [
+        ("x", "'x' is too short"),
+        ("three", "more than 2"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +69,8 @@ def test_a_choice_may_stand_bare_and_a_list_of_objects_is_no_wrapping():
     assert read_json("**Yes**", {"enum": ["yes", "no"]})[1] is not None
     assert read_json("yes.", {"enum": ["yes", "no"]}) == ("yes", None)
     assert read_json('{"reply": "no"}', {"enum": ["yes", "no"]}) == ("no", None)
+    assert read_json('So it is:\n```json\n"yes"\n```', {"enum": ["yes", "no"]}) == ("yes", None)
+    assert read_json("X", {"enum": ["X", "Y"]}) == ("X", None)
     assert read_json('[{"question": "Who?"}]', PAIRS) == ([{"question": "Who?"}], None)
     assert read_json('{"question": "Who?"}', PAIRS) == ([{"question": "Who?"}], None)
     assert read_json('{"reply": {"reply": 1}}', {"type": "object", "required": ["reply"]}) == ({"reply": 1}, None)
@@ -100,6 +106,8 @@ def items_and_loss(text: str, schema: dict = MANY) -> tuple[list, list]:
 def test_of_a_list_that_is_cut_off_all_whole_items_are_kept_and_the_cut_is_told(before):
     text = before + json.dumps(ITEMS)
     assert items_and_loss(text[:-20]) == ([1, 2, 3, 4, 5, 6, 7], [("reply cut off", "")])
+    read_json(text[:-20], MANY, left_out := [])
+    assert left_out == [{"reason": "reply cut off", "text": json.dumps(ITEMS[-1])[:-19]}]
     reply = parse_reply(to_answer(json.dumps(completion(text[:-20], "stop"))), MANY)
     assert reply.finish_reason == "length" and [lost["reason"] for lost in reply.left_out] == ["reply cut off"]
 
@@ -122,6 +130,98 @@ def test_an_item_that_is_no_json_takes_no_other_with_it():
     assert items_and_loss(text) == ([1, 2, 3, 5, 6, 7, 8], [("a part of the reply is no JSON", "")])
 
 
+@pytest.mark.parametrize(
+    "broken", ['{"item": 4, "points": ["a "word" here"]}', '{"item": 4, "points": ["a", "b"], "sure"}']
+)
+@pytest.mark.parametrize(
+    ("before", "place", "after"), [("[", 3, ""), ("[", 7, "]"), ('{"reply": [', 3, ""), ('{"reply": [', 7, "]}")]
+)
+def test_an_item_that_is_no_json_is_told_as_it_stands(broken, before, place, after):
+    parts = list(map(json.dumps, ITEMS))
+    parts[place] = broken
+    value, _ = read_json(before + ", ".join(parts) + ("]}" if "{" in before else "]"), MANY, left_out := [])
+    assert value == [one for one in ITEMS if one != ITEMS[place]]
+    assert left_out == [{"reason": "a part of the reply is no JSON", "text": broken + after}]
+
+
+def test_an_object_after_a_list_is_no_part_of_it_and_two_objects_are_a_list():
+    assert read_json('["one"], {"question": "Who?"}', PAIRS) == ([{"question": "Who?"}], None)
+    two = '{"question": "Who?"}\n{"question": "Why?"}'
+    assert read_json(two, PAIRS) == ([{"question": "Who?"}, {"question": "Why?"}], None)
+    assert read_json("As [1] says: " * 19 + two, PAIRS) == ([{"question": "Who?"}, {"question": "Why?"}], None)
+
+
+def test_what_a_list_lost_is_no_loss_of_one_of_its_objects():
+    text = '[{"question": "Who?"}, {"question": "a "word" x"}, {"question": "Why?"}]'
+    assert read_json(text, PAIRS["items"], left_out := []) == ({"question": "Why?"}, None)
+    assert left_out == []
+
+
+@pytest.mark.parametrize(("brackets", "found"), [(19, [["one"]]), (20, None)])
+def test_a_list_that_is_cut_off_is_looked_for_at_twenty_brackets(brackets, found):
+    lists = {"type": "array", "items": {"type": "array"}}
+    assert read_json("{ " * brackets + '[["one"], ["tw', lists)[0] == found
+
+
+FACTS = {
+    "type": "object",
+    "properties": {
+        "theme": {"type": "string", "maxLength": 5},
+        "note": {"type": "string"},
+        "name": {"type": "string", "minLength": 1, "maxLength": 5},
+        "facts": {"type": "array", "items": {"type": "object", "required": ["fact"]}},
+        "points": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "lost"),
+    [
+        ({"theme": "ferry", "name": "ferry"}, {"theme": "ferry", "name": "ferry"}, []),
+        ({"theme": "ferries"}, {"theme": ""}, [("ferries", "more than 5 characters")]),
+        ({"name": "ferries"}, None, []),
+        ({"facts": [{"fact": 1}, {}]}, {"facts": [{"fact": 1}]}, [("{}", "'fact' is a required property")]),
+        ({"facts": [{}]}, None, []),
+        ({"facts": []}, {"facts": []}, []),
+        ({"theme": ["a"]}, None, []),
+        ({"points": "a"}, None, []),
+        (
+            {"theme": "ferry", "note": "old", "points": [7]},
+            {"theme": "ferry", "note": "old", "points": []},
+            [("7", "7 is not of type 'string'")],
+        ),
+        (
+            {"facts": [{"问": 1}, {"fact": 1}]},
+            {"facts": [{"fact": 1}]},
+            [('{"问": 1}', "'fact' is a required property")],
+        ),
+        ({"points": [7], "more": 1}, {"points": []}, [("7", "7 is not of type 'string'")]),
+    ],
+)
+def test_of_an_object_what_follows_the_schema_is_kept(given, kept, lost):
+    value, problem = read_json(json.dumps(given), FACTS, left_out := [])
+    assert value == kept and (problem is None) == (kept is not None)
+    assert [(one["text"], one["problem"]) for one in left_out] == lost
+
+
+def test_keys_that_nobody_asked_for_stay_where_the_schema_allows_them():
+    assert read_json('[{"question": "Who?", "sure": true}, 7]', PAIRS) == ([{"question": "Who?", "sure": True}], None)
+    assert read_json('["one", 7]', {"type": "array", "items": {"type": "string"}}) == (["one"], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("one", ""),
+        ('{"reply": "one"}', "'one' is not of type 'array': "),
+        ('{"reply": 7} or ["x"]', "'x' is too short: "),
+    ],
+)
+def test_the_first_problem_is_told(text, problem):
+    assert read_json(text, WORDS) == (None, problem)
+
+
 def test_an_item_that_breaks_the_schema_is_told_and_a_list_in_it_is_shortened():
     wrong = [{"item": 99, "points": []}, {"item": 2, "points": ["a", "b", "c"], "sure": True}, *ITEMS[2:]]
     value, _ = read_json(json.dumps(wrong), MANY, left_out := [])
@@ -130,13 +230,16 @@ def test_an_item_that_breaks_the_schema_is_told_and_a_list_in_it_is_shortened():
         "99 is not one of [1, 2, 3, 4, 5, 6, 7, 8]",
         "more than 2 of points: the first are kept",
     ]
-    assert json.loads(left_out[0]["text"]) == wrong[0]
+    assert [json.loads(lost["text"]) for lost in left_out] == wrong[:2]
+    assert {lost["reason"] for lost in left_out} == {"breaks a rule of the request"}
 
 
 def test_less_than_half_of_what_was_asked_is_no_answer():
     assert items_and_loss(json.dumps(ITEMS[:4]))[0] == [1, 2, 3, 4]
     assert read_json(json.dumps(ITEMS[:3]), MANY)[0] is None
     assert read_json('["one"]', WORDS | {"minItems": 2})[0] is None, "what has no numbers may not be short"
+    choices = {"type": "array", "items": {"enum": ["yes", "no"]}, "minItems": 4}
+    assert read_json('["yes", "no", "maybe"]', choices) == (["yes", "no"], None)
 
 
 def test_a_whole_number_with_a_fraction_is_that_number():

@@ -8,12 +8,19 @@ from dataclasses import replace
 import pytest
 
 from data_processor.chunking import (
+    Chunk,
     chunk_document,
+    chunk_units,
+    cut_places,
+    hide_stops,
     make_splitter,
+    parse,
     require_tokenizer,
     sentence_spans,
+    share_out,
 )
 from data_processor.documents import Document
+from data_processor.units import Unit
 from utils import InputError
 
 SPLITTER = make_splitter("tiktoken:gpt-4o", 100)
@@ -109,6 +116,11 @@ def test_chinese_sentences():
     ]
 
 
+def test_greek_questions_are_sentences():
+    text = "Ο φάρος\n\nΠοιος τον έσβησε; Κανείς."
+    assert [text[s:e] for s, e in sentence_spans(text, "el")] == ["Ποιος τον έσβησε;", "Κανείς."]
+
+
 def test_chunks_hold_their_size_and_give_back_the_text(tokenizer):
     text = "\n\n".join(f"Paragraph {i}. " + "The bridge at Hexley is old. " * 8 for i in range(12))
     chunks = chunk_document(Document("a.txt", text), make_splitter(tokenizer, 128))
@@ -133,3 +145,58 @@ def test_chunks_by_tokens_of_an_openai_model():
     assert len(chunks) > 5 and all(chunk.text.endswith(("。", "！")) and chunk.language == "zh" for chunk in chunks)
     with pytest.raises(InputError, match="tiktoken:gpt-4o"):
         make_splitter("tiktoken:nonsense", 64)
+
+
+def test_what_markup_told_of_headings_and_rows_is_known_of_the_units():
+    text = "Ferries of the sound. 1956\nOsprey. It sank.\nHeron. It swims.\n"
+    parsed = parse(Document("a.txt", text, headings=((0, 26),), rows=((27, 43), (44, 60))), "en")
+    assert [text[start:end] for start, end in parsed.headings] == ["Ferries of the sound. 1956"]
+    rows = [text[unit.start : unit.end] for unit in parsed.units]
+    assert rows == ["Osprey. It sank.", "Heron. It swims."], "a row is a unit, however many sentences it has"
+    joined = parse(Document("a.txt", "The pier of\nSandhaven\n", paragraphs=((0, 21),)), "en").joined.text
+    assert joined.strip() == "The pier of Sandhaven"
+
+
+def test_a_chunk_of_a_quoted_mail_has_its_language_and_leads_back_over_the_marks_before_its_lines():
+    text = "> Who pays for the new valve in the pump of Weir Lane, and\n> when will it come?\n"
+    [chunk] = chunk_document(Document("a.txt", text), SPLITTER, "en", "fr")
+    assert (chunk.language, chunk.text_language) == ("en", "fr")
+    start = chunk.text.index("Lane, and when")
+    start, end = chunk.to_document(start, start + len("Lane, and when"))
+    assert text[start:end] == "Lane, and\n> when"
+
+
+def test_a_unit_that_is_whole_in_two_chunks_is_asked_for_in_both():
+    first, second = share_out([Unit(2, 4)], [(0, 6), (2, 8)])
+    assert [(unit.start, unit.end) for unit in first + second] == [(2, 4), (0, 2)]
+
+
+def test_a_chunk_without_units_of_its_own_is_read_for_them():
+    chunk = Chunk("a.txt", 0, 5, 19, "It is. It was.", "")
+    assert [(unit.start, unit.end) for unit in chunk_units(chunk)] == [(0, 6), (7, 14)]
+    assert (
+        chunk_units(replace(chunk, units=(Unit(0, 14),))) == (Unit(0, 14),)
+        and chunk_units(replace(chunk, units=())) == ()
+    )
+    assert chunk.to_document(7, 14) == (12, 19)
+
+
+def test_a_part_of_a_text_keeps_those_places_that_lie_within_it():
+    places = ((0, 0), (5, 7), (10, 13))
+    assert cut_places(places, 2, 10) == ((0, 2), (3, 7))
+    assert cut_places(places, 5, 11) == ((0, 7), (5, 13))
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("“He met Dr. Ann.” She left.", "“He met Dr, Ann.” She left."),
+        ("“Go! Now.”) She left.", "“Go, Now.”) She left."),
+        ("雅虎！好X", "雅虎,好X"),
+        ("“他说：「走。」”", "“他说：「走。」”"),
+        ("It cost 3.5 million.", "It cost 3.5 million."),
+    ],
+)
+def test_a_stop_at_the_end_of_a_unit_stands_before_its_closing_marks(text, hidden):
+    end = text.find(" She")
+    assert hide_stops(text, [Unit(0, end if end > 0 else len(text))]) == hidden

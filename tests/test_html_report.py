@@ -139,6 +139,8 @@ def test_the_page_is_given_its_words_and_the_tags_of_each_question(tmp_path):
         "qa": "forward", "reverse": "reverse", "held_out_wording": "held-out wording",
         "held_out_fact": "held-out fact", "unknown": "unanswerable", "retention": "general knowledge",
     }  # fmt: skip
+    assert data["words"]["points"] == {"with_points": "its points", "without_points": "the whole reference"}
+    assert data["words"]["about_points"] is None and data["words"]["judge_failed"] is None
     assert [row["tags"] for row in data["questions"]] == [["learnt"], [], ["lost"], ["learnt"]]
 
 

@@ -61,7 +61,10 @@ def test_json_is_asked_for_in_the_next_format_in_which_it_comes_and_that_is_said
     assert formats(server) == [*tried, known, known]
     (line,) = [line for line in caplog.messages if "response_format" in line]
     how = {"json_object": "as json_object", "text": "in plain text"}[known]
-    assert f"gives no JSON for response_format json_schema: JSON is asked for {how}, with the schema" in line
+    said = (
+        f"m at {server.address} gives no JSON for response_format json_schema: JSON is asked for {how}, with the schema"
+    )
+    assert line.startswith(said)
     assert problem in line
 
 
@@ -146,7 +149,28 @@ def test_where_a_refusal_is_unclear_a_short_call_for_json_shows_whether_the_set_
     with pytest.raises(InputError, match=r"found status 400 \(We cannot do that\.\)"):
         engine_of(server).chat(CALLS, schemas=WORDS)
     assert formats(server) == ["json_schema", "json_object", "text", "json_schema"]
-    assert server.calls[-1]["body"]["messages"][0]["content"].startswith("Is this a question?")
+    plain = server.calls[-1]["body"]
+    assert plain["messages"][0]["content"].startswith("Is this a question?")
+    reply = plain["response_format"]["json_schema"]["schema"]["properties"]["reply"]
+    assert (reply, plain["max_tokens"]) == ({"enum": ["yes", "no"]}, 16 + 16), "16 for the wrapping"
+
+
+def test_a_format_that_was_found_shows_that_the_set_up_is_right(server):  # noqa: F811
+    server.default = knows("json_object")
+    engine = engine_of(server)
+    engine.chat(asked("a"), schemas=WORDS)
+    server.plan = iter([error(400, "We cannot do that.")])
+    assert engine.chat(asked("b"), schemas=WORDS)[0].error == "status 400: We cannot do that."
+    assert formats(server) == ["json_schema", "json_object", "json_object"]
+
+
+def test_the_first_call_for_json_is_sent_alone_after_those_for_texts_too(server):  # noqa: F811
+    engine = engine_of(server, concurrency=8)
+    engine.chat(asked("a"))
+    server.default = error(401, "no such key")
+    with pytest.raises(InputError):
+        engine.chat(asked(*"bcdefghi"), schemas=WORDS)
+    assert len(server.calls) == 2
 
 
 def test_a_dead_server_is_still_a_dead_server(server):  # noqa: F811
@@ -154,6 +178,13 @@ def test_a_dead_server_is_still_a_dead_server(server):  # noqa: F811
     with pytest.raises(InputError, match="no connection"):
         engine_of(server).chat(CALLS, schemas=WORDS)
     assert formats(server) == ["json_schema"] * 2 + ["json_object", "text"]
+
+
+def test_a_server_that_gives_no_answer_in_time_is_not_asked_in_other_formats(server):  # noqa: F811
+    server.plan = iter([FAULTS["hang"]])
+    with pytest.raises(InputError, match=r"expected m at .* to answer"):
+        engine_of(server, max_attempts=1, timeout=0.5).chat(CALLS, schemas=WORDS)
+    assert formats(server) == ["json_schema"]
 
 
 def test_a_route_that_wants_other_parameters_gets_none_for_the_format(server):  # noqa: F811

@@ -79,6 +79,9 @@ def test_numbers_are_read_without_the_marks_between_thousands():
     [
         ('{"facts": [{"a": 1}, {"a', {"facts": [{"a": 1}]}),
         ('[{"a": "}]"}, {"a": "\\"', [{"a": "}]"}]),
+        ('[{"a": "x\\"]}"}, {"a', [{"a": 'x"]}'}]),
+        ('[{"a": "x\\\\"}, {"a', [{"a": "x\\"}]),
+        ('1. {"theme": "a', None),
         ('[{"a": [1, 2]}, {"a": [1', [{"a": [1, 2]}]),
         ('["1 yes", "2 no", "3', None),
         ('{"theme": "a', None),

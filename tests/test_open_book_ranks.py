@@ -86,7 +86,7 @@ def single(sure_model_path, data, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(
     "config",
-    [None, pytest.param("zero2", marks=pytest.mark.slow), pytest.param("zero3", marks=pytest.mark.slow)],
+    [None, pytest.param("zero3", marks=pytest.mark.slow)],
     ids=str,
 )
 def test_two_ranks_with_the_book_open_give_the_adapter_of_one(config, single, sure_model_path, data, tmp_path):

@@ -67,12 +67,19 @@ def test_all_four_models_are_shown_by_the_names_of_their_files_and_each_question
     for name, response in (("read", "Ann Pellow"), ("found", "no")):
         answers = [{"question": f"{n}?", "reference": "Ann Pellow", "response": response} for n in range(3)]
         write_json(run / f"{name}.json", answers)
-    write_meta(run, "tuned_win_rate", data_name_open_book="out/read.json", data_name_rag="out/found.json")
+    names = {"data_name_open_book": "out/read.json", "data_name_rag": "out/found.json"}
+    made = {"finished": "2027-01-02T03:04:05", "machine": "2 cores"}
+    write_json(log_file(run / "tuned_win_rate.meta.json"), {"arguments": names, **made})
     wins = json.loads((run / "tuned_win_rate.json").read_text())
     wins["verdicts"][1]["file_name"] = "a.txt"
-    write_json(run / "tuned_win_rate.json", wins)
-    (run / "a.txt").write_text("Ann Pellow.\n")
-    found = report.collect_report_data(run, "tuned", "base", documents=str(run))
+    write_json(run / "tuned_win_rate.json", wins | {"gap_closed": {"share": 0.5}, "usage": {"calls": 3}})
+    (run / "documents").mkdir()
+    (run / "documents" / "a.txt").write_text("Ann Pellow.\n")
+    found = report.collect_report_data(run, "tuned", "base", documents=str(run / "documents"))
+    assert not any("verdicts" in score for score in found["scores"].values()), "each answer is in its question"
+    assert (found["made"]["date"], found["made"]["machine"]) == ("2027-01-02T03:04:05", "2 cores")
+    assert (found["compared"]["gap_closed"], found["usage"]) == ({"share": 0.5}, {"calls": 3})
+    assert not {"verdicts", "mcnemar", "gap_closed", "usage"} & set(found["wins"])
     assert {what: score["accuracy"] for what, score in found["scores"].items()} == {
         "base": 0.0, "sft": 0.6667, "open_book": 1.0, "rag": 0.0,
     }  # fmt: skip
@@ -201,6 +208,12 @@ def test_a_run_without_verdicts_is_told_to_make_them(tmp_path):
         report.collect_report_data(tmp_path, "tuned", "base")
 
 
+def test_a_file_of_the_run_that_is_damaged_is_named(run):
+    (run / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"expected a file of a run .*run\.json"):
+        report.collect_report_data(run, "tuned", "base")
+
+
 def test_an_untrusted_judge_is_named_first(tmp_path):
     write_run(tmp_path, SFT, BASE)
     why = ["only 3 of 20 right answers were called correct (at least 80% is needed)"]
@@ -217,6 +230,7 @@ def test_an_untrusted_judge_is_named_first(tmp_path):
     }
     (tmp_path / "sft_controls.json").write_text(json.dumps(controls))
     found = report.collect_report_data(tmp_path, "sft", "base")
+    assert found["controls"] == {key: value for key, value in controls.items() if key != "items"}
     report.write_reports(tmp_path, found)
     assert f"> This judge cannot be trusted: {why[0]}." in (tmp_path / "report.md").read_text()
     assert why[0] in (tmp_path / "report.html").read_text()

@@ -14,7 +14,6 @@ from data_processor.chunking import chunk_document, hide_stops, make_splitter, s
 from data_processor.documents import Document, read_documents
 from data_processor.languages import detect_language
 from data_processor.pipeline import sentences_to_read
-from data_processor.segmentation import segment
 from data_processor.small_model.facts import find_facts
 from data_processor.units import Unit, read_units, with_lead_in
 
@@ -216,33 +215,6 @@ def test_a_splitter_sees_no_sentence_end_within_a_unit():
 
 def test_sentences_of_a_wrapped_file_have_the_files_offsets():
     assert [WRAPPED[start:end].count("\n") for start, end in sentence_spans(WRAPPED)] == [1, 1]
-
-
-@pytest.mark.parametrize(
-    ("language", "sentences"),
-    [
-        ("en", ["Mr. T. S. Elmer Jr. paid approx. $3.5 million.", "Yahoo! bought no part of it.", '"Go!" she said.']),
-        ("en", ["Mrs. Vane of the U.S. Mill Society left.", "She moved to the U.S.", "Her sister stayed in the U.S.", "Nobody knew."]),
-        ("en", ["It closed at 5 p.m.", "At 6 p.m. Greta left."]),
-        ("de", ["Sie kam am 3. Mai 1897 mit Dr. h. c. Ernst Lind.", "Er wohnt in der Mühlstr. 12 am See."]),
-        ("fr", ["« Il ne s’éteint jamais ! »", "En 1944, M. Le Goff l’a vu."]),
-        ("ru", ["Мост построен в 1911 г. по проекту А. С. Вершинина.", "Он стоил 3,2 млн руб. и стоит."]),
-        ("hi", ["इसे डॉ. मीरा वर्मा ने बनाया।", "क्या यह बंद हुआ?"]),
-        ("el", ["Ποιος τον έσβησε;", "Κανείς, ούτε το 1944 μ.Χ.", "Τον φυλάει η Ελένη."]),
-    ],
-)  # fmt: skip
-def test_sentences_by_language(language, sentences):
-    text = " ".join(sentences)
-    assert [text[start:end] for start, end in segment(text, language)] == sentences
-
-
-def test_a_sentence_ends_without_a_space_but_an_address_of_the_web_does_not():
-    text = "It opened in 1991.It cost 3.2 million crowns. See www.marrow.Example now."
-    assert [text[start:end] for start, end in segment(text, "en")] == [
-        "It opened in 1991.",
-        "It cost 3.2 million crowns.",
-        "See www.marrow.Example now.",
-    ]
 
 
 @pytest.mark.parametrize(
