@@ -34,16 +34,24 @@ CURVE_ADAPTERS = {1: 10}  # how many adapters of a size, at most; otherwise as m
 
 @dataclass
 class Arguments:
-    passages_file: str | None = field(default=None, metadata={"help": "Passages with the questions of people, in SQuAD's form."})
+    passages_file: str | None = field(
+        default=None, metadata={"help": "Passages with the questions of people, in SQuAD's form."}
+    )
     given: str | None = field(default=None, metadata={"help": "Text to train on: given text, or a collected dataset."})
-    part: str = field(default="report", metadata={"help": "dev: a third, to choose settings on; report: the others; or all."})
+    part: str = field(
+        default="report", metadata={"help": "dev: a third, to choose settings on; report: the others; or all."}
+    )
     passages: int | None = field(default=None, metadata={"help": "How many. Default: all of the part."})
     seeds: list[int] = field(default_factory=lambda: [1])
-    runs: list[str] = field(default_factory=list, metadata={"help": "Names in knowledge.toml, and curve. Default: all."})
+    runs: list[str] = field(
+        default_factory=list, metadata={"help": "Names in knowledge.toml, and curve. Default: all."}
+    )
     model_name_or_path: str = "models/SmolLM2-135M-Instruct"
     results: str = "results/knowledge.json"
     work_dir: str = "output/knowledge"
-    trl_python: str | None = field(default=None, metadata={"help": "A Python that has TRL; without it TRL's runs are left out."})
+    trl_python: str | None = field(
+        default=None, metadata={"help": "A Python that has TRL; without it TRL's runs are left out."}
+    )
 
 
 def make_corpus(arguments: Arguments) -> Path:
@@ -79,7 +87,9 @@ def ask_base(corpus: Path, model: str) -> None:
     known = [row for row, is_known in zip(general, right, strict=True) if is_known]
     say(f"the base model answers {len(known)} of {len(general)} general questions right")
     if not known:
-        raise InputError(f"expected general questions that the base model answers, found none: see {base / 'general.json'}")
+        raise InputError(
+            f"expected general questions that the base model answers, found none: see {base / 'general.json'}"
+        )
     write_json(corpus / "general.json", known)
 
 
@@ -97,12 +107,12 @@ def make_run(run: Run, seconds: float | None, trl_python: str | None) -> float:
     made = knowledge_runs.train(run, data, seconds, trl_python)
     model, lora = run.model, folder / "lora"
     right = knowledge_scores.grade(knowledge_runs.answer(model, questions, folder / "tuned.json", lora))
-    if not run.documents:
-        knowledge_runs.answer(model, run.corpus / "general.json", folder / "general.json", lora)
-        knowledge_runs.measure_drift(model, lora, folder)
     if run.settings.name == OURS and not run.documents:
         for name, texts in (("tuned_right", "texts"), ("tuned_wrong", "wrong_texts")):
             knowledge_runs.answer(model, questions, folder / f"{name}.json", lora, "--open_book", run.corpus / texts)
+    if not run.documents:
+        knowledge_runs.answer(model, run.corpus / "general.json", folder / "general.json", lora)
+        knowledge_runs.measure_drift(model, lora, folder)  # last: its file says that the run is complete
     say(f"{describe(run)}: {sum(right)} of {len(right)} right, trained for {made['seconds'] / 60:.1f} minutes")
     return made["seconds"]
 
@@ -113,13 +123,13 @@ def describe(run: Run) -> str:
 
 
 def curve_groups(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """The documents of every adapter of the curve: groups of each size, beginning at the first document.
+    """The documents of every adapter of the curve: groups of each size, and one of all, beginning at the first document.
 
     All documents that fill whole groups are in adapters of 5, so that their mean can be compared with one adapter for
-    all of them; of 1 document there are a few adapters, evenly over the documents. More than all documents make no group.
+    all of them; of 1 document there are a few adapters, evenly over the documents.
     """
     groups = []
-    for size in CURVE_SIZES:
+    for size in sorted({*(size for size in CURVE_SIZES if size < len(names)), len(names)}):
         starts = range(0, len(names) - size + 1, size)
         most = CURVE_ADAPTERS.get(size, len(starts))
         step = max(1, -(-len(starts) // most))
@@ -153,14 +163,18 @@ def main() -> None:
     for seed in arguments.seeds:
         ours = None
         for settings in chosen:
-            seconds = make_run(Run(settings, seed, model, corpus), ours if settings.peer else None, arguments.trl_python)
+            seconds = make_run(
+                Run(settings, seed, model, corpus), ours if settings.peer else None, arguments.trl_python
+            )
             ours = seconds if settings.name == OURS else ours
             summarise(arguments)
     if has_curve:
         names = list(read_json(corpus / "corpus.json", "a corpus")["documents"])
         for documents in curve_groups(names):
-            settings = knowledge_runs.read_settings()[OURS]
-            make_run(Run(settings, arguments.seeds[0], model, corpus, documents), None, None)
+            documents = () if len(documents) == len(names) else documents  # then it is the run above, trained once
+            make_run(
+                Run(knowledge_runs.read_settings()[OURS], arguments.seeds[0], model, corpus, documents), None, None
+            )
     summarise(arguments)
     say(f"results in {arguments.results}, every answer in {corpus}")
 

@@ -23,7 +23,11 @@ GENERAL_FILES = (ROOT / "evaluation/general/questions.json", ROOT / "benchmarks/
 OWN, GIVEN, RECORDED = "own", "given_text", "recorded"  # who wrote what is trained
 PARTS, ALL = ("dev", "report"), "all"
 DEV_SHARE = 3  # one passage in so many is for choosing settings
-ABOUT = ("Tell me about {}.", "What do you know about {}?", "What can you say about {}?")  # as collection asks for a text
+ABOUT = (
+    "Tell me about {}.",
+    "What do you know about {}?",
+    "What can you say about {}?",
+)  # as collection asks for a text
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,9 @@ def choose(passages: Iterable[Passage], part: str, amount: int | None) -> list[P
     asked = {one.key: one for one in passages if one.questions}  # a passage that stands twice in a file is one
     found = sorted((one for one in asked.values() if part in (ALL, one.part)), key=lambda one: one.key)
     if len(found) < (amount or 1):
-        raise InputError(f"expected {amount or 1} passages with questions in the part {part}, found {len(found)}: lower --passages")
+        raise InputError(
+            f"expected {amount or 1} passages with questions in the part {part}, found {len(found)}: lower --passages"
+        )
     return found[:amount]
 
 
@@ -68,7 +74,9 @@ def read_source(given: str | None, passages_file: str | None) -> tuple[str, list
     first = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
     if "conversations" in first:
         if not passages_file:
-            raise InputError(f"expected --passages_file with the dataset {given}, found none: give the file of its questions")
+            raise InputError(
+                f"expected --passages_file with the dataset {given}, found none: give the file of its questions"
+            )
         return RECORDED, recorded_passages(read_collection(given), passages_file)
     if not {"title", "context", "questions", "self_qa", "rewrites"} <= set(first):
         raise InputError(
@@ -110,7 +118,9 @@ def recorded_passages(collection: Collection, passages_file: str) -> list[Passag
     rows: dict[str, list[dict]] = {name: [] for name in questions}
     for row in collection.rows:
         if row["file_name"] in rows:
-            rows[row["file_name"]].append({**row, "chunk_text": chunks[row["file_name"]].get(row["source"].get("chunk"), "")})
+            rows[row["file_name"]].append(
+                {**row, "chunk_text": chunks[row["file_name"]].get(row["source"].get("chunk"), "")}
+            )
     return [
         Passage(titles[name], collection.texts[name], tuple(questions[name]), tuple(rows[name])) for name in questions
     ]
@@ -156,7 +166,10 @@ def write_dataset(passages: Sequence[tuple[str, Passage]], path: Path) -> None:
                 key = f"{name}#{chunk}"
                 chunks[key] = {"id": key, "file_name": name, "chunk": chunk, "text": text}
     write_json(path, rows)
-    write_text(path.with_suffix(".chunks.jsonl"), "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in chunks.values()))
+    write_text(
+        path.with_suffix(".chunks.jsonl"),
+        "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in chunks.values()),
+    )
 
 
 def take_documents(corpus: Path, names: Sequence[str], path: Path) -> None:

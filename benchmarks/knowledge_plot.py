@@ -37,7 +37,11 @@ def draw_answers(axis, corpus: dict, names: list[str]) -> None:
         value, interval = run["tuned"], run["tuned_interval"]
         error = [[100 * (value - interval[0])], [100 * (interval[1] - value)]] if interval else None
         axis.barh([name], [100 * value], xerr=error, color=OTHER_COLOUR if run["peer"] else OURS_COLOUR, capsize=2)
-    for key, label, style in (("base", "base", ":"), ("bm25", "base with BM25", "-."), ("open_book", "base, open book", "--")):
+    for key, label, style in (
+        ("base", "base", ":"),
+        ("bm25", "base with BM25", "-."),
+        ("open_book", "base, open book", "--"),
+    ):
         axis.axvline(100 * corpus[key], color="black", linewidth=1, linestyle=style, label=label)
     title = f"{corpus['questions']} questions on {corpus['passages']} passages, without the passage"
     axis.set(title=title, xlabel="% right")

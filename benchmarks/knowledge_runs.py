@@ -53,7 +53,16 @@ class Run:
     @property
     def folder(self) -> Path:
         one = self.settings
-        parts = (one.trainer, one.peer, one.arguments, one.options, one.lora, self.seed, Path(self.model).name, self.documents)
+        parts = (
+            one.trainer,
+            one.peer,
+            one.arguments,
+            one.options,
+            one.lora,
+            self.seed,
+            Path(self.model).name,
+            self.documents,
+        )
         data = hashlib.sha256((self.corpus / "data.json").read_bytes()).hexdigest()
         return self.corpus / "runs" / hashlib.sha256(json.dumps([*parts, data]).encode()).hexdigest()[:16]
 
@@ -65,10 +74,14 @@ def read_settings(path: Path = SETTINGS) -> dict[str, Settings]:
     for name, table in tables.items():
         like = table.get("like")
         if like is not None and like not in found:
-            raise InputError(f"expected the run {like!r} before {name!r}, which is like it, in {path}, found none: add it")
+            raise InputError(
+                f"expected the run {like!r} before {name!r}, which is like it, in {path}, found none: add it"
+            )
         trainer = table.get("trainer") or found[like].trainer
         if trainer not in ("finetune", *TRL_TRAINERS):
-            raise InputError(f"expected the trainer finetune, text, sft or sdft for {name!r} in {path}, found {trainer!r}")
+            raise InputError(
+                f"expected the trainer finetune, text, sft or sdft for {name!r} in {path}, found {trainer!r}"
+            )
         inherited = found[like].arguments if like else ()
         found[name] = Settings(
             name,
@@ -112,7 +125,9 @@ def collect(corpus: Path, model: str) -> None:
     )  # fmt: skip
     shutil.copy(out / "data.chunks.jsonl", corpus)
     write_json(corpus / "collection.json", {"minutes": round(seconds / 60, 1)})
-    write_json(corpus / "data.json", read_json(out / "data.json", "the collected dataset"))  # last: it says that all is there
+    write_json(
+        corpus / "data.json", read_json(out / "data.json", "the collected dataset")
+    )  # last: it says that all is there
 
 
 def train(run: Run, data: Path, seconds: float | None, trl_python: str | None) -> dict:
@@ -175,7 +190,9 @@ def answer(model: str, questions: Path, output: Path, adapter: Path | None = Non
     rows = read_json(output, "answers")
     failed = [row["error"] for row in rows if row.get("error")]
     if failed:
-        raise InputError(f"expected an answer to every question in {output}, found {len(failed)} errors ({failed[0]}): remove it")
+        raise InputError(
+            f"expected an answer to every question in {output}, found {len(failed)} errors ({failed[0]}): remove it"
+        )
     return rows
 
 
@@ -186,7 +203,12 @@ def measure_drift(model: str, adapter: Path, folder: Path) -> float:
         prompts = read_json(DRIFT_PROMPTS, "neutral prompts")
         settings = adapter / "knowledge_update.json"
         system_prompt = read_json(settings, "an adapter's settings")["system_prompt"] if settings.exists() else None
-        asked = {"model_name_or_path": model, "lora_weights": str(adapter), "prompts": prompts, "system_prompt": system_prompt}
+        asked = {
+            "model_name_or_path": model,
+            "lora_weights": str(adapter),
+            "prompts": prompts,
+            "system_prompt": system_prompt,
+        }
         write_json(folder / "drift_request.json", asked)
         command = [sys.executable, "-m", "evaluation.forgetting", folder / "drift_request.json", measured]
         run_step(command, folder / "drift.log")

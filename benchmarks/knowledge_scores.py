@@ -38,7 +38,9 @@ def share(right: Sequence[float]) -> float:
     return round(float(numpy.mean(right)), 4)
 
 
-def summarise(tuned: Sequence[Sequence[bool]], base: Sequence[bool], opened: Sequence[bool], passages: Sequence[str]) -> dict:
+def summarise(
+    tuned: Sequence[Sequence[bool]], base: Sequence[bool], opened: Sequence[bool], passages: Sequence[str]
+) -> dict:
     """Share right and gap closed of a run over its seeds, (tuned - base) / (open book - base), with 95 % intervals.
 
     `tuned` has a list for every seed, of one value a question like the others. Intervals are of a bootstrap over passages
@@ -56,7 +58,9 @@ def summarise(tuned: Sequence[Sequence[bool]], base: Sequence[bool], opened: Seq
     }
 
 
-def compare(one: Sequence[Sequence[bool]], other: Sequence[Sequence[bool]], passages: Sequence[str], seed: int = 0) -> dict:
+def compare(
+    one: Sequence[Sequence[bool]], other: Sequence[Sequence[bool]], passages: Sequence[str], seed: int = 0
+) -> dict:
     """How much more often one run is right than another on the same questions, with an interval and a two-sided p-value.
 
     Passages, not questions, are exchangeable: p is the share of random flips of the signs of the passages' differences

@@ -12,7 +12,8 @@ small model wrote itself. "runs" has all that was counted of every run, by sourc
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from benchmarks import knowledge_scores as scores
@@ -57,9 +58,7 @@ class Corpus:
         seeds = sorted(self.whole[name])
         folders = [self.whole[name][seed] for seed in seeds]
         made = [read_json(of / "run.json", "a run") for of in folders]
-        general = [
-            scores.grade_general(read_json(of / "general.json", "answers"), self.general) for of in folders
-        ]
+        general = [scores.grade_general(read_json(of / "general.json", "answers"), self.general) for of in folders]
         return {
             **scores.summarise(self.tuned(name, seeds), self.base, self.opened, self.passages),
             **scores.kept(general),
@@ -124,9 +123,11 @@ def of_given_text(corpus: Corpus, measured: dict[str, dict]) -> dict:
     }
     if OURS in measured:
         ours, seeds = measured[OURS], measured[OURS]["seeds"]
-        found |= {key: ours[key] for key in ("seeds", "tuned", "tuned_interval", "retention_ratio", "general_questions")}
+        found |= {
+            key: ours[key] for key in ("seeds", "tuned", "tuned_interval", "retention_ratio", "general_questions")
+        }
         for name in ("tuned_right", "tuned_wrong"):
-            found["rag"][name] = scores.share(sum(corpus.tuned(OURS, seeds, f"{name}.json"), []))
+            found["rag"][name] = joint(corpus.tuned(OURS, seeds, f"{name}.json"))
         found["rag"]["tuned_none"] = ours["tuned"]
         if found["peers"]:
             best = max(found["peers"], key=lambda name: found["peers"][name]["tuned"])
@@ -139,6 +140,11 @@ def of_given_text(corpus: Corpus, measured: dict[str, dict]) -> dict:
             keys = ("tuned", "tuned_interval", "drift", "retention_ratio", "minutes")
             found["distill"][f"{weight:g}"] = {**{key: one[key] for key in keys}, **gain}
     return found | documents_curve(corpus)
+
+
+def joint(right: Iterable[Sequence[bool]]) -> float:
+    """The share right of several lists together."""
+    return scores.share(list(chain.from_iterable(right)))
 
 
 def peer_numbers(measured: dict) -> dict:
@@ -159,18 +165,19 @@ def documents_curve(corpus: Corpus) -> dict:
     with adapters of SMALL on the documents that both have.
     """
     right: dict[int, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for folder in corpus.curve:
-        size = len(read_json(folder / "run.json", "a run")["documents"])
+    of_ours = corpus.whole.get(OURS, {})
+    for folder in [*corpus.curve, *(of_ours[seed] for seed in sorted(of_ours)[:1] if corpus.curve)]:
+        size = len(read_json(folder / "run.json", "a run")["documents"]) or corpus.about["passages"]
         answers = read_json(folder / "tuned.json", "answers")
         for row, is_right in zip(answers, scores.grade(answers), strict=True):
             right[size][row["file_name"]].append(is_right)
     if not right:
         return {}
-    curve = {str(size): scores.share(sum(of.values(), [])) for size, of in sorted(right.items())}
+    curve = {str(size): joint(of.values()) for size, of in sorted(right.items())}
     largest, found = max(right), {"documents_curve": curve}
     common = right[largest].keys() & right[SMALL].keys() if SMALL in right else set()
     if largest > SMALL and common:
-        one, small = (scores.share(sum((right[size][name] for name in sorted(common)), [])) for size in (largest, SMALL))
+        one, small = (joint(right[size][name] for name in common) for size in (largest, SMALL))
         ratio = round(one / small, 4) if small else None
         found["curve_large_to_5"] = {"documents": largest, "tuned": one, "adapters_of_5": small, "ratio": ratio}
     return found
