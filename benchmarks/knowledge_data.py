@@ -77,7 +77,7 @@ def read_source(given: str | None, passages_file: str | None) -> tuple[str, list
             raise InputError(
                 f"expected --passages_file with the dataset {given}, found none: give the file of its questions"
             )
-        return RECORDED, recorded_passages(read_collection(given), passages_file)
+        return RECORDED, recorded_passages(rows, read_collection(given), passages_file)
     if not {"title", "context", "questions", "self_qa", "rewrites"} <= set(first):
         raise InputError(
             f"expected title, context, questions, self_qa and rewrites in {given}, found {', '.join(first) or 'no list of objects'}: "
@@ -104,8 +104,8 @@ def to_row(question: str, answer: str, kind: str) -> dict:
     return {"conversations": turns, "fact": answer, "kind": kind, "role": "", "source": {"chunk": 0}}
 
 
-def recorded_passages(collection: Collection, passages_file: str) -> list[Passage]:
-    """The documents of a collected dataset as passages, each with its rows; their places in the file are kept."""
+def recorded_passages(dataset: list[dict], collection: Collection, passages_file: str) -> list[Passage]:
+    """The documents of a collected dataset as passages, each with its rows and their chunks; what it holds out is left out."""
     questions: dict[str, list[Question]] = {}
     titles: dict[str, str] = {}
     for found in read_passages(collection, {Path(passages_file).name: Path(passages_file)}):
@@ -116,7 +116,7 @@ def recorded_passages(collection: Collection, passages_file: str) -> list[Passag
         name, _, number = chunk.rpartition("#")
         chunks.get(name, {})[int(number)] = text
     rows: dict[str, list[dict]] = {name: [] for name in questions}
-    for row in collection.rows:
+    for row in dataset:
         if row["file_name"] in rows:
             rows[row["file_name"]].append(
                 {**row, "chunk_text": chunks[row["file_name"]].get(row["source"].get("chunk"), "")}
@@ -157,10 +157,9 @@ def write_dataset(passages: Sequence[tuple[str, Passage]], path: Path) -> None:
     rows, chunks = [], {}
     for name, passage in passages:
         for number, row in enumerate(passage.rows):
-            row = {"id": f"identity_{len(rows)}", **row, "file_name": name}
+            row = {**row, "file_name": name, "id": f"identity_{len(rows)}"}
             text, chunk = row.pop("chunk_text", passage.text), row["source"].get("chunk", 0)
             row["fact_id"] = f"{name}#{row['fact_id'].rpartition('#')[2] if 'fact_id' in row else number}"
-            row["id"] = f"identity_{len(rows)}"
             rows.append(row)
             if text:
                 key = f"{name}#{chunk}"

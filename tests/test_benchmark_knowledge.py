@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from paragraph_collection import ASK, FULL, SHARED, TEXT, row, write_collection
 
 from benchmarks import knowledge, knowledge_data, knowledge_runs, knowledge_scores
 from benchmarks.knowledge_data import Passage
 from benchmarks.knowledge_runs import Run, Settings
+from benchmarks.knowledge_trl import read_rows
 from benchmarks.passages import Question
 from data_processor.dataset import read_dataset
 from utils import InputError, read_json, write_json
@@ -257,3 +259,38 @@ def test_a_run_is_made_once_and_a_killed_training_again(tmp_path, tiny_model_pat
     (run.folder / "tuned.log").unlink()
     assert knowledge_runs.answer(tiny_model_path, tmp_path / "corpus" / "questions.json", output, lora) == [asked]
     assert not (run.folder / "tuned.log").exists()  # no process was started
+
+
+def test_a_recorded_dataset_keeps_its_rows_and_chunks_and_gets_the_questions_of_its_paragraphs(tmp_path):
+    data = write_collection(tmp_path / "set", [row(0, FULL), row(1, SHARED, "reverse")])
+    write_json(tmp_path / "set" / "data.test.json", [row(2, ASK, "held_out_fact")])
+    answers = [{"text": "the manager", "answer_start": TEXT.find("the manager")}]
+    paragraph = {"context": TEXT, "qas": [{"question": "Who is to be asked?", "answers": answers}]}
+    write_json(tmp_path / "squad.json", {"data": [{"title": "Rules", "paragraphs": [paragraph]}]})
+    places = {"file": "squad.json", "paragraphs": [{"number": 0, "file_name": "passage_000.txt", "start": 0}]}
+    write_json(tmp_path / "set" / "texts.passages.json", places)
+    source, passages = knowledge_data.read_source(str(data), str(tmp_path / "squad.json"))
+    knowledge_data.write_corpus(passages, tmp_path / "corpus")
+    rows = read_dataset(tmp_path / "corpus" / "data.json")
+    assert source == "recorded" and [one["kind"] for one in rows] == ["qa", "reverse"]
+    assert rows[0]["source"]["quote"] == "The tank was full." and "chunk_text" not in rows[0]
+    assert json.loads((tmp_path / "corpus" / "data.chunks.jsonl").read_text())["text"] == TEXT
+    (asked,) = read_json(tmp_path / "corpus" / "questions.json", "questions")
+    assert (asked["question"], asked["reference"]) == ("Who is to be asked?", "the manager")
+    with pytest.raises(InputError, match="expected --passages_file with the dataset"):
+        knowledge_data.read_source(str(data), None)
+
+
+def test_what_the_trainers_of_trl_are_given(tmp_path):
+    _, passages = knowledge_data.read_source(write_given(tmp_path / "given.json"), None)
+    knowledge_data.write_corpus(passages, tmp_path)
+    request = {"data_path": str(tmp_path / "data.json"), "texts": str(tmp_path / "texts"), "documents": []}
+    text = "The harbour of Velm was dug in 1871. Pier 0 came later."
+    question = [{"role": "user", "content": "Which year saw the digging of Velm's harbour?"}]
+    assert read_rows({**request, "trainer": "text"}) == [{"text": text}]
+    sft = read_rows({**request, "trainer": "sft"})
+    assert len(sft) == 3
+    assert sft[0] == {"prompt": question, "completion": [{"role": "assistant", "content": "It was dug in 1871."}]}
+    assert read_rows({**request, "trainer": "sdft"}) == [
+        {"prompt": question, "privileged_context": f"{text}\n\nThe right answer is: It was dug in 1871."}
+    ]
