@@ -29,6 +29,7 @@ from utils import InputError, parse_arguments, read_json, run_script, write_json
 
 CURVE, OURS = "curve", "ours"
 CURVE_SIZES = (1, 5, 20, 50)  # documents of one adapter
+SHORT = ("--max_new_tokens", "32")  # general questions: there are many, and the answer comes first
 CURVE_ADAPTERS = {1: 10}  # how many adapters of a size, at most; otherwise as many as the documents fill
 
 
@@ -82,7 +83,7 @@ def ask_base(corpus: Path, model: str) -> None:
     knowledge_runs.answer(model, questions, base / "bm25.json", None, "--rag", corpus / "texts")
     general = knowledge_data.read_general()
     write_json(base / "general_questions.json", general)
-    answers = knowledge_runs.answer(model, base / "general_questions.json", base / "general.json")
+    answers = knowledge_runs.answer(model, base / "general_questions.json", base / "general.json", None, *SHORT)
     right = knowledge_scores.grade_general(answers, general)
     known = [row for row, is_known in zip(general, right, strict=True) if is_known]
     say(f"the base model answers {len(known)} of {len(general)} general questions right")
@@ -111,7 +112,7 @@ def make_run(run: Run, seconds: float | None, trl_python: str | None) -> float:
         for name, texts in (("tuned_right", "texts"), ("tuned_wrong", "wrong_texts")):
             knowledge_runs.answer(model, questions, folder / f"{name}.json", lora, "--open_book", run.corpus / texts)
     if not run.documents:
-        knowledge_runs.answer(model, run.corpus / "general.json", folder / "general.json", lora)
+        knowledge_runs.answer(model, run.corpus / "general.json", folder / "general.json", lora, *SHORT)
         knowledge_runs.measure_drift(model, lora, folder)  # last: its file says that the run is complete
     say(f"{describe(run)}: {sum(right)} of {len(right)} right, trained for {made['seconds'] / 60:.1f} minutes")
     return made["seconds"]

@@ -17,6 +17,7 @@ from benchmarks.knowledge_runs import Run, Settings
 from benchmarks.knowledge_trl import read_rows
 from benchmarks.passages import Question
 from data_processor.dataset import read_dataset
+from evaluation.matching import stands_in
 from utils import InputError, read_json, write_json
 
 GIVEN = {
@@ -125,6 +126,8 @@ def test_there_are_enough_general_questions_and_none_is_replayed_in_training():
     questions = [row["question"] for row in general]
     assert len(questions) == len(set(questions)) >= 700
     assert all(row["references"] and all(row["references"]) for row in general)
+    own = read_json(ROOT / "benchmarks" / "general_questions.json", "general questions")
+    assert not [one for one, answers in own.items() if any(stands_in(answer, one) for answer in answers)]
     assert not set(questions) & set(read_json(ROOT / "training" / "replay_prompts.json", "replay prompts"))
 
 
