@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from benchmarks.coverage_measures import shortest
 from benchmarks.coverage_sets import Collection, read_collection, read_passages
@@ -23,6 +25,9 @@ GENERAL_FILES = (ROOT / "evaluation/general/questions.json", ROOT / "benchmarks/
 OWN, GIVEN, RECORDED = "own", "given_text", "recorded"  # who wrote what is trained
 PARTS, ALL = ("dev", "report"), "all"
 DEV_SHARE = 3  # one passage in so many is for choosing settings
+REWRITE = 1.25  # words of a rewrite for each of the passage
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+LIST_MARK = re.compile(r"^(?:\d+[.)]|[-*]|#+)\s+")
 ABOUT = (
     "Tell me about {}.",
     "What do you know about {}?",
@@ -89,13 +94,26 @@ def read_source(given: str | None, passages_file: str | None) -> tuple[str, list
 def given_passage(one: dict) -> Passage:
     """A passage of the given form: [{title, context, questions: [[q, a]], self_qa: [[q, a]], rewrites: [text]}].
 
-    Its rows: the questions of the model that wrote the text, the passage itself and each of its rewrites.
+    Its rows: the questions of the model that wrote the text, the passage itself and each of its rewrites. Some of those
+    are a numbered list of up to 40 rewrites, so each is read for as long as one: `first_rewrite`.
     """
+    title = unquote(one["title"])  # "2007%E2%80%9308"
     questions = tuple(Question(question, ((answer, -1),)) for question, answer in one["questions"])
-    texts = [one["context"], *one["rewrites"]]
+    texts = [one["context"], *(first_rewrite(text, one["context"]) for text in one["rewrites"])]
     rows = [to_row(question, answer, "qa") for question, answer in one["self_qa"]]
-    rows += [to_row(ABOUT[i % len(ABOUT)].format(one["title"]), text, "passage") for i, text in enumerate(texts)]
-    return Passage(one["title"], one["context"], questions, tuple(row for row in rows if row["fact"].strip()))
+    rows += [to_row(ABOUT[i % len(ABOUT)].format(title), text, "passage") for i, text in enumerate(texts)]
+    return Passage(title, one["context"], questions, tuple(row for row in rows if row["fact"].strip()))
+
+
+def first_rewrite(text: str, passage: str) -> str:
+    """The sentences of a text, without the mark of a list before the first, up to REWRITE times the words of the passage."""
+    sentences, kept = SENTENCE_END.split(LIST_MARK.sub("", text.strip())), []
+    most = REWRITE * len(passage.split())
+    for sentence in sentences:
+        if kept and len(" ".join([*kept, sentence]).split()) > most:
+            break
+        kept.append(sentence)
+    return re.sub(r"(?<=[.!?])\s+(?:\d{1,2}[.)]|[-*])$", "", " ".join(kept))
 
 
 def to_row(question: str, answer: str, kind: str) -> dict:

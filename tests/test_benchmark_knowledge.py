@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from paragraph_collection import ASK, FULL, SHARED, TEXT, row, write_collection
 
 from benchmarks import knowledge, knowledge_data, knowledge_runs, knowledge_scores
@@ -17,7 +16,6 @@ from benchmarks.knowledge_runs import Run, Settings
 from benchmarks.knowledge_trl import read_rows
 from benchmarks.passages import Question
 from data_processor.dataset import read_dataset
-from evaluation.matching import stands_in
 from utils import InputError, read_json, write_json
 
 GIVEN = {
@@ -84,6 +82,12 @@ def test_given_text_becomes_a_dataset_with_the_passage_as_its_chunk(tmp_path):
     assert (tmp_path / "corpus/wrong_texts/passage_001.txt").read_text() == chunks[0]["text"]
 
 
+def test_a_list_of_rewrites_is_read_for_as_long_as_one():
+    text = "1. Velm dug a harbour. It was 1871. 2. A harbour was dug. 3. Dug it was."
+    assert knowledge_data.first_rewrite(text, "The harbour of Velm was dug.") == "Velm dug a harbour. It was 1871."
+    assert knowledge_data.first_rewrite("- " + GIVEN["context"], "Short.") == GIVEN["context"]
+
+
 def test_the_questions_of_people_are_asked_and_never_trained(tmp_path):
     _, passages = knowledge_data.read_source(write_given(tmp_path / "given.json"), None)
     knowledge_data.write_corpus(passages, tmp_path)
@@ -119,16 +123,6 @@ def test_part_of_the_documents_takes_its_rows_and_chunks(tmp_path):
     rows = read_dataset(tmp_path / "part" / "data.json")
     assert {row["file_name"] for row in rows} == {"passage_001.txt"} and len(rows) == 3
     assert len((tmp_path / "part" / "data.chunks.jsonl").read_text().splitlines()) == 1
-
-
-def test_there_are_enough_general_questions_and_none_is_replayed_in_training():
-    general = knowledge_data.read_general()
-    questions = [row["question"] for row in general]
-    assert len(questions) == len(set(questions)) >= 700
-    assert all(row["references"] and all(row["references"]) for row in general)
-    own = read_json(ROOT / "benchmarks" / "general_questions.json", "general questions")
-    assert not [one for one, answers in own.items() if any(stands_in(answer, one) for answer in answers)]
-    assert not set(questions) & set(read_json(ROOT / "training" / "replay_prompts.json", "replay prompts"))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
-"""results/knowledge.json and its picture: made from whatever runs there are."""
+"""results/knowledge.json and its picture, made from whatever runs there are; and the general questions behind it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import knowledge_plot, knowledge_summary
-from utils import write_json
+from conftest import ROOT
+
+from benchmarks import knowledge_data, knowledge_plot, knowledge_summary
+from evaluation.matching import stands_in
+from utils import read_json, write_json
 
 
 def answers(rights: list[bool], names: list[str]) -> list[dict]:
@@ -75,3 +78,13 @@ def test_the_picture_is_a_png(tmp_path):
     write_runs(tmp_path)
     assert knowledge_plot.draw(knowledge_summary.summary(tmp_path, "report"), tmp_path / "k.png") is True
     assert (tmp_path / "k.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_there_are_enough_general_questions_and_none_is_replayed_in_training():
+    general = knowledge_data.read_general()
+    questions = [row["question"] for row in general]
+    assert len(questions) == len(set(questions)) >= 700
+    assert all(row["references"] and all(row["references"]) for row in general)
+    own = read_json(ROOT / "benchmarks" / "general_questions.json", "general questions")
+    assert not [one for one, answers in own.items() if any(stands_in(answer, one) for answer in answers)]
+    assert not set(questions) & set(read_json(ROOT / "training" / "replay_prompts.json", "replay prompts"))
