@@ -46,15 +46,13 @@ def make_deadline(seconds: float | None):
     import transformers
 
     class Deadline(transformers.TrainerCallback):
-        longest = 0.0  # seconds of an update
-
         def on_step_begin(self, args, state, control, **_):
             self.began = time.monotonic()
 
         def on_step_end(self, args, state, control, **_):
             now = time.monotonic()
-            self.longest = max(self.longest, now - self.began)
-            if seconds is not None and now - STARTED + self.longest + SAVING_SECONDS > seconds:
+            update = now - self.began  # the next takes about as long
+            if seconds is not None and now - STARTED + update + SAVING_SECONDS > seconds:
                 control.should_training_stop = True
 
     return Deadline()
