@@ -160,7 +160,7 @@ def train(run: Run, data: Path, seconds: float | None, trl_python: str | None) -
         "commit": commit(),
     }
     write_json(record, made)
-    return made
+    return read_json(record, "a run")  # the same as when it is there already
 
 
 def write_request(run: Run, data: Path, lora: Path, seconds: float | None) -> Path:
