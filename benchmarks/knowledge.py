@@ -1,0 +1,191 @@
+"""Knowledge on passages that nobody here wrote: what a model knows of them without the passage, after training, beside its peers.
+
+In:  --passages_file, in SQuAD's form: the model writes its own data (stage 1), is trained and asked the people's questions.
+     --given, text that is there: [{"title", "context", "questions": [[q, a]], "self_qa": [[q, a]], "rewrites": [text]}], of
+     which self_qa, rewrites and context are trained; or a collected dataset, with the --passages_file of its questions.
+     knowledge.toml has the settings of all runs; "curve" as a run makes adapters of 1, 5, 20 and 50 documents.
+Out: --results, see knowledge_summary.py, and a PNG beside it. --work_dir keeps texts, datasets, adapters and every answer: a
+     run that is there is not made again, so start it anew after a kill, or with more seeds and runs.
+
+    python benchmarks/knowledge.py --given given_text.json --part dev --runs ours "LLaMA-Factory, all the time"
+    python benchmarks/knowledge.py --given given_text.json --part all --seeds 1 2 3 --trl_python ~/trl/bin/python
+    python benchmarks/knowledge.py --passages_file squad.json --passages 100 --runs ours
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import knowledge_data, knowledge_plot, knowledge_runs, knowledge_scores, knowledge_summary
+from benchmarks.knowledge_runs import Run, Settings
+from utils import InputError, parse_arguments, read_json, run_script, write_json
+
+CURVE, OURS = "curve", "ours"
+CURVE_SIZES = (1, 5, 20, 50)  # documents of one adapter
+SHORT = ("--max_new_tokens", "32")  # general questions: there are many, and the answer comes first
+CURVE_ADAPTERS = {1: 10}  # how many adapters of a size, at most; otherwise as many as the documents fill
+
+
+@dataclass
+class Arguments:
+    passages_file: str | None = field(
+        default=None, metadata={"help": "Passages with the questions of people, in SQuAD's form."}
+    )
+    given: str | None = field(default=None, metadata={"help": "Text to train on: given text, or a collected dataset."})
+    part: str = field(
+        default="report", metadata={"help": "dev: a third, to choose settings on; report: the others; or all."}
+    )
+    passages: int | None = field(default=None, metadata={"help": "How many. Default: all of the part."})
+    seeds: list[int] = field(default_factory=lambda: [1])
+    runs: list[str] = field(
+        default_factory=list, metadata={"help": "Names in knowledge.toml, and curve. Default: all."}
+    )
+    model_name_or_path: str = "models/SmolLM2-135M-Instruct"
+    results: str = "results/knowledge.json"
+    work_dir: str = "output/knowledge"
+    trl_python: str | None = field(
+        default=None, metadata={"help": "A Python that has TRL; without it TRL's runs are left out."}
+    )
+
+
+def make_corpus(arguments: Arguments) -> Path:
+    """The folder of the chosen passages, written and, for own data, collected."""
+    source, found = knowledge_data.read_source(arguments.given, arguments.passages_file)
+    passages = knowledge_data.choose(found, arguments.part, arguments.passages)
+    model = Path(arguments.model_name_or_path).name
+    parts = [source, model, *(str(one.rows) + one.text + str(one.questions) for one in passages)]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
+    corpus = Path(arguments.work_dir).resolve() / f"{source}_{arguments.part}_{len(passages)}_{key}"
+    knowledge_data.write_corpus(passages, corpus)
+    about = {"source": source, "part": arguments.part, "passages": len(passages), "model": model}
+    write_json(corpus / "about.json", about)
+    if source == knowledge_data.OWN:
+        say(f"collection of {len(passages)} passages")
+        knowledge_runs.collect(corpus, arguments.model_name_or_path)
+    return corpus
+
+
+def ask_base(corpus: Path, model: str) -> None:
+    """The base model without and with the passages, with what BM25 finds, and on general questions.
+
+    Writes general.json, the general questions that it answers right, each tuned model's own.
+    """
+    questions, base = corpus / "questions.json", corpus / "base"
+    knowledge_runs.answer(model, questions, base / "closed.json")
+    knowledge_runs.answer(model, questions, base / "open_book.json", None, "--open_book", corpus / "texts")
+    knowledge_runs.answer(model, questions, base / "bm25.json", None, "--rag", corpus / "texts")
+    general = knowledge_data.read_general()
+    write_json(base / "general_questions.json", general)
+    answers = knowledge_runs.answer(model, base / "general_questions.json", base / "general.json", None, *SHORT)
+    right = knowledge_scores.grade_general(answers, general)
+    known = [row for row, is_known in zip(general, right, strict=True) if is_known]
+    say(f"the base model answers {len(known)} of {len(general)} general questions right")
+    if not known:
+        raise InputError(
+            f"expected general questions that the base model answers, found none: see {base / 'general.json'}"
+        )
+    write_json(corpus / "general.json", known)
+
+
+def make_run(run: Run, seconds: float | None, trl_python: str | None) -> float:
+    """Train a run and let it answer; returns the seconds of its training."""
+    data, folder = run.corpus / "data.json", run.folder
+    questions = run.corpus / "questions.json"
+    if run.documents:
+        data, part = folder / "data.json", folder / "questions.json"
+        if not (folder / "run.json").exists():
+            knowledge_data.take_documents(run.corpus, run.documents, data)
+            rows = read_json(questions, "questions")
+            write_json(part, [row for row in rows if row["file_name"] in run.documents])
+        questions = part
+    made = knowledge_runs.train(run, data, seconds, trl_python)
+    model, lora = run.model, folder / "lora"
+    right = knowledge_scores.grade(knowledge_runs.answer(model, questions, folder / "tuned.json", lora))
+    if run.settings.name == OURS and not run.documents:
+        for name, texts in (("tuned_right", "texts"), ("tuned_wrong", "wrong_texts")):
+            knowledge_runs.answer(model, questions, folder / f"{name}.json", lora, "--open_book", run.corpus / texts)
+    if not run.documents:
+        knowledge_runs.answer(model, run.corpus / "general.json", folder / "general.json", lora, *SHORT)
+        knowledge_runs.measure_drift(model, lora, folder)  # last: its file says that the run is complete
+    say(f"{describe(run)}: {sum(right)} of {len(right)} right, trained for {made['seconds'] / 60:.1f} minutes")
+    return made["seconds"]
+
+
+def describe(run: Run) -> str:
+    of = f", {len(run.documents)} documents" if run.documents else ""
+    return f"{run.settings.name}, seed {run.seed}{of}"
+
+
+def curve_groups(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The documents of every adapter of the curve: groups of each size, and one of all, beginning at the first document.
+
+    All documents that fill whole groups are in adapters of 5, so that their mean can be compared with one adapter for
+    all of them; of 1 document there are a few adapters, evenly over the documents.
+    """
+    groups = []
+    for size in sorted({*(size for size in CURVE_SIZES if size < len(names)), len(names)}):
+        starts = range(0, len(names) - size + 1, size)
+        most = CURVE_ADAPTERS.get(size, len(starts))
+        step = max(1, -(-len(starts) // most))
+        groups += [tuple(names[start : start + size]) for start in starts[::step]]
+    return groups
+
+
+def chosen_runs(names: Sequence[str], trl_python: str | None) -> tuple[list[Settings], bool]:
+    """The settings to run, ours first since its seconds are the peers'; and whether the curve is among them."""
+    known = knowledge_runs.read_settings()
+    if unknown := [name for name in names if name not in (*known, CURVE)]:
+        raise InputError(f"expected --runs of {', '.join((*known, CURVE))}, found {unknown[0]!r}: correct it")
+    chosen = [one for name, one in known.items() if not names or name in names]
+    left_out = [one.name for one in chosen if one.trainer in knowledge_runs.TRL_TRAINERS and not trl_python]
+    if left_out:
+        say(f"without --trl_python these are left out: {', '.join(left_out)}")
+    if any(one.peer for one in chosen) and known[OURS] not in chosen:
+        chosen.insert(0, known[OURS])
+    return [one for one in chosen if one.name not in left_out], not names or CURVE in names
+
+
+def say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def main() -> None:
+    (arguments,) = parse_arguments(Arguments)
+    chosen, has_curve = chosen_runs(arguments.runs, arguments.trl_python)
+    corpus, model = make_corpus(arguments), arguments.model_name_or_path
+    ask_base(corpus, model)
+    for seed in arguments.seeds:
+        ours = None
+        for settings in chosen:
+            seconds = make_run(
+                Run(settings, seed, model, corpus), ours if settings.peer else None, arguments.trl_python
+            )
+            ours = seconds if settings.name == OURS else ours
+            summarise(arguments)
+    if has_curve:
+        names = list(read_json(corpus / "corpus.json", "a corpus")["documents"])
+        for documents in curve_groups(names):
+            documents = () if len(documents) == len(names) else documents  # then it is the run above, trained once
+            make_run(
+                Run(knowledge_runs.read_settings()[OURS], arguments.seeds[0], model, corpus, documents), None, None
+            )
+    summarise(arguments)
+    say(f"results in {arguments.results}, every answer in {corpus}")
+
+
+def summarise(arguments: Arguments) -> None:
+    """Write --results and its picture from the runs that there are."""
+    results = knowledge_summary.summary(Path(arguments.work_dir), arguments.part)
+    write_json(arguments.results, results)
+    knowledge_plot.draw(results, Path(arguments.results).with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    run_script(main)
