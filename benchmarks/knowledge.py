@@ -4,8 +4,9 @@ In:  --passages_file, in SQuAD's form: the model writes its own data (stage 1), 
      --given, text that is there: [{"title", "context", "questions": [[q, a]], "self_qa": [[q, a]], "rewrites": [text]}], of
      which self_qa, rewrites and context are trained; or a collected dataset, with the --passages_file of its questions.
      knowledge.toml has the settings of all runs; "curve" as a run makes adapters of 1, 5, 20 and 50 documents.
-Out: --results, see knowledge_summary.py, and a PNG beside it. --work_dir keeps texts, datasets, adapters and every answer: a
-     run that is there is not made again, so start it anew after a kill, or with more seeds and runs.
+Out: --results, see knowledge_summary.py, a PNG and NAME_runs.jsonl beside it: what was right in each finished run, none of
+     which is made again (knowledge_records.py). So start it anew after a kill, on another machine, or with more seeds and
+     runs. --work_dir has texts, datasets, adapters and every answer.
 
     python benchmarks/knowledge.py --given given_text.json --part dev --runs ours "LLaMA-Factory, all the time"
     python benchmarks/knowledge.py --given given_text.json --part all --seeds 1 2 3 --trl_python ~/trl/bin/python
@@ -24,7 +25,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import knowledge_data, knowledge_plot, knowledge_runs, knowledge_scores, knowledge_summary
-from benchmarks.knowledge_runs import Run, Settings
+from benchmarks.knowledge_records import BASE, Records, from_marks, records_beside, to_marks
+from benchmarks.knowledge_runs import Run, Settings, read_settings
+from provenance import commit, machine
 from utils import InputError, parse_arguments, read_json, run_script, write_json
 
 CURVE, OURS = "curve", "ours"
@@ -72,32 +75,58 @@ def make_corpus(arguments: Arguments) -> Path:
     return corpus
 
 
-def ask_base(corpus: Path, model: str) -> None:
-    """The base model without and with the passages, with what BM25 finds, and on general questions.
+def ask_base(corpus: Path, model: str, records: Records) -> None:
+    """The base model without and with the passages, with what BM25 finds, and on general questions, if it is not recorded.
 
     Writes general.json, the general questions that it answers right, each tuned model's own.
     """
-    questions, base = corpus / "questions.json", corpus / "base"
-    knowledge_runs.answer(model, questions, base / "closed.json")
-    knowledge_runs.answer(model, questions, base / "open_book.json", None, "--open_book", corpus / "texts")
-    knowledge_runs.answer(model, questions, base / "bm25.json", None, "--rag", corpus / "texts")
-    general = knowledge_data.read_general()
-    write_json(base / "general_questions.json", general)
-    answers = knowledge_runs.answer(model, base / "general_questions.json", base / "general.json", None, *SHORT)
-    right = knowledge_scores.grade_general(answers, general)
-    known = [row for row, is_known in zip(general, right, strict=True) if is_known]
+    general, made = knowledge_data.read_general(), records.get(corpus.name, BASE)
+    if made is None:
+        made = record_base(corpus, model, general)
+        records.add(made)
+    known = [row for row, is_known in zip(general, from_marks(made["general"]), strict=True) if is_known]
     say(f"the base model answers {len(known)} of {len(general)} general questions right")
     if not known:
-        raise InputError(
-            f"expected general questions that the base model answers, found none: see {base / 'general.json'}"
-        )
+        raise InputError(f"expected general questions that {model} answers, found none: give another model")
     write_json(corpus / "general.json", known)
 
 
-def make_run(run: Run, seconds: float | None, trl_python: str | None) -> float:
-    """Train a run and let it answer; returns the seconds of its training."""
-    data, folder = run.corpus / "data.json", run.folder
-    questions = run.corpus / "questions.json"
+def record_base(corpus: Path, model: str, general: list[dict]) -> dict:
+    """Let the base model answer; what was right, for knowledge_records.py."""
+    base, texts = corpus / "base", corpus / "texts"
+    write_json(base / "general_questions.json", general)
+    answers = knowledge_runs.answer(model, base / "general_questions.json", base / "general.json")
+    ways = {"closed": (), "open_book": ("--open_book", texts), "bm25": ("--rag", texts)}
+    asked = {
+        name: knowledge_runs.answer(model, corpus / "questions.json", base / f"{name}.json", None, *more)
+        for name, more in ways.items()
+    }
+    return {
+        "corpus": corpus.name,
+        "run": BASE,
+        "about": read_json(corpus / "about.json", "a corpus"),
+        "passages": [row["file_name"] for row in asked["closed"]],
+        **{name: to_marks(knowledge_scores.grade(rows)) for name, rows in asked.items()},
+        "general": to_marks(knowledge_scores.grade_general(answers, general)),
+        "commit": commit(),
+        "machine": machine(),
+    }
+
+
+def make_run(run: Run, seconds: float | None, trl_python: str | None, records: Records) -> float:
+    """Train a run and let it answer, if it is not recorded; returns the seconds of its training."""
+    made = records.get(run.corpus.name, run.folder.name)
+    if made is None:
+        made = record_run(run, seconds, trl_python)
+        records.add(made)
+    right = made["right"]["tuned"]
+    say(f"{describe(run)}: {right.count('1')} of {len(right)} right, trained for {made['seconds'] / 60:.1f} minutes")
+    return made["seconds"]
+
+
+def record_run(run: Run, seconds: float | None, trl_python: str | None) -> dict:
+    """Train and ask; what was right, for knowledge_records.py."""
+    data, folder, questions = run.corpus / "data.json", run.folder, run.corpus / "questions.json"
     if run.documents:
         data, part = folder / "data.json", folder / "questions.json"
         if not (folder / "run.json").exists():
@@ -105,17 +134,20 @@ def make_run(run: Run, seconds: float | None, trl_python: str | None) -> float:
             rows = read_json(questions, "questions")
             write_json(part, [row for row in rows if row["file_name"] in run.documents])
         questions = part
-    made = knowledge_runs.train(run, data, seconds, trl_python)
-    model, lora = run.model, folder / "lora"
-    right = knowledge_scores.grade(knowledge_runs.answer(model, questions, folder / "tuned.json", lora))
+    made, model, lora = knowledge_runs.train(run, data, seconds, trl_python), run.model, folder / "lora"
+    asked = {"tuned": knowledge_runs.answer(model, questions, folder / "tuned.json", lora)}
     if run.settings.name == OURS and not run.documents:
         for name, texts in (("tuned_right", "texts"), ("tuned_wrong", "wrong_texts")):
-            knowledge_runs.answer(model, questions, folder / f"{name}.json", lora, "--open_book", run.corpus / texts)
+            shown = ("--open_book", run.corpus / texts)
+            asked[name] = knowledge_runs.answer(model, questions, folder / f"{name}.json", lora, *shown)
+    more = {}
     if not run.documents:
-        knowledge_runs.answer(model, run.corpus / "general.json", folder / "general.json", lora, *SHORT)
-        knowledge_runs.measure_drift(model, lora, folder)  # last: its file says that the run is complete
-    say(f"{describe(run)}: {sum(right)} of {len(right)} right, trained for {made['seconds'] / 60:.1f} minutes")
-    return made["seconds"]
+        general = run.corpus / "general.json"
+        answers = knowledge_runs.answer(model, general, folder / "general.json", lora)
+        right = knowledge_scores.grade_general(answers, read_json(general, "general questions"))
+        more = {"general": to_marks(right), "drift": knowledge_runs.measure_drift(model, lora, folder)}
+    right = {name: to_marks(knowledge_scores.grade(rows)) for name, rows in asked.items()}
+    return {"corpus": run.corpus.name, "run": folder.name, **made, "right": right, **more, "machine": machine()}
 
 
 def describe(run: Run) -> str:
@@ -140,7 +172,7 @@ def curve_groups(names: Sequence[str]) -> list[tuple[str, ...]]:
 
 def chosen_runs(names: Sequence[str], trl_python: str | None) -> tuple[list[Settings], bool]:
     """The settings to run, ours first since its seconds are the peers'; and whether the curve is among them."""
-    known = knowledge_runs.read_settings()
+    known = read_settings()
     if unknown := [name for name in names if name not in (*known, CURVE)]:
         raise InputError(f"expected --runs of {', '.join((*known, CURVE))}, found {unknown[0]!r}: correct it")
     chosen = [one for name, one in known.items() if not names or name in names]
@@ -159,30 +191,28 @@ def say(line: str) -> None:
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     chosen, has_curve = chosen_runs(arguments.runs, arguments.trl_python)
+    records = Records(records_beside(arguments.results))
     corpus, model = make_corpus(arguments), arguments.model_name_or_path
-    ask_base(corpus, model)
+    ask_base(corpus, model, records)
     for seed in arguments.seeds:
         ours = None
         for settings in chosen:
-            seconds = make_run(
-                Run(settings, seed, model, corpus), ours if settings.peer else None, arguments.trl_python
-            )
+            run, deadline = Run(settings, seed, model, corpus), ours if settings.peer else None
+            seconds = make_run(run, deadline, arguments.trl_python, records)
             ours = seconds if settings.name == OURS else ours
-            summarise(arguments)
+            write_results(arguments, records)
     if has_curve:
-        names = list(read_json(corpus / "corpus.json", "a corpus")["documents"])
+        names, settings = list(read_json(corpus / "corpus.json", "a corpus")["documents"]), read_settings()[OURS]
         for documents in curve_groups(names):
             documents = () if len(documents) == len(names) else documents  # then it is the run above, trained once
-            make_run(
-                Run(knowledge_runs.read_settings()[OURS], arguments.seeds[0], model, corpus, documents), None, None
-            )
-    summarise(arguments)
-    say(f"results in {arguments.results}, every answer in {corpus}")
+            make_run(Run(settings, arguments.seeds[0], model, corpus, documents), None, None, records)
+    write_results(arguments, records)
+    say(f"results in {arguments.results}, the answers of this run in {corpus}")
 
 
-def summarise(arguments: Arguments) -> None:
+def write_results(arguments: Arguments, records: Records) -> None:
     """Write --results and its picture from the runs that there are."""
-    results = knowledge_summary.summary(Path(arguments.work_dir), arguments.part)
+    results = knowledge_summary.summary(records, arguments.part)
     write_json(arguments.results, results)
     knowledge_plot.draw(results, Path(arguments.results).with_suffix(".png"))
 

@@ -1,4 +1,4 @@
-"""results/knowledge.json, from whatever runs benchmarks/knowledge.py has finished in its --work_dir.
+"""results/knowledge.json, from whatever runs benchmarks/knowledge.py has recorded (knowledge_records.py).
 
 Of the run on given text: "passages", "questions", "seeds", "base", "tuned", "open_book", "gap_closed_given_text",
 "retention_ratio" (of the "general_questions" that the base model answers right), "peers" {name: {"tuned", "minutes", ...}}
@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from pathlib import Path
 
 from benchmarks import knowledge_scores as scores
 from benchmarks.knowledge_data import GIVEN, OWN, RECORDED
+from benchmarks.knowledge_records import Records, from_marks
 from provenance import commit, machine, today
-from utils import read_json
 
 OURS = "ours"
 GAPS = {GIVEN: "gap_closed_given_text", RECORDED: "gap_closed_recorded", OWN: "gap_closed"}
@@ -27,48 +26,36 @@ SMALL = 5  # documents in the adapters that one for all documents is compared wi
 
 
 class Corpus:
-    """The answers in a corpus's folder, graded: of the base model, and of each finished run on all documents by seed."""
+    """What was right in the runs of a corpus: of the base model, and of each model trained on all documents, by seed."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.about = folder, read_json(folder / "about.json", "a corpus")
-        self.questions = read_json(folder / "questions.json", "questions")
-        self.passages = [row["file_name"] for row in self.questions]
-        self.general = read_json(folder / "general.json", "general questions")
-        self.base, self.opened, self.bm25 = (
-            self.graded(folder / "base" / name) for name in ("closed.json", "open_book.json", "bm25.json")
-        )
-        self.whole: dict[str, dict[int, Path]] = defaultdict(dict)
-        self.curve: list[Path] = []
-        for record in sorted(folder.glob("runs/*/run.json")):
-            made, of = read_json(record, "a run"), record.parent
-            if made["documents"]:
-                self.curve += [of] if (of / "tuned.json").exists() else []
-            elif (of / "drift.json").exists():
-                self.whole[made["name"]][made["seed"]] = of
+    def __init__(self, base: dict, runs: Sequence[dict]):
+        self.about, self.passages = base["about"], base["passages"]
+        self.base, self.opened, self.bm25 = (from_marks(base[name]) for name in ("closed", "open_book", "bm25"))
+        self.whole: dict[str, dict[int, dict]] = defaultdict(dict)
+        self.curve = [run for run in runs if run["documents"]]
+        for run in runs:
+            if not run["documents"]:
+                self.whole[run["name"]][run["seed"]] = run
 
-    def graded(self, path: Path) -> list[bool]:
-        return scores.grade(read_json(path, "answers"))
-
-    def tuned(self, name: str, seeds: Sequence[int], answers: str = "tuned.json") -> list[list[bool]]:
+    def tuned(self, name: str, seeds: Sequence[int], asked_with: str = "tuned") -> list[list[bool]]:
         """Whether each answer of a run is right, for each of the seeds."""
-        return [self.graded(self.whole[name][seed] / answers) for seed in seeds]
+        return [from_marks(self.whole[name][seed]["right"][asked_with]) for seed in seeds]
 
     def measure(self, name: str) -> dict:
         """All that is counted of a run."""
         seeds = sorted(self.whole[name])
-        folders = [self.whole[name][seed] for seed in seeds]
-        made = [read_json(of / "run.json", "a run") for of in folders]
-        general = [scores.grade_general(read_json(of / "general.json", "answers"), self.general) for of in folders]
+        runs = [self.whole[name][seed] for seed in seeds]
         return {
             **scores.summarise(self.tuned(name, seeds), self.base, self.opened, self.passages),
-            **scores.kept(general),
-            "drift": scores.share([read_json(of / "drift.json", "a drift")["mean_kl"] for of in folders]),
-            "minutes": round(sum(one["seconds"] for one in made) / len(made) / 60, 2),
+            **scores.kept([from_marks(run["general"]) for run in runs]),
+            "drift": scores.share([run["drift"] for run in runs]),
+            "minutes": round(sum(run["seconds"] for run in runs) / len(runs) / 60, 2),
             "seeds": seeds,
-            "peer": made[0]["settings"]["peer"],
-            "note": made[0]["settings"]["note"],
-            "arguments": made[0]["settings"]["arguments"],
-            "commits": sorted({one["commit"] for one in made}),
+            "peer": runs[0]["settings"]["peer"],
+            "note": runs[0]["settings"]["note"],
+            "arguments": runs[0]["settings"]["arguments"],
+            "commits": sorted({run["commit"] for run in runs}),
+            "machines": sorted({run["machine"] for run in runs}),
         }
 
     def against(self, name: str, other: str) -> dict:
@@ -78,13 +65,11 @@ class Corpus:
         return {"against": other, "seeds": seeds, **found}
 
 
-def summary(work_dir: Path, part: str) -> dict:
+def summary(records: Records, part: str) -> dict:
     """The results of one part of the passages; of several corpora of a source, that with the most passages."""
     best: dict[str, Corpus] = {}
-    for about in sorted(work_dir.glob("*/about.json")):
-        if not (about.parent / "general.json").exists():
-            continue
-        corpus = Corpus(about.parent)
+    for base in records.bases:
+        corpus = Corpus(base, records.of(base["corpus"]))
         source = corpus.about["source"]
         is_larger = source not in best or corpus.about["passages"] > best[source].about["passages"]
         if corpus.about["part"] == part and is_larger:
@@ -101,7 +86,7 @@ def summary(work_dir: Path, part: str) -> dict:
             results["passages_own"] = corpus.about["passages"]
         results.setdefault("runs", {})[source] = {
             **corpus.about,
-            "questions": len(corpus.questions),
+            "questions": len(corpus.passages),
             "base": scores.share(corpus.base),
             "open_book": scores.share(corpus.opened),
             "bm25": scores.share(corpus.bm25),
@@ -114,7 +99,7 @@ def of_given_text(corpus: Corpus, measured: dict[str, dict]) -> dict:
     """The keys that the run on given text has at the top of the results."""
     found = {
         "passages": corpus.about["passages"],
-        "questions": len(corpus.questions),
+        "questions": len(corpus.passages),
         "base": scores.share(corpus.base),
         "open_book": scores.share(corpus.opened),
         "rag": {"bm25": scores.share(corpus.bm25)},
@@ -127,7 +112,7 @@ def of_given_text(corpus: Corpus, measured: dict[str, dict]) -> dict:
             key: ours[key] for key in ("seeds", "tuned", "tuned_interval", "retention_ratio", "general_questions")
         }
         for name in ("tuned_right", "tuned_wrong"):
-            found["rag"][name] = joint(corpus.tuned(OURS, seeds, f"{name}.json"))
+            found["rag"][name] = joint(corpus.tuned(OURS, seeds, name))
         found["rag"]["tuned_none"] = ours["tuned"]
         if found["peers"]:
             best = max(found["peers"], key=lambda name: found["peers"][name]["tuned"])
@@ -166,11 +151,11 @@ def documents_curve(corpus: Corpus) -> dict:
     """
     right: dict[int, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     of_ours = corpus.whole.get(OURS, {})
-    for folder in [*corpus.curve, *(of_ours[seed] for seed in sorted(of_ours)[:1] if corpus.curve)]:
-        size = len(read_json(folder / "run.json", "a run")["documents"]) or corpus.about["passages"]
-        answers = read_json(folder / "tuned.json", "answers")
-        for row, is_right in zip(answers, scores.grade(answers), strict=True):
-            right[size][row["file_name"]].append(is_right)
+    for run in [*corpus.curve, *(of_ours[seed] for seed in sorted(of_ours)[:1] if corpus.curve)]:
+        learned = run["documents"] or dict.fromkeys(corpus.passages)
+        asked = [name for name in corpus.passages if name in learned]
+        for name, is_right in zip(asked, from_marks(run["right"]["tuned"]), strict=True):
+            right[len(learned)][name].append(is_right)
     if not right:
         return {}
     curve = {str(size): joint(of.values()) for size, of in sorted(right.items())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from paragraph_collection import ASK, FULL, SHARED, TEXT, row, write_collection
 
 from benchmarks import knowledge, knowledge_data, knowledge_runs, knowledge_scores
 from benchmarks.knowledge_data import Passage
+from benchmarks.knowledge_records import Records
 from benchmarks.knowledge_runs import Run, Settings
 from benchmarks.knowledge_trl import read_rows
 from benchmarks.passages import Question
@@ -236,26 +238,25 @@ def test_a_step_that_fails_says_where_its_output_is(tmp_path):
 
 
 def test_a_run_is_made_once_and_a_killed_training_again(tmp_path, tiny_model_path):
-    """Real: two updates of a model of three layers; then with the finished training in place, then half of one."""
+    """Real: two updates of a model of three layers on one document, and its question."""
     _, passages = knowledge_data.read_source(write_given(tmp_path / "given.json"), None)
     knowledge_data.write_corpus(passages, tmp_path / "corpus")
     arguments = ("--max_steps", "2", "--replay_ratio", "0", "--lora_r", "2")
-    run = Run(Settings("tiny", "finetune", "", arguments=arguments), 1, tiny_model_path, tmp_path / "corpus")
-    lora = run.folder / "lora"
+    settings = Settings("tiny", "finetune", "", arguments=arguments)
+    run = Run(settings, 1, tiny_model_path, tmp_path / "corpus", ("passage_000.txt",))
+    lora, path = run.folder / "lora", tmp_path / "k_runs.jsonl"
     lora.mkdir(parents=True)
     (lora / "half_a_file").write_text("left by a kill")
-    made = knowledge_runs.train(run, tmp_path / "corpus" / "data.json", None, None)
+    seconds = knowledge.make_run(run, None, None, Records(path))
     assert not (lora / "half_a_file").exists() and (lora / "adapter_model.safetensors").exists()
-    assert made["seconds"] > 0 and read_json(lora / "log/training.meta.json", "a meta file")["updates"] == 2
+    assert seconds > 0 and read_json(lora / "log/training.meta.json", "a meta file")["updates"] == 2
+    (record,) = Records(path).of("corpus")
+    assert record["right"] == {"tuned": "0"} and record["documents"] == ["passage_000.txt"] and record["seed"] == 1
     weights = (lora / "adapter_model.safetensors").stat().st_mtime_ns
-    assert knowledge_runs.train(run, tmp_path / "corpus" / "data.json", None, None) == made
-    assert (lora / "adapter_model.safetensors").stat().st_mtime_ns == weights
-    output = run.folder / "tuned.json"
-    (asked,) = knowledge_runs.answer(tiny_model_path, tmp_path / "corpus" / "questions.json", output, lora)
-    assert asked["reference"] == "1871" and not asked.get("error")
-    (run.folder / "tuned.log").unlink()
-    assert knowledge_runs.answer(tiny_model_path, tmp_path / "corpus" / "questions.json", output, lora) == [asked]
-    assert not (run.folder / "tuned.log").exists()  # no process was started
+    assert knowledge_runs.train(run, tmp_path / "corpus" / "data.json", None, None)["seconds"] == seconds
+    assert (lora / "adapter_model.safetensors").stat().st_mtime_ns == weights  # as after a kill of the answers
+    shutil.rmtree(run.folder)
+    assert knowledge.make_run(run, None, None, Records(path)) == seconds and not run.folder.exists()
 
 
 def test_a_recorded_dataset_keeps_its_rows_and_chunks_and_gets_the_questions_of_its_paragraphs(tmp_path):
