@@ -105,6 +105,13 @@ def test_a_setting_that_the_checkpoint_does_not_have_is_another_setting(tmp_path
         newest_checkpoint(tmp_path, {"seed": 1, "kl_weight": 0.5})
 
 
+def test_a_checkpoint_of_before_there_was_a_teacher_goes_on_without_one_and_not_with_one(tmp_path):
+    checkpoint(tmp_path, 2, seed=1)
+    assert newest_checkpoint(tmp_path, {"seed": 1, "distill_weight": 0.0})[0].endswith("checkpoint-2")
+    with pytest.raises(InputError, match="distill_weight of .*, 0.0, found 0.5"):
+        newest_checkpoint(tmp_path, {"seed": 1, "distill_weight": 0.5})
+
+
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops_at_the_next_step_and_a_second_ctrl_c_at_once(tmp_path, first):
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]

@@ -23,6 +23,7 @@ from utils import InputError, write_json
 
 MARK = "whole.json"
 FIRST_SAVE_SHARE = 0.1  # of the time between two checkpoints: the assumed cost of writing the first
+BEFORE = {"distill_weight": 0.0}  # settings of checkpoints written before these existed
 KEPT_CHECKPOINTS = 2  # complete ones; the older one is there while the newer is written
 WRITE_BYTES_PER_SECOND = 200e6  # prior for writing weights to a disk
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -138,10 +139,11 @@ def newest_checkpoint(output_dir: str | Path, settings: dict) -> tuple[str, floa
             log.info("skipped %s: torn, %s", folder, reason)
             continue
         mark = json.loads((folder / MARK).read_text())
+        saved = BEFORE | mark["settings"]
         for key, value in settings.items():
-            if mark["settings"].get(key) != value:
+            if saved.get(key) != value:
                 raise InputError(
-                    f"expected --resume_from_checkpoint auto with the {key} of {folder}, {mark['settings'].get(key)}, "
+                    f"expected --resume_from_checkpoint auto with the {key} of {folder}, {saved.get(key)}, "
                     f"found {value}: give that, or another --output_dir"
                 )
         return str(folder), mark["elapsed"]
