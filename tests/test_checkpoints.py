@@ -108,7 +108,7 @@ def test_a_setting_that_the_checkpoint_does_not_have_is_another_setting(tmp_path
 def test_a_checkpoint_of_before_there_was_a_teacher_goes_on_without_one_and_not_with_one(tmp_path):
     checkpoint(tmp_path, 2, seed=1)
     assert newest_checkpoint(tmp_path, {"seed": 1, "distill_weight": 0.0})[0].endswith("checkpoint-2")
-    with pytest.raises(InputError, match="distill_weight of .*, 0.0, found 0.5"):
+    with pytest.raises(InputError, match=r"distill_weight of .*, 0\.0, found 0\.5"):
         newest_checkpoint(tmp_path, {"seed": 1, "distill_weight": 0.5})
 
 
