@@ -17,7 +17,7 @@ def draw(results: dict, path: Path) -> bool:
     source = "given_text" if "given_text" in found else next(iter(found))
     corpus, curve = found[source], results.get("documents_curve", {})
     names = sorted(corpus["runs"], key=lambda name: corpus["runs"][name]["tuned"])
-    figure = Figure(figsize=(13 if curve else 10, 1.6 + 0.42 * len(names)), layout="constrained")
+    figure = Figure(figsize=(13 if curve else 10, 1.9 + 0.42 * len(names)), layout="constrained")
     axes = figure.subplots(1, 3 if curve else 2, width_ratios=[3, 2, 2] if curve else [3, 2])
     draw_answers(axes[0], corpus, names)
     axes[1].barh(names, [100 * corpus["runs"][name]["retention_ratio"] for name in names], color=OTHER_COLOUR)
@@ -45,4 +45,6 @@ def draw_answers(axis, corpus: dict, names: list[str]) -> None:
         axis.axvline(100 * corpus[key], color="black", linewidth=1, linestyle=style, label=label)
     title = f"{corpus['questions']} questions on {corpus['passages']} passages, without the passage"
     axis.set(title=title, xlabel="% right")
-    axis.legend(fontsize="small", loc="lower right")
+    axis.legend(
+        fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3
+    )  # below: bars may be anywhere
