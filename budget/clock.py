@@ -35,9 +35,7 @@ SAVED_SHARE = 0.01  # of the time budget: how often training saves a checkpoint,
 SAVING_SHARE = 0.02  # unless saving just the adapter takes more than this share of the time
 RECALL_SHARE = 0.02  # of the training's wall time: the most that held-out questions asked during it may take,
 TIMING_SHARE = 0.25  # and, of those seconds, the most that timing the first answers may take
-TEACHER_SHARE = (
-    0.25  # of the time left for training: the most that the open-book teacher may read (training/teaching.py)
-)
+TEACHER_SHARE = 0.25  # of the time left for training: the most that the open-book teacher may read (teaching.py)
 PEAK_S = 0.5  # spent measuring how fast a device multiplies matrices
 
 log = logging.getLogger(__name__)

@@ -28,9 +28,8 @@ LEFT_OUT = {  # what a reader does not see, or does not read, with everything in
     "title": METADATA, "del": MARKUP, "s": MARKUP, "strike": MARKUP,
 }  # fmt: skip
 STRUCK = ("del", "s", "strike")  # left out where they are closed: a lost tag must not take the rest of a page
-LINE_THROUGH = re.compile(
-    r"text-decoration(?:-line)?\s*:[^;]*\bline-through\b", re.IGNORECASE
-)  # as word processors strike
+# As word processors strike:
+LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s*:[^;]*\bline-through\b", re.IGNORECASE)
 LONGEST_SPAN = 1000  # columns or rows, as in browsers
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 WHOLE_PAGE = re.compile(

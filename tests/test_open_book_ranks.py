@@ -99,17 +99,21 @@ def test_two_ranks_with_the_book_open_give_the_adapter_of_one(config, single, su
     assert not list(tmp_path.glob("teacher.*"))
 
 
+def stop_after_two_updates(command: list) -> None:
+    process = start(2, command)
+    for line in process.stdout:
+        if "step 2/" in line:
+            process.send_signal(signal.SIGTERM)
+    process.wait(timeout=120)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", [None, "zero3"], ids=str)
 def test_a_stopped_run_does_not_read_again(config, single, sure_model_path, data, tmp_path):
     more = ["--per_device_train_batch_size", 4, "--resume_from_checkpoint", "auto"]
     more += ["--deepspeed", f"ds_configs/{config}.json"] if config else []
     command = open_book(sure_model_path, data, tmp_path, *more)
-    process = start(2, command)
-    for line in process.stdout:
-        if "step 2/" in line:
-            process.send_signal(signal.SIGTERM)
-    process.wait(timeout=120)
+    stop_after_two_updates(command)
     output = finish(start(2, command))
     assert "resumed from" in output and "as read before" in output
     check(single, tmp_path)
@@ -121,11 +125,7 @@ def test_all_weights_learn_from_the_untrained_model_under_zero3_too(sure_model_p
     more = ["--per_device_train_batch_size", 4, "--use_lora", "False", "--deepspeed", "ds_configs/zero3.json"]
     more += ["--resume_from_checkpoint", "auto", "--learning_rate", "1e-5"]
     command = open_book(sure_model_path, data, tmp_path, *more)
-    process = start(2, command)
-    for line in process.stdout:
-        if "step 2/" in line:
-            process.send_signal(signal.SIGTERM)
-    process.wait(timeout=120)
+    stop_after_two_updates(command)
     kept = {path: path.read_bytes() for path in tmp_path.glob("teacher.*.bin")}
     assert len(kept) == 2
     for path in kept:
