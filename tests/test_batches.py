@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from training.batches import (
     LengthBucketedSampler,
@@ -134,17 +133,28 @@ def test_examples_of_like_length_are_near_each_other_in_an_order_that_the_seed_d
     assert sum(max(batch) - min(batch) for batch in batches) <= 50, "by chance they are about 400"
 
 
-def test_each_epoch_draws_on_where_the_one_before_left_off():
-    """As a DataLoader does on one generator: a base seed, then the permutation of the epoch."""
-    lengths, generator, orders = [*range(1, 41)], torch.Generator().manual_seed(7), []
-    for _ in range(3):
-        torch.empty((), dtype=torch.int64).random_(generator=generator)
-        orders.append(get_length_grouped_indices(lengths, 4, generator=generator))
+def test_every_epoch_has_batches_of_its_own_and_finds_them_again():
+    lengths, orders = [*range(1, 43)], []
     sampler = LengthBucketedSampler(lengths, 4, seed=7)
-    assert list(sampler) == orders[0] != orders[1] != orders[2]
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+        assert sorted(orders[-1]) == [*range(42)]
+    batches = [{frozenset(order[start : start + 4]) for start in range(0, 40, 4)} for order in orders]
+    assert batches[0] != batches[1] != batches[2]
     for epoch in (2, 0, 1):
         sampler.set_epoch(epoch)
         assert list(sampler) == orders[epoch]
+
+
+def test_the_batch_of_the_longest_comes_first_and_the_odd_ones_last():
+    lengths = [5] * 30 + [900, 5, 5] + [5] * 30 + [950]
+    for epoch in range(20):
+        sampler = LengthBucketedSampler(lengths, 3, seed=1)
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert {30, 63} <= {*order[:3], order[-1]}, "64 examples: one is left over, of any length"
+    assert [list(LengthBucketedSampler([7] * n, 4, seed=1)) for n in (1, 0)] == [[0], []]
 
 
 def test_batches_by_tokens_come_in_an_order_of_the_seed_and_the_epoch():

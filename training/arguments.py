@@ -139,7 +139,7 @@ class TrainingArguments(transformers.TrainingArguments):
     early_stopping: int | None = field(
         default=None, metadata={"help": "Stop after this many rounds of questions without an improvement."}
     )
-    bf16: bool | None = field(default=None, metadata={"help": "Default: on GPUs that support it."})
+    bf16: bool | None = field(default=None, metadata={"help": "Default: on GPUs and CPUs that have units for it."})
     tf32: bool | None = field(default=None, metadata={"help": "Default: on GPUs that support it."})
     gradient_checkpointing: bool | None = field(
         default=None, metadata={"help": "Default: if the activations would not fit on the GPU."}

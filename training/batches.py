@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 from torch.utils.data import Sampler
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from engines.chat_template import padding_id
 from training.data import IGNORED
 from training.distillation import taught_inputs
+
+LENGTH_NOISE = 0.2  # see LengthBucketedSampler
 
 
 @dataclass
@@ -119,12 +120,13 @@ def make_collator(tokenizer, training) -> PaddedCollator | PaddingFreeCollator:
 class LengthBucketedSampler(Sampler[int]):
     """Examples in random order, those of similar length near each other; the order depends only on seed and epoch.
 
-    So all ranks agree on it, and a resumed run finds its place again. Every epoch draws from one generator what a
-    DataLoader's iteration would: a base seed, then a permutation.
+    So all ranks agree on it, and a resumed run finds its place again. Lengths are blurred before they are sorted, so that
+    no two epochs have the same batches. (Grouping by length in transformers sorts at most 50 batches at a time, which pads
+    half as much again.) The batch of the longest comes first: if memory is too small, that shows at once.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
-        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+        self.lengths, self.batch_size, self.seed, self.epoch = torch.tensor(lengths), batch_size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -133,12 +135,13 @@ class LengthBucketedSampler(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed)
-        for epoch in range(self.epoch + 1):
-            torch.empty((), dtype=torch.int64).random_(generator=generator)
-            if epoch < self.epoch:
-                torch.randperm(len(self.lengths), generator=generator)
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+        generator = torch.Generator().manual_seed(self.seed + 1 + self.epoch)
+        shuffled = torch.randperm(len(self), generator=generator)
+        whole = len(self) - len(self) % self.batch_size
+        blurred = self.lengths[shuffled[:whole]] * (1 + LENGTH_NOISE * torch.rand(whole, generator=generator))
+        batches = shuffled[:whole][blurred.argsort(descending=True)].view(-1, self.batch_size)
+        later = 1 + torch.randperm(max(len(batches) - 1, 0), generator=generator)
+        yield from torch.cat([batches[:1].flatten(), batches[later].flatten(), shuffled[whole:]]).tolist()
 
 
 class TokenBudgetBatches(Sampler[list[int]]):
