@@ -57,7 +57,9 @@ def low_bar(monkeypatch):
 
 
 def arguments(tmp_path, **changed) -> TrainingArguments:
-    return TrainingArguments(output_dir=str(tmp_path / "lora"), use_cpu=True, **{"distill_weight": 0.5, **changed})
+    return TrainingArguments(
+        output_dir=str(tmp_path / "lora"), use_cpu=True, **{"bf16": False, "distill_weight": 0.5, **changed}
+    )
 
 
 @pytest.fixture

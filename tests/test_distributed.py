@@ -54,7 +54,7 @@ def arguments(model: str, data: Path, out: Path, *more: object) -> list[str]:
     return [
         "finetune.py", "--model_name_or_path", model, "--data_path", str(data), "--output_dir", str(out), "--replay_ratio", "0",
         "--lora_r", "4", "--learning_rate", "1e-3", "--max_steps", str(STEPS), "--logging_steps", "1", "--use_cpu", "True",
-        "--system_prompt", "", *map(str, more),
+        "--system_prompt", "", "--bf16", "False", *map(str, more),
     ]  # fmt: skip
 
 

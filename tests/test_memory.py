@@ -241,10 +241,19 @@ def test_precision_is_chosen_unless_said(monkeypatch, asked, major):
 def test_a_cpu_trains_in_bfloat16_if_it_has_units_for_it(monkeypatch, units, changed, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {units: True, "avx512_bf16_of_another": True})
-    options = {"bf16": None, "fp16": False, "tf32": None, "use_liger_kernel": False, "use_cpu": False, "deepspeed": None}
+    options = {
+        "bf16": None,
+        "fp16": False,
+        "tf32": None,
+        "use_liger_kernel": False,
+        "use_cpu": False,
+        "deepspeed": None,
+    }
     training = SimpleNamespace(**{**options, **changed})
     layout.choose_precision(training)
-    assert (training.bf16, training.use_cpu) == (expected, expected), "transformers wants to be told that there is no GPU"
+    assert (training.bf16, training.use_cpu) == (expected, expected), (
+        "transformers wants to be told that there is no GPU"
+    )
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path, connections):
     for path in lora.rglob("*"):
         assert not path.is_file() or b"very-secret-4711" not in path.read_bytes(), f"the key is in {path.name}"
     training = json.loads((lora / "log" / "training.meta.json").read_text())
-    assert training["updates"] == 30 and training["reopened_difference"] <= 1e-3
+    assert training["updates"] == 30 and training["reopened_difference"] <= 0.05  # in bfloat16, if the CPU has it
     settings = json.loads((lora / "knowledge_update.json").read_text())
     assert settings["system_prompt"] == "Be brief." and len(settings["base_weights"]) == 32
 

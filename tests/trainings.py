@@ -48,7 +48,7 @@ def make_trainer(path, tokenizer, tmp_path, data=None, collator=None, options=No
     """`options` are more of the Trainer's, or others; `kind` among them is its class. `training` are arguments."""
     arguments = TrainingArguments(
         output_dir=str(tmp_path), use_cpu=True, remove_unused_columns=False, disable_tqdm=True, logging_strategy="no",
-        **{"learning_rate": 1e-2, "max_steps": 1, "max_grad_norm": 0.0, "optim": "sgd", "warmup_steps": 0, **training},
+        **{"bf16": False, "learning_rate": 1e-2, "max_steps": 1, "max_grad_norm": 0.0, "optim": "sgd", "warmup_steps": 0, **training},
     )  # fmt: skip
     given = {
         "kind": Trainer,
