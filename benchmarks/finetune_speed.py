@@ -135,7 +135,7 @@ def run_ours(contestant: str, extra_arguments: list[str], arguments: Arguments, 
         "--data_path", folder / "rows.json", "--output_dir", out, "--system_prompt", "", "--replay_ratio", 0,
         "--max_steps", arguments.updates, "--per_device_train_batch_size", arguments.per_device_train_batch_size,
         "--learning_rate", arguments.learning_rate, "--lora_r", arguments.lora_r, "--logging_steps", 1,
-        "--seed", arguments.seed, *extra_arguments,
+        "--seed", arguments.seed, "--bf16", "False", *extra_arguments,
     ]  # fmt: skip
     if not run_command(command):
         return None

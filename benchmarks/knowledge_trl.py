@@ -2,7 +2,7 @@
 
 "sft": SFTTrainer on the rows as prompt and completion. "text": SFTTrainer on the documents as plain text, every token
 trained. "sdft": trl.experimental.sdft on the questions, with the passage and the right answer before the teacher.
-On a CPU it runs in float32, where TRL's own default, bf16, would be emulated.
+On a CPU without units for bfloat16, TRL's default, it runs in float32, as finetune.py does.
 
     PYTHON_WITH_TRL benchmarks/knowledge_trl.py REQUEST.json     # knowledge_runs.py writes the request
 
@@ -65,6 +65,8 @@ def main() -> None:
     from datasets import Dataset
     from peft import LoraConfig
 
+    from training.layout import cpu_has_bfloat16
+
     if request["trainer"] == "sdft":
         from trl.experimental.sdft import SDFTConfig as Config
         from trl.experimental.sdft import SDFTTrainer as Trainer
@@ -72,17 +74,18 @@ def main() -> None:
         from trl import SFTConfig as Config
         from trl import SFTTrainer as Trainer
 
-    on_cpu = not torch.cuda.is_available()
+    on_cpu, bf16 = not torch.cuda.is_available(), torch.cuda.is_available() or cpu_has_bfloat16()
     transformers.set_seed(request["seed"])
     name = request["model_name_or_path"]
     trainer = Trainer(
-        model=transformers.AutoModelForCausalLM.from_pretrained(name, dtype="float32" if on_cpu else "bfloat16"),
+        model=transformers.AutoModelForCausalLM.from_pretrained(name, dtype="bfloat16" if bf16 else "float32"),
         args=Config(
             output_dir=request["output_dir"],
             seed=request["seed"],
             save_strategy="no",
             report_to="none",
-            **({"use_cpu": True, "bf16": False} if on_cpu else {}),
+            use_cpu=on_cpu,
+            bf16=bf16,
             **request["options"],
         ),
         train_dataset=Dataset.from_list(read_rows(request)),

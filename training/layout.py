@@ -35,7 +35,12 @@ def choose_precision(training) -> None:
     """
     cuda = torch.cuda.is_available() and not training.use_cpu
     if training.bf16 is None:
-        has_units = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_has_bfloat16(training)
+        # DeepSpeed's optimizers for CPUs are written for float32.
+        has_units = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if cuda
+            else not training.deepspeed and cpu_has_bfloat16()
+        )
         training.bf16 = has_units and not training.fp16
         training.fp16 = training.fp16 or (cuda and not training.bf16)
     if training.bf16 and not cuda:
@@ -46,10 +51,10 @@ def choose_precision(training) -> None:
         training.use_liger_kernel = cuda and importlib.util.find_spec("liger_kernel") is not None
 
 
-def cpu_has_bfloat16(training) -> bool:
-    """Whether to train in bfloat16 on this CPU; DeepSpeed's optimizers on CPUs are written for float32."""
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU has units for bfloat16."""
     found = torch.cpu.get_capabilities()
-    return not training.deepspeed and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def weights_dtype(training) -> torch.dtype:
