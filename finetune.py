@@ -59,6 +59,7 @@ from training.row_file import RowFile
 from training.taught import remove_teacher
 from training.teaching import Teacher, make_teacher
 from training.trainer import Trainer, make_trainer
+from training.turns import TakingTurns
 from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write_json
 
 log = logging.getLogger(__name__)
@@ -140,11 +141,13 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     output, is_main = Path(training.output_dir), training.process_index == 0
 
     began = time.monotonic()
-    replay = replay_rows(arguments, rows.train)
+    replayed = round(data.replay_ratio * len(rows.train))  # in each epoch
+    replay = replay_rows(arguments, rows.train, replayed)
     preparation_seconds = time.monotonic() - began
     train_set, eval_set = make_datasets(arguments, rows, replay, tokenizer)
+    turning = range(len(rows.train), len(rows.train) + len(replay))
     facts = len({fact_of(row) for row in rows.train})
-    resolve_defaults(name, lora, training, facts, train_set.lengths)
+    resolve_defaults(name, lora, training, facts, TakingTurns(train_set, turning, replayed).lengths)
 
     transformers.set_seed(training.seed)
     began = time.monotonic()
@@ -160,9 +163,10 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     collator = make_collator(tokenizer, training)
     with_states = keep_states(model, train_set, collator, data, training)
     preparation_seconds += time.monotonic() - began
-    parts = (TrunkTrainer, with_states, StatesCollator(collator)) if with_states else (Trainer, train_set, collator)
-    trainer = make_trainer(*parts, eval_set, model, tokenizer, training)
-    plan = trainer.plan(facts, len(replay), len(rows.held_out), lora.lora_r if lora.use_lora else None)
+    kind, collator = (TrunkTrainer, StatesCollator(collator)) if with_states else (Trainer, collator)
+    in_turns = TakingTurns(with_states or train_set, turning, replayed)
+    trainer = make_trainer(kind, in_turns, collator, eval_set, model, tokenizer, training)
+    plan = trainer.plan(facts, replayed, len(rows.held_out), lora.lora_r if lora.use_lora else None)
     if is_main:
         log_plan(plan, resume, elapsed)
     callbacks = add_callbacks(trainer, teacher, plan, rows, data, clock, read_back_seconds, settings, elapsed)
@@ -195,17 +199,16 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
         log.info(message, output, difference or 0)
 
 
-def replay_rows(arguments: ArgumentGroups, rows) -> list[dict]:
-    """Examples of the untrained model's answers to general prompts in the language of the rows, as many as they call for."""
+def replay_rows(arguments: ArgumentGroups, rows, per_epoch: int) -> list[dict]:
+    """Examples of the untrained model's answers to general prompts in the language of the rows, for all epochs."""
     data, training = arguments.data, arguments.training
     untrained = UntrainedModel(
         arguments.model.model_name_or_path, data.system_prompt, arguments.lora.q_lora, training.device.type == "cpu"
     )
-    replay_count = round(data.replay_ratio * len(rows))
     prompts = data.replay_prompts or str(in_language(REPLAY_PROMPTS, identify_all(texts_of_rows(rows))))
     journal = log_file(Path(training.output_dir) / "replay.journal.jsonl")
     return run_on_rank_0(
-        lambda: replay_examples(untrained, prompts, replay_count, journal, training.seed),
+        lambda: replay_examples(untrained, prompts, per_epoch, training.num_train_epochs, journal, training.seed),
         "replayed answers are made",
     )
 

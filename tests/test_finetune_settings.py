@@ -114,8 +114,8 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
             given.append(self)
             raise KeyboardInterrupt
 
-    def replayed(model, prompts, count, journal, seed):
-        asked.append((model.name, model.system_prompt, model.on_cpu, count, seed))
+    def replayed(model, prompts, count, epochs, journal, seed):
+        asked.append((model.name, model.system_prompt, model.on_cpu, count, epochs, seed))
         return [{**row, "kind": "replay"} for row in rows(count, "replay_")]
 
     monkeypatch.setattr(finetune, "Trainer", Asked)
@@ -130,7 +130,7 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
     monkeypatch.setattr(sys, "argv", ["finetune.py", *words.split()])
     with pytest.raises(KeyboardInterrupt):
         finetune.main()
-    assert asked == [(smallest_model_path, "Brief.", True, 2, 7)]
+    assert asked == [(smallest_model_path, "Brief.", True, 2, 3.0, 7)]
     (trainer,) = given
     assert (trainer.args.kl_weight, trainer.args.max_tokens_per_batch, trainer.peak_flops) == (0.5, 90, 1e9)
     assert [example["replay"] for example in trainer.train_dataset] == [False] * 10 + [True] * 2

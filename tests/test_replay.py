@@ -19,13 +19,16 @@ def ask(tmp_path, monkeypatch):
     """Examples for so many prompts; the process answers with `reply`, and `ask.asked` are what it was asked."""
     (tmp_path / "prompts.json").write_text(json.dumps(PROMPTS))
 
-    def examples(count: int, reply=lambda prompt: Reply(f"To {prompt}", finish_reason="stop"), seed: int = 0):
+    def examples(
+        count: int, reply=lambda prompt: Reply(f"To {prompt}", finish_reason="stop"), seed: int = 0, epochs: float = 1
+    ):
         def answers(model, prompts, journal):
             examples.asked.append(prompts)
             return [reply(prompt) for prompt in prompts]
 
         monkeypatch.setattr(replay, "answer_in_child", answers)
-        return replay_examples(UntrainedModel("m"), str(tmp_path / "prompts.json"), count, tmp_path / "a.jsonl", seed)
+        prompts = str(tmp_path / "prompts.json")
+        return replay_examples(UntrainedModel("m"), prompts, count, epochs, tmp_path / "a.jsonl", seed)
 
     examples.asked = []
     return examples
@@ -48,6 +51,13 @@ def test_prompts_are_chosen_by_the_seed_and_only_as_many_as_are_needed_are_asked
     first, again, other = ask.asked
     assert first == again != other and len(first) == 2 and set(first) < set(PROMPTS)
     assert ask(0) == [] and len(ask.asked) == 3
+
+
+@pytest.mark.parametrize(("count", "epochs", "expected"), [(2, 2.5, 5), (2, 3, 6), (2, 9, 6), (4, 0.5, 4), (8, 2, 8)])
+def test_every_epoch_has_prompts_of_its_own_as_far_as_there_are_any(ask, count, epochs, expected):
+    found = ask(count, epochs=epochs)
+    assert len(found) == expected and len(ask.asked[0]) == min(expected, 6)
+    assert len({example["id"] for example in found}) == expected
 
 
 def test_where_there_are_too_few_prompts_or_answers_they_are_repeated(ask):

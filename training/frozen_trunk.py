@@ -42,11 +42,10 @@ class ReachedLayer(Exception):
 
 
 class ExamplesWithStates(Dataset):
-    """Examples with `states` (T, H), the output of the lowest `frozen_layers`."""
+    """Examples with `states` (T, H), the output of the frozen layers."""
 
-    def __init__(self, examples: Dataset, states: list[torch.Tensor], frozen_layers: int):
+    def __init__(self, examples: Dataset, states: list[torch.Tensor]):
         self.examples, self.states, self.lengths = examples, states, examples.lengths
-        self.frozen_layers = frozen_layers
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -97,9 +96,9 @@ class TrunkTrainer(Trainer):
     It does run them on examples without states, such as those for validation.
     """
 
-    def __init__(self, *, train_dataset: ExamplesWithStates, **options):
-        super().__init__(train_dataset=train_dataset, **options)
-        self.frozen_layers = train_dataset.frozen_layers
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.frozen_layers = frozen_layers(self.model)
         layers = self.model.get_decoder().layers[: self.frozen_layers]
         self.frozen_parameters = sum(weight_count(p) for layer in layers for p in layer.parameters())
 
@@ -207,7 +206,7 @@ def compute_states(
     mapped = torch.from_file(str(path), size=size // model.dtype.itemsize, dtype=model.dtype)
     rows = mapped.view(-1, model.config.hidden_size).split([examples.lengths[index] for index in order])
     states = dict(zip(order, rows, strict=True))
-    kept = ExamplesWithStates(examples, [states[index] for index in range(len(examples))], first)
+    kept = ExamplesWithStates(examples, [states[index] for index in range(len(examples))])
     with autocast(precision, model.device.type):
         difference = relative_difference(*states_both_ways(model, StatesCollator(collator), examples, kept, first))
     if not difference <= rounding_tolerance(precision, model.config.num_hidden_layers):

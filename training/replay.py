@@ -6,6 +6,7 @@ python -m training.replay REQUEST.json     # the process that answers: see `answ
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
 import tempfile
@@ -35,16 +36,19 @@ class UntrainedModel:
         raise LookupError("not loaded")
 
 
-def replay_examples(model: UntrainedModel, prompts_path: str, count: int, journal: Path, seed: int) -> list[dict]:
-    """`count` examples with the untrained model's answers; if there are fewer prompts, they are repeated.
+def replay_examples(
+    model: UntrainedModel, prompts_path: str, per_epoch: int, epochs: float, journal: Path, seed: int
+) -> list[dict]:
+    """Examples with the untrained model's answers, enough for `per_epoch` others in each epoch.
 
-    Every prompt is asked once: its answer is kept in the file `journal`, even if the run is interrupted.
+    With fewer prompts they come round again, and there are at least `per_epoch`, if need be repeated. Every prompt is asked
+    once: its answer is kept in the file `journal`, even if the run is interrupted.
     """
-    if count == 0:
+    if per_epoch == 0:
         return []
     prompts = read_json(prompts_path, "a list of general prompts")
     random.Random(seed).shuffle(prompts)
-    prompts = prompts[:count]
+    prompts = prompts[: math.ceil(per_epoch * max(epochs, 1))]
     try:
         replies = answer_prompts(model, prompts, journal, model)
     except LookupError:
@@ -64,7 +68,7 @@ def replay_examples(model: UntrainedModel, prompts_path: str, count: int, journa
         raise InputError(
             f"expected answers to {prompts_path} from {model.name}, found none{reason}: give --replay_ratio 0"
         )
-    return [{"id": f"replay_{i}", **examples[i % len(examples)]} for i in range(count)]
+    return [{"id": f"replay_{i}", **examples[i % len(examples)]} for i in range(max(len(examples), per_epoch))]
 
 
 def answer_prompts(model: UntrainedModel, prompts: list[str], journal: Path, engine) -> list[Reply]:

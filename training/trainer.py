@@ -98,8 +98,12 @@ class Trainer(transformers.Trainer):
         return scheduler
 
     def _run_epoch(self, **options):
-        if self.sampler is not None:  # a loader that skips ahead to resume does not pass the epoch on
-            self.sampler.set_epoch(options["epoch"])
+        for part in (
+            self.sampler,
+            self.train_dataset,
+        ):  # a loader that skips ahead to resume does not pass the epoch on
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(options["epoch"])
         return super()._run_epoch(**options)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
