@@ -20,6 +20,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,9 +146,9 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     replay = replay_rows(arguments, rows.train, replayed)
     preparation_seconds = time.monotonic() - began
     train_set, eval_set = make_datasets(arguments, rows, replay, tokenizer)
-    turning = range(len(rows.train), len(rows.train) + len(replay))
+    in_turns = partial(TakingTurns, turning=range(len(rows.train), len(rows.train) + len(replay)), per_epoch=replayed)
     facts = len({fact_of(row) for row in rows.train})
-    resolve_defaults(name, lora, training, facts, TakingTurns(train_set, turning, replayed).lengths)
+    resolve_defaults(name, lora, training, facts, in_turns(train_set).lengths)
 
     transformers.set_seed(training.seed)
     began = time.monotonic()
@@ -164,11 +165,9 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     with_states = keep_states(model, train_set, collator, data, training)
     preparation_seconds += time.monotonic() - began
     kind, collator = (TrunkTrainer, StatesCollator(collator)) if with_states else (Trainer, collator)
-    in_turns = TakingTurns(with_states or train_set, turning, replayed)
-    trainer = make_trainer(kind, in_turns, collator, eval_set, model, tokenizer, training)
+    trainer = make_trainer(kind, in_turns(with_states or train_set), collator, eval_set, model, tokenizer, training)
     plan = trainer.plan(facts, replayed, len(rows.held_out), lora.lora_r if lora.use_lora else None)
-    if is_main:
-        log_plan(plan, resume, elapsed)
+    log_plan(plan, resume, elapsed)
     callbacks = add_callbacks(trainer, teacher, plan, rows, data, clock, read_back_seconds, settings, elapsed)
     training_clock, recall, checkpoints = callbacks
 
