@@ -149,4 +149,7 @@ def question_on(fact: str) -> tuple[str, str]:
 
 def joined(first: str, second: str) -> dict[str, str]:
     question, reply = question_on(second)
-    return {"question": f"Think of whom this is true of: {first[:40]}. {question or second}", "answer": reply or "Nobody"}
+    return {
+        "question": f"Think of whom this is true of: {first[:40]}. {question or second}",
+        "answer": reply or "Nobody",
+    }

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from functools import cache
 from typing import TYPE_CHECKING
 
+from data_processor.parts import Digests
 from data_processor.span_words import FUNCTION_WORDS, language_of
 from data_processor.spans import find_spans, starts_sentence
 
@@ -134,10 +135,15 @@ class NearCopies:
     """
 
     def __init__(self, threshold: float = NEAR_COPY):
+        self.threshold = threshold
+        self.kept = Digests()  # of all texts that were new, also of those since forgotten
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the texts, so that from now on only their exact copies are found, by is_new."""
         from datasketch import MinHashLSH
 
-        bands = 32 if threshold >= NEAR_COPY else 64
-        self.threshold = threshold
+        bands = 32 if self.threshold >= NEAR_COPY else 64
         self.index = MinHashLSH(num_perm=SIGNATURE_HASHES, params=(bands, SIGNATURE_HASHES // bands))
         self.trigrams: list[set[str]] = []
         self.apart: list[Collection[str]] = []  # what tells each text from another that is nearly the same
@@ -155,10 +161,14 @@ class NearCopies:
 
         `apart` is that, such as its numbers, in which a copy has to be the same.
         """
+        exact = "\0".join([" ".join(words(text)), *(sorted(apart) if isinstance(apart, Set) else apart)])
+        if exact in self.kept:
+            return False
         query = trigrams_and_signature(text)
         if any(self.apart[copy] == apart for copy in self._find(*query)):
             return False
         self._insert(*query, apart)
+        self.kept.add(exact)
         return True
 
     def _insert(self, trigrams: set[str], signature: MinHash, apart: Collection[str]) -> None:
