@@ -110,11 +110,12 @@ def sentences_to_read(chunks: list[Chunk], limit: int | None = None) -> list[Fac
     seen: set[tuple[str, str]] = set()
     items = []
     for chunk in chunks:
+        subject = ""  # found once, and only where something is to be read
         for unit in chunk_units(chunk)[:limit]:
             key = (chunk.file_name, unit.lead_in, chunk.text[unit.start : unit.end])
             if key not in seen:
                 seen.add(key)
-                subject = find_subject(chunk.title, chunk.text)
+                subject = subject or find_subject(chunk.title, chunk.text)
                 items.append(Fact("", chunk, unit.start, unit.end, subject, lead_in=unit.lead_in))
     return items
 
