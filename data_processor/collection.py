@@ -33,7 +33,7 @@ from engines.progress import progress_bar
 from provenance import write_meta
 from utils import InputError, log_file, read_json, write_text
 
-PART_CHARACTERS = 2_000_000  # of neighbouring documents that are collected together
+PART_CHARACTERS = 1_000_000  # of neighbouring documents that are collected together: about 500 chunks of 512 tokens
 
 log = logging.getLogger(__name__)
 

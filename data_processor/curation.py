@@ -27,6 +27,7 @@ NEAR_COPY = 0.85  # Jaccard similarity of word trigrams at which two texts count
 SIGNATURE_HASHES = 128  # in a MinHash signature
 BANDS = 32  # of a signature: texts with one in common are compared
 FEW = 16  # texts that are sooner compared one by one
+SHARED = 4  # trigrams: with fewer, texts that only have a common phrase are compared, with more, more are looked up
 MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
 
@@ -207,8 +208,8 @@ def no_signature() -> MinHash:
 class SimilarTexts:
     """Numbered texts, all known from the start, searchable for those that are as similar as `threshold` to a given one.
 
-    With trigrams in one order for all, rarest first, two such texts have one in common among the first few of each: as many
-    as can differ, and one (prefix filtering, Chaudhuri et al. 2006; Bayardo et al. 2007). None is missed.
+    With trigrams in one order for all, rarest first, two such texts have SHARED in common among the first of each, as many as
+    may differ and SHARED more (prefix filtering, Chaudhuri et al. 2006; with more than one, Wang et al. 2012). None is missed.
     """
 
     def __init__(self, texts: Iterable[str], threshold: float):
@@ -222,12 +223,18 @@ class SimilarTexts:
     def copies_of(self, text: str) -> list[int]:
         """The numbers of the texts that are similar to this one, in order."""
         trigrams = word_trigrams(text)
-        found = {number for trigram in self._first(trigrams) for number in self.having.get(trigram, ())}
-        return [number for number in sorted(found) if is_near_copy(trigrams, self.trigrams[number], self.threshold)]
+        shared = Counter(itertools.chain(*(self.having.get(trigram, ()) for trigram in self._first(trigrams))))
+        enough = min(SHARED, self._fewest(trigrams))
+        candidates = sorted(number for number, count in shared.items() if count >= enough)
+        return [n for n in candidates if is_near_copy(trigrams, self.trigrams[n], self.threshold)]
 
     def _first(self, trigrams: set[str]) -> list[str]:
         ordered = sorted(trigrams, key=lambda trigram: (self.counts[trigram], trigram))
-        return ordered[: len(ordered) - math.ceil(self.threshold * len(ordered)) + 1]
+        return ordered[: len(ordered) - self._fewest(trigrams) + SHARED]
+
+    def _fewest(self, trigrams: set[str]) -> int:
+        """How many of these any text has that is similar to the text they are of."""
+        return math.ceil(self.threshold * len(trigrams))
 
 
 def word_trigrams(text: str) -> set[str]:
