@@ -16,7 +16,7 @@ from pathlib import Path
 from engines.chat import Reply
 
 PARAGRAPHS, SENTENCES = 10, 3  # of a document, of a paragraph
-CHUNK_TOKENS = 128
+CHUNK_TOKENS = 160  # one paragraph, and not two
 COPIED = 0.02  # share of the sentences
 NEAR_COPIES = 0.05  # share of the questions that are asked twice, in almost the same words
 FILES_A_FOLDER = 1000
@@ -124,7 +124,7 @@ def answer(prompt: str) -> str:
     if "that a reader might well ask" in asked:
         place = next(iter(re.findall(r"of ([A-Z]\w+)", text)), title)
         return json.dumps([f"Who swept the chimneys of {place} in the year of the {title.removeprefix('The ')}?"])
-    return " ".join(reversed(re.findall(r"[^.]+\.", text))).strip()
+    return " ".join(retold(one.strip(), len(asked) % 3) for one in re.findall(r"[^.]+\.", text)[::-1])
 
 
 def pairs_on(number: int, fact: str) -> list[dict]:
@@ -145,6 +145,25 @@ def question_on(fact: str) -> tuple[str, str]:
         thing, place, euros, who, _ = found.groups()
         return f"What did the {thing} of {place} cost in euros, if {who} is right?", euros
     return "", ""
+
+
+def retold(told: str, way: int) -> str:
+    """A sentence in one of three other ways, of which the length of the request decides."""
+    if found := OPENED.fullmatch(told):
+        who, verb, thing, place, date, reason = found.groups()
+        return (
+            f"It was on {date} that {who} {verb} the {thing} of {place}.",
+            f"The {thing} of {place} was {verb} by {who}, {reason}, and the day was {date}.",
+            f"What {who} {verb} on {date} in {place} was its {thing}.",
+        )[way]
+    if found := COST.fullmatch(told):
+        thing, place, euros, who, reason = found.groups()
+        return (
+            f"According to {who}, {euros} euros were spent in {place} on its {thing}.",
+            f"{who} said of {place} that its {thing} had a price of {euros} euros, {reason}.",
+            f"For {euros} euros {place} had its {thing}, and {who} was the one who said so.",
+        )[way]
+    return told
 
 
 def joined(first: str, second: str) -> dict[str, str]:
