@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from data_processor.parts import Digests, digest
@@ -83,7 +83,7 @@ def names_and_numbers(text: str) -> set[str]:
     return protected
 
 
-@cache
+@lru_cache(maxsize=1 << 17)  # in a big folder names and numbers never end
 def is_german_word(word: str) -> bool:
     """Whether a dictionary has a word, which is then hardly a name ("Geld")."""
     import simplemma
@@ -96,7 +96,7 @@ def is_supported(text: str, source: str) -> bool:
     return set(map(without_ending, names_and_numbers(text))) <= set(map(without_ending, words(source)))
 
 
-@cache
+@lru_cache(maxsize=1 << 17)  # in a big folder names and numbers never end
 def without_ending(word: str) -> str:
     """A word without the ending that it has from its place in a sentence: in Russian by Snowball (Porter 2001)."""
     if re.match("[а-яё]", word):
