@@ -10,11 +10,12 @@ import pytest
 from clocks import endless
 from generators import ReadingEngine
 
-from data_processor import collection, curation, parts
+from data_processor import collection, curation, hyphens, instructions, parts, segmentation, unknown
 from data_processor.arguments import CollectionArguments, check_arguments
 from data_processor.collection import collect, json_list
 from data_processor.curation import NearCopies, SimilarTexts, is_near_copy, word_trigrams
 from data_processor.parts import Digests, RowsBefore, Spool, in_parts
+from data_processor.small_model import cloze
 from engines.chat import WaveWaiting
 from utils import write_json
 
@@ -181,3 +182,11 @@ def test_texts_that_share_only_what_most_have_are_not_compared(monkeypatch):
     similar, compared = SimilarTexts(texts, 0.5), []
     monkeypatch.setattr(curation, "is_near_copy", lambda *given: compared.append(given) or True)
     assert similar.copies_of(texts[7]) == [7] and len(compared) == 1
+
+
+CACHES_OF_TEXT = (hyphens.is_word, unknown.stem, curation.is_german_word, curation.without_ending, cloze.base_form)
+
+
+@pytest.mark.parametrize("cached", [*CACHES_OF_TEXT, segmentation.find_sentences, instructions.instructions_of])
+def test_what_is_remembered_of_texts_has_an_end(cached):
+    assert cached.cache_info().maxsize is not None
