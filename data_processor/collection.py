@@ -64,6 +64,7 @@ def collect(
     for part in parts:
         with work.deferred():  # a part that waits for a batch does not keep the next one from asking
             coverage = collect_part(work, part, tokenizer, arguments, clock, made)
+        work.end_part()
     work.stop_if_waiting()
     if work.errors:
         log.warning("%s; the next run will ask them again", describe_failures(work.errors, work.calls))
@@ -95,7 +96,7 @@ def collect_part(
         collected = pipeline.collect_all(work, chunks, arguments)
     rows, test = pipeline.to_dataset(work, documents, collected, arguments)
     made.add(work, chunks, characters, collected, rows, test)
-    work.end_part(rows, test)
+    work.rows_before.add(rows, test)
     return coverage
 
 

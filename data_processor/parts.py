@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-MEMORY_BYTES = 1 << 26  # that a spool holds before it goes to disk
+MEMORY_BYTES = 1 << 24  # that a spool holds before it goes to disk
 FIRST_SLOTS = 1 << 10
 Item = TypeVar("Item")
 

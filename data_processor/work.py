@@ -65,9 +65,8 @@ class Work:
         """How often each step dropped a text for each reason."""
         return self.dropped_before + Counter(f"{record['step']}: {record['reason']}" for record in self.dropped)
 
-    def end_part(self, rows: list[dict], test: list[dict]) -> None:
-        """Go on to the next part of the documents: of this one, which gave these rows, only what tells exact copies is kept."""
-        self.rows_before.add(rows, test)
+    def end_part(self) -> None:
+        """Go on to the next part of the documents: of the texts of this one, only what tells exact copies is kept."""
         self.dropped_before = self.drops
         self.dropped = []
         for texts in self.kept_texts.values():
