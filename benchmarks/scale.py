@@ -8,7 +8,8 @@ memory by the operating system. A step that is done is not done again: its recor
 
     python benchmarks/scale.py FOLDER 1000 10000 100000 1000000
 
-Out: results/scale.json, of which this writes `host_seconds` and those keys beside it; others stay.
+Out: results/scale.json: `host_seconds` and `host_steps` by number of chunks, with sizes measured before, and what
+     `summarise` takes from them. Keys of other measurements stay.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def read_for_training(folder: Path, chunks: int) -> dict:
 def run_step(step: str, folder: Path, chunks: int) -> None:
     """One step in this process; its record goes into steps.json."""
     work = {"corpus": write_simulated, "collect": collect_simulated, "train": read_for_training}[step]
-    started = time.monotonic()
+    started, commit = time.monotonic(), provenance.commit()
     found = work(folder, chunks)
     used = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -93,6 +94,7 @@ def run_step(step: str, folder: Path, chunks: int) -> None:
         "seconds": round(sum(one.ru_utime + one.ru_stime for one in (used, children)), 1),
         "seconds_by_the_clock": round(time.monotonic() - started, 1),
         "peak_gib": round(max(used.ru_maxrss, children.ru_maxrss) / 2**20, 2),  # KiB on Linux; git runs as a child
+        "commit": commit,
         **found,
     }
     path = folder / "steps.json"
@@ -109,16 +111,17 @@ def measure(folder: Path, chunks: int) -> dict[str, dict]:
 
 
 def summarise(sizes: dict[int, dict[str, dict]]) -> dict:
-    """The keys of results/scale.json that are measured here."""
-    measured = {chunks: {step: steps[step] for step in STEPS[1:]} for chunks, steps in sizes.items()}
+    """The keys of results/scale.json that are measured here, from the records of the steps by number of chunks."""
+    measured = {chunks: {step: steps[step] for step in STEPS[1:]} for chunks, steps in sorted(sizes.items())}
     seconds = {chunks: round(sum(one["seconds"] for one in steps.values()), 1) for chunks, steps in measured.items()}
-    largest = measured[max(measured)]["collect"]
+    largest = max(measured)
+    collected = measured[largest]["collect"]
     return {
         "host_seconds": seconds,
         "host_milliseconds_a_chunk": {chunks: round(1000 * s / chunks, 2) for chunks, s in seconds.items()},
-        "host_peak_gib": {chunks: max(one["peak_gib"] for one in steps.values()) for chunks, steps in measured.items()},
-        "chunks": sorted(measured),
-        "rows_per_chunk": round((largest["rows"] + largest["test_rows"]) / max(measured), 2),
+        "host_peak_gib": max(one["peak_gib"] for steps in measured.values() for one in steps.values()),
+        "chunks": largest,
+        "rows_per_chunk": round((collected["rows"] + collected["test_rows"]) / largest, 2),
         "host_steps": measured,
     }
 
@@ -130,14 +133,12 @@ def main() -> None:
     if sys.argv[-1] in STEPS:
         run_step(sys.argv[-1], folder / sys.argv[2], int(sys.argv[2]))
         return
-    started, sizes = time.time(), {}
     for size in map(int, sys.argv[2:]):
-        sizes[size] = measure(folder / str(size), size)
+        steps = measure(folder / str(size), size)
         known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        made = {"machine": provenance.machine(), "commit": provenance.commit(), "date": provenance.today()}
-        write_json(
-            RESULTS, {**known, **summarise(sizes), "host_made": {**made, "seconds": round(time.time() - started)}}
-        )
+        sizes = {int(chunks): record for chunks, record in known.get("host_steps", {}).items()} | {size: steps}
+        made = {"machine": provenance.machine(), "commit": steps["collect"]["commit"], "date": provenance.today()}
+        write_json(RESULTS, {**known, **summarise(sizes), **made})
 
 
 if __name__ == "__main__":
