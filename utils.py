@@ -16,7 +16,7 @@ import re
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -167,14 +167,14 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a file completely or not at all: under a temporary name first, then renamed."""
+def write_text(path: str | Path, text: str | Iterable[str]) -> None:
+    """Write a text, or one in pieces, completely or not at all: under a temporary name first, then renamed."""
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines((text,) if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

@@ -93,19 +93,11 @@ def count_yield(
     }
 
 
-def print_yield(
-    characters: dict[str, Counter[str]],
-    chunks: list[Chunk],
-    facts: list[Fact],
-    rows: list[dict],
-    work: Work,
-    path: Path,
-) -> None:
+def print_yield(table: dict[str, dict[str, int]], characters: dict[str, Counter[str]], work: Work, path: Path) -> None:
     """Print the table of count_yield, and why texts were dropped; the file `path` gets the whole table.
 
     Of many documents those without a question are printed, and those with the most sentences that no fact covers.
     """
-    table = count_yield(characters, chunks, facts, rows, work)
     write_json(path, table)
     widths = {
         "chunks": 8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -105,7 +106,7 @@ def dataset_path(json_save_dir: str) -> Path:
     return path if path.suffix == ".json" else path / "data.json"
 
 
-def check_arguments(arguments: CollectionArguments) -> list[Document]:
+def check_arguments(arguments: CollectionArguments) -> Sequence[Document]:
     """The documents, after all arguments have been checked; nothing heavy is loaded before."""
     for name, minimum in (
         ("chunk_size_by_token", 64),

@@ -6,14 +6,14 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from budget.clock import Clock
 from budget.reports import CollectionTime
 from data_processor import pipeline, rounds
-from data_processor.accounting import count_characters, print_yield
+from data_processor.accounting import count_characters, count_yield, print_yield
 from data_processor.arguments import CollectionArguments, dataset_path
 from data_processor.boilerplate import set_boilerplate_aside
 from data_processor.chunking import Chunk, chunk_document, make_splitter, parse
@@ -21,6 +21,7 @@ from data_processor.dataset import to_format
 from data_processor.documents import Document
 from data_processor.estimate import estimate, print_estimate
 from data_processor.languages import detect_language
+from data_processor.parts import Spool, in_parts
 from data_processor.pipeline import Collected
 from data_processor.prompts import load_prompts
 from data_processor.split import ANSWERABLE_KINDS, TEST_KINDS, split
@@ -30,55 +31,73 @@ from engines.failures import describe_failures, require_answers
 from engines.journal import JournaledEngine
 from engines.progress import progress_bar
 from provenance import write_meta
-from utils import InputError, log_file, read_json, write_json, write_text
+from utils import InputError, log_file, read_json, write_text
+
+PART_CHARACTERS = 1_000_000  # of neighbouring documents that are collected together: about 500 chunks of 512 tokens
 
 log = logging.getLogger(__name__)
 
 
-def collect(engine: Engine, tokenizer, documents: list[Document], arguments: CollectionArguments, clock: Clock) -> None:
+def collect(
+    engine: Engine, tokenizer, documents: Sequence[Document], arguments: CollectionArguments, clock: Clock
+) -> None:
     """Run all steps and write the dataset with its meta file; `tokenizer` is as for chunking.make_splitter.
 
-    A limited `clock` may cut this short: the dataset then has what was finished in time or before a signal. MostlyFailed
-    if most calls failed.
+    A big folder is collected in parts of neighbouring documents, so that time grows with its size and memory does not: each
+    is collected like a folder of its own, and over all of them only exact copies are looked for. A limited `clock`, which
+    chooses among all documents, takes them as one part; it may cut this short: the dataset then has what was finished in
+    time or before a signal. MostlyFailed if most calls failed.
     """
     started = time.time()
     path = dataset_path(arguments.json_save_dir)
-    chunks, characters = cut_into_chunks(documents, tokenizer, arguments)
-    log.info("%d documents, %d chunks", len(documents), len(chunks))
     if arguments.dry_run:
+        chunks, _ = cut_into_chunks(documents, tokenizer, arguments)
+        log.info("%d documents, %d chunks", len(documents), len(chunks))
         print_estimate(estimate_collection(engine, documents, chunks, arguments))
         return
     journal = JournaledEngine(engine, log_file(path.with_suffix(".journal.jsonl")))
     if journal.known:
         log.info("%d replies from an earlier run in %s are reused", len(journal.known), journal.path)
     work = make_work(journal, arguments)
-    coverage, budget = {}, None
-    if clock.limited:
-        collected, coverage = collect_in_time(work, documents, chunks, arguments, clock)
-        budget = CollectionTime(**coverage, seconds_to_start=round(started - clock.started, 1))
-    else:
-        collected = pipeline.collect_all(work, chunks, arguments)
+    made, coverage = Dataset(), {}
+    parts = [documents] if clock.limited else in_parts(documents, lambda one: len(one.text), PART_CHARACTERS)
+    for part in parts:
+        with work.deferred():  # a part that waits for a batch does not keep the next one from asking
+            coverage = collect_part(work, part, tokenizer, arguments, clock, made)
+        work.end_part()
+    work.stop_if_waiting()
     if work.errors:
         log.warning("%s; the next run will ask them again", describe_failures(work.errors, work.calls))
-    if not any(pair.kind in ANSWERABLE_KINDS for pair in collected.pairs):
+    if not made.answerable:
         require_answers(work.errors, work.calls, "nothing was collected from the others")
         raise InputError(
             f"expected facts in {arguments.data_path}, found none that passed the checks ({dict(work.drops)}): "
             "try a larger model, or documents that state something"
         )
-    rows, test = pipeline.to_dataset(work, documents, collected, arguments)
-    counts = {
-        "documents": len(documents),
-        "characters": dict(sum(characters.values(), Counter())),
-        "chunks": len(chunks),
-        **count_rows(work, collected, rows, test),
-    }
-    write_dataset(work, chunks, rows, test, counts, budget, arguments, started)
-    print_yield(characters, chunks, collected.facts, rows, work, log_file(path.with_suffix(".yield.json")))
-    log.info("%d examples in %s, %d test questions", len(rows), path, len(test))
+    budget = CollectionTime(**coverage, seconds_to_start=round(started - clock.started, 1)) if coverage else None
+    write_dataset(work, made, budget, arguments, started)
+    print_yield(made.yields, made.characters, work, log_file(path.with_suffix(".yield.json")))
+    log.info("%d examples in %s, %d test questions", len(made.rows), path, len(made.test))
     if clock.limited and not clock.stopped_by:
         log.info("%s", rounds.describe_left_out(coverage))
     require_answers(work.errors, work.calls, f"what was made without them is in {path}")
+
+
+def collect_part(
+    work: Work, documents: Sequence[Document], tokenizer, arguments: CollectionArguments, clock: Clock, made: Dataset
+) -> dict:
+    """Collect these documents and add what they gave to `made`; the coverage if the clock is limited."""
+    chunks, characters = cut_into_chunks(documents, tokenizer, arguments)
+    log.info("%d documents, %d chunks", len(documents), len(chunks))
+    coverage = {}
+    if clock.limited:
+        collected, coverage = collect_in_time(work, documents, chunks, arguments, clock)
+    else:
+        collected = pipeline.collect_all(work, chunks, arguments)
+    rows, test = pipeline.to_dataset(work, documents, collected, arguments)
+    made.add(work, chunks, characters, collected, rows, test)
+    work.rows_before.add(rows, test)
+    return coverage
 
 
 def collect_in_time(
@@ -144,42 +163,82 @@ def make_work(engine: Engine, arguments: CollectionArguments) -> Work:
     )
 
 
-def count_rows(work: Work, collected: Collected, rows: list[dict], test: list[dict]) -> dict:
-    return {
-        "facts": len(collected.facts),
-        "rows": dict(Counter(row["kind"] for row in rows)),
-        "test_rows": dict(Counter(row["kind"] for row in test)),
-        "questions_made_by": dict(Counter(pair.made_by for pair in collected.pairs)),
-        "pairs_per_role": work.method.pairs_per_role(collected.pairs),
-    }
+@dataclass
+class Dataset:
+    """What all parts have given so far: what is written line by line is on disk, and the rest is counted."""
+
+    rows: Spool[dict] = field(default_factory=Spool)
+    test: Spool[dict] = field(default_factory=Spool)
+    chunks: Spool[dict] = field(default_factory=Spool)
+    dropped: Spool[dict] = field(default_factory=Spool)
+    characters: dict[str, Counter[str]] = field(default_factory=dict)  # by file name
+    yields: dict[str, dict[str, int]] = field(default_factory=dict)  # likewise
+    facts: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)  # of the rows
+    test_kinds: Counter[str] = field(default_factory=Counter)
+    makers: Counter[str] = field(default_factory=Counter)  # of the pairs
+    pairs_per_role: int = 0
+    answerable: bool = False  # whether there is a question with an answer
+
+    def add(
+        self,
+        work: Work,
+        chunks: list[Chunk],
+        characters: dict[str, Counter[str]],
+        collected: Collected,
+        rows: list[dict],
+        test: list[dict],
+    ) -> None:
+        """Add what one part has given, with what `work` has dropped of it."""
+        for spool, items in (
+            (self.rows, rows),
+            (self.test, test),
+            (self.chunks, map(to_line, chunks)),
+            (self.dropped, work.dropped),
+        ):
+            spool.extend(items)
+        self.characters |= characters
+        self.yields |= count_yield(characters, chunks, collected.facts, rows, work)
+        self.facts += len(collected.facts)
+        self.kinds.update(row["kind"] for row in rows)
+        self.test_kinds.update(row["kind"] for row in test)
+        self.makers.update(pair.made_by for pair in collected.pairs)
+        self.pairs_per_role += work.method.pairs_per_role(collected.pairs)
+        self.answerable = self.answerable or any(pair.kind in ANSWERABLE_KINDS for pair in collected.pairs)
+
+    def counts(self) -> dict:
+        """For the meta file."""
+        return {
+            "documents": len(self.characters),
+            "characters": dict(sum(self.characters.values(), Counter())),
+            "chunks": len(self.chunks),
+            "facts": self.facts,
+            "rows": dict(self.kinds),
+            "test_rows": dict(self.test_kinds),
+            "questions_made_by": dict(self.makers),
+            "pairs_per_role": self.pairs_per_role,
+        }
 
 
 def write_dataset(
-    work: Work,
-    chunks: list[Chunk],
-    rows: list[dict],
-    test: list[dict],
-    counts: dict,
-    budget: CollectionTime | None,
-    arguments: CollectionArguments,
-    started: float,
+    work: Work, made: Dataset, budget: CollectionTime | None, arguments: CollectionArguments, started: float
 ) -> None:
     """Write the dataset, its test questions, the chunks, what was dropped, and the meta file."""
     path, journal = dataset_path(arguments.json_save_dir), work.engine
     if not arguments.test_ratio:
         remove_old_test(path.with_suffix(".test.json"))
-    write_json(path, [to_format(row, arguments.format) for row in rows])
+    write_text(path, json_list(to_format(row, arguments.format) for row in made.rows))
     if arguments.test_ratio:
-        write_json(path.with_suffix(".test.json"), test)
-    write_lines(path.with_suffix(".chunks.jsonl"), map(to_line, chunks))
-    write_lines(log_file(path.with_suffix(".dropped.jsonl")), work.dropped)
+        write_text(path.with_suffix(".test.json"), json_list(made.test))
+    write_lines(path.with_suffix(".chunks.jsonl"), made.chunks)
+    write_lines(log_file(path.with_suffix(".dropped.jsonl")), made.dropped)
     path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # written by an earlier version, for another dataset
     write_meta(
         path,
         arguments,
         started,
         model=journal.name,
-        counts=counts,
+        counts=made.counts(),
         dropped=dict(work.drops.most_common()),
         tokens={**work.tokens, "cost": token_cost(work.tokens, arguments)},
         calls={"asked": journal.asked, "from_journal": journal.reused},
@@ -214,4 +273,13 @@ def to_line(chunk: Chunk) -> dict:
 
 
 def write_lines(path: Path, records: Iterable[dict]) -> None:
-    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    write_text(path, (json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
+def json_list(rows: Iterable[dict]) -> Iterator[str]:
+    """What utils.write_json would write of a list of these rows, a row at a time."""
+    before = "[\n "
+    for row in rows:
+        yield before + json.dumps(row, ensure_ascii=False, indent=1).replace("\n", "\n ")
+        before = ",\n "
+    yield "[]\n" if before.startswith("[") else "\n]\n"

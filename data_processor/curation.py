@@ -6,21 +6,28 @@ reader can follow, and drops are counted by reason.
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection
-from functools import cache
+from collections.abc import Collection, Iterable, Set
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from data_processor.parts import Digests, digest
 from data_processor.span_words import FUNCTION_WORDS, language_of
 from data_processor.spans import find_spans, starts_sentence
 
 if TYPE_CHECKING:
-    from datasketch import MinHash
+    from datasketch import MinHash, MinHashLSH
 
 NEAR_COPY = 0.85  # Jaccard similarity of word trigrams at which two texts count as the same
 SIGNATURE_HASHES = 128  # in a MinHash signature
+BANDS = 32  # of a signature: texts with one in common are compared
+FEW = 16  # texts that are sooner compared one by one
+SHARED = 4  # trigrams: with fewer, texts that only have a common phrase are compared, with more, more are looked up
 MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
 
@@ -76,7 +83,7 @@ def names_and_numbers(text: str) -> set[str]:
     return protected
 
 
-@cache
+@lru_cache(maxsize=1 << 17)  # in a big folder names and numbers never end
 def is_german_word(word: str) -> bool:
     """Whether a dictionary has a word, which is then hardly a name ("Geld")."""
     import simplemma
@@ -89,7 +96,7 @@ def is_supported(text: str, source: str) -> bool:
     return set(map(without_ending, names_and_numbers(text))) <= set(map(without_ending, words(source)))
 
 
-@cache
+@lru_cache(maxsize=1 << 17)  # in a big folder names and numbers never end
 def without_ending(word: str) -> str:
     """A word without the ending that it has from its place in a sentence: in Russian by Snowball (Porter 2001)."""
     if re.match("[а-яё]", word):
@@ -126,60 +133,108 @@ def length_in_words(text: str) -> float:
 
 
 class NearCopies:
-    """Numbered texts, searchable for near copies of a given one.
+    """Texts, searchable for near copies of a given one.
 
-    MinHash signatures in bands find the candidates (Broder 1997; the datasketch library), so that time grows with the
-    number of texts rather than its square; the word trigrams of each candidate are then compared exactly. With these
-    bands a pair as similar as `threshold` is missed once in 10^10.
+    Where there are more than FEW, MinHash signatures in bands find the candidates (Broder 1997; the datasketch library), so
+    that time grows with the number of texts rather than its square; the word trigrams of each candidate are then compared
+    exactly. With these bands a near copy is missed once in 10^10.
     """
 
-    def __init__(self, threshold: float = NEAR_COPY):
-        from datasketch import MinHashLSH
+    def __init__(self) -> None:
+        self.kept = Digests()  # of all texts that were new, also of those since forgotten
+        self.forget()
 
-        bands = 32 if threshold >= NEAR_COPY else 64
-        self.threshold = threshold
-        self.index = MinHashLSH(num_perm=SIGNATURE_HASHES, params=(bands, SIGNATURE_HASHES // bands))
+    def forget(self) -> None:
+        """Forget the texts, so that from now on only their exact copies are found."""
         self.trigrams: list[set[str]] = []
-        self.apart: list[Collection[str]] = []  # what tells each text from another that is nearly the same
-
-    def add(self, text: str) -> None:
-        """Remember a text under the next number, from 0."""
-        self._insert(*trigrams_and_signature(text), frozenset())
-
-    def copies_of(self, text: str) -> list[int]:
-        """The numbers of the remembered texts that are near copies of this one, in order."""
-        return self._find(*trigrams_and_signature(text))
+        self.groups: dict[int, Group] = {}  # by a digest of what tells texts apart that are nearly the same
 
     def is_new(self, text: str, apart: Collection[str] = frozenset()) -> bool:
         """Whether this text is no near copy of a remembered one; if so, remember it.
 
         `apart` is that, such as its numbers, in which a copy has to be the same.
         """
-        query = trigrams_and_signature(text)
-        if any(self.apart[copy] == apart for copy in self._find(*query)):
+        told_by = "\0".join(sorted(apart) if isinstance(apart, Set) else apart)
+        exact = f"{' '.join(words(text))}\0{told_by}"
+        if exact in self.kept:
             return False
-        self._insert(*query, apart)
+        trigrams = word_trigrams(text)
+        group = self.groups.setdefault(digest(told_by), Group())
+        signature = signature_of(trigrams) if group.index is not None else None
+        candidates = group.numbers if signature is None else group.index.query(signature)
+        if any(is_near_copy(trigrams, self.trigrams[number]) for number in candidates):
+            return False
+        self.kept.add(exact)
+        self.trigrams.append(trigrams)
+        group.numbers.append(len(self.trigrams) - 1)
+        if signature is not None:
+            group.index.insert(group.numbers[-1], signature)
+        elif len(group.numbers) > FEW:
+            group.index = make_index([(number, self.trigrams[number]) for number in group.numbers])
         return True
 
-    def _insert(self, trigrams: set[str], signature: MinHash, apart: Collection[str]) -> None:
-        self.index.insert(len(self.trigrams), signature)
-        self.trigrams.append(trigrams)
-        self.apart.append(apart)
 
-    def _find(self, trigrams: set[str], signature: MinHash) -> list[int]:
-        return [
-            n for n in sorted(self.index.query(signature)) if is_near_copy(trigrams, self.trigrams[n], self.threshold)
-        ]
+@dataclass
+class Group:
+    """The numbers of texts that may be copies of one another, with an index once there are more than FEW."""
+
+    numbers: list[int] = field(default_factory=list)
+    index: MinHashLSH | None = None
 
 
-def trigrams_and_signature(text: str) -> tuple[set[str], MinHash]:
-    """The word trigrams of a text and their MinHash signature."""
+def make_index(numbered: list[tuple[int, set[str]]]) -> MinHashLSH:
+    from datasketch import MinHashLSH
+
+    index = MinHashLSH(num_perm=SIGNATURE_HASHES, params=(BANDS, SIGNATURE_HASHES // BANDS))
+    for number, trigrams in numbered:
+        index.insert(number, signature_of(trigrams))
+    return index
+
+
+def signature_of(trigrams: set[str]) -> MinHash:
+    signature = no_signature().copy()
+    signature.update_batch([trigram.encode() for trigram in trigrams])
+    return signature
+
+
+@cache
+def no_signature() -> MinHash:
+    """Of no text: to copy, since drawing its permutations takes longer than all else about a signature."""
     from datasketch import MinHash
 
-    trigrams = word_trigrams(text)
-    signature = MinHash(num_perm=SIGNATURE_HASHES)
-    signature.update_batch([trigram.encode() for trigram in trigrams])
-    return trigrams, signature
+    return MinHash(num_perm=SIGNATURE_HASHES)
+
+
+class SimilarTexts:
+    """Numbered texts, all known from the start, searchable for those that are as similar as `threshold` to a given one.
+
+    With trigrams in one order for all, rarest first, two such texts have SHARED in common among the first of each, as many as
+    may differ and SHARED more (prefix filtering, Chaudhuri et al. 2006; with more than one, Wang et al. 2012). None is missed.
+    """
+
+    def __init__(self, texts: Iterable[str], threshold: float):
+        self.threshold, self.trigrams = threshold, [word_trigrams(text) for text in texts]
+        self.counts = Counter(itertools.chain(*self.trigrams))
+        self.having: dict[str, list[int]] = {}
+        for number, trigrams in enumerate(self.trigrams):
+            for trigram in self._first(trigrams):
+                self.having.setdefault(trigram, []).append(number)
+
+    def copies_of(self, text: str) -> list[int]:
+        """The numbers of the texts that are similar to this one, in order."""
+        trigrams = word_trigrams(text)
+        shared = Counter(itertools.chain(*(self.having.get(trigram, ()) for trigram in self._first(trigrams))))
+        enough = min(SHARED, self._fewest(trigrams))
+        candidates = sorted(number for number, count in shared.items() if count >= enough)
+        return [n for n in candidates if is_near_copy(trigrams, self.trigrams[n], self.threshold)]
+
+    def _first(self, trigrams: set[str]) -> list[str]:
+        ordered = sorted(trigrams, key=lambda trigram: (self.counts[trigram], trigram))
+        return ordered[: len(ordered) - self._fewest(trigrams) + SHARED]
+
+    def _fewest(self, trigrams: set[str]) -> int:
+        """How many of these any text has that is similar to the text they are of."""
+        return math.ceil(self.threshold * len(trigrams))
 
 
 def word_trigrams(text: str) -> set[str]:

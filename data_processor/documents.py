@@ -6,6 +6,7 @@ import bisect
 import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from data_processor.edits import Edit, apply_edits, spans_of, without_overlaps
 from data_processor.encodings import Decoded, decode
 from data_processor.folder import SUFFIXES, find_files
 from data_processor.markup import read_markup
+from data_processor.parts import Spool
 from utils import InputError, log_file, write_text
 
 SHOWN = 5  # files that a line names of those left out for one reason
@@ -66,7 +68,7 @@ class Document:
         return place, place + 1
 
 
-def read_documents(folder: str | Path, out: str | Path | None = None) -> list[Document]:
+def read_documents(folder: str | Path, out: str | Path | None = None) -> Sequence[Document]:
     """All documents below a folder, in natural order; what is not read is told in a line of the log for each reason.
 
     In the run's folder `out` the texts of PDF and Word files are kept, and log/left_out.json has every file that is not
@@ -98,7 +100,7 @@ def name_by_reason(left_out: dict[str, str]) -> dict[str, str]:
     }
 
 
-def read_folder(folder: str | Path, out: str | Path | None = None) -> tuple[list[Document], dict[str, str]]:
+def read_folder(folder: str | Path, out: str | Path | None = None) -> tuple[Sequence[Document], dict[str, str]]:
     """The documents below a folder, and the reason for each file that is none; `out` as for read_documents."""
     from natsort import natsorted
 
@@ -108,7 +110,7 @@ def read_folder(folder: str | Path, out: str | Path | None = None) -> tuple[list
             f"expected a folder of documents at {folder}, found {'a file' if folder.exists() else 'nothing'}: give --data_path"
         )
     files = find_files(folder)
-    documents, left_out = [], dict(files.left_out)
+    documents, left_out = Spool(), dict(files.left_out)
     own = os.path.relpath(Path(out) / FOLDER, folder) if out else None  # where `out` is within the folder
     for name in files.names:
         if own and name.startswith(f"{own}/"):

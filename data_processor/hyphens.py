@@ -85,7 +85,7 @@ def is_compound(left: str, right: str, before: str, language: str) -> bool:
     return language == "ru" and right == "то" and left in SHORT_BEFORE_TO
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1 << 17)  # in a big folder names and numbers never end
 def is_word(text: str, language: str) -> bool:
     """Whether a dictionary of one of DICTIONARIES has a word, in any of its forms; it is loaded at the first question."""
     if len(text) < 3:

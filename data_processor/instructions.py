@@ -33,6 +33,7 @@ Span = tuple[int, int]
 
 WORDS = Path(__file__).with_suffix(".toml")
 PIECE = regex.compile(r"<(\w+)>")
+CACHED_CHUNKS = 1 << 13  # those of a part of the documents, which every step goes through again
 COVER = "[…]"  # in place of a line for language models
 
 TAGS = regex.compile(r"[\U000e0020-\U000e007e]")  # invisible copies of ASCII
@@ -92,7 +93,7 @@ def find_instructions(text: str, spans: Sequence[Span] = ()) -> list[Span]:
     return sorted({*bare, *(spans[number] for number in marked)})
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=CACHED_CHUNKS)
 def instructions_of(chunk: Chunk) -> tuple[Span, ...]:
     """The sentences of a chunk, by their place in its text, that speak to a language model."""
     return tuple(find_instructions(chunk.text, [(unit.start, unit.end) for unit in chunk_units(chunk)]))

@@ -20,6 +20,7 @@ from data_processor.documents import Document
 from data_processor.instructions import instructions_of, speaks_to_model
 from data_processor.numbered import Span
 from data_processor.pairs import Fact, Pair
+from data_processor.parts import pair_of
 from data_processor.split import hold_out_facts, split
 from data_processor.work import Work
 
@@ -109,11 +110,12 @@ def sentences_to_read(chunks: list[Chunk], limit: int | None = None) -> list[Fac
     seen: set[tuple[str, str]] = set()
     items = []
     for chunk in chunks:
+        subject = ""  # found once, and only where something is to be read
         for unit in chunk_units(chunk)[:limit]:
             key = (chunk.file_name, unit.lead_in, chunk.text[unit.start : unit.end])
             if key not in seen:
                 seen.add(key)
-                subject = find_subject(chunk.title, chunk.text)
+                subject = subject or find_subject(chunk.title, chunk.text)
                 items.append(Fact("", chunk, unit.start, unit.end, subject, lead_in=unit.lead_in))
     return items
 
@@ -172,14 +174,18 @@ def write_texts(
     return work.method.write_texts(work, units, collected.trained_facts, held, collected.names, arguments)
 
 
-def to_dataset(work: Work, documents: list[Document], collected: Collected, arguments) -> tuple[list[dict], list[dict]]:
+def to_dataset(
+    work: Work, documents: Sequence[Document], collected: Collected, arguments
+) -> tuple[list[dict], list[dict]]:
     """The training rows, and the questions held out for NAME.test.json.
 
     What is called unknown and is not, is taken out of `collected`; only now is all known that might answer it.
     """
     collected.pairs = work.method.drop_answered(work, collected.pairs, collected.facts)
-    rows = drop_duplicates(work, to_rows(work, documents, collected))
-    train, test = split(rows, collected.held_ids, arguments.test_ratio, arguments.seed)
+    rows = to_rows(work, documents, collected)
+    work.rows_before.ids += len(rows)
+    rows = drop_duplicates(work, rows)
+    train, test = work.rows_before.keep_apart(*split(rows, collected.held_ids, arguments.test_ratio, arguments.seed))
     record_left_out(work, rows, {row["id"] for row in [*train, *test]}, collected.held_ids)
     return train, test
 
@@ -198,7 +204,7 @@ def drop_row(work: Work, step: str, reason: str, row: dict) -> None:
     work.drop(step, reason, question, answer=answer, **place)
 
 
-def to_rows(work: Work, documents: list[Document], collected: Collected) -> list[dict]:
+def to_rows(work: Work, documents: Sequence[Document], collected: Collected) -> list[dict]:
     """The dataset: question rows, then texts, each of which answers "Tell me about ..."."""
     by_name = {document.file_name: document for document in documents}
     numbers: dict[int, int] = {}
@@ -213,7 +219,7 @@ def to_rows(work: Work, documents: list[Document], collected: Collected) -> list
     def add(question: str, answer: str, fact: Fact, kind: str, role: str, **more: object) -> None:
         rows.append(
             {
-                "id": f"identity_{len(rows)}",
+                "id": f"identity_{work.rows_before.ids + len(rows)}",
                 "conversations": [{"from": "user", "value": question}, {"from": "assistant", "value": answer}],
                 "fact": fact.text,
                 "file_name": fact.chunk.file_name,
@@ -261,9 +267,9 @@ def fact_id(fact: Fact, number: int) -> str:
 
 def drop_duplicates(work: Work, rows: list[dict]) -> list[dict]:
     """The rows without repeated question-answer pairs, since one step does not see what another made."""
-    kept: dict[tuple[str, str], dict] = {}
+    kept: dict[str, dict] = {}
     for row in rows:
-        question, answer = (turn["value"] for turn in row["conversations"])
-        if kept.setdefault((question, answer), row) is not row:
+        pair = pair_of(row)
+        if pair in work.rows_before.pairs or kept.setdefault(pair, row) is not row:
             drop_row(work, "dataset", "the same question and answer twice", row)
     return list(kept.values())

@@ -119,7 +119,7 @@ def keep_balanced(work: Work, pairs: list[Pair]) -> list[Pair]:
 
     Which of the two an answer is, is told by its first word; a language has one word for each.
     """
-    kept = list(pairs)
+    too_many: set[int] = set()  # ids of pairs
     first_words: dict[Chunk, dict[str, list[Pair]]] = {}
     for pair in pairs:
         if pair.form == "yes_no":
@@ -131,8 +131,8 @@ def keep_balanced(work: Work, pairs: list[Pair]) -> list[Pair]:
             work.drop(
                 "questions", "more yes than no, or more no than yes", pair.question, pair.fact, answer=pair.answer
             )
-            kept.remove(pair)
-    return kept
+            too_many.add(id(pair))
+    return [pair for pair in pairs if id(pair) not in too_many]
 
 
 def first_word(answer: str) -> str:

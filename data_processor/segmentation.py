@@ -73,6 +73,7 @@ CLOSED = regex.compile(r"[.!?…。！？؟।][\"'”’»)」』]$")
 NO_BREAK = {0xA0: " ", 0x202F: " "}  # no-break spaces, in which yasbd sees no end of a sentence
 APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")  # one within a word closes no quotation
 LONG = 600  # characters
+CACHED_TEXTS = 1 << 10  # a text is read as a whole, and then line by line
 NEAR = 40  # characters looked at before and after a border
 BLOB = regex.compile(r"[!-~]{1000,}|\s{200,}")  # encoded data, ruled lines, gaps: yasbd's time grows with their square
 
@@ -94,6 +95,12 @@ def segment(text: str, language: str, whole_quotes: bool = True) -> list[tuple[i
 
     `whole_quotes` keeps a quotation of several sentences in one.
     """
+    return list(find_sentences(text, language, whole_quotes))
+
+
+@functools.lru_cache(maxsize=CACHED_TEXTS)
+def find_sentences(text: str, language: str, whole_quotes: bool) -> list[tuple[int, int]]:
+    """What `segment` returns; the list is not to be changed."""
     code = rules_for(language, text)
     prose = BLOB.sub(lambda blob: "\n" * len(blob[0]), text).translate(NO_BREAK)
     prose = APOSTROPHE.sub("ʼ", prose)

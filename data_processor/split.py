@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
-from data_processor.curation import NearCopies
+from data_processor.curation import SimilarTexts
 from data_processor.pairs import Fact
+from data_processor.parts import question_of
 
 LEAK_SIMILARITY = 0.5  # a training question this similar to a test question is removed
 WHOLE_FACT_SHARE = 0.25  # of the test questions, those about facts held out whole
@@ -72,16 +73,15 @@ def split(rows: list[dict], held_facts: set[str], ratio: float, seed: int) -> tu
     wordings: dict[tuple[str, str], list[dict]] = {}
     for row in questions:
         wordings.setdefault((row["fact_id"], row["conversations"][1]["value"]), []).append(row)
-    all_questions, near_copies = [*questions, *unanswerable], NearCopies(LEAK_SIMILARITY)
-    for row in all_questions:
-        near_copies.add(row["conversations"][0]["value"])
+    all_questions = [*questions, *unanswerable]
+    near_copies = SimilarTexts(map(question_of, all_questions), LEAK_SIMILARITY)
 
     test = [{**group[0], "kind": "held_out_fact"} for (fact, _), group in wordings.items() if fact in held_facts]
     test += unanswerable[: round(ratio * len(unanswerable))]
     training = {row["id"]: row for row in rows if row["fact_id"] not in held_facts}
 
     def copies(row: dict) -> set[str]:
-        ids = (all_questions[number]["id"] for number in near_copies.copies_of(row["conversations"][0]["value"]))
+        ids = (all_questions[number]["id"] for number in near_copies.copies_of(question_of(row)))
         return {other for other in ids if other in training}
 
     for row in test:

@@ -52,12 +52,18 @@ def write_texts(
     What is not to be trained on is taken out of a text (`keep_sentences`).
     """
     jobs, texts = [], []
+    facts_of: dict[Chunk, list[Fact]] = {}
+    for fact in facts:
+        facts_of.setdefault(fact.chunk, []).append(fact)
+    held_of: dict[str, list[Fact]] = {}
+    for fact in held:
+        held_of.setdefault(fact.chunk.file_name, []).append(fact)
     for unit in units:
         chunk = unit[0].chunk
-        own = [fact for fact in facts if fact.chunk == chunk]
+        own = facts_of.get(chunk)
         if not own:
             continue
-        kept_out = held_out_spans(chunk, held)
+        kept_out = held_out_spans(chunk, held_of.get(chunk.file_name, []))
         text = shown_text(chunk, kept_out)
         if not text:
             continue

@@ -6,9 +6,11 @@ What was learned from one text is hardly ever put together with what was learned
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 from collections.abc import Iterable
+from functools import cached_property
 
 from data_processor.checks import document, groups, keep_answered, numbered_list
 from data_processor.curation import without_ending, words
@@ -50,8 +52,9 @@ def pairs_of_facts(facts: list[Fact], names: Iterable[str]) -> list[tuple[Fact, 
     """
     facts = sorted(facts, key=lambda fact: (fact.chunk.file_name, fact.chunk.number))
     by_distance: tuple[list[tuple[Fact, Fact]], ...] = ([], [], [])
+    told = Told([fact.text for fact in facts])
     for name in dict.fromkeys(names):
-        having = [fact for fact in facts if has_name(fact.text, name)]
+        having = [facts[number] for number in told.with_name(name)]
         if len(having) > MOST_FACTS_A_NAME:
             continue
         found = [(far, two) for two in itertools.combinations(having, 2) if (far := distance(*two)) is not None]
@@ -74,9 +77,28 @@ def distance(first: Fact, second: Fact) -> int | None:
     return 2 if not set(first.spans) & set(second.spans) else None
 
 
-def has_name(text: str, name: str) -> bool:
-    """Whether a text has a name, in whatever case of Russian."""
-    if name in text:
-        return True
-    stems = set(map(without_ending, words(text)))
-    return bool(re.search("[а-яё]", name)) and set(map(without_ending, words(name))) <= stems
+class Told:
+    """Texts, searchable for a name."""
+
+    def __init__(self, texts: list[str]):
+        self.texts, self.joined = texts, "\n".join(texts)  # a name is in one line
+        self.starts = [0, *itertools.accumulate(len(text) + 1 for text in texts)]
+
+    @cached_property
+    def stems(self) -> list[set[str]]:
+        return [stems_of(text) for text in self.texts]
+
+    def with_name(self, name: str) -> list[int]:
+        """The numbers of the texts that have a name, in whatever case of Russian; no more than tell that they are too many."""
+        if re.search("[а-яё]", name):
+            wanted = stems_of(name)
+            return [n for n, text in enumerate(self.texts) if name in text or wanted <= self.stems[n]]
+        found, place = [], self.joined.find(name)
+        while place >= 0 and len(found) <= MOST_FACTS_A_NAME:
+            found.append(bisect.bisect_right(self.starts, place) - 1)
+            place = self.joined.find(name, self.starts[found[-1] + 1])
+        return found
+
+
+def stems_of(text: str) -> set[str]:
+    return set(map(without_ending, words(text)))

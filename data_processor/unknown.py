@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, lru_cache
 
 from data_processor.chunking import Chunk
 from data_processor.curation import words
@@ -88,7 +88,7 @@ def stems_of(found: Iterable[str], language: str) -> set[str]:
     return {stem(word, language) for word in found}
 
 
-@cache
+@lru_cache(maxsize=1 << 17)  # in a big folder names and numbers never end
 def stem(word: str, language: str) -> str:
     """A word as a dictionary has it ("built": "build"; simplemma), without its ending ("ferries": "ferri"; Snowball)."""
     import simplemma

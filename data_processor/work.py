@@ -13,6 +13,7 @@ from types import ModuleType
 
 from data_processor.chunking import Chunk
 from data_processor.curation import NearCopies
+from data_processor.parts import RowsBefore
 from data_processor.prompts import Prompts, load_prompts
 from engines.chat import Engine, Reply, WaveWaiting
 from engines.json_replies import CUT_OFF, complete_json, parse_json
@@ -35,7 +36,9 @@ class Work:
     )
     prompts: dict[str, Prompts] = field(default_factory=load_prompts)  # by language
     phrases: dict[str, dict] = field(default_factory=dict)  # by language, what phrases.py has translated
-    dropped: list[dict] = field(default_factory=list)
+    dropped: list[dict] = field(default_factory=list)  # of this part of the documents
+    dropped_before: Counter = field(default_factory=Counter)  # by step and reason, of the parts before it
+    rows_before: RowsBefore = field(default_factory=RowsBefore)
     tokens: Counter = field(default_factory=Counter)
     kept_texts: dict[str, NearCopies] = field(default_factory=lambda: defaultdict(NearCopies))  # by step
     calls: int = 0
@@ -60,7 +63,14 @@ class Work:
     @property
     def drops(self) -> Counter:
         """How often each step dropped a text for each reason."""
-        return Counter(f"{record['step']}: {record['reason']}" for record in self.dropped)
+        return self.dropped_before + Counter(f"{record['step']}: {record['reason']}" for record in self.dropped)
+
+    def end_part(self) -> None:
+        """Go on to the next part of the documents: of the texts of this one, only what tells exact copies is kept."""
+        self.dropped_before = self.drops
+        self.dropped = []
+        for texts in self.kept_texts.values():
+            texts.forget()
 
     def ask(
         self,

@@ -14,6 +14,7 @@ twice; a sampled reply that is lost in a kill will be a different one.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -29,6 +30,8 @@ from utils import LOG_FOLDER, InputError
 # For one line, if there are no waves. Work waits until a line is on disk, which takes too long for single replies.
 GROUP_SIZE, GROUP_S = 256, 2.0
 
+Place = tuple[Path, int]  # a file, and the byte where a line begins
+
 
 class JournaledEngine:
     """`Engine.chat` with a memory. Replies are found by model, messages, schema and sampling; errors are not kept.
@@ -39,15 +42,8 @@ class JournaledEngine:
     def __init__(self, engine: Engine, path: str | Path, *settings: str | None):
         self.engine, self.name, self.path = engine, engine.name, Path(path)
         self.identity = [*model_identity(engine.name), *settings]
-        self.known: dict[str, Reply] = {}
+        self.known = KnownReplies(self.path)
         self.asked = self.reused = self.largest_wave = 0
-        read_journal(self.path, self._load_wave, "a journal of replies")
-
-    def _load_wave(self, wave: dict[str, dict]) -> None:
-        for key, fields in wave.items():
-            text, cut_off = without_thoughts(fields["text"])  # an earlier version kept the thoughts
-            if not cut_off:  # else it is asked again
-                self.known[key] = Reply(**fields | {"text": text})
 
     def chat(self, conversations, *, max_new_tokens=256, temperature=0.0, seed=0, schemas=None, on_reply=None):
         count = len(conversations)
@@ -56,7 +52,7 @@ class JournaledEngine:
             request_key(self.identity, max_new_tokens, *call)
             for call in zip(conversations, schemas, temperatures, seeds, strict=True)
         ]
-        replies: list[Reply] = [self.known.get(key) for key in keys]
+        replies: list[Reply | None] = self.known.find(keys)
         for index, reply in enumerate(replies):
             if reply is not None:
                 self.reused += 1
@@ -119,8 +115,59 @@ class JournaledEngine:
 
     def _write(self, new: dict[str, Reply]) -> None:
         if new:
-            self.known |= new
-            append_line(self.path, {key: to_fields(reply) for key, reply in new.items()})
+            self.known.append({key: to_fields(reply) for key, reply in new.items()})
+
+
+class KnownReplies:
+    """The replies in a journal, by their key. In memory is only where each of them stands, about 100 bytes a reply."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.places: dict[int, Place] = {}  # by the first bytes of the key
+        read_journal(path, self._load_wave, "a journal of replies", with_place=True)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _load_wave(self, wave: dict[str, dict], place: Place) -> None:
+        self.places.update((short(key), place) for key in to_replies(wave))
+
+    def append(self, wave: dict[str, dict]) -> None:
+        """Write the replies of one wave, as their fields."""
+        place = (self.path, self.path.stat().st_size if self.path.exists() else 0)
+        append_line(self.path, wave)
+        self.places.update((short(key), place) for key in wave)
+
+    def find(self, keys: list[str]) -> list[Reply | None]:
+        """The reply of each key, None where there is none; every line of the journal that has some is read once."""
+        wanted: dict[Place, list[int]] = {}
+        for index, key in enumerate(keys):
+            if place := self.places.get(short(key)):
+                wanted.setdefault(place, []).append(index)
+        replies: list[Reply | None] = [None] * len(keys)
+        for path, places in itertools.groupby(sorted(wanted), key=lambda place: place[0]):
+            with path.open("rb") as file:
+                for place in places:
+                    file.seek(place[1])
+                    found = to_replies(json.loads(file.readline()))
+                    for index in wanted[place]:
+                        replies[index] = found.get(keys[index])
+        return replies
+
+
+def short(key: str) -> int:
+    """What stands for a key in memory: eight bytes of it."""
+    return int(key[:16], 16)
+
+
+def to_replies(wave: dict[str, dict]) -> dict[str, Reply]:
+    """The replies on a line of the journal, without those that are to be asked again."""
+    replies = {}
+    for key, fields in wave.items():
+        text, cut_off = without_thoughts(fields["text"])  # an earlier version kept the thoughts
+        if not cut_off:
+            replies[key] = Reply(**fields | {"text": text})
+    return replies
 
 
 @dataclass
@@ -167,18 +214,20 @@ def model_identity(name: str) -> list[str]:
     return [name, weights_stamp(name)]
 
 
-def read_journal(path: Path, read: Callable[[Any], None], what: str) -> None:
+def read_journal(path: Path, read: Callable[..., None], what: str, with_place: bool = False) -> None:
     """Pass each line of a JSONL journal to `read` and cut off a last line that a kill left unfinished.
+
+    `with_place`, `read` is also given the file and the byte where the line begins.
 
     A journal in LOG_FOLDER is read after the one that an earlier version may have left beside that folder. InputError names
     a line that is not JSON, or that `read` rejects (ValueError, TypeError, KeyError, AttributeError).
     """
     if path.parent.name == LOG_FOLDER:
-        read_journal_file(path.parent.with_name(path.name), read, what)
-    read_journal_file(path, read, what)
+        read_journal_file(path.parent.with_name(path.name), read, what, with_place)
+    read_journal_file(path, read, what, with_place)
 
 
-def read_journal_file(path: Path, read: Callable[[Any], None], what: str) -> None:
+def read_journal_file(path: Path, read: Callable[..., None], what: str, with_place: bool) -> None:
     """Read one of the files of read_journal."""
     if not path.exists():
         return
@@ -188,7 +237,7 @@ def read_journal_file(path: Path, read: Callable[[Any], None], what: str) -> Non
             if not line.endswith(b"\n"):
                 break
             try:
-                read(json.loads(line))
+                read(json.loads(line), *([(path, valid_bytes)] if with_place else []))
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise InputError(
                     f"expected {what} at {path}, found something else in line {number}: "

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from generators import fact, work
 
-from data_processor.accounting import count_characters, describe_not_read, print_yield
+from data_processor.accounting import count_characters, count_yield, describe_not_read, print_yield
 from data_processor.chunking import parse
 from data_processor.documents import clean
 from data_processor.facts import NOT_COVERED, STATES_NOTHING
@@ -62,7 +62,7 @@ def test_of_many_documents_the_telling_ones_are_printed_and_all_are_in_the_file(
     rows = [{"file_name": name, "kind": "qa"} for name in characters if name not in ("7.txt", "900.txt")]
     dropped = [{"file_name": "500.txt", "reason": "no fact covers this sentence"}]
     work = SimpleNamespace(dropped=dropped, drops=Counter({"no fact covers this sentence": 1}))
-    print_yield(characters, [], [], rows, work, tmp_path / "data.yield.json")
+    print_yield(count_yield(characters, [], [], rows, work), characters, work, tmp_path / "data.yield.json")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + 20 + 2 + 2
     assert [line.split()[0] for line in lines[1:4]] == ["7.txt", "900.txt", "500.txt"]
@@ -76,7 +76,8 @@ def test_of_many_documents_the_telling_ones_are_printed_and_all_are_in_the_file(
 
 def test_of_few_documents_all_are_printed_in_their_order(tmp_path, capsys):
     work = SimpleNamespace(dropped=[], drops=Counter())
-    print_yield({"b.txt": Counter(text=1), "a.txt": Counter(text=1)}, [], [], [], work, tmp_path / "y.json")
+    characters = {"b.txt": Counter(text=1), "a.txt": Counter(text=1)}
+    print_yield(count_yield(characters, [], [], [], work), characters, work, tmp_path / "y.json")
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
         "document", "b.txt", "a.txt", "dropped:", "not",
     ]  # fmt: skip
@@ -94,9 +95,8 @@ def test_the_yield_table_tells_sentences_that_state_nothing_from_those_that_were
     ):
         job.drop("rest", reason, "It.", told)
     rows = [{"file_name": "a.txt", "kind": kind} for kind in ("qa", "unknown", "passage", "qa")]
-    print_yield(
-        {"a.txt": Counter(text=7), "b.txt": Counter(text=7)}, [told.chunk], [told], rows, job, tmp_path / "y.json"
-    )
+    characters = {"a.txt": Counter(text=7), "b.txt": Counter(text=7)}
+    print_yield(count_yield(characters, [told.chunk], [told], rows, job), characters, job, tmp_path / "y.json")
     head, first, second, dropped, _ = capsys.readouterr().out.splitlines()
     assert head == (
         "document                      chunks  facts  questions  passages  dropped  state nothing  not covered"

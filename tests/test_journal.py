@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, collect_command
 
+from engines import journal
 from engines.chat import Reply
-from engines.journal import JournaledEngine, append_line, read_journal, weights_stamp
+from engines.journal import JournaledEngine, append_line, read_journal, to_replies, weights_stamp
 from provenance import meta_file
 from utils import InputError
 
@@ -171,6 +172,17 @@ def test_a_journal_in_the_log_is_read_after_the_one_that_an_earlier_version_left
     read_journal(new, read.append, "a journal")
     read_journal(old, read.append, "a journal")
     assert read == [1, 2, 1]
+
+
+def test_replies_are_found_in_both_files_and_each_line_is_read_once(tmp_path, monkeypatch):
+    old, new = tmp_path / "a.jsonl", tmp_path / "log" / "a.jsonl"
+    JournaledEngine(Echo(), old).chat(asked("ab"))
+    JournaledEngine(Echo(), new).chat(asked("abcd"))
+    again, lines = Echo(), []
+    engine = JournaledEngine(again, new)
+    monkeypatch.setattr(journal, "to_replies", lambda wave: lines.append(wave) or to_replies(wave))
+    assert [reply.text for reply in engine.chat(asked("dacb"))] == list("DACB") and again.asked == []
+    assert len(lines) == 2 and len(engine.known) == 4
 
 
 def test_a_journal_that_cannot_be_written_is_named(tmp_path):

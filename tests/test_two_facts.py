@@ -13,7 +13,7 @@ from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
 from data_processor.pairs import Fact
 from data_processor.pipeline import Collected, collect_all, to_rows
-from data_processor.two_facts import ask_two, has_name, pairs_of_facts
+from data_processor.two_facts import Told, ask_two, pairs_of_facts
 from data_processor.work import Work
 
 FILLER = "Nobody knows who owns it."
@@ -123,6 +123,9 @@ def test_no_question_on_two_facts_has_one_that_is_held_out():
 
 
 def test_a_name_is_known_in_every_case_of_russian():
-    assert has_name("Мост построили при Анне Павловой.", "Анна Павлова")
-    assert not has_name("Мост построили при Анне Ивановой.", "Анна Павлова")
-    assert has_name("Die Brücke von Hexley", "Hexley") and not has_name("the bridges", "the bridge over")
+    bridges = Told(
+        ["Мост построили при Анне Павловой.", "Мост построили при Анне Ивановой.", "Die Brücke von Hexley", "Hex"]
+    )
+    assert bridges.with_name("Анна Павлова") == [0] and bridges.with_name("Мост") == [0, 1]
+    assert bridges.with_name("Hexley") == [2] and bridges.with_name("Hex") == [2, 3]
+    assert bridges.with_name("Die Brücke von Hexley am Fluss") == []

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_processor.dataset import check_row, with_id
+from data_processor.parts import Digests
 from utils import InputError, require_file
 
 BLOCK_BYTES = 1 << 20
@@ -28,14 +29,13 @@ class RowFile(Sequence):
         self.path = require_file(path, what, "give another file")
         self.starts, self.ends, self.numbers = array("q"), array("q"), array("q")
         self.more_rows: list[dict] = []
-        seen: set[int] = set()  # hashes: a million ids as text are what this class is there to avoid
+        seen = Digests()  # a million ids as text are what this class is there to avoid
         for number, (row, start, end) in enumerate(scan(self.path, what)):
             if number == limit:
                 break
             identity = check_row(row, number, path)
-            if hash(identity) in seen:
+            if not seen.add(identity):
                 raise InputError(f"expected unique ids in {path}, found {identity!r} again in row {number}: rename one")
-            seen.add(hash(identity))
             self.starts.append(start)
             self.ends.append(end)
             self.numbers.append(number)

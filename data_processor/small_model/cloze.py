@@ -7,7 +7,7 @@ soup." gives "The town thanked which baker for soup?".
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import lru_cache
 
 from data_processor.curation import FUNCTION_WORDS, contains, content_words, find_spans, length_in_words, words
 from data_processor.pairs import Fact, Pair
@@ -146,7 +146,7 @@ def is_noun(word: str) -> bool:
     return word not in FUNCTION_WORDS | PREPOSITION and base_form(word) is None
 
 
-@cache
+@lru_cache(maxsize=1 << 17)  # in a big folder names and numbers never end
 def base_form(word: str) -> str | None:
     """The base form of an English verb in the simple past ("won" gives "win"), or None for any other word."""
     from lemminflect import getAllLemmas, getInflection
