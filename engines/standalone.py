@@ -19,7 +19,6 @@ from engines.chat_template import (
     PROBE,
     THINKING_OFF,
     answer_frame,
-    apply_template,
     prompt_text,
     stop_token_ids,
     takes_system_turn,
