@@ -53,7 +53,7 @@ def output() -> Console:
     [
         ("Who wrote Halfmoth?", 0),
         ("Halfmoth was written by whom?", 0),
-        ("who's the writer of HALFMOTH", 0),
+        ("HALFMOTH - who wrote it", 0),
         ("When could people buy the Pelorin tide gauge?", 1),
         ("What is the capital of France?", None),
         ("Who is the author of the Lantern?", None),  # a row without a quote has nothing to show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import socket
@@ -98,16 +99,15 @@ def test_a_server_that_ends_is_an_error_with_its_last_words(tmp_path):
 
 def test_a_port_in_use_is_refused_before_anything_is_loaded():
     """The answers of the server there would be taken for ours."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        with pytest.raises(InputError, match="found a server there"):
-            require_free(other.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(InputError, match="found a server there"):
+        require_free(other.getsockname()[1])
     require_free(free_port())
 
 
 def test_vllm_is_told_of_the_adapter_its_rank_and_both_names(tmp_path, tiny_model_path):
     save_random_adapter(tiny_model_path, tmp_path, 3)
     command = server_command(Placement("vllm", ["a GPU", "another"], 2), str(tmp_path), 8123)
-    given = dict(zip(command[4:], command[5:], strict=False))
+    given = dict(itertools.pairwise(command[4:]))
     assert command[1:5] == ["-m", "vllm.entrypoints.cli.main", "serve", "base"]
     assert {name: given[name] for name in ("--served-model-name", "--lora-modules", "--max-lora-rank", "--port")} == {
         "--served-model-name": "base",
