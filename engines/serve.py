@@ -28,11 +28,13 @@ from engines.processes import CLOSING_S, end_child, lock, start_child
 from engines.served import BASE, TUNED, check_server
 from engines.standalone import link_model
 from engines.tuned_run import TunedRun, read_run
+from engines.vllm_decoder import CPU_CACHE_BYTES
 from engines.vllm_lora import reserved_rank
 from engines.weights import answering_dtype
 from utils import InputError, log_file, run_script
 
 HOST = "127.0.0.1"
+CPU_OPTIONS = ["--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE_BYTES)]
 LOG_END = 2000  # characters of a server's log that an error shows
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ def server_command(placement: Placement, adapter: str, port: int) -> list[str]:
         "--enable-lora", "--lora-modules", f"{TUNED}={Path(adapter).resolve()}", "--max-lora-rank", str(reserved_rank(adapter)),
         "--tensor-parallel-size", str(placement.tensor_parallel_size), "--override-generation-config", '{"temperature": 0}',
         "--max-model-len", "auto", "--gpu-memory-utilization", str(MEMORY_SHARE),
-        *([] if placement.gpus else ["--dtype", "float32", "--enforce-eager"]),  # as engines.vllm_decoder does
+        *([] if placement.gpus else CPU_OPTIONS),
     ]  # fmt: skip
 
 

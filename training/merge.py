@@ -6,6 +6,7 @@ difference = check_merged(run, Path("export"), "bfloat16")    # RuntimeError if 
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from engines.served import choose
 from engines.standalone import save_tokenizer_and_defaults
 from engines.tuned_run import TunedRun
 from engines.weights import answering_dtype, load_base
-from training.read_back import ask_fresh_process, relative_difference, rounding_tolerance
+from training.read_back import ROUNDING_UNITS, ask_fresh_process, relative_difference, rounding_tolerance
 
 COMPARED = 16  # questions of the run, with the tuned model's answers, whose logits are compared
 # Of what the adapter changes in the logits, merging may change at most this: where rounding changes more, as it can with an
@@ -91,16 +92,26 @@ def check_merged(run: TunedRun, folder: Path, dtype: str) -> Difference:
     }
     tuned, base, merged = ask_fresh_process(request, batch_of_answers(run))["logits"]
     effect = relative_difference(base, tuned)
-    rounding = max(rounding_tolerance(name, config.num_hidden_layers) for name in (dtype, request["dtype"]))
+    rounding = merging_tolerance(dtype, request["dtype"], config.num_hidden_layers)
     allowed = min(rounding, EFFECT_SHARE * effect)
     found = Difference(relative_difference(merged, tuned), allowed, effect)
     if not found.merged <= allowed:  # NaN is not allowed either
         raise RuntimeError(
             f"the merged model in {folder} differs from {run.adapter} beside its base by {found.merged:.2g} in its logits; "
             f"rounding the weights to {dtype} explains {rounding:.2g}, and the adapter "
-            f" changes {effect:.2g}, of which {EFFECT_SHARE:.0%} may be lost: give DTYPE=float32, or report this"
+            f"changes {effect:.2g}, of which {EFFECT_SHARE:.0%} may be lost: give DTYPE=float32, or report this"
         )
     return found
+
+
+def merging_tolerance(on_disk: str, computed_in: str, layers: int) -> float:
+    """How far the logits of a merged model may differ, as a share of their root mean square.
+
+    Its weights were rounded once: one rounding unit, times the square root of the layers (see `rounding_tolerance`).
+    Products are rounded in each layer, so where they are computed in 16 bits, more is explained.
+    """
+    weights_rounded = ROUNDING_UNITS[on_disk][0] * math.sqrt(layers)
+    return max(weights_rounded, rounding_tolerance(computed_in, layers))
 
 
 def batch_of_answers(run: TunedRun) -> dict[str, torch.Tensor]:
