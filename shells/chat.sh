@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ask the base and the tuned model of a finished run in the terminal, side by side, as they write. Where a row of OUT/data.json
-# fits the question, its fact and the quote it rests on stand below. Paths are relative to the repository:
+# Ask the base and the tuned model of a finished run in the terminal, side by side, as they write. Where a row of
+# OUT/data.json fits the question, its fact and the quote it rests on stand below. Paths are relative to the repository:
 #
 #     OUT=output/quickstart bash shells/chat.sh
 #     echo "Who wrote Halfmoth?" | OUT=output/quickstart bash shells/chat.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tuned model of a finished run behind an OpenAI-compatible API, its base beside it: models "tuned" and "base". By vLLM on
-# a GPU, else by `transformers serve`. Further arguments are passed to that server; paths are relative to the repository:
+# The tuned model of a finished run behind an OpenAI-compatible API, its base beside it: models "tuned" and "base". By vLLM
+# on a GPU, else by `transformers serve`. Further arguments are passed to that server; paths are relative to the repository:
 #
 #     OUT=output/quickstart bash shells/serve.sh
 #     OUT=output/day PORT=8001 bash shells/serve.sh --max-model-len 4096

@@ -45,7 +45,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_the_merged_model_is_the_tuned_one_to_one_rounding(run, merged):
     found = check_merged(run, merged, "bfloat16")
-    assert 0 < found.merged < found.allowed == pytest.approx(2**-8 * math.sqrt(3)) < found.effect / 4
+    assert found.allowed == pytest.approx(2**-8 * math.sqrt(3))
+    assert 0 < found.merged < found.allowed < found.effect / 4
     assert {tensor.dtype for tensor in weights(merged).values()} == {torch.bfloat16}
 
 
@@ -182,7 +183,7 @@ def test_the_card_says_what_was_read_trained_measured_and_forgotten(tmp_path):
         "# model, taught", "`Answer briefly.`", "12 documents in 30 chunks: 00.txt, 01.txt", "09.txt and 2 more",
         "1,234 facts", "12 rows of training data (9 qa, 3 passage)", "rank 16, alpha 32, on q_proj", "1,663 examples",
         "1,017 updates at a learning rate of 0.002", "weights of update 900", "22 minutes on a machine; torch 2.13.0\n",
-        "| before | 0 | 3 | 0.0 % [0.0, 56.1] |", "| after | 2 | 3 | 66.7 % [20.8, 93.9] |", "qa 1/2, reverse 1/1",
+        "| before | 0 | 3 | 0.0 % [0.0, 56.1] |", "| after | 2 | 3 | 66.7 % [20.8, 93.8] |", "qa 1/2, reverse 1/1",
         "2 answers gained, 0 lost", "answers 19: 79.2 % [59.5, 90.8]. Lost:\n- Lost 0?", "- Lost 9?\n- and 1 more",
         "0.090 nats a token", "87.0 %", "5.4e-03", "2.1e-02 was allowed", "1 of 3 wrongly",
     ):  # fmt: skip

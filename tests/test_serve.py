@@ -79,8 +79,8 @@ def test_an_adapter_without_effect_ends_the_server(run, tmp_path):
         (tmp_path / folder).mkdir()
         for file in (run / folder).glob("*.*"):
             (tmp_path / folder / file.name).write_bytes(file.read_bytes())
-    weights = load_file(tmp_path / "lora" / "adapter_model.safetensors")
-    save_file({name: value * ("lora_A" in name) for name, value in weights.items()}, tmp_path / "lora" / "adapter_model.safetensors")  # fmt: skip
+    file = tmp_path / "lora" / "adapter_model.safetensors"
+    save_file({name: value * ("lora_A" in name) for name, value in load_file(file).items()}, file)
     port = free_port()
     server = start(tmp_path, port)
     written, messages = server.communicate(timeout=600)

@@ -15,7 +15,7 @@ MAX_NEW_TOKENS = 8
 
 
 def write_tuned_run(folder: Path, model_path: str, count: int = 12) -> Path:
-    """An adapter that changes every answer, and both models' answers to the first demo questions, as inference.py writes them."""
+    """An adapter that changes every answer, and both models' answers to the first demo questions, as in a run's files."""
     rows = json.loads((ROOT / "demo" / "questions.json").read_text())[:count]
     questions = [row["conversations"][0]["value"] for row in rows]
     save_random_adapter(model_path, folder / "lora", 3)

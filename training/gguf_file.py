@@ -38,7 +38,8 @@ def convert(converter: Path, model: Path, dtype: str) -> Path:
     """Write the model's folder as a GGUF file into it, with the same weights; RuntimeError if llama.cpp cannot."""
     file = model / f"model-{TYPES[dtype]}.gguf"
     command = [
-        sys.executable, str(converter.resolve()), str(model.resolve()), "--outfile", str(file.resolve()), "--outtype", TYPES[dtype],
+        sys.executable, str(converter.resolve()), str(model.resolve()),
+        "--outfile", str(file.resolve()), "--outtype", TYPES[dtype],
     ]  # fmt: skip
     code, output = run_child(command)
     if code or not file.is_file():

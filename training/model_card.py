@@ -95,8 +95,8 @@ def title(run: TunedRun, base_name: str | None) -> str:
     system = "none" if run.system_prompt is None else f"`{run.system_prompt}`" if run.system_prompt else "an empty one"
     return (
         f"# {Path(name).name}, taught what a folder of documents says\n\n"
-        f"{name} with a LoRA adapter merged into its weights, made and measured by KnowledgeUpdate. The chat template puts in "
-        f"the system prompt of the training ({system}) unless you send your own. It answers single questions; ask it "
+        f"{name} with a LoRA adapter merged into its weights, made and measured by KnowledgeUpdate. The chat template puts "
+        f"in the system prompt of the training ({system}) unless you send your own. It answers single questions; ask it "
         "without sampling, as it was measured."
     )
 
@@ -128,8 +128,8 @@ def recipe(adapter: str) -> str:
         f"LoRA of rank {arguments['lora_r']}, alpha {alpha}, on {targets}",
         f"{counts['examples']:,} examples, with them {counts['replay']:,} of the base's own answers against forgetting "
         f"(KL weight {arguments['kl_weight']:g})",
-        f"{meta['updates']:,} updates at a learning rate of {arguments['learning_rate']:g} ({arguments['lr_scheduler_type']}); "
-        f"weights of update {meta['weights_of_step']:,}",
+        f"{meta['updates']:,} updates at a learning rate of {arguments['learning_rate']:g} "
+        f"({arguments['lr_scheduler_type']}); weights of update {meta['weights_of_step']:,}",
         f"{meta['seconds'] / 60:,.0f} minutes on {meta['machine']}; "
         + ", ".join(f"{name} {version}" for name, version in meta["versions"].items() if name in ("torch", "peft")),
         f"code at commit {meta['commit']}, on {meta['finished'].partition(' ')[0]}",
