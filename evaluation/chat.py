@@ -56,7 +56,7 @@ def show_fact(console, row: dict) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    console.print(Text(f"fact: {row['fact']}", style="dim"))
+    console.print(Text(f"nearest fact: {row['fact']}", style="dim"))
     quote = f"“{row['source']['quote']}” ({row.get('file_name') or 'no file name'})"
     console.print(Padding(Text(quote, style="dim italic"), (0, 0, 0, 2)))
 

@@ -10,7 +10,7 @@ from data_processor.dataset import question_and_reference
 from data_processor.retrieval import Retriever, terms
 
 CANDIDATES = 10  # of BM25's best; the first that covers enough of the question is taken
-COVERED = 0.4  # of a question's words, weighted by how rare they are, must be in a row's question, answer and fact
+COVERED = 0.45  # of a question's words, weighted by how rare they are, must be in a row's question, answer and fact
 
 
 class FactFinder:
@@ -36,6 +36,6 @@ class FactFinder:
         return None
 
     def _weight(self, term: str) -> float:
-        """How rare a term is in the rows: BM25's idf (Robertson & Zaragoza 2009), highest for one that is in none."""
-        count = self.counts[term]
+        """How rare a term is in the rows: BM25's idf (Robertson & Zaragoza 2009); one in no row counts as if it were in one."""
+        count = max(self.counts[term], 1)
         return math.log(1 + (len(self.rows) - count + 0.5) / (count + 0.5))

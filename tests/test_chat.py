@@ -107,7 +107,7 @@ def test_ctrl_c_keeps_what_was_answered_so_far(output):
 def test_the_fact_and_its_quote_are_told_with_the_file(output):
     show_fact(output, ROWS[0])
     lines = [line.rstrip() for line in output.file.getvalue().splitlines()]
-    assert lines == ["fact: Halfmoth was written by Mathis Ondurrel.", "  “as written” (notes.txt)"]
+    assert lines == ["nearest fact: Halfmoth was written by Mathis Ondurrel.", "  “as written” (notes.txt)"]
 
 
 def test_both_answers_are_those_of_inference_from_one_loaded_model(run):
@@ -129,7 +129,7 @@ def test_questions_from_a_pipe_are_answered_one_a_line(run):
     done = subprocess.run(command(run), cwd=ROOT, input=asked, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("? ") == 2 and done.stdout.count("base") == 2 and "\x1b" not in done.stdout
-    assert done.stdout.count("fact: ") == 1 and "“as written” (notes.txt)" in done.stdout
+    assert done.stdout.count("nearest fact: ") == 1 and "“as written” (notes.txt)" in done.stdout
     assert "Traceback" not in done.stderr
 
 
