@@ -46,9 +46,14 @@ def show_answers(console, answers: Iterator[tuple[str, str]]) -> None:
     """Print both answers as they grow; where nothing can be redrawn, once they are whole. Ctrl-C stops them."""
     from rich.live import Live
 
-    with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
+    base = tuned = ""
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    with contextlib.suppress(KeyboardInterrupt), live or contextlib.nullcontext():
         for base, tuned in answers:
-            live.update(layout(base, tuned, console.width), refresh=console.is_terminal)
+            if live:
+                live.update(layout(base, tuned, console.width), refresh=True)
+    if not live:
+        console.print(layout(base, tuned, console.width))
 
 
 def show_fact(console, row: dict) -> None:

@@ -93,6 +93,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(width):
 def test_where_nothing_can_be_redrawn_answers_come_once_and_whole(output):
     show_answers(output, iter([("a", ""), ("a b", "c"), ("a b", "c d")]))
     assert output.file.getvalue().split() == ["base", "tuned", "a", "b", "c", "d"]
+    assert output.file.getvalue().endswith("\n"), "what follows begins a line"
 
 
 def test_ctrl_c_keeps_what_was_answered_so_far(output):

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ from engines.processes import start_child
 from engines.serve import require_free, server_command, wait_until_ready
 from utils import InputError
 
-needs_server = pytest.mark.skipif(not is_serve_available(), reason="fastapi is not installed")
+ENGINES = [
+    pytest.param("transformers", marks=pytest.mark.skipif(not is_serve_available(), reason="fastapi is not installed")),
+    pytest.param("vllm", marks=pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")),
+]
 
 
 def free_port() -> int:
@@ -29,8 +33,8 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(run: Path, port: int) -> subprocess.Popen:
-    command = [sys.executable, "-m", "engines.serve", str(run), "", "transformers", str(port)]
+def start(run: Path, port: int, engine: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "engines.serve", str(run), "", engine, str(port)]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -40,12 +44,12 @@ def run(tmp_path_factory, tiny_model_path) -> Path:
 
 
 @pytest.mark.slow
-@needs_server
-def test_base_and_tuned_are_served_by_name_and_ctrl_c_ends_both(run):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_base_and_tuned_are_served_by_name_and_ctrl_c_ends_both(run, engine):
     import openai
 
     port = free_port()
-    server = start(run, port)
+    server = start(run, port, engine)
     try:
         ready = server.stdout.readline()
         assert f"http://127.0.0.1:{port}/v1" in ready, server.stderr.read()
@@ -68,8 +72,8 @@ def test_base_and_tuned_are_served_by_name_and_ctrl_c_ends_both(run):
 
 
 @pytest.mark.slow
-@needs_server
-def test_an_adapter_without_effect_ends_the_server(run, tmp_path):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_adapter_without_effect_ends_the_server(run, engine, tmp_path):
     """The server loads it without a word: its second matrices are zero, as those of one that was never trained."""
     from safetensors.torch import load_file, save_file
 
@@ -82,7 +86,7 @@ def test_an_adapter_without_effect_ends_the_server(run, tmp_path):
     file = tmp_path / "lora" / "adapter_model.safetensors"
     save_file({name: value * ("lora_A" in name) for name, value in load_file(file).items()}, file)
     port = free_port()
-    server = start(tmp_path, port)
+    server = start(tmp_path, port, engine)
     written, messages = server.communicate(timeout=600)
     assert server.returncode == 2 and not written
     assert "found 0 of 8" in messages and "8 of 8 those of 'base': the adapter has no effect there" in messages
