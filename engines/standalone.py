@@ -9,6 +9,7 @@ template is given the system prompt as its default, and the generation config ta
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 from pathlib import Path
@@ -35,21 +36,22 @@ def standalone_template(tokenizer, system_prompt: str | None) -> str:
     `system_prompt` is that of the training, None if there was none. It stands in the template as a default: turns that
     begin with a system prompt keep theirs.
     """
+    quoted = functools.partial(json.dumps, ensure_ascii=False)  # Jinja reads two escapes of JSON as two characters
     prefix = answer_frame(tokenizer).prefix
     parts = [f"{{% set {name} = {name} | default(false) %}}" for name in THINKING_OFF]
     if system_prompt is not None and takes_system_turn(tokenizer):
-        turn = f'{{"role": "system", "content": {json.dumps(system_prompt)}}}'
+        turn = f'{{"role": "system", "content": {quoted(system_prompt)}}}'
         parts.append(
             f'{{% if messages[0]["role"] != "system" %}}{{% set messages = [{turn}] + messages %}}{{% endif %}}'
         )
     elif system_prompt:  # goes before the question: see chat_template.system_in_question
-        content = f'{json.dumps(system_prompt)} + "\\n\\n" + messages[0]["content"]'
+        content = f'{quoted(system_prompt)} + "\\n\\n" + messages[0]["content"]'
         turns = f'[{{"role": "user", "content": {content}}}] + messages[1:]'
         parts.append(f'{{% if messages[0]["role"] == "user" %}}{{% set messages = {turns} %}}{{% endif %}}')
     # Hugging Face's environment removes the line break after a block, so that the template still begins a line.
     parts += ["\n", tokenizer.get_chat_template().removesuffix("\n")]
     if prefix:
-        parts.append(f"{{{{ {json.dumps(prefix)} if add_generation_prompt else '' }}}}")
+        parts.append(f"{{{{ {quoted(prefix)} if add_generation_prompt else '' }}}}")
     template = "".join(parts)
     require_same_prompt(tokenizer, template, system_prompt)
     return template

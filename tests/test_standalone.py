@@ -17,7 +17,7 @@ PROMPTS = {
     "none": None,
     "empty": "",
     "plain": SYSTEM_PROMPT,
-    "marks": "Say \"no\" and 'yes'.\n{{ x }} {% \\ é 你好 %}\n",
+    "marks": "Say \"no\" and 'yes'.\n{{ x }} {% \\ é 你好 😀 %}\n",
 }
 
 
