@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Retriever:
     def __init__(self, chunks: list[Chunk]):
         import bm25s
 
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells of every index it builds
         self.chunks = chunks
         self.index = bm25s.BM25()
         self.index.index([terms(chunk.text) for chunk in chunks], show_progress=False)

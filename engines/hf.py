@@ -12,7 +12,7 @@ from typing import Any
 
 from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, broadcast, to_reply, with_system_prompt
 from engines.chat_template import prompt_ids, stop_token_ids
-from engines.weights import load_base
+from engines.weights import answering_dtype, load_base
 
 MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond this a step is bound by compute, not by overhead
 CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # for the keys and values of one batch
@@ -54,12 +54,8 @@ class TransformersEngine:
         import torch
         from transformers import AutoTokenizer
 
-        device, dtype = "cpu", torch.float32
-        if torch.cuda.is_available():
-            bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)  # a GPU before Ampere only emulates it
-            device, dtype = "cuda", torch.bfloat16 if bfloat16 else torch.float16
-        model = load_base(model_name_or_path, dtype, in_4_bits)
-        model = model if in_4_bits else model.to(device)
+        model = load_base(model_name_or_path, answering_dtype(), in_4_bits)
+        model = model if in_4_bits else model.to("cuda" if torch.cuda.is_available() else "cpu")
         engine = cls(model, AutoTokenizer.from_pretrained(model_name_or_path), model_name_or_path, system_prompt)
         return engine.merge(lora_weights) if lora_weights else engine
 

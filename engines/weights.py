@@ -8,8 +8,18 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_base(name: str, dtype: torch.dtype, in_4_bits: bool = False, **options):
-    """The base model, its linear layers in nf4 if requested (Dettmers et al. 2023, QLoRA)."""
+def answering_dtype() -> torch.dtype:
+    """The precision in which a local model answers, on the GPU if there is one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.float32
+    # A GPU before Ampere only emulates bfloat16.
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def load_base(name: str, dtype: torch.dtype | str, in_4_bits: bool = False, **options):
+    """The base model, its linear layers in nf4 if requested (Dettmers et al. 2023, QLoRA). "auto": in its own precision."""
     import torch
     import transformers
 

@@ -152,16 +152,7 @@ def norms(tensors: dict[str, torch.Tensor]) -> dict[str, list]:
 
 def compare_in_fresh_process(request: dict, inputs: dict, trained_logits: torch.Tensor, expected_norms: dict) -> float:
     """See safe_save_model_for_hf_trainer. `trained_logits` is (B, T, V), `expected_norms` is by tensor."""
-    adapter = request["adapter"]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        torch.save(inputs, folder / "inputs.pt")
-        (folder / "request.json").write_text(json.dumps({**request, "folder": name}))
-        command = [sys.executable, "-m", "training.read_back", str(folder / "request.json")]
-        code, output = run_child(command, env=single_process_environment())
-        if code:
-            raise RuntimeError(f"the adapter in {adapter} cannot be read back: {output.strip()[-2000:]}")
-        found = torch.load(folder / "answer.pt", weights_only=True)
+    adapter, found = request["adapter"], ask_fresh_process(request, inputs)
     for name in sorted(set(expected_norms) | set(found["norms"]) if expected_norms else ()):
         (shape, norm), (shape_found, norm_found) = (
             expected_norms.get(name, [None, 0]),
@@ -182,6 +173,19 @@ def compare_in_fresh_process(request: dict, inputs: dict, trained_logits: torch.
     return max(differences)
 
 
+def ask_fresh_process(request: dict, inputs: dict) -> dict:
+    """What `reopen` finds in a process of its own; RuntimeError with that process's words if it fails."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.save(inputs, folder / "inputs.pt")
+        (folder / "request.json").write_text(json.dumps({**request, "folder": name}))
+        command = [sys.executable, "-m", "training.read_back", str(folder / "request.json")]
+        code, output = run_child(command, env=single_process_environment())
+        if code:
+            raise RuntimeError(f"the adapter in {request['adapter']} cannot be read back: {output.strip()[-2000:]}")
+        return torch.load(folder / "answer.pt", weights_only=True)
+
+
 def single_process_environment() -> dict[str, str]:
     """This process's environment, for a process that is not a rank of a training and has all cores to itself."""
     removed_names = (*LAUNCHER_VARIABLES, *(("OMP_NUM_THREADS",) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ()))
@@ -195,7 +199,8 @@ def reopen(request: dict) -> None:
     """Read a base and an adapter from disk; write the norms of the adapter's tensors and the logits on a batch, once
     beside the base and once merged into it.
 
-    `request` comes from `make_request`, plus "folder", which has inputs.pt (a batch) and receives answer.pt.
+    `request` comes from `make_request`, plus "folder", which has inputs.pt (a batch) and receives answer.pt. With "merged",
+    the folder of a whole model (training.merge), the logits are those beside the base, of the base alone, and of that model.
     """
     from peft import PeftModel
     from safetensors.torch import load_file
@@ -210,11 +215,20 @@ def reopen(request: dict) -> None:
     model = PeftModel.from_pretrained(base, request["adapter"]).eval()
     disable_input_casting(model)
     inputs = torch.load(folder / "inputs.pt", weights_only=True)
-    inputs = {name: value.to(model.device) for name, value in inputs.items()}
+
+    def logits_of(model) -> torch.Tensor:
+        on_device = {name: value.to(model.device) for name, value in inputs.items()}
+        return model(**on_device, use_cache=False).logits.float().cpu()
+
     with torch.no_grad(), autocast(precision, device):
-        logits = [model(**inputs, use_cache=False).logits.float().cpu()]
-        if not request["in_4_bits"]:  # inference merges the adapter into the base
-            logits.append(model.merge_and_unload()(**inputs, use_cache=False).logits.float().cpu())
+        logits = [logits_of(model)]
+        if "merged" in request:
+            with model.disable_adapter():
+                logits.append(logits_of(model))
+            del model, base  # one after the other: a GPU may have room for one
+            logits.append(logits_of(load_base(request["merged"], getattr(torch, request["dtype"]), **options).eval()))
+        elif not request["in_4_bits"]:  # inference merges the adapter into the base
+            logits.append(logits_of(model.merge_and_unload()))
     saved = load_file(Path(request["adapter"]) / "adapter_model.safetensors")
     torch.save({"norms": norms(saved), "logits": logits}, folder / "answer.pt")
 
