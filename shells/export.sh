@@ -11,7 +11,7 @@
 #   LLAMA_CPP   a checkout of llama.cpp, whose convert_hf_to_gguf.py then writes a GGUF file; it is asked, where
 #               llama-cpp-python is installed (pip install llama-cpp-python compiles for about 15 minutes)
 #
-# Hardware: memory for the base model once; a GPU is used for the check. Minutes: 1 for the demo model, 5 for a 7B.
+# Hardware: memory for the base model once; a GPU is used for the check. Minutes: about 1 for the demo model, not measured for others.
 # Expected result: OUT/export, whose logits differ from the adapter's by no more than rounding explains; then read its
 # README.md, and `hf upload OWNER/NAME OUT/export`.
 set -euo pipefail
