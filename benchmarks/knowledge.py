@@ -127,13 +127,13 @@ def make_run(run: Run, seconds: float | None, trl_python: str | None, records: R
 def record_run(run: Run, seconds: float | None, trl_python: str | None) -> dict:
     """Train and ask; what was right, for knowledge_records.py."""
     data, folder, questions = run.corpus / "data.json", run.folder, run.corpus / "questions.json"
-    if run.documents:
-        data, part = folder / "data.json", folder / "questions.json"
+    if run.documents or run.settings.kinds:
+        data = folder / "data.json"
         if not (folder / "run.json").exists():
-            knowledge_data.take_documents(run.corpus, run.documents, data)
-            rows = read_json(questions, "questions")
-            write_json(part, [row for row in rows if row["file_name"] in run.documents])
-        questions = part
+            knowledge_data.take_rows(run.corpus, run.documents, run.settings.kinds, data)
+    if run.documents:
+        rows, questions = read_json(questions, "questions"), folder / "questions.json"
+        write_json(questions, [row for row in rows if row["file_name"] in run.documents])
     made, model, lora = knowledge_runs.train(run, data, seconds, trl_python), run.model, folder / "lora"
     asked = {"tuned": knowledge_runs.answer(model, questions, folder / "tuned.json", lora)}
     if run.settings.name == OURS and not run.documents:

@@ -189,12 +189,16 @@ def write_dataset(passages: Sequence[tuple[str, Passage]], path: Path) -> None:
     )
 
 
-def take_documents(corpus: Path, names: Sequence[str], path: Path) -> None:
-    """Write the part of a corpus's dataset that is about some documents, with its chunks."""
+def take_rows(corpus: Path, names: Sequence[str], kinds: Sequence[str], path: Path) -> None:
+    """Write the rows of a corpus's dataset that are about some documents and of some kinds, with the documents' chunks.
+
+    Without names or kinds: of all.
+    """
     rows = read_json(corpus / "data.json", "the corpus's dataset")
     chunks = read_json(corpus / "data.chunks.jsonl", "the chunks of the corpus", or_lines=True)
-    kept = [one for one in chunks if one["file_name"] in names]
-    write_json(path, [row for row in rows if row["file_name"] in names])
+    kept = [one for one in chunks if not names or one["file_name"] in names]
+    rows = [row for row in rows if (not names or row["file_name"] in names) and (not kinds or row["kind"] in kinds)]
+    write_json(path, rows)
     write_text(path.with_suffix(".chunks.jsonl"), "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in kept))
 
 

@@ -38,6 +38,7 @@ class Settings:
     arguments: tuple[str, ...] = ()
     options: str = "{}"  # JSON, of TRL's trainer
     lora: str = "{}"  # JSON, of peft's LoraConfig
+    kinds: tuple[str, ...] = ()  # of the rows to train on; all if there are none
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Run:
             self.seed,
             Path(self.model).name,
             self.documents,
+            *([one.kinds] if one.kinds else []),
         )
         data = hashlib.sha256((self.corpus / "data.json").read_bytes()).hexdigest()
         return self.corpus / "runs" / hashlib.sha256(json.dumps([*parts, data]).encode()).hexdigest()[:16]
@@ -82,7 +84,7 @@ def read_settings(path: Path = SETTINGS) -> dict[str, Settings]:
             raise InputError(
                 f"expected the trainer finetune, text, sft or sdft for {name!r} in {path}, found {trainer!r}"
             )
-        inherited = found[like].arguments if like else ()
+        inherited, kinds = (found[like].arguments, found[like].kinds) if like else ((), ())
         found[name] = Settings(
             name,
             trainer,
@@ -91,6 +93,7 @@ def read_settings(path: Path = SETTINGS) -> dict[str, Settings]:
             (*inherited, *table.get("arguments", [])),
             json.dumps(table.get("options", {}), sort_keys=True),
             json.dumps(table.get("lora", {}), sort_keys=True),
+            tuple(table.get("kinds", kinds)),
         )
     return found
 

@@ -121,10 +121,13 @@ def test_a_file_of_another_form_is_refused(tmp_path):
 def test_part_of_the_documents_takes_its_rows_and_chunks(tmp_path):
     _, passages = knowledge_data.read_source(write_given(tmp_path / "given.json", 3), None)
     knowledge_data.write_corpus(passages, tmp_path / "corpus")
-    knowledge_data.take_documents(tmp_path / "corpus", ["passage_001.txt"], tmp_path / "part" / "data.json")
+    knowledge_data.take_rows(tmp_path / "corpus", ["passage_001.txt"], (), tmp_path / "part" / "data.json")
     rows = read_dataset(tmp_path / "part" / "data.json")
     assert {row["file_name"] for row in rows} == {"passage_001.txt"} and len(rows) == 3
     assert len((tmp_path / "part" / "data.chunks.jsonl").read_text().splitlines()) == 1
+    knowledge_data.take_rows(tmp_path / "corpus", (), ["qa"], tmp_path / "questions" / "data.json")
+    rows = read_dataset(tmp_path / "questions" / "data.json")
+    assert {row["kind"] for row in rows} == {"qa"} and {row["file_name"][8:11] for row in rows} == {"000", "001", "002"}
 
 
 @pytest.mark.parametrize(
@@ -214,8 +217,9 @@ def test_what_determines_a_run_is_its_key(tmp_path):
     others = [
         replace(run, seed=2), replace(run, model="models/other"), replace(run, documents=("a.txt",)),
         replace(run, settings=replace(run.settings, arguments=("--lora_r", "8"))),
+        replace(run, settings=replace(run.settings, kinds=("qa",))),
     ]  # fmt: skip
-    assert len({run.folder, *(one.folder for one in others)}) == 5
+    assert len({run.folder, *(one.folder for one in others)}) == 6
     assert replace(run, settings=replace(run.settings, name="new", note="name")).folder == run.folder
     before = run.folder
     (tmp_path / "data.json").write_text("[1]")
