@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import ROOT
 
 import run_all
 from data_processor.languages import identify, identify_all, in_language, texts_of_rows
@@ -115,3 +117,59 @@ def test_what_is_measured_is_not_trained_on(language):
     assert len(set(questions)) == 200 and len({row["id"] for row in general}) == 200
     assert len(set(neutral)) == 24 and len(set(replayed)) >= 400
     assert not {*questions, *neutral} & set(replayed)
+
+
+ASKING = set(
+    """a an and are at be by called can country did do does for from give have how in is it its kind made make many me most my
+    name named of on one our people s say some speak the there this to use used was we were what when where which who whose
+    why with word you your""".split()
+)
+SAME = {"+": "plus", "-": "minus", "baby": "young", "colours": "colour", "spoken": "language", "known": "famous"}
+OLDEST = 406  # these came before the benchmark's questions, which ask some of them again
+ANOTHER_ANSWER = {  # a near copy in its words only
+    "At what temperature in degrees Celsius does water freeze?",
+}
+
+
+def content(question: str) -> set[str]:
+    """The words that say what a question is about; whatever stands alone in quotes is one of them."""
+    words = {SAME.get(word, word) for word in re.findall(r"\d+\.\d+|\w+|(?<= )[+-](?= )", question.lower())}
+    return words - ASKING | set(re.findall(r'"(\w+)"', question.lower()))
+
+
+def near_copies(prompts: list[str], measured: list[str]) -> list[tuple[str, str]]:
+    """Pairs that share more than 0.6 of their words (Jaccard)."""
+    asked = [(question, content(question)) for question in measured]
+    return [
+        (prompt, question)
+        for prompt, words in ((prompt, content(prompt)) for prompt in prompts)
+        for question, others in asked
+        if len(words & others) > 0.6 * len(words | others)
+    ]
+
+
+def test_a_near_copy_is_found_and_the_same_question_about_something_else_is_none():
+    measured = ["What is the capital of Sweden?", 'What is the past tense of "give"?', "What is 3 + 4?"]
+    copies = ["Name the capital of Sweden.", 'Give the past tense of "give".', "What is 4 plus 3?"]
+    assert near_copies(copies, measured) == list(zip(copies, measured, strict=True))
+    assert near_copies(["What is the capital of Malta?", 'What is the past tense of "hear"?', "3 - 4?"], measured) == []
+
+
+def test_no_replayed_prompt_is_nearly_a_measured_question():
+    """Else an answer that is kept would be one that was trained."""
+
+    def questions(path):
+        return [row["conversations"][0]["value"] for row in json.loads((ROOT / path).read_text(encoding="utf-8"))]
+
+    prompts = json.loads(REPLAY_PROMPTS.read_text(encoding="utf-8"))
+    neutral = json.loads(Path(forgetting.NEUTRAL_PROMPTS).read_text(encoding="utf-8"))
+    measured = [*questions("evaluation/general/questions.json"), *questions("demo/retention.json"), *neutral]
+    assert {prompt for prompt, _ in near_copies(prompts, measured)} == ANOTHER_ANSWER
+    benchmark = json.loads((ROOT / "benchmarks" / "general_questions.json").read_text(encoding="utf-8"))
+    assert near_copies(prompts[OLDEST:], list(benchmark)) == []
+
+
+def test_there_are_many_replayed_prompts_and_each_says_something_else():
+    prompts = json.loads(REPLAY_PROMPTS.read_text(encoding="utf-8"))
+    bare = {" ".join(re.findall(r"\w+|[+-]", prompt.lower())) for prompt in prompts}
+    assert len(bare) == len(prompts) >= 2000 and all(prompt == prompt.strip() != "" for prompt in prompts)
