@@ -125,10 +125,6 @@ ASKING = set(
     why with word you your""".split()
 )
 SAME = {"+": "plus", "-": "minus", "baby": "young", "colours": "colour", "spoken": "language", "known": "famous"}
-OLDEST = 406  # these came before the benchmark's questions, which ask some of them again
-ANOTHER_ANSWER = {  # a near copy in its words only
-    "At what temperature in degrees Celsius does water freeze?",
-}
 
 
 def content(question: str) -> set[str]:
@@ -163,13 +159,17 @@ def test_no_replayed_prompt_is_nearly_a_measured_question():
 
     prompts = json.loads(REPLAY_PROMPTS.read_text(encoding="utf-8"))
     neutral = json.loads(Path(forgetting.NEUTRAL_PROMPTS).read_text(encoding="utf-8"))
-    measured = [*questions("evaluation/general/questions.json"), *questions("demo/retention.json"), *neutral]
-    assert {prompt for prompt, _ in near_copies(prompts, measured)} == ANOTHER_ANSWER
     benchmark = json.loads((ROOT / "benchmarks" / "general_questions.json").read_text(encoding="utf-8"))
-    assert near_copies(prompts[OLDEST:], list(benchmark)) == []
+    measured = [
+        *questions("evaluation/general/questions.json"),
+        *questions("demo/retention.json"),
+        *neutral,
+        *benchmark,
+    ]
+    assert near_copies(prompts, measured) == []
 
 
 def test_there_are_many_replayed_prompts_and_each_says_something_else():
     prompts = json.loads(REPLAY_PROMPTS.read_text(encoding="utf-8"))
     bare = {" ".join(re.findall(r"\w+|[+-]", prompt.lower())) for prompt in prompts}
-    assert len(bare) == len(prompts) >= 2000 and all(prompt == prompt.strip() != "" for prompt in prompts)
+    assert len(bare) == len(prompts) >= 1900 and all(prompt == prompt.strip() != "" for prompt in prompts)
