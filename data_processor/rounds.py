@@ -265,8 +265,8 @@ class Rounds:
             "role_units_done": done["roles"],
             "unknown_asked": bool(done["unknown"]),
             "share_read": round(self._share_read(), 4),
-            "seconds_of_all_facts": round(sum(self.fact_rounds) + self._expected_seconds(self._seconds_for_facts()), 1),
-            "seconds_of_a_role": round(self._expected_seconds(self._unit_cost("roles") * units), 1),
+            "seconds_of_all_facts": round(sum(self.fact_rounds) + self._expected_seconds(self._seconds_for_facts()), 3),
+            "seconds_of_a_role": round(self._expected_seconds(self._unit_cost("roles") * units), 3),
             "seconds_a_call": round(self.costs["call"], 4),
             "stopped_by_signal": self.clock.stopped_by,
         }
