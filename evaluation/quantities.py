@@ -129,8 +129,8 @@ def parse_number(text: str, language: str) -> float | None:
     group = "." if decimal == "," else ","
     if re.fullmatch(rf"[-+]?\d{{1,3}}(?:[{group}]\d{{3}})+(?:[{decimal}]\d+)?", text):
         text = text.replace(group, "")
-    elif decimal not in text and re.fullmatch(r"[-+]?\d+[.,]\d+", text):
-        decimal = group  # 3.5 % in German, 3,5 % in English
+    elif re.fullmatch(rf"[-+]?(?:\d+|\d{{1,3}}(?:[{decimal}]\d{{3}})+)[{group}]\d+", text):
+        text, decimal = text.replace(decimal, ""), group  # 3.5 and 1,250.50 in German, 3,5 and 1.250,50 in English
     with contextlib.suppress(ValueError):
         return float(text.replace(decimal, ".") if decimal == "," else text.replace(",", ""))
     return None
