@@ -32,6 +32,7 @@ def lines(name: str, raw: str) -> list[str]:
         ("a.txt", "== Price ==\nIt cost <s>40</s> 55.\n", ["Price", "It cost  55."]),
         ("a.txt", "He was _fourteen_.[1] The \"[h]ouse\" of a[1].[citation needed]\n", ["He was fourteen. The \"[h]ouse\" of a[1]."]),
         ("a.txt", "== History ==\nThe '''Osprey''' was built by [[Ruth Ambler|Ambler]].<ref>Log.</ref>\n", ["History", "The Osprey was built by Ambler."]),
+        ("a.txt", "== The '''Osprey''' of [[Ann Bell|''Ann'']] ==\nBuilt by [[Ida|'''Ida''' Marsh]].\n", ["The Osprey of Ann", "Built by Ida Marsh."]),
         ("a.txt", "WEBVTT - a talk\n\nNOTE by hand\nin May\n\n00:01.000 --> 00:02.000\nIris\n\nNOTE here\n\n00:03.000 --> 00:04.000\nbuilt it.\n",
          ["Iris", "built it."]),
         ("a.txt", "WEBVTT\n00:01.000 --> 00:02.000\nIris built it.\n", ["Iris built it."]),

@@ -50,7 +50,9 @@ def test_where_there_is_no_text_the_reply_says_what_there_was(message, error):
 @pytest.mark.parametrize("where", ["reasoning_content", "reasoning", "reasoning_details"])
 def test_thoughts_that_took_all_the_tokens_were_cut_off(where):
     cut = completion("", "length", **{where: "Piet? No,"})
-    said = "cut off while thinking: 9 tokens were too few; raise --max_new_tokens where there is one, or have the server"
+    said = (
+        "cut off while thinking: 9 tokens were too few; raise --max_new_tokens where there is one, or have the server"
+    )
     assert read(cut).error == f"{said} think less"
     assert read(completion("Greta", "length", **{where: "Piet? No,"})) == Reply("Greta", 3, 2, "length")
 
@@ -79,7 +81,9 @@ def test_the_servers_words_are_found_under_their_usual_names(key, form):
 
 
 @pytest.mark.parametrize("key", ["status", "code", "status_code", "type"])
-@pytest.mark.parametrize(("given", "status"), [(400, 400), ("429", 429), (599, 599), (399, 400), (600, 400), ("4x", 400)])
+@pytest.mark.parametrize(
+    ("given", "status"), [(400, 400), ("429", 429), (599, 599), (399, 400), (600, 400), ("4x", 400)]
+)
 def test_the_status_of_an_error_is_the_one_it_names(key, given, status):
     assert error_inside(to_answer(json.dumps({"error": {"message": "It is late.", key: given}})))["status"] == status
 
