@@ -59,15 +59,17 @@ class Continuous(Echo):
 
 def test_files_are_utf8_whatever_the_machine_would_write_by_itself(tmp_path):
     program = """
+import sys
 from pathlib import Path
 from engines.journal import append_line
 from utils import read_json, write_json
-append_line(Path("journal.jsonl"), {"Zoë": "青石镇"})
-write_json("rows.json", ["Zoë"])
-assert read_json("rows.json", "rows") == ["Zoë"]
+folder = Path(sys.argv[1])
+append_line(folder / "journal.jsonl", {"Zoë": "青石镇"})
+write_json(folder / "rows.json", ["Zoë"])
+assert read_json(folder / "rows.json", "rows") == ["Zoë"]
 """
-    ascii_alone = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-"], input=program.encode(), cwd=tmp_path, env=ascii_alone, check=True)
+    ascii_alone = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-", tmp_path], input=program.encode(), cwd=ROOT, env=ascii_alone, check=True)
     assert (tmp_path / "journal.jsonl").read_bytes() == '{"Zoë": "青石镇"}\n'.encode()
     assert (tmp_path / "rows.json").read_bytes() == '[\n "Zoë"\n]\n'.encode()
 
