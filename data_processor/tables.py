@@ -6,7 +6,7 @@ import itertools
 import re
 from dataclasses import dataclass, field
 
-from data_processor.edits import HEADING, MARKUP, Edit, Markup
+from data_processor.edits import HEADING, Edit, Markup
 
 RULED = re.compile(r"\s*(?:\|.*\||[│┃║].*[│┃║]|\+[-=+]{3,}|[┌└├╔╚╠┏┗┣].*[┐┘┤╗╝╣┓┛┫])\s*$")
 RULE = re.compile(r"\s*[|+]?[-=+:|\s]+$|\s*[┌└├╔╚╠┏┗┣]")
@@ -102,7 +102,7 @@ def read_ruled_table(text: str, lines: list[tuple[int, int]]) -> Markup:
     has_header = sum(is_row for is_row, _ in itertools.groupby(rows)) > 1
     for (start, end), is_row in zip(lines, rows, strict=True):
         if not is_row:
-            found.edits.append(Edit(start, end, kind=MARKUP))
+            found.edits.append(Edit(start, end))
             continue
         bars = [bar.start() for bar in BAR.finditer(text, start, end)]
         cells = [_trimmed(text, left + 1, right) for left, right in itertools.pairwise(bars)]

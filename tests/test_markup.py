@@ -77,8 +77,9 @@ def test_a_row_of_a_table_is_a_line_with_the_words_of_its_header(name, raw):
          ["city: Bern; seats: 9.", "city: Ube; seats: 8."]),
         ("<tbody><tr><td rowspan=9>A<td>B</tr></tbody><tbody><tr><td colspan=x>C<td></tr></tbody>", ["A; B.", "C."]),
         ("<tr><td rowspan=2>A<td>B<td>C</tr><tr><td><td>D</tr>", ["A; B; C.", "A; D."]),
+        ("<tr><td rowspan=2> <td>B</tr><tr><td>D</tr>", ["B.", "D."]),
     ],
-    ids=["rows", "to the end", "columns", "header of two rows", "sections", "parts of a table", "an empty cell"],
+    ids=["rows", "to the end", "columns", "header of two rows", "sections", "parts of a table", "an empty cell", "a tall empty cell"],
 )  # fmt: skip
 def test_a_cell_stands_in_all_its_rows_and_under_all_its_columns(rows, expected):
     document = clean("a.html", raw := f"<table>{rows}</table>")

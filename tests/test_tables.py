@@ -15,18 +15,20 @@ from data_processor.documents import clean
         ("| who | age |\n+-----+----+\n| Ann | 30 |\n| Ida | 31 |\n", "who: Ann; age: 30.\nwho: Ida; age: 31.\n", ["| who | age |\n"]),
         ("+-----+\n| who |\n+=====+\n| Ann |\n+-----+\n| Ida |\n+-----+\n", "who: Ann.\nwho: Ida.\n", ["| who |\n"]),
         ("┌─────┬─────┐\n│ who │ age │\n├─────┼─────┤\n│ Ann │ 30  │\n└─────┴─────┘\n", "who: Ann; age: 30.\n", ["│ who │ age │\n"]),
+        ("+---+---+\n|who|age|\n+---+---+\n|Ann|30|\n+---+---+\n", "who: Ann; age: 30.\n", ["|who|age|\n"]),
         # A frame alone, or a rule at one end, tells of no header.
         ("+-----+----+\n| Ann | 30 |\n| Ida | 31 |\n+-----+----+\n", "Ann; 30.\nIda; 31.\n", []),
         ("+-----+\n| Ann |\n+-----+\n", "Ann.\n", []),
         ("| Ann | 30 |\n| Ida | 31 |\n+-----+----+\n", "Ann; 30.\nIda; 31.\n", []),
         ("+-----+----+\n| Ann | 30 |\n| Ida | 31 |\n", "Ann; 30.\nIda; 31.\n", []),
     ],
-    ids=["framed", "bare", "a rule after each row", "lines", "a frame", "a frame of one row", "a rule below", "a rule above"],
+    ids=["framed", "bare", "a rule after each row", "lines", "no spaces", "a frame", "a frame of one row", "a rule below", "a rule above"],
 )  # fmt: skip
 def test_a_drawn_table_has_a_header_where_a_rule_parts_its_rows(name, raw, text, header):
     document = clean(name, raw)
     assert document.text == text
     assert [raw[start:end] for start, end, kind in document.spans if kind == "heading"] == header
+    assert {kind for _, _, kind in document.spans} <= {"heading", "markup", "text"}
 
 
 @pytest.mark.parametrize(
