@@ -47,7 +47,7 @@ def summarise(
     (Field & Welsh 2007), in which the seeds of a passage stay together.
     """
     mean = numpy.mean(numpy.array(tuned, dtype=float), axis=0)
-    (drawn,) = resampled_means([mean], passages)
+    (drawn,) = resampled_means([mean], passages, seed=0)
     closed = gap_closed(mean, [float(x) for x in base], [float(x) for x in opened], passages)
     return {
         "tuned": share(mean),

@@ -95,20 +95,12 @@ class Events(HTMLParser):
     def handle_entityref(self, name):
         self.add("reference")
 
-    def handle_charref(self, name):
-        self.add("reference")
+    handle_charref = handle_entityref
 
     def handle_comment(self, data):
         self.add("other")
 
-    def handle_decl(self, decl):
-        self.add("other")
-
-    def handle_pi(self, data):
-        self.add("other")
-
-    def unknown_decl(self, data):
-        self.add("other")
+    handle_decl = handle_pi = unknown_decl = handle_comment
 
 
 def span_of(attrs: list[tuple[str, str | None]], name: str) -> int:

@@ -109,10 +109,11 @@ def _read_inline(text: str, lines: list[int], token: Token, opening: Token, is_p
         file_start, file_end = lines[first + number], lines[first + number + 1]
         at = text.find(line, file_start, file_end) if is_heading else text.rfind(line, file_start, file_end)
         if at < 0:  # a tab, of which a part is indentation
-            bare = text.find(line.lstrip(), file_start, file_end)
-            if bare < 0:  # never seen: then the paragraph stays as it is written
+            begin += len(line) - len(line.lstrip())
+            line = line.lstrip()
+            at = text.find(line, file_start, file_end)
+            if at < 0:  # never seen: then the paragraph stays as it is written
                 return
-            at = bare - (len(line) - len(line.lstrip()))
         places.append((begin, at, len(line)))
         begin += len(line) + 1
         found.edits += [

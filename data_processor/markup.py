@@ -102,15 +102,16 @@ def front_matter(text: str) -> tuple[dict[str, Any], int]:
     return metadata, match.end()
 
 
-def read_wiki(text: str, start: int) -> Markup:
-    """MediaWiki's headings, links, emphasis, notes and templates."""
+def read_wiki(text: str, start: int, end: int | None = None) -> Markup:
+    """MediaWiki's headings, links, emphasis, notes and templates, in a text or a part of it."""
     found = Markup([], [], [])
-    for mark in WIKI_MARK.finditer(text, start):
+    for mark in WIKI_MARK.finditer(text, start, len(text) if end is None else end):
         kept = "link" if mark["link"] else "heading" if mark["heading"] else None
         if kept is None:
             found.edits.append(Edit(*mark.span()))
             continue
-        found.edits += [Edit(mark.start(), mark.start(kept)), Edit(mark.end(kept), mark.end())]
+        inside = read_wiki(text, *mark.span(kept)).edits
+        found.edits += [Edit(mark.start(), mark.start(kept)), *inside, Edit(mark.end(kept), mark.end())]
         if kept == "heading":
             found.headings.append(mark.span())
     return found

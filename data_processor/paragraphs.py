@@ -14,7 +14,7 @@ from statistics import median
 import regex
 
 from data_processor import hyphens
-from data_processor.edits import TEXT, Edit, Edited, apply_edits
+from data_processor.edits import Edit, Edited, apply_edits
 from data_processor.line_kinds import OPEN_ENDED, Line, columns_of, read_lines
 
 NARROW = 45  # columns: shorter lines are wrapped only if more speaks for it
@@ -260,13 +260,13 @@ def join_lines(text: str, blocks: list[Block], language: str) -> Edited:
         for a, b in zip(block.lines, block.lines[1:], strict=False):
             mended = hyphens.mend(a.text, b.text, language, text)
             if mended is not None:
-                edits.append(Edit(a.end - 1, b.start, mended, TEXT))
+                edits.append(Edit(a.end - 1, b.start, mended))
             elif not (UNSPACED.match(a.text[-1]) or UNSPACED.match(b.text[0])):
-                edits.append(Edit(a.end, b.start, " ", TEXT))
+                edits.append(Edit(a.end, b.start, " "))
             else:
                 hung = 1 if HALVES.search(f"{a.text[-1]}{b.text[0]}") else 0
                 short = spaces[all(map(UNSPACED.match, (a.text[-1], b.text[0])))] and not is_full(
                     a, b, width - 2 * hung, longest - hung, whole_words=False
                 )
-                edits.append(Edit(a.end, b.start, " " if short else "", TEXT))
+                edits.append(Edit(a.end, b.start, " " if short else ""))
     return apply_edits(text, sorted(edits, key=lambda edit: edit.start))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import accumulate, pairwise
 
 from data_processor.curation import SimilarTexts
 from data_processor.pairs import Fact
@@ -44,17 +45,13 @@ def group_by_sentence(facts: list[Fact]) -> list[list[int]]:
         for number, fact in enumerate(facts)
         for span in fact.spans
     )
-    file_read, reach, last = "", 0, 0
-    for file_name, start, end, number in places:
-        if file_name == file_read and start < reach:
-            links.append((last, number))
-            reach = max(reach, end)
-        else:
-            file_read, reach = file_name, end
-        last = number
+    reached = accumulate(((file_name, end) for file_name, _, end, _ in places), max)  # by all places up to each
+    for (before, after), reach in zip(pairwise(places), reached, strict=False):
+        if after[:2] < reach:
+            links.append((before[-1], after[-1]))
     graph = coo_array(([1] * len(links), tuple(zip(*links, strict=True))), shape=(len(facts), len(facts)))
     together: dict[int, list[int]] = {}
-    for number, group in enumerate(connected_components(graph, directed=False)[1]):
+    for number, group in enumerate(connected_components(graph)[1]):
         together.setdefault(group, []).append(number)
     return list(together.values())
 

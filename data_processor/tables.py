@@ -6,7 +6,7 @@ import itertools
 import re
 from dataclasses import dataclass, field
 
-from data_processor.edits import HEADING, MARKUP, Edit, Markup
+from data_processor.edits import HEADING, Edit, Markup
 
 RULED = re.compile(r"\s*(?:\|.*\||[│┃║].*[│┃║]|\+[-=+]{3,}|[┌└├╔╚╠┏┗┣].*[┐┘┤╗╝╣┓┛┫])\s*$")
 RULE = re.compile(r"\s*[|+]?[-=+:|\s]+$|\s*[┌└├╔╚╠┏┗┣]")
@@ -93,13 +93,16 @@ def row_edits(text: str, start: int, end: int, header: list[str], cells: list[tu
 
 
 def read_ruled_table(text: str, lines: list[tuple[int, int]]) -> Markup:
-    """A table drawn with bars and rules; `lines` are (start, end) of its lines. The row above the first rule is its header."""
+    """A table drawn with bars and rules; `lines` are (start, end) of its lines.
+
+    Its first row is a header if a rule stands between two of the rows: a frame alone makes none.
+    """
     found, header, after_rule = Markup([], [], []), [], False
     rows = [RULE.match(text[start:end]) is None for start, end in lines]
-    has_header = any(is_row and not rows[number + 1] for number, is_row in enumerate(rows[:-1]))
+    has_header = sum(is_row for is_row, _ in itertools.groupby(rows)) > 1
     for (start, end), is_row in zip(lines, rows, strict=True):
         if not is_row:
-            found.edits.append(Edit(start, end, kind=MARKUP))
+            found.edits.append(Edit(start, end))
             continue
         bars = [bar.start() for bar in BAR.finditer(text, start, end)]
         cells = [_trimmed(text, left + 1, right) for left, right in itertools.pairwise(bars)]

@@ -67,7 +67,7 @@ def join_stream(text: str) -> dict:
 
 def first_choice(answer) -> Any:
     """The first choice of an answer; None if it has none, or something else in its place."""
-    choices = getattr(answer, "choices", None)
+    choices = answer.choices
     choice = choices[0] if isinstance(choices, list) and choices else None
     return choice if hasattr(choice, "message") or hasattr(choice, "text") else None
 

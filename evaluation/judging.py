@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+from engines.api_replies import error_reply
 from engines.chat import Engine, Reply
 from engines.failures import describe_failures, mostly
 from engines.progress import progress_bar
@@ -183,7 +184,7 @@ def get_replies(judge: Judge, task: Task, cases: list[Case], wanted: list[int], 
     replies = {i: judge.journal.replies.get(keys[i]) for i in wanted}
     missing = [i for i in wanted if replies[i] is None]
     if missing and judge.engine is None:
-        replies |= {i: Reply("", finish_reason="error", error=NOT_IN_JOURNAL) for i in missing}
+        replies |= {i: error_reply(NOT_IN_JOURNAL) for i in missing}
     elif missing:
         texts = {
             i: CASE_PROMPT.format(

@@ -149,13 +149,12 @@ def match(
     With `points`, whether it says each of them so, in any order, and contradicts neither them nor the reference.
     `language` is that of all the answers, for an answer whose own cannot be told.
     """
+    language = answer_language(question, reference, response, language)
     if points:
         found, needed = count_points(points, reference, response, question, language)
-        language = answer_language(question, reference, response, language)
         return found == needed and not contradicts(
             needed_points(points, question), reference, response, question, language
         )
-    language = answer_language(question, reference, response, language)
     if language != ENGLISH and language in WORDED:
         return bool(response.strip()) and comparison.same_answer(reference, response, question, language)
     return has_words(reference, response, language)

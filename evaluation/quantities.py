@@ -122,15 +122,15 @@ def to_base(value: float, unit: str | None) -> Quantity:
 
 
 def parse_number(text: str, language: str) -> float | None:
-    """The value of digits with separators: of the language, or, where that cannot be meant, of English."""
+    """The value of digits with separators: of the language, or, where that cannot be meant, the other way round."""
     decimal = ","
     with contextlib.suppress(KeyError, ValueError):
         decimal = locale(language).number_symbols["latn"]["decimal"]
     group = "." if decimal == "," else ","
     if re.fullmatch(rf"[-+]?\d{{1,3}}(?:[{group}]\d{{3}})+(?:[{decimal}]\d+)?", text):
         text = text.replace(group, "")
-    elif group in text and decimal not in text and re.fullmatch(r"[-+]?\d+[.,]\d+", text):
-        text = text.replace(group, ".")  # 3.5% in German
+    elif re.fullmatch(rf"[-+]?(?:\d+|\d{{1,3}}(?:[{decimal}]\d{{3}})+)[{group}]\d+", text):
+        text, decimal = text.replace(decimal, ""), group  # 3.5 and 1,250.50 in German, 3,5 and 1.250,50 in English
     with contextlib.suppress(ValueError):
         return float(text.replace(decimal, ".") if decimal == "," else text.replace(",", ""))
     return None

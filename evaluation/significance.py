@@ -25,7 +25,7 @@ def wilson_interval(successes: int, n: int) -> list[float] | None:
 
 def mcnemar(gained: int, lost: int) -> float:
     """Two-sided exact p-value of a split this uneven among the questions whose result changed (McNemar 1947)."""
-    return 1.0 if gained + lost == 0 else float(binomtest(gained, gained + lost).pvalue)
+    return 1.0 if gained == lost else float(binomtest(gained, gained + lost).pvalue)
 
 
 def describe_comparison(gained: int, lost: int) -> str:
@@ -50,7 +50,7 @@ def format_p_value(gained: int, lost: int) -> str:
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
-def resampled_means(columns: Sequence[Sequence[float]], clusters: Sequence[str], seed: int = 0) -> numpy.ndarray:
+def resampled_means(columns: Sequence[Sequence[float]], clusters: Sequence[str], seed: int) -> numpy.ndarray:
     """The means of the columns in RESAMPLES samples of whole clusters, drawn with replacement: (columns, RESAMPLES).
 
     Questions about one fact stand or fall together, so facts are drawn, not questions (cluster bootstrap; Field &

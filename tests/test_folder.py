@@ -38,6 +38,47 @@ def test_links_are_followed_and_every_file_is_read_once_in_its_own_place(tmp_pat
     }
 
 
+def test_of_a_file_and_the_links_to_it_one_is_read(tmp_path):
+    """The file itself if it lies in the folder, else the first link to it."""
+    write(tmp_path, "texts/z/pier.txt", "texts/z/notes.rst", "store.txt")
+    for name, target in {
+        "a.txt": "z/pier.txt",
+        "z/b.txt": "pier.txt",
+        "c.txt": "../store.txt",
+        "d.txt": "../store.txt",
+        "e.txt": "c.txt",
+        "f.txt": "z/notes.rst",
+    }.items():
+        (tmp_path / "texts" / name).symlink_to(target)
+    found = find_files(tmp_path / "texts")
+    assert found.names == ["c.txt", "f.txt", "z/pier.txt"]
+    again = "a link to what is read in its own place"
+    other = "not of a kind that is read (.txt .md .markdown .html .htm .pdf .docx)"
+    assert found.left_out == {name: again for name in ("a.txt", "d.txt", "e.txt", "z/b.txt")} | {"z/notes.rst": other}
+
+
+def test_a_name_that_is_not_utf8_is_named_as_far_as_it_can_be_read(tmp_path):
+    write(tmp_path, "texts/pier.txt", ".old/pier.txt")
+    for name in (b"texts/m\xfchle.txt", b"\xd6lde/mill.txt", b".old/m\xfchle.txt"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("The mill was built in 1921.\n")
+    found = find_files(tmp_path)
+    assert found.names == ["texts/pier.txt"]
+    assert found.left_out == {
+        ".old/pier.txt": "hidden, or a program's copy",
+        "\\udcd6lde": "its name is not UTF-8: rename it",
+        "texts/m\\udcfchle.txt": "its name is not UTF-8: rename it",
+    }
+
+
+def test_files_are_in_natural_order_whatever_their_folders(tmp_path):
+    write(tmp_path, "b10.txt", "b9.txt", "a/c2.md", "a/c10.md", "A.HTML", "x10.rst", "x9.rst")
+    found = find_files(tmp_path)
+    assert found.names == ["A.HTML", "a/c2.md", "a/c10.md", "b9.txt", "b10.txt"]
+    assert list(found.left_out) == ["x9.rst", "x10.rst"]
+
+
 def test_a_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
     write(tmp_path, "texts/pier.txt", "texts/old/closed/mill.txt")
     scan = os.scandir

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -55,6 +56,23 @@ class Continuous(Echo):
         last = len(conversations) - 1
         report = on_reply and (lambda index, reply: on_reply(last - index, reply))
         return super().chat(conversations[::-1], on_reply=report, **options)[::-1]
+
+
+def test_files_are_utf8_whatever_the_machine_would_write_by_itself(tmp_path):
+    program = """
+import sys
+from pathlib import Path
+from engines.journal import append_line
+from utils import read_json, write_json
+folder = Path(sys.argv[1])
+append_line(folder / "journal.jsonl", {"Zoë": "青石镇"})
+write_json(folder / "rows.json", ["Zoë"])
+assert read_json(folder / "rows.json", "rows") == ["Zoë"]
+"""
+    ascii_alone = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-", tmp_path], input=program.encode(), cwd=ROOT, env=ascii_alone, check=True)
+    assert (tmp_path / "journal.jsonl").read_bytes() == '{"Zoë": "青石镇"}\n'.encode()
+    assert (tmp_path / "rows.json").read_bytes() == '[\n "Zoë"\n]\n'.encode()
 
 
 def asked(words) -> list:

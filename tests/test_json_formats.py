@@ -12,6 +12,7 @@ from benchmarks.fault_server import FAULTS, TEXT, Answer, completion, error, goo
 from engines.journal import JournaledEngine
 from utils import InputError
 
+BUSY = error(503, "busy")
 PROSE = text("The words that I know are these.")
 LOST = FAULTS["connection reset in mid-body"]
 CALLS = asked("a", "b", "c")
@@ -153,6 +154,26 @@ def test_where_a_refusal_is_unclear_a_short_call_for_json_shows_whether_the_set_
     assert plain["messages"][0]["content"].startswith("Is this a question?")
     reply = plain["response_format"]["json_schema"]["schema"]["properties"]["reply"]
     assert (reply, plain["max_tokens"]) == ({"enum": ["yes", "no"]}, 16 + 16), "16 for the wrapping"
+
+
+def test_a_reply_in_another_format_is_no_failure_in_a_row(server):  # noqa: F811
+    engine = engine_of(server, max_attempts=1)
+    server.plan = iter([good, *[BUSY] * 4])
+    assert [bool(reply.error) for reply in engine.chat(asked(*"abcde"))] == [False] + [True] * 4
+    server.default = knows("json_object", LOST)
+    assert engine.chat(asked("f"), schemas=WORDS)[0].error is None
+    server.default = BUSY
+    assert [bool(reply.error) for reply in engine.chat(asked(*"ghij"))] == [True] * 4
+    with pytest.raises(InputError, match=r"found status 503 \(busy\): start the server"):
+        engine.chat(asked("k"))
+
+
+def test_a_schema_in_the_prompt_has_its_words_as_they_are_written(server):  # noqa: F811
+    server.default = knows("text", error(400, "json_schema and json_object are unavailable"))
+    assert engine_of(server).chat(asked("好？"), schemas={"enum": ["是", "否"]})[0].error is None
+    prompt = "好？\n\nReply with JSON alone: one object that follows this JSON schema.\n"
+    shown = server.calls[-1]["body"]["messages"][0]["content"]
+    assert shown.startswith(prompt) and '{"enum": ["是", "否"]}' in shown
 
 
 def test_a_format_that_was_found_shows_that_the_set_up_is_right(server):  # noqa: F811

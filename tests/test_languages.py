@@ -38,6 +38,13 @@ def test_a_collection_is_in_the_language_of_most_of_it():
     assert identify_all([]) == "en"
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_each_text_of_a_small_collection_is_looked_at(place):
+    texts = ["84.6"] * 4
+    texts[place] = "Die Halle ist im Winter geschlossen, im Sommer aber offen."
+    assert identify_all(texts) == "de"
+
+
 def test_all_of_a_large_collection_is_looked_at():
     english = ["The gate is open in summer, and closed in the winter, as the keeper of the park has told us. " * 5] * 50
     german = [

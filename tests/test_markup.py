@@ -21,6 +21,7 @@ def lines(name: str, raw: str) -> list[str]:
         ("a.md", "> She was sold\n> in 1961.\n\n- [x] Done *once*\n    in 1962\n", ["She was sold", "in 1961.", "- Done once", "in 1962"]),
         ("a.md", "+++\ntitle = \"T\"\n+++\nText.\n", ["Text."]),
         ("a.md", "---\n\nText.\n\n---\n", ["Text."]),
+        ("a.md", "1. Ann\n \t built *it*\n\n- x\n\n\ty\n\tz *f*\n", ["1. Ann", "built it", "- x", "y", "z f"]),  # part of a tab
         ("a.md", "The mill\n========\nIt turns.\n", ["The mill", "It turns."]),
         ("a.txt", "3 * 4 * 5, 2*3*4, snake_case_name, (1 ha)*, (2 ha)* and #1. Write to <jens@example.org>, if a<b.\n",
          ["3 * 4 * 5, 2*3*4, snake_case_name, (1 ha)*, (2 ha)* and #1. Write to <jens@example.org>, if a<b."]),
@@ -31,6 +32,7 @@ def lines(name: str, raw: str) -> list[str]:
         ("a.txt", "== Price ==\nIt cost <s>40</s> 55.\n", ["Price", "It cost  55."]),
         ("a.txt", "He was _fourteen_.[1] The \"[h]ouse\" of a[1].[citation needed]\n", ["He was fourteen. The \"[h]ouse\" of a[1]."]),
         ("a.txt", "== History ==\nThe '''Osprey''' was built by [[Ruth Ambler|Ambler]].<ref>Log.</ref>\n", ["History", "The Osprey was built by Ambler."]),
+        ("a.txt", "== The '''Osprey''' of [[Ann Bell|''Ann'']] ==\nBuilt by [[Ida|'''Ida''' Marsh]].\n", ["The Osprey of Ann", "Built by Ida Marsh."]),
         ("a.txt", "WEBVTT - a talk\n\nNOTE by hand\nin May\n\n00:01.000 --> 00:02.000\nIris\n\nNOTE here\n\n00:03.000 --> 00:04.000\nbuilt it.\n",
          ["Iris", "built it."]),
         ("a.txt", "WEBVTT\n00:01.000 --> 00:02.000\nIris built it.\n", ["Iris built it."]),
@@ -75,8 +77,9 @@ def test_a_row_of_a_table_is_a_line_with_the_words_of_its_header(name, raw):
          ["city: Bern; seats: 9.", "city: Ube; seats: 8."]),
         ("<tbody><tr><td rowspan=9>A<td>B</tr></tbody><tbody><tr><td colspan=x>C<td></tr></tbody>", ["A; B.", "C."]),
         ("<tr><td rowspan=2>A<td>B<td>C</tr><tr><td><td>D</tr>", ["A; B; C.", "A; D."]),
+        ("<tr><td rowspan=2> <td>B</tr><tr><td>D</tr>", ["B.", "D."]),
     ],
-    ids=["rows", "to the end", "columns", "header of two rows", "sections", "parts of a table", "an empty cell"],
+    ids=["rows", "to the end", "columns", "header of two rows", "sections", "parts of a table", "an empty cell", "a tall empty cell"],
 )  # fmt: skip
 def test_a_cell_stands_in_all_its_rows_and_under_all_its_columns(rows, expected):
     document = clean("a.html", raw := f"<table>{rows}</table>")
@@ -172,6 +175,8 @@ def test_html_is_read_as_html_in_any_file():
         ("<p>It is <span style='color:red; Text-Decoration: line-through'>4 <span>m</span></span>5 m.</p>", "It is 5 m."),
         ("<p>A <span style='text-decoration-line:line-through'>b</p><p>c <span style='text-decoration:none'>d</span></p>",
          "A b\n\nc d"),
+        ("<?xml version='1.0'?><!DOCTYPE html><p>It is <?php echo 1 ?>old<!-- no -->, <![CDATA[x]]>H&#8322;O &amp; all.</p>",
+         "It is old, H₂O & all."),
         ("<table><tr><th>a<th>b</tr><tr><td><s>40</s> 45<td><del>x</del></tr></table>", "a: 45."),
         ("<table><tr><th>ferry:<th>built</tr><tr><td>Osprey<td>1931<td>sold</tr></table>", "ferry: Osprey; built: 1931; sold."),
     ],
@@ -197,6 +202,21 @@ def test_every_character_of_html_is_accounted_for():
         ("Osprey", "text"), ("</td></tr></table><p>", "markup"), ("It is ", "text"), ("<b>", "markup"), ("old", "text"),
         ("</b>", "markup"), (".", "text"), ("</p>", "markup"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "title"),
+    [
+        ("a.md", "An *old* text.\n\n# The *Osprey* of `Ann`\n\nIt is **old**.\n\n# The end\n", "The Osprey of Ann"),
+        ("a.txt", "[[One]].\n\n== The '''Osprey''' ==\nIt is '''old'''.\n\n== The end ==\n", "The Osprey"),
+        ("a.html", "<p>An <b>old</b> one.</p><h1>The <i>Osprey</i>\n of Ann</h1><p>It is <b>old</b>.</p>", "The Osprey of Ann"),
+        ("a.md", "---\ntitle: '  The  Osprey '\n---\n# The end\n", "The Osprey"),
+        ("a.md", "---\ndate: 1931\n---\n# The *Osprey*\n", "The Osprey"),
+        ("a.md", "An *old* text.\n", ""),
+    ],
+)  # fmt: skip
+def test_the_title_is_the_one_given_or_else_the_first_heading_as_a_reader_sees_it(name, raw, title):
+    assert clean(name, raw).title == title
 
 
 def test_front_matter_is_metadata_with_its_title():

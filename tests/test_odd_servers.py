@@ -189,21 +189,25 @@ def test_thoughts_never_reach_a_text(server, answer):  # noqa: F811
     assert engine_of(server).chat(asked("a"))[0].text == "Greta"
 
 
-def test_a_reply_cut_off_while_thinking_is_asked_again_with_more_room_and_so_are_later_ones(server):  # noqa: F811
+def test_a_reply_cut_off_while_thinking_is_asked_again_with_more_room_and_so_are_later_ones(server, caplog):  # noqa: F811
     server.default = lambda call: good(call) if call["max_tokens"] > 100 else text("<think>\nHm", "length")
-    replies = engine_of(server).chat(asked("a", "b"), max_new_tokens=50)
+    with caplog.at_level(logging.INFO, "engines"):
+        replies = engine_of(server).chat(asked("a", "b"), max_new_tokens=50)
     assert [reply.text for reply in replies] == [TEXT] * 2
     assert [call["body"]["max_tokens"] for call in server.calls] == [50, 50 + THINKING_TOKENS, 50 + THINKING_TOKENS]
+    assert caplog.messages == ["m thinks before it answers: it may write 8192 more tokens per reply"]
 
 
 @pytest.mark.parametrize(
-    "more", [text("<think>\nHm", "length"), refusal(message="max_tokens is too large, at most 4096")]
+    ("more", "tokens"),
+    [(text("<think>\nHm", "length"), 50 + 8192), (refusal(message="max_tokens is too large, at most 4096"), 50)],
 )
-def test_a_reply_that_is_still_cut_off_names_the_limit_to_raise(server, more):  # noqa: F811
+def test_a_reply_that_is_still_cut_off_names_the_limit_to_raise(server, more, tokens):  # noqa: F811
     cut = Answer(completion(None, "length", reasoning_content="Hm"))
     server.default = lambda call: cut if call["max_tokens"] == 50 else more
     (reply,) = engine_of(server).chat(asked("a"), max_new_tokens=50)
-    assert reply.error.startswith("cut off while thinking: ") and "--max_new_tokens" in reply.error and not reply.text
+    said = f"cut off while thinking: {tokens} tokens were too few; raise --max_new_tokens where there is one, or have "
+    assert reply.error == f"{said}the server think less" and not reply.text
 
 
 def test_an_answer_is_read_as_a_stream_or_as_json_of_another_type(server):  # noqa: F811

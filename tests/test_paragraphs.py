@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_processor.line_kinds import Line
-from data_processor.paragraphs import is_full, read_blocks
+from data_processor.line_kinds import Line, read_lines
+from data_processor.paragraphs import cut_stretch, is_full, read_blocks
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,35 @@ def test_a_sentence_of_a_short_item_goes_on_in_the_next_line():
         ["- Ann paints the door", "and the gate."],
         ["- Bob rows."],
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        (  # a new paragraph begins further in
+            "The weir at Orsden was built of oak by Ann Bell and her\n    The mill was built of brick by Ida Marsh and her two\nsons.\n",
+            [["The weir at Orsden was built of oak by Ann Bell and her"],
+             ["The mill was built of brick by Ida Marsh and her two", "sons."]],
+        ),
+        (
+            "The weir at Orsden was built of oak by Ann Bell and her\n two sons, of whom one, it is said, went to the sea.\n",
+            [["The weir at Orsden was built of oak by Ann Bell and her", "two sons, of whom one, it is said, went to the sea."]],
+        ),
+        (  # the lines of a cue, whether or not a sentence ends with the first
+            "1\n00:01.000 --> 00:02.000\nIt is late.\nWe row\n\n2\n00:03.000 --> 00:04.000\nhome.\n\n3\n00:05.000 --> 00:06.000\nHere.\n",
+            [["1"], ["00:01.000 --> 00:02.000"], ["It is late.", "We row", "home."], ["2"], ["00:03.000 --> 00:04.000"],
+             ["3"], ["00:05.000 --> 00:06.000"], ["Here."]],
+        ),
+    ],
+    ids=["an indented paragraph", "a space", "cues"],
+)  # fmt: skip
+def test_lines_of_one_block(text, blocks):
+    assert [[line.text for line in block.lines] for block in read_blocks(text)] == blocks
+
+
+@pytest.mark.parametrize(("count", "width", "joined"), [(4, 41, True), (4, 40, False), (4, 30, False), (3, 40, True)])
+def test_four_lines_much_narrower_than_the_text_are_no_paragraph_for_their_equal_length_alone(count, width, joined):
+    """The text is 50 columns wide, and these lines begin neither with capitals nor with small letters."""
+    lines = ["1987 stones ".ljust(width, "o")] * count
+    blocks = cut_stretch(read_lines("\n".join(lines)), 50)
+    assert [len(block.lines) for block in blocks] == ([count] if joined else [1] * count)

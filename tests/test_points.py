@@ -63,6 +63,14 @@ def test_points_by_rule_are_the_phrases_with_most_to_say_in_the_order_of_the_ans
     ]
 
 
+def test_points_by_rule_are_whole_words_or_characters_as_the_language_writes_them():
+    assert points_by_rule("请务必提前14天告知主管。", GUIZE, "zh") == ["请", "提前14天告知主管"]
+    assert points_by_rule("Man sagt es vierzehn Tage vorher der Vorgesetzten.", REGEL, "de") == [
+        "sagt es vierzehn tage vorher",
+        "vorgesetzten",
+    ]
+
+
 def test_points_by_rule_are_found_in_a_long_text_that_says_them_often():
     assert points_by_rule("It leaves at noon.", "The ferry leaves at noon. " * 50, "en") == ["leaves at noon"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from runs import write_demo_run, write_run
@@ -85,6 +86,18 @@ def test_all_four_models_are_shown_by_the_names_of_their_files_and_each_question
     }  # fmt: skip
     source = {"before": "", "quote": "Ann Pellow.", "after": "", "start": 0, "end": 11}
     assert [row.get("quote") for row in found["questions"]] == [None, source, None]
+
+
+def test_the_source_in_a_pdf_is_shown_in_the_text_that_was_read_from_it(tmp_path):
+    """As the run kept it: the file itself, which is none here, is not read again."""
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4")
+    (tmp_path / "run" / "converted").mkdir(parents=True)
+    kept = tmp_path / "run" / "converted" / "a.pdf.txt"
+    kept.write_text("It is old. Ann Pellow built it.\n")
+    os.utime(kept, ns=2 * ((tmp_path / "a.pdf").stat().st_mtime_ns,))
+    win = {"id": 0, "question": "Who?", "reference": "Ann Pellow", "fact": "Ann Pellow built it.", "file_name": "a.pdf"}
+    (row,) = report.questions({}, [win | {"verdict": "win"}], tmp_path, tmp_path / "run")
+    assert (row["quote"]["before"], row["quote"]["quote"]) == ("It is old. ", "Ann Pellow built it.")
 
 
 def test_logs_that_lack_something_are_shown_as_far_as_they_go(run):

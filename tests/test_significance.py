@@ -93,7 +93,7 @@ def test_the_bootstrap_draws_facts_not_questions():
 
 
 def test_a_mean_is_over_questions_where_facts_have_different_numbers_of_them():
-    means = resampled_means([[1] * 9 + [0], [0] * 9 + [1]], ["long"] * 9 + ["short"])
+    means = resampled_means([[1] * 9 + [0], [0] * 9 + [1]], ["long"] * 9 + ["short"], seed=0)
     assert means.shape == (2, 10_000)
     assert sorted(set(means[0].round(4))) == [0.0, 0.9, 1.0]  # the short fact twice, both, the long one twice
     drawn = [numpy.mean(means[0].round(4) == value) for value in (0.0, 0.9, 1.0)]

@@ -11,7 +11,7 @@ import pytest
 
 from data_processor.chunking import Chunk
 from data_processor.pairs import Fact
-from data_processor.split import hold_out_facts, split
+from data_processor.split import group_by_sentence, hold_out_facts, split
 
 WORDINGS = (
     "Who opened the bridge number {n} at Hexley?",
@@ -158,6 +158,32 @@ def test_facts_of_one_sentence_are_held_out_together():
     facts = [Fact(f"fact {n}", chunk, n // 2, n // 2 + 1, "Hexley") for n in range(40)]
     held = hold_out_facts(facts, 0.4, seed=0)
     assert len(held) == 4 and all(n ^ 1 in held for n in held)
+
+
+@pytest.mark.parametrize(
+    ("quotes", "together"),
+    [
+        (["a 0 4", "a 4 8"], [[0], [1]]),  # one ends where the other begins
+        (["a 0 5", "a 4 8"], [[0, 1]]),
+        (["a 0 9", "a 1 2", "a 6 7"], [[0, 1, 2]]),  # two within one
+        (["a 0 9", "a 1 2", "a 8 12", "a 11 13", "a 13 15"], [[0, 1, 2, 3], [4]]),
+        (["a 6 9", "a 0 3", "b 0 9", "a 2 7"], [[0, 1, 3], [2]]),
+        (["A 0 4", "a 2 6"], [[0], [1]]),
+        (["a 0 4", "a 6 8", "a 12 14 7 9", "a 3 4"], [[0, 3], [1, 2]]),  # in any of its quotes
+        (["a 20 22", "b 20 22", "a 40 42", "a 21 23"], [[0, 2, 3], [1]]),  # said twice in a file: at 20 and at 40
+        ([], []),
+    ],
+)
+def test_facts_with_a_part_of_their_quotes_in_common_are_one_group(quotes, together):
+    letters = [chr(0x4E00 + n) for n in range(60)]
+    text = "".join(letters[:40] + letters[20:40])
+    facts = []
+    for number, quote in enumerate(quotes):
+        name, start, end, *second = quote.split()
+        chunk = Chunk(f"{name}.txt", 0, 0, len(text), text, "")
+        more = [tuple(map(int, second))] if second else []
+        facts.append(Fact(f"fact {number}", chunk, int(start), int(end), "Hexley", more=tuple(more)))
+    assert group_by_sentence(facts) == together
 
 
 @pytest.mark.parametrize("ratio", [0.2, 0.4, 1.0])

@@ -76,7 +76,7 @@ def to_examples(
         examples[-1]["input_ids"], text_so_far = prompt_ids + answer_ids, prompt + answer
     if unfinished:
         del examples[-1]["input_ids"][-1], examples[-1]["labels"][-1]
-    longest = max((len(example["input_ids"]) for example in examples), default=0)
+    longest = max(len(example["input_ids"]) for example in examples)
     if max_length is not None and longest > max_length:
         raise InputError(
             f"expected at most {max_length} tokens in an example, found {longest} in {name}: shorten it, raise "
