@@ -7,6 +7,11 @@ import pytest
 from data_processor.line_kinds import Line, read_lines
 from data_processor.paragraphs import cut_stretch, is_full, read_blocks
 
+WEIR = (
+    "The weir at Orsden was built of oak by Ann Bell and her two\n"
+    "sons of the old guild of the town and of the harbour of old\n"
+)
+
 
 @pytest.mark.parametrize(
     ("above", "below", "width", "characters", "full"),
@@ -45,13 +50,22 @@ def test_a_sentence_of_a_short_item_goes_on_in_the_next_line():
             "The weir at Orsden was built of oak by Ann Bell and her\n two sons, of whom one, it is said, went to the sea.\n",
             [["The weir at Orsden was built of oak by Ann Bell and her", "two sons, of whom one, it is said, went to the sea."]],
         ),
+        (  # small letters alone make no sentence of a list
+            "For the boat\nred paint\nbrass nails\nold rope\nand tar\n",
+            [["For the boat"], ["red paint"], ["brass nails"], ["old rope"], ["and tar"]],
+        ),
+        (  # "etc." ends no paragraph before a small letter
+            f"{WEIR}Orsden etc.\nand it was opened in May.\n",
+            [[*WEIR.splitlines(), "Orsden etc.", "and it was opened in May."]],
+        ),
+        (f"{WEIR}Orsden for:\nthe fish and the boats.\n", [[*WEIR.splitlines(), "Orsden for:"], ["the fish and the boats."]]),
         (  # the lines of a cue, whether or not a sentence ends with the first
             "1\n00:01.000 --> 00:02.000\nIt is late.\nWe row\n\n2\n00:03.000 --> 00:04.000\nhome.\n\n3\n00:05.000 --> 00:06.000\nHere.\n",
             [["1"], ["00:01.000 --> 00:02.000"], ["It is late.", "We row", "home."], ["2"], ["00:03.000 --> 00:04.000"],
              ["3"], ["00:05.000 --> 00:06.000"], ["Here."]],
         ),
     ],
-    ids=["an indented paragraph", "a space", "cues"],
+    ids=["an indented paragraph", "a space", "a list", "a small letter", "a colon", "cues"],
 )  # fmt: skip
 def test_lines_of_one_block(text, blocks):
     assert [[line.text for line in block.lines] for block in read_blocks(text)] == blocks
