@@ -27,7 +27,9 @@ METADATA_KEYS = (
     "created",
 )  # the last change first
 YEAR_FIRST = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
-YEAR_LAST = re.compile(r"(?<![\d./-])\d{1,2}([./-])\d{1,2}\1(?:19|20)\d\d(?!\d)")  # "Version 5.3.2027" is a name to find_spans
+YEAR_LAST = re.compile(
+    r"(?<![\d./-])\d{1,2}([./-])\d{1,2}\1(?:19|20)\d\d(?!\d)"
+)  # "Version 5.3.2027" is a name to find_spans
 ONLY_WHOLE = {"REQUIRE_PARTS": ["day", "month", "year"], "STRICT_PARSING": True}
 
 

@@ -1,0 +1,206 @@
+"""Facts that may contradict one another, by rule: the same subject and relation, and another value of the same kind.
+
+    find_rivals(facts, fresh)    # pairs such as "The shop closes at 18:25." and "The shop now closes at 19:40."
+
+Texts are compared as sets of what they say: each name, date or amount is one item, and so is the stem of each other word that
+says something. Which of the items is the value and which the subject is told by the questions of a fact, whose answer it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cached_property
+
+from data_processor.curation import words
+from data_processor.languages import identify_all
+from data_processor.points import function_words
+from data_processor.spans import find_spans
+from data_processor.unknown import stems_of
+from evaluation.matching import match
+from evaluation.quantities import words_of
+from evaluation.reading import read, simplified
+
+ALIKE = 0.5  # of what two facts say beside their values: Jaccard similarity of a pair that a model is asked about
+SURE = 0.75  # and of a pair that needs no model
+FEWEST_SHARED = 2  # items beside the values: one name in common says too little
+LONGEST_VALUE = 4  # words, of a value that is no name, date or amount ("closed on Mondays", "made of copper")
+KINDS = {"year": "date", "quoted": "name", "time": "amount", "number": "amount"}  # that may stand for one another
+AMOUNTS = ("amount",)  # several may change at once: "opens at 9 and closes at 18"
+# What a newer text adds to say that it is newer.
+NEWLY = frozenset(
+    "now currently today anymore longer new newly nun jetzt neu künftig ab désormais maintenant ahora ya actualmente ora "
+    "adesso agora теперь сейчас 现 在 今 已".split()
+)
+
+Item = tuple[str, str]  # of a text: its kind ("word", "name", "date", "amount", "code"), and how it is written
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Two facts, by position, that may contradict one another, with their values ("" if one denies what the other says).
+
+    `is_sure`: alike enough for a rule to decide, where no model can be asked.
+    """
+
+    first: int
+    second: int
+    values: tuple[str, str]
+    is_sure: bool
+
+
+class Statement:
+    """A fact, taken apart."""
+
+    def __init__(self, fact: dict, language: str):
+        self.text, self.language = fact["text"], language
+        asked = [one for one in fact.get("questions", ()) if "reverse" not in (one.get("kind"), one.get("form"))]
+        self.answers = {one["question"]: one["answer"] for one in asked if one.get("form") not in ("yes_no", "two")}
+
+    @cached_property
+    def spans(self) -> list[tuple[int, Item]]:
+        """Its names, dates and amounts, with where they start."""
+        return [(s, (KINDS.get(kind, kind), self.text[s:e])) for s, e, kind in find_spans(self.text)]
+
+    @cached_property
+    def word_items(self) -> list[Item]:
+        """The stems of its other words, in order."""
+        rest = self.text
+        for start, (_, written) in reversed(self.spans):
+            rest = f"{rest[:start]} {rest[start + len(written) :]}"
+        return self._stems(rest)
+
+    @cached_property
+    def all_words(self) -> list[Item]:
+        return self._stems(self.text)
+
+    @cached_property
+    def items(self) -> set[Item]:
+        return {*self.word_items, *(item for _, item in self.spans)}
+
+    def _stems(self, text: str) -> list[Item]:
+        silent = function_words(self.language) | NEWLY
+        return [
+            ("word", stem) for word in words(text) if word not in silent for stem in stems_of([word], self.language)
+        ]
+
+    @property
+    def denies(self) -> bool:
+        pattern = words_of(self.language)["denies"]
+        return bool(pattern and re.search(pattern, simplified(self.text, self.language)))
+
+    def has_value(self, value: str) -> bool:
+        """Whether this is what a question on the fact asks for; without questions, whether it is not what the fact begins with."""
+        if self.answers:
+            return any(self.same(value, answer) for answer in self.answers.values())
+        return self.text.find(value) > 0
+
+    def same(self, one: str, other: str) -> bool:
+        return match(one, other, language=self.language) or match(other, one, language=self.language)
+
+
+def find_rivals(facts: Sequence[dict], fresh: set[int]) -> list[Rival]:
+    """The pairs of facts, at least one of them among the `fresh` positions, that may contradict one another.
+
+    A fact is a record of the ledger: "text", and "questions" if it has any. Time grows with how many facts have a rare word
+    in common (prefix filtering, as in SimilarTexts).
+    """
+    language = identify_all([fact["text"] for fact in facts]) if facts else "en"
+    statements = [Statement(fact, language) for fact in facts]
+    pairs = sorted({tuple(sorted(pair)) for pair in near_pairs(statements, fresh)})
+    found = (compare(statements[first], statements[second]) for first, second in pairs)
+    return [Rival(*pair, *told) for pair, told in zip(pairs, found, strict=True) if told]
+
+
+def near_pairs(statements: list[Statement], fresh: set[int]) -> Iterator[tuple[int, int]]:
+    """Pairs that have a question, or one of their rarer items, in common."""
+    having: dict[Item, list[int]] = defaultdict(list)
+    for number, statement in enumerate(statements):
+        for item in statement.items | {("question", question) for question in statement.answers}:
+            having[item].append(number)
+    for number in fresh:
+        statement = statements[number]
+        rarest = sorted(statement.items, key=lambda item: (len(having[item]), item))
+        asked = [("question", question) for question in statement.answers]
+        # Of a pair that is ALIKE, half the items that are no values are shared, so one of the rarer half and the values is.
+        for item in [*asked, *rarest[: len(rarest) // 2 + FEWEST_SHARED]]:
+            yield from ((number, other) for other in having[item] if other != number)
+
+
+def compare(one: Statement, other: Statement) -> tuple[tuple[str, str], bool] | None:
+    """The values in which two facts differ that are otherwise alike, and whether that is sure; None if they are not such."""
+    same_question = next((q for q in one.answers if q in other.answers), None)
+    if same_question:
+        values = one.answers[same_question], other.answers[same_question]
+        return None if one.same(*values) else (values, True)
+    left, right = unequal(one, other), unequal(other, one)
+    shared = (
+        len(one.items & other.items) + len(one.spans) - len(left) - len([i for _, i in one.spans if i in other.items])
+    )
+    if shared < FEWEST_SHARED:
+        return None
+    if left or right:
+        return by_spans(one, other, left, right)
+    return by_words(one, other)
+
+
+def unequal(one: Statement, other: Statement) -> list[Item]:
+    """The names, dates and amounts of a fact that the other one does not have."""
+    there = [item for _, item in other.spans]
+    return [i for _, i in one.spans if not any(i[0] == k and one.same(i[1], written) for k, written in there)]
+
+
+def by_spans(
+    one: Statement, other: Statement, left: list[Item], right: list[Item]
+) -> tuple[tuple[str, str], bool] | None:
+    """Facts that differ in one name, date, amount or code, or in several amounts."""
+    kinds = [kind for kind, _ in left]
+    if kinds != [kind for kind, _ in right] or (len(kinds) > 1 and not set(kinds) <= set(AMOUNTS)):
+        return None
+    if not all(may_measure_one_thing(a, b, one.language) for (_, a), (_, b) in zip(left, right, strict=True)):
+        return None
+    alike = similarity(
+        {*one.word_items, *(item for _, item in one.spans if item not in left)},
+        {*other.word_items, *(item for _, item in other.spans if item not in right)},
+    )
+    if alike < ALIKE:
+        return None
+    values = tuple(", ".join(written for _, written in side) for side in (left, right))
+    are_values = all(s.has_value(v) for s, v in zip((one, other), values, strict=True))
+    return values, alike >= SURE and len(left) == 1 and are_values
+
+
+def may_measure_one_thing(one: str, other: str, language: str) -> bool:
+    """Whether two values are in units that can be compared: not grams and hours. A currency may be followed by another."""
+    units = [{quantity.unit for quantity in read(value, language).quantities} - {None} for value in (one, other)]
+    currencies = all(unit.isupper() for unit in units[0] | units[1])
+    return not all(units) or currencies or bool(units[0] & units[1])
+
+
+def by_words(one: Statement, other: Statement) -> tuple[tuple[str, str], bool] | None:
+    """Facts of which one denies the other, or that differ in a few words at one place."""
+    if one.denies != other.denies:
+        alike = similarity({*one.all_words}, {*other.all_words})
+        return (("", ""), alike == 1) if alike >= SURE else None
+    matcher = SequenceMatcher(a=one.all_words, b=other.all_words, autojunk=False)
+    changed = [code for code in matcher.get_opcodes() if code[0] != "equal"]
+    if len(changed) != 1 or changed[0][0] != "replace":
+        return None
+    _, start, end, other_start, other_end = changed[0]
+    values = (
+        " ".join(stem for _, stem in one.all_words[start:end]),
+        " ".join(stem for _, stem in other.all_words[other_start:other_end]),
+    )
+    alike = similarity(
+        {*one.all_words[:start], *one.all_words[end:]}, {*other.all_words[:other_start], *other.all_words[other_end:]}
+    )
+    if alike < SURE or max(end - start, other_end - other_start) > LONGEST_VALUE:
+        return None
+    return values, False
+
+
+def similarity(some: set[Item], others: set[Item]) -> float:
+    return len(some & others) / max(1, len(some | others))
