@@ -21,15 +21,15 @@ from data_processor.points import function_words
 from data_processor.spans import find_spans
 from data_processor.unknown import stems_of
 from evaluation.matching import match
-from evaluation.quantities import words_of
+from evaluation.quantities import CURRENCIES, words_of
 from evaluation.reading import read, simplified
 
 ALIKE = 0.5  # of what two facts say beside their values: Jaccard similarity of a pair that a model is asked about
 SURE = 0.75  # and of a pair that needs no model
 FEWEST_SHARED = 2  # items beside the values: one name in common says too little
 LONGEST_VALUE = 4  # words, of a value that is no name, date or amount ("closed on Mondays", "made of copper")
-KINDS = {"year": "date", "quoted": "name", "time": "amount", "number": "amount"}  # that may stand for one another
-AMOUNTS = ("amount",)  # several may change at once: "opens at 9 and closes at 18"
+AMOUNT = "amount"  # several may change at once: "opens at 9 and closes at 18"
+KINDS = {"year": "date", "quoted": "name", "time": AMOUNT, "number": AMOUNT}  # that may stand for one another
 # What a newer text adds to say that it is newer.
 NEWLY = frozenset(
     "now currently today anymore longer new newly nun jetzt neu künftig ab désormais maintenant ahora ya actualmente ora "
@@ -125,25 +125,25 @@ def near_pairs(statements: list[Statement], fresh: set[int]) -> Iterator[tuple[i
         statement = statements[number]
         rarest = sorted(statement.items, key=lambda item: (len(having[item]), item))
         asked = [("question", question) for question in statement.answers]
-        # Of a pair that is ALIKE, half the items that are no values are shared, so one of the rarer half and the values is.
+        # Of a pair that is ALIKE half of all but the values is shared, so that one of the rarer half, or a little more, is.
         for item in [*asked, *rarest[: len(rarest) // 2 + FEWEST_SHARED]]:
             yield from ((number, other) for other in having[item] if other != number)
 
 
 def compare(one: Statement, other: Statement) -> tuple[tuple[str, str], bool] | None:
     """The values in which two facts differ that are otherwise alike, and whether that is sure; None if they are not such."""
-    same_question = next((q for q in one.answers if q in other.answers), None)
+    left, right = unequal(one, other), unequal(other, one)
+    same_spans = len(one.spans) - len(left)
+    shared = same_spans + len({*one.word_items} & {*other.word_items})
+    same_question = next((question for question in one.answers if question in other.answers), None)
     if same_question:
         values = one.answers[same_question], other.answers[same_question]
-        return None if one.same(*values) else (values, True)
-    left, right = unequal(one, other), unequal(other, one)
-    shared = (
-        len(one.items & other.items) + len(one.spans) - len(left) - len([i for _, i in one.spans if i in other.items])
-    )
+        return None if one.same(*values) else (values, shared >= FEWEST_SHARED)
     if shared < FEWEST_SHARED:
         return None
     if left or right:
-        return by_spans(one, other, left, right)
+        alike = shared / (same_spans + len({*one.word_items} | {*other.word_items}))
+        return by_spans(one, other, left, right, alike)
     return by_words(one, other)
 
 
@@ -154,29 +154,23 @@ def unequal(one: Statement, other: Statement) -> list[Item]:
 
 
 def by_spans(
-    one: Statement, other: Statement, left: list[Item], right: list[Item]
+    one: Statement, other: Statement, left: list[Item], right: list[Item], alike: float
 ) -> tuple[tuple[str, str], bool] | None:
-    """Facts that differ in one name, date, amount or code, or in several amounts."""
+    """Facts that differ in one name, date, amount or code, or in several amounts, and are else `alike`."""
     kinds = [kind for kind, _ in left]
-    if kinds != [kind for kind, _ in right] or (len(kinds) > 1 and not set(kinds) <= set(AMOUNTS)):
+    if alike < ALIKE or kinds != [kind for kind, _ in right] or (len(kinds) > 1 and {*kinds} != {AMOUNT}):
         return None
     if not all(may_measure_one_thing(a, b, one.language) for (_, a), (_, b) in zip(left, right, strict=True)):
         return None
-    alike = similarity(
-        {*one.word_items, *(item for _, item in one.spans if item not in left)},
-        {*other.word_items, *(item for _, item in other.spans if item not in right)},
-    )
-    if alike < ALIKE:
-        return None
     values = tuple(", ".join(written for _, written in side) for side in (left, right))
-    are_values = all(s.has_value(v) for s, v in zip((one, other), values, strict=True))
+    are_values = all(s.has_value(value) for s, value in zip((one, other), values, strict=True))
     return values, alike >= SURE and len(left) == 1 and are_values
 
 
 def may_measure_one_thing(one: str, other: str, language: str) -> bool:
     """Whether two values are in units that can be compared: not grams and hours. A currency may be followed by another."""
     units = [{quantity.unit for quantity in read(value, language).quantities} - {None} for value in (one, other)]
-    currencies = all(unit.isupper() for unit in units[0] | units[1])
+    currencies = units[0] | units[1] <= {*CURRENCIES}
     return not all(units) or currencies or bool(units[0] & units[1])
 
 
