@@ -19,7 +19,7 @@ from data_processor.curation import words
 from data_processor.languages import identify_all
 from data_processor.points import function_words
 from data_processor.spans import find_spans
-from data_processor.unknown import stems_of
+from data_processor.unknown import stem
 from evaluation.matching import match
 from evaluation.quantities import CURRENCIES, words_of
 from evaluation.reading import read, simplified
@@ -81,11 +81,16 @@ class Statement:
     def items(self) -> set[Item]:
         return {*self.word_items, *(item for _, item in self.spans)}
 
-    def _stems(self, text: str) -> list[Item]:
+    @cached_property
+    def telling_words(self) -> list[str]:
+        return self._telling(self.text)
+
+    def _telling(self, text: str) -> list[str]:
         silent = function_words(self.language) | NEWLY
-        return [
-            ("word", stem) for word in words(text) if word not in silent for stem in stems_of([word], self.language)
-        ]
+        return [word for word in words(text) if word not in silent]
+
+    def _stems(self, text: str) -> list[Item]:
+        return [("word", stem(word, self.language)) for word in self._telling(text)]
 
     @property
     def denies(self) -> bool:
@@ -185,8 +190,8 @@ def by_words(one: Statement, other: Statement) -> tuple[tuple[str, str], bool] |
         return None
     _, start, end, other_start, other_end = changed[0]
     values = (
-        " ".join(stem for _, stem in one.all_words[start:end]),
-        " ".join(stem for _, stem in other.all_words[other_start:other_end]),
+        " ".join(one.telling_words[start:end]),
+        " ".join(other.telling_words[other_start:other_end]),
     )
     alike = similarity(
         {*one.all_words[:start], *one.all_words[end:]}, {*other.all_words[:other_start], *other.all_words[other_end:]}

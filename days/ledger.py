@@ -204,20 +204,11 @@ def mark_gone(records: Records, run: str) -> None:
     """Say which facts are gone, and why: superseded by one that the run's documents state, or stated by none of them.
 
     A fact that is still stated when the one that superseded it has left the folder is valid again. One that is stated nowhere
-    counts as superseded, not as deleted, even if what superseded it was itself superseded since.
+    counts as superseded if anything ever took its place.
     """
-
-    def is_stated(record: dict) -> bool:
-        return run in record["runs"]
-
-    def leads_to_stated(record: dict, seen: set[str]) -> bool:
-        newer = [records[one] for one in record["superseded_by"] if one in records and one not in seen]
-        seen |= {one["id"] for one in newer}
-        return any(is_stated(one) or leads_to_stated(one, seen) for one in newer)
-
+    stated = {record["id"] for record in records.values() if run in record["runs"]}
     for record in records.values():
-        if is_stated(record):
-            direct = any(is_stated(records[one]) for one in record["superseded_by"] if one in records)
-            record["gone"] = "superseded" if direct else None
+        if record["id"] in stated:
+            record["gone"] = "superseded" if stated & {*record["superseded_by"]} else None
         else:
-            record["gone"] = "superseded" if leads_to_stated(record, {record["id"]}) else "deleted"
+            record["gone"] = "superseded" if record["superseded_by"] else "deleted"

@@ -78,9 +78,12 @@ class Superseded:
 
 
 def says(text: str, fact: dict, value: str) -> bool:
-    """Whether a text that is no row of a fact tells it all the same: it has the value and, of the other words, most."""
+    """Whether a text that is no row of a fact tells it all the same: it has its value and most of its other words.
+
+    A fact without a value, which was superseded by its denial, is told by all of its words.
+    """
     language = identify(fact["text"])
     of_value = stems(value, language)
     wanted = stems(fact["text"], language) - of_value
     found = wanted & stems(text, language)
-    return contains(text, value) and len(found) >= SAYS_IT * len(wanted)
+    return contains(text, value) and len(found) >= SAYS_IT * len(wanted) if value else found == wanted
