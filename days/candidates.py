@@ -8,19 +8,20 @@ says something. Which of the items is the value and which the subject is told by
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from data_processor.curation import words
 from data_processor.languages import identify_all
 from data_processor.points import function_words
 from data_processor.spans import find_spans
 from data_processor.unknown import stem
-from evaluation.matching import match
+from evaluation.matching import match, tokens
 from evaluation.quantities import CURRENCIES, words_of
 from evaluation.reading import read, simplified
 
@@ -104,14 +105,21 @@ class Statement:
         return self.text.find(value) > 0
 
     def same(self, one: str, other: str) -> bool:
-        return match(one, other, language=self.language) or match(other, one, language=self.language)
+        return same_value(one, other, self.language)
+
+
+@lru_cache(maxsize=1 << 17)  # a value is compared with those of all facts that are alike
+def same_value(one: str, other: str, language: str) -> bool:
+    """Whether two values are one by the rule that grades answers: "€210" and "210 euros"."""
+    if not {*tokens(one)} & {*tokens(other)}:
+        return False
+    return match(one, other, language=language) or match(other, one, language=language)
 
 
 def find_rivals(facts: Sequence[dict], fresh: set[int]) -> list[Rival]:
     """The pairs of facts, at least one of them among the `fresh` positions, that may contradict one another.
 
-    A fact is a record of the ledger: "text", and "questions" if it has any. Time grows with how many facts have a rare word
-    in common (prefix filtering, as in SimilarTexts).
+    A fact is a record of the ledger: "text", and "questions" if it has any.
     """
     language = identify_all([fact["text"] for fact in facts]) if facts else "en"
     statements = [Statement(fact, language) for fact in facts]
@@ -121,18 +129,18 @@ def find_rivals(facts: Sequence[dict], fresh: set[int]) -> list[Rival]:
 
 
 def near_pairs(statements: list[Statement], fresh: set[int]) -> Iterator[tuple[int, int]]:
-    """Pairs that have a question, or one of their rarer items, in common."""
+    """Pairs that have a question in common, or as many items as those that are ALIKE have at least."""
     having: dict[Item, list[int]] = defaultdict(list)
     for number, statement in enumerate(statements):
         for item in statement.items | {("question", question) for question in statement.answers}:
             having[item].append(number)
     for number in fresh:
         statement = statements[number]
-        rarest = sorted(statement.items, key=lambda item: (len(having[item]), item))
-        asked = [("question", question) for question in statement.answers]
-        # Of a pair that is ALIKE half of all but the values is shared, so that one of the rarer half, or a little more, is.
-        for item in [*asked, *rarest[: len(rarest) // 2 + FEWEST_SHARED]]:
-            yield from ((number, other) for other in having[item] if other != number)
+        asking = {other for question in statement.answers for other in having["question", question]}
+        shared = Counter(itertools.chain(*(having[item] for item in statement.items)))
+        least = max(FEWEST_SHARED, ALIKE * len({*statement.word_items}))
+        near = asking | {other for other, count in shared.items() if count >= least}
+        yield from ((number, other) for other in near - {number})
 
 
 def compare(one: Statement, other: Statement) -> tuple[tuple[str, str], bool] | None:
