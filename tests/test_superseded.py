@@ -139,9 +139,11 @@ def test_the_model_decides_with_both_quotes_before_it(tmp_path, verdict, count):
 @pytest.mark.parametrize("answer", (Reply("", error="refused"), Reply('{"thing": "ope')))
 def test_a_pair_on_which_the_model_was_not_heard_is_listed_and_stays(tmp_path, answer):
     records = ledger((NINE, "a.txt", ["1", "2"]), (TEN, "b.txt", ["2"]))
-    pairs = find_superseded(records, "2", "1", sources(tmp_path, a=NINE, b=TEN), ScriptedEngine(lambda *_: answer))
+    pairs = find_superseded(
+        records, "2", "1", sources(tmp_path, hours=2, a=NINE, b=TEN), ScriptedEngine(lambda *_: answer)
+    )
     supersede(records, pairs, "2")
-    assert [pair["decided_by"] for pair in pairs] == [None]
+    assert [(pair["decided_by"], pair["newer"]) for pair in pairs] == [(None, "b.txt")]
     assert [record["gone"] for record in records.values()] == [None, None]
 
 
