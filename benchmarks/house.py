@@ -35,7 +35,7 @@ from provenance import commit, machine, today
 from utils import parse_arguments, run_script, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = ("budget", "data_processor", "demo", "engines", "evaluation", "training")
+CODE = ("budget", "data_processor", "days", "demo", "engines", "evaluation", "training")
 MAX_LINES = 300
 MAX_FUNCTION_LINES = 60
 TIME_NAME = re.compile(r"_(?:S|SECONDS|MINUTES|HOURS)$")

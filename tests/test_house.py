@@ -18,20 +18,21 @@ TOP = {
     ".ci", ".gitignore", "arguments_gone.toml", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml",
     "requirements.txt", "requirements-dev.txt", "requirements-documents.txt", "requirements-gpu.txt",
     "finetune.py", "inference.py", "evaluate.py", "run_all.py", "utils.py", "provenance.py",
-    "shells", "ds_configs", "data_processor", "engines", "budget", "training", "evaluation", "demo",
+    "shells", "ds_configs", "data_processor", "engines", "budget", "training", "evaluation", "days", "demo",
     "tests", "benchmarks", "results", "docs",
 }  # fmt: skip
 
 STAGES = ("finetune.py", "inference.py", "evaluate.py", "run_all.py")
-ROOMS = ("data_processor/", "engines/", "budget/", "training/", "evaluation/", "demo/")
+ROOMS = ("data_processor/", "engines/", "budget/", "training/", "evaluation/", "days/", "demo/")
 RULES = {  # who must not import whom
     "utils.py": (*STAGES, *ROOMS, "provenance.py"),
     "provenance.py": (*STAGES, *ROOMS),
-    "engines/": (*STAGES, "budget/", "data_processor/", "training/", "evaluation/"),
-    "budget/": (*STAGES, "data_processor/", "training/", "evaluation/"),
-    "data_processor/": (*STAGES, "training/", "evaluation/"),
-    "training/": (*STAGES, "evaluation/"),
-    "evaluation/": (*STAGES, "training/"),
+    "engines/": (*STAGES, "budget/", "data_processor/", "training/", "evaluation/", "days/"),
+    "budget/": (*STAGES, "data_processor/", "training/", "evaluation/", "days/"),
+    "data_processor/": (*STAGES, "training/", "evaluation/", "days/"),
+    "training/": (*STAGES, "evaluation/", "days/"),
+    "evaluation/": (*STAGES, "training/", "days/"),
+    "days/": (*STAGES, "budget/", "training/"),
     "": ("demo/", "benchmarks/", "tests/", "data_processor/small_model/"),
 }
 ALLOWED = {

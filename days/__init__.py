@@ -1,0 +1,1 @@
+"""Tomorrow: changed files, the ledger of facts, what is superseded or taken back."""
