@@ -54,7 +54,8 @@ class Comparison:
         """The comparison as a sentence for the terminal and the report."""
         not_asked = f", {self.not_asked} not asked again" if self.not_asked else ""
         if not self.known:
-            return f"{self.what}, since {self.since}: none asked that was answered right{not_asked}"
+            verdict = "held" if self.held else "not held"
+            return f"{self.what}, since {self.since}: none asked that was answered right{not_asked}; {verdict}"
         kept = self.known - len(self.lost)
         counts = f"{kept} of {self.known} kept, {len(self.lost)} lost, {self.gained} gained{not_asked}"
         verdict = "held" if self.held else f"not held: more than {ALLOWED:.0%} lost"
@@ -80,12 +81,12 @@ def compare_runs(run: Path, earlier: Sequence[Path], gone: Collection[Question] 
     """Compare a run with the runs that led to it, the first one first (folders.history).
 
     Without any, it passes: there is nothing to keep. `gone` are the questions whose answers are meant to have changed.
-    InputError if a run was not evaluated; general questions are left out if this run or the one before did not ask any.
+    InputError if a run was not evaluated; general questions are left out if the run before did not ask any.
     """
     comparisons = []
     for what in (FACTS, GENERAL) if earlier else ():
         judged = [read_verdicts(one, what) for one in (*earlier, run)]
-        if what == GENERAL and not (judged[-1] and judged[-2]):
+        if what == GENERAL and not judged[-2]:
             continue
         now, *before = (right_answers(one, same_judge(judged)) for one in (judged[-1], *judged[:-1]))
         comparisons.append(compare_answers(what, earlier[-1].resolve().name, before[-1], now, gone))
