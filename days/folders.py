@@ -66,9 +66,10 @@ def latest(out: Path) -> Path:
     target = Path(os.path.normpath(out / os.readlink(link))) if link.is_symlink() else None
     run = next((run for run in runs if Path(os.path.normpath(run)) == target), None)
     if run is None:
+        found = "something else" if target is None else f"one to {target}"
         raise InputError(
-            f"expected {link} to be a link to {out} or to a folder in {out / DAYS}, found "
-            f"{'something else' if target is None else f'one to {target}'}: remove it, then the newest run that passed is taken"
+            f"expected {link} to be a link to {out} or to a folder in {out / DAYS}, found {found}: remove it, then the "
+            "newest run that passed is taken"
         )
     return run
 
@@ -80,7 +81,7 @@ def run_before(out: Path, run: Path) -> Path | None:
 
 
 def history(out: Path, run: Path) -> list[Path]:
-    """The runs that led to a run, the first one first; those that did not pass, or that were gone back from, are not among them."""
+    """The runs that led to a run, the first one first: none that did not pass, and none that was gone back from."""
     found: list[Path] = []
     before = run_before(out, run)
     while before is not None:
@@ -141,8 +142,8 @@ def go_back(out: Path) -> Path:
             raise InputError(f"expected a run before the latest of {out}, found only the first: nothing is changed")
         if not (before / "lora" / ADAPTER).is_file():
             raise InputError(
-                f"expected the adapter of {before}, found that it was removed to save room: nothing is changed; train again on "
-                "the documents of that day"
+                f"expected the adapter of {before}, found that it was removed to save room: nothing is changed; train again "
+                "on the documents of that day"
             )
         move_latest(out, before)
     return before

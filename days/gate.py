@@ -3,8 +3,8 @@
     gate = compare_runs(day, history(out, day))     # of the folders: days/folders.py
     close_day(out, day, gate.passed, gate.lines())
 
-The verdicts of the new run's tuned_acc.json and retention_tuned_acc.json are set beside those of the run before, and, so that
-small losses do not add up from day to day, beside those of the run that asked a question first. The new run asks the
+The verdicts of the new run's tuned_acc.json and retention_tuned_acc.json are set beside those of the run before, and, so
+that small losses do not add up from day to day, beside those of the run that asked a question first. The new run asks the
 questions of all earlier days besides its own; what is superseded or taken back is not asked any more, or is in `gone`.
 """
 
@@ -28,7 +28,7 @@ Question = tuple[str, str]  # with its reference: ids are of one run, and a chan
 
 @dataclass(frozen=True)
 class Comparison:
-    """Questions answered right before, and what has become of them; `what` is FACTS or GENERAL, `since` names the run before.
+    """Questions answered right before, and what has become of them; `what` is FACTS or GENERAL, `since` a run's name.
 
     `gained` counts those answered right now and wrong before. What was learnt must be kept itself; of general questions,
     which stand for many others, a gain makes up for a loss. `not_asked`: known before, and not asked or not scored now.

@@ -74,7 +74,7 @@ def pair(tmp_path) -> list[str]:
     [
         ({"base_weights": "2e"}, {}, "expected two adapters of one base, found .* trained on different weights"),
         ({"base_weights": None}, {"base_model_name_or_path": "models/b"}, "an adapter for models/a, found one for models/b"),
-        ({"system_prompt": "Be brief."}, {}, "expected two adapters with one system prompt, found None in .* and 'Be brief.'"),
+        ({"system_prompt": "Be brief."}, {}, "with one system prompt, found None in .* and 'Be brief.'"),
         ({}, {"use_dora": True}, "expected plain LoRA in .*second, found DoRA"),
         ({}, {"modules_to_save": ["lm_head"]}, "expected plain LoRA in .*second, found modules_to_save"),
         ({}, {"init_lora_weights": "pissa"}, "found init_lora_weights pissa, which changes the base"),

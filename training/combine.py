@@ -107,8 +107,8 @@ def read_layers(folder: str) -> Layers:
     others = tensors.keys() - {f"{name}{end}" for name in names for end in ENDS}
     if others:
         raise InputError(
-            f"expected only lora_A and lora_B of linear layers in {folder}, found {min(others)}: train on both datasets together "
-            "instead"
+            f"expected only lora_A and lora_B of linear layers in {folder}, found {min(others)}: train on both "
+            "datasets together instead"
         )
     layers = {}
     for name in names:

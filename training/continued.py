@@ -48,8 +48,8 @@ def take_over_adapter(name: str, data, lora, training) -> None:
     output, given = Path(training.output_dir).resolve(), Path(folder).resolve()
     if output == given or output in given.parents:
         raise InputError(
-            f"expected an --output_dir that does not hold --lora_weights {folder}, found {training.output_dir}: give another, "
-            "so that a killed training can start from the same adapter again"
+            f"expected an --output_dir that does not hold --lora_weights {folder}, found {training.output_dir}: give "
+            "another, so that a killed training can start from the same adapter again"
         )
     require_same_shape(folder, config, lora)
     lora.lora_r, lora.lora_alpha = config["r"], config["lora_alpha"]
@@ -62,7 +62,8 @@ def require_plain_lora(folder: str, config: dict) -> None:
     """InputError if the adapter is of another kind, or fits only a base that its initialisation has changed."""
     if config.get("peft_type") != "LORA":
         raise InputError(
-            f"expected a LoRA adapter in {folder}, found {config.get('peft_type')}: give another, or leave --lora_weights out"
+            f"expected a LoRA adapter in {folder}, found {config.get('peft_type')}: give another, or leave "
+            "--lora_weights out"
         )
     if changes_base(config.get("init_lora_weights", True)):
         raise InputError(
@@ -119,8 +120,8 @@ def load_adapter_weights(model, folder: str) -> None:
     wrong = sorted(trained.intersection(result.missing_keys)) + sorted(result.unexpected_keys)
     if wrong:
         raise InputError(
-            f"expected in {Path(folder) / WEIGHTS} the weights that adapter_config.json beside it describes, found {len(wrong)} "
-            f"missing or of other modules, such as {wrong[0]}: save the adapter again"
+            f"expected in {Path(folder) / WEIGHTS} the weights that adapter_config.json beside it describes, found "
+            f"{len(wrong)} missing or of other modules, such as {wrong[0]}: save the adapter again"
         )
 
 
