@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 WEIGHTS = "adapter_model.safetensors"  # in PEFT's format; adapter_config.json is beside it
 # Initialisations that subtract the initial values from the base weights.
 BASE_CHANGING_INITS = ("pissa", "olora", "corda", "loftq", "lora_ga")
+
+log = logging.getLogger(__name__)
 
 
 def changes_base(init_lora_weights: str | bool) -> bool:
@@ -56,6 +59,7 @@ def take_over_adapter(name: str, data, lora, training) -> None:
     lora.lora_target_modules = target_modules(config)
     if data.system_prompt is None:
         data.system_prompt = trained_system_prompt(folder)
+    log.info("going on from the adapter in %s, rank %d, alpha %g", folder, lora.lora_r, lora.lora_alpha)
 
 
 def require_plain_lora(folder: str, config: dict) -> None:
