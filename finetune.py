@@ -46,6 +46,7 @@ from training.arguments import (
 from training.batches import make_collator
 from training.checkpoints import Checkpoints, remove_old_checkpoints, resume_point, resume_settings, seconds_to_save
 from training.clock import TrainingClock, apply_budget
+from training.continued import take_over_adapter
 from training.data import LazySupervisedDataset, SupervisedDataset, colour_trained_tokens, fact_of, split_by_fact
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
 from training.layout import OUT_OF_MEMORY, restart_with_half_batches
@@ -99,6 +100,7 @@ def main() -> None:
         logging.getLogger().setLevel(logging.WARNING)
     rows = read_rows(arguments.data, training.seed)
     check_arguments(*arguments)
+    take_over_adapter(name, *arguments[1:])
     if training.early_stopping:
         require_questions(rows.questions, rows.general)
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)

@@ -28,6 +28,11 @@ def mcnemar(gained: int, lost: int) -> float:
     return 1.0 if gained == lost else float(binomtest(gained, gained + lost).pvalue)
 
 
+def excess(lost: int, n: int, allowed: float) -> float:
+    """One-sided exact p-value: how likely it is that `lost` or more of `n` are lost if each is with probability `allowed`."""
+    return 1.0 if n == 0 else float(binomtest(lost, n, allowed, alternative="greater").pvalue)
+
+
 def describe_comparison(gained: int, lost: int) -> str:
     """The comparison of the tuned model with the base, as a sentence."""
     answers = "answer" if gained == 1 else "answers"

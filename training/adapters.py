@@ -12,22 +12,15 @@ import transformers
 
 from engines.weights import load_base
 from training import ranks
+from training.continued import changes_base, continued_config, load_adapter_weights
 from training.layout import weights_dtype
 from utils import InputError
-
-# Initialisations that subtract the initial values from the base weights.
-BASE_CHANGING_INITS = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 INITIAL_ADAPTER = "initial_adapter"  # in --output_dir
 
 
-def changes_base(init_lora_weights: str | bool) -> bool:
-    """Whether this initialisation changes the base weights, so that the model without its adapter is a different one."""
-    return str(init_lora_weights).startswith(BASE_CHANGING_INITS)
-
-
 def load_model(name: str, lora, training):
-    """The base model in the training's precision, with fresh LoRA layers if the arguments ask for them.
+    """The base model in the training's precision, with LoRA layers if the arguments ask for them: fresh, or --lora_weights.
 
     `lora` and `training` are the arguments of finetune.py.
     """
@@ -49,7 +42,9 @@ def load_model(name: str, lora, training):
         model.enable_input_require_grads()
     if not lora.use_lora:
         return model
-    model = get_peft_model(model, lora_config(lora))
+    model = get_peft_model(model, continued_config(lora) if lora.lora_weights else lora_config(lora))
+    if lora.lora_weights:
+        load_adapter_weights(model, lora.lora_weights)
     if training.bf16 or training.fp16:
         disable_input_casting(model)
     return model

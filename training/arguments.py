@@ -10,7 +10,7 @@ import transformers
 
 from engines.hub import require_model
 from training import doctor
-from training.adapters import changes_base
+from training.continued import changes_base
 from training.layout import choose_precision, is_zero3
 from utils import InputError, require_file
 
@@ -71,6 +71,10 @@ class DataArguments:
 @dataclass
 class LoraArguments:
     use_lora: bool = field(default=True, metadata={"help": "False trains all weights."})
+    lora_weights: str | None = field(
+        default=None,
+        metadata={"help": "Go on from this adapter of the same model, with its rank, scale and modules."},
+    )
     lora_r: int | None = field(default=None, metadata={"help": "Rank. Default: depends on the number of facts."})
     lora_alpha: int | None = field(default=None, metadata={"help": "Scale. Default: twice the rank."})
     lora_dropout: float = 0.0

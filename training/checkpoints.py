@@ -19,11 +19,15 @@ from pathlib import Path
 import transformers
 
 from training import ranks
+from training.continued import weights_digest
 from utils import InputError, write_json
 
 MARK = "whole.json"
 FIRST_SAVE_SHARE = 0.1  # of the time between two checkpoints: the assumed cost of writing the first
-BEFORE = {"distill_weight": 0.0}  # settings of checkpoints written before these existed
+BEFORE = {
+    "distill_weight": 0.0,
+    "content of --lora_weights": None,
+}  # settings of checkpoints written before these existed
 KEPT_CHECKPOINTS = 2  # complete ones; the older one is there while the newer is written
 WRITE_BYTES_PER_SECOND = 200e6  # prior for writing weights to a disk
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -161,6 +165,7 @@ def resume_settings(model, data, lora, training, rows) -> dict:
         "number of processes": training.world_size,
         **{name: getattr(data, name) for name in ("system_prompt", "replay_ratio")},
         **{name: getattr(lora, name) for name in ("use_lora", "lora_r", "lora_target_modules", "q_lora")},
+        "content of --lora_weights": weights_digest(lora.lora_weights),
         **{name: getattr(training, name) for name in ("num_train_epochs", "max_steps", "learning_rate")},
         **{name: getattr(training, name) for name in ("kl_weight", "distill_weight", "seed")},
         "size of an update": training.update_tokens or training.gradient_accumulation_steps

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from engines import memory
 from engines.hub import require_model
 from engines.memory import Shape
+from engines.vllm_lora import adapter_config, adapter_rank
 from training.recommended import MAX_UPDATE_TOKENS, MIN_TOKENS_PER_RANK, recommended_rank, update_tokens
 from utils import InputError, run_script
 
@@ -109,10 +110,11 @@ def plan_launch(model_name_or_path: str, data_path: str | None, arguments: list[
     if not gpus:
         return Launch(1, "whole", "one process on the CPU", ())
     devices = tuple(gpu.index for gpu in gpus)
-    update, rank = MAX_UPDATE_TOKENS, parsed.lora_r or recommended_rank(0)
+    given_rank = adapter_rank(adapter_config(parsed.lora_weights)) if parsed.lora_weights else parsed.lora_r
+    update, rank = MAX_UPDATE_TOKENS, given_rank or recommended_rank(0)
     if data_path:
         tokens, facts = count_tokens_and_facts(data_path, model_name_or_path)
-        rank = parsed.lora_r or recommended_rank(facts)
+        rank = given_rank or recommended_rank(facts)
         if not (parsed.per_device_train_batch_size or parsed.max_tokens_per_batch):
             update = update_tokens(tokens, parsed.num_train_epochs, "cuda")
     sharding_is_set = parsed.deepspeed or parsed.q_lora or not parsed.use_lora
@@ -133,6 +135,7 @@ def parse_launch_arguments(arguments: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=kind)
     parser.add_argument("--num_train_epochs", type=float, default=EPOCHS)
     parser.add_argument("--deepspeed")
+    parser.add_argument("--lora_weights")
     return parser.parse_known_args(arguments)[0]
 
 
