@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_processor.line_kinds import Line, read_lines
-from data_processor.paragraphs import cut_stretch, is_full, read_blocks
+from data_processor.line_kinds import Line
+from data_processor.paragraphs import is_full, read_blocks
 
 WEIR = (
     "The weir at Orsden was built of oak by Ann Bell and her two\n"
@@ -74,6 +74,7 @@ def test_lines_of_one_block(text, blocks):
 @pytest.mark.parametrize(("count", "width", "joined"), [(4, 41, True), (4, 40, False), (4, 30, False), (3, 40, True)])
 def test_four_lines_much_narrower_than_the_text_are_no_paragraph_for_their_equal_length_alone(count, width, joined):
     """The text is 50 columns wide, and these lines begin neither with capitals nor with small letters."""
+    text = "the weir at Orsden and the mill were built of ".ljust(50, "o")
     lines = ["1987 stones ".ljust(width, "o")] * count
-    blocks = cut_stretch(read_lines("\n".join(lines)), 50)
-    assert [len(block.lines) for block in blocks] == ([count] if joined else [1] * count)
+    blocks = read_blocks("\n".join([text, text, text, "", *lines]))
+    assert [len(block.lines) for block in blocks] == [3, *([count] if joined else [1] * count)]
