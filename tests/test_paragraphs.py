@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_processor.line_kinds import Line
-from data_processor.paragraphs import is_full, read_blocks
+from data_processor.paragraphs import is_full, join_lines, read_blocks
 
 WEIR = (
     "The weir at Orsden was built of oak by Ann Bell and her two\n"
@@ -69,6 +69,32 @@ def test_a_sentence_of_a_short_item_goes_on_in_the_next_line():
 )  # fmt: skip
 def test_lines_of_one_block(text, blocks):
     assert [[line.text for line in block.lines] for block in read_blocks(text)] == blocks
+
+
+def test_a_cue_in_mid_sentence_does_not_go_on_behind_other_text():
+    text = "1\n00:01.000 --> 00:02.000\nWe row\n\nA remark of hers.\n\n2\n00:03.000 --> 00:04.000\nhome.\n"
+    cues = [[line.text for line in block.lines] for block in read_blocks(text) if block.kind == "cue"]
+    assert cues == [["We row"], ["home."]]
+
+
+@pytest.mark.parametrize(("count", "blocks"), [(3, [3]), (4, [1] * 4), (5, [1] * 5)])
+def test_four_lines_that_all_begin_with_a_capital_are_verses(count, blocks):
+    verses = [
+        "The lamp went slowly round above the harbour wall",
+        "And all the stars of night were company to me now",
+        "The boats came in before the rain began to fall so",
+        "Of all the wind I only ever heard the roaring sea",
+        "And all the wind and all the rain were out for me",
+    ]
+    found = read_blocks("\n".join(verses[:count]))
+    assert [len(block.lines) for block in found] == blocks
+
+
+def test_a_hyphen_at_the_end_of_a_line_stays_where_the_text_has_it_elsewhere():
+    lines = "It was the well-\nknown weir of Orsden by which all of the har-\nbour was held.\n"
+    text = f"The well-known weir stood.\n\n{lines}"
+    joined = "It was the well-known weir of Orsden by which all of the harbour was held.\n"
+    assert join_lines(text, read_blocks(text), "en").text == f"The well-known weir stood.\n\n{joined}"
 
 
 @pytest.mark.parametrize(("count", "width", "joined"), [(4, 41, True), (4, 40, False), (4, 30, False), (3, 40, True)])
