@@ -50,6 +50,14 @@ def test_a_sentence_of_a_short_item_goes_on_in_the_next_line():
             "The weir at Orsden was built of oak by Ann Bell and her\n two sons, of whom one, it is said, went to the sea.\n",
             [["The weir at Orsden was built of oak by Ann Bell and her", "two sons, of whom one, it is said, went to the sea."]],
         ),
+        (
+            "The weir at Orsden was built of oak by Ann Bell and by\nIda Marsh.\n",
+            [["The weir at Orsden was built of oak by Ann Bell and by", "Ida Marsh."]],
+        ),
+        (  # the first line of a paragraph may be further in
+            "    The mill of Ida Marsh is there,\n1931 it was built of bricks and of\n1932 of stone by Ann.\n",
+            [["The mill of Ida Marsh is there,", "1931 it was built of bricks and of", "1932 of stone by Ann."]],
+        ),
         (  # small letters alone make no sentence of a list
             "For the boat\nred paint\nbrass nails\nold rope\nand tar\n",
             [["For the boat"], ["red paint"], ["brass nails"], ["old rope"], ["and tar"]],
@@ -65,10 +73,27 @@ def test_a_sentence_of_a_short_item_goes_on_in_the_next_line():
              ["3"], ["00:05.000 --> 00:06.000"], ["Here."]],
         ),
     ],
-    ids=["an indented paragraph", "a space", "a list", "a small letter", "a colon", "cues"],
+    ids=["an indented paragraph", "a space", "two lines", "an indented line", "a list", "a small letter", "a colon", "cues"],
 )  # fmt: skip
 def test_lines_of_one_block(text, blocks):
     assert [[line.text for line in block.lines] for block in read_blocks(text)] == blocks
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("1. Ann paints the door of the mill by the weir of\nOrsden town. She sings in\n2. Bob rows the boat.\n", ["item", "item"]),
+        ("Rules\n1. No dogs may be brought into the mill\n", ["plain", "item"]),
+        ("It was seen by all of Orsden on the\n1. Juni of that year\n", ["plain", "plain"]),  # a date
+    ],
+)  # fmt: skip
+def test_a_number_at_the_beginning_of_a_line_marks_an_item_but_in_the_middle_of_a_sentence(text, kinds):
+    assert [block.kind for block in read_blocks(text)] == kinds
+
+
+def test_lines_of_chinese_with_rare_spaces_are_joined_without_one_where_they_are_full():
+    text = "青石镇 在 山下 的 河 边 上 面 建 于 很 久 以\n前 的 元朝 时期 ， 有 一 座 桥 和 一 座 塔 。\n"
+    assert join_lines(text, read_blocks(text), "zh").text == text.replace("以\n前", "以前")
 
 
 def test_a_cue_in_mid_sentence_does_not_go_on_behind_other_text():
