@@ -57,12 +57,13 @@ def join_stream(text: str) -> dict:
     for chunk in chunks:
         if chunk.get("error"):
             return chunk
+    counts = [chunk["usage"] for chunk in chunks if chunk.get("usage")]  # often in a last chunk without choices
     chunks = [chunk for chunk in chunks if chunk.get("choices")]
     deltas = [chunk["choices"][0].get("delta") or {} for chunk in chunks]
     message = {name: "".join(delta.get(name) or "" for delta in deltas) for name in ("content", "reasoning_content")}
     finish_reasons = [reason for chunk in chunks if (reason := chunk["choices"][0].get("finish_reason"))]
     choice = {"finish_reason": (finish_reasons or [None])[-1], "message": {"role": "assistant", **message}}
-    return chunks[-1] | {"choices": [choice]}
+    return chunks[-1] | {"choices": [choice], "usage": (counts or [None])[-1]}
 
 
 def first_choice(answer) -> Any:

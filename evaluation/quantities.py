@@ -123,9 +123,7 @@ def to_base(value: float, unit: str | None) -> Quantity:
 
 def parse_number(text: str, language: str) -> float | None:
     """The value of digits with separators: of the language, or, where that cannot be meant, the other way round."""
-    decimal = ","
-    with contextlib.suppress(KeyError, ValueError):
-        decimal = locale(language).number_symbols["latn"]["decimal"]
+    decimal = locale(language).number_symbols["latn"]["decimal"]
     group = "." if decimal == "," else ","
     if re.fullmatch(rf"[-+]?\d{{1,3}}(?:[{group}]\d{{3}})+(?:[{decimal}]\d+)?", text):
         text = text.replace(group, "")

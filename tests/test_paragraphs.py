@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_processor.line_kinds import Line, read_lines
-from data_processor.paragraphs import cut_stretch, is_full, read_blocks
+from data_processor.line_kinds import Line
+from data_processor.paragraphs import is_full, join_lines, read_blocks
 
 WEIR = (
     "The weir at Orsden was built of oak by Ann Bell and her two\n"
@@ -50,6 +50,14 @@ def test_a_sentence_of_a_short_item_goes_on_in_the_next_line():
             "The weir at Orsden was built of oak by Ann Bell and her\n two sons, of whom one, it is said, went to the sea.\n",
             [["The weir at Orsden was built of oak by Ann Bell and her", "two sons, of whom one, it is said, went to the sea."]],
         ),
+        (
+            "The weir at Orsden was built of oak by Ann Bell and by\nIda Marsh.\n",
+            [["The weir at Orsden was built of oak by Ann Bell and by", "Ida Marsh."]],
+        ),
+        (  # the first line of a paragraph may be further in
+            "    The mill of Ida Marsh is there,\n1931 it was built of bricks and of\n1932 of stone by Ann.\n",
+            [["The mill of Ida Marsh is there,", "1931 it was built of bricks and of", "1932 of stone by Ann."]],
+        ),
         (  # small letters alone make no sentence of a list
             "For the boat\nred paint\nbrass nails\nold rope\nand tar\n",
             [["For the boat"], ["red paint"], ["brass nails"], ["old rope"], ["and tar"]],
@@ -65,15 +73,59 @@ def test_a_sentence_of_a_short_item_goes_on_in_the_next_line():
              ["3"], ["00:05.000 --> 00:06.000"], ["Here."]],
         ),
     ],
-    ids=["an indented paragraph", "a space", "a list", "a small letter", "a colon", "cues"],
+    ids=["an indented paragraph", "a space", "two lines", "an indented line", "a list", "a small letter", "a colon", "cues"],
 )  # fmt: skip
 def test_lines_of_one_block(text, blocks):
     assert [[line.text for line in block.lines] for block in read_blocks(text)] == blocks
 
 
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("1. Ann paints the door of the mill by the weir of\nOrsden town. She sings in\n2. Bob rows the boat.\n", ["item", "item"]),
+        ("Rules\n1. No dogs may be brought into the mill\n", ["plain", "item"]),
+        ("It was seen by all of Orsden on the\n1. Juni of that year\n", ["plain", "plain"]),  # a date
+    ],
+)  # fmt: skip
+def test_a_number_at_the_beginning_of_a_line_marks_an_item_but_in_the_middle_of_a_sentence(text, kinds):
+    assert [block.kind for block in read_blocks(text)] == kinds
+
+
+def test_lines_of_chinese_with_rare_spaces_are_joined_without_one_where_they_are_full():
+    text = "青石镇 在 山下 的 河 边 上 面 建 于 很 久 以\n前 的 元朝 时期 ， 有 一 座 桥 和 一 座 塔 。\n"
+    assert join_lines(text, read_blocks(text), "zh").text == text.replace("以\n前", "以前")
+
+
+def test_a_cue_in_mid_sentence_does_not_go_on_behind_other_text():
+    text = "1\n00:01.000 --> 00:02.000\nWe row\n\nA remark of hers.\n\n2\n00:03.000 --> 00:04.000\nhome.\n"
+    cues = [[line.text for line in block.lines] for block in read_blocks(text) if block.kind == "cue"]
+    assert cues == [["We row"], ["home."]]
+
+
+@pytest.mark.parametrize(("count", "blocks"), [(3, [3]), (4, [1] * 4), (5, [1] * 5)])
+def test_four_lines_that_all_begin_with_a_capital_are_verses(count, blocks):
+    verses = [
+        "The lamp went slowly round above the harbour wall",
+        "And all the stars of night were company to me now",
+        "The boats came in before the rain began to fall so",
+        "Of all the wind I only ever heard the roaring sea",
+        "And all the wind and all the rain were out for me",
+    ]
+    found = read_blocks("\n".join(verses[:count]))
+    assert [len(block.lines) for block in found] == blocks
+
+
+def test_a_hyphen_at_the_end_of_a_line_stays_where_the_text_has_it_elsewhere():
+    lines = "It was the well-\nknown weir of Orsden by which all of the har-\nbour was held.\n"
+    text = f"The well-known weir stood.\n\n{lines}"
+    joined = "It was the well-known weir of Orsden by which all of the harbour was held.\n"
+    assert join_lines(text, read_blocks(text), "en").text == f"The well-known weir stood.\n\n{joined}"
+
+
 @pytest.mark.parametrize(("count", "width", "joined"), [(4, 41, True), (4, 40, False), (4, 30, False), (3, 40, True)])
 def test_four_lines_much_narrower_than_the_text_are_no_paragraph_for_their_equal_length_alone(count, width, joined):
     """The text is 50 columns wide, and these lines begin neither with capitals nor with small letters."""
+    text = "the weir at Orsden and the mill were built of ".ljust(50, "o")
     lines = ["1987 stones ".ljust(width, "o")] * count
-    blocks = cut_stretch(read_lines("\n".join(lines)), 50)
-    assert [len(block.lines) for block in blocks] == ([count] if joined else [1] * count)
+    blocks = read_blocks("\n".join([text, text, text, "", *lines]))
+    assert [len(block.lines) for block in blocks] == [3, *([count] if joined else [1] * count)]

@@ -72,6 +72,47 @@ def test_tokens_are_counted_as_far_as_the_server_counts_them(usage, counts):
     assert all(isinstance(count, int) for count in counts)
 
 
+def stream(*chunks: dict) -> str:
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+
+
+def chunk(finish_reason: str | None = None, **delta: str) -> dict:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+
+def test_a_stream_is_one_reply_with_the_counts_of_its_last_chunk():
+    """As servers send it: a first chunk with the role alone, and one with the counts after the last of the text."""
+    usage = {"usage": {"prompt_tokens": 7, "completion_tokens": 4}}
+    text = stream(
+        chunk(role="assistant"), chunk(content="Greta "), chunk(content="Sol"), chunk("length", content="vang"),
+        {"choices": [], **usage}, {"choices": None},
+    )  # fmt: skip
+    assert parse_reply(to_answer(text), None) == Reply("Greta Solvang", 7, 4, "length")
+    assert parse_reply(to_answer(stream(chunk(content="Greta"), chunk("stop"))), None).finish_reason == "stop"
+
+
+def test_a_stream_of_thoughts_alone_was_cut_off_and_one_with_an_error_is_that_error():
+    cut = stream(chunk(reasoning_content="Piet"), chunk(reasoning_content="? No"), chunk("length"))
+    assert parse_reply(to_answer(cut), None, 9).error.startswith("cut off while thinking: 9 tokens were too few")
+    failed = stream(chunk(content="Greta"), {"error": {"message": "Overloaded"}}, chunk(content=" Solvang"))
+    assert error_inside(to_answer(failed))["message"] == "Overloaded"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "<html>busy</html>", '{"choices": [', "data: [DONE]\n\n", "[" * 100_000]
+)
+def test_what_is_no_answer_of_an_api_is_shown_from_its_beginning(text):
+    with pytest.raises(json.JSONDecodeError) as raised:
+        to_answer(text)
+    assert raised.value.msg == f"an answer that is not the API's JSON: {text[:100]!r}"
+
+
+def test_a_reply_that_follows_no_schema_is_shown_from_its_beginning():
+    said = "the server sent no JSON that follows the schema: "
+    assert read(completion("sorry, " * 20), {"type": "array"}).error == said + ("sorry, " * 20)[:100]
+    assert read(completion("sorry", "length"), {"type": "array"}).error == f"{said}cut off after 9 tokens: sorry"
+
+
 @pytest.mark.parametrize("key", ["message", "msg", "status_msg", "detail"])
 @pytest.mark.parametrize("form", ["{0}", '{{"error": {0}}}', '{{"choices": [{{"error": {0}, "message": null}}]}}', '{{"base_resp": {0}}}'])  # fmt: skip
 def test_the_servers_words_are_found_under_their_usual_names(key, form):
