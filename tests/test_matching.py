@@ -150,6 +150,7 @@ NOT_KNOWN = [
     "I don't know, but I can look.",
     "我不太了解。",
     "Das weiß ich leider nicht.",
+    "Das steht dort aber leider nicht.",  # a "but" within what says so
     "Der Text nennt das Haus, aber nicht die Farbe des Daches.",
     "我不知道。",
     "文中未提及",
