@@ -57,7 +57,7 @@ class Continuous(Echo):
         return super().chat(conversations[::-1], on_reply=report, **options)[::-1]
 
 
-def test_files_are_utf8_whatever_the_machine_would_write_by_itself(tmp_path):
+def test_what_is_written_is_utf8_whatever_the_locale_of_the_machine(tmp_path):
     program = """
 import sys
 from pathlib import Path
