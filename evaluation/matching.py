@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import cache
 
 from data_processor.languages import ENGLISH, identify_all, texts_of_rows
@@ -59,7 +60,7 @@ def date(year: str, month: str, day: str) -> str:
 
 def amount(found: re.Match) -> str:
     """3.2 million, 12 thousand or 2 thousand and 50, as one number."""
-    return f"{round(float(found[1]) * SCALES[found[2]] + int(found[3] or 0), 6):.10g}"
+    return f"{(Decimal(found[1]) * SCALES[found[2]] + int(found[3] or 0)).normalize():f}"
 
 
 REWRITES = (  # in this order, on lower-case text

@@ -59,6 +59,12 @@ def test_waits_double_with_jitter_up_to_a_minute(server, waits):  # noqa: F811
     assert len({wait % 1 for wait in waits[:5]}) == 5, "all clients of a server that was busy would come back at once"
 
 
+def test_a_call_is_tried_again_whether_or_not_anybody_is_told(server, waits):  # noqa: F811
+    server.plan = iter([BUSY, text("one")])
+    reply = llm_chat(asked("a")[0], model="m", api_base=server.address, retry_delay=1)
+    assert reply.choices[0].message.content == "one" and len(waits) == 1
+
+
 def test_who_asks_is_told_of_each_error_that_is_tried_again(server, waits):  # noqa: F811
     server.plan, told = iter([BUSY, error(429, "slow down"), BUSY]), []
     with pytest.raises(Exception, match="busy"):

@@ -57,6 +57,10 @@ SAME = [  # reference, response
     ("9 January 1991", "Jan. 9, 1991"),
     ("two and a half years", "2\u00bd years"),
     ("3.2 million", "3,200,000"),
+    ("84.6 billion", "84,600,000,000"),
+    ("1.1 trillion", "1,100,000,000,000"),
+    ("1.2345 thousand", "1234.5"),
+    ("2 thousand and 50", "2,050"),
     ("2,050 days", "two thousand and fifty days"),
     ("1,250.50 crowns", "1.250,50 crowns"),  # of both separators, the last is the decimal one
     ("1.250.000", "1250000"),
@@ -96,6 +100,7 @@ DIFFERENT = [
     ("9 May 1991", "1991-09-05"),
     ("1,250 crowns", "1.250 crowns"),
     ("3.2 million", "3.2 billion"),
+    ("84.6 billion", "84,600,000,001"),
     ("Kestrel 2.10", "Kestrel 2.1"),
     ("١٢", "21"),
     ("三人", "五人"),
@@ -145,6 +150,7 @@ NOT_KNOWN = [
     "I don't know, but I can look.",
     "我不太了解。",
     "Das weiß ich leider nicht.",
+    "Das steht dort aber leider nicht.",  # a "but" within what says so
     "Der Text nennt das Haus, aber nicht die Farbe des Daches.",
     "我不知道。",
     "文中未提及",

@@ -228,6 +228,14 @@ def test_the_kinds_of_numbers():
     assert found == {"s": {1209600.0}, "year": {1991.0}, "EUR": {20.0}, "month": {"month#5"}, "time": {"14:30"}}
 
 
+def test_points_are_counted_in_the_language_of_the_question_or_else_of_the_file():
+    asked = ("1.250", "1250", "Wie viele Leute kamen?")
+    assert matching.count_points(["1.250"], *asked) == (1, 1)
+    assert matching.match(*asked, points=["1.250"])
+    assert matching.match("1.250", "1250", language="de", points=["1.250"])
+    assert not matching.match("1.250", "1250", language="en", points=["1.250"])
+
+
 ROWS = [
     {"question": q, "reference": r, "points": p, "fact": r, "response": "r"} for q, r, p in (STEPS, LEAVE, PASSWORDS)
 ]

@@ -82,6 +82,8 @@ def test_a_text_with_its_numbers_dates_and_times_in_one_form(text, language, rew
         ("需要，没有例外。", "需要申请吗？", "zh", True),
         ("否，免费。", "要钱吗？", "zh", False),
         ("不可以。", "可以进吗？", "zh", False),
+        ("拍照被禁止。", "机房里禁止拍照吗？", "zh", True),  # what is forbidden is asked for
+        ("拍照没有问题。", "机房里禁止拍照吗？", "zh", True),
         ("Ja, das darf man nicht.", "Ist es verboten?", "de", True),
         ("Nein, es ist offen.", "Ist es zu?", "de", False),
         ("Jahrelang war es nicht offen.", "War es offen?", "de", False),  # no word of it is a yes

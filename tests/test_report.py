@@ -41,6 +41,7 @@ def test_what_a_report_gathers(run):
     assert found["scores"]["open_book"]["accuracy"] == 0.6667
     assert (found["folder"], found["controls"]) == (str(run), None)  # no controls were judged
     assert found["wins"]["win_rate"] == 0.6667 and not {"verdicts", "mcnemar", "usage"} & set(found["wins"])
+    assert list(found["made"]) == ["date", "commit", "machine"]
     assert found["loss"] == [{"step": 5, "loss": 2.0}, {"step": 5, "eval_loss": 1.5}]
     assert found["timeline"] == {
         "budget_seconds": None,

@@ -113,6 +113,13 @@ def test_the_difference_of_facts_of_unequal_size():
     assert closed == {"gap_closed": 0.9, "interval": [0.8289, 0.9435]}
 
 
+def test_shares_are_rounded_to_four_digits():
+    right, wrong, opened = [True, False, False], [False] * 3, [True, True, True]
+    assert clustered_difference(right, wrong, [*"abc"])["difference"] == 0.3333
+    assert gap_closed(right, wrong, opened, [*"abc"])["gap_closed"] == 0.3333
+    assert all(round(limit, 4) == limit for limit in clustered_difference(right, wrong, [*"abc"])["interval"])
+
+
 def test_one_fact_has_no_interval_and_two_have_one():
     right, wrong, opened = [True, True, False, True], [False] * 4, [True] * 4
     assert clustered_difference(right, wrong, ["a"] * 4) == {"difference": 0.75, "interval": None, "facts": 1}

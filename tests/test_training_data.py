@@ -19,6 +19,7 @@ from training.data import (
     select_rows,
     split_by_fact,
     split_example,
+    trained_count,
 )
 from training.row_file import RowFile
 from utils import InputError
@@ -266,3 +267,9 @@ def test_colours_change_where_training_begins_and_ends():
     assert colour_trained_tokens(example, Letters()) == "\033[90ma\033[1;32mbc\033[90md\033[0m"
     with pytest.raises(ValueError, match="zip"):
         colour_trained_tokens({**example, "labels": [-100]}, Letters())
+
+
+def test_the_trained_tokens_of_an_example_are_those_with_a_label():
+    assert trained_count({"input_ids": [5, 3, 6, 0], "labels": [IGNORED, 3, IGNORED, 0]}) == 2
+    pieces = split_example({"input_ids": list(range(40)), "labels": [IGNORED] * 4 + list(range(4, 40))}, 12, "a row")
+    assert len(pieces) > 3 and sum(map(trained_count, pieces)) == 36
