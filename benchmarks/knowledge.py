@@ -33,6 +33,9 @@ from utils import InputError, parse_arguments, read_json, run_script, write_json
 CURVE, OURS = "curve", "ours"
 CURVE_SIZES = (1, 5, 20, 50)  # documents of one adapter
 SHORT = ("--max_new_tokens", "32")  # general questions: there are many, and the answer comes first
+# A general question counts as known if the base model answers it right with each of these system prompts (None: the model's
+# own): a quarter of those that it answers right with one prompt it answers wrong with another, without any training.
+SYSTEM_PROMPTS = (None, "", "You answer questions briefly.")
 CURVE_ADAPTERS = {1: 10}  # how many adapters of a size, at most; otherwise as many as the documents fill
 
 
@@ -78,14 +81,14 @@ def make_corpus(arguments: Arguments) -> Path:
 def ask_base(corpus: Path, model: str, records: Records) -> None:
     """The base model without and with the passages, with what BM25 finds, and on general questions, if it is not recorded.
 
-    Writes general.json, the general questions that it answers right, each tuned model's own.
+    Writes general.json, the general questions that it knows (SYSTEM_PROMPTS): those that each tuned model is asked.
     """
     general, made = knowledge_data.read_general(), records.get(corpus.name, BASE)
     if made is None:
         made = record_base(corpus, model, general)
         records.add(made)
     known = [row for row, is_known in zip(general, from_marks(made["general"]), strict=True) if is_known]
-    say(f"the base model answers {len(known)} of {len(general)} general questions right")
+    say(f"the base model knows {len(known)} of {len(general)} general questions")
     if not known:
         raise InputError(f"expected general questions that {model} answers, found none: give another model")
     write_json(corpus / "general.json", known)
@@ -94,8 +97,7 @@ def ask_base(corpus: Path, model: str, records: Records) -> None:
 def record_base(corpus: Path, model: str, general: list[dict]) -> dict:
     """Let the base model answer; what was right, for knowledge_records.py."""
     base, texts = corpus / "base", corpus / "texts"
-    write_json(base / "general_questions.json", general)
-    answers = knowledge_runs.answer(model, base / "general_questions.json", base / "general.json")
+    known = {row["id"] for row in known_questions(general, model, base)}
     ways = {"closed": (), "open_book": ("--open_book", texts), "bm25": ("--rag", texts)}
     asked = {
         name: knowledge_runs.answer(model, corpus / "questions.json", base / f"{name}.json", None, *more)
@@ -107,10 +109,22 @@ def record_base(corpus: Path, model: str, general: list[dict]) -> dict:
         "about": read_json(corpus / "about.json", "a corpus"),
         "passages": [row["file_name"] for row in asked["closed"]],
         **{name: to_marks(knowledge_scores.grade(rows)) for name, rows in asked.items()},
-        "general": to_marks(knowledge_scores.grade_general(answers, general)),
+        "general": to_marks(row["id"] in known for row in general),
         "commit": commit(),
         "machine": machine(),
     }
+
+
+def known_questions(general: list[dict], model: str, folder: Path) -> list[dict]:
+    """The general questions that the model answers right with each of SYSTEM_PROMPTS."""
+    for number, prompt in enumerate(SYSTEM_PROMPTS):
+        questions = folder / f"general_questions_{number}.json"
+        write_json(questions, general)
+        prompted = () if prompt is None else ("--system_prompt", prompt)
+        answers = knowledge_runs.answer(model, questions, folder / f"general_{number}.json", None, *SHORT, *prompted)
+        right = knowledge_scores.grade_general(answers, general)
+        general = [row for row, is_right in zip(general, right, strict=True) if is_right]
+    return general
 
 
 def make_run(run: Run, seconds: float | None, trl_python: str | None, records: Records) -> float:
@@ -143,7 +157,7 @@ def record_run(run: Run, seconds: float | None, trl_python: str | None) -> dict:
     more = {}
     if not run.documents:
         general = run.corpus / "general.json"
-        answers = knowledge_runs.answer(model, general, folder / "general.json", lora)
+        answers = knowledge_runs.answer(model, general, folder / "general.json", lora, *SHORT)
         right = knowledge_scores.grade_general(answers, read_json(general, "general questions"))
         more = {"general": to_marks(right), "drift": knowledge_runs.measure_drift(model, lora, folder)}
     right = {name: to_marks(knowledge_scores.grade(rows)) for name, rows in asked.items()}

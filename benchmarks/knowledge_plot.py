@@ -21,7 +21,7 @@ def draw(results: dict, path: Path) -> bool:
     axes = figure.subplots(1, 3 if curve else 2, width_ratios=[3, 2, 2] if curve else [3, 2])
     draw_answers(axes[0], corpus, names)
     axes[1].barh(names, [100 * corpus["runs"][name]["retention_ratio"] for name in names], color=OTHER_COLOUR)
-    axes[1].set(title="general questions kept", xlabel="% of those the base model answers", yticks=[])
+    axes[1].set(title="general questions kept", xlabel="% of those the base model knows", yticks=[])
     if curve:
         axes[2].plot([int(size) for size in curve], [100 * value for value in curve.values()], "o-", color=OURS_COLOUR)
         axes[2].set(title="documents in one adapter", xlabel="documents", ylabel="% right", ylim=(0, None))

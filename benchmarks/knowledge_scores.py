@@ -82,7 +82,7 @@ def compare(
 
 
 def kept(tuned: Sequence[Sequence[bool]]) -> dict:
-    """Of the general questions that the base model answered right, the share that the tuned one still does, over all seeds."""
+    """Of the general questions that the base model knows, the share that the tuned one answers right, over all seeds."""
     right = [sum(one) for one in tuned]
     asked = sum(map(len, tuned))
     return {

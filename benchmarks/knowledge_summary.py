@@ -1,7 +1,7 @@
 """results/knowledge.json, from whatever runs benchmarks/knowledge.py has recorded (knowledge_records.py).
 
 Of the run on given text: "passages", "questions", "seeds", "base", "tuned", "open_book", "gap_closed_given_text",
-"retention_ratio" (of the "general_questions" that the base model answers right), "peers" {name: {"tuned", "minutes", ...}}
+"retention_ratio" (of the "general_questions" that the base model knows), "peers" {name: {"tuned", "minutes", ...}}
 and "p_vs_best_peer"; "rag" {"bm25", "tuned_right", "tuned_none", "tuned_wrong"}: the base model with what BM25 finds, the
 tuned one with the right passage, none and a wrong one; "distill" {weight: {"tuned", "drift", ...}}, drift in nats a token;
 "documents_curve" {documents in one adapter: share right}, "curve_large_to_5" with the mean of the adapters of 5 for the same
