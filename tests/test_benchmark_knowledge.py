@@ -296,20 +296,3 @@ def test_what_the_trainers_of_trl_are_given(tmp_path):
     assert read_rows({**request, "trainer": "sdft"}) == [
         {"prompt": question, "privileged_context": f"{text}\n\nThe right answer is: It was dug in 1871."}
     ]
-
-
-def test_a_general_question_is_known_if_it_is_answered_right_with_every_system_prompt(tmp_path, monkeypatch):
-    """Of two that are right with the model's own prompt, one is wrong with another; the one wrong at first is not asked again."""
-    right = {None: {"a", "b"}, "": {"b", "c"}, "You answer questions briefly.": {"b", "c"}}
-    asked = []
-
-    def answer(model, questions, output, adapter, *more):
-        prompt = more[more.index("--system_prompt") + 1] if "--system_prompt" in more else None
-        rows = json.loads(questions.read_text())
-        asked.append([row["id"] for row in rows])
-        return [{"id": row["id"], "response": "Oslo" if row["id"] in right[prompt] else "Bergen"} for row in rows]
-
-    monkeypatch.setattr(knowledge_runs, "answer", answer)
-    general = [{"id": name, "question": f"{name}?", "references": ["Oslo"]} for name in "abc"]
-    assert [row["id"] for row in knowledge.known_questions(general, "model", tmp_path)] == ["b"]
-    assert asked == [["a", "b", "c"], ["a", "b"], ["b"]]

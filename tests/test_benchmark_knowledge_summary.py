@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from conftest import ROOT
 
-from benchmarks import knowledge_data, knowledge_plot, knowledge_summary
+from benchmarks import knowledge, knowledge_data, knowledge_plot, knowledge_runs, knowledge_summary
 from benchmarks.knowledge_records import Records
 from evaluation.matching import stands_in
 from utils import read_json
@@ -75,3 +76,20 @@ def test_there_are_enough_general_questions_and_none_is_replayed_in_training():
     own = read_json(ROOT / "benchmarks" / "general_questions.json", "general questions")
     assert not [one for one, answers in own.items() if any(stands_in(answer, one) for answer in answers)]
     assert not set(questions) & set(read_json(ROOT / "training" / "replay_prompts.json", "replay prompts"))
+
+
+def test_a_general_question_is_known_if_it_is_answered_right_with_every_system_prompt(tmp_path, monkeypatch):
+    """Of two that are right with the model's own prompt, one is wrong with another; the one wrong at first is not asked again."""
+    right = {None: {"a", "b"}, "": {"b", "c"}, "You answer questions briefly.": {"b", "c"}}
+    asked = []
+
+    def answer(model, questions, output, adapter, *more):
+        prompt = more[more.index("--system_prompt") + 1] if "--system_prompt" in more else None
+        rows = json.loads(questions.read_text())
+        asked.append([row["id"] for row in rows])
+        return [{"id": row["id"], "response": "Oslo" if row["id"] in right[prompt] else "Bergen"} for row in rows]
+
+    monkeypatch.setattr(knowledge_runs, "answer", answer)
+    general = [{"id": name, "question": f"{name}?", "references": ["Oslo"]} for name in "abc"]
+    assert [row["id"] for row in knowledge.known_questions(general, "model", tmp_path)] == ["b"]
+    assert asked == [["a", "b", "c"], ["a", "b"], ["b"]]

@@ -100,17 +100,27 @@ def answer_in_child(model: UntrainedModel, prompts: list[str], journal: Path) ->
 
 
 def answer_request() -> None:
-    """Load the model, with vLLM if installed, answer the prompts of a request, and write the replies beside it."""
+    """Load the model, with vLLM if installed, answer the prompts of a request, and write the replies beside it.
+
+    On a CPU with units for bfloat16 it answers in that, twice as fast as in float32: its answers are only trained.
+    """
+    import torch
+    from transformers import AutoTokenizer
+
     from engines.arguments import EngineArguments
+    from engines.hf import TransformersEngine
     from engines.load import load_engine
+    from engines.weights import load_base
+    from training.layout import cpu_has_bfloat16
 
     path = Path(sys.argv[1])
     request = json.loads(path.read_text())
     model = UntrainedModel(**request["model"])
     if model.in_4_bits:
-        from engines.hf import TransformersEngine
-
         engine = TransformersEngine.load(model.name, system_prompt=model.system_prompt, in_4_bits=True)
+    elif model.on_cpu and cpu_has_bfloat16():
+        weights, tokenizer = load_base(model.name, torch.bfloat16), AutoTokenizer.from_pretrained(model.name)
+        engine = TransformersEngine(weights, tokenizer, model.name, model.system_prompt)
     else:
         engine = load_engine(model.name, EngineArguments(), None, model.system_prompt, len(request["prompts"]))
     replies = answer_prompts(model, request["prompts"], Path(request["journal"]), engine)
