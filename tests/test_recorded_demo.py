@@ -25,7 +25,7 @@ def recorded_arguments() -> list[str]:
 
 
 def replay(folder: Path, *more: str) -> Path:
-    """Collect the demo's documents in `folder` as the quickstart does; AnswersAwaited if a request has no recorded reply."""
+    """Collect the demo's documents as the quickstart does; AnswersAwaited if a request has no recorded reply."""
     (folder / "log").mkdir()
     shutil.copy(ROOT / "demo" / "recorded.jsonl", folder / "log" / "data.journal.jsonl")
     command = [
@@ -53,8 +53,8 @@ def dataset(tmp_path_factory) -> Path:
 
 def test_every_request_is_recorded_and_every_recorded_reply_is_used(dataset):
     meta = json.loads((dataset.parent / "log" / "data.meta.json").read_text())
-    lines = (ROOT / "demo" / "recorded.jsonl").read_text().splitlines()
-    assert meta["calls"] == {"asked": 0, "from_journal": 272} and len(lines) == 272
+    waves = [json.loads(line) for line in (ROOT / "demo" / "recorded.jsonl").read_text().splitlines()]
+    assert meta["calls"] == {"asked": 0, "from_journal": 272} and sum(map(len, waves)) == 272
     assert meta["counts"]["documents"] == meta["counts"]["chunks"] == 5 and meta["counts"]["facts"] == 161
 
 
