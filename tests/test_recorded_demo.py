@@ -1,4 +1,4 @@
-"""`quickstart.sh --recorded`: the demo's collection on a large language model's replies, in seconds, and what the script passes on."""
+"""`quickstart.sh --recorded`: the demo's collection on recorded replies, in seconds, and what it passes on."""
 
 from __future__ import annotations
 
