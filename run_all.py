@@ -23,7 +23,6 @@ import logging
 import math
 import shlex
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +33,7 @@ from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Start
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
 from budget.step import Step
-from budget.watching import WatchArguments, end_watching, require_reporters, start_watching
+from budget.watching import WatchArguments, require_reporters, watched
 from data_processor.documents import read_documents
 from data_processor.languages import identify_all, in_language
 from engines.hub import require_model
@@ -241,18 +240,6 @@ def finish_run(run: Run, documents: str) -> None:
     log.info("%s%s, %s", before, run.out / "lora", run.out / "report.html")
 
 
-@contextlib.contextmanager
-def watched(run: Run, arguments: Arguments) -> Iterator[None]:
-    """Have the run reported to where --report_to asks for it."""
-    watcher = start_watching(run.out, arguments.report_to, run.started, run.out / "lora")
-    if watcher:
-        run.processes.spare(watcher.pid)
-    try:
-        yield
-    finally:
-        end_watching(watcher, run.deadline)
-
-
 def run_stages(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arguments: Arguments) -> None:
     """Run all stages, or with --plan_only just print the plan."""
     if arguments.plan_only:
@@ -260,7 +247,7 @@ def run_stages(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arg
         return
     if len(run.state["starts"]) == 1:
         start_new_run(run, steps)
-    with watched(run, arguments):
+    with watched(run, arguments.report_to):
         worthwhile = run.limited and forecast.CALIBRATION_SHARE * run.budget > forecast.calibration_seconds(starts)
         if worthwhile and read_timings(run.out) is None:
             calibrate(run, steps, starts, ask=False)

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from budget.clock import BudgetArguments, Clock, stage_clock
+from budget.run import Run
 from utils import InputError, log_file, read_json, write_json
 
 REPORTERS = ("wandb", "tensorboard")
@@ -152,6 +153,18 @@ def end_watching(watcher: subprocess.Popen | None, deadline: float) -> None:
         watcher.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         watcher.wait(max(0.0, min(WAIT_S, deadline - time.time())))
+
+
+@contextlib.contextmanager
+def watched(run: Run, report_to: list[str]) -> Iterator[None]:
+    """Report a run of all stages; its training, in `lora`, too."""
+    watcher = start_watching(run.out, report_to, run.started, run.out / "lora")
+    if watcher:
+        run.processes.spare(watcher.pid)
+    try:
+        yield
+    finally:
+        end_watching(watcher, run.deadline)
 
 
 @contextlib.contextmanager
