@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ GROUPS = {
 SCORE_FILES = {"acc": "{name}", "win_rate": "win_rate", "forgetting": "forgetting", "controls": "controls"}
 NOT_NUMBERS = {"made_by", "arguments", "finished", "commit", "machine", "versions", "usage"}
 TRAINING_LOG = "train_log.jsonl"  # in the log folder of an adapter: an object a line, with "time" and STEP
+JOURNAL = ".journal.jsonl"  # of what a model was asked, see engines/journal.py
 STEP = "train/global_step"  # as transformers calls it
 NAME = re.compile(r"[^\w./-]+")  # not in the name of a number
 
@@ -82,6 +84,36 @@ def read_entries(path: Path) -> list[dict]:
     """The entries of a training's log; one that is being written is left out."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+class GrowingJournals:
+    """How many replies are in the journals, and their tokens, while a stage is still asking. Each line is read once."""
+
+    def __init__(self, since: float):
+        self.since = since
+        self._ends: dict[Path, int] = {}  # in bytes, of what was read
+        self._sums: dict[Path, Counter[str]] = defaultdict(Counter)
+
+    def read(self, path: Path) -> dict[str, float]:
+        """Of a journal that was written to since the run began: {"replies/data/received": ...}; {} of another."""
+        try:
+            found = path.stat()
+            if found.st_mtime < self.since or found.st_size <= self._ends.get(path, 0):
+                return {}
+            with path.open("rb") as file:
+                file.seek(self._ends.get(path, 0))
+                for line in file:
+                    if line.endswith(b"\n"):  # else it is being written, or a kill cut it off, and its stage will
+                        self._count(path, json.loads(line))
+                        self._ends[path] = self._ends.get(path, 0) + len(line)
+        except OSError:
+            return {}
+        return flatten(f"replies/{path.name.removesuffix(JOURNAL)}", self._sums[path])
+
+    def _count(self, path: Path, batch: dict[str, dict]) -> None:
+        for reply in batch.values():
+            tokens = {key: reply[key] for key in ("prompt_tokens", "completion_tokens")}
+            self._sums[path].update({"received": 1, **tokens})
 
 
 class ChangedFiles:

@@ -22,9 +22,11 @@ from typing import Any, Protocol
 from budget.clock import PROGRESS_FILE, RUN_FILE, parse_time
 from budget.wandb_run import choose_wandb_mode, reason_of, start_wandb
 from budget.watched_numbers import (
+    JOURNAL,
     STEP,
     TRAINING_LOG,
     ChangedFiles,
+    GrowingJournals,
     numbers_of_meta,
     numbers_of_progress,
     numbers_of_time,
@@ -45,8 +47,9 @@ class Order:
 
     folder: str
     report_to: list[str]
-    started: float | None
     adapter: str | None
+    began: float
+    all_stages: bool
 
 
 class Writer(Protocol):
@@ -60,18 +63,20 @@ class Writer(Protocol):
 
 
 class Board:
-    """TensorBoard, written without torch."""
+    """TensorBoard, with events such as torch's SummaryWriter writes, but without torch."""
 
     def __init__(self, run: WatchedRun):
-        from tensorboard.summary import Writer as EventWriter
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self.writer = EventWriter(str(run.board))
+        self.writer = EventFileWriter(str(run.board))
         log.info("tensorboard --logdir %s", run.board.parent)
 
     def write(self, numbers: dict[str, float], step: int, when: float) -> None:
-        for name, value in numbers.items():
-            if name != STEP:
-                self.writer.add_scalar(name, value, step, wall_time=when)
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        shown = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items() if name != STEP]
+        self.writer.add_event(Event(step=step, wall_time=when, summary=Summary(value=shown)))
         self.writer.flush()
 
     def describe(self, name: str, arguments: dict[str, Any]) -> None:
@@ -97,10 +102,10 @@ class Wandb:
         self.run = wandb.run
         for part in ("train/*", "eval/*"):
             self.run.define_metric(part, step_metric=STEP)
-        if self.run.url:
-            log.info("wandb: %s", self.run.url)
-        else:
+        if self.run.offline:
             log.info("wandb, offline: `wandb sync %s` sends it", Path(self.run.dir).parent)
+        elif not self.run.disabled:
+            log.info("wandb: %s", self.run.url)
 
     def write(self, numbers: dict[str, float], step: int, when: float) -> None:
         self.run.log(numbers)
@@ -121,9 +126,10 @@ class Report:
     def __init__(self, run: WatchedRun, order: Order):
         self.run, self.folder = run, Path(order.folder)
         self.adapter = Path(order.adapter) if order.adapter else None
-        self.files, self.state, self.deadline = ChangedFiles(run.since), {"stages": []}, None
+        self.files, self.journals = ChangedFiles(run.since), GrowingJournals(run.since)
+        self.state, self.deadline = {"stages": []}, None
         self.writers: dict[str, Writer] = {}
-        for name in order.report_to:
+        for name in sorted(order.report_to):  # TensorBoard first: it has no server to wait for
             with self.left_out_if_it_fails(name):
                 self.writers[name] = WRITERS[name](run)
 
@@ -170,6 +176,8 @@ class Report:
             if meta := self.files.read(path):
                 found |= numbers_of_meta(path, meta)
                 self.call("describe", path.name.removesuffix(".meta.json"), meta.get("arguments", {}))
+        for path in sorted(logs.glob(f"*{JOURNAL}")):
+            found |= self.journals.read(path)
         for path in progress:
             if told := self.files.read(path):
                 found |= numbers_of_progress(told)
@@ -213,7 +221,7 @@ def main() -> None:
     folder = Path(order.folder)
     os.nice(NICE)
     with only_reporter(folder):
-        report = Report(open_run(folder, order.started), order)
+        report = Report(open_run(folder, order.began, order.all_stages), order)
         ended = False
         while not ended:
             report.once()

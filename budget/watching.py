@@ -49,14 +49,13 @@ class WatchArguments(BudgetArguments):
 class WatchedRun:
     """A run under one name, from its first stage to its last, however often it is started; kept in STATE_FILE.
 
-    It has only what was written `since` it began (time.time()). `started` is when the run of all stages was, if it is one.
+    It has only what was written `since` it began (time.time()).
     """
 
     folder: str
     id: str  # in wandb
     name: str
     since: float
-    started: float | None = None
     reported: dict[str, float] = field(default_factory=dict)  # the last value of every number
     first_entry: float | None = None  # of the training's log: its time, which tells one training from the next
     entries: int = 0  # that have been reported
@@ -80,18 +79,17 @@ class WatchedRun:
         write_json(log_file(Path(self.folder) / STATE_FILE), dataclasses.asdict(self))
 
 
-def open_run(folder: Path, started: float | None) -> WatchedRun:
-    """The run that is watched in a folder, or a new one, if there is none or all stages begin again.
+def open_run(folder: Path, began: float, all_stages: bool) -> WatchedRun:
+    """The run that is watched in a folder; a new one if there is none, or if a run of `all_stages` that `began` then is another.
 
     The environment may give wandb's id and name.
     """
     known = read_state(folder)
-    if known and started in (None, known.started):
+    if known and (known.since == began or not all_stages):
         return known
-    now = time.time()
-    name = f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(started or now))}"
+    name = f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(began))}"
     chosen = (os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4), os.environ.get("WANDB_NAME") or name)
-    run = WatchedRun(str(folder), *chosen, since=started or now, started=started)
+    run = WatchedRun(str(folder), *chosen, since=began)
     run.save()
     return run
 
@@ -128,17 +126,21 @@ def require_reporters(report_to: list[str]) -> list[str]:
 
 
 def start_watching(
-    folder: Path, report_to: list[str], started: float | None = None, adapter: Path | None = None
+    folder: Path, report_to: list[str], began: float | None = None, adapter: Path | None = None
 ) -> subprocess.Popen | None:
     """Start the process that reports on a run's folder; None if nobody is to be reported to.
 
-    For a run of all stages give when it `started`, and where its training writes, which is then reported too.
+    For a run of all stages give when it `began`, and where its training writes, which is then reported too.
     """
     names = require_reporters(report_to)
     if not names:
         return None
-    order = {"folder": str(folder.resolve()), "report_to": names, "started": started}
-    order["adapter"] = str(adapter.resolve()) if adapter else None
+    order = {
+        "folder": str(folder.resolve()),
+        "report_to": names,
+        "adapter": str(adapter.resolve()) if adapter else None,
+    }
+    order |= {"began": time.time() if began is None else began, "all_stages": began is not None}
     command = [sys.executable, "-m", "budget.watcher", json.dumps(order)]
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "cwd": ROOT}
     return subprocess.Popen(command, start_new_session=True, **options)
