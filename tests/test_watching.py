@@ -275,7 +275,7 @@ def test_two_names_are_taken_by_training_and_by_the_other_stages(tmp_path):
     assert TrainingArguments(output_dir=str(tmp_path), use_cpu=True).report_to == []
 
 
-def test_a_name_that_is_none_and_a_library_that_lacks_are_said_before_anything_starts(tmp_path, monkeypatch):
+def test_an_unknown_name_and_a_library_that_is_missing_are_said_before_anything_starts(tmp_path, monkeypatch):
     assert require_reporters(["none"]) == [] and start_watching(tmp_path, ["none"]) is None
     with pytest.raises(InputError, match="expected wandb or tensorboard with --report_to, found mlflow"):
         require_reporters(["tensorboard", "mlflow"])
