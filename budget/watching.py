@@ -98,7 +98,9 @@ def read_state(folder: Path) -> WatchedRun | None:
     path = log_file(folder / STATE_FILE)
     if not path.is_file():
         return None
-    return WatchedRun(**{**read_json(path, "the state of a watched run", "remove it"), "folder": str(folder)})
+    state = read_json(path, "the state of a watched run", "remove it") | {"folder": str(folder)}
+    names = {one.name for one in dataclasses.fields(WatchedRun)}  # another version may have written more
+    return WatchedRun(**{name: value for name, value in state.items() if name in names})
 
 
 def find_watched_run(folder: Path) -> WatchedRun | None:

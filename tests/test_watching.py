@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -28,6 +29,7 @@ from budget.run import Run
 from budget.step import Step
 from budget.watching import (
     LOCK_FILE,
+    STATE_FILE,
     WAIT_S,
     WatchArguments,
     end_watching,
@@ -214,6 +216,12 @@ def test_a_run_keeps_its_name_until_all_stages_begin_again(tmp_path):
     )
     second = open_run(tmp_path, 2000.0, True)
     assert second.id != first.id and second.reported == {} and second.board != first.board
+
+
+def test_a_state_with_more_in_it_is_read_and_a_folder_may_have_moved(tmp_path):
+    run = open_run(tmp_path, 1000.0, True)
+    write_json(log_file(tmp_path / "moved" / STATE_FILE), {**dataclasses.asdict(run), "of another version": 1})
+    assert open_run(tmp_path / "moved", 1000.0, True) == dataclasses.replace(run, folder=str(tmp_path / "moved"))
 
 
 def test_the_environment_may_name_the_run(tmp_path, monkeypatch):
