@@ -29,7 +29,8 @@ from typing import Literal
 
 import provenance
 from budget.asking import judge_in_time, mark_not_judged
-from budget.clock import REPORT_S, BudgetArguments, Clock, Stopped, stage_clock
+from budget.clock import REPORT_S, Clock, Stopped
+from budget.watching import WatchArguments, watched_clock
 from engines.adapter import require_adapter
 from engines.arguments import ApiArguments, EngineArguments
 from engines.hub import require_model
@@ -42,14 +43,7 @@ from evaluation.judging import Judge, hash_text
 from evaluation.matching import CORRECT
 from evaluation.significance import gap_closed
 from evaluation.verdict_journal import VerdictJournal
-from utils import (
-    InputError,
-    log_file,
-    parse_arguments,
-    read_json,
-    run_script,
-    write_json,
-)
+from utils import InputError, log_file, parse_arguments, read_json, run_script, write_json
 
 LOCAL_SEPARATOR = " #"  # between a local judge's name and the stamp of its weights
 
@@ -57,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Arguments(BudgetArguments, ApiArguments, EngineArguments):
+class Arguments(WatchArguments, ApiArguments, EngineArguments):
     data_path: str = field(metadata={"help": "The folder with the answers; verdicts are written there too."})
     data_name_sft: str = field(metadata={"help": "File name of the tuned model's answers."})
     data_name_base: str = field(metadata={"help": "File name of the base model's answers."})
@@ -225,7 +219,7 @@ def main() -> None:
         provenance.write_meta(folder / f"{name}.json", arguments, started, **numbers)
         return measured
 
-    with stage_clock(arguments, "evaluation", folder) as clock:
+    with watched_clock(arguments, "evaluation", folder) as clock:
         judge = load_judge(arguments, kind, log_file(folder / f"{names['sft']}_verdicts.jsonl"))
         forgotten = judge_all(arguments, judge, rows, names, clock, write)
         if judge:

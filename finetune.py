@@ -50,13 +50,13 @@ from training.continued import take_over_adapter
 from training.data import LazySupervisedDataset, SupervisedDataset, colour_trained_tokens, fact_of, split_by_fact
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
 from training.layout import OUT_OF_MEMORY, restart_with_half_batches
-from training.log import ProgressLines, without_colours, write_log
+from training.log import LogFile, ProgressLines, without_colours, write_log
 from training.plan import Plan, resolve_defaults
 from training.ranks import run_on_rank_0
 from training.read_back import safe_save_model_for_hf_trainer
 from training.recall import Recall, make_recall, remove_best_adapter, require_questions
 from training.replay import REPLAY_PROMPTS, UntrainedModel, replay_examples
-from training.reporting import set_up_wandb
+from training.reporting import set_up_reporting
 from training.row_file import RowFile
 from training.taught import remove_teacher
 from training.teaching import Teacher, make_teacher
@@ -106,7 +106,7 @@ def main() -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     if arguments.data.check_only:
         raise SystemExit(doctor.report(rows.train, rows.held_out, tokenizer, name, arguments.data, training))
-    set_up_wandb(training)
+    set_up_reporting(training)
     with lock_folder(training.output_dir) if is_main else contextlib.nullcontext():
         with stage_clock(budget, "fine-tuning", training.output_dir, is_main) as clock:
             apply_budget(clock, training)
@@ -261,7 +261,8 @@ def add_callbacks(
         log.info("%s", training_clock.describe())
     minutes = max(training.save_minutes, save_seconds / SAVING_SHARE / 60)
     checkpoints = Checkpoints(minutes, training.kept_checkpoints, settings, elapsed)
-    for callback in filter(None, (teacher, ProgressLines(training_clock), training_clock, recall, checkpoints)):
+    lines = (ProgressLines(training_clock), LogFile())
+    for callback in filter(None, (teacher, *lines, training_clock, recall, checkpoints)):
         trainer.add_callback(callback)
     return training_clock, recall, checkpoints
 

@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from budget.asking import NOT_ASKED, ask_in_time
-from budget.clock import BudgetArguments, Clock, stage_clock
+from budget.clock import Clock
+from budget.watching import WatchArguments, watched_clock
 from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
 from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import read_documents
@@ -57,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Arguments(BudgetArguments, ApiArguments, EngineArguments):
+class Arguments(WatchArguments, ApiArguments, EngineArguments):
     model_name_or_path: str | None = field(
         default=None,
         metadata={"help": "A model folder or a name on the Hugging Face hub. Alternatively, give --api_model."},
@@ -285,7 +286,7 @@ def main() -> None:
     rows = read_dataset(arguments.test_data_path, "test questions", arguments.limit, bare_questions=True)
     system_prompt = check_arguments(arguments)
     questions, output = to_questions(arguments, rows, system_prompt), Path(arguments.output_path)
-    with stage_clock(arguments, f"inference, {output.stem}", output.parent) as clock:
+    with watched_clock(arguments, f"inference, {output.stem}", output.parent) as clock:
         ask_models(arguments, system_prompt, questions, clock, started)
 
 

@@ -28,11 +28,12 @@ from pathlib import Path
 
 from budget import forecast
 from budget.calibration import calibrate, estimate_judge_startup, estimate_startup_times
-from budget.clock import BudgetArguments, format_duration, time_of_day
+from budget.clock import format_duration, time_of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
 from budget.step import Step
+from budget.watching import WatchArguments, require_reporters, watched
 from data_processor.documents import read_documents
 from data_processor.languages import identify_all, in_language
 from engines.hub import require_model
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Arguments(BudgetArguments):
+class Arguments(WatchArguments):
     model_name_or_path: str = field(metadata={"help": "A model folder, or a name on the Hugging Face hub."})
     data_path: str = field(metadata={"help": "Folder of the documents."})
     out: str = field(default="output/run", metadata={"help": "Folder for all output."})
@@ -173,6 +174,7 @@ def check_arguments(arguments: Arguments, budget: float) -> StartupTimes:
     """
     if arguments.plan_only and budget == math.inf:
         raise InputError("expected --time_budget or --until with --plan_only, found neither: give one")
+    require_reporters(arguments.report_to)
     require_model(arguments.model_name_or_path)
     if not Path(arguments.data_path).is_dir():
         raise InputError(f"expected a folder of documents at {arguments.data_path}, found none: give --data_path")
@@ -245,18 +247,21 @@ def run_stages(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arg
         return
     if len(run.state["starts"]) == 1:
         start_new_run(run, steps)
-    worthwhile = run.limited and forecast.CALIBRATION_SHARE * run.budget > forecast.calibration_seconds(starts)
-    if worthwhile and read_timings(run.out) is None:
-        calibrate(run, steps, starts, ask=False)
-    for name in forecast.STAGES:
-        if run.limited:
-            questions, general = count_questions(arguments)
-            run.update_estimates(questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book)
-        if name == EVALUATION:
-            steps[name][0].command += further_answers(run.out)
-        if steps[name]:
-            run.run_stage(name, steps[name])
-    finish_run(run, arguments.data_path)
+    with watched(run, arguments.report_to):
+        worthwhile = run.limited and forecast.CALIBRATION_SHARE * run.budget > forecast.calibration_seconds(starts)
+        if worthwhile and read_timings(run.out) is None:
+            calibrate(run, steps, starts, ask=False)
+        for name in forecast.STAGES:
+            if run.limited:
+                questions, general = count_questions(arguments)
+                run.update_estimates(
+                    questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book
+                )
+            if name == EVALUATION:
+                steps[name][0].command += further_answers(run.out)
+            if steps[name]:
+                run.run_stage(name, steps[name])
+        finish_run(run, arguments.data_path)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from budget.clock import BudgetArguments
+from budget.watching import WatchArguments
 from data_processor import method
 from data_processor.chunking import require_tokenizer
 from data_processor.documents import Document, read_documents
@@ -20,7 +20,7 @@ METHODS = {"quotes": method, "words": method_of_small_model}  # by --guard
 
 
 @dataclass
-class CollectionArguments(BudgetArguments):
+class CollectionArguments(WatchArguments):
     """Arguments that both scripts share."""
 
     data_path: str = field(
@@ -133,5 +133,7 @@ def check_arguments(arguments: CollectionArguments) -> Sequence[Document]:
             f"choose one, or write data_processor/prompts/{arguments.language}.toml"
         )
     require_tokenizer(arguments.tokenizer)
+    if arguments.dry_run:
+        arguments.report_to = []  # there is nothing to report
     out = None if arguments.dry_run else dataset_path(arguments.json_save_dir).parent
     return read_documents(arguments.data_path, out)

@@ -18,7 +18,7 @@ from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from budget.clock import stage_clock
+from budget.watching import watched_clock
 from data_processor.arguments import CollectionArguments, check_arguments, dataset_path
 from data_processor.chunking import OPENAI_TOKENIZER
 from data_processor.collection import collect
@@ -45,7 +45,7 @@ def main() -> None:
         check_batch_arguments(arguments)
     documents = check_arguments(arguments)
     tokenizer = arguments.tokenizer or OPENAI_TOKENIZER
-    with stage_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent) as clock:
+    with watched_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent) as clock:
         if arguments.batch:
             collect_in_waves(tokenizer, documents, arguments, clock)
         else:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from budget.clock import stage_clock
+from budget.watching import watched_clock
 from data_processor.arguments import CollectionArguments, check_arguments, dataset_path
 from data_processor.collection import collect
 from engines.arguments import EngineArguments
@@ -37,7 +37,7 @@ def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     documents = check_arguments(arguments)
     require_model(arguments.model_name_or_path)
-    with stage_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent) as clock:
+    with watched_clock(arguments, "collection", dataset_path(arguments.json_save_dir).parent) as clock:
         engine = load_engine(arguments.model_name_or_path, arguments)
         collect(engine, arguments.tokenizer or engine.tokenizer, documents, arguments, clock)
 

@@ -149,6 +149,7 @@ class ProcessTree:
         self.record = record
         self.members: set[psutil.Process] = set()
         self._preexisting = set(psutil.Process().children(recursive=True))
+        self._spared: psutil.Process | None = None
         self._refreshed, self._child = 0.0, None
         if sys.platform == "linux":  # an orphan becomes a child of this process instead of init's
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -157,6 +158,10 @@ class ProcessTree:
         self._child = start_child(command, **options)
         self.refresh(at_once=True)
         return self._child
+
+    def spare(self, pid: int) -> None:
+        """Leave alone a process, and what it starts, that has not come from `start`: it ends by itself."""
+        self._spared = psutil.Process(pid)
 
     def refresh(self, at_once: bool = False) -> None:
         """Update the members; at most once in REFRESH_S seconds, unless `at_once`."""
@@ -173,6 +178,9 @@ class ProcessTree:
     def _living(self) -> set[psutil.Process]:
         """The members alive; orphans that have ended are reaped, the child of `start` is left to its caller."""
         descendants = set(psutil.Process().children(recursive=True)) - self._preexisting
+        if self._spared:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                descendants -= {self._spared, *self._spared.children(recursive=True)}
         return {process for process in descendants | self.members if is_alive(process, process.pid != self._child.pid)}
 
     def kill(self) -> None:

@@ -7,6 +7,7 @@
 #     bash shells/run_all.sh --until 07:30
 #     MODEL=Qwen/Qwen2.5-7B-Instruct DATA=my_texts OUT=output/day bash shells/run_all.sh --time_budget 24h
 #     MODEL=... DATA=... bash shells/run_all.sh --time_budget 24h --plan_only True     # its plan, and what more time would buy
+#     MODEL=... DATA=... bash shells/run_all.sh --report_to wandb tensorboard          # to watch it: docs/time_budget.md
 #
 #   TEST RETENTION   questions about the documents (default: some of the collection's) and general ones (default: ours)
 #   COLLECT_ARGS FINETUNE_ARGS INFERENCE_ARGS EVALUATE_ARGS   further arguments for a stage, in one string

@@ -28,7 +28,7 @@ from training.data import IGNORED, SupervisedDataset, preprocess
 from training.loss import head_only_at, loss_per_token
 from training.plan import Plan
 from training.read_back import safe_save_model_for_hf_trainer
-from training.reporting import set_up_wandb
+from training.reporting import set_up_reporting
 from training.trainer import Trainer
 from utils import InputError
 
@@ -256,11 +256,11 @@ def test_fault_10_a_key_is_in_no_file_and_no_log(tmp_path, monkeypatch, caplog):
     """A key was committed in a shell script."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
         monkeypatch.setenv(name, "")  # put back afterwards
-    monkeypatch.setattr("training.reporting.wandb_server", lambda: "https://wandb.example")
-    monkeypatch.setattr("training.reporting.wandb_problem", lambda server, key: None)
+    monkeypatch.setattr("budget.wandb_run.wandb_server", lambda: "https://wandb.example")
+    monkeypatch.setattr("budget.wandb_run.wandb_problem", lambda server, key: None)
     training = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, use_wandb=True, key="very-secret")
     with caplog.at_level(logging.DEBUG):
-        set_up_wandb(training)
+        set_up_reporting(training)
     assert os.environ["WANDB_API_KEY"] == "very-secret", "wandb has it"
     (tmp_path / "training_args.bin").write_bytes(pickle.dumps(training))  # as every checkpoint has them
     assert b"very-secret" not in (tmp_path / "training_args.bin").read_bytes()

@@ -14,7 +14,7 @@ from finetune import read_rows
 from training.arguments import DataArguments
 from training.checkpoints import Checkpoints
 from training.clock import TrainingClock
-from training.log import ProgressLines
+from training.log import LogFile, ProgressLines
 from training.recall import Recall
 from training.row_file import RowFile
 from utils import InputError
@@ -164,8 +164,8 @@ def test_a_time_budget_reaches_the_trainer_and_what_is_done_meanwhile_comes_in_o
         finetune.main()
     (trainer,) = given
     own = [one for one in trainer.callback_handler.callbacks if type(one).__module__.startswith("training.")]
-    assert [type(one) for one in own] == [ProgressLines, TrainingClock, Recall, Checkpoints]
-    lines, pace, recall, saving = own
+    assert [type(one) for one in own] == [ProgressLines, LogFile, TrainingClock, Recall, Checkpoints]
+    lines, _, pace, recall, saving = own
     assert trainer.clock is lines.clock is pace and pace.recall is recall and recall.trainer is trainer
     assert saving.minutes == 5.0, "saving takes 6 seconds, and at most a fiftieth of the time; else it were 0.6"
     assert pace.finish > 6.0

@@ -99,6 +99,20 @@ def test_what_was_there_before_is_nobody_of_the_family(tmp_path):
     before.wait()
 
 
+def test_what_is_spared_lives_on_with_what_it_starts(tree, tmp_path):
+    spared = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(tmp_path / "pid"), SLEEP])
+    worker = pid_in(tmp_path / "pid")
+    tree.spare(spared.pid)
+    tree.start([sys.executable, "-c", "pass"]).wait()
+    tree.end(grace=0.5)
+    tree.kill()
+    assert spared.poll() is None and runs(worker) and not (tmp_path / PROCESSES_FILE).exists()
+    os.kill(worker, signal.SIGKILL)
+    spared.kill()
+    spared.wait()
+    tree.end(grace=0.5)  # the spared one has gone
+
+
 RUN = """
 import pathlib, sys, time
 from engines.processes import ProcessTree

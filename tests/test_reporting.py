@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 import transformers
 
-from training import reporting
-from training.reporting import Reporter, guard_reporters, saved_key, set_up_wandb, start_wandb, wandb_problem
+from budget import wandb_run
+from budget.wandb_run import saved_key, start_wandb, wandb_problem
+from training.reporting import Reporter, guard_reporters, set_up_reporting
 
 KEY = "k" * 40
 STATE = SimpleNamespace(is_world_process_zero=True)
@@ -72,8 +73,8 @@ def test_a_server_that_is_not_there_is_said_to_be_so(server):
 def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch):
     """The time limit of an HTTP client does not cover it."""
     answered = threading.Event()
-    monkeypatch.setattr(reporting, "NETWORK_S", 0.01)
-    monkeypatch.setattr(reporting.urllib.request, "urlopen", lambda *_, **__: answered.wait(5))
+    monkeypatch.setattr(wandb_run, "NETWORK_S", 0.01)
+    monkeypatch.setattr(wandb_run.urllib.request, "urlopen", lambda *_, **__: answered.wait(5))
     assert wandb_problem("https://wandb.example", KEY) == "cannot be reached (no answer in 0.01 s)"
     answered.set()
 
@@ -84,8 +85,15 @@ def arguments(monkeypatch):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", "/nowhere")
-    monkeypatch.setattr(reporting, "wandb_server", lambda: "https://wandb.example")
-    return SimpleNamespace(key=KEY, use_wandb=True, report_to=["tensorboard"], wandb_run_name="n", process_index=0)
+    monkeypatch.setattr(wandb_run, "wandb_server", lambda: "https://wandb.example")
+    return SimpleNamespace(
+        key=KEY,
+        use_wandb=True,
+        report_to=["tensorboard"],
+        wandb_run_name="n",
+        process_index=0,
+        output_dir="/nowhere/lora",
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,11 +106,11 @@ def arguments(monkeypatch):
     ],
 )
 def test_wandb_is_offline_without_a_key_or_a_server(arguments, monkeypatch, caplog, changed, problem, mode):
-    monkeypatch.setattr(reporting, "wandb_problem", lambda server, key: problem)
+    monkeypatch.setattr(wandb_run, "wandb_problem", lambda server, key: problem)
     vars(arguments).update(changed)
     with caplog.at_level(logging.WARNING):
-        set_up_wandb(arguments)
-    assert reporting.os.environ.get("WANDB_MODE") == mode
+        set_up_reporting(arguments)
+    assert wandb_run.os.environ.get("WANDB_MODE") == mode
     assert arguments.report_to == ["tensorboard", "wandb"] and arguments.run_name == "n" and arguments.key is None
     if mode and problem:
         assert caplog.messages == [
@@ -113,22 +121,22 @@ def test_wandb_is_offline_without_a_key_or_a_server(arguments, monkeypatch, capl
 
 
 def test_nobody_is_asked_if_wandb_was_not_asked_for_or_is_offline_already(arguments, monkeypatch):
-    monkeypatch.setattr(reporting, "wandb_problem", lambda *_: pytest.fail("asked"))
-    reporting.os.environ["WANDB_MODE"] = "disabled"
-    set_up_wandb(arguments)
-    del reporting.os.environ["WANDB_MODE"]
+    monkeypatch.setattr(wandb_run, "wandb_problem", lambda *_: pytest.fail("asked"))
+    wandb_run.os.environ["WANDB_MODE"] = "disabled"
+    set_up_reporting(arguments)
+    del wandb_run.os.environ["WANDB_MODE"]
     vars(arguments).update(use_wandb=False, report_to=[])
-    set_up_wandb(arguments)
-    assert arguments.report_to == [] and "WANDB_MODE" not in reporting.os.environ
+    set_up_reporting(arguments)
+    assert arguments.report_to == [] and "WANDB_MODE" not in wandb_run.os.environ
 
 
 def test_settings_that_wandb_refuses_end_nothing(arguments, monkeypatch):
     def refuse():
         raise ValueError("mode: Input should be 'online', 'offline' ...")
 
-    monkeypatch.setattr(reporting, "wandb_server", refuse)
-    set_up_wandb(arguments)
-    assert arguments.report_to == ["tensorboard", "wandb"] and reporting.os.environ["WANDB_API_KEY"] == KEY
+    monkeypatch.setattr(wandb_run, "wandb_server", refuse)
+    set_up_reporting(arguments)
+    assert arguments.report_to == ["tensorboard", "wandb"] and wandb_run.os.environ["WANDB_API_KEY"] == KEY
 
 
 def test_a_key_that_wandb_login_saved_is_found(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 import transformers
 
+from budget.wandb_run import RUN_NAME
 from engines.hub import require_model
 from training import doctor
 from training.continued import changes_base
@@ -162,12 +163,14 @@ class TrainingArguments(transformers.TrainingArguments):
     )
     ddp_broadcast_buffers: bool | None = False  # buffers never change
     logging_nan_inf_filter: bool = False  # NaN and infinity must show
-    report_to: str = "none"
+    report_to: list[str] = field(
+        default_factory=lambda: ["none"], metadata={"help": "wandb, tensorboard or others that transformers knows."}
+    )
     use_wandb: bool = False
     key: str | None = field(
         default=None, metadata={"help": "wandb key; better set in the environment as WANDB_API_KEY."}
     )
-    wandb_run_name: str = "knowledge-update"
+    wandb_run_name: str = RUN_NAME
 
     def __post_init__(self):
         choose_precision(self)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
 from pathlib import Path
 
 import transformers
+from transformers.integrations.integration_utils import rewrite_logs
 
+from budget.watched_numbers import STEP, TRAINING_LOG, read_entries
 from training.clock import TrainingClock
-from utils import write_json
+from utils import log_file, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,28 @@ class ProgressLines(transformers.TrainerCallback):
                 log.info("%s", format_entry(logs, state.global_step, state.max_steps, left))
             elif "eval_loss" in logs:
                 log.info("step %d: loss on the held-out facts %.3f", state.global_step, logs["eval_loss"])
+
+
+class LogFile(transformers.TrainerCallback):
+    """Appends every entry to TRAINING_LOG on rank 0, for whoever watches the training, under the names of transformers' reports.
+
+    A resumed training removes what came after the step at which it resumes.
+    """
+
+    def on_train_begin(self, args, state, control, **_):
+        if state.is_world_process_zero:
+            self.path = log_file(Path(args.output_dir) / TRAINING_LOG)
+            kept = [entry for entry in read_entries(self.path) if entry[STEP] <= state.global_step]
+            write_text(self.path, map(to_line, kept if state.global_step else []))
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if state.is_world_process_zero and logs:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(to_line({"time": time.time(), STEP: state.global_step, **rewrite_logs(logs)}))
+
+
+def to_line(entry: dict) -> str:
+    return json.dumps(entry) + "\n"
 
 
 def format_entry(logs: dict, step: int, steps: int, seconds_left: float) -> str:
