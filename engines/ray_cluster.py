@@ -7,12 +7,14 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.arguments import EngineArguments
 from engines.gpus import Gpu, usable_gpus
+from engines.hub import NETWORK_S
 from engines.placement import PROMPTS_A_COPY, choose_engine, parallel_size
 from utils import InputError
 
@@ -46,6 +48,8 @@ def join_cluster(address: str) -> None:
             f"expected the address of a cluster to which this machine belongs, found {address}, a client's: run this on a "
             "machine of the cluster with --ray_address auto"
         )
+    if ":" in address:
+        require_listener(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent anywhere
     import ray
 
@@ -61,17 +65,26 @@ def join_cluster(address: str) -> None:
             **({"include_dashboard": False} if address == "local" else {}),
         )
     except (ConnectionError, ValueError) as error:
-        raise InputError(
-            f"expected a Ray cluster at {address}, found {first_line(error)}: start it (ray start --head), give another "
-            "address, or --ray_address local for one on this machine alone"
-        ) from None
+        raise no_cluster(address, str(error)) from None
     finally:
         if main_thread:
             signal.signal(signal.SIGTERM, on_terminate)  # ray.init sets its own
 
 
-def first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
+def require_listener(address: str) -> None:
+    """InputError if nothing listens at HOST:PORT: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), NETWORK_S).close()
+    except (OSError, ValueError) as error:
+        raise no_cluster(address, str(error)) from None
+
+
+def no_cluster(address: str, problem: str) -> InputError:
+    return InputError(
+        f"expected a Ray cluster at {address}, found none ({problem.strip()}): start it (ray start --head), give another "
+        "address, or --ray_address local for one on this machine alone"
+    )
 
 
 def machines() -> list[dict[str, float]]:
@@ -101,7 +114,7 @@ def share_for_model(
 def share_gpus(offered: list[dict[str, float]], gpus: int, wanted: int | None, worthwhile: int | None) -> Share:
     """A worker for every `gpus` GPUs of a machine, at most `worthwhile`; or as many as are `wanted`."""
     room = sum(int(machine.get("GPU", 0)) // gpus for machine in offered)
-    workers = wanted or max(1, min(room, worthwhile or room))
+    workers = wanted or max(1, room if worthwhile is None else min(room, worthwhile))
     if workers > room:
         raise InputError(
             f"expected room on the cluster for {workers} workers of {gpus} GPUs, found it for {room}: lower "
