@@ -76,10 +76,19 @@ def all_loaded(engine: RayEngine) -> list[int]:
 
 def test_two_workers_answer_as_one_engine_each_with_its_own_calls_at_once(server, engine, tmp_path):
     all_loaded(engine)
-    seen = []
+    assert len(engine.chat(questions(12))) == 12  # each worker has made its first call, which is made alone
+    server.calls.clear()
+    seen, enough = [], time.monotonic() + 120
+
+    def once_there_are_six(call: dict) -> Answer:
+        while server.most_at_once < 6 and time.monotonic() < enough:
+            time.sleep(0.01)
+        return says_back(call)
+
+    server.default = once_there_are_six
     journal = JournaledEngine(engine, tmp_path / "ray.jsonl")
     replies = journal.chat(questions(SEVERAL), on_reply=lambda *reply: seen.append(reply))
-    assert 3 < server.most_at_once <= 6
+    assert server.most_at_once == 6
     assert contents(server) == {f"question {number}": 1 for number in range(SEVERAL)}
     assert sorted(seen, key=lambda reply: reply[0]) == list(enumerate(replies))
     assert replies == ApiEngine("m", server.address, concurrency=3).chat(questions(SEVERAL))
