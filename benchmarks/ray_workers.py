@@ -38,6 +38,7 @@ from data_processor.collection import collect
 from engines.arguments import ApiArguments, EngineArguments
 from engines.load import load_api_engine, load_engine
 from engines.ray import RayEngine
+from engines.ray_cluster import join_cluster
 from utils import InputError, run_script, write_json
 
 CHUNKS, CONCURRENCY, LATENCY_S = 30, 4, 4.0  # the latency far above what a call costs here, beside other work too
@@ -129,6 +130,7 @@ def main() -> None:
             "expected the path of a new folder, found something else: python benchmarks/ray_workers.py FOLDER"
         )
     folder = Path(sys.argv[1])
+    join_cluster("local")  # one for all runs
     write_corpus(folder / "texts", CHUNKS)
     runs = {"without": collected(folder, "without", None)}
     runs |= {name: collected(folder, name, workers) for name, workers in (("one", 1), ("two", 2))}
