@@ -41,7 +41,7 @@ from engines.ray import RayEngine
 from engines.ray_cluster import join_cluster
 from utils import InputError, run_script, write_json
 
-CHUNKS, CONCURRENCY, LATENCY_S = 30, 4, 4.0  # the latency far above what a call costs here, beside other work too
+CHUNKS, CONCURRENCY, LATENCY_S = 30, 4, 2.0  # the latency far above what a call costs here, beside other work too
 MODEL = Path(__file__).resolve().parents[1] / "models" / "SmolLM2-135M-Instruct"
 CPU_QUESTIONS, CPU_TOKENS = 256, 48
 BUSY_PERCENT = 10  # a core with more than this is not free
