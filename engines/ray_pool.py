@@ -57,17 +57,23 @@ class WorkerPool:
         self.inbox: SimpleQueue = SimpleQueue()  # of the call that is under way; None in it: look at the places
         self._calls = itertools.count()
         self._stopping: list[threading.Thread] = []
+        self.closed = False
         self.places = [WorkerPlace(number, self) for number in range(share.workers)]
         for place in self.places:
             place.fill()
-        self._loaded()
+        try:
+            self._loaded()
+        except BaseException:  # none loads, or this was stopped: the others are not needed
+            self.close()
+            raise
 
     def capacity(self) -> int:
         """How many conversations a worker is given at once."""
         return self._loaded().about.capacity
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, those too that are being started."""
+        self.closed = True
         in_thread(lambda: [place.empty() for place in self.places])
 
     def on_one(self, method: str, *arguments) -> Any:
@@ -173,6 +179,8 @@ class WorkerPlace:
             if lost:  # which may only be out of reach, and would keep its share of the machine
                 ray.kill(lost)
             self.actor = ray.remote(Worker).options(max_concurrency=THREADS, **options).remote()
+            if self.pool.closed:
+                self.empty()
             loaded = get(self.actor.load.remote(functools.partial(self.pool.load, self.number)))
         except Exception as error:  # of Ray itself
             loaded = error
@@ -187,7 +195,7 @@ class WorkerPlace:
 
     def lose(self, actor: Any, loss: Lost) -> None:
         """Put another worker in the place of this one, unless that was done; in the end give the place up."""
-        if self.actor is not actor:
+        if self.actor is not actor or self.pool.closed:
             return
         self.losses += 1
         try:
