@@ -1,4 +1,4 @@
-"""A collection by workers on Ray: two against one, and one of two killed in the middle: the part of results/scale.json on that.
+"""A collection by two workers on Ray against one, and with one of two killed: the part of results/scale.json on that.
 
 The workers are on this machine and ask a server that takes LATENCY_S for every call, however many it has; a worker asks
 CONCURRENCY at once. So it is the workers that limit how many are answered at once, as where each machine has a server of

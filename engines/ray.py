@@ -4,8 +4,8 @@
     replies = engine.chat([[{"role": "user", "content": "Hello"}]], max_new_tokens=32)
 
 A worker is a Ray actor (engines.ray_worker). It is given stretches of conversations and sends each reply as soon as it is
-finished (engines.ray_pool). What a lost worker had not answered is asked again, of another one or of the one that takes its place; what it had
-answered is kept. All state is here and in the journal: the cluster remembers nothing.
+finished (engines.ray_pool). What a lost worker had not answered is asked again, of another one or of the one that takes its
+place; what it had answered is kept. All state is here and in the journal: the cluster remembers nothing.
 
 """
 

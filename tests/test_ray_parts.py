@@ -1,4 +1,4 @@
-"""What the engine on Ray is made of, without a cluster: shares, stretches, a worker, and a journal of several waves at once."""
+"""What the engine on Ray is made of, without a cluster: shares, stretches, a worker, a journal of several waves at once."""
 
 from __future__ import annotations
 
