@@ -231,7 +231,7 @@ class Lost(Exception):
 def follow(
     place: WorkerPlace, actor: Any, stretch: Stretch, asked: list[int], call: int, request: tuple, inbox: SimpleQueue
 ) -> None:
-    """Ask a worker, and put into the inbox what arrives: lists of (position in `asked`, reply); at last None, or an error."""
+    """Ask a worker and put into the inbox what arrives: lists of (position in `asked`, reply); last None, or an error."""
     arrived = None
     try:
         for reference in actor.ask.remote(call, *request):
