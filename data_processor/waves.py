@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def check_batch_arguments(arguments: CollectionArguments) -> None:
-    for name in ("time_budget", "until", "dry_run"):
+    for name in ("time_budget", "until", "dry_run", "ray_address"):
         if getattr(arguments, name):
             raise InputError(
                 f"expected no --{name} with --batch, whose answers come when they come, found one: remove either"

@@ -87,6 +87,7 @@ class ApiEngine:
                 self.token_burst = max(1, tpm // BURST_DIVISOR)
                 self.tokens = limiter_factory.create_token_bucket_limiter(tpm, Duration.MINUTE, burst=self.token_burst)
         self.dialect, self.thinking_tokens, self._learning = Dialect(), 0, threading.Lock()
+        self._first_calls = threading.Lock()  # held while they are made, if `chat` is called from several threads
         self.answered: set[bool] = set()  # whether calls for JSON (True) and for text (False) have succeeded
         self.failures = 0  # in a row since the last success
         self.json_came: Counter[bool] = Counter()  # whether JSON in the dialect's format came as its schema says
@@ -114,11 +115,13 @@ class ApiEngine:
             return reply
 
         first_of_kind = {schema is not None: index for index, schema in reversed(list(enumerate(schemas)))}
-        alone = sorted(index for kind, index in first_of_kind.items() if kind not in self.answered)
-        order = alone + [index for index in range(count) if index not in alone]
         with ThreadPoolExecutor(self.concurrency) as pool:
             try:
-                replies = [*map(ask, alone), *pool.map(ask, order[len(alone) :])]
+                with self._first_calls:
+                    alone = sorted(index for kind, index in first_of_kind.items() if kind not in self.answered)
+                    replies = list(map(ask, alone))
+                order = alone + [index for index in range(count) if index not in alone]
+                replies += pool.map(ask, order[len(alone) :])
             except BaseException:  # time is up, or Ctrl-C: send nothing more
                 stopped.set()
                 raise

@@ -7,7 +7,28 @@ from typing import Literal
 
 
 @dataclass
-class EngineArguments:
+class WorkerArguments:
+    """Arguments for how many answer at the same time, and where."""
+
+    ray_address: str | None = field(
+        default=None,
+        metadata={
+            "help": "A Ray cluster on which to answer: auto (the one this machine belongs to), HOST:PORT, or local (started on "
+            "this machine). Without, everything runs here."
+        },
+    )
+    data_parallel_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "vLLM: copies of the model, each on its own GPUs, that share the prompts; by default as many as fit on the "
+            "GPUs that nobody else uses, fewer for few prompts. With --ray_address: workers, by default as many as the "
+            "cluster's GPUs hold, or one a machine."
+        },
+    )
+
+
+@dataclass
+class EngineArguments(WorkerArguments):
     """Arguments for the engine of a local model."""
 
     engine: Literal["auto", "vllm", "transformers"] = field(
@@ -18,13 +39,6 @@ class EngineArguments:
         default=None,
         metadata={"help": "vLLM: GPUs that share one copy of the model; by default as few as hold its weights."},
     )
-    data_parallel_size: int | None = field(
-        default=None,
-        metadata={
-            "help": "vLLM: copies of the model, each on its own GPUs, that share the prompts; by default as many as fit on the "
-            "GPUs that nobody else uses, fewer for few prompts."
-        },
-    )
     max_model_len: int | None = field(
         default=None,
         metadata={"help": "vLLM: maximum tokens of a prompt with its answer; a lower limit needs less memory."},
@@ -32,7 +46,7 @@ class EngineArguments:
 
 
 @dataclass
-class ApiArguments:
+class ApiArguments(WorkerArguments):
     """Arguments for a model behind an OpenAI-compatible API. Its key is in the environment, as OPENAI_API_KEY."""
 
     api_model: str | None = field(default=None, metadata={"help": "The model's name on the server."})

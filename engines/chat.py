@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engines.thoughts import without_thoughts
 
@@ -66,6 +66,23 @@ class Engine(Protocol):
         """Indices of the conversations that `chat` answers together, wave after wave.
 
         None from an engine that replaces each finished conversation by another one: give it all of them at once.
+        """
+
+
+@runtime_checkable
+class EngineOfWaves(Engine, Protocol):
+    """An engine that answers several waves at the same time."""
+
+    def chat_waves(
+        self,
+        waves: list[list[int]],
+        on_wave: Callable[[list[int], list[Reply]], None],
+        conversations: list[Conversation],
+        **options,
+    ) -> None:
+        """Answer the conversations whose indices are in `waves`, with the other options of `chat`.
+
+        `on_wave(wave, replies)` is called as soon as a wave is complete, in any order.
         """
 
 

@@ -4,7 +4,8 @@
 
 Each line of the file holds one wave: the replies to the prompts that the engine decodes together. A line cut off by a kill
 is dropped when the file is read again, and its wave is asked again as a whole; all other waves are the same as in an
-uninterrupted run, and so are their replies, to the byte.
+uninterrupted run, and so are their replies, to the byte. An engine of many workers is given all waves at once, and their
+lines stand in the order in which they were finished.
 
 An engine without waves (vLLM) is given all pending calls at once, so that it never runs idle, and a line holds the replies
 that finished within GROUP_S seconds, at most GROUP_SIZE of them: that is what a kill costs. No reply on disk is asked for
@@ -18,12 +19,12 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.chat import Conversation, Engine, Reply, broadcast
+from engines.chat import Conversation, Engine, EngineOfWaves, Reply, broadcast
 from engines.thoughts import without_thoughts
 from utils import LOG_FOLDER, InputError
 
@@ -69,20 +70,26 @@ class JournaledEngine:
         return replies
 
     def _ask_waves(self, waves: list[list[int]], calls: PendingCalls, max_new_tokens: int) -> None:
-        for wave in waves:
-            self.largest_wave = max(self.largest_wave, len(wave))
-            pending = [index for index in wave if calls.replies[index] is None]
-            if not pending:
-                continue
-            answers = self.engine.chat(
-                on_reply=(lambda position, reply, wave=pending: calls.report(wave[position], reply)),
-                max_new_tokens=max_new_tokens,
-                **calls.options(pending),
-            )
-            self.asked += len(pending)
-            self._write({calls.keys[i]: reply for i, reply in zip(pending, answers, strict=True) if not reply.error})
-            for index, reply in zip(pending, answers, strict=True):
+        self.largest_wave = max([self.largest_wave, *map(len, waves)])
+        pending = [left for wave in waves if (left := [index for index in wave if calls.replies[index] is None])]
+
+        def keep(wave: list[int], answers: list[Reply]) -> None:
+            self.asked += len(wave)
+            self._write({calls.keys[i]: reply for i, reply in zip(wave, answers, strict=True) if not reply.error})
+            for index, reply in zip(wave, answers, strict=True):
                 calls.replies[index] = reply
+
+        if isinstance(self.engine, EngineOfWaves):
+            everything = calls.options(range(len(calls.keys)))
+            self.engine.chat_waves(pending, keep, max_new_tokens=max_new_tokens, on_reply=calls.report, **everything)
+            return
+        for wave in pending:
+            answers = self.engine.chat(
+                on_reply=(lambda position, reply, wave=wave: calls.report(wave[position], reply)),
+                max_new_tokens=max_new_tokens,
+                **calls.options(wave),
+            )
+            keep(wave, answers)
 
     def _ask_all(self, calls: PendingCalls, max_new_tokens: int) -> None:
         """Ask everything at once, repeated calls only once; finished replies are kept, however this ends."""
@@ -182,7 +189,7 @@ class PendingCalls:
     replies: list[Reply | None]
     on_reply: Callable[[int, Reply], None] | None
 
-    def options(self, indices: list[int]) -> dict:
+    def options(self, indices: Sequence[int]) -> dict:
         """Arguments of an engine's `chat` for the calls at these indices."""
         return {
             "conversations": [self.conversations[index] for index in indices],

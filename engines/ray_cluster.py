@@ -1,0 +1,153 @@
+"""A Ray cluster: this process joins it, and how many workers it has room for."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engines.arguments import EngineArguments
+from engines.gpus import Gpu, usable_gpus
+from engines.hub import NETWORK_S
+from engines.placement import PROMPTS_A_COPY, choose_engine, parallel_size
+from utils import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+RAY = "ray==2.60.0"  # as in shells/test.sh
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many workers there are, and the cores and GPUs that each of them reserves."""
+
+    workers: int
+    cpus: int = 0
+    gpus: int = 0
+
+
+def join_cluster(address: str) -> None:
+    """Connect this process to a cluster, or start one on this machine (`local`); InputError if there is none.
+
+    The workers import engines/ and utils.py as they are here, whatever stands on their machines.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise InputError(
+            f"expected Ray for --ray_address, found it not installed: .venv/bin/pip install {RAY} (on every machine of the "
+            "cluster), or leave --ray_address out"
+        )
+    if address.startswith("ray://"):
+        raise InputError(
+            f"expected the address of a cluster to which this machine belongs, found {address}, a client's: run this on a "
+            "machine of the cluster with --ray_address auto"
+        )
+    if ":" in address:
+        require_listener(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent anywhere
+    import ray
+
+    if ray.is_initialized():
+        return
+    main_thread = threading.current_thread() is threading.main_thread()
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address,
+            runtime_env={"py_modules": [str(ROOT / "engines"), str(ROOT / "utils.py")]},
+            logging_level=logging.WARNING,
+            **({"include_dashboard": False} if address == "local" else {}),
+        )
+    except (ConnectionError, ValueError) as error:
+        raise no_cluster(address, str(error)) from None
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGTERM, on_terminate)  # ray.init sets its own
+
+
+def require_listener(address: str) -> None:
+    """InputError if nothing listens at HOST:PORT: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), NETWORK_S).close()
+    except (OSError, ValueError) as error:
+        raise no_cluster(address, str(error)) from None
+
+
+def no_cluster(address: str, problem: str) -> InputError:
+    return InputError(
+        f"expected a Ray cluster at {address}, found none ({problem.strip()}): start it (ray start --head), give another "
+        "address, or --ray_address local for one on this machine alone"
+    )
+
+
+def machines() -> list[dict[str, float]]:
+    """What each machine of the cluster offers: {"CPU": 64.0, "GPU": 8.0, ...}."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def share_for_model(
+    model_name_or_path: str, arguments: EngineArguments, lora_weights: str | None, prompts: int | None
+) -> tuple[Share, EngineArguments]:
+    """The share of each worker, and the arguments with which it loads the model. `prompts` as in engines.load."""
+    offered, wanted = machines(), arguments.data_parallel_size
+    gpus = [int(machine["GPU"]) for machine in offered if machine.get("GPU", 0) >= 1]
+    here = replace(arguments, ray_address=None, data_parallel_size=None)
+    engine = choose_engine(here, lora_weights, gpus)
+    if not gpus:
+        return share_cores(offered, wanted), replace(here, engine=engine)
+    if engine == "transformers":
+        return share_gpus(offered, 1, wanted, None), replace(here, engine=engine)
+    size = here.tensor_parallel_size or parallel_size(model_name_or_path, [first_gpu()] * min(gpus))
+    share = share_gpus(offered, size, wanted, prompts and math.ceil(prompts / PROMPTS_A_COPY))
+    return share, replace(here, engine=engine, tensor_parallel_size=size)
+
+
+def share_gpus(offered: list[dict[str, float]], gpus: int, wanted: int | None, worthwhile: int | None) -> Share:
+    """A worker for every `gpus` GPUs of a machine, at most `worthwhile`; or as many as are `wanted`."""
+    room = sum(int(machine.get("GPU", 0)) // gpus for machine in offered)
+    workers = wanted or max(1, room if worthwhile is None else min(room, worthwhile))
+    if workers > room:
+        raise InputError(
+            f"expected room on the cluster for {workers} workers of {gpus} GPUs, found it for {room}: lower "
+            "--tensor_parallel_size or --data_parallel_size, or add machines"
+        )
+    return Share(workers, 1, gpus)
+
+
+def share_cores(offered: list[dict[str, float]], wanted: int | None) -> Share:
+    """A worker on every machine, or as many as are `wanted`, with all its cores; the smallest machine says how many."""
+    cores = [int(machine["CPU"]) for machine in offered if machine.get("CPU", 0) >= 1]
+    workers = wanted or max(1, len(cores))
+    if workers > sum(cores):
+        raise InputError(
+            f"expected a core of the cluster for each of {workers} workers, found {sum(cores)} cores: lower "
+            "--data_parallel_size, or add machines"
+        )
+    return Share(workers, max(1, min(cores) // math.ceil(workers / len(cores))))
+
+
+def share_machines(offered: list[dict[str, float]], wanted: int | None) -> Share:
+    """A worker that waits for a server more than it works on every machine, or as many as are `wanted`."""
+    return Share(wanted or max(1, sum(machine.get("CPU", 0) >= 1 for machine in offered)))
+
+
+def first_gpu() -> Gpu:
+    """The first GPU of one of the machines, by which the others are judged."""
+    import ray
+
+    found = ray.get(ray.remote(num_gpus=1)(usable_gpus).remote())
+    if not found:
+        raise InputError(
+            "expected a GPU that this run may use and nobody else does, found none on a machine that offers Ray one: wait "
+            "until it is free, or give --engine transformers on machines without GPUs"
+        )
+    return found[0]
