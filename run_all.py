@@ -52,7 +52,7 @@ from engines.hub import require_model
 from engines.processes import claim_run_folder
 from evaluation import report
 from provenance import meta_file
-from utils import InputError, log_file, parse_arguments, read_json, run_script
+from utils import InputError, log_file, parse_arguments, read_json, run_script, write_json
 
 # In English; beside it in other languages. They are measured on and never trained on.
 GENERAL_QUESTIONS = Path(__file__).parent / "evaluation" / "general" / "questions.json"
@@ -187,8 +187,9 @@ def further_answers(out: Path) -> list[str]:
 def finish_run(run: Run, day: Day, documents: str) -> None:
     """Say what was learnt and lost, write the report once more, with the time that everything took, and move `latest`."""
     gate = days.judge(day)
-    found = report.collect_report_data(run.out, "tuned", "base", documents=documents)
-    report.write_reports(run.out, found | {"days": over_time(day, gate)})
+    if not day.is_first:
+        write_json(log_file(run.out / report.DAYS_FILE), over_time(day, gate))
+    report.write_reports(run.out, report.collect_report_data(run.out, "tuned", "base", documents=documents))
     days.close(day, gate)
     run.end()
     for stage in run.state["stages"]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from data_processor.dataset import read_dataset
 from data_processor.documents import Document
 from days import asked, carried
-from days.changes import Changes, Fingerprints, compare, fingerprint, read_fingerprints
+from days.changes import Changes, compare, fingerprint, read_fingerprints
 from days.folders import (
     ADAPTER,
     BESIDE_FOLDER,
@@ -116,7 +116,7 @@ def describe(changes: Mapping[str, Sequence]) -> str:
     return ", ".join(f"{count} {key}" for key, count in counts if count) or "none"
 
 
-def take_in(day: Day, documents: Sequence[Document], sources: Sources, questions: str | None) -> None:
+def take_in(day: Day, sources: Sources, questions: str | None) -> None:
     """Put what was collected into the ledger, take what is superseded out of the training, and write what will be asked.
 
     `questions` is a person's file of them, if there is one. It is done once for a dataset, as it changes that.
@@ -129,8 +129,8 @@ def take_in(day: Day, documents: Sequence[Document], sources: Sources, questions
         add_facts(records, rows_of(day.run), read_chunks(day.run), day.name)
         write_ledger(day.out, records)
         return
-    changes = compare(read_fingerprints(day.before.run) or {}, fingerprint(documents))
-    pairs = add_day(day, records, sources, fingerprint(documents))
+    changes = compare(*(read_fingerprints(run) or {} for run in (day.before.run, day.run)))
+    pairs = add_day(day, records, sources)
     gone = asked.gone_since(records, read_day(day.before.run).get("gone", {}), day.name)
     write_questions(day, records, pairs, questions, changes, gone)
     write_ledger(day.out, records)
@@ -138,14 +138,14 @@ def take_in(day: Day, documents: Sequence[Document], sources: Sources, questions
     day.note(changes=told, gone=gone, taken_in=(day.run / DATASET).stat().st_mtime_ns)
 
 
-def add_day(day: Day, records: Records, sources: Sources, now: Fingerprints) -> list[dict]:
+def add_day(day: Day, records: Records, sources: Sources) -> list[dict]:
     """Put the facts of a day into the records, and say which are superseded; returns the pairs of this day and all before.
 
     What is superseded is left out of the next comparison, so the pairs that a killed start found are kept.
     """
-    newest = read_fingerprints(all_runs(day.out)[-2]) or {}
+    changes = compare(*(read_fingerprints(run) or {} for run in all_runs(day.out)[-2:]))
     is_in = any(day.name in record["runs"] for record in records.values())  # and renamed, before a kill
-    renamed = () if is_in else compare(newest, now).renamed
+    renamed = () if is_in else changes.renamed
     add_facts(records, rows_of(day.run), read_chunks(day.run), day.name, renamed)
     found = find_superseded(records, day.name, day.before.name, sources)
     known = {(pair["old"]["id"], pair["new"]["id"]) for pair in found}

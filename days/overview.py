@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from days.asked import GONE_SCORES
-from days.day import Day, is_closed, read_pairs
+from days.day import Day, read_pairs
 from days.folders import all_runs, read_day
 from days.gate import Gate
 from days.ledger import read_ledger
@@ -12,14 +12,11 @@ from utils import read_json
 
 
 def over_time(day: Day, gate: Gate) -> list[dict]:
-    """The runs up to a day, the first one first; none if there is only the first. Of the day itself, `gate` is what it passed.
+    """The runs up to a day, the first one first; of the day itself, `gate` says whether it passed.
 
     {"name", "changes": {"added", "edited", "renamed", "deleted": names, "same": count} or null, "way", "facts": stated then,
-    "asked" and "right": facts whose questions were answered, "lost": of those that ever were right, not right then, "passed",
-    "why": lines, "pairs": see superseded.py, "gone": {"counts", "questions"}, see asked.py, "seconds"}.
+    "asked", "right": facts with an answer then, "known", "kept": of those the ones right in any run before, "passed", "why": lines, "pairs": see superseded.py, "gone": {"counts", "questions"}, see asked.py, "seconds"}.
     """
-    if day.is_first:
-        return []
     records = read_ledger(day.out).values()
     found = []
     for run in all_runs(day.out):
@@ -35,7 +32,7 @@ def over_time(day: Day, gate: Gate) -> list[dict]:
             "known": len(ever), "kept": sum(by_run[one.name] > RIGHT for by_run in ever),
             "passed": gate.passed if run == day.run else told.get("passed"),
             "why": gate.lines() if run == day.run else told.get("why", []),
-            "is_closed": is_closed(run) or run == day.run, "pairs": read_pairs(run),
+            "pairs": read_pairs(run),
             "gone": read_json(scores, "what has gone") if scores.is_file() else None,
             "seconds": stage_seconds(read_json(times, "the times of a run") if times.is_file() else {}),
         })  # fmt: skip
