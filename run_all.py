@@ -201,9 +201,10 @@ def finish_run(run: Run, day: Day, documents: str) -> None:
 
 def take_in(day: Day, documents: Sequence[Document], arguments: Arguments, limited: bool) -> dict[str, list[Step]]:
     """Put what was collected into the ledger; of a day, returns the steps of all later stages, which depend on it."""
-    days.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
     if day.is_first:
+        days.take_in_first(day)
         return {}
+    days.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
     arguments.test_data_path = str(day.run / QUESTIONS)
     way, test, gone = days.choose_way(day, arguments.way), day.run / TEST, day.run / GONE
     going_on = GoingOn(

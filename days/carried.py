@@ -18,12 +18,14 @@ from data_processor.conversion import FOLDER
 from data_processor.curation import is_near_copy, word_trigrams
 from data_processor.dataset import question_and_reference
 from data_processor.split import ANSWERABLE_KINDS, LEAK_SIMILARITY
+from days.folders import BESIDE_FOLDER
 from days.ledger import CHUNKS, DATASET, TEST, Records, folded, key_of, key_of_record
 from days.rows import identity
-from utils import log_file, read_json, write_json
+from utils import LOG_FOLDER, log_file, read_json, write_json
 
 # Replies to the same prompts by the same model are the same: they need not be asked for, or paid, again.
 JOURNALS = ("data.journal.jsonl", "base.journal.jsonl", "retention_base.journal.jsonl", "tuned_verdicts.jsonl")
+REPLAY_JOURNAL = "replay.journal.jsonl"  # in the log folder of an adapter
 TODAY = "today.json"  # the rows to train where training goes on from an adapter, or makes one beside it
 OLD_PER_NEW = 1.0  # rows of older facts for each new row, so that going on from an adapter does not lose them
 SEED = 0  # of the choice among them
@@ -34,17 +36,27 @@ Question = tuple[str, str]  # with its answer
 def carry_over(before: Path, run: Path) -> None:
     """Copy the journals and the texts of PDF and Word files from one run to the next, each completely or not at all."""
     for name in JOURNALS:
-        source, target = log_file(before / name), log_file(run / name)
-        if source.is_file() and not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = target.with_name(f".{name}.{os.getpid()}")
-            shutil.copyfile(source, unfinished)
-            unfinished.replace(target)
+        copy_whole(log_file(before / name), log_file(run / name))
     if (before / FOLDER).is_dir() and not (run / FOLDER).exists():
         unfinished = run / f".{FOLDER}"
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(before / FOLDER, unfinished)  # with the times by which a text is known to be that of its file
         unfinished.rename(run / FOLDER)
+
+
+def carry_replies(before: Path, run: Path, adapter: str) -> None:
+    """The same for the untrained model's answers to general prompts, for the training that makes this `adapter`."""
+    for folder in ("lora", BESIDE_FOLDER):
+        copy_whole(before / folder / LOG_FOLDER / REPLAY_JOURNAL, run / adapter / LOG_FOLDER / REPLAY_JOURNAL)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file that is there to where none is, completely or not at all."""
+    if source.is_file() and not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.copyfile(source, unfinished)
+        unfinished.replace(target)
 
 
 def keep_split(

@@ -116,19 +116,21 @@ def describe(changes: Mapping[str, Sequence]) -> str:
     return ", ".join(f"{count} {key}" for key, count in counts if count) or "none"
 
 
+def take_in_first(day: Day) -> None:
+    """Put what the first run has collected into the ledger; nothing of it is superseded."""
+    records = read_ledger(day.out)
+    add_facts(records, rows_of(day.run), read_chunks(day.run), day.name)
+    write_ledger(day.out, records)
+
+
 def take_in(day: Day, sources: Sources, questions: str | None) -> None:
     """Put what was collected into the ledger, take what is superseded out of the training, and write what will be asked.
 
     `questions` is a person's file of them, if there is one. It is done once for a dataset, as it changes that.
     """
-    collected = (day.run / DATASET).stat().st_mtime_ns
-    if not day.is_first and read_day(day.run).get("taken_in") == collected:
+    if read_day(day.run).get("taken_in") == (day.run / DATASET).stat().st_mtime_ns:
         return
     records = read_ledger(day.out)
-    if day.is_first:
-        add_facts(records, rows_of(day.run), read_chunks(day.run), day.name)
-        write_ledger(day.out, records)
-        return
     changes = compare(*(read_fingerprints(run) or {} for run in (day.before.run, day.run)))
     pairs = add_day(day, records, sources)
     gone = asked.gone_since(records, read_day(day.before.run).get("gone", {}), day.name)
@@ -198,6 +200,7 @@ def choose_way(day: Day, way: str) -> str:
     if way != ANEW and not carried.write_today(day.run, before, with_old=way == ONWARD):
         log.info("no new rows: the training is of all rows, from the base model")
         way = ANEW
+    carried.carry_replies(before, day.run, BESIDE_FOLDER if way == BESIDE else "lora")
     day.note(way=way)
     return way
 

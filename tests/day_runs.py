@@ -13,7 +13,8 @@ from data_processor.documents import read_documents
 from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
-from days.day import ANEW, Day, choose_way, close, find_run, judge, take_in
+from days.day import ANEW, Day, choose_way, close, find_run, judge, take_in, take_in_first
+from days.folders import read_day
 from days.ledger import DATASET, TEST, add_facts, read_chunks, read_ledger, rows_of, write_ledger
 from days.overview import over_time
 from days.rows import take_out
@@ -45,12 +46,12 @@ def collect(folder: Path, texts: dict[str, str], rows: list[dict], test: list[di
     return folder
 
 
-def collect_day(folder: Path, day: int, held_out: int | None = None) -> Path:
+def collect_day(folder: Path, day: int, held_out: int | None = None, demo: Path = DEMO) -> Path:
     """The same for a day of the demo: the rows of every sentence that its files have.
 
     Two questions a fact are trained, and `held_out`, the number of another one, is not.
     """
-    texts = {path.name: path.read_text(encoding="utf-8") for path in (DEMO / str(day)).iterdir()}
+    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted((demo / str(day)).iterdir())}
     rows, test = [], []
     for name, text in texts.items():
         for fact in (fact for sentence, fact in BY_SENTENCE.items() if sentence in text):
@@ -62,16 +63,22 @@ def collect_day(folder: Path, day: int, held_out: int | None = None) -> Path:
     return collect(folder, texts, rows, test if held_out is not None else None)
 
 
-def live_through(out: Path, day: int, answer: Callable[[dict], str] | None = None, held_out: int = 2) -> Day:
+def live_through(
+    out: Path, day: int, answer: Callable[[dict], str] | None = None, held_out: int = 2, demo: Path = DEMO
+) -> Day:
     """What run_all.py does on a day of the demo, with `answer` in place of the tuned model, which else is always right.
 
     The base model says nothing, and the model of the run before says what was right before.
     """
-    documents = read_documents(DEMO / str(day))
+    documents = read_documents(demo / str(day))
     found = Day(out, find_run(out, documents))
     write_fingerprints(found.run, fingerprint(documents))
-    collect_day(found.run, day, held_out)
-    take_in(found, Sources(documents, DEMO / str(day)), None)
+    if read_day(found.run).get("taken_in") is None:  # a collection that has ended is not made again
+        collect_day(found.run, day, held_out, demo)
+    if found.is_first:
+        take_in_first(found)
+    else:
+        take_in(found, Sources(documents, demo / str(day)), None)
     way = ANEW if found.is_first else choose_way(found, "auto")
     dataset = found.run / (DATASET if way == ANEW else TODAY)
     write_json(found.run / "lora" / "train_log.json", {"plan": {"epochs": 2}})
