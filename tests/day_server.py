@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from conftest import ROOT
 from generators import ReadingEngine
+from test_processes import wait_for
 
 from benchmarks.fault_server import Answer, FaultServer, completion
 
@@ -28,11 +30,7 @@ FAIR = """Grisholm fair
 
 The Grisholm fair begins on 4 May 2027. The stall of the Grisholm fair was painted by Sunniva Karrow."""
 FIRST_DAY = {"hours.txt": HOURS, "prices.txt": PRICES}
-SECOND_DAY = {
-    "hours.txt": HOURS.replace("Perrin Ostlake", "Mavra Dunsel"),
-    "fair.txt": FAIR,
-    "list.txt": PRICES,
-}  # one edited, one added, one renamed
+SECOND_DAY = {"hours.txt": HOURS.replace("Perrin Ostlake", "Mavra Dunsel"), "prices.txt": PRICES, "fair.txt": FAIR}
 
 
 @contextmanager
@@ -81,5 +79,14 @@ def run_day(model: str, server: FaultServer, folder: Path, *words: str) -> str:
     return done.stderr
 
 
-def read(path: Path) -> object:
+def kill_once(command: list[str], reached: Callable[[], bool]) -> None:
+    """Start a run, and kill it with all it has started once it has come so far."""
+    run = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: reached() or run.poll() is not None, 600)
+    assert run.poll() is None, run.communicate()[1]
+    run.kill()
+    run.communicate()
+
+
+def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))

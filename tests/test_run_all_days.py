@@ -1,0 +1,73 @@
+"""run_all.py on a folder that changes: the real scripts, a generator behind a real server, a model of three layers."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from day_server import (
+    FIRST_DAY,
+    SECOND_DAY,
+    command_of_day,
+    generator,
+    kill_once,
+    read,
+    run_day,
+    write_texts,
+)
+
+from days.folders import all_runs, latest, read_day
+from days.ledger import read_ledger
+
+
+@pytest.mark.slow
+def test_a_changed_folder_is_a_day_of_its_own_whatever_is_killed(tiny_model_path, tmp_path):
+    out = tmp_path / "out"
+    with generator() as server:
+        write_texts(tmp_path / "texts", FIRST_DAY)
+        run_day(tiny_model_path, server, tmp_path)
+        assert os.readlink(out / "latest") == "." and len(read_ledger(out)) == 8
+        assert "[fine-tuning] already finished" in run_day(tiny_model_path, server, tmp_path)
+        assert all_runs(out) == [out], "nothing has changed"
+
+        write_texts(tmp_path / "texts", SECOND_DAY)
+        command = command_of_day(tiny_model_path, server, tmp_path)
+        asked = len(server.calls)
+        reached = ("log/day.json", "superseded.json", "lora/adapter_model.safetensors", "tuned_acc.json")
+        for name in reached:
+            kill_once(command, lambda name=name: any((day / name).exists() for day in all_runs(out)[1:]))
+            assert latest(out) == out and read_day(all_runs(out)[-1]).get("passed") is None
+        said = run_day(tiny_model_path, server, tmp_path)
+        assert "[collection] already finished" in said and "documents changed" not in said
+        (day,) = all_runs(out)[1:]
+        prompts = [call["body"]["messages"][-1]["content"] for call in server.calls[asked:]]
+        assert not any("(End of the document" in prompt and "Emberjack" in prompt for prompt in prompts), "read before"
+        assert any("Grisholm" in prompt for prompt in prompts)
+        check_second_day(out, day)
+
+        write_texts(tmp_path / "texts", SECOND_DAY | {"news.txt": "The lighthouse of Quillmere was built in 1874."})
+        run_day(tiny_model_path, server, tmp_path, "--way", "beside")
+    third = all_runs(out)[-1]
+    assert read_day(third)["way"] == "beside" and read(third / "lora" / "adapter_config.json")["r"] == 8
+    assert {row["file_name"] for row in read(third / "today.json")} == {"news.txt"}
+    assert latest(out) == third and read(third / "tuned.json")
+
+
+def check_second_day(out, day) -> None:
+    """One file was edited and one added: a manager is another person now, so that training begins anew."""
+    state = read_day(day)
+    assert (state["before"], state["passed"], state["way"]) == (".", True, "anew") and latest(out) == day
+    assert (state["changes"]["added"], state["changes"]["edited"]) == (["fair.txt"], ["hours.txt"])
+    (pair,) = read(day / "superseded.json")
+    assert (pair["old"]["value"], pair["new"]["value"]) == ("Perrin Ostlake", "Mavra Dunsel")
+    assert not any(
+        "Perrin Ostlake" in turn["value"] for row in read(day / "data.json") for turn in row["conversations"]
+    )
+    assert {row["reference"] for row in read(day / "gone.json")} == {"Perrin Ostlake"}
+    assert all(read(day / f"gone_{model}.json") for model in ("base", "before", "tuned"))
+    asked = {row["question"] for row in read(day / "tuned.json")}
+    gone = {row["question"] for row in read(out / "tuned.json") if row["reference"] == "Perrin Ostlake"}
+    assert {row["question"] for row in read(out / "tuned.json") if row["kind"] != "unknown"} <= asked | gone
+    learnt = [record["learnt"].keys() for record in read_ledger(out).values()]
+    assert {"first", day.name} in learnt and len(read_ledger(out)) == 11
+    assert "## Over time" in (day / "report.md").read_text() and "## Over time" not in (out / "report.md").read_text()
