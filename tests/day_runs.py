@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import ROOT
-
+from benchmarks.update_data import DEMO, collect_day
 from data_processor.dataset import question_and_reference, to_example
 from data_processor.documents import read_documents
 from days.asked import GONE, QUESTIONS
@@ -21,46 +20,7 @@ from days.rows import take_out
 from days.superseded import FILE, Sources, find_superseded, supersede
 from evaluation import accuracy
 from evaluation.accuracy import judge_answers
-from utils import log_file, write_json, write_text
-
-DEMO = ROOT / "demo" / "days"
-FACTS = json.loads((DEMO / "key.json").read_text(encoding="utf-8"))["facts"]
-BY_SENTENCE = {fact["sentence"]: fact for fact in FACTS}
-
-
-def row(number: int, fact: str, question: str, answer: str, **more) -> dict:
-    """A row of a dataset; `more` may have "quote" and any of its other keys."""
-    turns = [{"from": "user", "value": question}, {"from": "assistant", "value": answer}]
-    source = {"chunk": 0, "start": 0, "end": 1, "quote": more.pop("quote", fact)}
-    told = {"fact": fact, "file_name": "a.txt", "kind": "qa", "source": source}
-    return {"id": f"identity_{number}", "conversations": turns, **told, **more}
-
-
-def collect(folder: Path, texts: dict[str, str], rows: list[dict], test: list[dict] | None = None) -> Path:
-    """What a collection leaves in a run's folder."""
-    write_json(folder / "data.json", rows)
-    if test is not None:
-        write_json(folder / "data.test.json", test)
-    chunks = [{"id": f"{name}#0", "file_name": name, "chunk": 0, "text": text} for name, text in texts.items()]
-    write_text(folder / "data.chunks.jsonl", (json.dumps(chunk) + "\n" for chunk in chunks))
-    return folder
-
-
-def collect_day(folder: Path, day: int, held_out: int | None = None, demo: Path = DEMO) -> Path:
-    """The same for a day of the demo: the rows of every sentence that its files have.
-
-    Two questions a fact are trained, and `held_out`, the number of another one, is not.
-    """
-    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted((demo / str(day)).iterdir())}
-    rows, test = [], []
-    for name, text in texts.items():
-        for fact in (fact for sentence, fact in BY_SENTENCE.items() if sentence in text):
-            for question in fact["questions"][:2]:
-                rows.append(row(len(rows), fact["sentence"], question, fact["value"], file_name=name))
-            if held_out is not None:
-                more = {"file_name": name, "kind": "held_out_wording"}
-                test.append(row(1000 + len(test), fact["sentence"], fact["questions"][held_out], fact["value"], **more))
-    return collect(folder, texts, rows, test if held_out is not None else None)
+from utils import log_file, write_json
 
 
 def live_through(
@@ -74,7 +34,7 @@ def live_through(
     found = Day(out, find_run(out, documents))
     write_fingerprints(found.run, fingerprint(documents))
     if read_day(found.run).get("taken_in") is None:  # a collection that has ended is not made again
-        collect_day(found.run, day, held_out, demo)
+        collect_day(found.run, day, held_out, demo=demo)
     if found.is_first:
         take_in_first(found)
     else:

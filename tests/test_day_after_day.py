@@ -10,9 +10,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from day_runs import DEMO, FACTS, live_through
+from day_runs import live_through
 from test_day_folders import killed
 
+from benchmarks.update_data import DEMO, FACTS
 from data_processor.dataset import question_and_reference
 from data_processor.documents import read_documents
 from days.asked import GONE, QUESTIONS
