@@ -63,6 +63,15 @@ def three_days(tmp_path_factory) -> list[Day]:
     return [live_through(out, day) for day in (1, 2, 3)]
 
 
+@pytest.fixture
+def grown(tmp_path) -> tuple[Path, Path]:
+    """A folder that a second document is added to, and one for the output."""
+    texts = {"b": DIRECTOR}
+    (tmp_path / "out").mkdir()
+    both = texts | {"a": MANAGER.format("Perrin Ostlake")}
+    return texts_of(tmp_path / "demo", day1=texts, day2=both), tmp_path / "out"
+
+
 def test_only_documents_that_changed_since_the_newest_run_open_a_day(tmp_path):
     one, other = (MANAGER.format(name) for name in ("Perrin Ostlake", "Mavra Dunsel"))
     demo = texts_of(
@@ -87,12 +96,8 @@ def test_a_run_that_kept_no_account_of_its_documents_stays_the_newest(tmp_path):
     assert find_run(tmp_path / "out", read_documents(DEMO / "2")) == tmp_path / "out"
 
 
-def test_a_failed_day_is_the_newest_though_the_next_goes_on_from_the_one_before(tmp_path):
-    demo = texts_of(
-        tmp_path / "demo", day1={"b": DIRECTOR}, day2={"b": DIRECTOR, "a": MANAGER.format("Perrin Ostlake")}
-    )
-    out = tmp_path / "out"
-    out.mkdir()
+def test_a_failed_day_is_the_newest_though_the_next_goes_on_from_the_one_before(grown):
+    demo, out = grown
     live_through(out, 1, demo=demo)
     failed = live_through(out, 2, answer=lambda row: "Nobody.", demo=demo)
     assert read_day(failed.run)["passed"] is False and latest(out) == out
@@ -166,13 +171,9 @@ def test_a_model_that_says_old_values_is_counted_and_does_not_become_the_latest(
     assert "not held: more than 5% lost" in read_day(third.run)["why"][0]
 
 
-def test_a_question_once_held_out_stays_so_and_one_once_trained_is_no_test(tmp_path):
+def test_a_question_once_held_out_stays_so_and_one_once_trained_is_no_test(grown):
     """The second collection draws other lots: it holds out the third question and trains the fourth."""
-    demo = texts_of(
-        tmp_path / "demo", day1={"b": DIRECTOR}, day2={"b": DIRECTOR, "a": MANAGER.format("Perrin Ostlake")}
-    )
-    out = tmp_path / "out"
-    out.mkdir()
+    demo, out = grown
     live_through(out, 1, held_out=2, demo=demo)
     day = live_through(out, 2, held_out=1, demo=demo)
     director = next(fact for fact in FACTS if fact["sentence"] == DIRECTOR)
@@ -185,13 +186,9 @@ def test_a_question_once_held_out_stays_so_and_one_once_trained_is_no_test(tmp_p
     assert not asked & trained
 
 
-def test_facts_of_files_that_have_not_changed_keep_their_rows(tmp_path):
+def test_facts_of_files_that_have_not_changed_keep_their_rows(grown):
     """A collection may hold a whole fact out that was trained before, or make no row of it for lack of time."""
-    demo = texts_of(
-        tmp_path / "demo", day1={"b": DIRECTOR}, day2={"b": DIRECTOR, "a": MANAGER.format("Perrin Ostlake")}
-    )
-    out = tmp_path / "out"
-    out.mkdir()
+    demo, out = grown
     first = live_through(out, 1, demo=demo)
     rows = read(first.run / DATASET)
     rows[0]["conversations"][0]["value"] = "Who, to be sure, is at the helm of the whole company?"
@@ -225,14 +222,11 @@ def test_the_way_to_go_on(tmp_path):
     assert choose_way(third, ONWARD) == ANEW, "there is nothing new to go on with"
 
 
-def test_without_an_adapter_to_go_on_from_training_is_anew(tmp_path):
-    demo = texts_of(
-        tmp_path / "demo", day1={"b": DIRECTOR}, day2={"b": DIRECTOR, "a": MANAGER.format("Perrin Ostlake")}
-    )
-    (tmp_path / "out").mkdir()
-    first = live_through(tmp_path / "out", 1, demo=demo)
+def test_without_an_adapter_to_go_on_from_training_is_anew(grown):
+    demo, out = grown
+    first = live_through(out, 1, demo=demo)
     (first.run / "lora" / "adapter_model.safetensors").unlink()
-    assert read_day(live_through(tmp_path / "out", 2, demo=demo).run)["way"] == ANEW
+    assert read_day(live_through(out, 2, demo=demo).run)["way"] == ANEW
 
 
 def test_journals_are_taken_over_and_none_is_written_over(tmp_path):
@@ -248,12 +242,8 @@ def test_journals_are_taken_over_and_none_is_written_over(tmp_path):
     assert (day / "log" / "data.journal.jsonl").read_text() == "a reply\nanother\n"
 
 
-def test_latest_that_someone_went_back_from_stays_there_when_nothing_is_trained_again(tmp_path):
-    demo = texts_of(
-        tmp_path / "demo", day1={"b": DIRECTOR}, day2={"b": DIRECTOR, "a": MANAGER.format("Perrin Ostlake")}
-    )
-    out = tmp_path / "out"
-    out.mkdir()
+def test_latest_that_someone_went_back_from_stays_there_when_nothing_is_trained_again(grown):
+    demo, out = grown
     live_through(out, 1, demo=demo)
     day = live_through(out, 2, demo=demo)
     assert latest(out) == day.run and go_back(out) == out
