@@ -57,7 +57,7 @@ TRAINING_ARGUMENTS = (
     "--lora_target_modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj "
     f"--lora_options '{{\"layers_to_transform\": {UPPER_LAYERS}}}'"
 )
-SMALL_ARGUMENTS = " --max_steps 4 --replay_ratio 0 --lora_options '{}'"  # for a model of any depth
+SMALL_ARGUMENTS = " --max_steps 4 --replay_ratio 0 --kl_weight 0 --lora_options '{}'"  # for a model of any depth
 ANSWER_ARGUMENTS = "--max_new_tokens 16"
 
 
