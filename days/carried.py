@@ -131,19 +131,19 @@ def unique(rows: Iterable[dict]) -> list[dict]:
 
 
 def write_today(run: Path, before: Path, with_old: bool) -> int:
-    """Write TODAY: the rows of a run that the run before did not have and, `with_old`, a sample of the others.
+    """Write TODAY: the rows of a run that tell what no row of the run before did and, `with_old`, a sample of the others.
 
-    Returns how many are new; without any, nothing is written. The sample is of whole facts.
+    Returns how many tell something new; without any, nothing is written. The sample is of whole facts.
     """
-    known = {identity(row) for row in read_json(before / DATASET, "rows of a dataset")}
+    known = set(map(what_it_tells, read_json(before / DATASET, "rows of a dataset")))
     rows = read_json(run / DATASET, "rows of a dataset")
-    new = [row for row in rows if identity(row) not in known]
+    new = [row for row in rows if what_it_tells(row) not in known]
     if not new:
         return 0
-    old: dict[str, list[dict]] = defaultdict(list)
+    old: dict[tuple[str, str], list[dict]] = defaultdict(list)
     for row in rows:
-        if identity(row) in known:
-            old[key_of(row)].append(row)
+        if what_it_tells(row) in known:
+            old[what_it_tells(row)].append(row)
     groups, sample = list(old.values()), []
     random.Random(SEED).shuffle(groups)
     while with_old and groups and len(sample) < OLD_PER_NEW * len(new):
@@ -154,3 +154,10 @@ def write_today(run: Path, before: Path, with_old: bool) -> int:
     if (run / CHUNKS).exists():
         chunks.symlink_to(CHUNKS)
     return len(new)
+
+
+def what_it_tells(row: dict) -> tuple[str, str]:
+    """The same for all wordings: the fact, the text of a passage, or the question that has no answer."""
+    question, answer = question_and_reference(row)
+    own = {"passage": answer, "unknown": question}.get(row.get("kind"))
+    return (row["kind"], own) if own is not None else ("fact", key_of(row))

@@ -29,6 +29,11 @@ The Nightmoth lantern costs 126 euros. The Old Sexton lantern weighs 420 grams."
 FAIR = """Grisholm fair
 
 The Grisholm fair begins on 4 May 2027. The stall of the Grisholm fair was painted by Sunniva Karrow."""
+NEWS = """News
+
+The lighthouse of Quillmere was built in 1874. The lighthouse of Quillmere is kept by Anders Hollowell.
+
+The harbour of Quillmere opens at 5:50. The harbour of Quillmere has 212 berths."""
 FIRST_DAY = {"hours.txt": HOURS, "prices.txt": PRICES}
 SECOND_DAY = {"hours.txt": HOURS.replace("Perrin Ostlake", "Mavra Dunsel"), "prices.txt": PRICES, "fair.txt": FAIR}
 

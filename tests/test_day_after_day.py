@@ -215,6 +215,9 @@ def test_the_way_to_go_on(tmp_path):
     assert len(today) == 4 and manager in facts and len(facts) == 2, (
         "as many rows of an older fact as there are new ones"
     )
+    rows = read(day.run / DATASET)
+    rows[0]["conversations"][0]["value"] = "Who, then, directs the lot?"
+    write_json(day.run / DATASET, rows)  # another wording is no new fact
     assert choose_way(day, BESIDE) == BESIDE and {row["fact"] for row in read(day.run / TODAY)} == {manager}
     assert (day.run / "today.chunks.jsonl").read_text() == (day.run / "data.chunks.jsonl").read_text()
     third = live_through(out, 3, demo=demo)

@@ -7,6 +7,7 @@ import os
 import pytest
 from day_server import (
     FIRST_DAY,
+    NEWS,
     SECOND_DAY,
     command_of_day,
     generator,
@@ -45,11 +46,13 @@ def test_a_changed_folder_is_a_day_of_its_own_whatever_is_killed(tiny_model_path
         assert any("Grisholm" in prompt for prompt in prompts)
         check_second_day(out, day)
 
-        write_texts(tmp_path / "texts", SECOND_DAY | {"news.txt": "The lighthouse of Quillmere was built in 1874."})
+        write_texts(tmp_path / "texts", SECOND_DAY | {"news.txt": NEWS})
         run_day(tiny_model_path, server, tmp_path, "--way", "beside")
     third = all_runs(out)[-1]
     assert read_day(third)["way"] == "beside" and read(third / "lora" / "adapter_config.json")["r"] == 8
-    assert {row["file_name"] for row in read(third / "today.json")} == {"news.txt"}
+    facts, before = ({row["fact"] for row in read(path) if row["kind"] in ("qa", "reverse")}
+                     for path in (third / "today.json", day / "data.json"))  # fmt: skip
+    assert facts and not facts & before and all("Quillmere" in fact for fact in facts - before)
     assert latest(out) == third and read(third / "tuned.json")
 
 
