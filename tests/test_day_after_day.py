@@ -269,7 +269,7 @@ def test_the_page_over_time(three_days):
 
 def finished(out: Path) -> dict:
     """What a folder has at the end, without the times."""
-    files = {path.relative_to(out): path for path in out.rglob("*.json*") if "log" not in path.parts[:-2]}
+    files = {path.relative_to(out): path for path in out.rglob("[!.]*.json*")}
     skipped = {"opened", "closed", "taken_in"}
     found = {}
     for name, path in files.items():
