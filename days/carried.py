@@ -93,7 +93,11 @@ def keep_split(
     held = near_asked(rows, {*asked, *tested})
     if has_test:
         more = [row for row in rows if question_and_reference(row) in {*asked} - tested]
-        write_json(run / TEST, unique([*test, *({**row, "kind": "held_out_wording"} for row in more)]))
+        test = unique([*test, *({**row, "kind": "held_out_wording"} for row in more)])
+        if test:
+            write_json(run / TEST, test)
+        else:
+            (run / TEST).unlink()  # no stage takes an empty list for questions
     write_json(run / DATASET, unique(row for row in rows if question_and_reference(row) not in held))
 
 
@@ -104,15 +108,15 @@ def as_trained(row: dict) -> dict:
 
 def near_asked(rows: Iterable[dict], asked: Collection[Question]) -> set[Question]:
     """The questions of rows that are asked, and near copies with the same answer, of which one wording stays."""
-    wordings: dict[str, dict[str, str]] = defaultdict(dict)  # by answer
+    wordings: dict[str, dict[str, tuple[str, set[str]]]] = defaultdict(dict)  # by answer
     for question, answer in (question_and_reference(row) for row in rows if row.get("kind") in ANSWERABLE_KINDS):
-        wordings[folded(answer)][question] = answer
+        wordings[folded(answer)][question] = (answer, word_trigrams(question))
     found = set()
     for question, answer in asked:
         group, trigrams = wordings[folded(answer)], word_trigrams(question)
         same = {one for one in group if folded(one) == folded(question)}
-        near = {one for one in group if is_near_copy(trigrams, word_trigrams(one), LEAK_SIMILARITY)}
-        found |= {(one, group[one]) for one in (same | near if len(same | near) < len(group) else same)}
+        near = {one for one, (_, others) in group.items() if is_near_copy(trigrams, others, LEAK_SIMILARITY)}
+        found |= {(one, group[one][0]) for one in (same | near if len(same | near) < len(group) else same)}
     return found
 
 
