@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-WAYS = {"onward": "onward", "anew": "anew", "beside": "beside", None: ""}
 CHANGES = ("added", "edited", "renamed", "deleted")
 GONE = {"superseded": "superseded", "deleted": "taken back", "earlier": "gone before"}
 SAID = {True: "yes", False: "no", None: "not asked"}
