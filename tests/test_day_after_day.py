@@ -186,18 +186,6 @@ def test_a_question_once_held_out_stays_so_and_one_once_trained_is_no_test(grown
     assert not asked & trained
 
 
-def test_facts_of_files_that_have_not_changed_keep_their_rows(grown):
-    """A collection may hold a whole fact out that was trained before, or make no row of it for lack of time."""
-    demo, out = grown
-    first = live_through(out, 1, demo=demo)
-    rows = read(first.run / DATASET)
-    rows[0]["conversations"][0]["value"] = "Who, to be sure, is at the helm of the whole company?"
-    write_json(first.run / DATASET, rows)
-    day = live_through(out, 2, demo=demo)
-    assert ("Who, to be sure, is at the helm of the whole company?", "Odalys Brund") in pairs_in(day.run / DATASET)
-    assert len({row["id"] for row in read(day.run / DATASET)}) == len(read(day.run / DATASET))
-
-
 def test_the_way_to_go_on(tmp_path):
     manager, head = MANAGER.format("Perrin Ostlake"), HEAD.format("Tobiah Quell")
     demo = texts_of(
