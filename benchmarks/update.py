@@ -2,7 +2,8 @@
 
 In:  demo/days, whose facts and questions are taken from key.json instead of being collected, so that a day costs its training
      and its answers; one wording of each fact is held out and asked.
-Out: --results: {"day5_cost_ratio": seconds of training on day 5, of those of training on all from the base model,
+Out: --results: {"day5_cost_ratio": seconds of training on day 5, of those of training on all from the base model
+     ("day5_tokens_ratio": trained tokens likewise),
      "day1_kept": of the facts of day 1 answered right on day 1 and valid on day 5, those right on day 5, "changed_known",
      "superseded_said", "new_value_right": superseded facts that were said right before, and of these the old value still said
      and the new one said, "retracted_known", "retracted_said": the same of facts taken back, less what the base model says,
@@ -35,11 +36,12 @@ from budget.run import Run
 from budget.stages import GoingOn, build_steps
 from data_processor.documents import read_documents
 from days import day as days
-from days.asked import GONE, QUESTIONS
+from days.asked import GONE, GONE_SCORES, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
 from days.day import ANEW, BESIDE, ONWARD, Day
 from days.folders import BESIDE_FOLDER, close_day
+from days.gate import Gate
 from days.ledger import DATASET, TEST
 from days.superseded import Sources
 from evaluation import accuracy
@@ -126,20 +128,23 @@ def write_verdicts(run: Path, name: str) -> None:
     )
 
 
-def to_record(day: Day, number: int, way: str, gate) -> dict:
+def right_in(run: Path, name: str) -> dict[str, bool]:
+    """Whether each fact, or general question, was answered right."""
+    rows = read_json(run / f"{name}_acc.json", "verdicts")["verdicts"]
+    return {row["fact"] or row["question"]: row["verdict"] == CORRECT for row in rows}
+
+
+def to_record(day: Day, number: int, way: str, gate: Gate) -> dict:
     """What a day has shown: what was right, by fact, what has gone, what it cost."""
-    right = lambda name: {  # noqa: E731
-        row["fact"] or row["question"]: row["verdict"] == CORRECT
-        for row in read_json(day.run / f"{name}_acc.json", "verdicts")["verdicts"]
-    }
     trained = day.run / (BESIDE_FOLDER if way == BESIDE else "lora")
     plan = read_json(trained / "train_log.json", "the log of a training")["plan"]
     stages = read_json(day.run / "run.json", "the times of a run")["stages"]
     seconds = {stage["name"]: stage["seconds"] for stage in stages}
-    scores = day.run / "gone_acc.json"
+    scores = day.run / GONE_SCORES
     return {
-        "day": number, "way": way, "right": right("tuned"), "base_right": right("base"),
-        "general": [*right("retention_tuned").values()], "general_base": [*right("retention_base").values()],
+        "day": number, "way": way, "right": right_in(day.run, "tuned"), "base_right": right_in(day.run, "base"),
+        "general": [*right_in(day.run, "retention_tuned").values()],
+        "general_base": [*right_in(day.run, "retention_base").values()],
         "gone": read_json(scores, "what has gone")["questions"] if scores.exists() else [], "run": day.name,
         "training_seconds": seconds[TRAINING], "answering_seconds": seconds[TUNED],
         "trained_tokens": round(plan["tokens"] * plan["epochs"]),
@@ -153,7 +158,7 @@ class Records:
     def __init__(self, path: Path):
         self.path = path
         found = read_json(path, "finished days", or_lines=True) if path.is_file() else []
-        self.by_key = {(line["of"], line["day"]): line for line in (found if isinstance(found, list) else [found])}
+        self.by_key = {(line["of"], line["day"]): line for line in found}
 
     def get(self, of: str, day: int, make: Callable[[], dict]) -> dict:
         """The record of a day, made if there is none."""

@@ -11,7 +11,7 @@ DEFAULT = "anew"  # the way whose numbers stand at the top
 
 def summarise(by_way: dict[str, list[dict]]) -> dict:
     """The numbers of every way, from its records of day 1 and after, and those of DEFAULT at the top."""
-    costs = {record["day"]: record["training_seconds"] for record in by_way.get(DEFAULT, [])}
+    costs = {record["day"]: record for record in by_way.get(DEFAULT, [])}
     ways = {
         way: {**measure(records, costs), "days": [about_day(one) for one in records]} for way, records in by_way.items()
     }
@@ -19,9 +19,13 @@ def summarise(by_way: dict[str, list[dict]]) -> dict:
     return {**top, "default": DEFAULT, "ways": ways}
 
 
-def measure(records: list[dict], costs: dict[int, float]) -> dict:
-    """The numbers of one way; `costs` are the seconds of training on everything, by day. Counts, and shares of them."""
+def measure(records: list[dict], costs: dict[int, dict]) -> dict:
+    """The numbers of one way; `costs` are the records of training on everything, by day. Counts, and shares of them.
+
+    The ratio of tokens does not depend on what else the machine did meanwhile.
+    """
     first, last = records[0], records[-1]
+    everything = costs.get(last["day"])
     counts = defaultdict(int)
     for record in records:
         for what, count in count_gone(record["gone"], record["run"]).items():
@@ -33,7 +37,8 @@ def measure(records: list[dict], costs: dict[int, float]) -> dict:
     general = [now for now, before in zip(last["general"], last["general_base"], strict=True) if before]
     return {
         "last_day": last["day"],
-        "day5_cost_ratio": share(last["training_seconds"], costs.get(last["day"], 0)),
+        "day5_cost_ratio": share(last["training_seconds"], everything["training_seconds"]) if everything else None,
+        "day5_tokens_ratio": share(last["trained_tokens"], everything["trained_tokens"]) if everything else None,
         "day1_kept": share(sum(kept), len(kept)),
         "day1_known": len(kept),
         "changed_known": changed,

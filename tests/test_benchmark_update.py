@@ -45,10 +45,11 @@ SECOND = day(
 
 
 def test_shares_are_of_what_was_said_right_before_the_change():
-    found = measure([FIRST, SECOND], {1: 100.0, 2: 80.0})
+    found = measure([FIRST, SECOND], {1: FIRST, 2: {**SECOND, "training_seconds": 80.0, "trained_tokens": 4000}})
     assert (found["changed_known"], found["superseded_said"], found["new_value_right"]) == (2, 0.5, 0.5)
     assert (found["retracted_known"], found["retracted_said"]) == (2, 0.5), "one of them the base says too"
     assert (found["day1_kept"], found["day1_known"]) == (0.5, 2), "of those that are still asked"
+    assert found["day5_tokens_ratio"] == 0.25 and measure([FIRST, SECOND], {1: FIRST})["day5_cost_ratio"] is None
     assert (found["day5_cost_ratio"], found["general_kept"], found["right"]) == (0.5, 0.5, 0.6667)
 
 
