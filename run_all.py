@@ -10,6 +10,7 @@ deadline.
 Restarted after any kind of stop, it resumes: a stage that ended according to run.json runs again only if its output is
 gone, or the output of an earlier stage is newer, as after an edit by hand; the unfinished stage continues from its journal
 or last checkpoint. The deadline does not change; once a run with a deadline has ended, the next start is a new run.
+If the documents have changed since, it is one of its own, in OUT/days/DATE: see docs/days.md.
 
     python run_all.py --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts --out output/all
     python run_all.py --time_budget 24h --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts --out output/day
@@ -22,32 +23,40 @@ import contextlib
 import logging
 import math
 import shlex
-import shutil
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from budget import forecast
 from budget.calibration import calibrate, estimate_judge_startup, estimate_startup_times
-from budget.clock import format_duration, time_of_day
+from budget.clock import RUN_FILE, find_stage, format_duration, parse_time, read_run, time_of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
+from budget.stages import ADAPTER, TEST_RATIO, GoingOn, build_steps
 from budget.step import Step
 from budget.watching import WatchArguments, require_reporters, watched
-from data_processor.documents import read_documents
+from data_processor.documents import Document, read_documents
 from data_processor.languages import identify_all, in_language
+from days import day as days
+from days.asked import GONE, QUESTIONS
+from days.carried import TODAY
+from days.changes import fingerprint, write_fingerprints
+from days.day import ANEW, BESIDE, WAYS, Day
+from days.folders import BESIDE_FOLDER, all_runs
+from days.ledger import TEST
+from days.overview import over_time
+from days.superseded import Sources
 from engines.hub import require_model
 from engines.processes import claim_run_folder
 from evaluation import report
 from provenance import meta_file
-from utils import InputError, log_file, parse_arguments, read_json, run_script
+from utils import InputError, log_file, parse_arguments, read_json, run_script, write_json
 
-TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
 # In English; beside it in other languages. They are measured on and never trained on.
 GENERAL_QUESTIONS = Path(__file__).parent / "evaluation" / "general" / "questions.json"
-ADAPTER = "adapter_model.safetensors"
-# For a training without a deadline, so that it can resume
-SAVING_ARGUMENTS = ["--save_minutes", "10", "--resume_from_checkpoint", "auto"]
 
 log = logging.getLogger(__name__)
 
@@ -76,88 +85,27 @@ class Arguments(WatchArguments):
     inference_args: str = field(default="", metadata={"help": "More arguments for inference.py."})
     evaluate_args: str = field(default="--judge match", metadata={"help": "More arguments for evaluate.py."})
     plan_only: bool = field(default=False, metadata={"help": "Calibrate, print what the budget buys, and stop."})
+    way: Literal["auto", "onward", "anew", "beside"] = field(
+        default="auto",
+        metadata={
+            "help": "Once the documents have changed: onward from the last adapter on what is new and some of the rest, anew "
+            "from the base model on all, or a second adapter beside the first. auto: anew if anything is to be forgotten, "
+            "else onward."
+        },
+    )
+    newer: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Documents that replace all others they contradict, where no date tells; the newest last."},
+    )
 
 
-def choose_general_questions(arguments: Arguments) -> None:
+def choose_general_questions(arguments: Arguments, documents: Sequence[Document]) -> None:
     """Ask the project's general questions in the language of the documents, unless others are given or none is wanted."""
     if arguments.retention_data_path is None:
-        language = identify_all([document.text for document in read_documents(arguments.data_path, arguments.out)])
+        language = identify_all([document.text for document in documents])
         arguments.retention_data_path = str(in_language(GENERAL_QUESTIONS, language))
     elif arguments.retention_data_path == "none":
         arguments.retention_data_path = ""
-
-
-def build_steps(arguments: Arguments, limited: bool = True) -> dict[str, list[Step]]:
-    """The commands of every stage; if the time is `limited`, each is also given the time to end at when it is run."""
-    out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited)
-    model, prompt = model_and_prompt(arguments)
-    collect_args = shlex.split(arguments.collect_args)
-    collect = ["data_processor/data_collection_local.py", *model]
-    if "--api_model" in collect_args:
-        collect = ["data_processor/data_collection_api.py"]
-    collect += ["--data_path", arguments.data_path, "--json_save_dir", str(out / "data.json")]
-    collect += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
-    train = ["-m", "training.launch", *model, "--data_path", str(out / "data.json"), "--output_dir", str(out / "lora")]
-    train += [*prompt, *([] if limited else SAVING_ARGUMENTS), *shlex.split(arguments.finetune_args)]
-    judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
-    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path]
-    training_meta, rescue = out / "lora" / "training.meta.json", lambda: rescue_adapter(out / "lora")
-    return {
-        COLLECTION: [Step("collection", out / "data.json", [*collect, *collect_args])],
-        BASE: base,
-        TRAINING: [Step("fine-tuning", training_meta, train, sealed=True, rescue=rescue)],
-        TUNED: tuned,
-        EVALUATION: [
-            Step("evaluation", out / "tuned_win_rate.json", [*judge, *shlex.split(arguments.evaluate_args)]),
-        ],
-    }
-
-
-def model_and_prompt(arguments: Arguments) -> tuple[list[str], list[str]]:
-    """The arguments of a stage for the model, and for the system prompt."""
-    prompt = [] if arguments.system_prompt is None else ["--system_prompt", arguments.system_prompt]
-    return ["--model_name_or_path", arguments.model_name_or_path], prompt
-
-
-def asking_steps(arguments: Arguments, limited: bool) -> tuple[list[Step], list[Step]]:
-    """The steps that ask the base model before the training, and those that ask afterwards.
-
-    The time the base model takes tells how much is left for the training. Without a deadline it is asked together with the
-    tuned model, so that the weights are loaded only once.
-    """
-    out, (model, prompt) = Path(arguments.out), model_and_prompt(arguments)
-
-    def ask(name: str, questions: str, part: float, *more: str, needed: bool = False) -> Step:
-        output = out / f"{name}.json"
-        command = ["inference.py", *model, "--test_data_path", questions, "--output_path", str(output), *prompt, *more]
-        return Step(name, output, [*command, *shlex.split(arguments.inference_args)], part, needed)
-
-    test = arguments.test_data_path or str(out / "data.test.json")
-    sets = [("", test, 0.6, True)]
-    if arguments.retention_data_path:
-        sets.append(("retention_", arguments.retention_data_path, 1.0, False))
-    base, tuned = [], []
-    for prefix, questions, part, needed in sets:
-        lora = ["--lora_weights", str(out / "lora")]
-        if limited:
-            base.append(ask(f"{prefix}base", questions, part, needed=needed))
-        else:
-            lora += ["--also_base", str(out / f"{prefix}base.json")]
-        tuned.append(ask(f"{prefix}tuned", questions, 0.8, *lora, needed=needed))
-    if arguments.open_book:  # last, so that it takes no time from the others
-        tuned.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
-    return base, tuned
-
-
-def rescue_adapter(lora: Path) -> bool:
-    """Whether a training that had to be stopped left an adapter: saved but not compared, or that of its last checkpoint."""
-    if (lora / ADAPTER).is_file():
-        return True
-    checkpoints = sorted(lora.glob("checkpoint-*/whole.json"), key=lambda mark: int(mark.parent.name.partition("-")[2]))
-    if checkpoints:
-        for name in (ADAPTER, "adapter_config.json"):
-            shutil.copy(checkpoints[-1].with_name(name), lora / name)
-    return bool(checkpoints)
 
 
 def count_questions(arguments: Arguments) -> tuple[int | None, int]:
@@ -167,10 +115,12 @@ def count_questions(arguments: Arguments) -> tuple[int | None, int]:
     return test, general or 0
 
 
-def check_arguments(arguments: Arguments, budget: float) -> StartupTimes:
+def check_arguments(
+    arguments: Arguments, budget: float, documents: Sequence[Document] | None
+) -> tuple[StartupTimes, Sequence[Document]]:
     """Report what can be known to be wrong before anything starts, and choose the general questions.
 
-    Returns the priors for starts.
+    Returns the priors for starts, and the `documents`, read if they were not.
     """
     if arguments.plan_only and budget == math.inf:
         raise InputError("expected --time_budget or --until with --plan_only, found neither: give one")
@@ -178,7 +128,14 @@ def check_arguments(arguments: Arguments, budget: float) -> StartupTimes:
     require_model(arguments.model_name_or_path)
     if not Path(arguments.data_path).is_dir():
         raise InputError(f"expected a folder of documents at {arguments.data_path}, found none: give --data_path")
-    choose_general_questions(arguments)
+    if documents is None:
+        documents = read_documents(arguments.data_path, arguments.out)
+    unknown = {*arguments.newer} - {document.file_name for document in documents}
+    if unknown:
+        raise InputError(
+            f"expected documents in {arguments.data_path} as --newer, found no {min(unknown)}: give their names there"
+        )
+    choose_general_questions(arguments, documents)
     count_questions(arguments)
     starts = estimate_startup_times(arguments.model_name_or_path, shlex.split(arguments.inference_args))
     minimum = forecast.minimum_budget(starts, estimate_judge_startup(shlex.split(arguments.evaluate_args), starts))
@@ -187,7 +144,7 @@ def check_arguments(arguments: Arguments, budget: float) -> StartupTimes:
             f"expected a time budget of at least {format_duration(minimum)} for all stages, found {format_duration(budget)}: give more, "
             "or run the stages one by one"
         )
-    return starts
+    return starts, documents
 
 
 def print_plan(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arguments: Arguments) -> None:
@@ -229,10 +186,14 @@ def further_answers(out: Path) -> list[str]:
     return options
 
 
-def finish_run(run: Run, documents: str) -> None:
-    """Write the report once more, with the time that everything took."""
-    run.end()
+def finish_run(run: Run, day: Day, documents: str) -> None:
+    """Say what was learnt and lost, write the report once more, with the time that everything took, and move `latest`."""
+    gate = days.judge(day)
+    if not day.is_first:
+        write_json(log_file(run.out / report.DAYS_FILE), over_time(day, gate))
     report.write_reports(run.out, report.collect_report_data(run.out, "tuned", "base", documents=documents))
+    days.close(day, gate)
+    run.end()
     for stage in run.state["stages"]:
         planned = f"planned {format_duration(stage['planned_seconds']):>8}, " if run.limited else ""
         log.info("%-18s %stook %8s", stage["name"], planned, format_duration(stage["seconds"]))
@@ -240,17 +201,43 @@ def finish_run(run: Run, documents: str) -> None:
     log.info("%s%s, %s", before, run.out / "lora", run.out / "report.html")
 
 
-def run_stages(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arguments: Arguments) -> None:
+def take_in(day: Day, documents: Sequence[Document], arguments: Arguments, limited: bool) -> dict[str, list[Step]]:
+    """Put what was collected into the ledger; of a day, returns the steps of all later stages, which depend on it."""
+    if day.is_first:
+        days.take_in_first(day)
+        return {}
+    days.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
+    arguments.test_data_path = str(day.run / QUESTIONS)
+    way, test, gone = days.choose_way(day, arguments.way), day.run / TEST, day.run / GONE
+    going_on = GoingOn(
+        adapter=day.before.run / "lora",
+        rows=None if way == ANEW else day.run / TODAY,
+        beside=day.run / BESIDE_FOLDER if way == BESIDE else None,
+        recall=test if test.is_file() else None,
+        gone=gone if read_json(gone, "questions") else None,
+    )
+    log.info("%s: %s", day.run, WAYS[way])
+    steps = build_steps(arguments, limited, going_on)
+    return {name: steps[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
+
+
+def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, documents: Sequence[Document]) -> None:
     """Run all stages, or with --plan_only just print the plan."""
+    steps = build_steps(arguments, run.limited)
     if arguments.plan_only:
         print_plan(run, steps, starts, arguments)
         return
     if len(run.state["starts"]) == 1:
+        if not day.is_first and days.is_closed(day.run):
+            log.info("no document has changed since %s: nothing to do", day.run)
+            return
         start_new_run(run, steps)
     with watched(run, arguments.report_to):
         worthwhile = run.limited and forecast.CALIBRATION_SHARE * run.budget > forecast.calibration_seconds(starts)
         if worthwhile and read_timings(run.out) is None:
             calibrate(run, steps, starts, ask=False)
+        if "seconds" not in find_stage(run.state, COLLECTION) or steps[COLLECTION][0].gone():
+            write_fingerprints(run.out, fingerprint(documents))
         for name in forecast.STAGES:
             if run.limited:
                 questions, general = count_questions(arguments)
@@ -261,23 +248,41 @@ def run_stages(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arg
                 steps[name][0].command += further_answers(run.out)
             if steps[name]:
                 run.run_stage(name, steps[name])
-        finish_run(run, arguments.data_path)
+            if name == COLLECTION:
+                steps |= take_in(day, documents, arguments, run.limited)
+        finish_run(run, day, arguments.data_path)
+
+
+def find_day(arguments: Arguments, documents: Sequence[Document]) -> Day:
+    """The run to start in --out, which becomes its folder. A day whose deadline has passed gets a new one."""
+    out = Path(arguments.out)
+    day = Day(out, days.find_run(out, documents))
+    arguments.out = str(day.run)
+    state = {} if day.is_first else read_run(day.run / RUN_FILE)
+    if "deadline" in state and "ended" not in state and parse_time(state["deadline"], 0) <= time.time():
+        log.info("going on with %s, whose deadline has passed, to a new one", day.run)
+        (day.run / RUN_FILE).unlink()
+    return day
 
 
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
-    run = Run(arguments, Path(arguments.out), resumable=not arguments.plan_only)
-    existed = run.out.is_dir()
+    out = Path(arguments.out)
+    day, documents, existed = Day(out, out), None, out.is_dir()
     with contextlib.ExitStack() as stack:
         if existed:  # before anything looks for GPUs, which processes of an earlier run may occupy
-            stack.enter_context(claim_run_folder(run.out))
-        starts = check_arguments(arguments, run.budget)
-        steps = build_steps(arguments, run.limited)
+            stack.enter_context(claim_run_folder(out))
+            documents = read_documents(arguments.data_path, all_runs(out)[-1])
+            day = find_day(arguments, documents)
+        if not day.is_first:
+            stack.enter_context(claim_run_folder(day.run))
+        run = Run(arguments, day.run, resumable=not arguments.plan_only)
+        starts, documents = check_arguments(arguments, run.budget, documents)
         if not existed:
             stack.enter_context(claim_run_folder(run.out))
         run.transformers_startup = starts.training if starts.vllm else None
         try:
-            run_stages(run, steps, starts, arguments)
+            run_stages(run, day, starts, arguments, documents)
         except Interrupted as interrupted:
             before = f" before {time_of_day(run.deadline)}" if run.limited else ""
             log.info("stopped; run this again%s to continue", before)

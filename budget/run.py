@@ -206,7 +206,7 @@ class Run:
         return any(step.gone() for step in steps) or any(changed(path, ended + CHANGED_S) for path in self.outputs)
 
     def _run_step(self, step: Step, until: float, stage: str) -> None:
-        until_argument = ["--until", timestamp(until)] if self.limited else []
+        until_argument = ["--until", timestamp(until)] if self.limited and step.timed else []
         code = self.run_command([*step.command, *until_argument], step.output.parent, until, stage)
         if self.stopped_by:
             raise Interrupted(self.stopped_by)

@@ -14,7 +14,8 @@ class Step:
     """One command of a stage. `part` is its share of the time the stage has left; a step that is not `needed` may fail.
 
     A `sealed` step writes its `output` last: once that exists, nothing is left to do. `rescue` hands over what a command
-    left behind when it had to be stopped at its deadline, and returns whether there was anything.
+    left behind when it had to be stopped at its deadline, and returns whether there was anything. A step that is not
+    `timed`, which takes seconds, is told of no deadline.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Step:
     needed: bool = True
     sealed: bool = False
     rescue: Callable[[], bool] | None = None
+    timed: bool = True
 
     def ended(self, since: float) -> bool:
         return self.sealed and changed(self.output, since)

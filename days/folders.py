@@ -31,6 +31,7 @@ from engines.processes import lock_folder
 from utils import InputError, log_file, read_json, run_script, write_json
 
 DAYS, LATEST, DAY_FILE = "days", "latest", "day.json"
+BESIDE_FOLDER = "beside"  # of a day: the adapter of its new rows alone
 NAME = re.compile(r"(\d{4}-\d\d-\d\d)(?:_(\d+))?")
 ADAPTER = "adapter_model.safetensors"
 KEPT_OF_ADAPTER = {"log", "train_log.json", "loss_curve.png"}  # the rest of lora/ is weights and what belongs to them
@@ -176,7 +177,7 @@ def prune(out: Path, most_bytes: float) -> list[Path]:
 def weights_of(run: Path) -> list[Path]:
     """What can be removed of a run, its adapter first: without that, what is left is not taken for one."""
     adapter = [path for path in (run / "lora").glob("*") if path.name not in KEPT_OF_ADAPTER]
-    exported = [run / "export"] if (run / "export").is_dir() else []
+    exported = [run / name for name in ("export", BESIDE_FOLDER) if (run / name).is_dir()]
     return sorted(adapter, key=lambda path: (path.name != ADAPTER, path.name)) + exported
 
 

@@ -18,12 +18,17 @@ from utils import read_json
 RIGHT = 0.5  # a fact counts as right if more of its questions are
 
 
-def add_training(records: Records, folder: str | Path, run: str) -> None:
-    """Record how often a training showed each fact: the rows about it, times the epochs in lora/train_log.json."""
-    folder = Path(folder)
-    epochs = read_json(folder / "lora" / "train_log.json", "the log of a training")["plan"]["epochs"]
+def add_training(records: Records, folder: str | Path, run: str, dataset: str = DATASET, adapter: str = "lora") -> None:
+    """Record how often a training showed each fact: the rows about it, times the epochs in its train_log.json.
+
+    A training that had to be stopped at its deadline may have left an adapter without a log: then nothing is recorded.
+    """
+    log = Path(folder) / adapter / "train_log.json"
+    if not log.is_file():
+        return
+    epochs = read_json(log, "the log of a training")["plan"]["epochs"]
     rows: dict[str, int] = defaultdict(int)
-    for row in read_json(folder / DATASET, "a dataset"):
+    for row in read_json(Path(folder) / dataset, "a dataset"):
         if row.get("kind") != "unknown":
             rows[key_of(row)] += 1
     for record in records.values():

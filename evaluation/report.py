@@ -17,15 +17,16 @@ from typing import Any
 from data_processor.chunking import sentence_spans
 from data_processor.conversion import kept_file
 from data_processor.documents import read_text
-from evaluation import accuracy, report_text
+from evaluation import accuracy, report_days, report_text
 from evaluation.matching import token_recall
 from evaluation.significance import describe_verdict
 from provenance import commit, machine, meta_file, today
-from utils import InputError, read_json, write_text
+from utils import InputError, log_file, read_json, write_text
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 DATA_PLACEHOLDER = "/*DATA*/null"
 
+DAYS_FILE = "over_time.json"  # in a run's log folder, if it is that of a day
 REMEDY = "run evaluate.py first"
 SHOWN_KEYS = ("id", "question", "reference", "points", "fact", "file_name", "kind", "role")  # of a question
 ANSWER_KEYS = ("response", "verdict", "reason", "match")
@@ -61,6 +62,7 @@ def collect_report_data(folder: Path, sft: str, base: str, documents: str | None
         "forgetting": read_optional(folder / f"{sft}_forgetting.json") or {},
         "loss": loss_curve(folder, models),
         "timeline": timeline(folder, models),
+        "days": read_optional(log_file(folder / DAYS_FILE)) or [],
         "questions": questions(scores, wins["verdicts"], sources, folder),
     }
 
@@ -223,8 +225,10 @@ def render_html(found: dict) -> str:
         "kinds": report_text.KINDS,
         "points": report_text.POINTS,
         "about_points": report_text.about_points(found),
+        "days": report_days.tables(found.get("days", [])),
     }
-    data = json.dumps({**found, "questions": questions, "words": words}, ensure_ascii=False, separators=(",", ":"))
+    shown = omit_keys(found, "days") | {"questions": questions, "words": words}
+    data = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
     for mark, escaped in (
         ("<", "\\u003c"),
         (">", "\\u003e"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluation import judge_controls
+from evaluation import judge_controls, report_days
 from evaluation.matching import UNANSWERABLE
 from utils import MostlyFailed
 
@@ -208,6 +208,7 @@ def render_markdown(report_data: dict) -> str:
         + breakdown_table(report_data, "by_role")
     )
     lines += time_table(report_data.get("timeline"))
+    lines += report_days.markdown(report_data.get("days", []), table)
     for title, name in (("Learnt", "learnt"), ("Lost", "lost"), ("Judge and match disagree", "disagree")):
         chosen = [row for row in report_data["questions"] if name in tags(row)]
         if chosen:

@@ -3,48 +3,71 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-from conftest import ROOT
-
+from benchmarks.update_data import DEMO, collect_day
+from data_processor.dataset import question_and_reference, to_example
 from data_processor.documents import read_documents
-from days.ledger import add_facts, read_chunks, read_ledger, rows_of, write_ledger
+from days.asked import GONE, QUESTIONS
+from days.carried import TODAY
+from days.changes import fingerprint, write_fingerprints
+from days.day import ANEW, Day, choose_way, close, find_run, judge, take_in, take_in_first
+from days.folders import read_day
+from days.ledger import DATASET, TEST, add_facts, read_chunks, read_ledger, rows_of, write_ledger
+from days.overview import over_time
 from days.rows import take_out
 from days.superseded import FILE, Sources, find_superseded, supersede
-from utils import write_json, write_text
-
-DEMO = ROOT / "demo" / "days"
-FACTS = json.loads((DEMO / "key.json").read_text(encoding="utf-8"))["facts"]
-BY_SENTENCE = {fact["sentence"]: fact for fact in FACTS}
+from evaluation import accuracy
+from evaluation.accuracy import judge_answers
+from utils import log_file, write_json
 
 
-def row(number: int, fact: str, question: str, answer: str, **more) -> dict:
-    """A row of a dataset; `more` may have "quote" and any of its other keys."""
-    turns = [{"from": "user", "value": question}, {"from": "assistant", "value": answer}]
-    source = {"chunk": 0, "start": 0, "end": 1, "quote": more.pop("quote", fact)}
-    told = {"fact": fact, "file_name": "a.txt", "kind": "qa", "source": source}
-    return {"id": f"identity_{number}", "conversations": turns, **told, **more}
+def live_through(
+    out: Path, day: int, answer: Callable[[dict], str] | None = None, held_out: int = 2, demo: Path = DEMO
+) -> Day:
+    """What run_all.py does on a day of the demo, with `answer` in place of the tuned model, which else is always right.
+
+    The base model says nothing, and the model of the run before says what was right before.
+    """
+    documents = read_documents(demo / str(day))
+    found = Day(out, find_run(out, documents))
+    write_fingerprints(found.run, fingerprint(documents))
+    if read_day(found.run).get("taken_in") is None:  # a collection that has ended is not made again
+        collect_day(found.run, day, held_out, demo=demo)
+    if found.is_first:
+        take_in_first(found)
+    else:
+        take_in(found, Sources(documents, demo / str(day)), None)
+    way = ANEW if found.is_first else choose_way(found, "auto")
+    dataset = found.run / (DATASET if way == ANEW else TODAY)
+    write_json(found.run / "lora" / "train_log.json", {"plan": {"epochs": 2}})
+    (found.run / "lora" / "adapter_model.safetensors").write_bytes(dataset.read_bytes())
+    answer_all(found.run, answer or (lambda row: row["reference"]))
+    gate = judge(found)
+    write_json(log_file(found.run / "over_time.json"), over_time(found, gate))
+    close(found, gate)
+    write_json(found.run / "run.json", {"ended": "now", "stages": []})
+    return found
 
 
-def collect(folder: Path, texts: dict[str, str], rows: list[dict], test: list[dict] | None = None) -> Path:
-    """What a collection leaves in a run's folder."""
-    write_json(folder / "data.json", rows)
-    if test is not None:
-        write_json(folder / "data.test.json", test)
-    chunks = [{"id": f"{name}#0", "file_name": name, "chunk": 0, "text": text} for name, text in texts.items()]
-    write_text(folder / "data.chunks.jsonl", (json.dumps(chunk) + "\n" for chunk in chunks))
-    return folder
-
-
-def collect_day(folder: Path, day: int) -> Path:
-    """The same for a day of the demo: the rows of every sentence that its files have."""
-    texts = {path.name: path.read_text(encoding="utf-8") for path in (DEMO / str(day)).iterdir()}
-    rows = []
-    for name, text in texts.items():
-        for fact in (fact for sentence, fact in BY_SENTENCE.items() if sentence in text):
-            for question in fact["questions"][:2]:
-                rows.append(row(len(rows), fact["sentence"], question, fact["value"], file_name=name))
-    return collect(folder, texts, rows)
+def answer_all(run: Path, answer: Callable[[dict], str]) -> None:
+    """The answers of a run, and the verdicts on them."""
+    path = run / QUESTIONS if (run / QUESTIONS).exists() else run / TEST
+    rows = [to_example(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    questions = [
+        {**one, **dict(zip(("question", "reference"), question_and_reference(one), strict=True))} for one in rows
+    ]
+    for model in ("base", "tuned"):
+        answers = [{**one, "response": answer(one) if model == "tuned" else "I cannot say."} for one in questions]
+        write_json(run / f"{model}.json", answers)
+        verdicts = judge_answers(answers, None)
+        measured = accuracy.measure(answers, verdicts)
+        write_json(run / f"{model}_acc.json", {"judge": "match", **measured})
+    gone = json.loads((run / GONE).read_text(encoding="utf-8")) if (run / GONE).exists() else []
+    said = {"base": lambda one: "?", "before": lambda one: one["reference"], "tuned": lambda one: one["new"] or "?"}
+    for model, say in said.items():
+        write_json(run / f"gone_{model}.json", [{**one, "response": say(one)} for one in gone])
 
 
 def run_days(out: Path, last: int, renamed: dict[int, list[tuple[str, str]]]) -> dict[int, list[dict]]:

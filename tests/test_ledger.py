@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from day_runs import collect, row
 
+from benchmarks.update_data import collect, row
 from days.ledger import FILE, add_facts, new_record, read_chunks, read_ledger, rows_of, write_ledger
 from days.measured import add_answers, add_training, verdicts_of
 from days.quiz import quiz, split_known

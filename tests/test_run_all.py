@@ -22,9 +22,10 @@ from budget import run as run_module
 from budget.clock import BudgetArguments, find_stage, parse_time, timestamp
 from budget.forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
 from budget.run import Interrupted, Run
+from budget.stages import GoingOn, build_steps, rescue_adapter
 from budget.step import Step
 from engines.processes import lock_folder
-from run_all import Arguments, build_steps, further_answers, rescue_adapter
+from run_all import Arguments, further_answers
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -366,9 +367,37 @@ def test_the_commands_of_the_stages(tmp_path):
     assert len(further_answers(tmp_path)) == 6
 
 
+def test_the_commands_of_a_day_that_goes_on_from_a_run_before(tmp_path):
+    before, asked = tmp_path / "before" / "lora", arguments(tmp_path, test_data_path="questions.json")
+    rows, gone, recall = (tmp_path / name for name in ("today.json", "gone.json", "data.test.json"))
+    steps = build_steps(asked, limited=False, going_on=GoingOn(before, rows=rows, recall=recall, gone=gone))
+    (train,) = steps[TRAINING]
+    assert train.command[train.command.index("--data_path") + 1] == str(rows)
+    assert train.command[train.command.index("--lora_weights") + 1] == str(before)
+    assert train.command[train.command.index("--recall_data_path") + 1] == str(recall)
+    assert [step.name for step in steps[TUNED]] == ["tuned", "gone_tuned", "gone_before", "open_book"]
+    ask_before = steps[TUNED][2]
+    assert ask_before.command[ask_before.command.index("--lora_weights") + 1] == str(before) and not ask_before.needed
+    beside = GoingOn(before, rows=rows, beside=tmp_path / "beside")
+    train, both = build_steps(asked, going_on=beside)[TRAINING]
+    assert "--lora_weights" not in train.command and "--recall_data_path" not in train.command
+    assert train.command[train.command.index("--output_dir") + 1] == str(tmp_path / "beside")
+    assert both.command == ["-m", "training.combine", str(before), str(tmp_path / "beside"), str(tmp_path / "lora")]
+    anew = build_steps(asked, going_on=GoingOn(before, gone=gone))
+    assert anew[TRAINING][0].command == build_steps(asked)[TRAINING][0].command
+    assert [step.name for step in anew[BASE]] == ["base", "gone_base"]
+
+
+def test_a_step_that_takes_seconds_is_told_of_no_deadline(tmp_path, handlers):  # noqa: F811
+    run, said = new_run(tmp_path), tmp_path / "said"
+    run.run_stage(TRAINING, [step(tmp_path, f"import sys; open(r'{said}', 'w').write(str(sys.argv[1:]))", timed=False)])
+    assert said.read_text() == "[]"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("--newer notice.txt", "expected documents in demo/documents as --newer, found no notice.txt"),
         ("--time_budget 60s", "at least 2.3 min"),
         ("--plan_only True", "--time_budget or --until with --plan_only"),
         ("--time_budget 10m --until 07:30", "found both"),

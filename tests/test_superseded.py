@@ -7,9 +7,10 @@ import os
 from datetime import datetime, timedelta
 
 import pytest
-from day_runs import FACTS, collect, row, run_days
+from day_runs import run_days
 from scripted import ScriptedEngine
 
+from benchmarks.update_data import FACTS, collect, row
 from data_processor.documents import read_documents
 from days.ledger import add_facts, new_record, read_chunks, read_ledger, rows_of
 from days.rows import take_out

@@ -1,0 +1,127 @@
+"""The commands of every stage of run_all.py, as steps: what each reads and writes, and the ways to go on from a run before.
+
+`arguments` are those of run_all.py.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
+from budget.step import Step
+
+TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
+ADAPTER = "adapter_model.safetensors"
+# For a training without a deadline, so that it can resume
+SAVING_ARGUMENTS = ["--save_minutes", "10", "--resume_from_checkpoint", "auto"]
+
+
+@dataclass(frozen=True)
+class GoingOn:
+    """How a day goes on from the run before it, whose `adapter` is a folder.
+
+    `rows` are those to train, if not all: the training starts at the adapter, or with `beside`, a folder, makes one there
+    from the base model, and both become one. `recall` are the questions asked during it, `gone` those on what has gone.
+    """
+
+    adapter: Path
+    rows: Path | None = None
+    beside: Path | None = None
+    recall: Path | None = None
+    gone: Path | None = None
+
+
+def build_steps(arguments, limited: bool = True, going_on: GoingOn | None = None) -> dict[str, list[Step]]:
+    """The commands of every stage; if the time is `limited`, each is also given the time to end at when it is run."""
+    out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited, going_on)
+    model, _ = model_and_prompt(arguments)
+    collect_args = shlex.split(arguments.collect_args)
+    collect = ["data_processor/data_collection_local.py", *model]
+    if "--api_model" in collect_args:
+        collect = ["data_processor/data_collection_api.py"]
+    collect += ["--data_path", arguments.data_path, "--json_save_dir", str(out / "data.json")]
+    collect += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
+    judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
+    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path]
+    return {
+        COLLECTION: [Step("collection", out / "data.json", [*collect, *collect_args])],
+        BASE: base,
+        TRAINING: training_steps(arguments, limited, going_on),
+        TUNED: tuned,
+        EVALUATION: [
+            Step("evaluation", out / "tuned_win_rate.json", [*judge, *shlex.split(arguments.evaluate_args)]),
+        ],
+    }
+
+
+def training_steps(arguments, limited: bool, going_on: GoingOn | None) -> list[Step]:
+    """The training of all rows from the base model, or of some of them as `going_on` says."""
+    out, (model, prompt) = Path(arguments.out), model_and_prompt(arguments)
+    rows, folder, more = out / "data.json", out / "lora", []
+    if going_on and going_on.rows:
+        rows, folder = going_on.rows, going_on.beside or folder
+        more = [] if going_on.beside else ["--lora_weights", str(going_on.adapter)]
+        more += ["--recall_data_path", str(going_on.recall)] if going_on.recall else []
+    train = ["-m", "training.launch", *model, "--data_path", str(rows), "--output_dir", str(folder), *prompt, *more]
+    train += [*([] if limited else SAVING_ARGUMENTS), *shlex.split(arguments.finetune_args)]
+    meta, rescue = folder / "training.meta.json", lambda: rescue_adapter(folder)
+    steps = [Step("fine-tuning", meta, train, sealed=True, rescue=rescue)]
+    if folder != out / "lora":
+        both = ["-m", "training.combine", str(going_on.adapter), str(folder), str(out / "lora")]
+        steps.append(Step("both adapters as one", out / "lora" / ADAPTER, both, sealed=True, timed=False))
+    return steps
+
+
+def model_and_prompt(arguments) -> tuple[list[str], list[str]]:
+    """The arguments of a stage for the model, and for the system prompt."""
+    prompt = [] if arguments.system_prompt is None else ["--system_prompt", arguments.system_prompt]
+    return ["--model_name_or_path", arguments.model_name_or_path], prompt
+
+
+def asking_steps(arguments, limited: bool, going_on: GoingOn | None) -> tuple[list[Step], list[Step]]:
+    """The steps that ask the base model before the training, and those that ask afterwards.
+
+    The time the base model takes tells how much is left for the training. Without a deadline it is asked together with the
+    tuned model, so that the weights are loaded only once.
+    """
+    out, (model, prompt) = Path(arguments.out), model_and_prompt(arguments)
+
+    def ask(name: str, questions: str, part: float, *more: str, needed: bool = False) -> Step:
+        output = out / f"{name}.json"
+        command = ["inference.py", *model, "--test_data_path", questions, "--output_path", str(output), *prompt, *more]
+        return Step(name, output, [*command, *shlex.split(arguments.inference_args)], part, needed)
+
+    test = arguments.test_data_path or str(out / "data.test.json")
+    sets = [("", test, 0.6, True)]
+    if arguments.retention_data_path:
+        sets.append(("retention_", arguments.retention_data_path, 1.0, False))
+    gone = str(going_on.gone) if going_on and going_on.gone else None
+    if gone:
+        sets.append(("gone_", gone, 1.0, False))
+    base, tuned = [], []
+    for prefix, questions, part, needed in sets:
+        lora = ["--lora_weights", str(out / "lora")]
+        if limited:
+            base.append(ask(f"{prefix}base", questions, part, needed=needed))
+        else:
+            lora += ["--also_base", str(out / f"{prefix}base.json")]
+        tuned.append(ask(f"{prefix}tuned", questions, 0.8, *lora, needed=needed))
+    if gone:
+        tuned.append(ask("gone_before", gone, 1.0, "--lora_weights", str(going_on.adapter)))
+    if arguments.open_book:  # last, so that it takes no time from the others
+        tuned.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
+    return base, tuned
+
+
+def rescue_adapter(lora: Path) -> bool:
+    """Whether a training that had to be stopped left an adapter: saved but not compared, or that of its last checkpoint."""
+    if (lora / ADAPTER).is_file():
+        return True
+    checkpoints = sorted(lora.glob("checkpoint-*/whole.json"), key=lambda mark: int(mark.parent.name.partition("-")[2]))
+    if checkpoints:
+        for name in (ADAPTER, "adapter_config.json"):
+            shutil.copy(checkpoints[-1].with_name(name), lora / name)
+    return bool(checkpoints)

@@ -1,0 +1,167 @@
+"""What a day takes over from the run before it: replies, the split into trained and asked questions, facts still stated.
+
+carry_over(before, run)                              # before the collection
+keep_split(run, before, asked, records, name, names)  # after it: data.json is then the union of both days
+write_today(run, before)                              # the rows to go on with from an adapter, instead of all
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from data_processor.conversion import FOLDER
+from data_processor.curation import is_near_copy, word_trigrams
+from data_processor.dataset import question_and_reference
+from data_processor.split import ANSWERABLE_KINDS, LEAK_SIMILARITY
+from days.folders import BESIDE_FOLDER
+from days.ledger import CHUNKS, DATASET, TEST, Records, folded, key_of, key_of_record
+from days.rows import identity
+from utils import LOG_FOLDER, log_file, read_json, write_json
+
+# Replies to the same prompts by the same model are the same: they need not be asked for, or paid, again.
+JOURNALS = ("data.journal.jsonl", "base.journal.jsonl", "retention_base.journal.jsonl", "tuned_verdicts.jsonl")
+REPLAY_JOURNAL = "replay.journal.jsonl"  # in the log folder of an adapter
+TODAY = "today.json"  # the rows to train where training goes on from an adapter, or makes one beside it
+OLD_PER_NEW = 1.0  # rows of older facts for each new row, so that going on from an adapter does not lose them
+SEED = 0  # of the choice among them
+
+Question = tuple[str, str]  # with its answer
+
+
+def carry_over(before: Path, run: Path) -> None:
+    """Copy the journals and the texts of PDF and Word files from one run to the next, each completely or not at all."""
+    for name in JOURNALS:
+        copy_whole(log_file(before / name), log_file(run / name))
+    if (before / FOLDER).is_dir() and not (run / FOLDER).exists():
+        unfinished = run / f".{FOLDER}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(before / FOLDER, unfinished)  # with the times by which a text is known to be that of its file
+        unfinished.rename(run / FOLDER)
+
+
+def carry_replies(before: Path, run: Path, adapter: str) -> None:
+    """The same for the untrained model's answers to general prompts, for the training that makes this `adapter`."""
+    for folder in ("lora", BESIDE_FOLDER):
+        copy_whole(before / folder / LOG_FOLDER / REPLAY_JOURNAL, run / adapter / LOG_FOLDER / REPLAY_JOURNAL)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file that is there to where none is, completely or not at all."""
+    if source.is_file() and not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.copyfile(source, unfinished)
+        unfinished.replace(target)
+
+
+def keep_split(
+    run: Path,
+    before: Path,
+    asked: Collection[Question],
+    records: Records,
+    name: str,
+    names: Mapping[str, str],
+) -> None:
+    """Make data.json and data.test.json of a run what both days together give.
+
+    What was trained is trained, and what was `asked` is asked, though each collection draws its own lots: otherwise a
+    question held out yesterday would be trained today. Facts that are still stated in files that have not changed, `names`
+    {name before: name now}, keep their rows, also where this collection made none of them.
+    """
+    rows, earlier = (read_json(folder / DATASET, "rows of a dataset") for folder in (run, before))
+    has_test = (run / TEST).exists()
+    test = read_json(run / TEST, "rows of a dataset") if has_test else []
+    trained = {question_and_reference(row) for row in earlier if row.get("kind") in ANSWERABLE_KINDS} - {*asked}
+    rows += [as_trained(row) for row in test if question_and_reference(row) in trained]
+    test = [row for row in test if question_and_reference(row) not in trained]
+    valid = {key_of_record(one) for one in records.values() if not one["gone"] and name in one["runs"]}
+    there = {identity(row) for row in rows}
+    rows += [
+        {**row, "file_name": names[row["file_name"]]}
+        for row in earlier
+        if row.get("kind") in ANSWERABLE_KINDS
+        and row.get("file_name") in names
+        and key_of(row) in valid
+        and identity(row) not in there
+    ]
+    tested = {question_and_reference(row) for row in test}
+    held = near_asked(rows, {*asked, *tested})
+    if has_test:
+        more = [row for row in rows if question_and_reference(row) in {*asked} - tested]
+        test = unique([*test, *({**row, "kind": "held_out_wording"} for row in more)])
+        if test:
+            write_json(run / TEST, test)
+        else:
+            (run / TEST).unlink()  # no stage takes an empty list for questions
+    write_json(run / DATASET, unique(row for row in rows if question_and_reference(row) not in held))
+
+
+def as_trained(row: dict) -> dict:
+    """A row that was held out, as one that is trained: it has lost its kind, and not its form."""
+    return {**row, "kind": "reverse" if row.get("form") == "reverse" else "qa"}
+
+
+def near_asked(rows: Iterable[dict], asked: Collection[Question]) -> set[Question]:
+    """The questions of rows that are asked, and near copies with the same answer, of which one wording stays."""
+    wordings: dict[str, dict[str, tuple[str, set[str]]]] = defaultdict(dict)  # by answer
+    for question, answer in (question_and_reference(row) for row in rows if row.get("kind") in ANSWERABLE_KINDS):
+        wordings[folded(answer)][question] = (answer, word_trigrams(question))
+    found = set()
+    for question, answer in asked:
+        group, trigrams = wordings[folded(answer)], word_trigrams(question)
+        same = {one for one in group if folded(one) == folded(question)}
+        near = {one for one, (_, others) in group.items() if is_near_copy(trigrams, others, LEAK_SIMILARITY)}
+        found |= {(one, group[one][0]) for one in (same | near if len(same | near) < len(group) else same)}
+    return found
+
+
+def unique(rows: Iterable[dict]) -> list[dict]:
+    """The rows, with ids that are unique where two runs have numbered theirs alike."""
+    taken: set[str] = set()
+    found = []
+    for row in rows:
+        name, number = str(row["id"]), 1
+        while name in taken:
+            number += 1
+            name = f"{row['id']}_{number}"
+        taken.add(name)
+        found.append(row if name == str(row["id"]) else {**row, "id": name})
+    return found
+
+
+def write_today(run: Path, before: Path, with_old: bool) -> int:
+    """Write TODAY: the rows of a run that tell what no row of the run before did and, `with_old`, a sample of the others.
+
+    Returns how many tell something new; without any, nothing is written. The sample is of whole facts.
+    """
+    known = set(map(what_it_tells, read_json(before / DATASET, "rows of a dataset")))
+    rows = read_json(run / DATASET, "rows of a dataset")
+    new = [row for row in rows if what_it_tells(row) not in known]
+    if not new:
+        return 0
+    old: dict[tuple[str, str], list[dict]] = defaultdict(list)
+    for row in rows:
+        if what_it_tells(row) in known:
+            old[what_it_tells(row)].append(row)
+    groups, sample = list(old.values()), []
+    random.Random(SEED).shuffle(groups)
+    while with_old and groups and len(sample) < OLD_PER_NEW * len(new):
+        sample += groups.pop()
+    write_json(run / TODAY, new + sample)
+    chunks = (run / TODAY).with_suffix(".chunks.jsonl")  # the passages, where finetune.py looks for them
+    chunks.unlink(missing_ok=True)
+    if (run / CHUNKS).exists():
+        chunks.symlink_to(CHUNKS)
+    return len(new)
+
+
+def what_it_tells(row: dict) -> tuple[str, str]:
+    """The same for all wordings: the fact, the text of a passage, or the question that has no answer."""
+    question, answer = question_and_reference(row)
+    own = {"passage": answer, "unknown": question}.get(row.get("kind"))
+    return (row["kind"], own) if own is not None else ("fact", key_of(row))

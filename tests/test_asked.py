@@ -1,0 +1,162 @@
+"""What a day asks of earlier days, and of what has gone; and how the answers to that are counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from days.asked import (
+    AnswersNow,
+    count_gone,
+    earlier_questions,
+    gone_questions,
+    gone_since,
+    grade_gone,
+    not_asked_any_more,
+    to_ask,
+)
+from days.ledger import new_record
+from utils import write_json
+
+WHO, NAMED = "Who manages the shop?", "Which person is in charge there?"
+
+
+def record(name: str, value: str, run: str, questions: tuple[str, ...] = (WHO,), **more) -> dict:
+    asked = [{"question": question, "answer": value, "kind": "qa"} for question in questions]
+    told = {"text": f"The shop is managed by {value}.", "file_name": f"{name}.txt", "quotes": [f"{value} manages it."]}
+    return new_record(id=name, questions=asked, runs=[run], **told | more)
+
+
+def pair(old: str, old_value: str, new: str, new_value: str) -> dict:
+    return {"old": {"id": old, "value": old_value}, "new": {"id": new, "value": new_value}}
+
+
+def chain() -> dict[str, dict]:
+    """Ada, then Ben, then Cid, who is asked for in other words."""
+    return {
+        "a": record("a", "Ada Brook", "1", superseded_by=["b"], gone="superseded"),
+        "b": record("b", "Ben Croft", "2", superseded_by=["c"], gone="superseded"),
+        "c": record("c", "Cid Drew", "3", (NAMED,)),
+    }
+
+
+PAIRS = [pair("a", "Ada Brook", "b", "Ben Croft"), pair("b", "Ben Croft", "c", "Cid Drew")]
+
+
+def answer_of(one: dict, question: str = WHO, **more) -> dict:
+    told = {
+        "question": question,
+        "reference": one["questions"][0]["answer"],
+        "fact": one["text"],
+        "kind": "held_out_wording",
+    }
+    return {**told, "source": {"quote": one["quotes"][0]}, "file_name": one["file_name"], "response": "", **more}
+
+
+def test_the_answer_of_today_is_found_over_several_changes():
+    records = chain()
+    now = AnswersNow(records, PAIRS, "3")
+    assert now.find(records["a"], WHO, "Ada Brook") == ("Cid Drew", records["c"])
+    assert now.find(records["a"], WHO, "Another Person") is None, "it asked for something else of the fact"
+    assert now.find(records["b"], NAMED, "Ben Croft") == ("Cid Drew", records["c"]), "the same question is asked today"
+    records["c"]["runs"] = ["2"]
+    assert AnswersNow(records, PAIRS[:1], "3").find(records["a"], WHO, "Ada Brook") is None
+
+
+def test_facts_that_replace_one_another_in_a_circle_have_no_answer():
+    records = chain()
+    records["b"]["superseded_by"] = ["a"]
+    circle = [PAIRS[0], pair("b", "Ben Croft", "a", "Ada Brook")]
+    assert AnswersNow(records, circle, "3").find(records["a"], WHO, "Ada Brook") is None
+
+
+def test_earlier_questions_are_asked_with_the_answer_of_today_and_under_the_name_of_today():
+    records = chain() | {
+        "d": record("d", "Dan Elm", "3", ("Who heads the depot?",), text="The depot is headed by Dan Elm.")
+    }
+    records["d"]["file_name"] = "renamed.txt"
+    earlier = [
+        answer_of(records["a"]),
+        answer_of(records["d"], "Who heads the depot?", file_name="before.txt", role="baker"),
+        answer_of(records["a"], "Where does Ada Brook work?", reference="Ada Brook"),
+        {**answer_of(records["d"]), "question": "What is the name of the dog?", "kind": "unknown", "fact": ""},
+        {"question": "A question of mine?", "reference": "Yes", "response": "", "kind": "qa"},
+    ]
+    asked = to_ask([], earlier, records, AnswersNow(records, PAIRS, "3"))
+    assert [(row["question"], row["reference"], row["file_name"]) for row in asked] == [
+        (WHO, "Cid Drew", "c.txt"), ("Who heads the depot?", "Dan Elm", "renamed.txt"),
+    ]  # fmt: skip
+    assert asked[0]["fact"] == "The shop is managed by Cid Drew." and asked[1]["role"] == "baker"
+    own = [{"id": "mine", "question": "A question of mine?", "reference": "Yes"}]
+    own = [
+        {**one, "conversations": [{"from": "user", "value": one["question"]}, {"from": "assistant", "value": "Yes"}]}
+        for one in own
+    ]
+    asked = to_ask(own, earlier, records, AnswersNow(records, PAIRS, "3"))
+    assert len(asked) == 3 and asked[0]["id"] == "mine" and len({row["id"] for row in asked}) == 3
+    assert not_asked_any_more(earlier, asked) == {
+        (WHO, "Ada Brook"), ("Where does Ada Brook work?", "Ada Brook"), ("What is the name of the dog?", "Dan Elm"),
+    }  # fmt: skip
+
+
+def test_the_newest_run_is_first_and_one_without_answers_is_passed_over(tmp_path):
+    for name in ("one", "two"):
+        write_json(tmp_path / name / "tuned.json", [{"question": name}])
+    found = earlier_questions([tmp_path / "one", tmp_path / "none", tmp_path / "two"])
+    assert [row["question"] for row in found] == ["two", "one"]
+
+
+def test_a_fact_that_went_is_asked_for_in_words_that_name_neither_value():
+    records = chain()
+    kinds = [
+        (WHO, "qa", ""), ("What is run by Ada Brook?", "reverse", ""), ("Is it Cid Drew who manages it?", "qa", ""),
+        ("Does Ada manage it?", "qa", "yes_no"), ("Who has the keys?", "qa", "short"), ("Who opens the shop?", "qa", ""),
+    ]  # fmt: skip
+    records["a"]["questions"] = [
+        {"question": question, "answer": "Ada Brook", "kind": kind, "form": form} for question, kind, form in kinds
+    ]
+    since = gone_since(records, {"a": "2"}, "3")
+    assert since == {"a": "2", "b": "3"}
+    rows = gone_questions(records, AnswersNow(records, PAIRS, "3"), since)
+    assert [(row["question"], row["reference"], row["new"], row["since"]) for row in rows] == [
+        (WHO, "Ada Brook", "Cid Drew", "2"), ("Who has the keys?", "Ada Brook", "Cid Drew", "2"),
+        (WHO, "Ben Croft", "Cid Drew", "3"),
+    ]  # fmt: skip
+    assert len({row["id"] for row in rows}) == 3
+
+
+def test_a_fact_that_another_document_states_in_other_words_has_not_gone():
+    records = {"a": record("a", "Ada Brook", "1", gone="deleted"), "b": record("b", "Ada Brook", "2")}
+    assert gone_questions(records, AnswersNow(records, [], "2"), {"a": "2"}) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "tuned", "expected"),
+    [
+        ("Ada Brook", "It is Ada Brook.", (1, 1, 0)),
+        ("Ada Brook", "Cid Drew does.", (1, 0, 1)),
+        ("Nobody.", "Cid Drew does.", (0, 0, 0)),
+        (None, "Cid Drew does.", (1, 0, 1)),
+    ],
+)
+def test_answers_are_held_against_the_old_value_and_the_new_one(tmp_path, before, tuned, expected):
+    """Facts that the run before did not say are left out; if it was not asked, for lack of time, none is."""
+    row = {
+        "id": "a_0",
+        "question": WHO,
+        "reference": "Ada Brook",
+        "new": "Cid Drew",
+        "why": "superseded",
+        "record": "a",
+        "since": "3",
+    }
+    write_json(tmp_path / "gone.json", [row])
+    for model, said in (("base", "I cannot say."), ("before", before), ("tuned", tuned)):
+        told = {"response": said or "", **({} if said else {"error": "no time"})}
+        write_json(tmp_path / f"gone_{model}.json", [{"id": "a_0", "question": WHO, "reference": "Ada Brook", **told}])
+    count = count_gone(grade_gone(tmp_path), "3")["superseded"]
+    assert (count["known"], count["still_said"], count["new_right"]) == expected and count["base_said"] == 0
+    assert [*count_gone(grade_gone(tmp_path), "4")] == ["earlier"]
+
+
+def test_where_nothing_has_gone_there_is_nothing_to_count(tmp_path):
+    assert grade_gone(tmp_path) == [] and count_gone([], "3") == {}
