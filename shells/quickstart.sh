@@ -41,9 +41,10 @@ resumed=no
 
 minutes() { awk -v seconds="$1" 'BEGIN { printf "%.1f", seconds / 60 }'; }
 
-collect=("${DEMO_COLLECT_ARGS[@]}") data_by="the demo model itself"
+collect=("${DEMO_COLLECT_ARGS[@]}") finetune=(--logging_steps 25 "${DEMO_FINETUNE_ARGS[@]}") data_by="the demo model itself"
 if [ "$name" = quickstart_recorded ]; then
-    collect=("${DEMO_RECORDED_ARGS[@]}") data_by="a large language model, recorded in demo/recorded.jsonl"
+    collect=("${DEMO_RECORDED_ARGS[@]}") finetune+=(--num_train_epochs "$DEMO_RECORDED_EPOCHS")
+    data_by="a large language model, recorded in demo/recorded.jsonl"
     mkdir -p "$OUT/log" && cp demo/recorded.jsonl "$OUT/log/data.journal.jsonl"
 fi
 echo "training data written by: $data_by"
@@ -56,7 +57,7 @@ python run_all.py \
     --retention_data_path demo/retention.json \
     --system_prompt "$SYSTEM" \
     --collect_args="${collect[*]}" \
-    --finetune_args="--logging_steps 25 $(printf '%q ' "${DEMO_FINETUNE_ARGS[@]}")"
+    --finetune_args="$(printf '%q ' "${finetune[@]}")"
 
 report=(--data_path "$OUT" --results "$RESULTS")
 if [ "$resumed" = no ]; then
