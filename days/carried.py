@@ -119,9 +119,8 @@ def near_asked(rows: Iterable[dict], asked: Collection[Question], keep_one: bool
         group, trigrams = wordings[folded(answer)], word_trigrams(question)
         same = {one for one in group if folded(one) == folded(question)}
         near = {one for one, (_, others) in group.items() if is_near_copy(trigrams, others, LEAK_SIMILARITY)}
-        found |= {
-            (one, group[one][0]) for one in (same | near if not keep_one or len(same | near) < len(group) else same)
-        }
+        every = same | near
+        found |= {(one, group[one][0]) for one in (every if not keep_one or len(every) < len(group) else same)}
     return found
 
 

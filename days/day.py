@@ -184,10 +184,8 @@ def write_questions(
         path.unlink()
     on_gone = asked.gone_questions(records, now, gone)
     write_json(day.run / asked.GONE, on_gone)
-    trained, went = (
-        read_json(day.before.run / DATASET, "rows of a dataset"),
-        {one for one in gone if gone[one] == day.name},
-    )
+    trained = read_json(day.before.run / DATASET, "rows of a dataset")
+    went = {name for name, run in gone.items() if run == day.name}
     write_json(day.run / UNLEARN, to_unlearn(trained, records, now, went, on_gone))
 
 
