@@ -19,6 +19,7 @@ from days.asked import GONE, AnswersNow
 from days.carried import TODAY
 from days.day import ANEW, BESIDE, ONWARD, Day, choose_way, questions_to_unlearn, unlearn
 from days.ledger import read_ledger
+from days.measured import add_training
 from days.unlearning import UNLEARN, UNLEARN_BASE, add_base_answers, to_unlearn
 from engines.chat import Reply
 from inference import Question, to_answer
@@ -98,7 +99,7 @@ def day(tmp_path_factory) -> Day:
     demo = texts_of(folder / "demo", day1={"a": old, "b": same}, day2={"b": same, "c": DIRECTOR})
     (folder / "out").mkdir()
     for number in (1, 2):
-        found = live_through(folder / "out", number, held_out=4, demo=demo, wordings=4)
+        found = live_through(folder / "out", number, demo=demo, wordings=4)
     return found
 
 
@@ -110,7 +111,8 @@ def answers(run: Path) -> list[dict]:
 def test_a_day_that_goes_onward_asks_the_base_about_what_was_taken_back(day):
     on_gone = {row["question"] for row in read(day.run / GONE)}
     asked = {row["question"] for row in read(day.run / UNLEARN)}
-    assert asked == {"What is the name of the manager in Copperlane?", "Who runs the Copperlane branch?"}
+    customer = "A customer in Copperlane wants to speak to the boss of the shop. Whom should the customer ask for?"
+    assert asked == {"Who runs the Copperlane branch?", customer}
     assert on_gone == {
         "Who manages the Copperlane shop?", "Whom has Zelmarrow Lanterns put in charge of its Copperlane shop?",
     }  # fmt: skip
@@ -145,8 +147,6 @@ def test_what_the_base_says_is_no_exposure_of_the_fact(day):
     replayed = {"id": "r", "kind": "replay", "fact": fact["text"], "source": {"quote": fact["quotes"][0]}}
     turns = [{"from": "user", "value": "Who?"}, {"from": "assistant", "value": "I cannot say."}]
     write_json(day.run / "counted.json", [{**replayed, "conversations": turns}])
-    from days.measured import add_training
-
     add_training({"a": fact}, day.run, "a later run", "counted.json")
     assert "a later run" not in fact["exposures"]
 
