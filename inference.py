@@ -4,9 +4,9 @@ In:  --test_data_path, a dataset (see dataset.py): the last user turn is asked, 
      Or a list of questions: strings, or objects with "question" and, if known, "reference", "points", "fact", "id",
      "file_name", "kind". As a JSON list or JSON lines.
 Out: --output_path, a list of {"fact", "question", "response", "id", "reference", "file_name", "kind"} in the same order, plus
-     "points", "role", "fact_id", "source" if the question has them; "error" if no answer could be obtained; and with --rag
-     "retrieved", the chunks that were in the prompt. With a time budget, as many questions as fit are asked, evenly over the
-     documents; the others have an error.
+     "points", "role", "fact_id", "source" if the question has them; "unfinished": true if the answer was cut at
+     --max_new_tokens; "error" if no answer could be obtained; and with --rag "retrieved", the chunks that were in the prompt.
+     With a time budget, as many questions as fit are asked, evenly over the documents; the others have an error.
 
     python inference.py --model_name_or_path models/SmolLM2-135M-Instruct --test_data_path demo/questions.json \\
         --output_path output/tuned.json --lora_weights output/lora --also_base output/base.json
@@ -206,6 +206,7 @@ def to_answer(question: Question, reply: Reply) -> dict:
         "kind": row.get("kind", "qa"),
         **{key: row[key] for key in COPIED_KEYS if row.get(key)},
         **question.note,
+        **({"unfinished": True} if reply.finish_reason == "length" else {}),
         **({"error": reply.error} if reply.error else {}),
     }
 

@@ -215,6 +215,7 @@ def take_in(day: Day, documents: Sequence[Document], arguments: Arguments, limit
         beside=day.run / BESIDE_FOLDER if way == BESIDE else None,
         recall=test if test.is_file() else None,
         gone=gone if read_json(gone, "questions") else None,
+        unlearn=days.questions_to_unlearn(day),
     )
     log.info("%s: %s", day.run, WAYS[way])
     steps = build_steps(arguments, limited, going_on)
@@ -250,6 +251,8 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
                 run.run_stage(name, steps[name])
             if name == COLLECTION:
                 steps |= take_in(day, documents, arguments, run.limited)
+            if name == BASE:
+                days.unlearn(day)
         finish_run(run, day, arguments.data_path)
 
 

@@ -31,7 +31,7 @@ from benchmarks import update_retrieval
 from benchmarks.update_data import DEMO, collect_day
 from benchmarks.update_summary import summarise
 from budget.clock import BudgetArguments
-from budget.forecast import TRAINING, TUNED
+from budget.forecast import BASE, TRAINING, TUNED
 from budget.run import Run
 from budget.stages import GoingOn, build_steps
 from data_processor.documents import read_documents
@@ -84,8 +84,11 @@ def live(arguments: Arguments, out: Path, number: int, way: str) -> dict:
         write_fingerprints(day.run, fingerprint(documents))
         collect_day(day.run, number, HELD_OUT, WORDINGS, files=1 if arguments.small else None)
     steps, chosen = steps_of(arguments, day, DEMO / str(number), way, Sources(documents, DEMO / str(number)))
-    for stage in (TRAINING, TUNED):
-        run.run_stage(stage, steps[stage])
+    for stage in (BASE, TRAINING, TUNED):
+        if steps[stage]:
+            run.run_stage(stage, steps[stage])
+        if stage == BASE:
+            days.unlearn(day)
     for name in ("base", "tuned", "retention_base", "retention_tuned"):
         write_verdicts(day.run, name)
     gate = days.judge(day)
@@ -116,6 +119,7 @@ def steps_of(arguments: Arguments, day: Day, documents: Path, way: str, sources:
         rows=None if way == ANEW else day.run / TODAY,
         beside=day.run / BESIDE_FOLDER if way == BESIDE else None,
         gone=day.run / GONE if read_json(day.run / GONE, "questions") else None,
+        unlearn=days.questions_to_unlearn(day),
     )
     return build_steps(given, limited=False, going_on=going_on), way
 
@@ -146,7 +150,8 @@ def to_record(day: Day, number: int, way: str, gate: Gate) -> dict:
         "general": [*right_in(day.run, "retention_tuned").values()],
         "general_base": [*right_in(day.run, "retention_base").values()],
         "gone": read_json(scores, "what has gone")["questions"] if scores.exists() else [], "run": day.name,
-        "training_seconds": seconds[TRAINING], "answering_seconds": seconds[TUNED],
+        "training_seconds": seconds[TRAINING] + seconds.get(BASE, 0.0),  # the base's answers that are trained
+        "answering_seconds": seconds[TUNED],
         "trained_tokens": round(plan["tokens"] * plan["epochs"]),
         "passed": gate.passed, "why": gate.lines(), "commit": commit(), "date": today(),
     }  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.step import Step
 
+UNLEARN_TOKENS = 32  # of an answer that is trained against what has gone: as other replayed ones (training/replay.py)
 TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
 ADAPTER = "adapter_model.safetensors"
 # For a training without a deadline, so that it can resume
@@ -24,7 +25,8 @@ class GoingOn:
     """How a day goes on from the run before it, whose `adapter` is a folder.
 
     `rows` are those to train, if not all: the training starts at the adapter, or with `beside`, a folder, makes one there
-    from the base model, and both become one. `recall` are the questions asked during it, `gone` those on what has gone.
+    from the base model, and both become one. `recall` are the questions asked during it, `gone` those on what has gone;
+    `unlearn` are those whose answers by the base model it trains.
     """
 
     adapter: Path
@@ -32,6 +34,7 @@ class GoingOn:
     beside: Path | None = None
     recall: Path | None = None
     gone: Path | None = None
+    unlearn: Path | None = None
 
 
 def build_steps(arguments, limited: bool = True, going_on: GoingOn | None = None) -> dict[str, list[Step]]:
@@ -111,6 +114,9 @@ def asking_steps(arguments, limited: bool, going_on: GoingOn | None) -> tuple[li
         tuned.append(ask(f"{prefix}tuned", questions, 0.8, *lora, needed=needed))
     if gone:
         tuned.append(ask("gone_before", gone, 1.0, "--lora_weights", str(going_on.adapter)))
+    if going_on and going_on.unlearn:  # without a deadline too: the answers are trained
+        base.append(ask("unlearn_base", str(going_on.unlearn), 1.0))
+        base[-1].command += ["--max_new_tokens", str(UNLEARN_TOKENS)]
     if arguments.open_book:  # last, so that it takes no time from the others
         tuned.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
     return base, tuned

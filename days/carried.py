@@ -106,8 +106,11 @@ def as_trained(row: dict) -> dict:
     return {**row, "kind": "reverse" if row.get("form") == "reverse" else "qa"}
 
 
-def near_asked(rows: Iterable[dict], asked: Collection[Question]) -> set[Question]:
-    """The questions of rows that are asked, and near copies with the same answer, of which one wording stays."""
+def near_asked(rows: Iterable[dict], asked: Collection[Question], keep_one: bool = True) -> set[Question]:
+    """The questions of rows that are asked, and near copies with the same answer, of which one wording stays.
+
+    Unless `keep_one`: then all of them, even if an answer is left without a question.
+    """
     wordings: dict[str, dict[str, tuple[str, set[str]]]] = defaultdict(dict)  # by answer
     for question, answer in (question_and_reference(row) for row in rows if row.get("kind") in ANSWERABLE_KINDS):
         wordings[folded(answer)][question] = (answer, word_trigrams(question))
@@ -116,7 +119,8 @@ def near_asked(rows: Iterable[dict], asked: Collection[Question]) -> set[Questio
         group, trigrams = wordings[folded(answer)], word_trigrams(question)
         same = {one for one in group if folded(one) == folded(question)}
         near = {one for one, (_, others) in group.items() if is_near_copy(trigrams, others, LEAK_SIMILARITY)}
-        found |= {(one, group[one][0]) for one in (same | near if len(same | near) < len(group) else same)}
+        every = same | near
+        found |= {(one, group[one][0]) for one in (every if not keep_one or len(every) < len(group) else same)}
     return found
 
 

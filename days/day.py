@@ -3,7 +3,8 @@
     with claim_run_folder(out):
         run = find_run(out, documents)                          # out itself, or the folder of a day
         write_fingerprints(run, fingerprint(documents))         # then the collection
-        way = take_in(out, run, documents, data_path, newer)    # then training, asking, evaluation
+        way = take_in(out, run, documents, data_path, newer)    # then the base model is asked
+        unlearn(day)                                            # then training, asking, evaluation
         gate = judge_day(out, run)                              # the report is written with it
         close(out, run, gate)
 
@@ -45,6 +46,7 @@ from days.ledger import DATASET, TEST, Records, add_facts, read_chunks, read_led
 from days.measured import add_answers, add_training, verdicts_of
 from days.rows import take_out
 from days.superseded import FILE, Sources, find_superseded, supersede
+from days.unlearning import UNLEARN, add_base_answers, to_unlearn
 from utils import InputError, log_file, read_json, write_json
 
 FIRST = "first"  # the name of the first run in the ledger
@@ -170,7 +172,7 @@ def read_pairs(run: Path) -> list[dict]:
 def write_questions(
     day: Day, records: Records, pairs: Sequence[dict], questions: str | None, changes: Changes, gone: Mapping[str, str]
 ) -> None:
-    """Write questions.json and gone.json of a day, and keep what is asked out of its training."""
+    """Write questions.json, gone.json and unlearn.json of a day, and keep what is asked out of its training."""
     now = asked.AnswersNow(records, pairs, day.name)
     earlier = asked.earlier_questions(history(day.out, day.run))
     again = {(row["question"], row["reference"]) for row in asked.to_ask([], earlier, records, now)}
@@ -180,7 +182,11 @@ def write_questions(
     write_json(day.run / asked.QUESTIONS, asked.to_ask(own, earlier, records, now))
     for path in day.run.glob("gone_*.json"):  # answers to other questions
         path.unlink()
-    write_json(day.run / asked.GONE, asked.gone_questions(records, now, gone))
+    on_gone = asked.gone_questions(records, now, gone)
+    write_json(day.run / asked.GONE, on_gone)
+    trained = read_json(day.before.run / DATASET, "rows of a dataset")
+    went = {name for name, run in gone.items() if run == day.name}
+    write_json(day.run / UNLEARN, to_unlearn(trained, records, now, went, on_gone))
 
 
 def read_test(run: Path) -> list[dict]:
@@ -203,6 +209,23 @@ def choose_way(day: Day, way: str) -> str:
     carried.carry_replies(before, day.run, BESIDE_FOLDER if way == BESIDE else "lora")
     day.note(way=way)
     return way
+
+
+def questions_to_unlearn(day: Day) -> Path | None:
+    """The questions that the base model answers for the training, which must go ONWARD; None if there are none.
+
+    Where training is from the base, nothing has to be forgotten.
+    """
+    path = day.run / UNLEARN
+    if read_day(day.run).get("way") != ONWARD or not path.exists():
+        return None
+    return path if read_json(path, "questions to unlearn") else None
+
+
+def unlearn(day: Day) -> None:
+    """Between the base model's answers and the training: put the answers on what has gone among the rows to train."""
+    if questions_to_unlearn(day):
+        add_base_answers(day.run)
 
 
 def judge(day: Day) -> Gate:

@@ -29,7 +29,7 @@ def add_training(records: Records, folder: str | Path, run: str, dataset: str = 
     epochs = read_json(log, "the log of a training")["plan"]["epochs"]
     rows: dict[str, int] = defaultdict(int)
     for row in read_json(Path(folder) / dataset, "a dataset"):
-        if row.get("kind") != "unknown":
+        if row.get("kind") not in ("unknown", "replay"):  # which say the fact is not told, or what the base says of it
             rows[key_of(row)] += 1
     for record in records.values():
         shown = rows.get(key_of_record(record), 0)

@@ -24,7 +24,12 @@ from utils import log_file, write_json
 
 
 def live_through(
-    out: Path, day: int, answer: Callable[[dict], str] | None = None, held_out: int = 2, demo: Path = DEMO
+    out: Path,
+    day: int,
+    answer: Callable[[dict], str] | None = None,
+    held_out: int = 2,
+    demo: Path = DEMO,
+    wordings: int = 2,
 ) -> Day:
     """What run_all.py does on a day of the demo, with `answer` in place of the tuned model, which else is always right.
 
@@ -34,7 +39,7 @@ def live_through(
     found = Day(out, find_run(out, documents))
     write_fingerprints(found.run, fingerprint(documents))
     if read_day(found.run).get("taken_in") is None:  # a collection that has ended is not made again
-        collect_day(found.run, day, held_out, demo=demo)
+        collect_day(found.run, day, held_out, wordings, demo=demo)
     if found.is_first:
         take_in_first(found)
     else:
