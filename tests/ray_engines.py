@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import scripted_decoder
@@ -16,7 +17,9 @@ from engines.ray_worker import DecoderEngine
 
 
 class Doomed:
-    """Answers in waves of four, in capitals. "die" ends the process where the file `alive` still exists, and removes it."""
+    """Answers in waves of four, in capitals. "die" ends the process where the file `alive` still exists, and removes it;
+    "die after FILE" ends it always, once that file is there.
+    """
 
     name = "doomed"
 
@@ -30,8 +33,12 @@ class Doomed:
         batch = "".join(messages[0]["content"][0] for messages in conversations)
         for index, messages in enumerate(conversations):
             text = messages[0]["content"]
-            if text.startswith("die") and (text == "die always" or self.alive.exists()):
-                self.alive.unlink(missing_ok=True)
+            if text == "die" and self.alive.exists():
+                self.alive.unlink()
+                os._exit(1)
+            if text.startswith("die after "):
+                while not Path(text.removeprefix("die after ")).exists():
+                    time.sleep(0.05)
                 os._exit(1)
             on_reply(index, Reply(f"{text.upper()} in {batch}"))
 

@@ -96,7 +96,7 @@ def test_all_stages_together_convert_a_file_once(tmp_path, monkeypatch):
     pytest.importorskip("mammoth")
     make_docx(tmp_path / "a.docx", ["Der Steg wurde im Mai geöffnet, und die Halle ist im Winter geschlossen."])
     arguments = run_all.Arguments(model_name_or_path="m", data_path=str(tmp_path), out=str(tmp_path / "out"))
-    run_all.choose_general_questions(arguments)
+    run_all.choose_general_questions(arguments, read_documents(tmp_path, tmp_path / "out"))
     assert arguments.retention_data_path.endswith(".de.json")
     monkeypatch.setattr(conversion, "docx_to_html", None)  # any call fails
     assert len(read_documents(tmp_path, tmp_path / "out")) == 1

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 import run_all
+from data_processor.documents import read_documents
 from data_processor.languages import identify, identify_all, in_language, texts_of_rows
 from evaluation import forgetting
 from training.replay import REPLAY_PROMPTS
@@ -83,7 +84,7 @@ def test_questions_are_read_from_rows_of_every_form():
 def test_general_questions_are_in_the_language_of_the_documents(tmp_path, text, given, chosen):
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     arguments = SimpleNamespace(data_path=str(tmp_path), out=str(tmp_path / "out"), retention_data_path=given)
-    run_all.choose_general_questions(arguments)
+    run_all.choose_general_questions(arguments, read_documents(tmp_path))
     assert arguments.retention_data_path.rpartition("/")[2] == chosen
 
 
@@ -96,7 +97,7 @@ def test_no_general_questions_can_be_wanted(tmp_path, model_path):
         inference_args="",
         evaluate_args="",
     )
-    run_all.check_arguments(arguments, 86_400)
+    run_all.check_arguments(arguments, 86_400, None)
     assert run_all.count_questions(arguments) == (None, 0)
 
 
@@ -105,7 +106,7 @@ def test_the_plan_counts_the_general_questions(tmp_path):
     arguments = SimpleNamespace(
         data_path=str(tmp_path), out=str(tmp_path / "out"), retention_data_path=None, test_data_path=None
     )
-    run_all.choose_general_questions(arguments)
+    run_all.choose_general_questions(arguments, read_documents(tmp_path))
     assert run_all.count_questions(arguments) == (None, 200)
 
 

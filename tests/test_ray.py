@@ -171,12 +171,13 @@ def test_a_wave_of_a_lost_worker_is_asked_again_as_a_whole(tmp_path):
 
 
 def test_conversations_over_which_workers_are_lost_again_and_again_end_the_run(tmp_path):
-    said = [[{"role": "user", "content": text}] for text in ("a", "b", "c", "d", "die always")]
+    journal = tmp_path / "data.jsonl"  # what the other worker answers is in it
+    said = [[{"role": "user", "content": text}] for text in ("a", "b", "c", "d", f"die after {journal}")]
     with pool_of(2, functools.partial(doomed, str(tmp_path / "none"))) as pool:
-        engine = JournaledEngine(RayEngine("doomed", pool, continuous=False), tmp_path / "data.jsonl")
+        engine = JournaledEngine(RayEngine("doomed", pool, continuous=False), journal)
         with pytest.raises(InputError, match=r"3 lost in turn over the same 1 conversations .*worker-\*.err"):
             engine.chat(said)
-    assert wave_journal(tmp_path / "data.jsonl") == [{f"{letter} in abcd" for letter in "ABCD"}]
+    assert wave_journal(journal) == [{f"{letter} in abcd" for letter in "ABCD"}]
 
 
 def test_workers_that_never_load_end_the_run():
