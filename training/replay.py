@@ -102,7 +102,7 @@ def answer_in_child(model: UntrainedModel, prompts: list[str], journal: Path) ->
 def answer_request() -> None:
     """Load the model, with vLLM if installed, answer the prompts of a request, and write the replies beside it.
 
-    On a CPU with units for bfloat16 it answers in that, twice as fast as in float32: its answers are only trained.
+    On a CPU with units for bfloat16 it answers in that, which is faster than float32: its answers are only trained.
     """
     import torch
     from transformers import AutoTokenizer
