@@ -17,6 +17,7 @@ from pathlib import Path
 from data_processor.curation import contains
 from data_processor.dataset import question_and_reference
 from data_processor.languages import identify
+from data_processor.split import TEST_KINDS
 from days.candidates import same_value
 from days.ledger import Records, key_of, key_of_record
 from days.quiz import GUESSABLE, OF_MORE_FACTS, WORDINGS
@@ -93,11 +94,14 @@ def to_ask(own: Sequence[dict], earlier: Iterable[dict], records: Records, now: 
 
 
 def gone_questions(records: Records, now: AnswersNow, since: Mapping[str, str]) -> list[dict]:
-    """The rows of GONE; `since` {id: the run in which a fact went} has all facts that have gone."""
+    """The rows of GONE; `since` {id: the run in which a fact went} has all facts that have gone.
+
+    Questions that were held out come first: no training has seen them, and so those that were trained are left to unlearn.
+    """
     found = []
     for record in (records[one] for one in since):
         rows = []
-        for one in record["questions"]:
+        for one in sorted(record["questions"], key=lambda one: one.get("kind") not in TEST_KINDS):
             question, old = one["question"], one["answer"]
             new, _ = now.find(record, question, old) or (None, None)
             if not is_plain(one) or contains(question, old) or (new and contains(question, new)):

@@ -124,6 +124,14 @@ def test_a_fact_that_went_is_asked_for_in_words_that_name_neither_value():
     assert len({row["id"] for row in rows}) == 3
 
 
+def test_of_a_fact_that_went_the_questions_that_were_held_out_come_first():
+    records = {"a": record("a", "Ada Brook", "1", gone="deleted")}
+    asked = [("Who runs it?", "qa"), ("Who has it?", "qa"), ("Who is its head?", "held_out_wording")]
+    records["a"]["questions"] = [{"question": one, "answer": "Ada Brook", "kind": kind} for one, kind in asked]
+    rows = gone_questions(records, AnswersNow(records, [], "2"), {"a": "2"})
+    assert [row["question"] for row in rows] == ["Who is its head?", "Who runs it?"]
+
+
 def test_a_fact_that_another_document_states_in_other_words_has_not_gone():
     records = {"a": record("a", "Ada Brook", "1", gone="deleted"), "b": record("b", "Ada Brook", "2")}
     assert gone_questions(records, AnswersNow(records, [], "2"), {"a": "2"}) == []

@@ -130,8 +130,9 @@ class Patient(ScriptedDecoder):
         self.added = 0
 
     def add(self, key, request):
-        self.added += 1
-        return super().add(key, request)
+        refused = super().add(key, request)
+        self.added += refused is None
+        return refused
 
     def step(self):
         return super().step() if self.added >= 4 else []
