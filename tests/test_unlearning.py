@@ -111,11 +111,11 @@ def answers(run: Path) -> list[dict]:
 def test_a_day_that_goes_onward_asks_the_base_about_what_was_taken_back(day):
     on_gone = {row["question"] for row in read(day.run / GONE)}
     asked = {row["question"] for row in read(day.run / UNLEARN)}
-    customer = "A customer in Copperlane wants to speak to the boss of the shop. Whom should the customer ask for?"
-    assert asked == {"Who runs the Copperlane branch?", customer}
-    assert on_gone == {
-        "Who manages the Copperlane shop?", "Whom has Zelmarrow Lanterns put in charge of its Copperlane shop?",
+    assert asked == {
+        "Whom has Zelmarrow Lanterns put in charge of its Copperlane shop?", "Who runs the Copperlane branch?",
+        "A customer in Copperlane wants to speak to the boss of the shop. Whom should the customer ask for?",
     }  # fmt: skip
+    assert on_gone == {"What is the name of the manager in Copperlane?", "Who manages the Copperlane shop?"}
     found = {way: (choose_way(day, way), questions_to_unlearn(day))[1] for way in (ANEW, BESIDE, ONWARD)}
     assert found == {ANEW: None, BESIDE: None, ONWARD: day.run / UNLEARN}
     assert questions_to_unlearn(day.before) is None, "the first run has nothing to forget"
@@ -126,7 +126,7 @@ def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     choose_way(day, ONWARD)
     before = pairs_in(day.run / TODAY)
     unlearn(day)
-    assert pairs_in(day.run / TODAY) == before and "0 of 2 questions" in caplog.text, "no answers for lack of time"
+    assert pairs_in(day.run / TODAY) == before and "0 of 3 questions" in caplog.text, "no answers for lack of time"
     write_json(day.run / UNLEARN_BASE, answers(day.run))
     unlearn(day)
     once = (day.run / TODAY).read_bytes()
@@ -135,7 +135,7 @@ def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     choose_way(day, ONWARD)
     assert pairs_in(day.run / TODAY) == before
     unlearn(day)
-    assert (day.run / TODAY).read_bytes() == once and "2 of 2 questions" in caplog.text
+    assert (day.run / TODAY).read_bytes() == once and "3 of 3 questions" in caplog.text
     choose_way(day, BESIDE)
     unlearn(day)
     assert all(row["kind"] == "qa" for row in read(day.run / TODAY)), "only an adapter that goes on has to forget"
@@ -213,4 +213,4 @@ def test_every_epoch_of_a_training_has_them_as_replayed_ones(tiny_model_path, to
     )  # fmt: skip
     trainer.train()
     own = {number for number, one in enumerate(rows) if one["id"].startswith("unlearn_")}
-    assert len(own) == 2 and seen == [own | {turn} for turn in turning]
+    assert len(own) == 3 and seen == [own | {turn} for turn in turning]
