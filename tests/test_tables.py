@@ -80,7 +80,7 @@ def test_what_was_not_measured_has_no_table(tmp_path, found):
 
 
 def test_a_table_that_is_not_known_is_named():
-    with pytest.raises(InputError, match="knowledge_runs.*found knowledge_run:"):
+    with pytest.raises(InputError, match=r"knowledge_runs.*found knowledge_run:"):
         fill("<!-- table knowledge_run -->\n<!-- end of table -->\n")
 
 
