@@ -173,6 +173,13 @@ class Records:
             write_text(self.path, lines)
         return self.by_key[of, day]
 
+    def by_way(self) -> dict[str, list[dict]]:
+        """The days of each way that has any, the first before them, also of ways that are not gone on with now."""
+        of = {way: [one for (name, _), one in self.by_key.items() if name == way] for way in WAYS}
+        return {
+            way: [self.by_key[FIRST, 1], *sorted(days, key=lambda one: one["day"])] for way, days in of.items() if days
+        }
+
 
 def copy_first(first: Path, out: Path) -> None:
     """Begin a way with the first day, which all have in common."""
@@ -189,14 +196,13 @@ def main() -> None:
     records = Records(results.with_name(f"{results.stem}_runs.jsonl"))
     (work / FIRST).mkdir(parents=True, exist_ok=True)
     first = records.get(FIRST, 1, lambda: live(arguments, work / FIRST, 1, ANEW))
-    by_way: dict[str, list[dict]] = {way: [first] for way in arguments.ways}
     made = {"machine": machine(), "commit": commit(), "date": today(), "model": Path(arguments.model_name_or_path).name}
     retrieval = update_retrieval.ask(arguments.model_name_or_path, work, work / FIRST / "lora", first, ANSWER_ARGUMENTS)
     for number in range(2, LAST + 1):  # day by day, so that what is there can be compared
         for way in arguments.ways:
             copy_first(work / FIRST, work / way)
-            by_way[way].append(records.get(way, number, lambda n=number, w=way: live(arguments, work / w, n, w)))
-            found = {**summarise(by_way), "with_retrieval": retrieval, **made}
+            records.get(way, number, lambda n=number, w=way: live(arguments, work / w, n, w))
+            found = {**summarise(records.by_way()), "with_retrieval": retrieval, **made}
             write_json(results, found)
             update_plot.draw(found, results.with_suffix(".png"))
             print(f"day {number}, {way}: done", flush=True)
