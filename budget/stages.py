@@ -15,6 +15,7 @@ from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.step import Step
 
 UNLEARN_TOKENS = 32  # of an answer that is trained against what has gone: as other replayed ones (training/replay.py)
+EPOCHS = 3.0  # of finetune.py, if its arguments ask for no number of them
 # Of a training that goes on from an adapter, which can answer already: of the epochs of one from the base model
 # (results/update.json)
 ONWARD_EPOCHS = 0.5
@@ -87,8 +88,6 @@ def training_steps(arguments, limited: bool, going_on: GoingOn | None) -> list[S
 
 def epochs_in(finetune_args: list[str]) -> float:
     """The epochs that arguments of finetune.py ask for."""
-    from training.launch import EPOCHS
-
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--num_train_epochs", "--num-train-epochs", type=float, default=EPOCHS)
     return parser.parse_known_args(finetune_args)[0].num_train_epochs
