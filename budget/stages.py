@@ -12,6 +12,7 @@ from pathlib import Path
 
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.step import Step
+from utils import read_json
 
 UNLEARN_TOKENS = 32  # of an answer that is trained against what has gone: as other replayed ones (training/replay.py)
 TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
@@ -37,9 +38,23 @@ class GoingOn:
     unlearn: Path | None = None
 
 
-def build_steps(arguments, limited: bool = True, going_on: GoingOn | None = None) -> dict[str, list[Step]]:
+@dataclass(frozen=True)
+class Quiz:
+    """With --quiz: the `questions` that the base model is asked first, and the file of the `rows` to train after that.
+
+    `recall` are the questions asked during the training.
+    """
+
+    questions: Path
+    rows: Path
+    recall: Path | None = None
+
+
+def build_steps(
+    arguments, limited: bool = True, going_on: GoingOn | None = None, quiz: Quiz | None = None
+) -> dict[str, list[Step]]:
     """The commands of every stage; if the time is `limited`, each is also given the time to end at when it is run."""
-    out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited, going_on)
+    out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited, going_on, quiz)
     model, _ = model_and_prompt(arguments)
     collect_args = shlex.split(arguments.collect_args)
     collect = ["data_processor/data_collection_local.py", *model]
@@ -52,7 +67,7 @@ def build_steps(arguments, limited: bool = True, going_on: GoingOn | None = None
     return {
         COLLECTION: [Step("collection", out / "data.json", [*collect, *collect_args])],
         BASE: base,
-        TRAINING: training_steps(arguments, limited, going_on),
+        TRAINING: training_steps(arguments, limited, going_on, quiz),
         TUNED: tuned,
         EVALUATION: [
             Step("evaluation", out / "tuned_win_rate.json", [*judge, *shlex.split(arguments.evaluate_args)]),
@@ -60,14 +75,16 @@ def build_steps(arguments, limited: bool = True, going_on: GoingOn | None = None
     }
 
 
-def training_steps(arguments, limited: bool, going_on: GoingOn | None) -> list[Step]:
-    """The training of all rows from the base model, or of some of them as `going_on` says."""
+def training_steps(arguments, limited: bool, going_on: GoingOn | None, quiz: Quiz | None) -> list[Step]:
+    """The training of all rows from the base model, or of some of them as `going_on` and `quiz` say."""
     out, (model, prompt) = Path(arguments.out), model_and_prompt(arguments)
-    rows, folder, more = out / "data.json", out / "lora", []
+    rows, folder, recall, more = out / "data.json", out / "lora", None, []
     if going_on and going_on.rows:
-        rows, folder = going_on.rows, going_on.beside or folder
+        rows, folder, recall = going_on.rows, going_on.beside or folder, going_on.recall
         more = [] if going_on.beside else ["--lora_weights", str(going_on.adapter)]
-        more += ["--recall_data_path", str(going_on.recall)] if going_on.recall else []
+    if quiz:
+        rows, recall = quiz.rows, quiz.recall
+    more += ["--recall_data_path", str(recall)] if recall else []
     train = ["-m", "training.launch", *model, "--data_path", str(rows), "--output_dir", str(folder), *prompt, *more]
     train += [*([] if limited else SAVING_ARGUMENTS), *shlex.split(arguments.finetune_args)]
     meta, rescue = folder / "training.meta.json", lambda: rescue_adapter(folder)
@@ -84,7 +101,9 @@ def model_and_prompt(arguments) -> tuple[list[str], list[str]]:
     return ["--model_name_or_path", arguments.model_name_or_path], prompt
 
 
-def asking_steps(arguments, limited: bool, going_on: GoingOn | None) -> tuple[list[Step], list[Step]]:
+def asking_steps(
+    arguments, limited: bool, going_on: GoingOn | None, quiz: Quiz | None
+) -> tuple[list[Step], list[Step]]:
     """The steps that ask the base model before the training, and those that ask afterwards.
 
     The time the base model takes tells how much is left for the training. Without a deadline it is asked together with the
@@ -117,9 +136,25 @@ def asking_steps(arguments, limited: bool, going_on: GoingOn | None) -> tuple[li
     if going_on and going_on.unlearn:  # without a deadline too: the answers are trained
         base.append(ask("unlearn_base", str(going_on.unlearn), 1.0))
         base[-1].command += ["--max_new_tokens", str(UNLEARN_TOKENS)]
+    if quiz:  # last, as it takes whatever time the others leave
+        base.append(ask("quiz_base", str(quiz.questions), 1.0))
     if arguments.open_book:  # last, so that it takes no time from the others
         tuned.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
     return base, tuned
+
+
+def further_answers(out: Path) -> list[str]:
+    """The other answers files in which something was answered, as arguments for evaluate.py."""
+
+    def answered(name: str) -> bool:
+        rows = read_json(out / name, "answers") if (out / name).is_file() else []
+        return any(not row.get("error") for row in rows)
+
+    options = ["--data_name_open_book", "open_book.json"] if answered("open_book.json") else []
+    pair = [f"retention_{model}.json" for model in ("tuned", "base")]
+    if all(map(answered, pair)):
+        options += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
+    return options
 
 
 def rescue_adapter(lora: Path) -> bool:

@@ -27,8 +27,7 @@ from budget.clock import BudgetArguments, timestamp
 from budget.forecast import StartupTimes
 from budget.run import Run
 from data_processor.documents import read_documents
-from days.day import Day
-from days.folders import all_runs, latest, open_day, read_day
+from days.folders import Day, all_runs, latest, open_day, read_day
 from days.ledger import read_ledger
 
 STARTS = StartupTimes(asking=1.0, training=1.0)
