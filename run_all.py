@@ -35,9 +35,10 @@ from budget.clock import RUN_FILE, find_stage, format_duration, parse_time, read
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
-from budget.stages import ADAPTER, TEST_RATIO, GoingOn, Quiz, build_steps, further_answers
+from budget.stages import ADAPTER, TEST_RATIO, GoingOn, Quiz, add_comparison, build_steps, further_answers
 from budget.step import Step
 from budget.watching import WatchArguments, require_reporters, watched
+from data_processor.arguments import can_judge
 from data_processor.documents import Document, read_documents
 from data_processor.languages import identify_all, in_language
 from days import day as days
@@ -227,6 +228,8 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
     if arguments.plan_only:
         print_plan(run, steps, starts, arguments)
         return
+    if not day.is_first and can_judge(shlex.split(arguments.collect_args)):
+        add_comparison(steps[COLLECTION], arguments, lambda: intake.write_candidates(day))
     if len(run.state["starts"]) == 1:
         if not day.is_first and days.is_closed(day.run):
             log.info("no document has changed since %s: nothing to do", day.run)

@@ -187,7 +187,7 @@ class Run:
         gone = [step.name for step in steps if step.gone()]
         done = record["steps"] = [name for name in record.get("steps", []) if name not in gone]  # in an earlier start
         for step in steps:
-            if step.name in done or step.ended(parse_time(record["started"], 0)):
+            if step.name in done or step.ended(parse_time(record["started"], 0)) or not step.prepare():
                 continue
             until = time.time() + max(step.part * (end - time.time()), 1.0)
             if step.needed or until - time.time() > ASKING_STARTS * self.startup_seconds:

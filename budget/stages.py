@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from budget.step import Step
 from utils import read_json
 
 UNLEARN_TOKENS = 32  # of an answer that is trained against what has gone: as other replayed ones (training/replay.py)
+COLLECTING_PART = 0.9  # of the collection's time on a day, which also has to tell what contradicts what
 TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
 ADAPTER = "adapter_model.safetensors"
 # For a training without a deadline, so that it can resume
@@ -56,16 +58,12 @@ def build_steps(
     """The commands of every stage; if the time is `limited`, each is also given the time to end at when it is run."""
     out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited, going_on, quiz)
     model, _ = model_and_prompt(arguments)
-    collect_args = shlex.split(arguments.collect_args)
-    collect = ["data_processor/data_collection_local.py", *model]
-    if "--api_model" in collect_args:
-        collect = ["data_processor/data_collection_api.py"]
-    collect += ["--data_path", arguments.data_path, "--json_save_dir", str(out / "data.json")]
-    collect += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
+    collect = collection_arguments(arguments)
+    script = f"data_processor/data_collection_{'api' if '--api_model' in collect else 'local'}.py"
     judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
     judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path]
     return {
-        COLLECTION: [Step("collection", out / "data.json", [*collect, *collect_args])],
+        COLLECTION: [Step("collection", out / "data.json", [script, *collect])],
         BASE: base,
         TRAINING: training_steps(arguments, limited, going_on, quiz),
         TUNED: tuned,
@@ -73,6 +71,25 @@ def build_steps(
             Step("evaluation", out / "tuned_win_rate.json", [*judge, *shlex.split(arguments.evaluate_args)]),
         ],
     }
+
+
+def collection_arguments(arguments) -> list[str]:
+    """The arguments of the collection, whichever model it asks."""
+    words = ["--data_path", arguments.data_path, "--json_save_dir", str(Path(arguments.out, "data.json"))]
+    words += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
+    own = shlex.split(arguments.collect_args)
+    return [*words, *own] if "--api_model" in own else [*model_and_prompt(arguments)[0], *words, *own]
+
+
+def add_comparison(collection: list[Step], arguments, prepare: Callable[[], bool]) -> None:
+    """Add to the collection of a day the question which facts contradict one another, put to the same model.
+
+    `prepare` writes the pairs of facts that it is asked about, once the facts are known.
+    """
+    output, command = Path(arguments.out, "contradictions.json"), ["data_processor/contradictions.py"]
+    command += collection_arguments(arguments)
+    collection[0].part = COLLECTING_PART
+    collection.append(Step("contradictions", output, command, needed=False, prepare=prepare))
 
 
 def training_steps(arguments, limited: bool, going_on: GoingOn | None, quiz: Quiz | None) -> list[Step]:

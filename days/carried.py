@@ -29,6 +29,7 @@ JOURNALS = (
     "base.journal.jsonl",
     "retention_base.journal.jsonl",
     "quiz_base.journal.jsonl",
+    "contradictions.journal.jsonl",
     "tuned_verdicts.jsonl",
 )
 REPLAY_JOURNAL = "replay.journal.jsonl"  # in the log folder of an adapter

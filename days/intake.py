@@ -6,15 +6,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from data_processor.contradictions import CANDIDATES, CONTRADICTIONS
 from data_processor.dataset import read_dataset
 from days import asked, carried
 from days.changes import Changes, compare, read_fingerprints
 from days.folders import Day, all_runs, history, read_day
 from days.ledger import DATASET, TEST, Records, add_facts, read_chunks, read_ledger, rows_of, write_ledger
 from days.rows import take_out
-from days.superseded import FILE, Sources, find_superseded, supersede
+from days.superseded import FILE, Sources, find_superseded, supersede, to_judge
 from days.unlearning import UNLEARN, to_unlearn
-from utils import read_json, write_json
+from utils import log_file, read_json, write_json
 
 
 def take_in_first(day: Day) -> None:
@@ -31,9 +32,9 @@ def take_in(day: Day, sources: Sources, questions: str | None) -> None:
     """
     if read_day(day.run).get("taken_in") == (day.run / DATASET).stat().st_mtime_ns:
         return
-    records = read_ledger(day.out)
+    records = ledger_of(day)
     changes = compare(*(read_fingerprints(run) or {} for run in (day.before.run, day.run)))
-    pairs = add_day(day, records, sources)
+    pairs = add_pairs(day, records, sources)
     gone = asked.gone_since(records, read_day(day.before.run).get("gone", {}), day.name)
     write_questions(day, records, pairs, questions, changes, gone)
     write_ledger(day.out, records)
@@ -41,18 +42,42 @@ def take_in(day: Day, sources: Sources, questions: str | None) -> None:
     day.note(changes=told, gone=gone, taken_in=(day.run / DATASET).stat().st_mtime_ns)
 
 
-def add_day(day: Day, records: Records, sources: Sources) -> list[dict]:
-    """Put the facts of a day into the records, and say which are superseded; returns the pairs of this day and all before.
+def write_candidates(day: Day) -> bool:
+    """Write the pairs of facts that the model is asked about; whether there are any.
 
-    What is superseded is left out of the next comparison, so the pairs that a killed start found are kept.
+    Without the file, no model is asked, and only rules decide.
     """
+    pairs = to_judge(ledger_of(day), day.name, day.before.name)
+    write_json(log_file(day.run / CANDIDATES), pairs)
+    return bool(pairs)
+
+
+def read_verdicts(run: Path) -> dict[str, dict] | None:
+    """What the model said, by the id of a pair; None if it is not to be asked."""
+    if not log_file(run / CANDIDATES).exists():
+        return None
+    path = log_file(run / CONTRADICTIONS)
+    return {told["id"]: told for told in read_json(path, "verdicts on pairs of facts")} if path.exists() else {}
+
+
+def ledger_of(day: Day) -> Records:
+    """The records with the facts of a day, which are not written yet."""
+    records = read_ledger(day.out)
     changes = compare(*(read_fingerprints(run) or {} for run in all_runs(day.out)[-2:]))
     is_in = any(day.name in record["runs"] for record in records.values())  # and renamed, before a kill
     renamed = () if is_in else changes.renamed
     add_facts(records, rows_of(day.run), read_chunks(day.run), day.name, renamed)
-    found = find_superseded(records, day.name, day.before.name, sources)
+    return records
+
+
+def add_pairs(day: Day, records: Records, sources: Sources) -> list[dict]:
+    """Say in the records which facts are superseded; returns the pairs of this day and all before.
+
+    What is superseded is left out of the next comparison, so the pairs that a killed start found are kept.
+    """
+    found = find_superseded(records, day.name, day.before.name, sources, read_verdicts(day.run))
     known = {(pair["old"]["id"], pair["new"]["id"]) for pair in found}
-    for pair in read_pairs(day.run):
+    for pair in (pair for pair in read_pairs(day.run) if pair["decided_by"]):
         new = records.get(pair["new"]["id"])
         if new and day.name in new["runs"] and (pair["old"]["id"], new["id"]) not in known:
             found.append(pair)
