@@ -45,19 +45,19 @@ def take_in(day: Day, sources: Sources, questions: str | None) -> None:
 def write_candidates(day: Day) -> bool:
     """Write the pairs of facts that the model is asked about; whether there are any.
 
-    Without the file, no model is asked, and only rules decide.
+    Where no model is a judge, there is no such file, and only rules decide.
     """
     pairs = to_judge(ledger_of(day), day.name, day.before.name)
     write_json(log_file(day.run / CANDIDATES), pairs)
     return bool(pairs)
 
 
-def read_verdicts(run: Path) -> dict[str, dict] | None:
-    """What the model said, by the id of a pair; None if it is not to be asked."""
-    if not log_file(run / CANDIDATES).exists():
-        return None
-    path = log_file(run / CONTRADICTIONS)
-    return {told["id"]: told for told in read_json(path, "verdicts on pairs of facts")} if path.exists() else {}
+def read_verdicts(run: Path) -> dict[str, dict]:
+    """What the model said of each pair that it was to be shown, by the pair's id; {} where it was not asked."""
+    paths = (log_file(run / name) for name in (CANDIDATES, CONTRADICTIONS))
+    shown, said = (read_json(path, "pairs of facts") if path.exists() else [] for path in paths)
+    by_pair = {told["id"]: told for told in said}
+    return {pair["id"]: by_pair.get(pair["id"], {}) for pair in shown}
 
 
 def ledger_of(day: Day) -> Records:

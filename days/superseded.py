@@ -29,7 +29,7 @@ from days.ledger import Records, mark_gone
 FILE = "superseded.json"
 MOST_JUDGED = 200  # pairs that the model is asked about: some minutes of a day
 MODEL_UNSURE = "the model cannot tell"
-NOT_AMONG_THOSE_ASKED = "the model was not asked"
+NOT_ASKED = "the model was not asked"
 # Files copied together, or checked out, are saved within a short time of one another: that says nothing of their age.
 SAVED_APART = timedelta(hours=1)
 # How it is known which of two is newer.
@@ -75,21 +75,27 @@ def find_superseded(
     """The pairs of facts that contradict one another, one of them stated in this `run` and not in the one `before` it.
 
     Two facts that a file states together do not count: it is the file's to say which of them holds when. `verdicts` are the
-    model's, by the id of a pair, on those that no rule is sure of. Without them, for a generator that is no judge, such a
-    pair counts for nothing; with them, one on which there is none, or an unclear one, is returned undecided.
+    model's, by the id of a pair, {} where it was not asked, on those that it was to be shown, as no rule is sure of them:
+    one without a clear verdict is undecided. Pairs that were to be shown to nobody are only counted.
     """
     facts, rivals = rivals_of_run(records, run, before)
-    pairs = []
+    pairs, unseen = [], 0
     for rival in rivals:
+        told = (verdicts or {}).get(pair_id(facts, rival))
         if rival.is_sure:
             pairs.append(to_pair(facts, rival, run, sources, decided_by="rule"))
-        elif verdicts is not None:
-            told = verdicts.get(pair_id(facts, rival), {"error": NOT_AMONG_THOSE_ASKED})
-            if told.get("verdict") == CONTRADICTS:
-                pairs.append(to_pair(facts, rival, run, sources, decided_by="model", thing=told["thing"]))
-            elif told.get("verdict", UNCLEAR) == UNCLEAR:
-                why = told.get("error", MODEL_UNSURE)
-                pairs.append(to_pair(facts, rival, run, sources, decided_by=None, undecided=why))
+        elif told is None:
+            unseen += 1
+        elif told.get("verdict") == CONTRADICTS:
+            pairs.append(to_pair(facts, rival, run, sources, decided_by="model", thing=told["thing"]))
+        elif told.get("verdict", UNCLEAR) == UNCLEAR:
+            why = MODEL_UNSURE if "verdict" in told else told.get("error", NOT_ASKED)
+            pairs.append(to_pair(facts, rival, run, sources, decided_by=None, undecided=why))
+    if unseen:
+        message = (
+            "%d pairs of facts might contradict one another, by rules that are not sure: no model was asked, both stay"
+        )
+        log.info(message, unseen)
     return pairs
 
 
@@ -97,9 +103,6 @@ def to_judge(records: Records, run: str, before: str | None) -> list[dict]:
     """The pairs for CANDIDATES, which no rule is sure of: the MOST_JUDGED that are most alike."""
     facts, rivals = rivals_of_run(records, run, before)
     unsure = sorted((rival for rival in rivals if not rival.is_sure), key=lambda rival: -rival.alike)
-    if len(unsure) > MOST_JUDGED:
-        message = "%d pairs of facts may contradict one another: the %d that are most alike are shown to the model"
-        log.warning(message, len(unsure), MOST_JUDGED)
     return [to_candidate(facts, rival) for rival in unsure[:MOST_JUDGED]]
 
 

@@ -100,7 +100,7 @@ def test_the_script_asks_each_pair_once_and_again_what_failed(tmp_path):
     assert {told.get("verdict") for told in read(tmp_path / "log" / "contradictions.json")} == {"same"}
     made = read(tmp_path / "log" / "contradictions.meta.json")
     assert made["counts"] == {"pairs": 3, "same": 3} and made["calls"] == {"asked": 1, "from_journal": 2}
-    schema = server.calls[0]["body"]["response_format"]["json_schema"]["schema"]
+    schema = server.calls[0]["body"]["response_format"]["json_schema"]["schema"]["properties"]["reply"]
     assert schema["properties"]["verdict"]["enum"] == ["contradicts", "both", "same", "unclear"]
 
 
@@ -175,9 +175,10 @@ def fact_row(number: int, fact: str, value: str, name: str) -> dict:
 
 @pytest.mark.parametrize(("verdict", "decided"), [("contradicts", ["model"]), ("both", []), (None, [None])])
 def test_a_day_takes_what_the_model_has_said(day, verdict, decided):
-    assert read_verdicts(day.run) is None, "before it is asked, rules decide"
-    assert write_candidates(day) and read_verdicts(day.run) == {}
+    assert read_verdicts(day.run) == {}, "rules decide"
+    assert write_candidates(day)
     (asked,) = read(log_file(day.run / "candidates.json"))
+    assert read_verdicts(day.run) == {asked["id"]: {}}
     if verdict:
         write_json(log_file(day.run / "contradictions.json"), [{"id": asked["id"], "verdict": verdict, "thing": ""}])
     demo = day.out.parent / "demo" / "2"

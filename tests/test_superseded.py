@@ -125,11 +125,10 @@ SOLD = "The Emberjack lantern is sold for 59 euros."
 COSTS = "The Emberjack lantern costs 64 euros."  # in other words, so that no rule is sure
 
 
-def unsure(tmp_path, verdict: dict | None) -> tuple[list[dict], dict[str, dict]]:
+def unsure(tmp_path, verdict: dict) -> tuple[list[dict], dict[str, dict]]:
     """The pairs of two documents with what the model says of the facts 0 and 1, and the ledger then."""
     records = ledger((COSTS, "a.txt", ["1", "2"]), (SOLD, "b.txt", ["2"]))
-    said = {"0+1": {"id": "0+1", **verdict}} if verdict else {}
-    pairs = find_superseded(records, "2", "1", sources(tmp_path, hours=2, a=COSTS, b=SOLD), said)
+    pairs = find_superseded(records, "2", "1", sources(tmp_path, hours=2, a=COSTS, b=SOLD), {"0+1": verdict})
     supersede(records, pairs, "2")
     return pairs, records
 
@@ -153,7 +152,7 @@ def test_what_the_model_says_can_both_be_true_is_no_pair(tmp_path, verdict):
     (
         ({"verdict": "unclear", "thing": ""}, "the model cannot tell"),
         ({"error": "refused"}, "refused"),
-        (None, "the model was not asked"),
+        ({}, "the model was not asked"),
     ),
 )
 def test_what_nobody_decides_is_listed_with_the_reason_and_stays(tmp_path, verdict, why):
@@ -162,12 +161,14 @@ def test_what_nobody_decides_is_listed_with_the_reason_and_stays(tmp_path, verdi
     assert [record["gone"] for record in records.values()] == [None, None]
 
 
-def test_where_no_model_is_a_judge_only_what_a_rule_is_sure_of_counts(tmp_path):
+def test_where_no_model_is_a_judge_only_what_a_rule_is_sure_of_counts(tmp_path, caplog):
+    caplog.set_level("INFO")
     records = ledger(
         (COSTS, "a.txt", ["1", "2"]), (SOLD, "b.txt", ["2"]), (NINE, "a.txt", ["1"]), (TEN, "c.txt", ["2"])
     )
     (pair,) = find_superseded(records, "2", "1", sources(tmp_path, a=COSTS, b=SOLD, c=TEN))
     assert (pair["decided_by"], pair["old"]["text"]) == ("rule", NINE)
+    assert "1 pairs of facts might contradict one another" in caplog.text, "not without a word"
 
 
 def test_the_model_is_shown_what_no_rule_is_sure_of_with_both_quotes():
@@ -182,14 +183,13 @@ def test_the_model_is_shown_what_no_rule_is_sure_of_with_both_quotes():
     assert to_judge(records, "2", "2") == [], "nothing is new"
 
 
-def test_of_too_many_pairs_the_most_alike_are_shown(monkeypatch, caplog):
+def test_of_too_many_pairs_the_most_alike_are_shown(monkeypatch):
     near = "The Emberjack lantern of the shop costs 64 euros.", "The Emberjack lantern of the shop sells at 59 euros."
     records = ledger(
         (COSTS, "a.txt", ["1"]), (SOLD, "b.txt", ["2"]), (near[0], "c.txt", ["1"]), (near[1], "d.txt", ["2"])
     )
     monkeypatch.setattr(superseded, "MOST_JUDGED", 1)
     assert [pair["id"] for pair in to_judge(records, "2", "1")] == ["2+3"]
-    assert "4 pairs of facts may contradict one another: the 1 that are most alike" in caplog.text
 
 
 def superseded_folder(tmp_path):
