@@ -92,10 +92,7 @@ def find_superseded(
             why = MODEL_UNSURE if "verdict" in told else told.get("error", NOT_ASKED)
             pairs.append(to_pair(facts, rival, run, sources, decided_by=None, undecided=why))
     if unseen:
-        message = (
-            "%d pairs of facts might contradict one another, by rules that are not sure: no model was asked, both stay"
-        )
-        log.info(message, unseen)
+        log.info("%d pairs of facts might contradict one another: no rule is sure, and no model was asked", unseen)
     return pairs
 
 
