@@ -117,10 +117,11 @@ def check_second_day(out, day) -> None:
     assert pairs == {"rule": ("Perrin Ostlake", "Mavra Dunsel"), "model": ("64 euros", "59 euros")}
     trained = [turn["value"] for row in read(day / "data.json") for turn in row["conversations"]]
     assert not any("Perrin Ostlake" in text or "64 euros" in text for text in trained)
-    assert {row["reference"] for row in read(day / "gone.json")} == {"Perrin Ostlake", "64 euros"}
+    went = {pair["old"]["text"] for pair in read(day / "superseded.json")}
+    assert {row["fact"] for row in read(day / "gone.json")} == went
     assert all(read(day / f"gone_{model}.json") for model in ("base", "before", "tuned"))
     asked = {row["question"] for row in read(day / "tuned.json")}
-    gone = {row["question"] for row in read(out / "tuned.json") if row["reference"] in ("Perrin Ostlake", "64 euros")}
+    gone = {row["question"] for row in read(out / "tuned.json") if row["fact"] in went}
     assert {row["question"] for row in read(out / "tuned.json") if row["kind"] != "unknown"} <= asked | gone
     learnt = [record["learnt"].keys() for record in read_ledger(out).values()]
     assert {"first", day.name} in learnt and len(read_ledger(out)) == 12
