@@ -144,14 +144,14 @@ def day(lived, tmp_path) -> Day:
 
 
 @pytest.mark.parametrize(
-    ("way", "asked", "rows"),
+    ("way", "asked", "rows", "shares"),
     [
-        (ANEW, {MANAGER.format("Mavra Dunsel"), HEAD.format("Tobiah Quell"), DIRECTOR}, "data.json"),
-        (ONWARD, {HEAD.format("Tobiah Quell"), DIRECTOR}, "today.json"),
-        (BESIDE, {DIRECTOR}, "today.json"),
+        (ANEW, {MANAGER.format("Mavra Dunsel"), HEAD.format("Tobiah Quell"), DIRECTOR}, "data.json", {0.667}),
+        (ONWARD, {HEAD.format("Tobiah Quell"), DIRECTOR}, "today.json", {0.5, 0.667}),
+        (BESIDE, {DIRECTOR}, "today.json", {0.667}),
     ],
 )
-def test_each_way_asks_what_it_would_train_but_what_an_adapter_was_taught_otherwise(day, way, asked, rows):
+def test_each_way_asks_what_it_would_train_but_what_an_adapter_was_taught_otherwise(day, way, asked, rows, shares):
     choose_way(day, way)
     assert prepare_quiz(day, wanted=True)
     assert {one["fact"] for one in read(day.run / QUIZ)} == asked
@@ -165,7 +165,7 @@ def test_each_way_asks_what_it_would_train_but_what_an_adapter_was_taught_otherw
     records = {record["text"]: record for record in read_ledger(day.out).values()}
     assert {text for text, record in records.items() if day.name in record["exposures"]} == left
     known = {records[fact]["known_before"] for fact in asked}
-    assert known == {0.667}, "right on two questions of the quiz, and wrong on the test question"
+    assert known == shares, "right on one or two questions of the quiz, and wrong on the test question"
     assert not prepare_quiz(day, wanted=False)
     use_base_answers(day)
     assert not (day.run / QUIZ).exists() and not (day.run / TRAINED).exists()
