@@ -116,13 +116,12 @@ def test_a_model_that_is_no_judge_is_not_asked(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_real_model_replies_in_the_form_that_is_asked_for(model_path, tmp_path):
     """Its form alone: what a model of this size says of two statements is of no worth."""
-    chinese = pair("b", "内尔比学校图书馆的书可以借14天。", "内尔比学校图书馆的书可以借21天。")
-    write_json(tmp_path / "log" / "candidates.json", [pair("a"), chinese])
+    write_json(tmp_path / "log" / "candidates.json", [pair("a")])
     words = ["--model_name_or_path", model_path, "--json_save_dir", str(tmp_path / "data.json")]
-    done = subprocess.run([sys.executable, "data_processor/contradictions.py", *words], cwd=ROOT, timeout=600)
+    done = subprocess.run([sys.executable, "data_processor/contradictions.py", *words], cwd=ROOT, timeout=1200)
     assert done.returncode == 0
     said = read(tmp_path / "log" / "contradictions.json")
-    assert [set(told) for told in said] == [{"id", "verdict", "thing"}] * 2
+    assert [set(told) for told in said] == [{"id", "verdict", "thing"}]
     assert {told["verdict"] for told in said} <= {"contradicts", "both", "same", "unclear"}
 
 
