@@ -36,11 +36,12 @@ from budget.run import Run
 from budget.stages import GoingOn, build_steps
 from data_processor.documents import read_documents
 from days import day as days
+from days import intake
 from days.asked import GONE, GONE_SCORES, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
-from days.day import ANEW, BESIDE, ONWARD, Day
-from days.folders import BESIDE_FOLDER, close_day
+from days.day import ANEW, BESIDE, ONWARD
+from days.folders import BESIDE_FOLDER, Day, close_day
 from days.gate import Gate
 from days.ledger import DATASET, TEST
 from days.superseded import Sources
@@ -88,7 +89,7 @@ def live(arguments: Arguments, out: Path, number: int, way: str) -> dict:
         if steps[stage]:
             run.run_stage(stage, steps[stage])
         if stage == BASE:
-            days.unlearn(day)
+            days.use_base_answers(day)
     for name in ("base", "tuned", "retention_base", "retention_tuned"):
         write_verdicts(day.run, name)
     gate = days.judge(day)
@@ -110,9 +111,9 @@ def steps_of(arguments: Arguments, day: Day, documents: Path, way: str, sources:
         finetune_args=TRAINING_ARGUMENTS + SMALL_ARGUMENTS * arguments.small,
     )  # fmt: skip
     if day.is_first:
-        days.take_in_first(day)
+        intake.take_in_first(day)
         return build_steps(given, limited=False), ANEW
-    days.take_in(day, sources, None)
+    intake.take_in(day, sources, None)
     way = days.choose_way(day, way)
     going_on = GoingOn(
         adapter=day.before.run / "lora",
