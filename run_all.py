@@ -89,12 +89,11 @@ class Arguments(WatchArguments):
     inference_args: str = field(default="", metadata={"help": "More arguments for inference.py."})
     evaluate_args: str = field(default="--judge match", metadata={"help": "More arguments for evaluate.py."})
     plan_only: bool = field(default=False, metadata={"help": "Calibrate, print what the budget buys, and stop."})
-    way: Literal["auto", "onward", "anew", "beside"] = field(
-        default="auto",
+    way: Literal["onward", "anew", "beside"] = field(
+        default="onward",
         metadata={
             "help": "Once the documents have changed: onward from the last adapter on what is new and some of the rest, anew "
-            "from the base model on all, or a second adapter beside the first. auto: anew if anything is to be forgotten, "
-            "else onward."
+            "from the base model on all, or a second adapter beside the first."
         },
     )
     quiz: bool = field(

@@ -48,7 +48,7 @@ from days.measured import add_answers, add_training, verdicts_of
 from days.unlearning import UNLEARN, add_base_answers
 from utils import InputError, log_file, read_json, write_json
 
-AUTO, ONWARD, ANEW, BESIDE = "auto", "onward", "anew", "beside"  # the ways to go on from the run before
+ONWARD, ANEW, BESIDE = "onward", "anew", "beside"  # the ways to go on from the run before
 WAYS = {
     ONWARD: "training goes on from the last adapter, on what is new and some of the rest",
     ANEW: "training anew, from the base model, on all that is stated now",
@@ -94,13 +94,12 @@ def describe(changes: Mapping[str, Sequence]) -> str:
 def choose_way(day: Day, way: str) -> str:
     """ONWARD, ANEW or BESIDE, and the rows to train for it, in carried.TODAY.
 
-    With AUTO, going on from the last adapter, unless something is to be forgotten: only a training from the base has surely
-    never seen it. Without a new row there is nothing to go on with.
+    Without the adapter of the run before, or without a new row, there is nothing to go on with.
     """
     before = day.before.run
-    if way == AUTO:
-        forgets = day.name in read_day(day.run)["gone"].values()
-        way = ANEW if forgets or not (before / "lora" / ADAPTER).is_file() else ONWARD
+    if way != ANEW and not (before / "lora" / ADAPTER).is_file():
+        log.info("no adapter in %s: the training is of all rows, from the base model", before)
+        way = ANEW
     if way != ANEW and not carried.write_today(day.run, before, with_old=way == ONWARD):
         log.info("no new rows: the training is of all rows, from the base model")
         way = ANEW

@@ -12,7 +12,7 @@ from data_processor.documents import read_documents
 from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
-from days.day import ANEW, choose_way, close, find_run, judge
+from days.day import ANEW, ONWARD, choose_way, close, find_run, judge
 from days.folders import Day, read_day
 from days.intake import take_in, take_in_first
 from days.ledger import DATASET, TEST, add_facts, read_chunks, read_ledger, rows_of, write_ledger
@@ -45,7 +45,7 @@ def live_through(
         take_in_first(found)
     else:
         take_in(found, Sources(documents, demo / str(day)), None)
-    way = ANEW if found.is_first else choose_way(found, "auto")
+    way = ANEW if found.is_first else choose_way(found, ONWARD)
     dataset = found.run / (DATASET if way == ANEW else TODAY)
     write_json(found.run / "lora" / "train_log.json", {"plan": {"epochs": 2}})
     (found.run / "lora" / "adapter_model.safetensors").write_bytes(dataset.read_bytes())
