@@ -122,6 +122,7 @@ def days_ways(results: dict) -> str:
         for label, key in (
             ("changed facts known before", "changed_known"),
             ("taken-back facts known before", "retracted_known"),
+            ("days", "last_day"),
         )
     ]
     return render(("", *ways), [*rows, *counts] if ways else [])

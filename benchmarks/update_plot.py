@@ -24,7 +24,9 @@ def draw(results: dict, path: Path) -> None:
         for way, one in results["ways"].items():
             points = [(day["day"], value(day)) for day in one["days"]]
             points = [(day, height) for day, height in points if height is not None]
-            axis.plot(*zip(*points, strict=True) if points else ((), ()), "o-", color=COLOURS[way], label=way)
+            axis.plot(
+                *zip(*points, strict=True) if points else ((), ()), "o-", color=COLOURS[way], label=way, clip_on=False
+            )
         axis.set(title=title, xlabel="day", ylim=(0, None), xticks=range(1, 6))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -61,13 +61,13 @@ def test_rows_are_as_results_have_them(tmp_path):
 def test_the_ways_of_the_days_are_beside_one_another(tmp_path):
     keys = (
         "day5_cost_ratio", "day5_tokens_ratio", "day1_kept", "superseded_said", "new_value_right", "retracted_said", "right",
-        "general_kept", "changed_known", "retracted_known",
+        "general_kept", "changed_known", "retracted_known", "last_day",
     )  # fmt: skip
     ways = {"anew": dict.fromkeys(keys, 1), "onward": dict.fromkeys(keys, 0.375) | {"retracted_said": None}}
     (tmp_path / "update.json").write_text(json.dumps({"ways": ways}))
     lines = fill("<!-- table days_ways -->\n<!-- end of table -->\n", tmp_path).splitlines()[1:-1]
     assert lines[0] == "|  | anew | onward |" and lines[2] == "| cost of the last day | 100 % | 38 % |"
-    assert "| taken back, still said (less the base) | 100 % | – |" in lines and len(lines) == 12
+    assert "| taken back, still said (less the base) | 100 % | – |" in lines and len(lines) == 13
 
 
 @pytest.mark.parametrize("found", [None, {}, {"runs": {"given_text": {"runs": {}}}}])
