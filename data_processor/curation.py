@@ -47,7 +47,12 @@ def normalize(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Words and numbers in order, normalized; a Chinese character counts as a word."""
-    return [word.replace(",", "") for word in WORD.findall(normalize(text))]
+    return list(find_words(text))
+
+
+@lru_cache(maxsize=1 << 14)  # a question and its answer go through some ten checks
+def find_words(text: str) -> tuple[str, ...]:
+    return tuple(word.replace(",", "") for word in WORD.findall(normalize(text)))
 
 
 def content_words(text: str) -> list[str]:
@@ -209,7 +214,8 @@ class SimilarTexts:
     """Numbered texts, all known from the start, searchable for those that are as similar as `threshold` to a given one.
 
     With trigrams in one order for all, rarest first, two such texts have SHARED in common among the first of each, as many as
-    may differ and SHARED more (prefix filtering, Chaudhuri et al. 2006; with more than one, Wang et al. 2012). None is missed.
+    may differ and SHARED more (prefix filtering, Chaudhuri et al. 2006; with more than one, Wang et al. 2012). Those with a
+    common phrase have so many too: they are compared only if all the others could make them similar. None is missed.
     """
 
     def __init__(self, texts: Iterable[str], threshold: float):
@@ -225,8 +231,21 @@ class SimilarTexts:
         trigrams = word_trigrams(text)
         shared = Counter(itertools.chain(*(self.having.get(trigram, ()) for trigram in self._first(trigrams))))
         enough = min(SHARED, self._fewest(trigrams))
-        candidates = sorted(number for number, count in shared.items() if count >= enough)
+        candidates = sorted(
+            number
+            for number, count in shared.items()
+            if count >= enough and self._may_be_similar(trigrams, self.trigrams[number], count)
+        )
         return [n for n in candidates if is_near_copy(trigrams, self.trigrams[n], self.threshold)]
+
+    def _may_be_similar(self, some: set[str], others: set[str], count: int) -> bool:
+        """Whether two texts with `count` in common among the first of each have enough left for the threshold.
+
+        Any other that they share comes after the first ones of that text whose first ones end sooner.
+        """
+        left = max(0, max(map(self._fewest, (some, others))) - SHARED)
+        shared = min(count + left, len(some), len(others))
+        return similarity(some, others, shared) >= self.threshold
 
     def _first(self, trigrams: set[str]) -> list[str]:
         ordered = sorted(trigrams, key=lambda trigram: (self.counts[trigram], trigram))
@@ -245,4 +264,9 @@ def word_trigrams(text: str) -> set[str]:
 
 def is_near_copy(some: set[str], others: set[str], threshold: float = NEAR_COPY) -> bool:
     """Whether the Jaccard similarity of two sets of trigrams reaches `threshold`, so that the texts are near copies."""
-    return len(some & others) / len(some | others) >= threshold
+    return similarity(some, others, len(some & others)) >= threshold
+
+
+def similarity(some: set[str], others: set[str], shared: int) -> float:
+    """The Jaccard similarity of two sets that have `shared` elements in common."""
+    return shared / (len(some) + len(others) - shared)
