@@ -28,6 +28,7 @@ SIGNATURE_HASHES = 128  # in a MinHash signature
 BANDS = 32  # of a signature: texts with one in common are compared
 FEW = 16  # texts that are sooner compared one by one
 SHARED = 4  # trigrams: with fewer, texts that only have a common phrase are compared, with more, more are looked up
+ROUNDING = 1e-9  # that a product of a threshold and a count may be too high by
 MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
 
@@ -214,12 +215,14 @@ class SimilarTexts:
     """Numbered texts, all known from the start, searchable for those that are as similar as `threshold` to a given one.
 
     With trigrams in one order for all, rarest first, two such texts have SHARED in common among the first of each, as many as
-    may differ and SHARED more (prefix filtering, Chaudhuri et al. 2006; with more than one, Wang et al. 2012). Those with a
-    common phrase have so many too: they are compared only if all the others could make them similar. None is missed.
+    may differ and SHARED more (prefix filtering, Chaudhuri et al. 2006; with more than one, Wang et al. 2012). Texts with a
+    common phrase have so many too, and are compared only if the rest of them is long enough. None is missed.
     """
 
     def __init__(self, texts: Iterable[str], threshold: float):
         self.threshold, self.trigrams = threshold, [word_trigrams(text) for text in texts]
+        self.sizes = list(map(len, self.trigrams))
+        self.all_sizes = set(self.sizes)
         self.counts = Counter(itertools.chain(*self.trigrams))
         self.having: dict[str, list[int]] = {}
         for number, trigrams in enumerate(self.trigrams):
@@ -230,30 +233,26 @@ class SimilarTexts:
         """The numbers of the texts that are similar to this one, in order."""
         trigrams = word_trigrams(text)
         shared = Counter(itertools.chain(*(self.having.get(trigram, ()) for trigram in self._first(trigrams))))
-        enough = min(SHARED, self._fewest(trigrams))
-        candidates = sorted(
-            number
-            for number, count in shared.items()
-            if count >= enough and self._may_be_similar(trigrams, self.trigrams[number], count)
-        )
+        enough = {size: self._enough(len(trigrams), size) for size in self.all_sizes}
+        candidates = sorted(number for number, count in shared.items() if count >= enough[self.sizes[number]])
         return [n for n in candidates if is_near_copy(trigrams, self.trigrams[n], self.threshold)]
 
-    def _may_be_similar(self, some: set[str], others: set[str], count: int) -> bool:
-        """Whether two texts with `count` in common among the first of each have enough left for the threshold.
+    def _enough(self, some: int, others: int) -> int:
+        """How many trigrams two similar texts of so many have in common among the first of each, at least.
 
-        Any other that they share comes after the first ones of that text whose first ones end sooner.
+        What else they share comes after the first of one of them, and of none there are more left than `left`.
         """
         left = max(0, max(map(self._fewest, (some, others))) - SHARED)
-        shared = min(count + left, len(some), len(others))
-        return similarity(some, others, shared) >= self.threshold
+        shared = self.threshold / (1 + self.threshold) * (some + others)
+        return max(min(SHARED, self._fewest(some)), math.ceil(shared - ROUNDING) - left)
 
     def _first(self, trigrams: set[str]) -> list[str]:
         ordered = sorted(trigrams, key=lambda trigram: (self.counts[trigram], trigram))
-        return ordered[: len(ordered) - self._fewest(trigrams) + SHARED]
+        return ordered[: len(ordered) - self._fewest(len(ordered)) + SHARED]
 
-    def _fewest(self, trigrams: set[str]) -> int:
-        """How many of these any text has that is similar to the text they are of."""
-        return math.ceil(self.threshold * len(trigrams))
+    def _fewest(self, trigrams: int) -> int:
+        """How many of its trigrams a text has in common with any that is similar to it."""
+        return math.ceil(self.threshold * trigrams)
 
 
 def word_trigrams(text: str) -> set[str]:
@@ -264,9 +263,5 @@ def word_trigrams(text: str) -> set[str]:
 
 def is_near_copy(some: set[str], others: set[str], threshold: float = NEAR_COPY) -> bool:
     """Whether the Jaccard similarity of two sets of trigrams reaches `threshold`, so that the texts are near copies."""
-    return similarity(some, others, len(some & others)) >= threshold
-
-
-def similarity(some: set[str], others: set[str], shared: int) -> float:
-    """The Jaccard similarity of two sets that have `shared` elements in common."""
-    return shared / (len(some) + len(others) - shared)
+    shared = len(some & others)
+    return shared / (len(some) + len(others) - shared) >= threshold

@@ -98,4 +98,8 @@ def without_zero(number: str) -> str:
 def find_numbers(text: str) -> set[str]:
     """The numbers of a text in digits, of any script written as ours, without the marks between thousands."""
     text = unicodedata.normalize("NFKC", text).translate(ARABIC_POINTS)
-    return {THOUSANDS.sub("", re.sub(r"\d", lambda digit: str(int(digit[0])), found)) for found in NUMBER.findall(text)}
+    return {THOUSANDS.sub("", in_our_digits(found)) for found in NUMBER.findall(text)}
+
+
+def in_our_digits(number: str) -> str:
+    return number if number.isascii() else re.sub(r"\d", lambda digit: str(int(digit[0])), number)

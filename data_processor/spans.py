@@ -54,9 +54,7 @@ def is_cut(text: str, start: int, end: int, kind: str) -> bool:
     if kind in ("link", "quoted"):
         return kind == "quoted" and bool(regex.match(LETTER, text[end : end + 1], regex.VERSION1))
     side = "name" if kind == "name" else "number"
-    return bool(
-        RUNS_INTO[side].match(text[end : end + 3]) or FOLLOWS[side].search(text[max(0, start - 2) : start])
-    )
+    return bool(RUNS_INTO[side].match(text[end : end + 3]) or FOLLOWS[side].search(text[max(0, start - 2) : start]))
 
 
 def find_spans(text: str, context: str = "") -> list[tuple[int, int, str]]:

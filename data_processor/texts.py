@@ -19,9 +19,10 @@ from data_processor.facts import one_line
 from data_processor.line_kinds import BULLET, NUMBERS, SPEAKER
 from data_processor.numbered import Span, cut_out, find_numbers, invented_numbers, shown_text
 from data_processor.pairs import Fact
+from data_processor.paragraphs import join_lines, read_blocks
 from data_processor.segmentation import segment
 from data_processor.text_faults import content, find_faults, is_about, without_covers, without_loop
-from data_processor.units import COLON, read_units
+from data_processor.units import COLON
 from data_processor.work import Work
 
 LONGEST_TEXT = 1024  # tokens of a reply
@@ -142,7 +143,7 @@ def keep_sentences(work: Work, reply: str, about: Fact, source: str, request: st
     """
     language, shown = about.chunk.text_language, f"{about.chunk.title} {source}"
     told, covers = without_covers(reply, source)
-    lines = read_units(told, language).joined.text.split("\n")
+    lines = join_lines(told, read_blocks(told), language).text.split("\n")
     pieces = [piece for number, line in enumerate(lines) for piece in read_line(number, line, language)]
     find_reasons(pieces, shown, about.chunk.text, request)
     known = set(content(shown, language))
