@@ -66,7 +66,7 @@ def collect_simulated(folder: Path, chunks: int) -> dict:
         **counts,
         "calls": engine.calls,
         "engine_seconds": round(engine.seconds, 2),
-        "parts": {**seconds},
+        "parts": seconds,
     }
 
 

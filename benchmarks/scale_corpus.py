@@ -77,7 +77,10 @@ def write_corpus(folder: Path, chunks: int) -> None:
 
 
 class InstantEngine:
-    """An engine that replies from the text of a request, in the form the method asks for; `seconds` of the processor are what that took."""
+    """An engine that replies from the text of a request, in the form the method asks for.
+
+    `seconds` of the processor are what that took.
+    """
 
     name = "scripted"
 

@@ -102,4 +102,5 @@ def find_numbers(text: str) -> set[str]:
 
 
 def in_our_digits(number: str) -> str:
+    """A number in the digits 0 to 9."""
     return number if number.isascii() else re.sub(r"\d", lambda digit: str(int(digit[0])), number)
