@@ -61,11 +61,15 @@ def is_about(text: str, known: set[str], language: str) -> bool:
     return sum(word in known for word in own) >= max(1, LEAST_ABOUT * len(own))
 
 
-@functools.lru_cache(maxsize=CACHED_TEXTS)
-def rows_of_three(text: str) -> tuple[tuple[str, ...], ...]:
+def rows_of_three(text: str) -> list[tuple[str, ...]]:
     """The words of a text, or characters where words are not set apart, three in a row."""
-    tokens = TOKEN.findall(text.casefold())
-    return tuple(zip(tokens, tokens[1:], tokens[2:], strict=False))
+    tokens = [token for paragraph in text.split("\n\n") for token in tokens_of(paragraph)]
+    return list(zip(tokens, tokens[1:], tokens[2:], strict=False))
+
+
+@functools.lru_cache(maxsize=CACHED_TEXTS)  # all requests on a chunk have its text, and many the same instruction
+def tokens_of(paragraph: str) -> tuple[str, ...]:
+    return tuple(TOKEN.findall(paragraph.casefold()))
 
 
 def without_covers(text: str, source: str) -> tuple[str, list[str]]:

@@ -211,7 +211,7 @@ CACHES_OF_TEXT = (
     curation.find_words,
     numbered.known_numbers,
     text_faults.content,
-    text_faults.rows_of_three,
+    text_faults.tokens_of,
     cloze.base_form,
 )
 
