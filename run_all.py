@@ -35,20 +35,24 @@ from budget.clock import RUN_FILE, find_stage, format_duration, parse_time, read
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
-from budget.stages import ADAPTER, TEST_RATIO, GoingOn, build_steps
+from budget.stages import ADAPTER, TEST_RATIO, GoingOn, Quiz, add_comparison, build_steps, further_answers
 from budget.step import Step
 from budget.watching import WatchArguments, require_reporters, watched
+from data_processor.arguments import can_judge
 from data_processor.documents import Document, read_documents
 from data_processor.languages import identify_all, in_language
 from days import day as days
+from days import intake
 from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
-from days.day import ANEW, BESIDE, WAYS, Day
-from days.folders import BESIDE_FOLDER, all_runs
+from days.day import ANEW, BESIDE, WAYS
+from days.folders import BESIDE_FOLDER, Day, all_runs
+from days.known import QUIZ, QUIZ_BASE, TRAINED
 from days.ledger import TEST
 from days.overview import over_time
 from days.superseded import Sources
+from days.unlearning import UNLEARN_BASE
 from engines.hub import require_model
 from engines.processes import claim_run_folder
 from evaluation import report
@@ -91,6 +95,12 @@ class Arguments(WatchArguments):
             "help": "Once the documents have changed: onward from the last adapter on what is new and some of the rest, anew "
             "from the base model on all, or a second adapter beside the first. auto: anew if anything is to be forgotten, "
             "else onward."
+        },
+    )
+    quiz: bool = field(
+        default=False,
+        metadata={
+            "help": "Ask the base model first: facts that it knows are not trained, and what it says is replayed."
         },
     )
     newer: list[str] = field(
@@ -155,7 +165,8 @@ def print_plan(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arg
     if questions is None:
         questions = round(TEST_RATIO * collected.units * timings.questions_a_unit)
     plans = [
-        forecast.forecast(run.budget * times, timings, collected.units, questions, general) for times in (1, 0.5, 2, 4)
+        forecast.forecast(run.budget * times, timings, collected.units, questions, general, arguments.quiz)
+        for times in (1, 0.5, 2, 4)
     ]
     print("\n".join(forecast.format_plan(plans[0], plans[1:])))
 
@@ -166,24 +177,11 @@ def start_new_run(run: Run, steps: dict[str, list[Step]]) -> None:
         for step in steps[name]:
             for path in (step.output, log_file(step.output)):
                 path.unlink(missing_ok=True)
-    (run.out / "lora" / ADAPTER).unlink(missing_ok=True)
+    for name in (Path("lora", ADAPTER), UNLEARN_BASE, QUIZ_BASE):
+        (run.out / name).unlink(missing_ok=True)
     if run.limited:
         log.info("%s, %s left until %s", *map(format_duration, (run.budget, run.left())), time_of_day(run.deadline))
     run.write()
-
-
-def further_answers(out: Path) -> list[str]:
-    """The other answers files in which something was answered, as arguments for evaluate.py."""
-
-    def answered(name: str) -> bool:
-        rows = read_json(out / name, "answers") if (out / name).is_file() else []
-        return any(not row.get("error") for row in rows)
-
-    options = ["--data_name_open_book", "open_book.json"] if answered("open_book.json") else []
-    pair = [f"retention_{model}.json" for model in ("tuned", "base")]
-    if all(map(answered, pair)):
-        options += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
-    return options
 
 
 def finish_run(run: Run, day: Day, documents: str) -> None:
@@ -202,23 +200,25 @@ def finish_run(run: Run, day: Day, documents: str) -> None:
 
 
 def take_in(day: Day, documents: Sequence[Document], arguments: Arguments, limited: bool) -> dict[str, list[Step]]:
-    """Put what was collected into the ledger; of a day, returns the steps of all later stages, which depend on it."""
+    """Put what was collected into the ledger; returns the steps of all later stages, which depend on it."""
+    going_on, test, gone = None, day.run / TEST, day.run / GONE
     if day.is_first:
-        days.take_in_first(day)
-        return {}
-    days.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
-    arguments.test_data_path = str(day.run / QUESTIONS)
-    way, test, gone = days.choose_way(day, arguments.way), day.run / TEST, day.run / GONE
-    going_on = GoingOn(
-        adapter=day.before.run / "lora",
-        rows=None if way == ANEW else day.run / TODAY,
-        beside=day.run / BESIDE_FOLDER if way == BESIDE else None,
-        recall=test if test.is_file() else None,
-        gone=gone if read_json(gone, "questions") else None,
-        unlearn=days.questions_to_unlearn(day),
-    )
-    log.info("%s: %s", day.run, WAYS[way])
-    steps = build_steps(arguments, limited, going_on)
+        intake.take_in_first(day)
+    else:
+        intake.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
+        arguments.test_data_path = str(day.run / QUESTIONS)
+        way = days.choose_way(day, arguments.way)
+        going_on = GoingOn(
+            adapter=day.before.run / "lora",
+            rows=None if way == ANEW else day.run / TODAY,
+            beside=day.run / BESIDE_FOLDER if way == BESIDE else None,
+            recall=test if test.is_file() else None,
+            gone=gone if read_json(gone, "questions") else None,
+            unlearn=days.questions_to_unlearn(day),
+        )
+        log.info("%s: %s", day.run, WAYS[way])
+    quiz = Quiz(day.run / QUIZ, day.run / TRAINED, test if test.is_file() else None)
+    steps = build_steps(arguments, limited, going_on, quiz if days.prepare_quiz(day, arguments.quiz) else None)
     return {name: steps[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
 
 
@@ -228,6 +228,8 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
     if arguments.plan_only:
         print_plan(run, steps, starts, arguments)
         return
+    if not day.is_first and can_judge(shlex.split(arguments.collect_args)):
+        add_comparison(steps[COLLECTION], arguments, lambda: intake.write_candidates(day))
     if len(run.state["starts"]) == 1:
         if not day.is_first and days.is_closed(day.run):
             log.info("no document has changed since %s: nothing to do", day.run)
@@ -243,7 +245,7 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
             if run.limited:
                 questions, general = count_questions(arguments)
                 run.update_estimates(
-                    questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book
+                    questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book, arguments.quiz
                 )
             if name == EVALUATION:
                 steps[name][0].command += further_answers(run.out)
@@ -252,7 +254,7 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
             if name == COLLECTION:
                 steps |= take_in(day, documents, arguments, run.limited)
             if name == BASE:
-                days.unlearn(day)
+                days.use_base_answers(day)
         finish_run(run, day, arguments.data_path)
 
 
