@@ -47,7 +47,7 @@ from training.batches import make_collator
 from training.checkpoints import Checkpoints, remove_old_checkpoints, resume_point, resume_settings, seconds_to_save
 from training.clock import TrainingClock, apply_budget
 from training.continued import take_over_adapter
-from training.data import LazySupervisedDataset, SupervisedDataset, colour_trained_tokens, fact_of, split_by_fact
+from training.data import LazySupervisedDataset, SupervisedDataset, colour_trained_tokens, count_facts, split_by_fact
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
 from training.layout import OUT_OF_MEMORY, restart_with_half_batches
 from training.log import LogFile, ProgressLines, without_colours, write_log
@@ -149,7 +149,7 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     preparation_seconds = time.monotonic() - began
     train_set, eval_set = make_datasets(arguments, rows, replay, tokenizer)
     in_turns = partial(TakingTurns, turning=range(len(rows.train), len(rows.train) + len(replay)), per_epoch=replayed)
-    facts = len({fact_of(row) for row in rows.train})
+    facts = count_facts(rows.train)
     resolve_defaults(name, lora, training, facts, in_turns(train_set).lengths)
 
     transformers.set_seed(training.seed)

@@ -19,6 +19,7 @@ from data_processor.units import Parsed, Unit
 MIN_FILES = 5
 MIN_SHARE = 0.5
 SHOWN, SHOWN_CHARACTERS = 3, 80  # sentences in a message, and how much of each
+WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 LABEL = regex.compile(r"[^:：.!?。！？]{1,40}[:：]\s?\S")
 
 log = logging.getLogger(__name__)
@@ -57,4 +58,4 @@ def fold_unit(parsed: Parsed, unit: Unit) -> str:
     text = parsed.joined.text[unit.start : unit.end]
     if unit.lead_in or LABEL.match(text):
         return ""
-    return " ".join(regex.findall(r"[\p{L}\p{M}\p{N}]+", text.casefold()))
+    return " ".join(WORD.findall(text.casefold()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ def require_tokenizer(tokenizer: str | None) -> None:
         require_model(tokenizer, "a tokenizer")
 
 
+@functools.lru_cache(maxsize=1)  # a second for an OpenAI model, and a big folder is cut part by part
 def make_splitter(tokenizer, chunk_size: int):
     """A splitter that cuts texts into chunks of at most `chunk_size` tokens.
 

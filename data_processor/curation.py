@@ -11,23 +11,16 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Set
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Set
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
 
 from data_processor.parts import Digests, digest
 from data_processor.span_words import FUNCTION_WORDS, language_of
 from data_processor.spans import find_spans, starts_sentence
 
-if TYPE_CHECKING:
-    from datasketch import MinHash, MinHashLSH
-
 NEAR_COPY = 0.85  # Jaccard similarity of word trigrams at which two texts count as the same
-SIGNATURE_HASHES = 128  # in a MinHash signature
-BANDS = 32  # of a signature: texts with one in common are compared
 FEW = 16  # texts that are sooner compared one by one
-SHARED = 4  # trigrams: with fewer, texts that only have a common phrase are compared, with more, more are looked up
+ROUNDING = 1e-9  # that a product of a threshold and a count may be too high by
 MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
 
@@ -47,7 +40,12 @@ def normalize(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Words and numbers in order, normalized; a Chinese character counts as a word."""
-    return [word.replace(",", "") for word in WORD.findall(normalize(text))]
+    return list(find_words(text))
+
+
+@lru_cache(maxsize=1 << 14)  # a question and its answer go through some ten checks
+def find_words(text: str) -> tuple[str, ...]:
+    return tuple(word.replace(",", "") for word in WORD.findall(normalize(text)))
 
 
 def content_words(text: str) -> list[str]:
@@ -133,12 +131,7 @@ def length_in_words(text: str) -> float:
 
 
 class NearCopies:
-    """Texts, searchable for near copies of a given one.
-
-    Where there are more than FEW, MinHash signatures in bands find the candidates (Broder 1997; the datasketch library), so
-    that time grows with the number of texts rather than its square; the word trigrams of each candidate are then compared
-    exactly. With these bands a near copy is missed once in 10^10.
-    """
+    """Texts, searchable for near copies of a given one."""
 
     def __init__(self) -> None:
         self.kept = Digests()  # of all texts that were new, also of those since forgotten
@@ -146,8 +139,7 @@ class NearCopies:
 
     def forget(self) -> None:
         """Forget the texts, so that from now on only their exact copies are found."""
-        self.trigrams: list[set[str]] = []
-        self.groups: dict[int, Group] = {}  # by a digest of what tells texts apart that are nearly the same
+        self.groups: dict[int, TrigramIndex] = {}  # by a digest of what tells texts apart that are nearly the same
 
     def is_new(self, text: str, apart: Collection[str] = frozenset()) -> bool:
         """Whether this text is no near copy of a remembered one; if so, remember it.
@@ -159,82 +151,63 @@ class NearCopies:
         if exact in self.kept:
             return False
         trigrams = word_trigrams(text)
-        group = self.groups.setdefault(digest(told_by), Group())
-        signature = signature_of(trigrams) if group.index is not None else None
-        candidates = group.numbers if signature is None else group.index.query(signature)
-        if any(is_near_copy(trigrams, self.trigrams[number]) for number in candidates):
+        group = self.groups.setdefault(digest(told_by), TrigramIndex(NEAR_COPY))
+        if any(True for _ in group.similar_to(trigrams)):
             return False
         self.kept.add(exact)
-        self.trigrams.append(trigrams)
-        group.numbers.append(len(self.trigrams) - 1)
-        if signature is not None:
-            group.index.insert(group.numbers[-1], signature)
-        elif len(group.numbers) > FEW:
-            group.index = make_index([(number, self.trigrams[number]) for number in group.numbers])
+        group.add(trigrams)
         return True
 
 
-@dataclass
-class Group:
-    """The numbers of texts that may be copies of one another, with an index once there are more than FEW."""
-
-    numbers: list[int] = field(default_factory=list)
-    index: MinHashLSH | None = None
-
-
-def make_index(numbered: list[tuple[int, set[str]]]) -> MinHashLSH:
-    from datasketch import MinHashLSH
-
-    index = MinHashLSH(num_perm=SIGNATURE_HASHES, params=(BANDS, SIGNATURE_HASHES // BANDS))
-    for number, trigrams in numbered:
-        index.insert(number, signature_of(trigrams))
-    return index
-
-
-def signature_of(trigrams: set[str]) -> MinHash:
-    signature = no_signature().copy()
-    signature.update_batch([trigram.encode() for trigram in trigrams])
-    return signature
-
-
-@cache
-def no_signature() -> MinHash:
-    """Of no text: to copy, since drawing its permutations takes longer than all else about a signature."""
-    from datasketch import MinHash
-
-    return MinHash(num_perm=SIGNATURE_HASHES)
-
-
 class SimilarTexts:
-    """Numbered texts, all known from the start, searchable for those that are as similar as `threshold` to a given one.
-
-    With trigrams in one order for all, rarest first, two such texts have SHARED in common among the first of each, as many as
-    may differ and SHARED more (prefix filtering, Chaudhuri et al. 2006; with more than one, Wang et al. 2012). None is missed.
-    """
+    """Numbered texts, searchable for those that are as similar as `threshold` to a given one."""
 
     def __init__(self, texts: Iterable[str], threshold: float):
-        self.threshold, self.trigrams = threshold, [word_trigrams(text) for text in texts]
-        self.counts = Counter(itertools.chain(*self.trigrams))
-        self.having: dict[str, list[int]] = {}
-        for number, trigrams in enumerate(self.trigrams):
-            for trigram in self._first(trigrams):
-                self.having.setdefault(trigram, []).append(number)
+        self.index = TrigramIndex(threshold)
+        for text in texts:
+            self.index.add(word_trigrams(text))
 
     def copies_of(self, text: str) -> list[int]:
         """The numbers of the texts that are similar to this one, in order."""
-        trigrams = word_trigrams(text)
-        shared = Counter(itertools.chain(*(self.having.get(trigram, ()) for trigram in self._first(trigrams))))
-        enough = min(SHARED, self._fewest(trigrams))
-        candidates = sorted(number for number, count in shared.items() if count >= enough)
-        return [n for n in candidates if is_near_copy(trigrams, self.trigrams[n], self.threshold)]
+        return sorted(self.index.similar_to(word_trigrams(text)))
 
-    def _first(self, trigrams: set[str]) -> list[str]:
-        ordered = sorted(trigrams, key=lambda trigram: (self.counts[trigram], trigram))
-        return ordered[: len(ordered) - self._fewest(trigrams) + SHARED]
 
-    def _fewest(self, trigrams: set[str]) -> int:
-        """How many of these any text has that is similar to the text they are of."""
-        return math.ceil(self.threshold * len(trigrams))
+class TrigramIndex:
+    """Texts by their word trigrams, searchable for those whose Jaccard similarity to a given one reaches a threshold.
+
+    Of a text's trigrams, a similar one has `fewest` at least, and so one at least of any that are more than the rest. The
+    rarest of so many lead to the texts that are compared (prefix filtering, Chaudhuri et al. 2006, with the order chosen for
+    each text): what most texts say makes nothing slow, and none is missed.
+    """
+
+    def __init__(self, threshold: float):
+        self.threshold = threshold
+        self.texts: list[set[str]] = []
+        self.having: dict[str, list[int]] = {}  # by trigram, the numbers of the texts that have it; not of FEW texts
+
+    def add(self, trigrams: set[str]) -> None:
+        self.texts.append(trigrams)
+        if len(self.texts) <= FEW:
+            return
+        for number in range(len(self.texts) - 1 if self.having else 0, len(self.texts)):
+            for trigram in self.texts[number]:
+                self.having.setdefault(trigram, []).append(number)
+
+    def similar_to(self, trigrams: set[str]) -> Iterator[int]:
+        """The numbers of the texts that are similar."""
+        for number in self._candidates(trigrams) if self.having else range(len(self.texts)):
+            if is_near_copy(trigrams, self.texts[number], self.threshold):
+                yield number
+
+    def _candidates(self, trigrams: set[str]) -> Iterator[int]:
+        """The numbers of the texts that share enough of the rarest trigrams, all others taken as shared."""
+        fewest = math.ceil(self.threshold * len(trigrams) - ROUNDING)
+        found = sorted((self.having.get(trigram, ()) for trigram in trigrams), key=len)
+        rarest, others = found[: len(found) - fewest + 1], fewest - 1
+        share = self.threshold / (1 + self.threshold)  # of the trigrams of both, that similar texts have in common
+        for number, count in Counter(itertools.chain(*rarest)).items():
+            if count + others >= share * (len(trigrams) + len(self.texts[number])) - ROUNDING:
+                yield number
 
 
 def word_trigrams(text: str) -> set[str]:
@@ -245,4 +218,5 @@ def word_trigrams(text: str) -> set[str]:
 
 def is_near_copy(some: set[str], others: set[str], threshold: float = NEAR_COPY) -> bool:
     """Whether the Jaccard similarity of two sets of trigrams reaches `threshold`, so that the texts are near copies."""
-    return len(some & others) / len(some | others) >= threshold
+    shared = len(some & others)
+    return shared / (len(some) + len(others) - shared) >= threshold

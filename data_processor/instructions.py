@@ -54,6 +54,7 @@ SENTENCE_END = regex.compile(r"[.!?]\s|[。！？]")
 TURN_MARK = regex.compile(
     r"<(?=[|｜][^\s<>|｜]{1,40}[|｜]>|/?s>|/?(?:start|end)_of_turn>|(?:bos|eos|pad)>|<?/?SYS>)|\[(?=/?INST\])"
 )
+ROOM = regex.compile(rf"{regex.escape(COVER)} +")
 WORD_JOINER = "\u2060"  # invisible; `characters.fold` takes it out again
 
 
@@ -120,7 +121,7 @@ def as_data(text: str) -> str:
 
     It is gone again once a quote is folded (`characters.fold`). The room that `cover` left is closed up.
     """
-    text = regex.sub(rf"{regex.escape(COVER)} +", f"{COVER} ", text)
+    text = ROOM.sub(f"{COVER} ", text)
     return TURN_MARK.sub(lambda mark: mark[0] + WORD_JOINER, text)
 
 

@@ -69,6 +69,7 @@ def identify_all(texts: Sequence[str]) -> str:
     return identify("\n".join(text[:SAMPLE_CHARACTERS] for text in islice(texts, 0, None, step)))
 
 
+@cache
 def name_of_language(code: str, inside: str = ENGLISH) -> str:
     """The name of a language inside a text in another: "German" of "de" inside "en", "德语" inside "zh"."""
     from babel import Locale

@@ -16,6 +16,7 @@ CUE_TIME = regex.compile(r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}[ \t]*-->.*")
 SOUND = regex.compile(r"[\[(（【♪][^\])）】♪]*[\])）】♪]")  # a cue that nobody says
 # A line of a table of contents.
 CONTENTS = regex.compile(r".*\S[ \t]*(?:\.[ ]?|…|·[ ]?|_){4,}[ \t]*(?:\d{1,4}|[ivxlc]{1,6})")
+LINE = regex.compile(r"[^\n\f\r\u2028\u2029]+|(?>\r\n|[\n\f\r\u2028\u2029])(?=[\n\f\r\u2028\u2029])")  # or a blank one
 FLOWED = regex.compile(r"\S \r?$")  # one space at the end: the line goes on (RFC 3676)
 HASHES = regex.compile(r"#{1,6}[ \t]+\S.*")
 BULLET = regex.compile(r"(?:[•◦○●▪■□▸►‣➢✓–—*+-]|→)(?:\[[ xX]\])?[ \t\u3000]+(?=\S)|[•・●■·][ \t\u3000]*(?=\S)")
@@ -90,7 +91,7 @@ def read_lines(
     paragraphs, in order.
     """
     lines = []
-    for match in regex.finditer(r"[^\n\f\r\u2028\u2029]+|(?>\r\n|[\n\f\r\u2028\u2029])(?=[\n\f\r\u2028\u2029])", text):
+    for match in LINE.finditer(text):
         whole = match.group()
         quoted = QUOTED.match(whole)
         offset = quoted.end() if quoted else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,8 @@ LONGEST_MARKER = 4  # characters: of a list item
 NUMBER = re.compile(r"\d+(?:(?:[.:'’\u00a0\u202f]|,(?!\d{4}(?!\d)))\d+)*")  # not "36,1655": two years
 ARABIC_POINTS = str.maketrans("٫٬", ".,")
 THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
+
+CACHED_SOURCES = 1 << 10  # what is written on a fact or a chunk is compared with it many times
 
 Span = tuple[int, int]  # of a chunk's text, in characters
 
@@ -75,10 +78,16 @@ def quotes_of(chunk: Chunk, sentences: Sequence[Sentence], numbers: list[int]) -
 
 def invented_numbers(text: str, source: str) -> set[str]:
     """The numbers of a text that its source does not have: "1250" is "1,250", "3" is "03", and is in "3.5.2024", not in "3.5"."""
+    known = known_numbers(source)
+    return {number for number in find_numbers(text) if without_zero(number) not in known}
+
+
+@functools.lru_cache(maxsize=CACHED_SOURCES)
+def known_numbers(source: str) -> frozenset[str]:
+    """What a text may have as a number by its source, `without_zero`: the numbers there, and the parts of dates."""
     known = find_numbers(source)
     parts = {part for number in known if len(split := re.split(r"\D", number)) > 2 for part in split}
-    known = set(map(without_zero, known | parts))
-    return {number for number in find_numbers(text) if without_zero(number) not in known}
+    return frozenset(map(without_zero, known | parts))
 
 
 def without_zero(number: str) -> str:
@@ -89,4 +98,9 @@ def without_zero(number: str) -> str:
 def find_numbers(text: str) -> set[str]:
     """The numbers of a text in digits, of any script written as ours, without the marks between thousands."""
     text = unicodedata.normalize("NFKC", text).translate(ARABIC_POINTS)
-    return {THOUSANDS.sub("", re.sub(r"\d", lambda digit: str(int(digit[0])), found)) for found in NUMBER.findall(text)}
+    return {THOUSANDS.sub("", in_our_digits(found)) for found in NUMBER.findall(text)}
+
+
+def in_our_digits(number: str) -> str:
+    """A number in the digits 0 to 9."""
+    return number if number.isascii() else re.sub(r"\d", lambda digit: str(int(digit[0])), number)

@@ -214,8 +214,6 @@ def _word_of(pattern: str, number: str) -> str:
 @lru_cache(maxsize=64)
 def language_of(text: str) -> str:
     """The language of OPENING_WORDS that most words of a text are of; English if none is more frequent."""
-    tokens = text.lower().replace("’", "'").split()
-    counts = {
-        code: sum(token.strip('.,;:!?«»„“"()') in known for token in tokens) for code, known in OPENING_WORDS.items()
-    }
+    tokens = [token.strip('.,;:!?«»„“"()') for token in text.lower().replace("’", "'").split()]
+    counts = {code: sum(token in known for token in tokens) for code, known in OPENING_WORDS.items()}
     return max(counts, key=lambda code: (counts[code], code == "en"))

@@ -37,13 +37,16 @@ NEXT_WORDS = {
 }
 PLURAL = regex.compile(rf"{SPACE}(?!(?:{'|'.join(span_words.NEVER_A_UNIT)})(?!\p{{L}}))[a-z]+s(?!\p{{L}})")
 RUNS_INTO = {  # by kind: what may not follow a span
-    "name": rf"{LETTER_OR_DIGIT}|[-‑@_]{LETTER_OR_DIGIT}|[·•・＆]",
-    "number": rf"{LETTER_OR_DIGIT}|[-‑–−/:.,_×^+=@'’°]\d|\. \p{{Ll}}|[-‑/_@]{LETTER}|['’](?!s\b){LETTER}",
+    "name": regex.compile(rf"{LETTER_OR_DIGIT}|[-‑@_]{LETTER_OR_DIGIT}|[·•・＆]", regex.VERSION1),
+    "number": regex.compile(
+        rf"{LETTER_OR_DIGIT}|[-‑–−/:.,_×^+=@'’°]\d|\. \p{{Ll}}|[-‑/_@]{LETTER}|['’](?!s\b){LETTER}", regex.VERSION1
+    ),
 }
 FOLLOWS = {  # by kind: what may not stand before one
-    "name": rf"{LETTER_OR_DIGIT}$|{LETTER_OR_DIGIT}[-‑@_]$|[·•・＆]$|{LETTER}\.$",
-    "number": rf"{LETTER_OR_DIGIT}$|\d[-–−/:.,_×^+=°'’]$|{LETTER}[-‑/.:_@'’]$",
+    "name": regex.compile(rf"{LETTER_OR_DIGIT}$|{LETTER_OR_DIGIT}[-‑@_]$|[·•・＆]$|{LETTER}\.$", regex.VERSION1),
+    "number": regex.compile(rf"{LETTER_OR_DIGIT}$|\d[-–−/:.,_×^+=°'’]$|{LETTER}[-‑/.:_@'’]$", regex.VERSION1),
 }
+FIRST_PERSON = regex.compile(r"I(?:['’](?:m|ve|ll|d))?")
 
 
 def is_cut(text: str, start: int, end: int, kind: str) -> bool:
@@ -51,10 +54,7 @@ def is_cut(text: str, start: int, end: int, kind: str) -> bool:
     if kind in ("link", "quoted"):
         return kind == "quoted" and bool(regex.match(LETTER, text[end : end + 1], regex.VERSION1))
     side = "name" if kind == "name" else "number"
-    return bool(
-        regex.match(RUNS_INTO[side], text[end : end + 3], regex.VERSION1)
-        or regex.search(FOLLOWS[side], text[max(0, start - 2) : start], regex.VERSION1)
-    )
+    return bool(RUNS_INTO[side].match(text[end : end + 3]) or FOLLOWS[side].search(text[max(0, start - 2) : start]))
 
 
 def find_spans(text: str, context: str = "") -> list[tuple[int, int, str]]:
@@ -100,8 +100,8 @@ def _find_spans(text: str, context: str) -> tuple[tuple[int, int, str], ...]:
 
 def words_before_name(text: str, start: int, end: int, language: str) -> int:
     """How many characters at the start of a name do not belong to it: "On" at the start of a sentence, "I" anywhere."""
-    first_word = regex.match(r"[^ ]*", text[start:end])[0]
-    if regex.fullmatch(r"I(?:['’](?:m|ve|ll|d))?", first_word):
+    first_word = text[start:end].partition(" ")[0]
+    if FIRST_PERSON.fullmatch(first_word):
         return len(first_word)
     alone = first_word == text[start:end]
     word = first_word.lower().replace("’", "'")

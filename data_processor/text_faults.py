@@ -6,6 +6,7 @@ has the words of the request; "[Your name]" waits to be filled in; a loop says a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import regex
@@ -21,32 +22,37 @@ PAIRS, FOURS = (
     r"[\p{Han}\p{Hiragana}\p{Katakana}ー]",
     r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]",
 )  # written without spaces
-SPACED = rf"(?:(?!{PAIRS}|{FOURS})[\p{{L}}\p{{M}}\p{{N}}])+"
-CONTENT = regex.compile(rf"(?P<pairs>{PAIRS}+)|(?P<fours>{FOURS}+)|(?P<korean>\p{{Hangul}}+)|{SPACED}")
-TOKEN = regex.compile(rf"{PAIRS}|{FOURS}|{SPACED}")
+SPACED = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{PAIRS}{FOURS}]]+"
+CONTENT = regex.compile(rf"(?P<pairs>{PAIRS}+)|(?P<fours>{FOURS}+)|(?P<korean>\p{{Hangul}}+)|{SPACED}", regex.V1)
+TOKEN = regex.compile(rf"{PAIRS}|{FOURS}|{SPACED}", regex.V1)
 HIRAGANA = regex.compile(r"\p{Hiragana}+")  # endings and particles
 CLAUSE = regex.compile(r"[,;:，；、：،]")
-COVERED = r"\[\s*(?:…|\.{3})\s*\]"
+MARK = r"\[\s*(?:…|\.{3})\s*\]"
+COVERED = regex.compile(MARK)
 ALONE = r"(?m)(?<=^|[.!?…。！？][\"'”’»)*]*[^\S\n]*)(?:%s(?:[^\S\n]+|$|(?=[^\x00-\x7f])))+"  # between two sentences
+MARK_ALONE, MARK_OR_DOTS_ALONE = (regex.compile(ALONE % mark) for mark in (MARK, rf"(?:{MARK}|…|\.{{3}})"))
 PLACEHOLDER = regex.compile(
     r"[\[［]([^\[\]［］\n]*\p{L}{2}[^\[\]［］\n]*)[\]］](?!\W*[(:：])"
 )  # not a link, not a speaker
+CACHED_TEXTS = 1 << 8  # what is written about a chunk is compared with it sentence by sentence
 
 
-def content(text: str, language: str) -> list[str]:
+@functools.lru_cache(maxsize=CACHED_TEXTS)
+def content(text: str, language: str) -> tuple[str, ...]:
     """What a text is about, to compare: stems of words but function words; characters in a row where words are not set apart."""
     silent, found = function_words(language), []
     for match in CONTENT.finditer(text.casefold()):
-        word = match[0]
-        if match["pairs"] or match["fours"]:
-            size = 2 if match["pairs"] else 4
+        word, script = match[0], match.lastgroup
+        if script is None:
+            if word not in silent:
+                found.append(stem(word, language))
+        elif script == "korean":
+            found += [word[:2]] if len(word) > 1 else []
+        else:
+            size = 2 if script == "pairs" else 4
             rows = [word[start : start + size] for start in range(max(1, len(word) - size + 1))]
             found += [row for row in rows if not HIRAGANA.fullmatch(row)]
-        elif match["korean"]:
-            found += [word[:2]] if len(word) > 1 else []
-        elif word not in silent:
-            found.append(stem(word, language))
-    return found
+    return tuple(found)
 
 
 def is_about(text: str, known: set[str], language: str) -> bool:
@@ -57,8 +63,13 @@ def is_about(text: str, known: set[str], language: str) -> bool:
 
 def rows_of_three(text: str) -> list[tuple[str, ...]]:
     """The words of a text, or characters where words are not set apart, three in a row."""
-    tokens = [token.casefold() for token in TOKEN.findall(text)]
+    tokens = [token for paragraph in text.split("\n\n") for token in tokens_of(paragraph)]
     return list(zip(tokens, tokens[1:], tokens[2:], strict=False))
+
+
+@functools.lru_cache(maxsize=CACHED_TEXTS)  # all requests on a chunk have its text, and many the same instruction
+def tokens_of(paragraph: str) -> tuple[str, ...]:
+    return tuple(TOKEN.findall(paragraph.casefold()))
 
 
 def without_covers(text: str, source: str) -> tuple[str, list[str]]:
@@ -66,7 +77,7 @@ def without_covers(text: str, source: str) -> tuple[str, list[str]]:
 
     `source` is what the model was shown; where something was covered, a bare "..." may be such a mark too.
     """
-    mark = regex.compile(ALONE % (rf"(?:{COVERED}|…|\.{{3}})" if COVER in source else COVERED))
+    mark = MARK_OR_DOTS_ALONE if COVER in source else MARK_ALONE
     return mark.sub("", text), [found[0].strip() for found in mark.finditer(text)]
 
 
@@ -79,9 +90,9 @@ def find_faults(sentences: Sequence[str], shown: str, original: str, request: st
     said: list[set] = []
     for place, sentence in enumerate(sentences):
         rows = rows_of_three(sentence)
-        longer = [one for one in sentences[:place] if one.startswith(sentence) and len(one) > len(sentence)]
-        unfinished = place == len(sentences) - 1 and longer and TOKEN.search(sentence)
-        if regex.search(COVERED, sentence) and not regex.search(COVERED, original):
+        longer = (one for one in sentences[:place] if one.startswith(sentence) and len(one) > len(sentence))
+        unfinished = place == len(sentences) - 1 and any(longer) and TOKEN.search(sentence)
+        if COVERED.search(sentence) and not COVERED.search(original):
             fault = "a mark that covers something"
         elif any(inside.casefold() not in original.casefold() for inside in PLACEHOLDER.findall(sentence)):
             fault = "a place to be filled in"

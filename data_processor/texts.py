@@ -19,9 +19,10 @@ from data_processor.facts import one_line
 from data_processor.line_kinds import BULLET, NUMBERS, SPEAKER
 from data_processor.numbered import Span, cut_out, find_numbers, invented_numbers, shown_text
 from data_processor.pairs import Fact
+from data_processor.paragraphs import join_lines, read_blocks
 from data_processor.segmentation import segment
 from data_processor.text_faults import content, find_faults, is_about, without_covers, without_loop
-from data_processor.units import COLON, read_units
+from data_processor.units import COLON
 from data_processor.work import Work
 
 LONGEST_TEXT = 1024  # tokens of a reply
@@ -142,7 +143,7 @@ def keep_sentences(work: Work, reply: str, about: Fact, source: str, request: st
     """
     language, shown = about.chunk.text_language, f"{about.chunk.title} {source}"
     told, covers = without_covers(reply, source)
-    lines = read_units(told, language).joined.text.split("\n")
+    lines = join_lines(told, read_blocks(told), language).text.split("\n")
     pieces = [piece for number, line in enumerate(lines) for piece in read_line(number, line, language)]
     find_reasons(pieces, shown, about.chunk.text, request)
     known = set(content(shown, language))
@@ -176,12 +177,11 @@ def find_reasons(pieces: list[Piece], shown: str, original: str, request: str) -
 def drop_ends(pieces: list[Piece], known: set[str], language: str) -> None:
     """Take out what is not about the document at the beginning and the end of a text; an answer goes by its question."""
     left = [piece for piece in pieces if not piece.reason]
-    about = [is_about(piece.text, known, language) for piece in left]
-    for number in range(1, len(left)):
-        about[number] = about[number] or (about[number - 1] and bool(ASKED.search(left[number - 1].text)))
-    first = about.index(True) if True in about else len(left)
-    last = len(left) - about[::-1].index(True) if True in about else 0
-    for piece in [*left[:first], *left[max(first, last) :]]:
+    first = next((n for n, piece in enumerate(left) if is_about(piece.text, known, language)), len(left))
+    end = next((n for n in range(len(left), first, -1) if is_about(left[n - 1].text, known, language)), first)
+    while first < end < len(left) and ASKED.search(left[end - 1].text):
+        end += 1
+    for piece in [*left[:first], *left[end:]]:
         rest_of_line = [one for one in left if one.line == piece.line and one is not piece]
         piece.reason = NOT_ABOUT if regex.search(r"\p{L}", piece.text) or not rest_of_line else ""
 

@@ -20,7 +20,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,7 @@ class PendingCalls:
 
 def to_fields(reply: Reply) -> dict:
     """A reply as it is written; with what was left out of it only where something was, so that older versions read it."""
-    return {name: value for name, value in asdict(reply).items() if value or name != "left_out"}
+    return {name: value for name, value in vars(reply).items() if value or name != "left_out"}
 
 
 def request_key(

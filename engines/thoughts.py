@@ -16,6 +16,7 @@ OPENINGS = {  # regular expressions of what opens thoughts, and of what ends the
     r"<\|START_THINKING\|>": r"<\|END_THINKING\|>",
     r"<\|begin_of_thought\|>": r"<\|end_of_thought\|>",
 }
+FIRST_CHARACTERS = "<[◁"  # of all these marks, and of those below
 OPENING, END = ("|".join(parts) for parts in (OPENINGS.keys(), OPENINGS.values()))
 # The end of thoughts stands after a word, a full stop or a line break; " </think>" or "`</think>" is spoken of.
 REAL_END = re.compile(rf"(?:(?<![ \t\"'`“‘«(\[])|^[ \t]+|(?<=\n)[ \t]+)(?:{END})|(?:{END})(?=[ \t]*(?:\n|$))")
@@ -35,6 +36,8 @@ def without_thoughts(text: str, unopened: bool = False) -> tuple[str, bool]:
     `unopened`: the prompt ended with the mark that opens the thoughts, as DeepSeek-R1's does, so that a reply without
     their end is all thoughts; only a reply that is JSON as a whole is not. A reply without thoughts is returned as it is.
     """
+    if not (unopened or any(first in text for first in FIRST_CHARACTERS) or FINAL_WITHOUT_MARKS.match(text)):
+        return text, False
     if text.lstrip()[:1] in ("{", '"') and is_json(text):
         return text, False
     if CHANNELS.match(text):

@@ -23,7 +23,7 @@ from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 ABSENT = (  # on a machine that has torch, transformers, peft, accelerate, psutil and matplotlib, and what these bring
-    "bitsandbytes", "bm25s", "chardet", "chardetng_py", "datasketch", "deepspeed", "flash_attn", "ftfy", "gguf", "jsonschema",
+    "bitsandbytes", "bm25s", "chardet", "chardetng_py", "deepspeed", "flash_attn", "ftfy", "gguf", "jsonschema",
     "lemminflect", "liger_kernel", "llguidance", "markdown_it", "natsort", "openai", "pyrate_limiter", "scipy", "semantic_text_splitter",
     "statsmodels", "tenacity", "tensorboard", "tiktoken", "trl", "vllm", "wandb",
 )  # fmt: skip

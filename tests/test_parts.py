@@ -10,7 +10,17 @@ import pytest
 from clocks import endless
 from generators import ReadingEngine
 
-from data_processor import collection, curation, hyphens, instructions, parts, segmentation, unknown
+from data_processor import (
+    collection,
+    curation,
+    hyphens,
+    instructions,
+    numbered,
+    parts,
+    segmentation,
+    text_faults,
+    unknown,
+)
 from data_processor.arguments import CollectionArguments, check_arguments
 from data_processor.collection import collect, json_list
 from data_processor.curation import NearCopies, SimilarTexts, is_near_copy, word_trigrams
@@ -184,7 +194,26 @@ def test_texts_that_share_only_what_most_have_are_not_compared(monkeypatch):
     assert similar.copies_of(texts[7]) == [7] and len(compared) == 1
 
 
-CACHES_OF_TEXT = (hyphens.is_word, unknown.stem, curation.is_german_word, curation.without_ending, cloze.base_form)
+def test_a_common_phrase_is_not_enough_to_be_compared(monkeypatch):
+    """Of 24 trigrams each two have 12 in common: as many as may be missing, but for a third of all it takes 16."""
+    phrase = "because the road along the river had been flooded twice in the winter before"
+    texts = [" ".join([*(f"word{n}x{place}" for place in range(12)), phrase]) for n in range(50)]
+    similar, compared = SimilarTexts(texts, 0.5), []
+    monkeypatch.setattr(curation, "is_near_copy", lambda *given: compared.append(given) or True)
+    assert similar.copies_of(texts[7]) == [7] and len(compared) == 1
+
+
+CACHES_OF_TEXT = (
+    hyphens.is_word,
+    unknown.stem,
+    curation.is_german_word,
+    curation.without_ending,
+    curation.find_words,
+    numbered.known_numbers,
+    text_faults.content,
+    text_faults.tokens_of,
+    cloze.base_form,
+)
 
 
 @pytest.mark.parametrize("cached", [*CACHES_OF_TEXT, segmentation.find_sentences, instructions.instructions_of])

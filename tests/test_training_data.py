@@ -14,6 +14,7 @@ from training.data import (
     LazySupervisedDataset,
     SupervisedDataset,
     colour_trained_tokens,
+    count_facts,
     fact_of,
     preprocess,
     select_rows,
@@ -218,6 +219,11 @@ def test_fault_6_validation_shares_no_fact_with_training(tmp_path):
 def test_a_fact_is_known_by_its_id_before_its_words_and_by_its_words_before_the_rows_id():
     assert fact_of({"fact_id": "f7", "fact": "It is so.", "id": "a"}) == "f7"
     assert fact_of({"fact": "It is so.", "id": "a"}) == "It is so." and fact_of({"id": 3}) == "3"
+
+
+def test_facts_are_counted_once_in_whatever_key_a_row_has_them():
+    rows = [{"fact_id": "f7"}, {"fact": "It is so."}, {"id": 3}, {"fact_id": "f7", "id": 4}, {"fact": "It is so."}]
+    assert count_facts(rows) == 3 and count_facts([]) == 0
 
 
 def test_wordings_of_a_fact_are_held_out_together_though_its_words_differ():

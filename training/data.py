@@ -7,11 +7,12 @@ import itertools
 import random
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from torch.utils.data import Dataset
 
 from data_processor.dataset import to_messages
+from data_processor.parts import Digests
 from engines.chat import with_system_prompt
 from engines.chat_template import answer_text, prompt_text, render
 from utils import InputError
@@ -228,6 +229,14 @@ def trained_count(example: dict) -> int:
 def fact_of(row: dict) -> str:
     """The fact an example teaches; rows with the same fact are wordings of it."""
     return str(row.get("fact_id") or row.get("fact") or row["id"])
+
+
+def count_facts(rows: Iterable[dict]) -> int:
+    """How many facts the rows teach; of each only a digest is in memory."""
+    facts = Digests()
+    for row in rows:
+        facts.add(fact_of(row))
+    return len(facts)
 
 
 def split_by_fact(rows: list[dict], size: int, seed: int) -> tuple[Sequence[dict], Sequence[dict]]:
