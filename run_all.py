@@ -172,20 +172,6 @@ def start_new_run(run: Run, steps: dict[str, list[Step]]) -> None:
     run.write()
 
 
-def further_answers(out: Path) -> list[str]:
-    """The other answers files in which something was answered, as arguments for evaluate.py."""
-
-    def answered(name: str) -> bool:
-        rows = read_json(out / name, "answers") if (out / name).is_file() else []
-        return any(not row.get("error") for row in rows)
-
-    options = ["--data_name_open_book", "open_book.json"] if answered("open_book.json") else []
-    pair = [f"retention_{model}.json" for model in ("tuned", "base")]
-    if all(map(answered, pair)):
-        options += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
-    return options
-
-
 def finish_run(run: Run, day: Day, documents: str) -> None:
     """Say what was learnt and lost, write the report once more, with the time that everything took, and move `latest`."""
     gate = days.judge(day)

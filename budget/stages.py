@@ -12,6 +12,7 @@ from pathlib import Path
 
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.step import Step
+from utils import read_json
 
 UNLEARN_TOKENS = 32  # of an answer that is trained against what has gone: as other replayed ones (training/replay.py)
 TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
@@ -40,7 +41,7 @@ class GoingOn:
 def build_steps(arguments, limited: bool = True, going_on: GoingOn | None = None) -> dict[str, list[Step]]:
     """The commands of every stage; if the time is `limited`, each is also given the time to end at when it is run."""
     out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited, going_on)
-    model, _ = model_and_prompt(arguments)
+    (model, _), cluster = model_and_prompt(arguments), on_cluster(arguments)
     collect_args = shlex.split(arguments.collect_args)
     collect = ["data_processor/data_collection_local.py", *model]
     if "--api_model" in collect_args:
@@ -48,9 +49,9 @@ def build_steps(arguments, limited: bool = True, going_on: GoingOn | None = None
     collect += ["--data_path", arguments.data_path, "--json_save_dir", str(out / "data.json")]
     collect += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
     judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
-    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path]
+    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path, *cluster]
     return {
-        COLLECTION: [Step("collection", out / "data.json", [*collect, *collect_args])],
+        COLLECTION: [Step("collection", out / "data.json", [*collect, *cluster, *collect_args])],
         BASE: base,
         TRAINING: training_steps(arguments, limited, going_on),
         TUNED: tuned,
@@ -69,7 +70,7 @@ def training_steps(arguments, limited: bool, going_on: GoingOn | None) -> list[S
         more = [] if going_on.beside else ["--lora_weights", str(going_on.adapter)]
         more += ["--recall_data_path", str(going_on.recall)] if going_on.recall else []
     train = ["-m", "training.launch", *model, "--data_path", str(rows), "--output_dir", str(folder), *prompt, *more]
-    train += [*([] if limited else SAVING_ARGUMENTS), *shlex.split(arguments.finetune_args)]
+    train += [*on_cluster(arguments), *([] if limited else SAVING_ARGUMENTS), *shlex.split(arguments.finetune_args)]
     meta, rescue = folder / "training.meta.json", lambda: rescue_adapter(folder)
     steps = [Step("fine-tuning", meta, train, sealed=True, rescue=rescue)]
     if folder != out / "lora":
@@ -84,18 +85,23 @@ def model_and_prompt(arguments) -> tuple[list[str], list[str]]:
     return ["--model_name_or_path", arguments.model_name_or_path], prompt
 
 
+def on_cluster(arguments) -> list[str]:
+    """The arguments of a stage for the Ray cluster that it runs on, if any."""
+    return ["--ray_address", arguments.ray_address] if arguments.ray_address else []
+
+
 def asking_steps(arguments, limited: bool, going_on: GoingOn | None) -> tuple[list[Step], list[Step]]:
     """The steps that ask the base model before the training, and those that ask afterwards.
 
     The time the base model takes tells how much is left for the training. Without a deadline it is asked together with the
     tuned model, so that the weights are loaded only once.
     """
-    out, (model, prompt) = Path(arguments.out), model_and_prompt(arguments)
+    out, (model, prompt), cluster = Path(arguments.out), model_and_prompt(arguments), on_cluster(arguments)
 
     def ask(name: str, questions: str, part: float, *more: str, needed: bool = False) -> Step:
         output = out / f"{name}.json"
         command = ["inference.py", *model, "--test_data_path", questions, "--output_path", str(output), *prompt, *more]
-        return Step(name, output, [*command, *shlex.split(arguments.inference_args)], part, needed)
+        return Step(name, output, [*command, *cluster, *shlex.split(arguments.inference_args)], part, needed)
 
     test = arguments.test_data_path or str(out / "data.test.json")
     sets = [("", test, 0.6, True)]
@@ -131,3 +137,17 @@ def rescue_adapter(lora: Path) -> bool:
         for name in (ADAPTER, "adapter_config.json"):
             shutil.copy(checkpoints[-1].with_name(name), lora / name)
     return bool(checkpoints)
+
+
+def further_answers(out: Path) -> list[str]:
+    """The other answers files in which something was answered, as arguments for evaluate.py."""
+
+    def answered(name: str) -> bool:
+        rows = read_json(out / name, "answers") if (out / name).is_file() else []
+        return any(not row.get("error") for row in rows)
+
+    options = ["--data_name_open_book", "open_book.json"] if answered("open_book.json") else []
+    pair = [f"retention_{model}.json" for model in ("tuned", "base")]
+    if all(map(answered, pair)):
+        options += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
+    return options

@@ -14,7 +14,7 @@ from test_layout import GIB, qwen
 from engines import gpus
 from engines.gpus import Gpu
 from engines.memory import shape_from_config
-from training import launch
+from training import launch, launch_table
 from training.launch import Launch, choose_launch, choose_sharding, plan_launch
 from utils import InputError
 
@@ -99,4 +99,4 @@ def test_without_a_gpu_a_launch_is_finetune_itself(tmp_path, model_path):
 
 
 def test_the_table_of_the_docs_is_the_one_that_is_computed():
-    assert "\n".join(launch.table()) in (ROOT / "docs" / "gpu.md").read_text()
+    assert "\n".join(launch_table.table()) in (ROOT / "docs" / "gpu.md").read_text()

@@ -22,10 +22,10 @@ from budget import run as run_module
 from budget.clock import BudgetArguments, find_stage, parse_time, timestamp
 from budget.forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
 from budget.run import Interrupted, Run
-from budget.stages import GoingOn, build_steps, rescue_adapter
+from budget.stages import GoingOn, build_steps, further_answers, rescue_adapter
 from budget.step import Step
 from engines.processes import lock_folder
-from run_all import Arguments, further_answers
+from run_all import Arguments
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
