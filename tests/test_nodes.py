@@ -1,23 +1,14 @@
-"""A training on the machines of a Ray cluster: what is planned, what must be shared, and how it ends and goes on.
-
-The cluster has two machines, both this one. The slow tests train on it, through gloo, and compare with one process.
-"""
+"""A training on the machines of a Ray cluster: on how many, by which commands, and what each machine does."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
-from test_distributed import ROOT, arguments, check, data, single  # noqa: F401
 from test_launch import SHAPE_7B, dataset
 from test_layout import GIB
 
@@ -77,7 +68,9 @@ def test_a_stopped_training_goes_on_with_the_ranks_it_had(of_7b, tmp_path):
         os.utime(mark, (step, step))
     found, share = plan(machines(3, gpus=4), "--output_dir", tmp_path)
     assert (found.processes, share) == (8, Share(2, 1, 4))
-    with pytest.raises(InputError, match="expected 8 machines in the cluster, on which the training in .* found 3: bring"):
+    with pytest.raises(
+        InputError, match=r"expected 8 machines in the cluster, on which the training in .* found 3: bring"
+    ):
         plan(machines(3), "--output_dir", tmp_path)
 
 
@@ -106,7 +99,9 @@ def test_a_launcher_passes_on_what_is_printed_and_ends_what_was_left(tmp_path, m
 
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "127.0.0.1")
     launcher, record = Launcher(), tmp_path / "log" / "processes.json"
-    code = "import os, subprocess, sys; print(os.environ['GLOO_SOCKET_IFNAME'], os.environ['GIVEN']); sys.stdout.flush();"
+    code = (
+        "import os, subprocess, sys; print(os.environ['GLOO_SOCKET_IFNAME'], os.environ['GIVEN']); sys.stdout.flush();"
+    )
     code += "subprocess.Popen(['sleep', '100'], start_new_session=True); sys.exit(3)"
     launcher.start([sys.executable, "-c", code], {"GIVEN": "words"}, str(tmp_path), str(record))
     printed, ended = b"", None
