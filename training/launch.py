@@ -245,7 +245,6 @@ def train_on_cluster(address: str, model_name_or_path: str, data_path: str, argu
     launch, share = plan_on_machines(machines, card, model_name_or_path, data_path, parsed)
     log.info("%s", launch.reason)
     output, config = Path(parsed.output_dir), Path(model_name_or_path) / "config.json"
-    output.mkdir(parents=True, exist_ok=True)
     files = [Path(data_path), *([config] if config.is_file() else [])]
     build = partial(build_command_of_node, launch, share.workers, arguments)
     return run_on_machines(share, build, output, files)

@@ -56,7 +56,7 @@ def machines_to_train() -> list[Machine]:
 def find_machines(address: str, folder: Path) -> list[Machine]:
     """The machines of a cluster that would train; InputError unless all of them see the project and `folder`.
 
-    `folder` need not exist yet. Ray is asked in another process, so that its threads are not in this one.
+    Ray is asked in another process, so that its threads are not in this one.
     """
     command = [sys.executable, "-m", "training.nodes", address, str(folder)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -69,11 +69,16 @@ def find_machines(address: str, folder: Path) -> list[Machine]:
 
 
 def require_shared(machines: Iterable[Machine], folder: Path, files: Iterable[Path] = ()) -> None:
-    """InputError unless each machine sees as this one does: `folder`, `files`, the project and its Python."""
+    """InputError unless each machine sees as this one does: `folder`, `files`, the project and its Python.
+
+    Of a folder that does not exist yet the one in which it will be is looked at.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    fresh = folder / f".seen_by_all.{os.getpid()}"  # which no copy of the folder has
+    folder = folder.absolute()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    fresh = existing / f".seen_by_all.{os.getpid()}"  # which no copy of the folder has
     fresh.touch()
     try:
         seen = [fresh, ROOT / "finetune.py", Path(sys.executable), *files]
@@ -81,11 +86,7 @@ def require_shared(machines: Iterable[Machine], folder: Path, files: Iterable[Pa
         look = ray.remote(num_cpus=0)(find_missing)
         for machine in machines:
             there = NodeAffinitySchedulingStrategy(machine.node, soft=False)
-            missing = get(look.options(scheduling_strategy=there).remote(sizes))
-            if isinstance(missing, Exception):
-                raise InputError(
-                    f"expected {machine.name} to look for files, found it lost ({missing}): see ray status, and run this again"
-                )
+            missing = answer(machine.name, look.options(scheduling_strategy=there).remote(sizes))
             if missing:
                 raise InputError(
                     f"expected {missing[0]} on {machine.name} as on this machine, found none there, or another one: machines that "
@@ -94,6 +95,16 @@ def require_shared(machines: Iterable[Machine], folder: Path, files: Iterable[Pa
                 )
     finally:
         fresh.unlink()
+
+
+def answer(machine: str, reference: Any) -> Any:
+    """What a machine answers; InputError if it is lost before."""
+    found = get(reference)
+    if isinstance(found, Lost):
+        raise InputError(f"expected {machine} to answer, found it lost ({found}): see ray status, then run this again")
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def run_on_machines(share: Share, build: Callable[[int, Host], list[str]], output: Path, files: Iterable[Path]) -> int:
@@ -124,7 +135,8 @@ def run_on_machines(share: Share, build: Callable[[int, Host], list[str]], outpu
             record = log_file(output.absolute() / f"processes.{host.node}.json")
             command = [sys.executable, *build(number, first)]
             starts.append(launcher.start.remote(command, dict(os.environ), str(ROOT), str(record)))
-        ray.get(starts)
+        for machine, start in zip(machines, starts, strict=True):
+            answer(machine.name, start)
         return commands.finish()
     finally:
         remove_placement_group(group)
@@ -145,7 +157,8 @@ def start_launchers(share: Share, group: Any) -> dict[Any, Host]:
         .remote()
         for number in range(share.workers)
     ]
-    hosts = ray.get([launcher.host.remote() for launcher in launchers])
+    asked = [launcher.host.remote() for launcher in launchers]
+    hosts = [answer("a machine of the cluster", reference) for reference in asked]
     here = ray.get_runtime_context().get_node_id()
     return dict(sorted(zip(launchers, hosts, strict=True), key=lambda pair: pair[1].node != here))
 
@@ -213,10 +226,10 @@ class Commands:
 
 
 def main() -> None:
-    address, folder = sys.argv[1], Path(sys.argv[2]).absolute()
+    address, folder = sys.argv[1:]
     join_cluster(address)
     machines = machines_to_train()
-    require_shared(machines, next(parent for parent in (folder, *folder.parents) if parent.is_dir()))
+    require_shared(machines, Path(folder))
     print(json.dumps([dataclasses.asdict(machine) for machine in machines]))
 
 
