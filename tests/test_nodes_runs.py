@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
     pytest.mark.slow,
 ]
-STEPS = 40  # so many that a machine can be lost between two of them
+STEPS = 24  # so many that a machine can be lost between two of them
 
 
 class TwoMachines:
@@ -36,7 +36,7 @@ class TwoMachines:
     def __init__(self):
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 1, "include_dashboard": False}
+        head = {"num_cpus": 1, "include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
         self.cluster = start_here(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.address, self.second = self.cluster.address, None
         self.bring_back()
@@ -94,19 +94,19 @@ def test_a_training_goes_on_after_each_interruption(two_machines, tiny_model_pat
     """Stopped, killed and with a machine lost, it gives the adapter of one process that ran to its end."""
 
     def command(out: Path, size: int) -> list[str]:
-        more = ["--per_device_train_batch_size", size, "--save_strategy", "steps", "--save_steps", 5]
+        more = ["--per_device_train_batch_size", size, "--save_strategy", "steps", "--save_steps", 4]
         return arguments(tiny_model_path, data, out, *more, "--max_steps", STEPS, "--resume_from_checkpoint", "auto")
 
     alone, out = tmp_path / "alone", tmp_path / "two"
     finish(start(1, command(alone, 8)))
 
     process = train_on(two_machines, command(out, 4))
-    output = read(process, 7, process.terminate)
+    output = read(process, 6, process.terminate)
     assert "2 of 2 machines, one process on the CPU of each" in output
     assert process.returncode == 128 + signal.SIGTERM and "--resume_from_checkpoint auto to continue" in output, output
 
     process = train_on(two_machines, command(out, 4))
-    output = read(process, 17, process.kill)
+    output = read(process, 12, process.kill)
     assert "resumed from" in output and process.returncode == -signal.SIGKILL, output
     deadline = time.monotonic() + 120
     while ranks_of(out):
@@ -114,7 +114,7 @@ def test_a_training_goes_on_after_each_interruption(two_machines, tiny_model_pat
         time.sleep(0.5)
 
     process = train_on(two_machines, command(out, 4))
-    output = read(process, 27, two_machines.lose)
+    output = read(process, 18, two_machines.lose)
     assert process.returncode == 2 and not ranks_of(out), output
     assert "expected 2 machines to the end of the training, found" in output.splitlines()[-1], output
     process = train_on(two_machines, command(out, 4))

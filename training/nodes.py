@@ -113,7 +113,6 @@ def run_on_machines(share: Share, build: Callable[[int, Host], list[str]], outpu
     Returns 0, the first other exit code, or 128 + the signal that ended it. InputError if so many machines are not free, do
     not share `output`, a folder, and `files`, or one is lost.
     """
-    import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
     bundle = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
