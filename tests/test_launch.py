@@ -94,7 +94,7 @@ def test_without_a_gpu_a_launch_is_finetune_itself(tmp_path, model_path):
     """Through the module, as the shell and run_all.py start it: what finetune.py says of its arguments is what is said."""
     given = ["--model_name_or_path", model_path, "--data_path", dataset(tmp_path, 3, 2), "--check_only", "True"]
     command = [sys.executable, "-m", "training.launch", *given]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and "3 rows, 0 errors" in done.stderr, done.stderr[-2000:]
 
 
