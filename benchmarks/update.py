@@ -8,7 +8,7 @@ Out: --results: {"day5_cost_ratio": seconds of training on day 5, of those of tr
      "superseded_said", "new_value_right": superseded facts that were said right before, and of these the old value still said
      and the new one said, "retracted_known", "retracted_said": the same of facts taken back, less what the base model says,
      all of the way `default`; "ways" {way: the same, and "days"}, "with_retrieval", see update_retrieval.py, "machine",
-     "commit"}, and NAME_runs.jsonl beside it, a line for each day and way, none of which is made again.
+     "commit"}, a PNG, and NAME_runs.jsonl beside it, a line for each day and way, none of which is made again.
      --work_dir has all runs, each as run_all.py leaves it. A kill costs the step at work.
 
     python benchmarks/update.py
@@ -27,7 +27,7 @@ from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import update_retrieval
+from benchmarks import update_plot, update_retrieval
 from benchmarks.update_data import DEMO, collect_day
 from benchmarks.update_summary import summarise
 from budget.clock import BudgetArguments
@@ -196,7 +196,9 @@ def main() -> None:
         for way in arguments.ways:
             copy_first(work / FIRST, work / way)
             by_way[way].append(records.get(way, number, lambda n=number, w=way: live(arguments, work / w, n, w)))
-            write_json(results, {**summarise(by_way), "with_retrieval": retrieval, **made})
+            found = {**summarise(by_way), "with_retrieval": retrieval, **made}
+            write_json(results, found)
+            update_plot.draw(found, results.with_suffix(".png"))
             print(f"day {number}, {way}: done", flush=True)
 
 

@@ -13,7 +13,8 @@ def summarise(by_way: dict[str, list[dict]]) -> dict:
     """The numbers of every way, from its records of day 1 and after, and those of DEFAULT at the top."""
     costs = {record["day"]: record for record in by_way.get(DEFAULT, [])}
     ways = {
-        way: {**measure(records, costs), "days": [about_day(one) for one in records]} for way, records in by_way.items()
+        way: {**measure(records, costs), "days": [about_day(one, records[0]) for one in records]}
+        for way, records in by_way.items()
     }
     top = {key: value for key, value in ways.get(DEFAULT, {}).items() if key != "days"}
     return {**top, "default": DEFAULT, "ways": ways}
@@ -31,7 +32,7 @@ def measure(records: list[dict], costs: dict[int, dict]) -> dict:
         for what, count in count_gone(record["gone"], record["run"]).items():
             for key, value in count.items():
                 counts[what, key] += value
-    kept = [last["right"][fact] for fact, right in first["right"].items() if right and fact in last["right"]]
+    kept = still_right(first, last)
     changed, retracted = counts["superseded", "known"], counts["deleted", "known"]
     still = counts["deleted", "still_said"] - counts["deleted", "base_said"]
     general = [now for now, before in zip(last["general"], last["general_base"], strict=True) if before]
@@ -51,11 +52,17 @@ def measure(records: list[dict], costs: dict[int, dict]) -> dict:
     }
 
 
-def about_day(record: dict) -> dict:
-    """A line of the table: of one day."""
-    right, general = record["right"], record["general"]
+def still_right(first: dict, record: dict) -> list[bool]:
+    """Of the facts that were answered right on the first day and are still asked for, whether each is right now."""
+    return [record["right"][fact] for fact, right in first["right"].items() if right and fact in record["right"]]
+
+
+def about_day(record: dict, first: dict) -> dict:
+    """One day of a way, in counts."""
+    right, general, kept = record["right"], record["general"], still_right(first, record)
     return {
         "day": record["day"], "way": record["way"], "right": sum(right.values()), "asked": len(right),
+        "day1_right": sum(kept), "day1_asked": len(kept),
         "base_right": sum(record["base_right"].values()), "general_right": sum(general),
         "training_seconds": record["training_seconds"], "answering_seconds": record["answering_seconds"],
         "trained_tokens": record["trained_tokens"], "passed": record["passed"], "why": record["why"],

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from budget.step import Step
 from utils import read_json
 
 UNLEARN_TOKENS = 32  # of an answer that is trained against what has gone: as other replayed ones (training/replay.py)
+# Of a training that goes on from an adapter, which can answer already: of the epochs of one from the base model
+# (results/update.json)
+ONWARD_EPOCHS = 0.5
 TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
 ADAPTER = "adapter_model.safetensors"
 # For a training without a deadline, so that it can resume
@@ -70,13 +74,25 @@ def training_steps(arguments, limited: bool, going_on: GoingOn | None) -> list[S
         more = [] if going_on.beside else ["--lora_weights", str(going_on.adapter)]
         more += ["--recall_data_path", str(going_on.recall)] if going_on.recall else []
     train = ["-m", "training.launch", *model, "--data_path", str(rows), "--output_dir", str(folder), *prompt, *more]
-    train += [*on_cluster(arguments), *([] if limited else SAVING_ARGUMENTS), *shlex.split(arguments.finetune_args)]
+    own = shlex.split(arguments.finetune_args)
+    train += [*on_cluster(arguments), *([] if limited else SAVING_ARGUMENTS), *own]
+    if going_on and going_on.rows and not going_on.beside:
+        train += ["--num_train_epochs", f"{ONWARD_EPOCHS * epochs_in(own):g}"]
     meta, rescue = folder / "training.meta.json", lambda: rescue_adapter(folder)
     steps = [Step("fine-tuning", meta, train, sealed=True, rescue=rescue)]
     if folder != out / "lora":
         both = ["-m", "training.combine", str(going_on.adapter), str(folder), str(out / "lora")]
         steps.append(Step("both adapters as one", out / "lora" / ADAPTER, both, sealed=True, timed=False))
     return steps
+
+
+def epochs_in(finetune_args: list[str]) -> float:
+    """The epochs that arguments of finetune.py ask for."""
+    from training.launch import EPOCHS
+
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--num_train_epochs", "--num-train-epochs", type=float, default=EPOCHS)
+    return parser.parse_known_args(finetune_args)[0].num_train_epochs
 
 
 def model_and_prompt(arguments) -> tuple[list[str], list[str]]:

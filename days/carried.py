@@ -141,7 +141,8 @@ def unique(rows: Iterable[dict]) -> list[dict]:
 def write_today(run: Path, before: Path, with_old: bool) -> int:
     """Write TODAY: the rows of a run that tell what no row of the run before did and, `with_old`, a sample of the others.
 
-    Returns how many tell something new; without any, nothing is written. The sample is of whole facts.
+    Returns how many tell something new; without any, nothing is written. The sample has one row of each fact, of as many
+    facts as OLD_PER_NEW allows: an adapter that has learnt them is only to be reminded.
     """
     known = set(map(what_it_tells, read_json(before / DATASET, "rows of a dataset")))
     rows = read_json(run / DATASET, "rows of a dataset")
@@ -152,10 +153,10 @@ def write_today(run: Path, before: Path, with_old: bool) -> int:
     for row in rows:
         if what_it_tells(row) in known:
             old[what_it_tells(row)].append(row)
-    groups, sample = list(old.values()), []
-    random.Random(SEED).shuffle(groups)
-    while with_old and groups and len(sample) < OLD_PER_NEW * len(new):
-        sample += groups.pop()
+    draw = random.Random(SEED)
+    sample = [draw.choice(wordings) for wordings in old.values()] if with_old else []
+    draw.shuffle(sample)
+    sample = sample[: round(OLD_PER_NEW * len(new))]
     write_json(run / TODAY, new + sample)
     chunks = (run / TODAY).with_suffix(".chunks.jsonl")  # the passages, where finetune.py looks for them
     chunks.unlink(missing_ok=True)

@@ -89,7 +89,8 @@ def compare_runs(run: Path, earlier: Sequence[Path], gone: Collection[Question] 
         if what == GENERAL and not judged[-2]:
             continue
         now, *before = (right_answers(one, same_judge(judged)) for one in (judged[-1], *judged[:-1]))
-        comparisons.append(compare_answers(what, earlier[-1].resolve().name, before[-1], now, gone))
+        since = earlier[-1].resolve().name if len(earlier) > 1 else "the first run"  # whose folder is that of all days
+        comparisons.append(compare_answers(what, since, before[-1], now, gone))
         first: dict[Question, bool] = {}
         for answers in before:
             first = answers | first

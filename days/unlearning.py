@@ -26,7 +26,7 @@ from days.quiz import OF_MORE_FACTS
 from utils import read_json, write_json
 
 UNLEARN, UNLEARN_BASE = "unlearn.json", "unlearn_base.json"
-MOST_WORDINGS = 4  # of a fact: as many as teach it
+MOST_WORDINGS = 2  # of a fact
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@
 # With --recorded the demo model does not write its own training data: a large language model's replies, recorded in
 # demo/recorded.jsonl, go through the collection, as they would from an API. Nothing is asked, and no key is needed.
 #
-# Hardware: 2 cores, 4 GiB of memory, no GPU; Python 3.11 and a network connection for the installation.
+# Hardware: 2 cores, 4 GiB of memory (8 with --recorded, whose rows are longer), no GPU; Python 3.11 and a network connection for the installation.
 # Minutes: 19 from a fresh clone, 18 of them after the installation; 34 on a machine that does other work too.
 # Expected result: a table, also in results/quickstart.json: base 0/50, tuned 26/50; 22/50 on another CPU. With --recorded
 # 22/50 after 17 minutes.

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.update import Records
 from benchmarks.update_data import FACTS, collect_day
+from benchmarks.update_plot import draw, said_of_the_gone
 from benchmarks.update_retrieval import CASES, changed_facts, passage, said, to_row
 from benchmarks.update_summary import measure, summarise
 from utils import read_json
@@ -57,7 +58,15 @@ def test_the_default_stands_at_the_top_and_all_ways_below():
     found = summarise({"anew": [FIRST, SECOND | {"training_seconds": 80.0}], "onward": [FIRST, SECOND]})
     assert found["default"] == "anew" and found["day5_cost_ratio"] == 1.0
     assert found["ways"]["onward"]["day5_cost_ratio"] == 0.5 and "days" not in found
-    assert [one["day"] for one in found["ways"]["onward"]["days"]] == [1, 2]
+    days = found["ways"]["onward"]["days"]
+    assert [(one["day"], one["day1_right"], one["day1_asked"]) for one in days] == [(1, 3, 3), (2, 1, 2)]
+
+
+def test_the_picture_has_a_line_for_each_way_also_where_nothing_has_gone(tmp_path):
+    draw(summarise({"anew": [FIRST], "onward": [FIRST, SECOND]}), tmp_path / "deep" / "update.png")
+    assert (tmp_path / "deep" / "update.png").read_bytes().startswith(b"\x89PNG")
+    first, second = summarise({"onward": [FIRST, SECOND]})["ways"]["onward"]["days"]
+    assert said_of_the_gone(first) is None and said_of_the_gone(second) == pytest.approx(75.0)
 
 
 def test_a_day_that_is_there_is_not_made_again(tmp_path):

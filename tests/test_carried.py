@@ -118,6 +118,22 @@ def test_a_row_is_new_if_its_fact_its_passage_or_its_open_question_is(runs):
     assert (run / "today.chunks.jsonl").read_text() == (run / "data.chunks.jsonl").read_text()
 
 
+def test_what_is_old_is_trained_in_one_wording_of_as_many_facts_as_there_are_new_rows(runs):
+    before, run = runs
+    facts = [f"The shop number {number} is managed by Ada Brook {number}." for number in range(6)]
+    rows = [
+        row(10 * number + wording, fact, f"Who manages shop {number}, in wording {wording}?", f"Ada Brook {number}")
+        for number, fact in enumerate(facts)
+        for wording in range(4)
+    ]
+    collect(before, TEXTS, rows[:20])
+    collect(run, TEXTS, rows)
+    assert write_today(run, before, with_old=True) == 4
+    trained = json.loads((run / TODAY).read_text())
+    assert trained[:4] == rows[20:]
+    assert len(trained) == 8 and len({one["fact"] for one in trained[4:]}) == 4, "four of five facts, one row each"
+
+
 def test_replies_are_copied_to_where_none_are(tmp_path):
     before, run = tmp_path / "before", tmp_path / "run"
     for path in ("log/data.journal.jsonl", "log/base.journal.jsonl", "beside/log/replay.journal.jsonl"):

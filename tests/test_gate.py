@@ -86,6 +86,7 @@ def runs(tmp_path) -> list[Path]:
 
 
 def test_a_run_that_kept_all_passes_and_says_what_it_was_compared_with(runs):
+    assert compare_runs(runs[1], runs[:1]).lines()[0].startswith("what was learnt, since the first run: 40 of 40 kept")
     gate = compare_runs(runs[2], runs[:2])
     assert gate.passed and gate.lines() == [
         "what was learnt, since 2026-11-30: 80 of 80 kept, 0 lost, 0 gained; held (exact binomial, p = 1)",

@@ -403,6 +403,22 @@ def test_the_commands_of_a_day_that_goes_on_from_a_run_before(tmp_path):
     assert [step.name for step in anew[BASE]] == ["base", "gone_base"]
 
 
+@pytest.mark.parametrize(
+    ("given", "epochs"),
+    [("", "1.5"), ("--num_train_epochs 8", "4"), ("--num-train-epochs=8 --num_train_epochs 5", "2.5")],
+)
+def test_a_training_that_goes_on_has_half_the_epochs_of_one_from_the_base(tmp_path, given, epochs):
+    asked, rows = arguments(tmp_path, finetune_args=given), tmp_path / "today.json"
+    onward = build_steps(asked, going_on=GoingOn(tmp_path / "lora", rows=rows))[TRAINING][0].command
+    assert onward[-2:] == ["--num_train_epochs", epochs]
+    for going_on in (
+        None,
+        GoingOn(tmp_path / "lora"),
+        GoingOn(tmp_path / "lora", rows=rows, beside=tmp_path / "beside"),
+    ):
+        assert epochs not in build_steps(asked, going_on=going_on)[TRAINING][0].command
+
+
 def test_a_step_that_takes_seconds_is_told_of_no_deadline(tmp_path, handlers):  # noqa: F811
     run, said = new_run(tmp_path), tmp_path / "said"
     run.run_stage(TRAINING, [step(tmp_path, f"import sys; open(r'{said}', 'w').write(str(sys.argv[1:]))", timed=False)])

@@ -1,64 +1,89 @@
-"""Tables as lines: which row is the header, what stands before a cell's words, and what ends a line. test_markup.py has HTML."""
+"""The tables that are made from results/: what stands in the documents, and what is made of numbers that are not all there."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from data_processor.documents import clean
+from benchmarks.tables import MARKED, PLACES, ROOT, TABLES, fill, percent, render
+from utils import InputError
+
+RUN = {
+    "tuned": 0.283, "tuned_interval": [0.11, 0.384], "gap_closed": 0.733, "gap_closed_interval": None,
+    "retention_ratio": 0.923, "kept_interval": [0.88, 0.95], "drift": 0.0551, "minutes": 26.4, "seeds": [1], "note": "chosen",
+}  # fmt: skip
+RESULTS = {
+    "runs": {
+        "given_text": {
+            "questions": 53, "passages": 10, "base": 0.0755, "open_book": 0.3585,
+            "runs": {
+                "ours": {**RUN, "peer": False},
+                "worse": {**RUN, "tuned": 0.1, "peer": True},
+                "better": {**RUN, "tuned": 0.2, "peer": True},
+            },
+        }
+    },
+    "rag": {"bm25": 0.25, "tuned_none": 0.283},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.md"])
-@pytest.mark.parametrize(
-    ("raw", "text", "header"),
-    [
-        ("+-----+----+\n| who | age |\n+-----+----+\n| Ann | 30 |\n+-----+----+\n", "who: Ann; age: 30.\n", ["| who | age |\n"]),
-        ("| who | age |\n+-----+----+\n| Ann | 30 |\n| Ida | 31 |\n", "who: Ann; age: 30.\nwho: Ida; age: 31.\n", ["| who | age |\n"]),
-        ("+-----+\n| who |\n+=====+\n| Ann |\n+-----+\n| Ida |\n+-----+\n", "who: Ann.\nwho: Ida.\n", ["| who |\n"]),
-        ("┌─────┬─────┐\n│ who │ age │\n├─────┼─────┤\n│ Ann │ 30  │\n└─────┴─────┘\n", "who: Ann; age: 30.\n", ["│ who │ age │\n"]),
-        ("+---+---+\n|who|age|\n+---+---+\n|Ann|30|\n+---+---+\n", "who: Ann; age: 30.\n", ["|who|age|\n"]),
-        # A frame alone, or a rule at one end, tells of no header.
-        ("+-----+----+\n| Ann | 30 |\n| Ida | 31 |\n+-----+----+\n", "Ann; 30.\nIda; 31.\n", []),
-        ("+-----+\n| Ann |\n+-----+\n", "Ann.\n", []),
-        ("| Ann | 30 |\n| Ida | 31 |\n+-----+----+\n", "Ann; 30.\nIda; 31.\n", []),
-        ("+-----+----+\n| Ann | 30 |\n| Ida | 31 |\n", "Ann; 30.\nIda; 31.\n", []),
-    ],
-    ids=["framed", "bare", "a rule after each row", "lines", "no spaces", "a frame", "a frame of one row", "a rule below", "a rule above"],
-)  # fmt: skip
-def test_a_drawn_table_has_a_header_where_a_rule_parts_its_rows(name, raw, text, header):
-    document = clean(name, raw)
-    assert document.text == text
-    assert [raw[start:end] for start, end, kind in document.spans if kind == "heading"] == header
-    assert {kind for _, _, kind in document.spans} <= {"heading", "markup", "text"}
+@pytest.mark.parametrize("place", PLACES)
+def test_what_stands_in_a_document_is_what_results_give(place):
+    text = (ROOT / place).read_text(encoding="utf-8")
+    assert MARKED.search(text), "a place without a table need not be among PLACES"
+    assert fill(text) == text, "run: python benchmarks/tables.py"
 
 
-@pytest.mark.parametrize(
-    ("name", "form"),
-    [
-        ("a.md", "| {0} | {1} |\n|---|---|\n| {2} | {3} |\n"),
-        ("a.txt", "+---+---+\n| {0} | {1} |\n+---+---+\n| {2} | {3} |\n+---+---+\n"),
-        ("a.html", "<table><tr><th>{0}<th>{1}</tr><tr><td>{2}<td>{3}</tr></table>"),
-    ],
-    ids=["markdown", "drawn", "html"],
-)
-@pytest.mark.parametrize(
-    ("cells", "line"),
-    [
-        (("ferry:", "built::", "Osprey", "1931"), "ferry: Osprey; built: 1931."),  # the colon of a name is not doubled
-        (("ferry", "fate", "Osprey", "It sank."), "ferry: Osprey; fate: It sank."),
-        (("ferry", "fate", "Osprey", "Sold?"), "ferry: Osprey; fate: Sold?"),
-        (("渡轮", "去向", "鱼鹰号", "售出。"), "渡轮: 鱼鹰号; 去向: 售出。"),
-        (("ferry", "fate", "Osprey;", "sold"), "ferry: Osprey;; fate: sold."),
-        (("ferry", "", "Osprey", "sold"), "ferry: Osprey; sold."),
-        (("", "fate", "Osprey", "sold"), "Osprey; fate: sold."),
-        (("ferry", "fate", "", "sold"), "fate: sold."),
-        (("ferry", "fate", "Osprey", ""), "ferry: Osprey."),
-    ],
-)
-def test_a_row_is_a_sentence_of_its_cells_each_after_the_name_of_its_column(name, form, cells, line):
-    assert clean(name, form.format(*cells)).text.strip("\n") == line
+def test_every_table_stands_somewhere_under_a_name_that_is_known():
+    texts = [(ROOT / place).read_text(encoding="utf-8") for place in PLACES]
+    assert {found[2] for text in texts for found in MARKED.finditer(text)} == TABLES.keys()
 
 
-@pytest.mark.parametrize(("name", "rule"), [("a.md", "|---|---|"), ("a.txt", "+---+---+")])
-def test_a_last_row_needs_no_end_of_line_and_may_have_more_or_fewer_cells(name, rule):
-    raw = f"| a | b |\n{rule}\n| 1 | 2 |\n| 3 |\n| 4 | 5 |"
-    assert clean(name, raw).text == "a: 1; b: 2.\na: 3.\na: 4; b: 5."
+def test_rows_are_as_results_have_them(tmp_path):
+    (tmp_path / "knowledge.json").write_text(json.dumps(RESULTS))
+    marked = "before\n<!-- table {} -->\n| old |\n<!-- end of table -->\nafter\n"
+    short, runs, context = (
+        fill(marked.format(name), tmp_path).splitlines()[2:-2] for name in [*TABLES][:3]
+    )  # fmt: skip
+    assert short == [
+        "| 53 questions of people on 10 Wikipedia paragraphs | right | general questions kept |", "| --- | --- | --- |",
+        "| untrained | 8 % | 100 % |", "| untrained, with the passage | 36 % |  |",
+        "| **this project** | 28 % (11 to 38) | 92 % |", "| best other recipe (better) | 20 % (11 to 38) | 92 % |",
+    ]  # fmt: skip
+    assert [line.split(" | ")[0] for line in runs[2:]] == ["| **ours**", "| better", "| worse"]
+    assert runs[2] == "| **ours** | 28 % (11 to 38) | 73 % | 92 % (88 to 95) | 0.055 | 26 | 1 | chosen |"
+    assert [line.split(" | ")[1:] for line in context[2:]] == [
+        ["nothing", "8 % |"], ["the right passage", "36 % |"], ["what BM25 finds", "25 % |"], ["nothing", "28 % |"],
+    ]  # fmt: skip
+
+
+def test_the_ways_of_the_days_are_beside_one_another(tmp_path):
+    keys = (
+        "day5_cost_ratio", "day5_tokens_ratio", "day1_kept", "superseded_said", "new_value_right", "retracted_said", "right",
+        "general_kept", "changed_known", "retracted_known",
+    )  # fmt: skip
+    ways = {"anew": dict.fromkeys(keys, 1), "onward": dict.fromkeys(keys, 0.375) | {"retracted_said": None}}
+    (tmp_path / "update.json").write_text(json.dumps({"ways": ways}))
+    lines = fill("<!-- table days_ways -->\n<!-- end of table -->\n", tmp_path).splitlines()[1:-1]
+    assert lines[0] == "|  | anew | onward |" and lines[2] == "| cost of the last day | 100 % | 38 % |"
+    assert "| taken back, still said (less the base) | 100 % | – |" in lines and len(lines) == 12
+
+
+@pytest.mark.parametrize("found", [None, {}, {"runs": {"given_text": {"runs": {}}}}])
+def test_what_was_not_measured_has_no_table(tmp_path, found):
+    for file in {file for file, _ in TABLES.values()} if found is not None else ():
+        (tmp_path / file).write_text(json.dumps(found))
+    for name in TABLES:
+        empty = f"<!-- table {name} -->\n<!-- end of table -->\n"
+        assert fill(empty.replace("-->\n<", "-->\n| old |\n<"), tmp_path) == empty
+
+
+def test_a_table_that_is_not_known_is_named():
+    with pytest.raises(InputError, match=r"knowledge_runs.*found knowledge_run:"):
+        fill("<!-- table knowledge_run -->\n<!-- end of table -->\n")
+
+
+def test_a_share_is_given_without_digits_that_nobody_measured():
+    assert (percent(0.0755), percent(None), percent(1, [0.994, 1])) == ("8 %", "–", "100 % (99 to 100)")
+    assert render(["a"], []) == ""

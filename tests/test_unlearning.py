@@ -51,14 +51,14 @@ def chosen(records: dict, rows: list[dict], asked=(), pairs=(), went: set[str] |
     return [one["question"] for one in to_unlearn(rows, records, now, went or {"a"}, on_gone)]
 
 
-def test_wordings_that_were_trained_are_unlearnt_and_no_more_of_a_fact_than_teach_it():
+def test_two_wordings_of_a_fact_that_were_trained_are_unlearnt():
     records = {"a": gone("a", "Ada Brook", QUESTIONS)}
     trained = rows_on(records["a"])
     trained[0] |= {"kind": "reverse"}
     trained[1] |= {"form": "two"}
     passage = row(7, "", "Tell me about the shop.", records["a"]["text"], kind="passage", quote=None)
-    (only, *_) = rows = to_unlearn([*trained, passage], records, AnswersNow(records, [], "2"), {"a"}, [])
-    assert [one["question"] for one in rows] == QUESTIONS[2:6], "those that ask for its value come first"
+    (only, _) = rows = to_unlearn([*trained, passage], records, AnswersNow(records, [], "2"), {"a"}, [])
+    assert [one["question"] for one in rows] == QUESTIONS[2:4], "those that ask for its value come first"
     assert only == {
         "id": "unlearn_0", "question": "Whom do the bakers obey?", "reference": "Ada Brook", "kind": "qa",
         "fact": "The shop is managed by Ada Brook.", "file_name": "a.txt",
@@ -112,9 +112,9 @@ def test_a_day_that_goes_onward_asks_the_base_about_what_was_taken_back(day):
     on_gone = {row["question"] for row in read(day.run / GONE)}
     asked = {row["question"] for row in read(day.run / UNLEARN)}
     assert asked == {
-        "Whom has Zelmarrow Lanterns put in charge of its Copperlane shop?", "Who runs the Copperlane branch?",
-        "A customer in Copperlane wants to speak to the boss of the shop. Whom should the customer ask for?",
-    }  # fmt: skip
+        "Whom has Zelmarrow Lanterns put in charge of its Copperlane shop?",
+        "Who runs the Copperlane branch?",
+    }
     assert on_gone == {"What is the name of the manager in Copperlane?", "Who manages the Copperlane shop?"}
     found = {way: (choose_way(day, way), questions_to_unlearn(day))[1] for way in (ANEW, BESIDE, ONWARD)}
     assert found == {ANEW: None, BESIDE: None, ONWARD: day.run / UNLEARN}
@@ -126,7 +126,7 @@ def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     choose_way(day, ONWARD)
     before = pairs_in(day.run / TODAY)
     unlearn(day)
-    assert pairs_in(day.run / TODAY) == before and "0 of 3 questions" in caplog.text, "no answers for lack of time"
+    assert pairs_in(day.run / TODAY) == before and "0 of 2 questions" in caplog.text, "no answers for lack of time"
     write_json(day.run / UNLEARN_BASE, answers(day.run))
     unlearn(day)
     once = (day.run / TODAY).read_bytes()
@@ -135,7 +135,7 @@ def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     choose_way(day, ONWARD)
     assert pairs_in(day.run / TODAY) == before
     unlearn(day)
-    assert (day.run / TODAY).read_bytes() == once and "3 of 3 questions" in caplog.text
+    assert (day.run / TODAY).read_bytes() == once and "2 of 2 questions" in caplog.text
     choose_way(day, BESIDE)
     unlearn(day)
     assert all(row["kind"] == "qa" for row in read(day.run / TODAY)), "only an adapter that goes on has to forget"
@@ -213,4 +213,4 @@ def test_every_epoch_of_a_training_has_them_as_replayed_ones(tiny_model_path, to
     )  # fmt: skip
     trainer.train()
     own = {number for number, one in enumerate(rows) if one["id"].startswith("unlearn_")}
-    assert len(own) == 3 and seen == [own | {turn} for turn in turning]
+    assert len(own) == 2 and seen == [own | {turn} for turn in turning]
