@@ -6,6 +6,7 @@ training.nodes makes actors of `Launcher`. Nothing of Ray is needed here but the
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import subprocess
 import threading
@@ -38,14 +39,19 @@ class Launcher:
             port = listener.getsockname()[1]
         return Host(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), port)
 
-    def start(self, command: list[str], environment: dict[str, str], folder: str, record: str) -> None:
-        """Start a command in a folder, once what an earlier one left running here, by the file `record`, is ended.
+    def end_leftovers(self, records: str) -> None:
+        """End what was left running on this machine by the commands recorded in a folder."""
+        for record in Path(records).glob(f"processes.{platform.node()}.*.json"):
+            end_leftovers(record)
+
+    def start(self, command: list[str], environment: dict[str, str], folder: str, records: str) -> None:
+        """Start a command in a folder, and record its processes in another one.
 
         It gets the environment that is given, and the GPUs that Ray has reserved.
         """
-        end_leftovers(Path(record))
+        record = Path(records) / f"processes.{platform.node()}.{os.getpid()}.json"
         reserved = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if name in os.environ}
-        self.tree, self.printed = ProcessTree(Path(record)), SimpleQueue()
+        self.tree, self.printed = ProcessTree(record), SimpleQueue()
         self.child = self.tree.start(
             command,
             cwd=folder,

@@ -93,20 +93,33 @@ def test_a_file_that_is_not_there_or_another_one_is_missing(tmp_path):
     assert find_missing({path: 5, str(tmp_path / "gone"): 0}) == [path, str(tmp_path / "gone")]
 
 
-@needs_ray
-def test_a_launcher_passes_on_what_is_printed_and_ends_what_was_left(tmp_path, monkeypatch):
+@pytest.fixture
+def address(monkeypatch):
+    """This machine's in the cluster."""
     import ray
 
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "127.0.0.1")
-    launcher, record = Launcher(), tmp_path / "log" / "processes.json"
-    code = (
-        "import os, subprocess, sys; print(os.environ['GLOO_SOCKET_IFNAME'], os.environ['GIVEN']); sys.stdout.flush();"
-    )
+
+
+@needs_ray
+def test_a_launcher_passes_on_what_is_printed_and_ends_what_was_left(tmp_path, address):
+    launcher, records = Launcher(), tmp_path / "log"
+    code = "import os, subprocess, sys; print(os.environ['GLOO_SOCKET_IFNAME'], os.environ['GIVEN'], flush=True);"
     code += "subprocess.Popen(['sleep', '100'], start_new_session=True); sys.exit(3)"
-    launcher.start([sys.executable, "-c", code], {"GIVEN": "words"}, str(tmp_path), str(record))
+    launcher.start([sys.executable, "-c", code], {"GIVEN": "words"}, str(tmp_path), str(records))
     printed, ended = b"", None
     while ended is None:
         more, ended = launcher.follow()
         printed += more
-    assert (printed, ended) == (b"lo words\n", 3) and not record.exists()
+    assert (printed, ended) == (b"lo words\n", 3) and not list(records.iterdir())
     assert not [child for child in psutil.Process().children(recursive=True) if child.name() == "sleep"]
+
+
+@needs_ray
+def test_a_launcher_ends_what_a_killed_run_left_on_its_own_machine(tmp_path, address):
+    left, records = Launcher(), tmp_path / "log"
+    left.start(["sleep", "100"], dict(os.environ), str(tmp_path), str(records))
+    (records / "processes.elsewhere.7.json").write_text(json.dumps([[os.getpid(), psutil.Process().create_time()]]))
+    Launcher().end_leftovers(str(records))
+    assert left.child.pid not in psutil.pids()
+    assert [record.name for record in records.iterdir()] == ["processes.elsewhere.7.json"]

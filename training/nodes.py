@@ -26,7 +26,7 @@ from engines.processes import KILLED_S, LEFT_OVER_GRACE_S
 from engines.ray_cluster import ROOT, Share, join_cluster
 from engines.ray_launcher import Host, Launcher, find_missing
 from engines.ray_pool import Lost, get
-from utils import InputError, log_file, run_script
+from utils import LOG_FOLDER, InputError, run_script
 
 log = logging.getLogger(__name__)
 
@@ -128,12 +128,13 @@ def run_on_machines(share: Share, build: Callable[[int, Host], list[str]], outpu
         machines = [by_id[host.node] for host in hosts.values()]
         require_shared(machines, output, files)
         commands = Commands(dict(zip(hosts, machines, strict=True)))
-        first = next(iter(hosts.values()))
+        first, records = next(iter(hosts.values())), str(output.absolute() / LOG_FOLDER)
+        for launcher, machine in commands.machines.items():
+            answer(machine.name, launcher.end_leftovers.remote(records))
         starts = []
-        for number, (launcher, host) in enumerate(hosts.items()):
-            record = log_file(output.absolute() / f"processes.{host.node}.json")
+        for number, launcher in enumerate(hosts):
             command = [sys.executable, *build(number, first)]
-            starts.append(launcher.start.remote(command, dict(os.environ), str(ROOT), str(record)))
+            starts.append(launcher.start.remote(command, dict(os.environ), str(ROOT), records))
         for machine, start in zip(machines, starts, strict=True):
             answer(machine.name, start)
         return commands.finish()
