@@ -89,7 +89,7 @@ class Arguments(WatchArguments):
         default=None,
         metadata={
             "help": "A Ray cluster on whose machines to collect, ask, judge and train: auto (the one this machine belongs to) or "
-            "HOST:PORT. Without, everything runs here."
+            "HOST:PORT. They must share the files. Without, everything runs here."
         },
     )
     plan_only: bool = field(default=False, metadata={"help": "Calibrate, print what the budget buys, and stop."})
@@ -146,7 +146,10 @@ def check_arguments(
     choose_general_questions(arguments, documents)
     count_questions(arguments)
     gpus = None
-    if arguments.ray_address not in (None, "local"):  # before hours of collection, that the training needs what they share
+    if arguments.ray_address not in (
+        None,
+        "local",
+    ):  # before hours of collection, that the training needs what they share
         gpus = sum(machine.gpus for machine in find_machines(arguments.ray_address, Path(arguments.out)))
     starts = estimate_startup_times(arguments.model_name_or_path, shlex.split(arguments.inference_args), gpus)
     minimum = forecast.minimum_budget(starts, estimate_judge_startup(shlex.split(arguments.evaluate_args), starts))
