@@ -142,7 +142,7 @@ def test_deepspeed_on_two_machines_trains(two_machines, tiny_model_path, data, t
 
 
 def test_all_stages_run_on_the_cluster_from_one_command_line(two_machines, tiny_model_path, tmp_path):
-    write_corpus(tmp_path / "texts", 4)
+    write_corpus(tmp_path / "texts", 20)
     questions = [{"question": f"What is {number} plus 3?", "reference": str(number + 3)} for number in range(4)]
     (tmp_path / "questions.json").write_text(json.dumps(questions))
     with FaultServer(default=reads_well) as server:

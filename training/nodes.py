@@ -41,8 +41,7 @@ class Machine:
     gpus: int
 
 
-def machines_to_train() -> list[Machine]:
-    """The machines with GPUs; if there are none, all that have a core."""
+def machines_of_cluster() -> list[Machine]:
     import ray
 
     found = []
@@ -50,6 +49,12 @@ def machines_to_train() -> list[Machine]:
         cpus, gpus = (int(node["Resources"].get(what, 0)) for what in ("CPU", "GPU"))
         if node["Alive"]:
             found.append(Machine(node["NodeID"], node["NodeManagerHostname"], cpus, gpus))
+    return found
+
+
+def machines_to_train() -> list[Machine]:
+    """The machines with GPUs; if there are none, all that have a core."""
+    found = machines_of_cluster()
     return [machine for machine in found if machine.gpus] or [machine for machine in found if machine.cpus]
 
 
@@ -124,7 +129,7 @@ def run_on_machines(share: Share, build: Callable[[int, Host], list[str]], outpu
                 f"found fewer for {LEFT_OVER_GRACE_S:.0f} seconds: ray status says what they are used for"
             )
         hosts = start_launchers(share, group)
-        by_id = {machine.node: machine for machine in machines_to_train()}
+        by_id = {machine.node: machine for machine in machines_of_cluster()}
         machines = [by_id[host.node] for host in hosts.values()]
         require_shared(machines, output, files)
         commands = Commands(dict(zip(hosts, machines, strict=True)))
