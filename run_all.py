@@ -57,6 +57,7 @@ from engines.hub import require_model
 from engines.processes import claim_run_folder
 from evaluation import report
 from provenance import meta_file
+from training.nodes import find_machines
 from utils import InputError, log_file, parse_arguments, read_json, run_script, write_json
 
 # In English; beside it in other languages. They are measured on and never trained on.
@@ -88,6 +89,13 @@ class Arguments(WatchArguments):
     finetune_args: str = field(default="", metadata={"help": "More arguments for finetune.py."})
     inference_args: str = field(default="", metadata={"help": "More arguments for inference.py."})
     evaluate_args: str = field(default="--judge match", metadata={"help": "More arguments for evaluate.py."})
+    ray_address: str | None = field(
+        default=None,
+        metadata={
+            "help": "A Ray cluster on whose machines to collect, ask, judge and train: auto (the one this machine belongs to) or "
+            "HOST:PORT. They must share the files. Without, everything runs here."
+        },
+    )
     plan_only: bool = field(default=False, metadata={"help": "Calibrate, print what the budget buys, and stop."})
     way: Literal["onward", "anew", "beside"] = field(
         default="onward",
@@ -146,7 +154,13 @@ def check_arguments(
         )
     choose_general_questions(arguments, documents)
     count_questions(arguments)
-    starts = estimate_startup_times(arguments.model_name_or_path, shlex.split(arguments.inference_args))
+    gpus = None
+    if arguments.ray_address not in (
+        None,
+        "local",
+    ):  # before hours of collection, that the training needs what they share
+        gpus = sum(machine.gpus for machine in find_machines(arguments.ray_address, Path(arguments.out)))
+    starts = estimate_startup_times(arguments.model_name_or_path, shlex.split(arguments.inference_args), gpus)
     minimum = forecast.minimum_budget(starts, estimate_judge_startup(shlex.split(arguments.evaluate_args), starts))
     if budget < minimum and not arguments.plan_only:
         raise InputError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from budget import forecast
@@ -27,12 +27,18 @@ QUESTIONS = 8
 ONE_HOUR = 3600
 
 
-def estimate_startup_times(model_name_or_path: str, arguments: list[str]) -> StartupTimes:
-    """The priors for starts with this model on this machine, given the arguments of inference.py."""
+def estimate_startup_times(
+    model_name_or_path: str, arguments: list[str], cluster_gpus: int | None = None
+) -> StartupTimes:
+    """The priors for starts with this model, given the arguments of inference.py.
+
+    `cluster_gpus` is the number of GPUs in a Ray cluster, where the run is on one instead of on this machine.
+    """
     from engines.gpus import usable_gpus
 
-    on_gpu = bool(usable_gpus())
-    return prior_startup_times(weight_bytes(model_name_or_path), on_gpu, on_gpu and uses_vllm(arguments))
+    on_gpu = bool(usable_gpus() if cluster_gpus is None else cluster_gpus)
+    starts = prior_startup_times(weight_bytes(model_name_or_path), on_gpu, on_gpu and uses_vllm(arguments))
+    return replace(starts, cluster_gpus=cluster_gpus)
 
 
 def estimate_judge_startup(arguments: list[str], starts: StartupTimes) -> float:
@@ -102,7 +108,7 @@ def calibrate(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, ask:
         more = ["--output_path", str(folder / "base.json"), "--limit", str(QUESTIONS)]
         time_step(steps[BASE][0], *more, "--until", timestamp(until))
     same_engine = uses_vllm(steps[COLLECTION][0].command) == starts.vllm or not starts.on_gpu
-    ranks = max_ranks(steps[TRAINING][0].command) if starts.on_gpu else 1
+    ranks = max_ranks(steps[TRAINING][0].command, starts.cluster_gpus) if starts.on_gpu else 1
     timings = asdict(compute_timings(run.out, training, starts, same_engine, ranks))
     rounded = {name: round(value, 4) for name, value in timings.items() if value is not None}
     write_json(log_file(run.out / CALIBRATION_FILE), rounded)
@@ -114,10 +120,12 @@ def calibrate(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, ask:
     run.state["stages"].append({**record, "seconds": round(time.time() - started, 1)})
 
 
-def max_ranks(command: list[str]) -> int:
+def max_ranks(command: list[str], cluster_gpus: int | None) -> int:
     """The ranks that a training command starts on a large dataset; a calibration has examples for one or two."""
-    from training.launch import plan_launch
+    from training.launch import MAX_UPDATE_TOKENS, choose_launch, plan_launch
 
+    if cluster_gpus is not None:
+        return choose_launch(None, 0.0, tuple(map(str, range(cluster_gpus))), MAX_UPDATE_TOKENS, 0).processes
     return plan_launch(command[command.index("--model_name_or_path") + 1], None, command).processes
 
 

@@ -74,6 +74,7 @@ class StartupTimes:
     training: float
     on_gpu: bool = False
     vllm: bool = False  # whether vLLM asks
+    cluster_gpus: int | None = None  # of the Ray cluster, if the run is on one
 
 
 def prior_startup_times(weight_bytes: float, on_gpu: bool = False, vllm: bool = False) -> StartupTimes:

@@ -62,11 +62,11 @@ def build_steps(
 ) -> dict[str, list[Step]]:
     """The commands of every stage; if the time is `limited`, each is also given the time to end at when it is run."""
     out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited, going_on, quiz)
-    model, _ = model_and_prompt(arguments)
+    (model, _), cluster = model_and_prompt(arguments), on_cluster(arguments)
     collect = collection_arguments(arguments)
     script = f"data_processor/data_collection_{'api' if '--api_model' in collect else 'local'}.py"
     judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
-    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path]
+    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path, *cluster]
     return {
         COLLECTION: [Step("collection", out / "data.json", [script, *collect])],
         BASE: base,
@@ -82,7 +82,7 @@ def collection_arguments(arguments) -> list[str]:
     """The arguments of the collection, whichever model it asks."""
     words = ["--data_path", arguments.data_path, "--json_save_dir", str(Path(arguments.out, "data.json"))]
     words += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
-    own = shlex.split(arguments.collect_args)
+    own = [*on_cluster(arguments), *shlex.split(arguments.collect_args)]
     return [*words, *own] if "--api_model" in own else [*model_and_prompt(arguments)[0], *words, *own]
 
 
@@ -109,7 +109,7 @@ def training_steps(arguments, limited: bool, going_on: GoingOn | None, quiz: Qui
     more += ["--recall_data_path", str(recall)] if recall else []
     train = ["-m", "training.launch", *model, "--data_path", str(rows), "--output_dir", str(folder), *prompt, *more]
     own = shlex.split(arguments.finetune_args)
-    train += [*([] if limited else SAVING_ARGUMENTS), *own]
+    train += [*on_cluster(arguments), *([] if limited else SAVING_ARGUMENTS), *own]
     if going_on and going_on.rows and not going_on.beside:
         train += ["--num_train_epochs", f"{ONWARD_EPOCHS * epochs_in(own):g}"]
     meta, rescue = folder / "training.meta.json", lambda: rescue_adapter(folder)
@@ -133,6 +133,11 @@ def model_and_prompt(arguments) -> tuple[list[str], list[str]]:
     return ["--model_name_or_path", arguments.model_name_or_path], prompt
 
 
+def on_cluster(arguments) -> list[str]:
+    """The arguments of a stage for the Ray cluster that it runs on, if any."""
+    return ["--ray_address", arguments.ray_address] if arguments.ray_address else []
+
+
 def asking_steps(
     arguments, limited: bool, going_on: GoingOn | None, quiz: Quiz | None
 ) -> tuple[list[Step], list[Step]]:
@@ -141,12 +146,12 @@ def asking_steps(
     The time the base model takes tells how much is left for the training. Without a deadline it is asked together with the
     tuned model, so that the weights are loaded only once.
     """
-    out, (model, prompt) = Path(arguments.out), model_and_prompt(arguments)
+    out, (model, prompt), cluster = Path(arguments.out), model_and_prompt(arguments), on_cluster(arguments)
 
     def ask(name: str, questions: str, part: float, *more: str, needed: bool = False) -> Step:
         output = out / f"{name}.json"
         command = ["inference.py", *model, "--test_data_path", questions, "--output_path", str(output), *prompt, *more]
-        return Step(name, output, [*command, *shlex.split(arguments.inference_args)], part, needed)
+        return Step(name, output, [*command, *cluster, *shlex.split(arguments.inference_args)], part, needed)
 
     test = arguments.test_data_path or str(out / "data.test.json")
     sets = [("", test, 0.6, True)]
@@ -198,3 +203,17 @@ def rescue_adapter(lora: Path) -> bool:
         for name in (ADAPTER, "adapter_config.json"):
             shutil.copy(checkpoints[-1].with_name(name), lora / name)
     return bool(checkpoints)
+
+
+def further_answers(out: Path) -> list[str]:
+    """The other answers files in which something was answered, as arguments for evaluate.py."""
+
+    def answered(name: str) -> bool:
+        rows = read_json(out / name, "answers") if (out / name).is_file() else []
+        return any(not row.get("error") for row in rows)
+
+    options = ["--data_name_open_book", "open_book.json"] if answered("open_book.json") else []
+    pair = [f"retention_{model}.json" for model in ("tuned", "base")]
+    if all(map(answered, pair)):
+        options += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
+    return options

@@ -110,6 +110,8 @@ def is_alive(process: psutil.Process, reap: bool = True) -> bool:
             return True
         if reap and process.ppid() == os.getpid():
             process.wait(0)
+    except psutil.TimeoutExpired:  # only its first thread has ended
+        return True
     except psutil.NoSuchProcess:
         pass
     return False

@@ -9,17 +9,23 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from engines.arguments import EngineArguments
 from engines.gpus import Gpu, usable_gpus
 from engines.hub import NETWORK_S
 from engines.placement import PROMPTS_A_COPY, choose_engine, parallel_size
+from engines.processes import end_processes
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 RAY = "ray==2.60.0"  # as in shells/test.sh
+START_ATTEMPTS, START_TIMEOUT = 4, "timed out during startup"  # the latter in what ray.init raises
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +64,38 @@ def join_cluster(address: str) -> None:
     main_thread = threading.current_thread() is threading.main_thread()
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address,
-            runtime_env={"py_modules": [str(ROOT / "engines"), str(ROOT / "utils.py")]},
-            logging_level=logging.WARNING,
-            **({"include_dashboard": False} if address == "local" else {}),
-        )
+        modules = {"py_modules": [str(ROOT / "engines"), str(ROOT / "utils.py")]}
+        options = {"runtime_env": modules, "logging_level": logging.WARNING}
+        if address == "local":
+            start_here(lambda: ray.init(address, include_dashboard=False, **options))
+        else:
+            ray.init(address, **options)
     except (ConnectionError, ValueError) as error:
         raise no_cluster(address, str(error)) from None
     finally:
         if main_thread:
             signal.signal(signal.SIGTERM, on_terminate)  # ray.init sets its own
+
+
+def start_here(start: Callable[[], Any]) -> Any:
+    """What `start` returns, which starts Ray on this machine; up to START_ATTEMPTS times, if it takes Ray too long.
+
+    Ray gives each of its processes some 15 seconds, which one that waits for a core does not keep; what it has read by then is
+    in the machine's cache.
+    """
+    before = set(psutil.Process().children())
+    for _ in range(START_ATTEMPTS):
+        try:
+            return start()
+        except Exception as error:  # Ray has no class for it
+            if START_TIMEOUT not in str(error):
+                raise
+        log.warning("Ray did not start in time, as this machine is busy; it is started again")
+        end_processes(set(psutil.Process().children()) - before)
+    raise InputError(
+        f"expected Ray to start on this machine, found it too slow {START_ATTEMPTS} times: run this again when less is going on, "
+        "or without --ray_address"
+    )
 
 
 def require_listener(address: str) -> None:

@@ -10,8 +10,9 @@
 #   --wandb_key       log to Weights & Biases           (WANDB_KEY; better export WANDB_API_KEY, add --use_wandb True)
 #   OUT               folder of the adapter, default output/lora
 #   GPUS_PER_NODE     default: chosen by model, data and GPUs; with several nodes all GPUs
-#   NNODES NODE_RANK  default 1 and 0; with more nodes run this on each, with the same MASTER_ADDR and MASTER_PORT,
-#                     and OUT on a file system that they share
+#   --ray_address     auto: on the machines of the Ray cluster that this one belongs to (docs/scale.md)
+#   NNODES NODE_RANK  default 1 and 0; with more nodes and no Ray run this on each, with the same MASTER_ADDR and
+#                     MASTER_PORT, and OUT on a file system that they share
 #
 # Paths are relative to the repository. Example for eight GPUs, which can be restarted after any interruption:
 #     bash shells/finetune_lora_ds.sh -m Qwen/Qwen2.5-7B-Instruct -d output/data.json \
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
         -d | --data) DATA="${2:?expected a value after $1}"; shift 2 ;;
         --deepspeed) DS_CONFIG_PATH="${2:?expected a value after $1}"; shift 2 ;;
         --wandb_key) WANDB_KEY="${2:?expected a value after $1}"; shift 2 ;;
+        --ray_address*) on_ray=yes; more+=("$1"); shift ;;
         *) more+=("$1"); shift ;;
     esac
 done
@@ -52,7 +54,7 @@ fi
 arguments+=(${more[@]+"${more[@]}"})
 
 GPUS="$(python -c 'import torch; print(torch.cuda.device_count())')"
-[ "$GPUS" != 0 ] || arguments+=(--use_cpu True)
+[ "$GPUS" != 0 ] || [ -n "${on_ray:-}" ] || arguments+=(--use_cpu True)
 command=(python -m training.launch) # chooses GPUs, ZeRO-3 or 4 bits, and starts finetune.py
 if [ -n "${GPUS_PER_NODE:-}" ] || [ "$NNODES" != 1 ]; then
     command=(python -m torch.distributed.run --nnodes "$NNODES" --node_rank "${NODE_RANK:-0}" --max_restarts 1

@@ -8,6 +8,7 @@
 #     MODEL=Qwen/Qwen2.5-7B-Instruct DATA=my_texts OUT=output/day bash shells/run_all.sh --time_budget 24h
 #     MODEL=... DATA=... bash shells/run_all.sh --time_budget 24h --plan_only True     # its plan, and what more time would buy
 #     MODEL=... DATA=... bash shells/run_all.sh --report_to wandb tensorboard          # to watch it: docs/time_budget.md
+#     MODEL=... DATA=... bash shells/run_all.sh --time_budget 24h --ray_address auto   # on a cluster of machines: docs/scale.md
 #
 #   TEST RETENTION   questions about the documents (default: some of the collection's) and general ones (default: ours)
 #   COLLECT_ARGS FINETUNE_ARGS INFERENCE_ARGS EVALUATE_ARGS   further arguments for a stage, in one string
@@ -16,7 +17,7 @@
 # --quiz True asks the base model first: facts that it knows are not trained.
 # Ctrl-C stops it in an orderly way, a second one at once. Restarted after that or a crash, it resumes from OUT/run.json, with
 # the deadline there.
-# Hardware: 2 cores to one node. Minutes: as many as you give; a first start installs for about 4 of them.
+# Hardware: 2 cores to several nodes. Minutes: as many as you give; a first start installs for about 4 of them.
 # Expected result: OUT/lora and OUT/report.html, and in OUT/run.json the time planned for and taken by each stage.
 set -euo pipefail
 cd "$(dirname "$0")/.."

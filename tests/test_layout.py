@@ -12,16 +12,17 @@ from peft import LoraConfig, get_peft_model
 
 from engines import memory
 from engines.memory import shape_from_config
-from training import launch, layout
+from training import layout
 from training.adapters import disable_input_casting
 from training.arguments import TrainingArguments
+from training.launch_table import QWEN_SIZES
 from utils import InputError
 
 GIB = 2**30
 
 
 def qwen(name: str, **changed) -> transformers.Qwen2Config:
-    hidden, inner, layers, heads, keys = launch.QWEN_SIZES[name]
+    hidden, inner, layers, heads, keys = QWEN_SIZES[name]
     sizes = dict(
         hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
         num_key_value_heads=keys, vocab_size=152064, tie_word_embeddings=False,

@@ -57,6 +57,16 @@ def test_a_start_by_machine_and_engine(machine, model):
         assert calibration.estimate_startup_times(model, words) == StartupTimes(10 + 2, 10 + 2, on_gpu=True), words
 
 
+def test_on_a_cluster_its_gpus_count_and_not_those_of_this_machine(machine, model):
+    machine(0, vllm=True)
+    expected = StartupTimes(10 + 2 + 60, 10 + 2, on_gpu=True, vllm=True, cluster_gpus=16)
+    assert calibration.estimate_startup_times(model, [], cluster_gpus=16) == expected
+    machine(1, vllm=True)
+    assert calibration.estimate_startup_times(model, [], 0) == StartupTimes(6 + 10, 6 + 10, cluster_gpus=0)
+    assert calibration.max_ranks([], 16) == 16
+    assert calibration.max_ranks([], 64) == 65536 // 2048, "an update has no more tokens"
+
+
 def test_a_local_judge_is_one_more_start_on_a_gpu(machine, model):
     machine(1, vllm=True)
     starts = calibration.estimate_startup_times(model, [])

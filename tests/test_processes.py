@@ -14,7 +14,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines.processes import PROCESSES_FILE, ProcessTree, end_leftovers, lock_folder, run_child
+from engines.processes import (
+    PROCESSES_FILE,
+    ProcessTree,
+    end_leftovers,
+    end_processes,
+    is_alive,
+    lock_folder,
+    run_child,
+)
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +55,17 @@ def runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_process_is_alive_until_its_last_thread_has_ended():
+    """Its first one makes it look ended: a raylet's does while the others finish."""
+    code = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(100,)).start();"
+    child = subprocess.Popen([sys.executable, "-c", code + "ctypes.CDLL(None).pthread_exit(None)"])
+    process = psutil.Process(child.pid)
+    wait_for(lambda: process.status() == psutil.STATUS_ZOMBIE)
+    assert is_alive(process)
+    end_processes([process])
+    assert not is_alive(process)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from ray_engines import doomed, never_loaded, pool_of, scripted
@@ -20,6 +21,7 @@ from engines.arguments import ApiArguments
 from engines.journal import JournaledEngine
 from engines.load import load_api_engine
 from engines.ray import RayEngine
+from training.nodes import machines_to_train, require_shared
 from utils import InputError
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
@@ -192,3 +194,21 @@ def test_a_worker_lost_between_two_calls_is_replaced(tmp_path):
         assert texts_of(engine.chat(said)) == ["A in a"]
         os.kill(all_loaded(engine)[0], signal.SIGKILL)
         assert texts_of(engine.chat(said)) == ["A in a"]
+
+
+def test_a_file_that_only_this_machine_sees_is_named_before_a_training(tmp_path):
+    """What stands for it is a descriptor of this process, which no other process has under that path."""
+    machines = machines_to_train()
+    require_shared(machines, tmp_path / "not" / "made" / "yet")
+    assert not list(tmp_path.iterdir())
+    seen_here = Path("/proc/self/fd/900")
+    with (tmp_path / "model").open("w") as file:
+        os.dup2(file.fileno(), 900)
+        try:
+            with pytest.raises(
+                InputError, match=f"expected {seen_here} on {machines[0].name} as on this machine, found none"
+            ):
+                require_shared(machines, tmp_path, [seen_here])
+        finally:
+            os.close(900)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

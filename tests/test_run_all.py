@@ -368,6 +368,21 @@ def test_the_commands_of_the_stages(tmp_path):
     assert len(further_answers(tmp_path)) == 6
 
 
+def test_on_a_cluster_every_stage_is_told_its_address(tmp_path):
+    for limited in (True, False):
+        asked = arguments(
+            tmp_path, ray_address="auto", retention_data_path="r.json", inference_args="--ray_address local"
+        )
+        for stage, steps in build_steps(asked, limited).items():
+            for one in steps:
+                assert one.command[one.command.index("--ray_address") + 1] == "auto", stage
+                assert (one.command[-2:] == ["--ray_address", "local"]) == (stage in (BASE, TUNED)), (
+                    "one's own come last"
+                )
+    steps = build_steps(arguments(tmp_path, retention_data_path="r.json"))
+    assert not [one for stage in steps.values() for one in stage if "--ray_address" in one.command]
+
+
 def test_the_commands_of_a_day_that_goes_on_from_a_run_before(tmp_path):
     before, asked = tmp_path / "before" / "lora", arguments(tmp_path, test_data_path="questions.json")
     rows, gone, recall = (tmp_path / name for name in ("today.json", "gone.json", "data.test.json"))

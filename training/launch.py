@@ -1,34 +1,35 @@
 """How a training is launched: on how many GPUs, and with weights whole on each, sharded by ZeRO-3, or in 4 bits.
 
 python -m training.launch --model_name_or_path MODEL --data_path DATA [arguments of finetune.py]
-starts finetune.py accordingly and logs why; the user's own arguments take precedence.
-python -m training.launch --table prints the table in docs/gpu.md.
+starts finetune.py accordingly and logs why; the user's own arguments take precedence. With --ray_address it is started on as
+many machines of that Ray cluster as there is enough work for (training/nodes.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from engines import memory
 from engines.hub import require_model
 from engines.memory import Shape
+from engines.ray_cluster import Share, first_gpu, join_cluster
+from engines.ray_launcher import Host
 from engines.vllm_lora import adapter_config, adapter_rank
+from training.nodes import Machine, machines_to_train, run_on_machines
 from training.recommended import MAX_UPDATE_TOKENS, MIN_TOKENS_PER_RANK, recommended_rank, update_tokens
-from utils import InputError, run_script
+from utils import InputError, read_json, run_script
 
 ACTIVATION_SHARE = 0.2  # of a card: with less, batches get small and the allocator has no slack
 EPOCHS = 3.0  # the default of Hugging Face's TrainingArguments
 MEASURED_ROWS = 1000  # tokenised to estimate the size of a dataset
 GIB = 2**30
-CARD_SIZES_GIB = (24, 48, 80, 141)
-QWEN_SIZES = {  # hidden size, intermediate size, layers, attention heads, key-value heads
-    "7B": (3584, 18944, 28, 28, 4), "14B": (5120, 13824, 48, 40, 8),
-    "32B": (5120, 27648, 64, 40, 8), "72B": (8192, 29568, 80, 64, 8),
-}  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -109,17 +110,69 @@ def plan_launch(model_name_or_path: str, data_path: str | None, arguments: list[
     gpus = [] if parsed.use_cpu else usable_gpus()
     if not gpus:
         return Launch(1, "whole", "one process on the CPU", ())
-    devices = tuple(gpu.index for gpu in gpus)
-    given_rank = adapter_rank(adapter_config(parsed.lora_weights)) if parsed.lora_weights else parsed.lora_r
-    update, rank = MAX_UPDATE_TOKENS, given_rank or recommended_rank(0)
-    if data_path:
-        tokens, facts = count_tokens_and_facts(data_path, model_name_or_path)
-        rank = given_rank or recommended_rank(facts)
-        if not (parsed.per_device_train_batch_size or parsed.max_tokens_per_batch):
-            update = update_tokens(tokens, parsed.num_train_epochs, "cuda")
+    card = min(gpu.total_bytes for gpu in gpus)
+    return plan_on_gpus(tuple(gpu.index for gpu in gpus), card, model_name_or_path, data_path, parsed)
+
+
+def plan_on_gpus(
+    devices: tuple[str, ...], card: float, model_name_or_path: str, data_path: str | None, parsed: argparse.Namespace
+) -> Launch:
+    """The launch on GPUs of `card` bytes each; `parsed` are the arguments of finetune.py that affect it."""
+    update, rank = size_of_update(model_name_or_path, data_path, parsed, "cuda")
     sharding_is_set = parsed.deepspeed or parsed.q_lora or not parsed.use_lora
     shape = None if sharding_is_set else memory.model_shape(model_name_or_path)
-    return choose_launch(shape, min(gpu.total_bytes for gpu in gpus), devices, update, rank)
+    return choose_launch(shape, card, devices, update, rank)
+
+
+def size_of_update(
+    model_name_or_path: str, data_path: str | None, parsed: argparse.Namespace, device: str
+) -> tuple[int, int]:
+    """(tokens of an update, LoRA rank). Without data, and where the arguments set the batches, there is work for all."""
+    given_rank = adapter_rank(adapter_config(parsed.lora_weights)) if parsed.lora_weights else parsed.lora_r
+    if not data_path:
+        return MAX_UPDATE_TOKENS, given_rank or recommended_rank(0)
+    tokens, facts = count_tokens_and_facts(data_path, model_name_or_path)
+    update = MAX_UPDATE_TOKENS
+    if not (parsed.per_device_train_batch_size or parsed.max_tokens_per_batch):
+        update = update_tokens(tokens, parsed.num_train_epochs, device)
+    return update, given_rank or recommended_rank(facts)
+
+
+def plan_on_machines(
+    machines: list[Machine], card: float, model_name_or_path: str, data_path: str | None, parsed: argparse.Namespace
+) -> tuple[Launch, Share]:
+    """The launch on machines of a cluster with GPUs of `card` bytes, and how many of them it takes, with what of each.
+
+    All have as many ranks, so that the smallest says how many; without GPUs one each, on all its cores. A training that was
+    stopped goes on with the ranks it had.
+    """
+    before, gpus = ranks_before(Path(parsed.output_dir)), 0 if parsed.use_cpu else min(one.gpus for one in machines)
+    if gpus:
+        devices = tuple(map(str, range(len(machines) * gpus)))
+        launch = plan_on_gpus(devices, card, model_name_or_path, data_path, parsed)
+        ranks = before or launch.processes
+        count = math.ceil(ranks / gpus)
+        share = Share(count, 1, math.ceil(ranks / count))
+        reason = f"{count} of {len(machines)} machines, {share.gpus} GPUs of each; {launch.reason}"
+        launch = Launch(count * share.gpus, launch.sharding, reason, devices)
+    else:
+        update, _ = size_of_update(model_name_or_path, data_path, parsed, "cpu")
+        ranks = before or max(1, min(len(machines), update // MIN_TOKENS_PER_RANK["cpu"]))
+        share = Share(ranks, min(machine.cpus for machine in machines))
+        reason = f"{ranks} of {len(machines)} machines, one process on the CPU of each; an update has {update} tokens"
+        launch = Launch(ranks, "whole", reason, ())
+    if share.workers > len(machines):
+        raise InputError(
+            f"expected {share.workers} machines in the cluster, on which the training in {parsed.output_dir} was stopped, found "
+            f"{len(machines)}: bring the others back (ray start), or remove its checkpoints to begin it anew"
+        )
+    return launch, share
+
+
+def ranks_before(output: Path) -> int | None:
+    """The ranks of a training that was stopped, which it has to have again (training.checkpoints); None if there is none."""
+    marks = sorted(output.glob("checkpoint-*/whole.json"), key=lambda mark: mark.stat().st_mtime)
+    return read_json(marks[-1], "the mark of a checkpoint")["settings"]["number of processes"] if marks else None
 
 
 def parse_launch_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -129,13 +182,14 @@ def parse_launch_arguments(arguments: list[str]) -> argparse.Namespace:
         return text.lower() in ("true", "1", "yes", "y", "t")
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name, default in (("use_lora", True), ("q_lora", False), ("use_cpu", False)):
+    for name, default in (("use_lora", True), ("q_lora", False), ("use_cpu", False), ("check_only", False)):
         parser.add_argument(f"--{name}", nargs="?", const=True, default=default, type=parse_bool)
     for name, kind in (("lora_r", int), ("per_device_train_batch_size", int), ("max_tokens_per_batch", int)):
         parser.add_argument(f"--{name}", type=kind)
     parser.add_argument("--num_train_epochs", type=float, default=EPOCHS)
     parser.add_argument("--deepspeed")
     parser.add_argument("--lora_weights")
+    parser.add_argument("--output_dir", default="output/lora")
     return parser.parse_known_args(arguments)[0]
 
 
@@ -170,58 +224,46 @@ def build_command(launch: Launch, arguments: list[str]) -> list[str]:
     return ["-m", "torch.distributed.run", *ranks, *command]
 
 
-def table() -> list[str]:
-    """The table in docs/gpu.md: for each size of Qwen2.5, the launch on each card and the room left for activations."""
-    import transformers
-
-    rows = ["| model | card | 1 GPU | 2 | 4 | 8 |", "|---|---|---|---|---|---|"]
-    for name, (hidden, intermediate, layers, heads, key_value_heads) in QWEN_SIZES.items():
-        config = transformers.Qwen2Config(
-            hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=layers, num_attention_heads=heads,
-            num_key_value_heads=key_value_heads, vocab_size=152064, tie_word_embeddings=False,
-        )  # fmt: skip
-        shape = memory.shape_from_config(config)
-        rows += [
-            f"| {name} | {card} GiB | " + " | ".join(table_cells(shape, card * GIB)) + " |" for card in CARD_SIZES_GIB
-        ]
-    return rows
+def build_command_of_node(launch: Launch, machines: int, arguments: list[str], number: int, first: Host) -> list[str]:
+    """The same for one of several machines, by its `number`; the `first` one has rank 0."""
+    if machines == 1:
+        return build_command(launch, arguments)
+    nodes, each = str(machines), str(launch.processes // machines)
+    ranks = ["--nnodes", nodes, "--node_rank", str(number), "--nproc_per_node", each, "--max_restarts", "1"]
+    meeting = ["--master_addr", first.address, "--master_port", str(first.port)]
+    on_cpu = [] if launch.devices else ["--use_cpu", "True"]
+    command = ["finetune.py", *arguments, *launch.arguments, *on_cpu]
+    return ["-m", "torch.distributed.run", *ranks, *meeting, *command]
 
 
-def table_cells(shape: Shape, card: float) -> list[str]:
-    """For 1, 2, 4 and 8 GPUs: the sharding, and the tokens per micro-batch without and with gradient checkpointing."""
-    found = []
-    for gpus in (1, 2, 4, 8):
-        try:
-            sharding, least = choose_sharding(shape, card, gpus, recommended_rank(0))
-        except InputError:
-            found.append("-")
-            continue
-        ranks = gpus if sharding == "zero3" else 1
-        free = memory.activation_room(card, shape, recommended_rank(0), sharding == "4 bits", ranks)
-        plain, saving = (free / shape.bytes_per_token(checkpointing) for checkpointing in (False, True))
-        found.append(
-            f"{sharding}, {format_thousands(plain)}/{format_thousands(saving)}"
-            + (f", from {least} on" if least > 1 else "")
-        )
-    return found
-
-
-def format_thousands(tokens: float) -> str:
-    return f"{tokens / 1000:.{0 if tokens >= 10_000 else 1}f}k"
+def train_on_cluster(address: str, model_name_or_path: str, data_path: str, arguments: list[str]) -> int:
+    """Train on machines of a Ray cluster; returns torchrun's exit code."""
+    parsed = parse_launch_arguments(arguments)
+    join_cluster(address)
+    machines = machines_to_train()
+    card = first_gpu().total_bytes if machines[0].gpus and not parsed.use_cpu else 0.0
+    launch, share = plan_on_machines(machines, card, model_name_or_path, data_path, parsed)
+    log.info("%s", launch.reason)
+    output, config = Path(parsed.output_dir), Path(model_name_or_path) / "config.json"
+    files = [Path(data_path), *([config] if config.is_file() else [])]
+    build = partial(build_command_of_node, launch, share.workers, arguments)
+    return run_on_machines(share, build, output, files)
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
-    if arguments == ["--table"]:
-        print("\n".join(table()))
-        return
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--ray_address")
+    cluster, arguments = parser.parse_known_args()
     parser.add_argument("--model_name_or_path")
     parser.add_argument("--data_path")
     parsed, _ = parser.parse_known_args(arguments)
     launch = Launch(1, "given", "", ())
     if parsed.model_name_or_path and parsed.data_path:  # else finetune.py reports what is missing, or prints --help
         require_model(parsed.model_name_or_path)
+        if cluster.ray_address and not parse_launch_arguments(arguments).check_only:
+            raise SystemExit(
+                train_on_cluster(cluster.ray_address, parsed.model_name_or_path, parsed.data_path, arguments)
+            )
         launch = plan_launch(parsed.model_name_or_path, parsed.data_path, arguments)
     if launch.devices:
         log.info("%s", launch.reason)
