@@ -35,7 +35,7 @@ from budget.clock import RUN_FILE, find_stage, format_duration, parse_time, read
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
-from budget.stages import ADAPTER, TEST_RATIO, GoingOn, Quiz, add_comparison, build_steps, further_answers
+from budget.stages import TEST_RATIO, GoingOn, Quiz, add_comparison, build_steps, further_answers, remove_outputs
 from budget.step import Step
 from budget.watching import WatchArguments, require_reporters, watched
 from data_processor.arguments import can_judge
@@ -48,11 +48,10 @@ from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
 from days.day import ANEW, BESIDE, WAYS
 from days.folders import BESIDE_FOLDER, Day, all_runs
-from days.known import QUIZ, QUIZ_BASE, TRAINED
+from days.known import QUIZ, TRAINED
 from days.ledger import TEST
 from days.overview import over_time
 from days.superseded import Sources
-from days.unlearning import UNLEARN_BASE
 from engines.hub import require_model
 from engines.processes import claim_run_folder
 from evaluation import report
@@ -77,9 +76,7 @@ class Arguments(WatchArguments):
     )
     retention_data_path: str | None = field(
         default=None,
-        metadata={
-            "help": 'General questions, to measure forgetting; "none": none. Default: ours in the documents\' language.'
-        },
+        metadata={"help": 'General questions; "none": none. Default: ours in the documents\' language.'},
     )
     open_book: bool = field(
         default=True, metadata={"help": "Also ask the base model with the document, if time allows."}
@@ -184,19 +181,6 @@ def print_plan(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arg
     print("\n".join(forecast.format_plan(plans[0], plans[1:])))
 
 
-def start_new_run(run: Run, steps: dict[str, list[Step]]) -> None:
-    """Start a new run: remove the answers of an earlier one, so that they are not mistaken for its own, but not the journals."""
-    for name in (BASE, TRAINING, TUNED, EVALUATION):
-        for step in steps[name]:
-            for path in (step.output, log_file(step.output)):
-                path.unlink(missing_ok=True)
-    for name in (Path("lora", ADAPTER), UNLEARN_BASE, QUIZ_BASE):
-        (run.out / name).unlink(missing_ok=True)
-    if run.limited:
-        log.info("%s, %s left until %s", *map(format_duration, (run.budget, run.left())), time_of_day(run.deadline))
-    run.write()
-
-
 def finish_run(run: Run, day: Day, documents: str) -> None:
     """Say what was learnt and lost, write the report once more, with the time that everything took, and move `latest`."""
     gate = days.judge(day)
@@ -247,7 +231,11 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
         if not day.is_first and days.is_closed(day.run):
             log.info("no document has changed since %s: nothing to do", day.run)
             return
-        start_new_run(run, steps)
+        remove_outputs(run.out, steps)
+        if run.limited:
+            durations = map(format_duration, (run.budget, run.left()))
+            log.info("%s, %s left until %s", *durations, time_of_day(run.deadline))
+        run.write()
     with watched(run, arguments.report_to):
         worthwhile = run.limited and forecast.CALIBRATION_SHARE * run.budget > forecast.calibration_seconds(starts)
         if worthwhile and read_timings(run.out) is None:

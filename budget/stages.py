@@ -14,7 +14,7 @@ from pathlib import Path
 
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.step import Step
-from utils import read_json
+from utils import log_file, read_json
 
 UNLEARN_TOKENS = 32  # of an answer that is trained against what has gone: as other replayed ones (training/replay.py)
 EPOCHS = 3.0  # of finetune.py, if its arguments ask for no number of them
@@ -24,6 +24,7 @@ COLLECTING_PART = 0.9  # of the collection's time on a day, which also has to te
 ONWARD_EPOCHS = 0.5
 TEST_RATIO = 0.1  # of the collection's questions, used as test questions if none are given
 ADAPTER = "adapter_model.safetensors"
+OF_SOME_RUNS = ("lora/" + ADAPTER, "unlearn_base.json", "quiz_base.json")  # what not every run writes
 # For a training without a deadline, so that it can resume
 SAVING_ARGUMENTS = ["--save_minutes", "10", "--resume_from_checkpoint", "auto"]
 
@@ -180,6 +181,13 @@ def asking_steps(
     return base, tuned
 
 
+def remove_outputs(out: Path, steps: dict[str, list[Step]]) -> None:
+    """Remove what an earlier run left, so that it is not mistaken for the new run's own; its journals stay."""
+    paths = [step.output for name in (BASE, TRAINING, TUNED, EVALUATION) for step in steps[name]]
+    for path in (*paths, *map(log_file, paths), *(out / name for name in OF_SOME_RUNS)):
+        path.unlink(missing_ok=True)
+
+
 def further_answers(out: Path) -> list[str]:
     """The other answers files in which something was answered, as arguments for evaluate.py."""
 
@@ -203,17 +211,3 @@ def rescue_adapter(lora: Path) -> bool:
         for name in (ADAPTER, "adapter_config.json"):
             shutil.copy(checkpoints[-1].with_name(name), lora / name)
     return bool(checkpoints)
-
-
-def further_answers(out: Path) -> list[str]:
-    """The other answers files in which something was answered, as arguments for evaluate.py."""
-
-    def answered(name: str) -> bool:
-        rows = read_json(out / name, "answers") if (out / name).is_file() else []
-        return any(not row.get("error") for row in rows)
-
-    options = ["--data_name_open_book", "open_book.json"] if answered("open_book.json") else []
-    pair = [f"retention_{model}.json" for model in ("tuned", "base")]
-    if all(map(answered, pair)):
-        options += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
-    return options
