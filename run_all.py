@@ -25,30 +25,33 @@ import math
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from budget import forecast
+from budget.arguments import Arguments
 from budget.calibration import calibrate, estimate_judge_startup, estimate_startup_times
 from budget.clock import RUN_FILE, find_stage, format_duration, parse_time, read_run, time_of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
-from budget.stages import ADAPTER, TEST_RATIO, GoingOn, build_steps, further_answers
+from budget.stages import ADAPTER, TEST_RATIO, GoingOn, Quiz, add_comparison, build_steps, further_answers
 from budget.step import Step
-from budget.watching import WatchArguments, require_reporters, watched
+from budget.watching import require_reporters, watched
+from data_processor.arguments import can_judge
 from data_processor.documents import Document, read_documents
 from data_processor.languages import identify_all, in_language
 from days import day as days
+from days import intake
 from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
-from days.day import ANEW, BESIDE, WAYS, Day
-from days.folders import BESIDE_FOLDER, all_runs
+from days.day import ANEW, BESIDE, WAYS
+from days.folders import BESIDE_FOLDER, Day, all_runs
+from days.known import QUIZ, QUIZ_BASE, TRAINED
 from days.ledger import TEST
 from days.overview import over_time
 from days.superseded import Sources
+from days.unlearning import UNLEARN_BASE
 from engines.hub import require_model
 from engines.processes import claim_run_folder
 from evaluation import report
@@ -60,51 +63,6 @@ from utils import InputError, log_file, parse_arguments, read_json, run_script, 
 GENERAL_QUESTIONS = Path(__file__).parent / "evaluation" / "general" / "questions.json"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True)
-class Arguments(WatchArguments):
-    model_name_or_path: str = field(metadata={"help": "A model folder, or a name on the Hugging Face hub."})
-    data_path: str = field(metadata={"help": "Folder of the documents."})
-    out: str = field(default="output/run", metadata={"help": "Folder for all output."})
-    test_data_path: str | None = field(
-        default=None,
-        metadata={"help": "Test questions; by default a tenth of the collection's, held out of training."},
-    )
-    retention_data_path: str | None = field(
-        default=None,
-        metadata={
-            "help": 'General questions, to measure forgetting; "none": none. Default: ours in the documents\' language.'
-        },
-    )
-    open_book: bool = field(
-        default=True, metadata={"help": "Also ask the base model with the document, if time allows."}
-    )
-    system_prompt: str | None = field(default=None, metadata={"help": "For training and asking alike."})
-    collect_args: str = field(default="", metadata={"help": "More arguments for the collection, in one string."})
-    finetune_args: str = field(default="", metadata={"help": "More arguments for finetune.py."})
-    inference_args: str = field(default="", metadata={"help": "More arguments for inference.py."})
-    evaluate_args: str = field(default="--judge match", metadata={"help": "More arguments for evaluate.py."})
-    ray_address: str | None = field(
-        default=None,
-        metadata={
-            "help": "A Ray cluster on whose machines to collect, ask, judge and train: auto (the one this machine belongs to) or "
-            "HOST:PORT. They must share the files. Without, everything runs here."
-        },
-    )
-    plan_only: bool = field(default=False, metadata={"help": "Calibrate, print what the budget buys, and stop."})
-    way: Literal["auto", "onward", "anew", "beside"] = field(
-        default="auto",
-        metadata={
-            "help": "Once the documents have changed: onward from the last adapter on what is new and some of the rest, anew "
-            "from the base model on all, or a second adapter beside the first. auto: anew if anything is to be forgotten, "
-            "else onward."
-        },
-    )
-    newer: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Documents that replace all others they contradict, where no date tells; the newest last."},
-    )
 
 
 def choose_general_questions(arguments: Arguments, documents: Sequence[Document]) -> None:
@@ -169,7 +127,8 @@ def print_plan(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arg
     if questions is None:
         questions = round(TEST_RATIO * collected.units * timings.questions_a_unit)
     plans = [
-        forecast.forecast(run.budget * times, timings, collected.units, questions, general) for times in (1, 0.5, 2, 4)
+        forecast.forecast(run.budget * times, timings, collected.units, questions, general, arguments.quiz)
+        for times in (1, 0.5, 2, 4)
     ]
     print("\n".join(forecast.format_plan(plans[0], plans[1:])))
 
@@ -180,7 +139,8 @@ def start_new_run(run: Run, steps: dict[str, list[Step]]) -> None:
         for step in steps[name]:
             for path in (step.output, log_file(step.output)):
                 path.unlink(missing_ok=True)
-    (run.out / "lora" / ADAPTER).unlink(missing_ok=True)
+    for name in (Path("lora", ADAPTER), UNLEARN_BASE, QUIZ_BASE):
+        (run.out / name).unlink(missing_ok=True)
     if run.limited:
         log.info("%s, %s left until %s", *map(format_duration, (run.budget, run.left())), time_of_day(run.deadline))
     run.write()
@@ -202,23 +162,25 @@ def finish_run(run: Run, day: Day, documents: str) -> None:
 
 
 def take_in(day: Day, documents: Sequence[Document], arguments: Arguments, limited: bool) -> dict[str, list[Step]]:
-    """Put what was collected into the ledger; of a day, returns the steps of all later stages, which depend on it."""
+    """Put what was collected into the ledger; returns the steps of all later stages, which depend on it."""
+    going_on, test, gone = None, day.run / TEST, day.run / GONE
     if day.is_first:
-        days.take_in_first(day)
-        return {}
-    days.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
-    arguments.test_data_path = str(day.run / QUESTIONS)
-    way, test, gone = days.choose_way(day, arguments.way), day.run / TEST, day.run / GONE
-    going_on = GoingOn(
-        adapter=day.before.run / "lora",
-        rows=None if way == ANEW else day.run / TODAY,
-        beside=day.run / BESIDE_FOLDER if way == BESIDE else None,
-        recall=test if test.is_file() else None,
-        gone=gone if read_json(gone, "questions") else None,
-        unlearn=days.questions_to_unlearn(day),
-    )
-    log.info("%s: %s", day.run, WAYS[way])
-    steps = build_steps(arguments, limited, going_on)
+        intake.take_in_first(day)
+    else:
+        intake.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
+        arguments.test_data_path = str(day.run / QUESTIONS)
+        way = days.choose_way(day, arguments.way)
+        going_on = GoingOn(
+            adapter=day.before.run / "lora",
+            rows=None if way == ANEW else day.run / TODAY,
+            beside=day.run / BESIDE_FOLDER if way == BESIDE else None,
+            recall=test if test.is_file() else None,
+            gone=gone if read_json(gone, "questions") else None,
+            unlearn=days.questions_to_unlearn(day),
+        )
+        log.info("%s: %s", day.run, WAYS[way])
+    quiz = Quiz(day.run / QUIZ, day.run / TRAINED, test if test.is_file() else None)
+    steps = build_steps(arguments, limited, going_on, quiz if days.prepare_quiz(day, arguments.quiz) else None)
     return {name: steps[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
 
 
@@ -228,6 +190,8 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
     if arguments.plan_only:
         print_plan(run, steps, starts, arguments)
         return
+    if not day.is_first and can_judge(shlex.split(arguments.collect_args)):
+        add_comparison(steps[COLLECTION], arguments, lambda: intake.write_candidates(day))
     if len(run.state["starts"]) == 1:
         if not day.is_first and days.is_closed(day.run):
             log.info("no document has changed since %s: nothing to do", day.run)
@@ -243,7 +207,7 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
             if run.limited:
                 questions, general = count_questions(arguments)
                 run.update_estimates(
-                    questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book
+                    questions or 0, general, "match" not in arguments.evaluate_args, arguments.open_book, arguments.quiz
                 )
             if name == EVALUATION:
                 steps[name][0].command += further_answers(run.out)
@@ -252,7 +216,7 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
             if name == COLLECTION:
                 steps |= take_in(day, documents, arguments, run.limited)
             if name == BASE:
-                days.unlearn(day)
+                days.use_base_answers(day)
         finish_run(run, day, arguments.data_path)
 
 

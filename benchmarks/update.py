@@ -36,11 +36,12 @@ from budget.run import Run
 from budget.stages import GoingOn, build_steps
 from data_processor.documents import read_documents
 from days import day as days
+from days import intake
 from days.asked import GONE, GONE_SCORES, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
-from days.day import ANEW, BESIDE, ONWARD, Day
-from days.folders import BESIDE_FOLDER, close_day
+from days.day import ANEW, BESIDE, ONWARD
+from days.folders import BESIDE_FOLDER, Day, close_day
 from days.gate import Gate
 from days.ledger import DATASET, TEST
 from days.superseded import Sources
@@ -88,7 +89,7 @@ def live(arguments: Arguments, out: Path, number: int, way: str) -> dict:
         if steps[stage]:
             run.run_stage(stage, steps[stage])
         if stage == BASE:
-            days.unlearn(day)
+            days.use_base_answers(day)
     for name in ("base", "tuned", "retention_base", "retention_tuned"):
         write_verdicts(day.run, name)
     gate = days.judge(day)
@@ -110,9 +111,9 @@ def steps_of(arguments: Arguments, day: Day, documents: Path, way: str, sources:
         finetune_args=TRAINING_ARGUMENTS + SMALL_ARGUMENTS * arguments.small,
     )  # fmt: skip
     if day.is_first:
-        days.take_in_first(day)
+        intake.take_in_first(day)
         return build_steps(given, limited=False), ANEW
-    days.take_in(day, sources, None)
+    intake.take_in(day, sources, None)
     way = days.choose_way(day, way)
     going_on = GoingOn(
         adapter=day.before.run / "lora",
@@ -173,6 +174,13 @@ class Records:
             write_text(self.path, lines)
         return self.by_key[of, day]
 
+    def by_way(self) -> dict[str, list[dict]]:
+        """The days of each way that has any, the first before them, also of ways that are not gone on with now."""
+        of = {way: [one for (name, _), one in self.by_key.items() if name == way] for way in WAYS}
+        return {
+            way: [self.by_key[FIRST, 1], *sorted(days, key=lambda one: one["day"])] for way, days in of.items() if days
+        }
+
 
 def copy_first(first: Path, out: Path) -> None:
     """Begin a way with the first day, which all have in common."""
@@ -189,14 +197,13 @@ def main() -> None:
     records = Records(results.with_name(f"{results.stem}_runs.jsonl"))
     (work / FIRST).mkdir(parents=True, exist_ok=True)
     first = records.get(FIRST, 1, lambda: live(arguments, work / FIRST, 1, ANEW))
-    by_way: dict[str, list[dict]] = {way: [first] for way in arguments.ways}
     made = {"machine": machine(), "commit": commit(), "date": today(), "model": Path(arguments.model_name_or_path).name}
     retrieval = update_retrieval.ask(arguments.model_name_or_path, work, work / FIRST / "lora", first, ANSWER_ARGUMENTS)
     for number in range(2, LAST + 1):  # day by day, so that what is there can be compared
         for way in arguments.ways:
             copy_first(work / FIRST, work / way)
-            by_way[way].append(records.get(way, number, lambda n=number, w=way: live(arguments, work / w, n, w)))
-            found = {**summarise(by_way), "with_retrieval": retrieval, **made}
+            records.get(way, number, lambda n=number, w=way: live(arguments, work / w, n, w))
+            found = {**summarise(records.by_way()), "with_retrieval": retrieval, **made}
             write_json(results, found)
             update_plot.draw(found, results.with_suffix(".png"))
             print(f"day {number}, {way}: done", flush=True)

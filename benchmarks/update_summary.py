@@ -6,12 +6,13 @@ from collections import defaultdict
 
 from days.asked import count_gone
 
-DEFAULT = "anew"  # the way whose numbers stand at the top
+DEFAULT = "onward"  # the way whose numbers stand at the top
+EVERYTHING = "anew"  # the way that trains on everything, whose cost the others are compared with
 
 
 def summarise(by_way: dict[str, list[dict]]) -> dict:
     """The numbers of every way, from its records of day 1 and after, and those of DEFAULT at the top."""
-    costs = {record["day"]: record for record in by_way.get(DEFAULT, [])}
+    costs = {record["day"]: record for record in by_way.get(EVERYTHING, [])}
     ways = {
         way: {**measure(records, costs), "days": [about_day(one, records[0]) for one in records]}
         for way, records in by_way.items()

@@ -128,16 +128,23 @@ def stage_seconds(budget: float, measured: dict[str, float], shares: dict[str, f
 
 
 def asking_seconds(
-    budget: float, timings: Timings, questions: int, general: int, judged_by_model: bool, open_book: bool = True
+    budget: float,
+    timings: Timings,
+    questions: int,
+    general: int,
+    judged_by_model: bool,
+    open_book: bool = True,
+    quiz: bool = False,
 ) -> dict[str, float]:
     """Seconds for base and tuned model to answer everything, and for the evaluation if they can be known.
 
-    Questions with the document come last, after the tuned model's.
+    Questions with the document come last, after the tuned model's. The quiz takes what is left of the base model's share.
     """
     t = timings
     both = 2 * t.start + (questions + general) * t.question
+    base = max(both, SHARES[BASE] * budget) if quiz else both
     tuned = both + (open_book_seconds(budget, t.start, questions, t.question) if open_book else 0.0)
-    return {BASE: both, TUNED: tuned, **evaluation_seconds(t.loading or t.start, judged_by_model)}
+    return {BASE: base, TUNED: tuned, **evaluation_seconds(t.loading or t.start, judged_by_model)}
 
 
 def open_book_seconds(budget: float, start: float, questions: int, question: float) -> float:
@@ -159,10 +166,12 @@ def evaluation_seconds(start: float, judged_by_model: bool) -> dict[str, float]:
     return {} if judged_by_model else {EVALUATION: EVALUATION_STARTS * start}
 
 
-def forecast(budget: float, timings: Timings, units: int, questions: int, general: int = 0) -> Forecast:
+def forecast(
+    budget: float, timings: Timings, units: int, questions: int, general: int = 0, quiz: bool = False
+) -> Forecast:
     """The plan for a run that asks `questions` and `general` questions, evaluated by string match."""
     t = timings
-    asking = asking_seconds(budget, t, questions, general, judged_by_model=False)
+    asking = asking_seconds(budget, t, questions, general, judged_by_model=False, quiz=quiz)
     limits = stage_seconds(budget, asking, {**SHARES, COLLECTION: collection_share(budget, t, asking)})
     all_facts_seconds = t.unit * units
     all_roles_seconds = t.roles * t.role_unit * units

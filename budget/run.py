@@ -187,7 +187,7 @@ class Run:
         gone = [step.name for step in steps if step.gone()]
         done = record["steps"] = [name for name in record.get("steps", []) if name not in gone]  # in an earlier start
         for step in steps:
-            if step.name in done or step.ended(parse_time(record["started"], 0)):
+            if step.name in done or step.ended(parse_time(record["started"], 0)) or not step.prepare():
                 continue
             until = time.time() + max(step.part * (end - time.time()), 1.0)
             if step.needed or until - time.time() > ASKING_STARTS * self.startup_seconds:
@@ -261,15 +261,18 @@ class Run:
         times = time_of_day(end), format_duration(end - now), time_of_day(self.deadline)
         log.info("the run ends at about %s, in %s (deadline %s)", *times)
 
-    def update_estimates(self, questions: int, general: int, judged_by_model: bool, open_book: bool) -> None:
+    def update_estimates(
+        self, questions: int, general: int, judged_by_model: bool, open_book: bool, quiz: bool = False
+    ) -> None:
         """Derive from the calibration and the stages so far what the remaining stages will need."""
         collected, timings = read_report(meta_file(self.out / "data.json"), CollectionTime), read_timings(self.out)
         if collected and timings:
             stages = forecast.forecast(UNLIMITED_S, timings, collected.units, questions, general).stages
-            asking = forecast.asking_seconds(self.budget, timings, questions, general, judged_by_model, open_book)
+            asked = (questions, general, judged_by_model, open_book, quiz)
+            asking = forecast.asking_seconds(self.budget, timings, *asked)
             share = forecast.collection_share(self.budget, timings, asking)
             self.shares = {**forecast.SHARES, COLLECTION: share}
-            self.expected = {name: stages[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
+            self.expected = {BASE: asking[BASE], **{name: stages[name] for name in (TRAINING, TUNED, EVALUATION)}}
         self.startup_seconds = collected.seconds_to_start if collected else 0.0
         vllm_startup = (
             0.0 if self.transformers_startup is None else self.startup_seconds

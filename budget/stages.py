@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from budget.step import Step
 from utils import read_json
 
 UNLEARN_TOKENS = 32  # of an answer that is trained against what has gone: as other replayed ones (training/replay.py)
+EPOCHS = 3.0  # of finetune.py, if its arguments ask for no number of them
+COLLECTING_PART = 0.9  # of the collection's time on a day, which also has to tell what contradicts what
 # Of a training that goes on from an adapter, which can answer already: of the epochs of one from the base model
 # (results/update.json)
 ONWARD_EPOCHS = 0.5
@@ -42,22 +45,33 @@ class GoingOn:
     unlearn: Path | None = None
 
 
-def build_steps(arguments, limited: bool = True, going_on: GoingOn | None = None) -> dict[str, list[Step]]:
+@dataclass(frozen=True)
+class Quiz:
+    """With --quiz: the `questions` that the base model is asked first, and the file of the `rows` to train after that.
+
+    `recall` are the questions asked during the training.
+    """
+
+    questions: Path
+    rows: Path
+    recall: Path | None = None
+
+
+def build_steps(
+    arguments, limited: bool = True, going_on: GoingOn | None = None, quiz: Quiz | None = None
+) -> dict[str, list[Step]]:
     """The commands of every stage; if the time is `limited`, each is also given the time to end at when it is run."""
-    out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited, going_on)
-    (model, _), cluster = model_and_prompt(arguments), on_cluster(arguments)
-    collect_args = shlex.split(arguments.collect_args)
-    collect = ["data_processor/data_collection_local.py", *model]
-    if "--api_model" in collect_args:
-        collect = ["data_processor/data_collection_api.py"]
-    collect += ["--data_path", arguments.data_path, "--json_save_dir", str(out / "data.json")]
-    collect += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
+    out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited, going_on, quiz)
+    model, _ = model_and_prompt(arguments)
+    collect = collection_arguments(arguments)
+    script = f"data_processor/data_collection_{'api' if '--api_model' in collect else 'local'}.py"
     judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
-    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path, *cluster]
+    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path]
+    judge += on_cluster(arguments)
     return {
-        COLLECTION: [Step("collection", out / "data.json", [*collect, *cluster, *collect_args])],
+        COLLECTION: [Step("collection", out / "data.json", [script, *collect])],
         BASE: base,
-        TRAINING: training_steps(arguments, limited, going_on),
+        TRAINING: training_steps(arguments, limited, going_on, quiz),
         TUNED: tuned,
         EVALUATION: [
             Step("evaluation", out / "tuned_win_rate.json", [*judge, *shlex.split(arguments.evaluate_args)]),
@@ -65,14 +79,36 @@ def build_steps(arguments, limited: bool = True, going_on: GoingOn | None = None
     }
 
 
-def training_steps(arguments, limited: bool, going_on: GoingOn | None) -> list[Step]:
-    """The training of all rows from the base model, or of some of them as `going_on` says."""
+def collection_arguments(arguments) -> list[str]:
+    """The arguments of the collection, whichever model it asks."""
+    words = ["--data_path", arguments.data_path, "--json_save_dir", str(Path(arguments.out, "data.json"))]
+    words += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
+    words += on_cluster(arguments)
+    own = shlex.split(arguments.collect_args)
+    return [*words, *own] if "--api_model" in own else [*model_and_prompt(arguments)[0], *words, *own]
+
+
+def add_comparison(collection: list[Step], arguments, prepare: Callable[[], bool]) -> None:
+    """Add to the collection of a day the question which facts contradict one another, put to the same model.
+
+    `prepare` writes the pairs of facts that it is asked about, once the facts are known.
+    """
+    output, command = Path(arguments.out, "contradictions.json"), ["data_processor/contradictions.py"]
+    command += collection_arguments(arguments)
+    collection[0].part = COLLECTING_PART
+    collection.append(Step("contradictions", output, command, needed=False, prepare=prepare))
+
+
+def training_steps(arguments, limited: bool, going_on: GoingOn | None, quiz: Quiz | None) -> list[Step]:
+    """The training of all rows from the base model, or of some of them as `going_on` and `quiz` say."""
     out, (model, prompt) = Path(arguments.out), model_and_prompt(arguments)
-    rows, folder, more = out / "data.json", out / "lora", []
+    rows, folder, recall, more = out / "data.json", out / "lora", None, []
     if going_on and going_on.rows:
-        rows, folder = going_on.rows, going_on.beside or folder
+        rows, folder, recall = going_on.rows, going_on.beside or folder, going_on.recall
         more = [] if going_on.beside else ["--lora_weights", str(going_on.adapter)]
-        more += ["--recall_data_path", str(going_on.recall)] if going_on.recall else []
+    if quiz:
+        rows, recall = quiz.rows, quiz.recall
+    more += ["--recall_data_path", str(recall)] if recall else []
     train = ["-m", "training.launch", *model, "--data_path", str(rows), "--output_dir", str(folder), *prompt, *more]
     own = shlex.split(arguments.finetune_args)
     train += [*on_cluster(arguments), *([] if limited else SAVING_ARGUMENTS), *own]
@@ -88,8 +124,6 @@ def training_steps(arguments, limited: bool, going_on: GoingOn | None) -> list[S
 
 def epochs_in(finetune_args: list[str]) -> float:
     """The epochs that arguments of finetune.py ask for."""
-    from training.launch import EPOCHS
-
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--num_train_epochs", "--num-train-epochs", type=float, default=EPOCHS)
     return parser.parse_known_args(finetune_args)[0].num_train_epochs
@@ -106,7 +140,9 @@ def on_cluster(arguments) -> list[str]:
     return ["--ray_address", arguments.ray_address] if arguments.ray_address else []
 
 
-def asking_steps(arguments, limited: bool, going_on: GoingOn | None) -> tuple[list[Step], list[Step]]:
+def asking_steps(
+    arguments, limited: bool, going_on: GoingOn | None, quiz: Quiz | None
+) -> tuple[list[Step], list[Step]]:
     """The steps that ask the base model before the training, and those that ask afterwards.
 
     The time the base model takes tells how much is left for the training. Without a deadline it is asked together with the
@@ -139,20 +175,11 @@ def asking_steps(arguments, limited: bool, going_on: GoingOn | None) -> tuple[li
     if going_on and going_on.unlearn:  # without a deadline too: the answers are trained
         base.append(ask("unlearn_base", str(going_on.unlearn), 1.0))
         base[-1].command += ["--max_new_tokens", str(UNLEARN_TOKENS)]
+    if quiz:  # last, as it takes whatever time the others leave
+        base.append(ask("quiz_base", str(quiz.questions), 1.0))
     if arguments.open_book:  # last, so that it takes no time from the others
         tuned.append(ask("open_book", test, 1.0, "--open_book", arguments.data_path))
     return base, tuned
-
-
-def rescue_adapter(lora: Path) -> bool:
-    """Whether a training that had to be stopped left an adapter: saved but not compared, or that of its last checkpoint."""
-    if (lora / ADAPTER).is_file():
-        return True
-    checkpoints = sorted(lora.glob("checkpoint-*/whole.json"), key=lambda mark: int(mark.parent.name.partition("-")[2]))
-    if checkpoints:
-        for name in (ADAPTER, "adapter_config.json"):
-            shutil.copy(checkpoints[-1].with_name(name), lora / name)
-    return bool(checkpoints)
 
 
 def further_answers(out: Path) -> list[str]:
@@ -167,3 +194,14 @@ def further_answers(out: Path) -> list[str]:
     if all(map(answered, pair)):
         options += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
     return options
+
+
+def rescue_adapter(lora: Path) -> bool:
+    """Whether a training that had to be stopped left an adapter: saved but not compared, or that of its last checkpoint."""
+    if (lora / ADAPTER).is_file():
+        return True
+    checkpoints = sorted(lora.glob("checkpoint-*/whole.json"), key=lambda mark: int(mark.parent.name.partition("-")[2]))
+    if checkpoints:
+        for name in (ADAPTER, "adapter_config.json"):
+            shutil.copy(checkpoints[-1].with_name(name), lora / name)
+    return bool(checkpoints)

@@ -15,7 +15,8 @@ class Step:
 
     A `sealed` step writes its `output` last: once that exists, nothing is left to do. `rescue` hands over what a command
     left behind when it had to be stopped at its deadline, and returns whether there was anything. A step that is not
-    `timed`, which takes seconds, is told of no deadline.
+    `timed`, which takes seconds, is told of no deadline. `prepare` writes what the command reads, right before it, and
+    returns whether there is anything to do.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Step:
     sealed: bool = False
     rescue: Callable[[], bool] | None = None
     timed: bool = True
+    prepare: Callable[[], bool] = lambda: True
 
     def ended(self, since: float) -> bool:
         return self.sealed and changed(self.output, since)

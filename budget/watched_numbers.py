@@ -15,6 +15,7 @@ from utils import InputError, read_json
 GROUPS = {
     "data_collection_local.py": "collection",
     "data_collection_api.py": "collection",
+    "contradictions.py": "contradictions",
     "finetune.py": "training",
     "inference.py": "answers",
     "evaluate.py": "scores",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +100,13 @@ class CollectionArguments(WatchArguments):
     def method(self) -> ModuleType:
         """The steps of the method that suit the model."""
         return METHODS[self.guard]
+
+
+def can_judge(words: Sequence[str]) -> bool:
+    """Whether the model of a collection with these arguments, as words of a command line, is trusted to judge facts."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--guard", choices=METHODS, default="quotes")
+    return METHODS[parser.parse_known_args(words)[0].guard].CAN_JUDGE
 
 
 def dataset_path(json_save_dir: str) -> Path:

@@ -41,6 +41,7 @@ WAVES = {  # by --verify: the steps that can be asked together, in turn, for a c
     ),
 }
 PROMPTS = Path(__file__).parent / "prompts"
+CAN_JUDGE = True  # whether what it says of two facts decides anything
 
 
 def prepare(work: Work, chunks: list[Chunk]) -> None:

@@ -37,6 +37,7 @@ NEWLY = frozenset(
     "adesso agora теперь сейчас 现 在 今 已".split()
 )
 
+Difference = tuple[tuple[str, str], float, bool]  # of two facts: values, alike and is_sure of a Rival
 Item = tuple[str, str]  # of a text: its kind ("word", "name", "date", "amount", "code"), and how it is written
 
 
@@ -44,12 +45,13 @@ Item = tuple[str, str]  # of a text: its kind ("word", "name", "date", "amount",
 class Rival:
     """Two facts, by position, that may contradict one another, with their values ("" if one denies what the other says).
 
-    `is_sure`: alike enough for a rule to decide, where no model can be asked.
+    `alike`: from ALIKE to 1, what they have in common beside the values. `is_sure`: enough for a rule to decide.
     """
 
     first: int
     second: int
     values: tuple[str, str]
+    alike: float
     is_sure: bool
 
 
@@ -143,15 +145,15 @@ def near_pairs(statements: list[Statement], fresh: set[int]) -> Iterator[tuple[i
         yield from ((number, other) for other in near - {number})
 
 
-def compare(one: Statement, other: Statement) -> tuple[tuple[str, str], bool] | None:
-    """The values in which two facts differ that are otherwise alike, and whether that is sure; None if they are not such."""
+def compare(one: Statement, other: Statement) -> Difference | None:
+    """The values in which two facts differ that are otherwise alike, how alike, and whether that is sure; None if not such."""
     left, right = unequal(one, other), unequal(other, one)
     same_spans = len(one.spans) - len(left)
     shared = same_spans + len({*one.word_items} & {*other.word_items})
     same_question = next((question for question in one.answers if question in other.answers), None)
     if same_question:
         values = one.answers[same_question], other.answers[same_question]
-        return None if one.same(*values) else (values, shared >= FEWEST_SHARED)
+        return None if one.same(*values) else (values, 1.0, shared >= FEWEST_SHARED)
     if shared < FEWEST_SHARED:
         return None
     if left or right:
@@ -166,9 +168,7 @@ def unequal(one: Statement, other: Statement) -> list[Item]:
     return [i for _, i in one.spans if not any(i[0] == k and one.same(i[1], written) for k, written in there)]
 
 
-def by_spans(
-    one: Statement, other: Statement, left: list[Item], right: list[Item], alike: float
-) -> tuple[tuple[str, str], bool] | None:
+def by_spans(one: Statement, other: Statement, left: list[Item], right: list[Item], alike: float) -> Difference | None:
     """Facts that differ in one name, date, amount or code, or in several amounts, and are else `alike`."""
     kinds = [kind for kind, _ in left]
     if alike < ALIKE or kinds != [kind for kind, _ in right] or (len(kinds) > 1 and {*kinds} != {AMOUNT}):
@@ -177,7 +177,7 @@ def by_spans(
         return None
     values = tuple(", ".join(written for _, written in side) for side in (left, right))
     are_values = all(s.has_value(value) for s, value in zip((one, other), values, strict=True))
-    return values, alike >= SURE and len(left) == 1 and are_values
+    return values, alike, alike >= SURE and len(left) == 1 and are_values
 
 
 def may_measure_one_thing(one: str, other: str, language: str) -> bool:
@@ -187,11 +187,11 @@ def may_measure_one_thing(one: str, other: str, language: str) -> bool:
     return not all(units) or currencies or bool(units[0] & units[1])
 
 
-def by_words(one: Statement, other: Statement) -> tuple[tuple[str, str], bool] | None:
+def by_words(one: Statement, other: Statement) -> Difference | None:
     """Facts of which one denies the other, or that differ in a few words at one place."""
     if one.denies != other.denies:
         alike = similarity({*one.all_words}, {*other.all_words})
-        return (("", ""), alike == 1) if alike >= SURE else None
+        return (("", ""), alike, alike == 1) if alike >= SURE else None
     matcher = SequenceMatcher(a=one.all_words, b=other.all_words, autojunk=False)
     changed = [code for code in matcher.get_opcodes() if code[0] != "equal"]
     if len(changed) != 1 or changed[0][0] != "replace":
@@ -206,7 +206,7 @@ def by_words(one: Statement, other: Statement) -> tuple[tuple[str, str], bool] |
     )
     if alike < SURE or max(end - start, other_end - other_start) > LONGEST_VALUE:
         return None
-    return values, False
+    return values, alike, False
 
 
 def similarity(some: set[Item], others: set[Item]) -> float:

@@ -24,7 +24,14 @@ from days.rows import identity
 from utils import LOG_FOLDER, log_file, read_json, write_json
 
 # Replies to the same prompts by the same model are the same: they need not be asked for, or paid, again.
-JOURNALS = ("data.journal.jsonl", "base.journal.jsonl", "retention_base.journal.jsonl", "tuned_verdicts.jsonl")
+JOURNALS = (
+    "data.journal.jsonl",
+    "base.journal.jsonl",
+    "retention_base.journal.jsonl",
+    "quiz_base.journal.jsonl",
+    "contradictions.journal.jsonl",
+    "tuned_verdicts.jsonl",
+)
 REPLAY_JOURNAL = "replay.journal.jsonl"  # in the log folder of an adapter
 TODAY = "today.json"  # the rows to train where training goes on from an adapter, or makes one beside it
 OLD_PER_NEW = 1.0  # rows of older facts for each new row, so that going on from an adapter does not lose them
@@ -158,11 +165,16 @@ def write_today(run: Path, before: Path, with_old: bool) -> int:
     draw.shuffle(sample)
     sample = sample[: round(OLD_PER_NEW * len(new))]
     write_json(run / TODAY, new + sample)
-    chunks = (run / TODAY).with_suffix(".chunks.jsonl")  # the passages, where finetune.py looks for them
-    chunks.unlink(missing_ok=True)
-    if (run / CHUNKS).exists():
-        chunks.symlink_to(CHUNKS)
+    link_passages(run / TODAY)
     return len(new)
+
+
+def link_passages(rows: Path) -> None:
+    """Put the passages of the dataset where finetune.py looks for those of another file of its rows."""
+    chunks = rows.with_suffix(".chunks.jsonl")
+    chunks.unlink(missing_ok=True)
+    if rows.with_name(CHUNKS).exists():
+        chunks.symlink_to(CHUNKS)
 
 
 def what_it_tells(row: dict) -> tuple[str, str]:

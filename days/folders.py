@@ -19,6 +19,7 @@ and closing it again does the same.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import logging
 import os
@@ -31,12 +32,38 @@ from engines.processes import lock_folder
 from utils import InputError, log_file, read_json, run_script, write_json
 
 DAYS, LATEST, DAY_FILE = "days", "latest", "day.json"
+FIRST = "first"  # the name of the first run in the ledger
 BESIDE_FOLDER = "beside"  # of a day: the adapter of its new rows alone
 NAME = re.compile(r"(\d{4}-\d\d-\d\d)(?:_(\d+))?")
 ADAPTER = "adapter_model.safetensors"
 KEPT_OF_ADAPTER = {"log", "train_log.json", "loss_curve.png"}  # the rest of lora/ is weights and what belongs to them
 
 log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Day:
+    """A run in the folder `out`: the first, which is `out` itself, or that of a day."""
+
+    out: Path
+    run: Path
+
+    @property
+    def is_first(self) -> bool:
+        return self.run == self.out
+
+    @property
+    def name(self) -> str:
+        return FIRST if self.is_first else self.run.name
+
+    @property
+    def before(self) -> Day:
+        """The run that a day goes on from."""
+        return Day(self.out, run_before(self.out, self.run))
+
+    def note(self, **told: object) -> None:
+        """Add to log/day.json."""
+        write_json(log_file(self.run / DAY_FILE), read_day(self.run) | told)
 
 
 def all_runs(out: Path) -> list[Path]:

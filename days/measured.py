@@ -33,6 +33,7 @@ def add_training(records: Records, folder: str | Path, run: str, dataset: str = 
             rows[key_of(row)] += 1
     for record in records.values():
         shown = rows.get(key_of_record(record), 0)
+        record["exposures"].pop(run, None)  # of an earlier training of the same run, with other rows
         if shown:
             record["exposures"][run] = round(shown * epochs, 1)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from days.asked import GONE_SCORES
-from days.day import Day, read_pairs
-from days.folders import all_runs, read_day
+from days.folders import Day, all_runs, read_day
 from days.gate import Gate
+from days.intake import read_pairs
 from days.ledger import read_ledger
 from days.measured import RIGHT
 from utils import read_json

@@ -1,7 +1,7 @@
 """Which facts the base model knows already, so that training need not teach them: it is asked before.
 
-asked = quiz(rows)                                    # to inference.py, without an adapter, and to evaluate.py
-known, unknown = split_known(rows, asked, verdicts)   # `unknown` is trained; `known` can be replayed
+asked = quiz(rows)                                    # to inference.py, without an adapter: known.py
+known, unknown = split_known(rows, asked, verdicts)   # `unknown` is trained; what it said of `known` is replayed
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ OF_MORE_FACTS = ("two",)
 def quiz(rows: Iterable[dict]) -> list[dict]:
     """The rows of a dataset that the base is asked: up to WORDINGS for each fact, such as ask for different things first.
 
-    A fact that has only questions of yes and no is not asked, and so counts as unknown.
+    A fact that has only questions of yes and no is not asked, nor are rows that name no fact: both count as unknown.
     """
     by_fact: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if (
-            row.get("kind", ANSWERABLE_KINDS[0]) in ANSWERABLE_KINDS
+            row.get("fact")
+            and row.get("kind", ANSWERABLE_KINDS[0]) in ANSWERABLE_KINDS
             and row.get("form") not in GUESSABLE + OF_MORE_FACTS
         ):
             by_fact[key_of(row)][question_and_reference(row)[1]].append(row)
@@ -51,6 +52,6 @@ def split_known(rows: Iterable[dict], asked: Iterable[dict], verdicts: Iterable[
         answers[key_of(row)].append(str(row["id"]) in right)
     known, unknown = [], []
     for row in rows:
-        single = row.get("kind") != "unknown" and row.get("form") not in OF_MORE_FACTS
+        single = row.get("kind") not in ("unknown", "replay") and row.get("form") not in OF_MORE_FACTS
         (known if single and all(answers.get(key_of(row), [False])) else unknown).append(row)
     return known, unknown

@@ -1,40 +1,35 @@
 """Facts that a newer document contradicts: found by rule, decided by the model with both quotes before it, and no longer trained.
 
-    pairs = find_superseded(records, run, Sources(documents, "my_texts"), engine)
+    candidates = to_judge(records, run, before)     # for data_processor/contradictions.py, whose verdicts come back
+    pairs = find_superseded(records, run, before, Sources(documents, "my_texts"), verdicts)
     write_json(folder / FILE, pairs)                # for the report and the reader
     supersede(records, pairs, run)                  # into the ledger
     take_out(folder, records)                       # out of data.json and data.test.json
 
 A pair is {"old", "new": {"id", "text", "quote", "file_name", "value"}, "newer": the file of the new one or null, "known_by": how
-that is known, "decided_by": "model", "rule" or null, "thing": what both tell of, if the model said it}. Where it cannot be
-told which of two is newer, or the model was not heard, both stay in training, and the pair is listed all the same.
+that is known, "decided_by": "model", "rule" or null, "thing": what both tell of, if the model said it, "undecided": why, if
+nobody decided}. Where it cannot be told which of two is newer, or whether they contradict one another, both stay in
+training, and the pair is listed all the same.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from data_processor.contradictions import CONTRADICTS, UNCLEAR
 from data_processor.documents import Document
 from data_processor.languages import detect_language
-from data_processor.prompts import load_prompts
-from data_processor.work import an_object
 from days.candidates import Rival, find_rivals
 from days.dates import dated
 from days.ledger import Records, mark_gone
-from engines.chat import Engine, Reply
-from engines.json_replies import parse_json
 
 FILE = "superseded.json"
-PROMPTS = Path(__file__).with_name("prompts")
-STEP = "contradicts"
-REPLACES = "replaces"
-TOKENS_A_VERDICT = 80
-SCHEMA = an_object(
-    thing={"type": "string", "maxLength": 120}, verdict={"type": "string", "enum": [REPLACES, "both", "same"]}
-)
+MOST_JUDGED = 200  # pairs that the model is asked about: some minutes of a day
+MODEL_UNSURE = "the model cannot tell"
+NOT_ASKED = "the model was not asked"
 # Files copied together, or checked out, are saved within a short time of one another: that says nothing of their age.
 SAVED_APART = timedelta(hours=1)
 # How it is known which of two is newer.
@@ -44,6 +39,8 @@ ONLY_ONE_LEFT, AS_TOLD, BY_DATE, BY_SAVING = (
     "their dates",
     "when they were saved",
 )
+
+log = logging.getLogger(__name__)
 
 
 class Sources:
@@ -73,24 +70,45 @@ class Sources:
 
 
 def find_superseded(
-    records: Records, run: str, before: str | None, sources: Sources, engine: Engine | None = None
+    records: Records, run: str, before: str | None, sources: Sources, verdicts: Mapping[str, dict] | None = None
 ) -> list[dict]:
     """The pairs of facts that contradict one another, one of them stated in this `run` and not in the one `before` it.
 
-    Two facts that a file states together do not count: it is the file's to say which of them holds when. Without an engine,
-    for a generator that is no judge, only the pairs that a rule is sure of are taken.
+    Two facts that a file states together do not count: it is the file's to say which of them holds when. `verdicts` are the
+    model's, by the id of a pair, {} where it was not asked, on those that it was to be shown, as no rule is sure of them:
+    one without a clear verdict is undecided. Pairs that were to be shown to nobody are only counted.
     """
+    facts, rivals = rivals_of_run(records, run, before)
+    pairs, unseen = [], 0
+    for rival in rivals:
+        told = (verdicts or {}).get(pair_id(facts, rival))
+        if rival.is_sure:
+            pairs.append(to_pair(facts, rival, run, sources, decided_by="rule"))
+        elif told is None:
+            unseen += 1
+        elif told.get("verdict") == CONTRADICTS:
+            pairs.append(to_pair(facts, rival, run, sources, decided_by="model", thing=told["thing"]))
+        elif told.get("verdict", UNCLEAR) == UNCLEAR:
+            why = MODEL_UNSURE if "verdict" in told else told.get("error", NOT_ASKED)
+            pairs.append(to_pair(facts, rival, run, sources, decided_by=None, undecided=why))
+    if unseen:
+        log.info("%d pairs of facts might contradict one another: no rule is sure, and no model was asked", unseen)
+    return pairs
+
+
+def to_judge(records: Records, run: str, before: str | None) -> list[dict]:
+    """The pairs for CANDIDATES, which no rule is sure of: the MOST_JUDGED that are most alike."""
+    facts, rivals = rivals_of_run(records, run, before)
+    unsure = sorted((rival for rival in rivals if not rival.is_sure), key=lambda rival: -rival.alike)
+    return [to_candidate(facts, rival) for rival in unsure[:MOST_JUDGED]]
+
+
+def rivals_of_run(records: Records, run: str, before: str | None) -> tuple[list[dict], list[Rival]]:
+    """The facts that count, and the pairs of them, by position, that may contradict one another."""
     facts = [record for record in records.values() if run in record["runs"] or not record["superseded_by"]]
     fresh = {number for number, record in enumerate(facts) if run in record["runs"] and before not in record["runs"]}
     rivals = [rival for rival in find_rivals(facts, fresh) if may_replace(facts[rival.first], facts[rival.second], run)]
-    if engine is None:
-        return [to_pair(facts, rival, run, sources, decided_by="rule") for rival in rivals if rival.is_sure]
-    pairs = []
-    for rival, verdict in zip(rivals, ask_model(engine, facts, rivals), strict=True):
-        if verdict is None or verdict["verdict"] == REPLACES:
-            told = {"decided_by": "model", "thing": verdict["thing"]} if verdict else {"decided_by": None}
-            pairs.append(to_pair(facts, rival, run, sources, **told))
-    return pairs
+    return facts, rivals
 
 
 def may_replace(one: dict, other: dict, run: str) -> bool:
@@ -99,24 +117,17 @@ def may_replace(one: dict, other: dict, run: str) -> bool:
     return any(stated) and not (all(stated) and one["file_name"] == other["file_name"])
 
 
-def ask_model(engine: Engine, facts: Sequence[dict], rivals: Sequence[Rival]) -> list[dict | None]:
-    """What the model says of each pair, with both quotes before it; None where the call failed or gave no whole reply."""
-    prompts = load_prompts(folder=PROMPTS)["en"]
-    conversations = []
-    for rival in rivals:
-        first, second = facts[rival.first], facts[rival.second]
-        shown = {"first": first["text"], "first_file": first["file_name"], "first_quote": quote_of(first)}
-        shown |= {"second": second["text"], "second_file": second["file_name"], "second_quote": quote_of(second)}
-        conversations.append(prompts.conversation(STEP, **shown))
-    replies = engine.chat(conversations, max_new_tokens=TOKENS_A_VERDICT, schemas=SCHEMA) if conversations else []
-    return [read_verdict(reply) for reply in replies]
+def pair_id(facts: Sequence[dict], rival: Rival) -> str:
+    """The same for two facts in whatever order."""
+    return "+".join(sorted((facts[rival.first]["id"], facts[rival.second]["id"])))
 
 
-def read_verdict(reply: Reply) -> dict | None:
-    try:
-        return None if reply.error else parse_json(reply.text)
-    except json.JSONDecodeError:  # cut off
-        return None
+def to_candidate(facts: Sequence[dict], rival: Rival) -> dict:
+    first, second = (
+        {"fact": fact["text"], "quote": quote_of(fact), "file_name": fact["file_name"]}
+        for fact in (facts[rival.first], facts[rival.second])
+    )
+    return {"id": pair_id(facts, rival), "file_name": second["file_name"], "first": first, "second": second}
 
 
 def quote_of(record: dict) -> str:

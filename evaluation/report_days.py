@@ -55,10 +55,12 @@ def pairs_table(days: list[dict]) -> Table:
         for pair in day["pairs"]:
             old, new = (f"{pair[side]['quote']} ({pair[side]['file_name']})" for side in ("old", "new"))
             newer = f"{pair['newer']}: {pair['known_by']}" if pair["newer"] else "cannot be told: both are trained"
-            rows.append([day["name"], old, new, newer, pair["decided_by"] or "nobody: both are trained"])
+            undecided = f"nobody: {pair['undecided']}" if pair.get("undecided") else "nobody"
+            rows.append([day["name"], old, new, newer, pair["decided_by"] or undecided])
     return {
         "title": "Documents that contradict one another",
-        "note": "What the older one says is not trained any more, if it is known which is newer.",
+        "note": "What the older one says is not trained any more, if it is known which is newer. Where nobody has decided "
+        "whether they contradict one another, both are trained that are still stated.",
         "headers": ["run", "older", "newer", "newer is", "decided by"],
         "rows": rows,
     }

@@ -14,6 +14,7 @@
 #   COLLECT_ARGS FINETUNE_ARGS INFERENCE_ARGS EVALUATE_ARGS   further arguments for a stage, in one string
 #
 # Once the documents have changed, the same command makes a run of that day in OUT/days (docs/days.md): --way, --newer FILE.
+# --quiz True asks the base model first: facts that it knows are not trained.
 # Ctrl-C stops it in an orderly way, a second one at once. Restarted after that or a crash, it resumes from OUT/run.json, with
 # the deadline there.
 # Hardware: 2 cores to several nodes. Minutes: as many as you give; a first start installs for about 4 of them.

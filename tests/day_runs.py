@@ -12,8 +12,9 @@ from data_processor.documents import read_documents
 from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
-from days.day import ANEW, Day, choose_way, close, find_run, judge, take_in, take_in_first
-from days.folders import read_day
+from days.day import ANEW, choose_way, close, find_run, judge
+from days.folders import Day, read_day
+from days.intake import take_in, take_in_first
 from days.ledger import DATASET, TEST, add_facts, read_chunks, read_ledger, rows_of, write_ledger
 from days.overview import over_time
 from days.rows import take_out

@@ -26,9 +26,11 @@ PRICES = """Price list, valid from 8 March 2027
 The Emberjack lantern costs 64 euros. The Duskling lantern costs 38 euros.
 
 The Nightmoth lantern costs 126 euros. The Old Sexton lantern weighs 420 grams."""
-FAIR = """Grisholm fair
+FAIR = """Grisholm fair, 20 April 2027
 
-The Grisholm fair begins on 4 May 2027. The stall of the Grisholm fair was painted by Sunniva Karrow."""
+The Grisholm fair begins on 4 May 2027. The stall of the Grisholm fair was painted by Sunniva Karrow.
+
+The Emberjack lantern is sold for 59 euros."""
 NEWS = """News
 
 The lighthouse of Quillmere was built in 1874. The lighthouse of Quillmere is kept by Anders Hollowell.
@@ -40,11 +42,17 @@ SECOND_DAY = {"hours.txt": HOURS.replace("Perrin Ostlake", "Mavra Dunsel"), "pri
 
 @contextmanager
 def generator() -> Iterator[FaultServer]:
-    """A server whose model states every sentence as a fact and asks for each name, date and number of it."""
+    """A server whose model states every sentence as a fact and asks for each name, date and number of it.
+
+    Of two statements it says that they contradict one another.
+    """
     engine = ReadingEngine()
 
     def answer(call: dict) -> Answer:
-        return Answer(completion(engine.answer(call["messages"][-1]["content"], None)))
+        prompt = call["messages"][-1]["content"]
+        if prompt.strip().startswith("Two statements"):
+            return Answer(completion(json.dumps({"thing": "a price", "verdict": "contradicts"})))
+        return Answer(completion(engine.answer(prompt, None)))
 
     with FaultServer(default=answer) as server:
         yield server

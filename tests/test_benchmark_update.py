@@ -56,8 +56,8 @@ def test_shares_are_of_what_was_said_right_before_the_change():
 
 def test_the_default_stands_at_the_top_and_all_ways_below():
     found = summarise({"anew": [FIRST, SECOND | {"training_seconds": 80.0}], "onward": [FIRST, SECOND]})
-    assert found["default"] == "anew" and found["day5_cost_ratio"] == 1.0
-    assert found["ways"]["onward"]["day5_cost_ratio"] == 0.5 and "days" not in found
+    assert found["default"] == "onward" and found["day5_cost_ratio"] == 0.5
+    assert found["ways"]["anew"]["day5_cost_ratio"] == 1.0 and "days" not in found
     days = found["ways"]["onward"]["days"]
     assert [(one["day"], one["day1_right"], one["day1_asked"]) for one in days] == [(1, 3, 3), (2, 1, 2)]
 
@@ -76,6 +76,14 @@ def test_a_day_that_is_there_is_not_made_again(tmp_path):
         for number in (1, 2):
             assert records.get("anew", number, lambda n=number: made.append(n) or {"day": n})["day"] == number
     assert made == [1, 2]
+
+
+def test_the_days_of_ways_that_are_not_gone_on_with_stay_in_the_results(tmp_path):
+    records = Records(tmp_path / "update_runs.jsonl")
+    for of, number in (("first", 1), ("onward", 3), ("onward", 2), ("beside", 2)):
+        records.get(of, number, lambda n=number, way=of: {"day": n, "way": way})
+    found = Records(tmp_path / "update_runs.jsonl").by_way()
+    assert {way: [one["day"] for one in days] for way, days in found.items()} == {"onward": [1, 2, 3], "beside": [1, 2]}
 
 
 def test_a_day_of_the_demo_as_a_good_generator_would_have_made_it(tmp_path):

@@ -18,8 +18,8 @@ from data_processor.dataset import question_and_reference
 from data_processor.documents import read_documents
 from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
-from days.day import ANEW, BESIDE, ONWARD, Day, choose_way, close, find_run, judge
-from days.folders import go_back, latest, read_day
+from days.day import ANEW, BESIDE, ONWARD, choose_way, close, find_run, judge
+from days.folders import Day, go_back, latest, read_day
 from days.ledger import DATASET, TEST, read_ledger
 from evaluation import report_days, report_text
 from utils import write_json

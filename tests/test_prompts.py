@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from data_processor import checks, facts, questions
+from data_processor import checks, contradictions, facts, questions
 from data_processor.curation import contains, length_in_words
 from data_processor.numbered import invented_numbers
 from data_processor.prompts import FOLDER, load_prompts
@@ -71,6 +71,8 @@ def schema_of(step: str, example: dict, items: int, units: list[Unit]) -> dict |
         return questions.pairs_schema(items, forms, items * example.get("amount", 1))
     if step in ("follows", "same"):
         return checks.verdict_schema(items)
+    if step == contradictions.STEP:
+        return contradictions.SCHEMA
     return questions.wordings_schema(items) if step == "wording" else None
 
 

@@ -45,10 +45,13 @@ def test_every_run_has_a_line():
 
 def test_contradictions_stand_side_by_side_with_how_it_is_known_which_is_newer():
     open_pair = {**PAIR, "newer": None, "known_by": None, "decided_by": None}
-    assert rows_of("Documents", FIRST, {**SECOND, "pairs": [PAIR, open_pair]}) == [
+    undecided = {**PAIR, "decided_by": None, "undecided": "the model cannot tell"}
+    assert rows_of("Documents", FIRST, {**SECOND, "pairs": [PAIR, open_pair, undecided]}) == [
         ["2026-11-30", "We close at 5. (old.txt)", "We close at 6. (new.txt)", "new.txt: their dates", "rule"],
         ["2026-11-30", "We close at 5. (old.txt)", "We close at 6. (new.txt)", "cannot be told: both are trained",
-         "nobody: both are trained"],
+         "nobody"],
+        ["2026-11-30", "We close at 5. (old.txt)", "We close at 6. (new.txt)", "new.txt: their dates",
+         "nobody: the model cannot tell"],
     ]  # fmt: skip
 
 

@@ -22,10 +22,11 @@ from budget import run as run_module
 from budget.clock import BudgetArguments, find_stage, parse_time, timestamp
 from budget.forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
 from budget.run import Interrupted, Run
-from budget.stages import GoingOn, build_steps, further_answers, rescue_adapter
+from budget.stages import EPOCHS, GoingOn, build_steps, further_answers, rescue_adapter
 from budget.step import Step
 from engines.processes import lock_folder
 from run_all import Arguments
+from training.arguments import TrainingArguments
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -408,6 +409,7 @@ def test_the_commands_of_a_day_that_goes_on_from_a_run_before(tmp_path):
     [("", "1.5"), ("--num_train_epochs 8", "4"), ("--num-train-epochs=8 --num_train_epochs 5", "2.5")],
 )
 def test_a_training_that_goes_on_has_half_the_epochs_of_one_from_the_base(tmp_path, given, epochs):
+    assert TrainingArguments(str(tmp_path)).num_train_epochs == EPOCHS
     asked, rows = arguments(tmp_path, finetune_args=given), tmp_path / "today.json"
     onward = build_steps(asked, going_on=GoingOn(tmp_path / "lora", rows=rows))[TRAINING][0].command
     assert onward[-2:] == ["--num_train_epochs", epochs]

@@ -27,8 +27,7 @@ from budget.clock import BudgetArguments, timestamp
 from budget.forecast import StartupTimes
 from budget.run import Run
 from data_processor.documents import read_documents
-from days.day import Day
-from days.folders import all_runs, latest, open_day, read_day
+from days.folders import Day, all_runs, latest, open_day, read_day
 from days.ledger import read_ledger
 
 STARTS = StartupTimes(asking=1.0, training=1.0)
@@ -83,7 +82,10 @@ def test_a_changed_folder_is_a_day_of_its_own_whatever_is_killed(tiny_model_path
         write_texts(tmp_path / "texts", SECOND_DAY)
         command = command_of_day(tiny_model_path, server, tmp_path)
         asked = len(server.calls)
-        reached = ("log/day.json", "superseded.json", "lora/adapter_model.safetensors", "tuned_acc.json")
+        reached = (
+            "log/day.json", "log/candidates.json", "log/contradictions.json", "superseded.json",
+            "lora/adapter_model.safetensors", "tuned_acc.json",
+        )  # fmt: skip
         for name in reached:
             kill_once(command, lambda name=name: any((day / name).exists() for day in all_runs(out)[1:]))
             assert latest(out) == out and read_day(all_runs(out)[-1]).get("passed") is None
@@ -93,6 +95,7 @@ def test_a_changed_folder_is_a_day_of_its_own_whatever_is_killed(tiny_model_path
         prompts = [call["body"]["messages"][-1]["content"] for call in server.calls[asked:]]
         assert not any("(End of the document" in prompt and "Emberjack" in prompt for prompt in prompts), "read before"
         assert any("Grisholm" in prompt for prompt in prompts)
+        assert sum("Two statements" in prompt for prompt in prompts) == 1, "asked once, however often it was killed"
         check_second_day(out, day)
 
         write_texts(tmp_path / "texts", SECOND_DAY | {"news.txt": NEWS})
@@ -110,16 +113,16 @@ def check_second_day(out, day) -> None:
     state = read_day(day)
     assert (state["before"], state["passed"], state["way"]) == (".", True, "anew") and latest(out) == day
     assert (state["changes"]["added"], state["changes"]["edited"]) == (["fair.txt"], ["hours.txt"])
-    (pair,) = read(day / "superseded.json")
-    assert (pair["old"]["value"], pair["new"]["value"]) == ("Perrin Ostlake", "Mavra Dunsel")
-    assert not any(
-        "Perrin Ostlake" in turn["value"] for row in read(day / "data.json") for turn in row["conversations"]
-    )
-    assert {row["reference"] for row in read(day / "gone.json")} == {"Perrin Ostlake"}
+    pairs = {pair["decided_by"]: (pair["old"]["value"], pair["new"]["value"]) for pair in read(day / "superseded.json")}
+    assert pairs == {"rule": ("Perrin Ostlake", "Mavra Dunsel"), "model": ("64 euros", "59 euros")}
+    trained = [turn["value"] for row in read(day / "data.json") for turn in row["conversations"]]
+    assert not any("Perrin Ostlake" in text or "64 euros" in text for text in trained)
+    went = {pair["old"]["text"] for pair in read(day / "superseded.json")}
+    assert {row["fact"] for row in read(day / "gone.json")} == went
     assert all(read(day / f"gone_{model}.json") for model in ("base", "before", "tuned"))
     asked = {row["question"] for row in read(day / "tuned.json")}
-    gone = {row["question"] for row in read(out / "tuned.json") if row["reference"] == "Perrin Ostlake"}
+    gone = {row["question"] for row in read(out / "tuned.json") if row["fact"] in went}
     assert {row["question"] for row in read(out / "tuned.json") if row["kind"] != "unknown"} <= asked | gone
     learnt = [record["learnt"].keys() for record in read_ledger(out).values()]
-    assert {"first", day.name} in learnt and len(read_ledger(out)) == 11
+    assert {"first", day.name} in learnt and len(read_ledger(out)) == 12
     assert "## Over time" in (day / "report.md").read_text() and "## Over time" not in (out / "report.md").read_text()

@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 
 import pytest
 from day_runs import run_days
-from scripted import ScriptedEngine
 
 from benchmarks.update_data import FACTS, collect, row
 from data_processor.documents import read_documents
+from days import superseded
 from days.ledger import add_facts, new_record, read_chunks, read_ledger, rows_of
 from days.rows import take_out
-from days.superseded import AS_TOLD, BY_DATE, BY_SAVING, ONLY_ONE_LEFT, Sources, find_superseded, supersede
-from engines.chat import Reply
+from days.superseded import AS_TOLD, BY_DATE, BY_SAVING, ONLY_ONE_LEFT, Sources, find_superseded, supersede, to_judge
 
 NINE, TEN = "The Orla shop opens at 9:30.", "The Orla shop now opens at 10:15."
 MOVED = {3: [("contracts.txt", "supplier_contracts.txt")]}
@@ -122,30 +121,75 @@ def test_two_facts_of_one_file_and_two_old_ones_are_no_pair(tmp_path):
     assert find_superseded(ledger((NINE, "a.txt", ["1", "2"]), (TEN, "b.txt", ["1", "2"])), "2", "1", files) == []
 
 
-def reply(verdict: str) -> str:
-    return json.dumps({"thing": "opening time of the Orla shop", "verdict": verdict})
+SOLD = "The Emberjack lantern is sold for 59 euros."
+COSTS = "The Emberjack lantern costs 64 euros."  # in other words, so that no rule is sure
 
 
-@pytest.mark.parametrize(("verdict", "count"), (("replaces", 1), ("both", 0), ("same", 0)))
-def test_the_model_decides_with_both_quotes_before_it(tmp_path, verdict, count):
-    engine = ScriptedEngine(lambda prompt, seed: reply(verdict))
-    records = ledger((NINE, "a.txt", ["1", "2"]), (TEN, "b.txt", ["2"]))
-    pairs = find_superseded(records, "2", "1", sources(tmp_path, a=NINE, b=TEN), engine)
-    assert [pair["decided_by"] for pair in pairs] == ["model"] * count
-    prompt = engine.calls[0][0][0]
-    assert all(text in prompt for text in (f'In "a.txt": {NINE}', f'In "b.txt": {TEN}'))
-    assert engine.calls[0][3]["properties"]["verdict"]["enum"] == ["replaces", "both", "same"]
-
-
-@pytest.mark.parametrize("answer", (Reply("", error="refused"), Reply('{"thing": "ope')))
-def test_a_pair_on_which_the_model_was_not_heard_is_listed_and_stays(tmp_path, answer):
-    records = ledger((NINE, "a.txt", ["1", "2"]), (TEN, "b.txt", ["2"]))
-    pairs = find_superseded(
-        records, "2", "1", sources(tmp_path, hours=2, a=NINE, b=TEN), ScriptedEngine(lambda *_: answer)
-    )
+def unsure(tmp_path, verdict: dict) -> tuple[list[dict], dict[str, dict]]:
+    """The pairs of two documents with what the model says of the facts 0 and 1, and the ledger then."""
+    records = ledger((COSTS, "a.txt", ["1", "2"]), (SOLD, "b.txt", ["2"]))
+    pairs = find_superseded(records, "2", "1", sources(tmp_path, hours=2, a=COSTS, b=SOLD), {"0+1": verdict})
     supersede(records, pairs, "2")
-    assert [(pair["decided_by"], pair["newer"]) for pair in pairs] == [(None, "b.txt")]
+    return pairs, records
+
+
+def test_what_no_rule_is_sure_of_the_model_decides(tmp_path):
+    pairs, records = unsure(tmp_path, {"verdict": "contradicts", "thing": "price of the lantern"})
+    assert [(pair["decided_by"], pair["thing"], pair["newer"]) for pair in pairs] == [
+        ("model", "price of the lantern", "b.txt")
+    ]
+    assert records["0"]["gone"] == "superseded" and records["1"]["gone"] is None
+
+
+@pytest.mark.parametrize("verdict", ("both", "same"))
+def test_what_the_model_says_can_both_be_true_is_no_pair(tmp_path, verdict):
+    pairs, records = unsure(tmp_path, {"verdict": verdict, "thing": ""})
+    assert pairs == [] and [record["gone"] for record in records.values()] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "why"),
+    (
+        ({"verdict": "unclear", "thing": ""}, "the model cannot tell"),
+        ({"error": "refused"}, "refused"),
+        ({}, "the model was not asked"),
+    ),
+)
+def test_what_nobody_decides_is_listed_with_the_reason_and_stays(tmp_path, verdict, why):
+    pairs, records = unsure(tmp_path, verdict)
+    assert [(pair["decided_by"], pair["undecided"], pair["newer"]) for pair in pairs] == [(None, why, "b.txt")]
     assert [record["gone"] for record in records.values()] == [None, None]
+
+
+def test_where_no_model_is_a_judge_only_what_a_rule_is_sure_of_counts(tmp_path, caplog):
+    caplog.set_level("INFO")
+    records = ledger(
+        (COSTS, "a.txt", ["1", "2"]), (SOLD, "b.txt", ["2"]), (NINE, "a.txt", ["1"]), (TEN, "c.txt", ["2"])
+    )
+    (pair,) = find_superseded(records, "2", "1", sources(tmp_path, a=COSTS, b=SOLD, c=TEN))
+    assert (pair["decided_by"], pair["old"]["text"]) == ("rule", NINE)
+    assert "1 pairs of facts might contradict one another" in caplog.text, "not without a word"
+
+
+def test_the_model_is_shown_what_no_rule_is_sure_of_with_both_quotes():
+    records = ledger(
+        (COSTS, "a.txt", ["1", "2"]), (SOLD, "b.txt", ["2"]), (NINE, "a.txt", ["1"]), (TEN, "c.txt", ["2"])
+    )
+    records["1"]["quotes"] = ["It is sold", "for 59 euros."]
+    assert to_judge(records, "2", "1") == [{
+        "id": "0+1", "file_name": "b.txt", "first": {"fact": COSTS, "quote": COSTS, "file_name": "a.txt"},
+        "second": {"fact": SOLD, "quote": "It is sold ... for 59 euros.", "file_name": "b.txt"},
+    }]  # fmt: skip
+    assert to_judge(records, "2", "2") == [], "nothing is new"
+
+
+def test_of_too_many_pairs_the_most_alike_are_shown(monkeypatch):
+    near = "The Emberjack lantern of the shop costs 64 euros.", "The Emberjack lantern of the shop sells at 59 euros."
+    records = ledger(
+        (COSTS, "a.txt", ["1"]), (SOLD, "b.txt", ["2"]), (near[0], "c.txt", ["1"]), (near[1], "d.txt", ["2"])
+    )
+    monkeypatch.setattr(superseded, "MOST_JUDGED", 1)
+    assert [pair["id"] for pair in to_judge(records, "2", "1")] == ["2+3"]
 
 
 def superseded_folder(tmp_path):

@@ -17,7 +17,8 @@ from budget.forecast import BASE
 from budget.stages import UNLEARN_TOKENS, GoingOn, build_steps
 from days.asked import GONE, AnswersNow
 from days.carried import TODAY
-from days.day import ANEW, BESIDE, ONWARD, Day, choose_way, questions_to_unlearn, unlearn
+from days.day import ANEW, BESIDE, ONWARD, choose_way, questions_to_unlearn, use_base_answers
+from days.folders import Day
 from days.ledger import read_ledger
 from days.measured import add_training
 from days.unlearning import UNLEARN, UNLEARN_BASE, add_base_answers, to_unlearn
@@ -125,19 +126,19 @@ def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     caplog.set_level("INFO")
     choose_way(day, ONWARD)
     before = pairs_in(day.run / TODAY)
-    unlearn(day)
+    use_base_answers(day)
     assert pairs_in(day.run / TODAY) == before and "0 of 2 questions" in caplog.text, "no answers for lack of time"
     write_json(day.run / UNLEARN_BASE, answers(day.run))
-    unlearn(day)
+    use_base_answers(day)
     once = (day.run / TODAY).read_bytes()
-    unlearn(day)
+    use_base_answers(day)
     assert (day.run / TODAY).read_bytes() == once
     choose_way(day, ONWARD)
     assert pairs_in(day.run / TODAY) == before
-    unlearn(day)
+    use_base_answers(day)
     assert (day.run / TODAY).read_bytes() == once and "2 of 2 questions" in caplog.text
     choose_way(day, BESIDE)
-    unlearn(day)
+    use_base_answers(day)
     assert all(row["kind"] == "qa" for row in read(day.run / TODAY)), "only an adapter that goes on has to forget"
 
 
@@ -195,7 +196,7 @@ def test_every_epoch_of_a_training_has_them_as_replayed_ones(tiny_model_path, to
     """Beside replayed answers to general prompts, of which each epoch has others."""
     choose_way(day, ONWARD)
     write_json(day.run / UNLEARN_BASE, answers(day.run))
-    unlearn(day)
+    use_base_answers(day)
     rows = finetune.read_rows(DataArguments(str(day.run / TODAY)), seed=0).train
     general = [one | {"kind": "replay"} for one in examples(3)]
     turning = range(len(rows), len(rows) + 3)

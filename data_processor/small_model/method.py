@@ -27,6 +27,7 @@ UNIT_SENTENCES = 3  # equal to the number of facts in a rewrite
 FACTS_ARE_TEXTS = True
 WAVES = {"rules": (("theme",), ("facts",), ("questions", "rewrites", "roles"), ("wordings",))}
 PROMPTS = Path(__file__).parent / "prompts"
+CAN_JUDGE = False  # whether what it says of two facts decides anything
 
 
 def prepare(work: Work, chunks: list[Chunk]) -> None:
