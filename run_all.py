@@ -25,11 +25,10 @@ import math
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from budget import forecast
+from budget.arguments import Arguments
 from budget.calibration import calibrate, estimate_judge_startup, estimate_startup_times
 from budget.clock import RUN_FILE, find_stage, format_duration, parse_time, read_run, time_of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
@@ -37,7 +36,7 @@ from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
 from budget.stages import TEST_RATIO, GoingOn, Quiz, add_comparison, build_steps, further_answers, remove_outputs
 from budget.step import Step
-from budget.watching import WatchArguments, require_reporters, watched
+from budget.watching import require_reporters, watched
 from data_processor.arguments import can_judge
 from data_processor.documents import Document, read_documents
 from data_processor.languages import identify_all, in_language
@@ -63,54 +62,6 @@ from utils import InputError, log_file, parse_arguments, read_json, run_script, 
 GENERAL_QUESTIONS = Path(__file__).parent / "evaluation" / "general" / "questions.json"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True)
-class Arguments(WatchArguments):
-    model_name_or_path: str = field(metadata={"help": "A model folder, or a name on the Hugging Face hub."})
-    data_path: str = field(metadata={"help": "Folder of the documents."})
-    out: str = field(default="output/run", metadata={"help": "Folder for all output."})
-    test_data_path: str | None = field(
-        default=None,
-        metadata={"help": "Test questions; by default a tenth of the collection's, held out of training."},
-    )
-    retention_data_path: str | None = field(
-        default=None,
-        metadata={"help": 'General questions; "none": none. Default: ours in the documents\' language.'},
-    )
-    open_book: bool = field(
-        default=True, metadata={"help": "Also ask the base model with the document, if time allows."}
-    )
-    system_prompt: str | None = field(default=None, metadata={"help": "For training and asking alike."})
-    collect_args: str = field(default="", metadata={"help": "More arguments for the collection, in one string."})
-    finetune_args: str = field(default="", metadata={"help": "More arguments for finetune.py."})
-    inference_args: str = field(default="", metadata={"help": "More arguments for inference.py."})
-    evaluate_args: str = field(default="--judge match", metadata={"help": "More arguments for evaluate.py."})
-    ray_address: str | None = field(
-        default=None,
-        metadata={
-            "help": "A Ray cluster on whose machines to collect, ask, judge and train: auto (the one this machine belongs to) or "
-            "HOST:PORT. They must share the files. Without, everything runs here."
-        },
-    )
-    plan_only: bool = field(default=False, metadata={"help": "Calibrate, print what the budget buys, and stop."})
-    way: Literal["onward", "anew", "beside"] = field(
-        default="onward",
-        metadata={
-            "help": "Once the documents have changed: onward from the last adapter on what is new and some of the rest, anew "
-            "from the base model on all, or a second adapter beside the first."
-        },
-    )
-    quiz: bool = field(
-        default=False,
-        metadata={
-            "help": "Ask the base model first: facts that it knows are not trained, and what it says is replayed."
-        },
-    )
-    newer: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Documents that replace all others they contradict, where no date tells; the newest last."},
-    )
 
 
 def choose_general_questions(arguments: Arguments, documents: Sequence[Document]) -> None:

@@ -67,7 +67,8 @@ def build_steps(
     collect = collection_arguments(arguments)
     script = f"data_processor/data_collection_{'api' if '--api_model' in collect else 'local'}.py"
     judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
-    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path, *cluster]
+    judge += [*model, "--lora_weights", str(out / "lora"), "--documents", arguments.data_path]
+    judge += on_cluster(arguments)
     return {
         COLLECTION: [Step("collection", out / "data.json", [script, *collect])],
         BASE: base,
@@ -83,7 +84,8 @@ def collection_arguments(arguments) -> list[str]:
     """The arguments of the collection, whichever model it asks."""
     words = ["--data_path", arguments.data_path, "--json_save_dir", str(Path(arguments.out, "data.json"))]
     words += [] if arguments.test_data_path else ["--test_ratio", str(TEST_RATIO)]
-    own = [*on_cluster(arguments), *shlex.split(arguments.collect_args)]
+    words += on_cluster(arguments)
+    own = shlex.split(arguments.collect_args)
     return [*words, *own] if "--api_model" in own else [*model_and_prompt(arguments)[0], *words, *own]
 
 
