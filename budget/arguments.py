@@ -39,12 +39,11 @@ class Arguments(WatchArguments):
         },
     )
     plan_only: bool = field(default=False, metadata={"help": "Calibrate, print what the budget buys, and stop."})
-    way: Literal["auto", "onward", "anew", "beside"] = field(
-        default="auto",
+    way: Literal["onward", "anew", "beside"] = field(
+        default="onward",
         metadata={
             "help": "Once the documents have changed: onward from the last adapter on what is new and some of the rest, anew "
-            "from the base model on all, or a second adapter beside the first. auto: anew if anything is to be forgotten, "
-            "else onward."
+            "from the base model on all, or a second adapter beside the first."
         },
     )
     quiz: bool = field(

@@ -63,7 +63,7 @@ def build_steps(
 ) -> dict[str, list[Step]]:
     """The commands of every stage; if the time is `limited`, each is also given the time to end at when it is run."""
     out, (base, tuned) = Path(arguments.out), asking_steps(arguments, limited, going_on, quiz)
-    (model, _), cluster = model_and_prompt(arguments), on_cluster(arguments)
+    model, _ = model_and_prompt(arguments)
     collect = collection_arguments(arguments)
     script = f"data_processor/data_collection_{'api' if '--api_model' in collect else 'local'}.py"
     judge = ["evaluate.py", "--data_path", str(out), "--data_name_sft", "tuned.json", "--data_name_base", "base.json"]
