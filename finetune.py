@@ -48,6 +48,7 @@ from training.checkpoints import Checkpoints, remove_old_checkpoints, resume_poi
 from training.clock import TrainingClock, apply_budget
 from training.continued import take_over_adapter
 from training.data import LazySupervisedDataset, SupervisedDataset, colour_trained_tokens, count_facts, split_by_fact
+from training.extensions import warn_of_locks
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
 from training.layout import OUT_OF_MEMORY, restart_with_half_batches
 from training.log import LogFile, ProgressLines, without_colours, write_log
@@ -86,6 +87,8 @@ class Rows(NamedTuple):
 
 
 def main() -> None:
+    if "--deepspeed" in sys.argv:
+        warn_of_locks()
     if "--deepspeed" in sys.argv and not torch.cuda.is_available():
         import deepspeed
 
