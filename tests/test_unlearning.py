@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from day_runs import live_through
@@ -13,6 +12,7 @@ from trainings import examples, make_trainer
 
 import finetune
 from benchmarks.update_data import row
+from budget.arguments import Arguments
 from budget.forecast import BASE
 from budget.stages import UNLEARN_TOKENS, GoingOn, build_steps
 from days.asked import GONE, AnswersNow
@@ -172,10 +172,9 @@ def test_only_answers_to_the_questions_of_today_with_words_are_trained(tmp_path)
 
 @pytest.mark.parametrize("limited", [True, False])
 def test_the_base_is_asked_before_the_training_for_as_long_an_answer_as_is_replayed(tmp_path, limited):
-    given = SimpleNamespace(
-        model_name_or_path="m", data_path="d", out=str(tmp_path), test_data_path="q.json", system_prompt=None,
-        open_book=True, retention_data_path="r.json", collect_args="", evaluate_args="",
-        inference_args="--max_new_tokens 5", finetune_args="",
+    given = Arguments(
+        model_name_or_path="m", data_path="d", out=str(tmp_path), test_data_path="q.json",
+        retention_data_path="r.json", inference_args="--max_new_tokens 5",
     )  # fmt: skip
     going_on = GoingOn(tmp_path, rows=tmp_path / TODAY, gone=tmp_path / GONE, unlearn=tmp_path / UNLEARN)
     step = build_steps(given, limited, going_on)[BASE][-1]
