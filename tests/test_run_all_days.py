@@ -93,8 +93,8 @@ def test_a_changed_folder_is_a_day_of_its_own_whatever_is_killed(tiny_model_path
         assert "[collection] already finished" in said and "documents changed" not in said
         (day,) = all_runs(out)[1:]
         prompts = [call["body"]["messages"][-1]["content"] for call in server.calls[asked:]]
-        assert not any("(End of the document" in prompt and "Duskling" in prompt for prompt in prompts), "read before"
-        assert any("Grisholm" in prompt for prompt in prompts)
+        assert not any("List every fact" in prompt and "Duskling" in prompt for prompt in prompts), "read before"
+        assert any("List every fact" in prompt and "Grisholm" in prompt for prompt in prompts)
         assert sum("Two statements" in prompt for prompt in prompts) == 1, "asked once, however often it was killed"
         check_second_day(out, day)
 
