@@ -10,21 +10,21 @@ import os
 import time
 from pathlib import Path
 
-OLD_S = 60.0  # the ranks of one start lock one another out for less than this before they get here
+from budget.clock import process_start
 
 log = logging.getLogger(__name__)
 
 
 def warn_of_locks() -> None:
-    """Log which lock of a build was there before this start."""
+    """Log which lock of a build was there before this process, and so is not of a rank that started with it."""
     from torch.utils.cpp_extension import get_default_build_root
 
     root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
     for lock in sorted(root.glob("**/lock")):
-        age = time.time() - lock.stat().st_mtime
-        if age > OLD_S:
+        built = lock.stat().st_mtime
+        if built < process_start():
             log.warning(
                 "%s is %d minutes old: if no other process is building that operator, it was killed; this start waits until you remove the file",
                 lock,
-                age / 60,
+                (time.time() - built) / 60,
             )
