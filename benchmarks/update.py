@@ -48,7 +48,7 @@ from days.superseded import Sources
 from evaluation import accuracy
 from evaluation.matching import CORRECT
 from provenance import commit, machine, today
-from utils import parse_arguments, read_json, run_script, write_json, write_text
+from utils import InputError, parse_arguments, read_json, run_script, write_json, write_text
 
 LAST = 5
 WAYS = (ANEW, ONWARD, BESIDE)
@@ -193,6 +193,8 @@ def copy_first(first: Path, out: Path) -> None:
 
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
+    if unknown := {*arguments.ways} - {*WAYS}:
+        raise InputError(f"expected --ways of {', '.join(WAYS)}, found {min(unknown)}: correct it")
     results, work = Path(arguments.results), Path(arguments.work_dir).resolve()
     records = Records(results.with_name(f"{results.stem}_runs.jsonl"))
     (work / FIRST).mkdir(parents=True, exist_ok=True)

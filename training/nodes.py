@@ -231,6 +231,10 @@ class Commands:
 
 
 def main() -> None:
+    if len(sys.argv) != 3:
+        raise InputError(
+            "expected the address of a cluster and a folder, found something else: python -m training.nodes auto output/run"
+        )
     address, folder = sys.argv[1:]
     join_cluster(address)
     machines = machines_to_train()
