@@ -105,7 +105,7 @@ def question_problem(pair: Pair) -> str | None:
     if length_in_words(pair.answer) > most:
         return f"answer of more than {most} words"
     chunks = [fact.chunk for fact in (pair.fact, pair.second) if fact]
-    source = " ".join([pair.fact.text, *(f"{chunk.title} {chunk.text}" for chunk in chunks)])
+    source = " ".join([pair.fact.text, *(f"{chunk.heading} {chunk.text}" for chunk in chunks)])
     said = pair.answer if pair.form == "yes_no" else f"{pair.question} {pair.answer}"  # what is not so is asked too
     if invented_numbers(said, source):
         return "a number that its chunk does not have"

@@ -141,7 +141,7 @@ def keep_sentences(work: Work, reply: str, about: Fact, source: str, request: st
     been said; at either end, those that are not about the source. A question goes with its answer, and what ends with a
     colon with all that it leads to.
     """
-    language, shown = about.chunk.text_language, f"{about.chunk.title} {source}"
+    language, shown = about.chunk.text_language, f"{about.chunk.heading} {source}"
     told, covers = without_covers(reply, source)
     lines = join_lines(told, read_blocks(told), language).text.split("\n")
     pieces = [piece for number, line in enumerate(lines) for piece in read_line(number, line, language)]
