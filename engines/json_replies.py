@@ -130,14 +130,19 @@ def end_of_broken_item(text: str, start: int) -> int | None:
         found = NEXT_TEXT.search(text, start + 1)
         return found.end() if found else None
     for opening in re.compile(r"\{").finditer(text, start + text.startswith("{", start)):
-        try:
-            DECODER.raw_decode(text, opening.start())
+        if begins_with_json(text[opening.start() :]):
             return opening.start()
-        except (ValueError, RecursionError):
-            continue
     before = text[:start].rstrip(BETWEEN_ITEMS)
     closings = [closing.start() for closing in LIST_END.finditer(text, start)]
-    return next((end for end in reversed(closings) if value_or_none(f"{before}{text[end:]}") is not None), None)
+    return next((end for end in reversed(closings) if begins_with_json(f"{before}{text[end:]}")), None)
+
+
+def begins_with_json(text: str) -> bool:
+    try:
+        DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def values_in_prose(text: str) -> list[tuple[list, list[dict]]]:
