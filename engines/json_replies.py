@@ -75,10 +75,7 @@ def json_values(text: str) -> Iterator[tuple[Any, list[dict]]]:
 
 
 def without_broken_items(text: str) -> Iterator[tuple[Any, list[dict]]]:
-    """The first value in a text without the items of lists in it that are no JSON, with these; nothing if it has none of them.
-
-    '{"facts": [{"a": 1}, {"a": "1}, {"a": 2}]}' gives {"facts": [{"a": 1}, {"a": 2}]}.
-    """
+    """The first value in a text without the items of lists in it that are no JSON, with these; nothing if it has none of them."""
     opening, lost = re.search(r'[{\[](?=\s*["{\[])', text), []
     text = text[opening.start() :] if opening else ""
     while text and len(lost) <= MAX_VALUES:
