@@ -147,7 +147,7 @@ def section_of(parsed: Parsed, start: int, title: str) -> str:
     begins = len(parsed.joined.text) - len(following)
     if not before or any(first <= begins < last for first, last in parsed.headings):
         return ""
-    section = parsed.joined.text[slice(*max(before))].strip("# \t")
+    section = " ".join(parsed.joined.text[slice(*max(before))].strip("# \t").split())
     return section if section != title and len(section) <= LONGEST_HEADING else ""
 
 
