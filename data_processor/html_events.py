@@ -78,7 +78,8 @@ class Events(HTMLParser):
         self.tag("open", tag)
         told, event = {name: value or "" for name, value in attrs}, self.events[-1]
         event.struck = tag in STRUCK or (tag in INLINE and bool(LINE_THROUGH.search(told.get("style", ""))))
-        event.hidden, event.ornament = is_hidden(told), told.get("aria-hidden") == "true"
+        event.ornament = told.get("aria-hidden") == "true"
+        event.hidden = is_hidden(told) or (event.ornament and "icon" in told.get("class", ""))
         self.shown |= {told[name].removeprefix("#") for name in POINTS_AT if name in told}
         if told.get("id"):
             self.ids[len(self.events) - 1] = told["id"]

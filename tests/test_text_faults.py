@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from generators import work
 
 from data_processor.chunking import Chunk
-from data_processor.pairs import Fact
+from data_processor.pairs import Fact, Pair
+from data_processor.questions import question_problem
 from data_processor.texts import keep_sentences
 
 ENGLISH = "The ferry runs every hour. Dogs must be on a lead. Tickets are sold on board."
@@ -135,6 +138,17 @@ def test_a_place_to_be_filled_in_takes_its_sentence_in_whatever_marks_it_stands(
     told, reasons = kept(language, sentence + text, text)
     assert (told, reasons) == (text, ["a place to be filled in"])
     assert kept(language, sentence, f"{text} {place}", text) == (sentence.strip(), []), "the document has it itself"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [("Who at <company name> lets dogs on to the ferry?", "nobody"), ("Who is on a lead?", "the dog of [Name]"), ("____ must be on a lead?", "Dogs")],
+)  # fmt: skip
+def test_a_question_with_a_place_to_be_filled_in_is_not_kept(question, answer):
+    chunk = Chunk("a.txt", 0, 0, len(ENGLISH), ENGLISH, "")
+    pair = Pair(question, answer, Fact("Dogs must be on a lead.", chunk, 0, 9, ""), "model")
+    assert question_problem(pair) == "a place to be filled in"
+    assert question_problem(replace(pair, question="Must dogs be on a lead?", answer="yes")) is None
 
 
 @pytest.mark.parametrize(
