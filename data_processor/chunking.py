@@ -130,7 +130,7 @@ def chunk_document(
 
 
 def without_loose_ends(parsed: Parsed, spans: list[tuple[int, int]], units: list[list[Unit]]) -> list[tuple[int, int]]:
-    """The chunks' spans without a heading or a lead-in at their end, which leads to nothing there, if the next has it too."""
+    """The chunks' spans without a heading or a lead-in at their end, where it leads to nothing, if the next has it too."""
     leading, text = sorted([*parsed.headings, *parsed.leads]), parsed.joined.text
     for number, (start, end) in enumerate(spans[:-1]):
         last = start + max((unit.end for unit in units[number]), default=end)

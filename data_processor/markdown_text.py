@@ -24,7 +24,7 @@ NOTE_MARK = regex.compile(  # of a note itself with its colon, of one that is po
 
 @functools.cache
 def parser(is_plain: bool) -> MarkdownIt:
-    """For .md files, or for plain text with what people also write there: tables, quotations, headings, emphasis, struck words, links."""
+    """For .md files, or for plain text with what people write there too: tables, quotations, headings, emphasis, links."""
     md = MarkdownIt("zero" if is_plain else "commonmark")
     md.inline = PlacedInline()
     md.inline.ruler.before("text", "note_place", note_place)

@@ -36,7 +36,8 @@ NEXT_WORDS = {
     for count in (1, 2, 3)
 }
 RATE = regex.compile(  # what an amount is for each of: "miles/hour", "€/m²", "l/100 km"
-    rf"(?:{SPACE}?(?P<unit>[%{span_words.CURRENCY_SIGNS}]|[\p{{L}}°µ][\p{{L}}²³]*))?/(?:\d+{SPACE}?)?(?P<per>\p{{L}}+)[²³]?(?![\p{{L}}\d/’'-])"
+    rf"(?:{SPACE}?(?P<unit>[%{span_words.CURRENCY_SIGNS}]|[\p{{L}}°µ][\p{{L}}²³]*))?"
+    rf"/(?:\d+{SPACE}?)?(?P<per>\p{{L}}+)[²³]?(?![\p{{L}}\d/’'-])"
 )
 PLURAL = regex.compile(rf"{SPACE}(?!(?:{'|'.join(span_words.NEVER_A_UNIT)})(?!\p{{L}}))[a-z]+s(?!\p{{L}})")
 RUNS_INTO = {  # by kind: what may not follow a span
@@ -146,7 +147,7 @@ def end_of_amount(text: str, start: int, end: int, language: str) -> int:
 
 
 def end_of_rate(text: str, start: int, end: int) -> int | None:
-    """Where "60 miles/hour" or "$9/day" ends, whose number, perhaps with a currency, is at `start` to `end`; None if it is no such."""
+    """Where an amount for each of something ends, "60 miles/hour", "$9/day", whose number is at `start` to `end`; else None."""
     rate = RATE.match(text, end)
     if not rate:
         return None

@@ -75,7 +75,7 @@ def json_values(text: str) -> Iterator[tuple[Any, list[dict]]]:
 
 
 def without_broken_items(text: str) -> Iterator[tuple[Any, list[dict]]]:
-    """The first value in a text without the items of lists in it that are no JSON, with these; nothing if it has none of them."""
+    """The first value in a text without the items of its lists that are no JSON, and these; nothing if it has none."""
     opening, lost = re.search(r'[{\[](?=\s*["{\[])', text), []
     text = text[opening.start() :] if opening else ""
     while text and len(lost) <= MAX_VALUES:
@@ -122,7 +122,7 @@ def item_at(text: str, place: int) -> int | None:
 
 
 def end_of_broken_item(text: str, start: int) -> int | None:
-    """Where the next item begins, or the bracket that closes the list stands, after one that is no JSON; None if neither does."""
+    """Where the next item begins, or the bracket closes the list, after one that is no JSON; None if neither does."""
     if text.startswith('"', start):
         found = NEXT_TEXT.search(text, start + 1)
         return found.end() if found else None
