@@ -30,6 +30,7 @@ STRUCK = ("del", "s", "strike")  # left out where they are closed: a lost tag mu
 LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s*:[^;]*\bline-through\b", re.IGNORECASE)
 NOT_SHOWN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 POINTS_AT = ("aria-controls", "data-target", "data-bs-target", "href")  # what a link or a button shows
+PAGE = ("html", "body", "main")  # hidden until its script has run
 WORD = regex.compile(r"[\p{L}\p{N}]")
 LONGEST_SPAN = 1000  # columns or rows, as in browsers
 
@@ -79,7 +80,7 @@ class Events(HTMLParser):
         told, event = {name: value or "" for name, value in attrs}, self.events[-1]
         event.struck = tag in STRUCK or (tag in INLINE and bool(LINE_THROUGH.search(told.get("style", ""))))
         event.ornament = told.get("aria-hidden") == "true"
-        event.hidden = is_hidden(told) or (event.ornament and "icon" in told.get("class", ""))
+        event.hidden = tag not in PAGE and (is_hidden(told) or (event.ornament and "icon" in told.get("class", "")))
         self.shown |= {told[name].removeprefix("#") for name in POINTS_AT if name in told}
         if told.get("id"):
             self.ids[len(self.events) - 1] = told["id"]

@@ -183,6 +183,7 @@ def test_html_is_read_as_html_in_any_file():
          "It is old, H₂O & all."),
         ("<p hidden>No.</p><div hidden=''><div>No</div>No</div><p style='color:red; DISPLAY : none'>No</p>"
          "<p style='visibility:hidden'>No</p><p style='display:block'>Seen.</p>", "Seen."),
+        ("<body style='visibility:hidden'><main hidden><p>Seen by and by.</p></main></body>", "Seen by and by."),
         ("<p>It is old.</p><template><p>No</p></template><noscript>No</noscript><p hidden>Lost", "It is old.\n\nLost"),
         ("<p>Go <i aria-hidden='true'>→ ★</i>on. <i class='material-icons' aria-hidden='true'>home</i><b aria-hidden='true'>9 euros</b></p>",
          "Go on. 9 euros"),  # what is not read out is seen, but for ornaments
