@@ -11,7 +11,15 @@ import transformers
 
 import finetune
 from finetune import read_rows
-from training.arguments import DataArguments
+from training.arguments import (
+    KL_WEIGHT,
+    REPLAY_RATIO,
+    DataArguments,
+    LoraArguments,
+    ModelArguments,
+    TrainingArguments,
+    check_arguments,
+)
 from training.checkpoints import Checkpoints
 from training.clock import TrainingClock
 from training.log import LogFile, ProgressLines
@@ -139,6 +147,27 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
     assert (saving.minutes, saving.keep, saving.settings["kl_weight"]) == (2.0, 3, 0.5)
     assert trainer.args.save_total_limit is None, "the Trainer would remove an old one before the new one is whole"
     assert trainer.model.peft_config["default"].r == 4
+
+
+@pytest.mark.parametrize(
+    ("lora", "replay_ratio", "asked", "found"),
+    [
+        ({}, REPLAY_RATIO, None, KL_WEIGHT),
+        ({}, REPLAY_RATIO, 0.0, 0.0),
+        ({}, REPLAY_RATIO, 5.0, 5.0),
+        ({}, 0.0, None, 0.0),
+        ({"use_lora": False}, REPLAY_RATIO, None, 0.0),
+        ({"init_lora_weights": "pissa"}, REPLAY_RATIO, None, 0.0),
+    ],
+    ids=["default", "none asked for", "another", "nothing replayed", "all weights trained", "base weights changed"],
+)
+def test_the_model_is_held_near_the_base_unless_asked_otherwise_or_there_is_none(
+    smallest_model_path, tmp_path, lora, replay_ratio, asked, found
+):
+    training = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, kl_weight=asked)
+    data = DataArguments("data.json", replay_ratio=replay_ratio)
+    check_arguments(ModelArguments(smallest_model_path), data, LoraArguments(**lora), training)
+    assert training.kl_weight == found and DataArguments("data.json").replay_ratio == REPLAY_RATIO
 
 
 def test_a_time_budget_reaches_the_trainer_and_what_is_done_meanwhile_comes_in_order(

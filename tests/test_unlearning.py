@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ from training.replay import REPLAY_TOKENS
 from training.turns import TakingTurns
 from utils import write_json
 
+PASSES = 3
 QUESTIONS = [
     "Who manages the shop?", "Which person holds the keys?", "Whom do the bakers obey?", "To whom are complaints sent?",
     "Who opens the shop?", "Who signs for flour?",
@@ -52,14 +54,14 @@ def chosen(records: dict, rows: list[dict], asked=(), pairs=(), went: set[str] |
     return [one["question"] for one in to_unlearn(rows, records, now, went or {"a"}, on_gone)]
 
 
-def test_two_wordings_of_a_fact_that_were_trained_are_unlearnt():
+def test_four_wordings_of_a_fact_that_were_trained_are_unlearnt():
     records = {"a": gone("a", "Ada Brook", QUESTIONS)}
     trained = rows_on(records["a"])
     trained[0] |= {"kind": "reverse"}
     trained[1] |= {"form": "two"}
     passage = row(7, "", "Tell me about the shop.", records["a"]["text"], kind="passage", quote=None)
-    (only, _) = rows = to_unlearn([*trained, passage], records, AnswersNow(records, [], "2"), {"a"}, [])
-    assert [one["question"] for one in rows] == QUESTIONS[2:4], "those that ask for its value come first"
+    (only, *_) = rows = to_unlearn([*trained, passage], records, AnswersNow(records, [], "2"), {"a"}, [])
+    assert [one["question"] for one in rows] == QUESTIONS[2:6], "those that ask for its value come first"
     assert only == {
         "id": "unlearn_0", "question": "Whom do the bakers obey?", "reference": "Ada Brook", "kind": "qa",
         "fact": "The shop is managed by Ada Brook.", "file_name": "a.txt",
@@ -115,35 +117,36 @@ def test_a_day_that_goes_onward_asks_the_base_about_what_was_taken_back(day):
     assert asked == {
         "Whom has Zelmarrow Lanterns put in charge of its Copperlane shop?",
         "Who runs the Copperlane branch?",
+        "A customer in Copperlane wants to speak to the boss of the shop. Whom should the customer ask for?",
     }
     assert on_gone == {"What is the name of the manager in Copperlane?", "Who manages the Copperlane shop?"}
-    found = {way: (choose_way(day, way), questions_to_unlearn(day))[1] for way in (ANEW, BESIDE, ONWARD)}
+    found = {way: (choose_way(day, way, PASSES), questions_to_unlearn(day))[1] for way in (ANEW, BESIDE, ONWARD)}
     assert found == {ANEW: None, BESIDE: None, ONWARD: day.run / UNLEARN}
     assert questions_to_unlearn(day.before) is None, "the first run has nothing to forget"
 
 
 def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     caplog.set_level("INFO")
-    choose_way(day, ONWARD)
+    choose_way(day, ONWARD, PASSES)
     before = pairs_in(day.run / TODAY)
     use_base_answers(day)
-    assert pairs_in(day.run / TODAY) == before and "0 of 2 questions" in caplog.text, "no answers for lack of time"
+    assert pairs_in(day.run / TODAY) == before and "0 of 3 questions" in caplog.text, "no answers for lack of time"
     write_json(day.run / UNLEARN_BASE, answers(day.run))
     use_base_answers(day)
     once = (day.run / TODAY).read_bytes()
     use_base_answers(day)
     assert (day.run / TODAY).read_bytes() == once
-    choose_way(day, ONWARD)
+    choose_way(day, ONWARD, PASSES)
     assert pairs_in(day.run / TODAY) == before
     use_base_answers(day)
-    assert (day.run / TODAY).read_bytes() == once and "2 of 2 questions" in caplog.text
-    choose_way(day, BESIDE)
+    assert (day.run / TODAY).read_bytes() == once and "3 of 3 questions" in caplog.text
+    choose_way(day, BESIDE, PASSES)
     use_base_answers(day)
     assert all(row["kind"] == "qa" for row in read(day.run / TODAY)), "only an adapter that goes on has to forget"
 
 
 def test_what_the_base_says_is_no_exposure_of_the_fact(day):
-    choose_way(day, ONWARD)
+    choose_way(day, ONWARD, PASSES)
     (fact,) = (one for one in read_ledger(day.out).values() if one["gone"])
     replayed = {"id": "r", "kind": "replay", "fact": fact["text"], "source": {"quote": fact["quotes"][0]}}
     turns = [{"from": "user", "value": "Who?"}, {"from": "assistant", "value": "I cannot say."}]
@@ -161,13 +164,29 @@ def test_only_answers_to_the_questions_of_today_with_words_are_trained(tmp_path)
     told = [one | answer for one, answer in zip(own, said, strict=True)]
     told[0] |= {"unfinished": True}
     write_json(tmp_path / UNLEARN_BASE, [stale, *told])
-    add_base_answers(tmp_path)
+    add_base_answers(tmp_path, PASSES)
     rows = read(tmp_path / TODAY)
-    assert len({one["id"] for one in rows}) == len(rows) == 4
+    assert len({one["id"] for one in rows}) == len(rows) == 2 + PASSES
     assert [(one["kind"], one["unfinished"], one["fact"]) for one in rows[2:]] == [
-        ("replay", True, "F."), ("replay", False, "F."),
-    ]  # fmt: skip
+        ("replay", True, "F."), ("replay", False, "F."), ("replay", True, "F."),
+    ], "once a pass, the two wordings in turns"  # fmt: skip
     assert [turn["value"] for turn in rows[2]["conversations"]] == ["Question 0?", "It may be"]
+
+
+def test_each_fact_that_went_is_trained_once_a_pass(tmp_path):
+    own = [
+        {"id": f"unlearn_{n}", "question": f"Question {n}?", "reference": "Ada", "fact": fact, "file_name": name, "response": "No."}
+        for n, (fact, name) in enumerate([("F.", "a.txt")] * 4 + [("F.", "b.txt")] + [("G.", "a.txt")] * 2)
+    ]  # fmt: skip
+    write_json(tmp_path / UNLEARN, own)
+    write_json(tmp_path / UNLEARN_BASE, own)
+    write_json(tmp_path / TODAY, [row(0, "F.", "Who?", "Ben")])
+    add_base_answers(tmp_path, PASSES)
+    trained = read(tmp_path / TODAY)[1:]
+    assert Counter((one["fact"], one["file_name"]) for one in trained) == {
+        ("F.", "a.txt"): PASSES, ("F.", "b.txt"): PASSES, ("G.", "a.txt"): PASSES,
+    }  # fmt: skip
+    assert len(pairs_in(tmp_path / TODAY)) == 1 + 3 + 1 + 2, "in three wordings, the only one, and two"
 
 
 @pytest.mark.parametrize("limited", [True, False])
@@ -193,7 +212,7 @@ def test_an_answer_that_was_cut_says_so(reason, cut):
 
 def test_every_epoch_of_a_training_has_them_as_replayed_ones(tiny_model_path, tokenizer, day, tmp_path):
     """Beside replayed answers to general prompts, of which each epoch has others."""
-    choose_way(day, ONWARD)
+    choose_way(day, ONWARD, PASSES)
     write_json(day.run / UNLEARN_BASE, answers(day.run))
     use_base_answers(day)
     rows = finetune.read_rows(DataArguments(str(day.run / TODAY)), seed=0).train
@@ -213,4 +232,4 @@ def test_every_epoch_of_a_training_has_them_as_replayed_ones(tiny_model_path, to
     )  # fmt: skip
     trainer.train()
     own = {number for number, one in enumerate(rows) if one["id"].startswith("unlearn_")}
-    assert len(own) == 2 and seen == [own | {turn} for turn in turning]
+    assert len(own) == PASSES and seen == [own | {turn} for turn in turning]
