@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ OPENAI_TOKENIZER = f"{TIKTOKEN}gpt-4o"  # used where only the API knows the mode
 OVERLAP_SHARE = 0.1
 # Where the splitter, which goes by Unicode's rules, sees the end of a sentence.
 ENDS_FOR_SPLITTER = regex.compile(r"[.!?](?=[\"'”’)\]]*\s)|[。！？](?=[”」』）]*\S)")
+
+NOT_SPACE = regex.compile(r"\S")
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,8 @@ def without_loose_ends(parsed: Parsed, spans: list[tuple[int, int]], units: list
     leading, text = sorted([*parsed.headings, *parsed.leads]), parsed.joined.text
     for number, (start, end) in enumerate(spans[:-1]):
         last = start + max((unit.end for unit in units[number]), default=end)
-        loose = next((place for place, _ in leading if last <= place < end), end)
+        after = bisect.bisect_left(leading, (last, 0))
+        loose = leading[after][0] if after < len(leading) else end
         if spans[number + 1][0] <= loose < end:
             spans[number] = (start, start + len(text[start:loose].rstrip()))
     return spans
@@ -142,12 +146,12 @@ def without_loose_ends(parsed: Parsed, spans: list[tuple[int, int]], units: list
 
 def section_of(parsed: Parsed, start: int, title: str) -> str:
     """The last heading before a chunk that begins at `start`, unless the chunk begins with one, or that is the title."""
-    before = [span for span in parsed.headings if span[0] <= start]
-    following = parsed.joined.text[start:].lstrip()
-    begins = len(parsed.joined.text) - len(following)
-    if not before or any(first <= begins < last for first, last in parsed.headings):
+    begins = NOT_SPACE.search(parsed.joined.text, start).start()
+    after = bisect.bisect_right(parsed.headings, begins, key=lambda span: span[0])
+    first, last = parsed.headings[after - 1] if after else (0, 0)
+    if begins < last or not after:
         return ""
-    section = " ".join(parsed.joined.text[slice(*max(before))].strip("# \t").split())
+    section = " ".join(parsed.joined.text[first:last].strip("# \t").split())
     return section if section != title and len(section) <= LONGEST_HEADING else ""
 
 

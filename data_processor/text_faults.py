@@ -41,6 +41,7 @@ PLACEHOLDER = regex.compile(  # [Your name], not a link, not a speaker; <company
     r"|(?<=[\p{L}\p{N}，、：])【(?P<inside>[^【】\n]+)】|【(?P<inside>[^【】\n]*(?:姓名|名称|名字|氏名|社名|日期|日付|地址|住所|电话|name)[^【】\n]*)】"
     r"|(?P<inside>(?<![A-Z])X{2,4}|某{2,3})(?=\p{Han})"
 )
+TAGS = BLOCKS | INLINE | {*LEFT_OUT}
 PLACE_TO_FILL = "a place to be filled in"
 CACHED_TEXTS = 1 << 8  # what is written about a chunk is compared with it sentence by sentence
 
@@ -118,7 +119,7 @@ def find_faults(sentences: Sequence[str], shown: str, original: str, request: st
 def placeholders(sentence: str) -> list[str]:
     """What stands within the marks of places to be filled in; a tag of HTML is none."""
     found = (place["inside"] for place in PLACEHOLDER.finditer(sentence))
-    return [inside for inside in found if inside.casefold() not in BLOCKS | INLINE | {*LEFT_OUT}]
+    return [inside for inside in found if inside.casefold() not in TAGS]
 
 
 def refers_back(sentence: str, language: str) -> bool:
