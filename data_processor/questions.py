@@ -110,7 +110,10 @@ def question_problem(pair: Pair) -> str | None:
     said = pair.answer if pair.form == "yes_no" else f"{pair.question} {pair.answer}"  # what is not so is asked too
     if invented_numbers(said, source):
         return "a number that its chunk does not have"
-    if any(inside.casefold() not in source.casefold() for inside in placeholders(f"{pair.question} {pair.answer}")):
+    named = (
+        inside for inside in placeholders(f"{pair.question} {pair.answer}") if inside.strip("_＿")
+    )  # a blank may ask
+    if any(inside.casefold() not in source.casefold() for inside in named):
         return PLACE_TO_FILL
     if pair.form in ("short", "reverse") and contains(pair.question, pair.answer):
         return "answer in the question"
