@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from data_processor.conversion import FOLDER
@@ -165,15 +165,11 @@ def write_today(run: Path, before: Path, passes: int = 0) -> int:
     for wordings in groups:
         draw.shuffle(wordings)
     draw.shuffle(groups)
-    reminders = in_turns(groups[: round(OLD_PER_NEW * len(new))], passes)
+    groups = groups[: round(OLD_PER_NEW * len(new))]
+    reminders = [wordings[number % len(wordings)] for wordings in groups for number in range(passes)]
     write_json(run / TODAY, unique([*new * max(passes, 1), *reminders]))
     link_passages(run / TODAY)
     return len(new)
-
-
-def in_turns(groups: Iterable[Sequence[dict]], passes: int) -> list[dict]:
-    """For each pass one row of each group, another each time as long as it has others."""
-    return [rows[number % len(rows)] for rows in groups for number in range(passes)]
 
 
 def link_passages(rows: Path) -> None:

@@ -2,8 +2,8 @@
 
 UNLEARN (unlearn.json), for inference.py: questions on each fact that went since the run before and that no other takes the
 place of, as that run trained them: [{"id", "question", "reference": the old answer, "kind", "fact", "file_name"}].
-UNLEARN_BASE has the base model's answers, which become rows of TODAY, of the kind "replay", on which --kl_weight acts: one
-for each fact and pass, in another wording each time.
+UNLEARN_BASE has the base model's answers, which become rows of TODAY, of the kind "replay", on which --kl_weight acts: each
+in every pass.
 
 A new value needs none of this: it is trained. The questions of GONE, which test what is forgotten, and near copies of them
 are never among those here.
@@ -20,13 +20,13 @@ from pathlib import Path
 from data_processor.dataset import has_words, question_and_reference
 from data_processor.split import ANSWERABLE_KINDS
 from days.asked import AnswersNow, find_record, is_plain
-from days.carried import TODAY, in_turns, near_asked, unique
+from days.carried import TODAY, near_asked, unique
 from days.ledger import Records
 from days.quiz import OF_MORE_FACTS
 from utils import read_json, write_json
 
 UNLEARN, UNLEARN_BASE = "unlearn.json", "unlearn_base.json"
-MOST_WORDINGS = 4  # of a fact
+MOST_WORDINGS = 2  # of a fact: with one in each pass, 10 % of what went was still said, with two nothing
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +87,7 @@ def add_base_answers(run: Path, passes: int) -> None:
         if (row["question"], row["reference"]) in asked and not row.get("error") and has_words(row["response"])
     ]
     rows = [row for row in read_json(run / TODAY, "rows of a dataset") if row.get("kind") != "replay"]
-    by_fact: dict[tuple, list[dict]] = defaultdict(list)
-    for row in replayed:
-        by_fact[row.get("file_name"), row.get("fact")].append(row)
-    write_json(run / TODAY, unique([*rows, *in_turns(by_fact.values(), passes)]))
+    write_json(run / TODAY, unique([*rows, *replayed * passes]))
     message = "what has gone is to be forgotten by the base model's answers to %d of %d questions"
     log.info(message, len(replayed), len(questions))
 

@@ -129,7 +129,11 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
     monkeypatch.setattr(finetune, "Trainer", Asked)
     monkeypatch.setattr(finetune, "replay_examples", replayed)
     monkeypatch.setattr("training.trainer.measure_peak_flops", lambda *_: 1e9)
-    data, held_out = write(tmp_path, "data.json", rows(10)), write(tmp_path, "eval.json", rows(2, "held_"))
+    of_the_base = [{**row, "kind": "replay"} for row in rows(5, "base_")]  # which are replayed already
+    data, held_out = (
+        write(tmp_path, "data.json", rows(10) + of_the_base),
+        write(tmp_path, "eval.json", rows(2, "held_")),
+    )
     words = (
         f"--model_name_or_path {smallest_model_path} --data_path {data} --eval_data_path {held_out} --use_cpu True --seed 7 "
         f"--output_dir {tmp_path / 'lora'} --kl_weight 0.5 --replay_ratio 0.2 --max_tokens_per_batch 90 --lora_r 4 "
@@ -141,7 +145,7 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
     assert asked == [(smallest_model_path, "Brief.", True, 2, 3.0, 7)]
     (trainer,) = given
     assert (trainer.args.kl_weight, trainer.args.max_tokens_per_batch, trainer.peak_flops) == (0.5, 90, 1e9)
-    assert [example["replay"] for example in trainer.train_dataset] == [False] * 10 + [True] * 2
+    assert [example["replay"] for example in trainer.train_dataset] == [False] * 10 + [True] * 7
     assert len(trainer.eval_dataset) == 2 and trainer.args.eval_strategy == "epoch" and trainer.data_collator.padded
     (saving,) = (callback for callback in trainer.callback_handler.callbacks if isinstance(callback, Checkpoints))
     assert (saving.minutes, saving.keep, saving.settings["kl_weight"]) == (2.0, 3, 0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -54,14 +53,14 @@ def chosen(records: dict, rows: list[dict], asked=(), pairs=(), went: set[str] |
     return [one["question"] for one in to_unlearn(rows, records, now, went or {"a"}, on_gone)]
 
 
-def test_four_wordings_of_a_fact_that_were_trained_are_unlearnt():
+def test_two_wordings_of_a_fact_that_were_trained_are_unlearnt():
     records = {"a": gone("a", "Ada Brook", QUESTIONS)}
     trained = rows_on(records["a"])
     trained[0] |= {"kind": "reverse"}
     trained[1] |= {"form": "two"}
     passage = row(7, "", "Tell me about the shop.", records["a"]["text"], kind="passage", quote=None)
     (only, *_) = rows = to_unlearn([*trained, passage], records, AnswersNow(records, [], "2"), {"a"}, [])
-    assert [one["question"] for one in rows] == QUESTIONS[2:6], "those that ask for its value come first"
+    assert [one["question"] for one in rows] == QUESTIONS[2:4], "those that ask for its value come first"
     assert only == {
         "id": "unlearn_0", "question": "Whom do the bakers obey?", "reference": "Ada Brook", "kind": "qa",
         "fact": "The shop is managed by Ada Brook.", "file_name": "a.txt",
@@ -117,7 +116,6 @@ def test_a_day_that_goes_onward_asks_the_base_about_what_was_taken_back(day):
     assert asked == {
         "Whom has Zelmarrow Lanterns put in charge of its Copperlane shop?",
         "Who runs the Copperlane branch?",
-        "A customer in Copperlane wants to speak to the boss of the shop. Whom should the customer ask for?",
     }
     assert on_gone == {"What is the name of the manager in Copperlane?", "Who manages the Copperlane shop?"}
     found = {way: (choose_way(day, way, PASSES), questions_to_unlearn(day))[1] for way in (ANEW, BESIDE, ONWARD)}
@@ -130,7 +128,7 @@ def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     choose_way(day, ONWARD, PASSES)
     before = pairs_in(day.run / TODAY)
     use_base_answers(day)
-    assert pairs_in(day.run / TODAY) == before and "0 of 3 questions" in caplog.text, "no answers for lack of time"
+    assert pairs_in(day.run / TODAY) == before and "0 of 2 questions" in caplog.text, "no answers for lack of time"
     write_json(day.run / UNLEARN_BASE, answers(day.run))
     use_base_answers(day)
     once = (day.run / TODAY).read_bytes()
@@ -139,7 +137,7 @@ def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     choose_way(day, ONWARD, PASSES)
     assert pairs_in(day.run / TODAY) == before
     use_base_answers(day)
-    assert (day.run / TODAY).read_bytes() == once and "3 of 3 questions" in caplog.text
+    assert (day.run / TODAY).read_bytes() == once and "2 of 2 questions" in caplog.text
     choose_way(day, BESIDE, PASSES)
     use_base_answers(day)
     assert all(row["kind"] == "qa" for row in read(day.run / TODAY)), "only an adapter that goes on has to forget"
@@ -166,31 +164,15 @@ def test_only_answers_to_the_questions_of_today_with_words_are_trained(tmp_path)
     write_json(tmp_path / UNLEARN_BASE, [stale, *told])
     add_base_answers(tmp_path, PASSES)
     rows = read(tmp_path / TODAY)
-    assert len({one["id"] for one in rows}) == len(rows) == 2 + PASSES
+    assert len({one["id"] for one in rows}) == len(rows) == 2 + 2 * PASSES
     assert [(one["kind"], one["unfinished"], one["fact"]) for one in rows[2:]] == [
-        ("replay", True, "F."), ("replay", False, "F."), ("replay", True, "F."),
-    ], "once a pass, the two wordings in turns"  # fmt: skip
+        ("replay", True, "F."), ("replay", False, "F."),
+    ] * PASSES, "each in every pass"  # fmt: skip
     assert [turn["value"] for turn in rows[2]["conversations"]] == ["Question 0?", "It may be"]
 
 
-def test_each_fact_that_went_is_trained_once_a_pass(tmp_path):
-    own = [
-        {"id": f"unlearn_{n}", "question": f"Question {n}?", "reference": "Ada", "fact": fact, "file_name": name, "response": "No."}
-        for n, (fact, name) in enumerate([("F.", "a.txt")] * 4 + [("F.", "b.txt")] + [("G.", "a.txt")] * 2)
-    ]  # fmt: skip
-    write_json(tmp_path / UNLEARN, own)
-    write_json(tmp_path / UNLEARN_BASE, own)
-    write_json(tmp_path / TODAY, [row(0, "F.", "Who?", "Ben")])
-    add_base_answers(tmp_path, PASSES)
-    trained = read(tmp_path / TODAY)[1:]
-    assert Counter((one["fact"], one["file_name"]) for one in trained) == {
-        ("F.", "a.txt"): PASSES, ("F.", "b.txt"): PASSES, ("G.", "a.txt"): PASSES,
-    }  # fmt: skip
-    assert len(pairs_in(tmp_path / TODAY)) == 1 + 3 + 1 + 2, "in three wordings, the only one, and two"
-
-
 @pytest.mark.parametrize("limited", [True, False])
-def test_the_base_is_asked_before_the_training_for_as_long_an_answer_as_is_replayed(tmp_path, limited):
+def test_the_base_is_asked_before_the_training_for_how_its_answers_begin(tmp_path, limited):
     given = Arguments(
         model_name_or_path="m", data_path="d", out=str(tmp_path), test_data_path="q.json",
         retention_data_path="r.json", inference_args="--max_new_tokens 5",
@@ -198,7 +180,7 @@ def test_the_base_is_asked_before_the_training_for_as_long_an_answer_as_is_repla
     going_on = GoingOn(tmp_path, rows=tmp_path / TODAY, gone=tmp_path / GONE, unlearn=tmp_path / UNLEARN)
     step = build_steps(given, limited, going_on)[BASE][-1]
     assert step.output == tmp_path / UNLEARN_BASE and not step.needed
-    assert step.command[-2:] == ["--max_new_tokens", "32"] and UNLEARN_TOKENS == REPLAY_TOKENS
+    assert step.command[-2:] == ["--max_new_tokens", "20"] and UNLEARN_TOKENS < REPLAY_TOKENS
     assert "--lora_weights" not in step.command
     others = build_steps(given, limited, GoingOn(tmp_path, rows=tmp_path / TODAY, gone=tmp_path / GONE))[BASE]
     assert len(others) == (3 if limited else 0)
@@ -232,4 +214,4 @@ def test_every_epoch_of_a_training_has_them_as_replayed_ones(tiny_model_path, to
     )  # fmt: skip
     trainer.train()
     own = {number for number, one in enumerate(rows) if one["id"].startswith("unlearn_")}
-    assert len(own) == PASSES and seen == [own | {turn} for turn in turning]
+    assert len(own) == 2 * PASSES and seen == [own | {turn} for turn in turning]
