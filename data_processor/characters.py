@@ -30,7 +30,10 @@ NOTE_MARK = regex.compile(  # not a[1], which is code, and not the number of a n
 )
 PAGE_NUMBER = re.compile(  # but not a year
     r"(?m:^[ \t]*(?:[-–—][ \t]*\d{1,4}[ \t]*[-–—]|(?:[Pp]age|PAGE|S\.)[ \t]*\d{1,4}(?:[ \t]*(?:of|/)[ \t]*\d{1,4})?"
-    r"|\d{1,3}(?:[ \t]*/[ \t]*\d{1,4})?|第[ \t]*\d{1,4}[ \t]*页)[ \t\r]*(?:\n|\Z))"
+    r"|\d{1,3}(?:[ \t]*/[ \t]*\d{1,4})?|第[ \t]*\d{1,4}[ \t]*页"
+    # at the right of what the foot of a page says besides
+    r"|(?:\S[^\n]{0,80}?(?:[ ]{3,}|\t+))?(?:[Pp]age|[Ss]eite|[Pp]ágina|[Сс]тр\.?)[ ]\d{1,4}[ ](?:of|sur|von|de|из)[ ]\d{1,4})"
+    r"[ \t\r]*(?:\n|\Z))"
 )
 FURNITURE = re.compile(
     r"(?m:^[^\n]{1,200}?(?:\.[ \t]?|…){4,}[ \t]*\d{1,4}[ \t\r]*(?:\n|\Z))"  # a line of a table of contents

@@ -30,9 +30,8 @@ Item = TypeVar("Item")
 
 def document(chunk: Chunk) -> dict[str, str]:
     """The values of a request that shows a whole chunk: its title, text and language."""
-    title = chunk.title or chunk.file_name
     return {
-        "title": title,
+        "title": chunk.heading,
         "text": shown_text(chunk),
         "language": name_of_language(chunk.text_language, chunk.language),
     }

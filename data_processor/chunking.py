@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ OVERLAP_SHARE = 0.1
 # Where the splitter, which goes by Unicode's rules, sees the end of a sentence.
 ENDS_FOR_SPLITTER = regex.compile(r"[.!?](?=[\"'”’)\]]*\s)|[。！？](?=[”」』）]*\S)")
 
+NOT_SPACE = regex.compile(r"\S")
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -34,6 +37,7 @@ class Chunk:
 
     `text` has wrapped lines joined; `places` leads from there back to the cleaned text, in pairs (offset in `text`, offset
     there). `language` is that of the prompts, `text_language` that of the text; `units` is what is asked for facts.
+    `section` is the heading that its first unit stands under, where that is in a chunk before.
     `withheld` are the stretches of `text` that the generator's server refuses to read, added as that is found out.
     """
 
@@ -48,6 +52,12 @@ class Chunk:
     places: tuple[tuple[int, int], ...] = ()
     units: tuple[Unit, ...] | None = field(default=None, compare=False)
     withheld: list[tuple[int, int]] = field(default_factory=list, compare=False)
+    section: str = ""
+
+    @property
+    def heading(self) -> str:
+        """What it is shown under to a model: its document's title, or else the name of the file, and the section."""
+        return " – ".join(filter(None, (self.title or self.file_name, self.section)))
 
     def to_document(self, start: int, end: int) -> tuple[int, int]:
         """Offsets in the document's cleaned text of a part of `text`, which is not empty."""
@@ -108,16 +118,41 @@ def chunk_document(
     text_language = text_language or detect_language(document.text)
     parsed = parsed or parse(document, text_language)
     text, title = parsed.joined.text, document.title or parsed.title
-    title = title if len(title) <= LONGEST_HEADING else ""
+    title = title if len(title) <= LONGEST_HEADING or title == parsed.head else ""
     spans = [(start, start + len(part)) for start, part in splitter.chunk_indices(hide_stops(text, parsed.units))]
     units = share_out(parsed.units, spans)
+    spans = without_loose_ends(parsed, spans, units)
     return [
         Chunk(
             document.file_name, number, *parsed.joined.to_source(start, end), text[start:end], title, language,
             text_language, cut_places(parsed.joined.offsets, start, end), tuple(units[number]),
+            section=section_of(parsed, start, title) if units[number] else "",
         )
         for number, (start, end) in enumerate(spans) if units[number] or not parsed.boilerplate
     ]  # fmt: skip
+
+
+def without_loose_ends(parsed: Parsed, spans: list[tuple[int, int]], units: list[list[Unit]]) -> list[tuple[int, int]]:
+    """The chunks' spans without a heading or a lead-in at their end, where it leads to nothing, if the next has it too."""
+    leading, text = sorted([*parsed.headings, *parsed.leads]), parsed.joined.text
+    for number, (start, end) in enumerate(spans[:-1]):
+        last = start + max((unit.end for unit in units[number]), default=end)
+        after = bisect.bisect_left(leading, (last, 0))
+        loose = leading[after][0] if after < len(leading) else end
+        if spans[number + 1][0] <= loose < end:
+            spans[number] = (start, start + len(text[start:loose].rstrip()))
+    return spans
+
+
+def section_of(parsed: Parsed, start: int, title: str) -> str:
+    """The last heading before a chunk that begins at `start`, unless the chunk begins with one, or that is the title."""
+    begins = NOT_SPACE.search(parsed.joined.text, start).start()
+    after = bisect.bisect_right(parsed.headings, begins, key=lambda span: span[0])
+    first, last = parsed.headings[after - 1] if after else (0, 0)
+    if begins < last or not after:
+        return ""
+    section = " ".join(parsed.joined.text[first:last].strip("# \t").split())
+    return section if section != title and len(section) <= LONGEST_HEADING else ""
 
 
 def hide_stops(text: str, units: list[Unit]) -> str:

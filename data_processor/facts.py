@@ -150,7 +150,7 @@ def document_of(unit: list[Fact], without: Sequence[Span] = ()) -> dict[str, str
     """What a request about the sentences of a chunk shows: its title, its text with the sentences numbered, its language."""
     chunk = unit[0].chunk
     return {
-        "title": chunk.title or chunk.file_name,
+        "title": chunk.heading,
         "text": numbered_text(chunk, unit, without),
         "language": name_of_language(chunk.text_language, chunk.language),
     }
@@ -179,7 +179,7 @@ def to_fact(work: Work, unit: list[Fact], text: str, numbers: list[int], step: s
     (start, end), *more = quotes_of(chunk, unit, numbers)
     fact = replace(unit[0], text=text, start=start, end=end, lead_in="", more=tuple(more))
     lead_ins = " ".join(item.lead_in for item in unit)
-    if invented_numbers(text, f"{chunk.title} {lead_ins} {chunk.text}"):
+    if invented_numbers(text, f"{chunk.heading} {lead_ins} {chunk.text}"):
         work.drop(step, "a number that its chunk does not have", text, fact)
         return None
     return fact

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass
-from html.parser import HTMLParser
 
 import regex
 
-from data_processor.edits import BOILERPLATE, HEADING, MARKUP, METADATA, TEXT, Edit, Markup
+from data_processor.edits import HEADING, MARKUP, METADATA, TEXT, Edit, Markup
+from data_processor.html_events import BLOCKS, LEFT_OUT, STRUCK, Event, Events, header_rows, unseen_elements
 from data_processor.tables import ENDS, Cell, Grid
 
-BLOCKS = set(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure form "
-    "h1 h2 h3 h4 h5 h6 head header hr html legend li main menu ol option p pre search section summary table tbody "
-    "td tfoot th thead title tr ul".split()
-)
-INLINE = set(
-    "a abbr acronym area audio b base basefont bdi bdo big br canvas cite code col colgroup data del dfn em embed font i "
-    "iframe img input ins kbd label link map mark meta meter object output param picture progress q rp rt ruby s samp "
-    "small source span strike strong sub sup time track tt u var video wbr".split()
-)
-LEFT_OUT = {  # what a reader does not see, or does not read, with everything in it
-    "script": MARKUP, "style": MARKUP, "template": MARKUP, "svg": MARKUP, "math": MARKUP, "noscript": BOILERPLATE,
-    "nav": BOILERPLATE, "footer": BOILERPLATE, "button": BOILERPLATE, "select": BOILERPLATE, "textarea": BOILERPLATE,
-    "title": METADATA, "del": MARKUP, "s": MARKUP, "strike": MARKUP,
-}  # fmt: skip
-STRUCK = ("del", "s", "strike")  # left out where they are closed: a lost tag must not take the rest of a page
-# As word processors strike:
-LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s*:[^;]*\bline-through\b", re.IGNORECASE)
-LONGEST_SPAN = 1000  # columns or rows, as in browsers
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 WHOLE_PAGE = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
@@ -39,73 +19,6 @@ CLOSED_BLOCK = re.compile(
     r"<(p|div|h[1-6]|ul|ol|table|section|article|blockquote)\b[^<>]*>.{0,5000}?</\1\s*>", re.IGNORECASE | re.DOTALL
 )
 CJK = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}，。、；：！？「」『』（）]")
-
-
-@dataclass
-class Event:
-    """What the parser found from `start` to `end`: "open", "close", "data", "reference" or "other"."""
-
-    kind: str
-    name: str
-    start: int
-    end: int = 0
-    width: int = 1  # columns and rows of a cell
-    height: int = 1
-    struck: bool = False  # opens what is struck through
-
-
-class Events(HTMLParser):
-    """The events of a text in order; unknown tags, such as <jens@example.org>, are data."""
-
-    def __init__(self, text: str, start: int, end: int) -> None:
-        super().__init__(convert_charrefs=False)
-        self.events: list[Event] = []
-        self.line_starts = [start, *(found.end() for found in re.compile("\n").finditer(text, start, end))]
-        self.feed(text[start:end])
-        self.close()
-        for event, following in zip(self.events, [*self.events[1:], Event("other", "", end)], strict=True):
-            event.end = following.start
-
-    def add(self, kind: str, name: str = "") -> None:
-        line, column = self.getpos()
-        self.events.append(Event(kind, name, self.line_starts[line - 1] + column))
-
-    def tag(self, kind: str, name: str) -> None:
-        known = name in BLOCKS or name in INLINE or name in LEFT_OUT
-        self.add(kind if known else "data", name)
-
-    def handle_starttag(self, tag, attrs):
-        self.tag("open", tag)
-        self.events[-1].struck = tag in STRUCK or (
-            tag in INLINE and bool(LINE_THROUGH.search(dict(attrs).get("style") or ""))
-        )
-        if tag in ("td", "th"):
-            self.events[-1].width = span_of(attrs, "colspan") or 1
-            self.events[-1].height = span_of(attrs, "rowspan") or LONGEST_SPAN  # 0: all rows that follow
-
-    def handle_endtag(self, tag):
-        self.tag("close", tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tag("open" if tag not in LEFT_OUT else "other", tag)
-
-    def handle_data(self, data):
-        self.add("data")
-
-    def handle_entityref(self, name):
-        self.add("reference")
-
-    handle_charref = handle_entityref
-
-    def handle_comment(self, data):
-        self.add("other")
-
-    handle_decl = handle_pi = unknown_decl = handle_comment
-
-
-def span_of(attrs: list[tuple[str, str | None]], name: str) -> int:
-    value = (dict(attrs).get(name) or "").strip()
-    return min(int(value), LONGEST_SPAN) if value.isdecimal() else 1
 
 
 def is_html(text: str) -> bool:
@@ -120,7 +33,7 @@ class Reader:
         self.text, self.found = text, Markup([], [], [])
         self.events = Events(text, start, end).events
         self.headers = header_rows(self.events)
-        self.struck = struck_elements(self.events)
+        self.unseen = unseen_elements(self.events)
         self.left_out = ""  # the element that is being left out
         self.depth = 0
         self.preformatted = 0
@@ -162,7 +75,7 @@ class Reader:
 
     def read_tag(self, index: int, event: Event) -> None:
         name, opens = event.name, event.kind == "open"
-        if index in self.struck or (opens and name in LEFT_OUT and name not in STRUCK):
+        if index in self.unseen or (opens and name in LEFT_OUT and name not in STRUCK):
             self.left_out, self.depth = name, 1
             self.edit(event.start, event.end, kind=LEFT_OUT.get(name, MARKUP))
             return
@@ -255,32 +168,6 @@ class Reader:
         if new is not None or before:
             self.edit(start, end, before + words, TEXT)
         self.line_is_empty, self.breaks, self.lead, self.due, self.last = False, 0, "", [], words[-1:]
-
-
-def header_rows(events: list[Event]) -> set[int]:
-    """Indices of the events that open a row of header cells alone."""
-    headers, row, cells = set(), None, set()
-    for index, event in enumerate([*events, Event("close", "tr", 0)]):
-        if event.name == "tr":
-            if row is not None and cells == {"th"}:
-                headers.add(row)
-            row, cells = (index if event.kind == "open" else None), set()
-        elif event.name in ("td", "th") and event.kind == "open":
-            cells.add(event.name)
-    return headers
-
-
-def struck_elements(events: list[Event]) -> set[int]:
-    """Indices of the events that open a struck element which is closed."""
-    found, opened = set(), {}
-    for index, event in enumerate(events):
-        if event.kind == "open":
-            opened.setdefault(event.name, []).append(index)
-        elif event.kind == "close" and opened.get(event.name):
-            index = opened[event.name].pop()
-            if events[index].struck:
-                found.add(index)
-    return found
 
 
 def read_html(text: str, start: int = 0, end: int | None = None) -> Markup:

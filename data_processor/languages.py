@@ -77,6 +77,18 @@ def name_of_language(code: str, inside: str = ENGLISH) -> str:
     return str(Locale.parse(code).get_display_name(inside))
 
 
+def listed(names: Sequence[str], language: str) -> str:
+    """Names as a language lists them, by CLDR: "Leeds and Galway", "Leeds und Galway", "利兹和高威"."""
+    from babel import Locale
+    from babel.core import UnknownLocaleError
+    from babel.lists import format_list
+
+    try:
+        return format_list(names, locale=Locale.parse(language))
+    except (UnknownLocaleError, ValueError):
+        return ", ".join(names)
+
+
 def in_language(path: str | Path, language: str) -> Path:
     """The file NAME.LANGUAGE.json beside NAME.json, or that itself, which is English, if there is none."""
     path = Path(path)

@@ -10,8 +10,10 @@ from markdown_it.parser_inline import ParserInline
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
+from data_processor.html_events import hides
+
 LINE_BREAK = re.compile(r"<br\b[^<>]*>(?P<end>[ \t]*\n)?", re.IGNORECASE)
-STRUCK_TAG = re.compile(r"<(?P<close>/?)(?P<name>del|s|strike)(?:\s[^<>]*)?(?<!/)>$", re.IGNORECASE)
+TAG = re.compile(r"<(?P<close>/?)(?P<name>[a-z][\w-]*)(?:\s[^<>]*)?(?<!/)>$", re.IGNORECASE)
 WORD = re.compile(r"\w")
 FIRST_WORD = re.compile(r"[\"'“„«(\[*_¿¡$€£¥]*\w")
 
@@ -67,12 +69,13 @@ def marks(token: Token, is_plain: bool) -> Iterable[tuple[int, int, str]]:
 
 
 def kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[int, int, str | None]]:
-    """(start, end, replacement or None) of what stays of an inline source, in order; struck text does not stay."""
+    """(start, end, replacement or None) of what stays of an inline source, in order; struck and hidden text does not."""
     struck, no_marks = 0, no_emphasis(source, children) if is_plain else set()
-    tags = struck_tags(children)
+    tags = unseen_tags(children)
     for child in children:
         at = (child.meta or {}).get("at", 0)
-        struck += {"s_open": 1, "s_close": -1}.get(child.type, 0) + tags.get(id(child), 0)
+        if id(child) not in no_marks:
+            struck += {"s_open": 1, "s_close": -1}.get(child.type, 0) + tags.get(id(child), 0)
         if child.type in ("softbreak", "hardbreak"):
             at = source.index("\n", at)
             yield at, at + 1, None
@@ -93,15 +96,18 @@ def kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[i
             yield at, at + len(child.content), "\n"
 
 
-def struck_tags(children: list[Token]) -> dict[int, int]:
-    """1 for a tag that strikes the text after it and -1 for the one that closes it, by the ids of their tokens."""
+def unseen_tags(children: list[Token]) -> dict[int, int]:
+    """1 for a tag that strikes or hides the text after it and -1 for the one that closes it, by the ids of their tokens."""
     found, opened = {}, []
     for child in children:
-        tag = STRUCK_TAG.match(child.content) if child.type == "html_inline" else None
-        if tag and not tag["close"]:
-            opened.append((tag["name"].lower(), id(child)))
-        elif tag and opened and opened[-1][0] == tag["name"].lower():
-            found |= {opened.pop()[1]: 1, id(child): -1}
+        tag = TAG.match(child.content) if child.type == "html_inline" else None
+        if tag and tag["close"]:
+            place = next((n for n in reversed(range(len(opened))) if opened[n][0] == tag["name"].lower()), None)
+            if place is not None and opened[place][2]:
+                found |= {opened[place][1]: 1, id(child): -1}
+            del opened[len(opened) if place is None else place :]
+        elif tag:
+            opened.append((tag["name"].lower(), id(child), hides(child.content)))
     return found
 
 
@@ -111,17 +117,18 @@ def mark_start(token: Token) -> int:
 
 
 def no_emphasis(source: str, children: list[Token]) -> set[int]:
-    """The ids of tokens that are emphasis in Markdown, and hardly so in plain text: 2*3*4, "(12 ha)*, (15 ha)*"."""
+    """The ids of tokens that are marks in Markdown, and hardly so in plain text: 2*3*4, "(12 ha)*, (15 ha)*", a~~b~~c."""
     found, opened = set(), []
     for child in children:
-        if child.type in ("em_open", "strong_open"):
+        if child.type in ("em_open", "strong_open", "s_open"):
             opened.append(child)
-        elif child.type in ("em_close", "strong_close"):
+        elif child.type in ("em_close", "strong_close", "s_close"):
             opening = opened.pop()
             start, end = mark_start(opening), child.meta["at"] + len(child.markup)
             inside, after = source[start + len(opening.markup) : child.meta["at"]], source[end : end + 1]
             is_name = opening.markup == "__" and inside.isidentifier()  # __init__
             before = source[max(0, start - 1) : start]
+            after = "" if opening.type == "s_open" else after  # ~~40~~45
             if is_name or WORD.match(before) or WORD.match(after) or not FIRST_WORD.match(inside):
                 found |= {id(opening), id(child)}
     return found

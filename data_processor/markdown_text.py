@@ -24,15 +24,16 @@ NOTE_MARK = regex.compile(  # of a note itself with its colon, of one that is po
 
 @functools.cache
 def parser(is_plain: bool) -> MarkdownIt:
-    """For .md files, or for plain text with what people also write there: tables, quotations, headings, emphasis, links."""
+    """For .md files, or for plain text with what people write there too: tables, quotations, headings, emphasis, links."""
     md = MarkdownIt("zero" if is_plain else "commonmark")
     md.inline = PlacedInline()
     md.inline.ruler.before("text", "note_place", note_place)
     if is_plain:
         md.configure("zero")
         md.enable(
-            ["table", "fence", "blockquote", "hr", "heading", "lheading", "emphasis", "link", "image", "note_place"]
-        )
+            ["table", "fence", "blockquote", "hr", "heading", "lheading", "emphasis", "link", "image", "note_place",
+             "strikethrough"]
+        )  # fmt: skip
     else:
         md.configure("commonmark")
         md.enable(["table", "strikethrough", "note_place"])

@@ -13,6 +13,7 @@ from data_processor.instructions import as_data, cover, instructions_of
 
 MAX_QUOTES, MAX_SENTENCES_A_QUOTE = 3, 2
 LONGEST_MARKER = 4  # characters: of a list item
+LEFT_BEHIND = re.compile(r"[ \t]*(?:[-*+•–|]|\(?\w{1,3}[.)])?[ \t|]*")  # of a line whose text is cut out
 NUMBER = re.compile(r"\d+(?:(?:[.:'’\u00a0\u202f]|,(?!\d{4}(?!\d)))\d+)*")  # not "36,1655": two years
 ARABIC_POINTS = str.maketrans("٫٬", ".,")
 THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
@@ -55,8 +56,18 @@ def hidden_in(chunk: Chunk) -> list[Span]:
 
 
 def cut_out(text: str, spans: Iterable[Span]) -> str:
+    """The text without some stretches, and without the space, the empty line and the marker of a list that one leaves behind."""
     for start, end in sorted(spans, reverse=True):
-        text = text[:start] + text[end:]
+        before, after = text[:start], text[end:]
+        line = before[before.rfind("\n") + 1 :]
+        if (not after.strip() or after.lstrip(" \t|").startswith("\n")) and LEFT_BEHIND.fullmatch(line):
+            before, after = before[: len(before) - len(line)], after.lstrip(" \t|")[1:]  # the line was this alone
+            after = after.lstrip("\n") if not before.strip() or before.endswith("\n\n") else after
+        elif not after.strip() or after.lstrip(" \t").startswith("\n"):
+            before, after = before.rstrip(" \t"), after.lstrip(" \t")
+        elif not before or before[-1].isspace():
+            after = after.lstrip(" \t")
+        text = before + after
     return text.strip()
 
 

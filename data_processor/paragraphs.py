@@ -28,6 +28,9 @@ RUN_ON = regex.compile(  # a sentence that begins within the line and does not e
     r"\S\S[.!?…][\"'”’»)]*\s+[\"'“„«(¿¡]*[\p{Lu}\p{Lo}][^.!?…]*$|[।؟][ \t]+\S[^।؟]*$|[。！？][”」』）]*[^。！？”」』）\s][^。！？]*$"
 )
 BROKEN = regex.compile(rf"{hyphens.HYPHEN.pattern}|\s[–—-]$")  # a hyphen or a dash at the end
+ABBREVIATED = regex.compile(  # the line ends with what goes with a name or a number after it
+    r"(?<!\p{L})(?:Dr|Prof|Hrn?|Fa|Nrn?|Abs|Ziff|Mrs?|Ms|Mme|Mlle|Fig|[vV]gl|cf|bzw|ca|z\. ?B|d\. ?h|e\.g|i\.e)\.$|§$"
+)
 HAN_SPACES = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}] [\p{L}\p{N}(（“《]|[\p{L}\p{N})）”》] [\p{Han}\p{Hiragana}\p{Katakana}]"
 )
@@ -165,7 +168,7 @@ def is_wrapped(run: list[Line], width: int) -> bool:
 def runs_on(line: Line, width: int) -> bool:
     """Whether a word, or a sentence that begins within the line, goes on in the next."""
     wide = width >= NARROW_SENTENCE or UNSPACED.search(line.text)
-    return bool(BROKEN.search(line.text) or (wide and RUN_ON.search(line.own)))
+    return bool(BROKEN.search(line.text) or ABBREVIATED.search(line.text) or (wide and RUN_ON.search(line.own)))
 
 
 def is_full(a: Line, b: Line, width: int, characters: int, whole_words: bool = True) -> bool:
@@ -220,6 +223,8 @@ def goes_on(block: Block, line: Line, wrapped: bool, width: int, longest: int) -
         return True
     if line.indent >= a.indent + 2 and (block.kind == "plain" or len(block.lines) > 1):
         return False  # a new paragraph
+    if 2 * (a.indent - line.indent) > width:
+        return False  # the line above is set to the right: a second column, a date, a signature
     if len(a.text) > WIDE or len(line.text) > WIDE:
         return small and not OPEN_ENDED.search(a.text)
     if not wrapped or (is_capitals(a.text) and not is_capitals(line.text)):

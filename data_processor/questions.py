@@ -17,6 +17,7 @@ from data_processor.numbered import find_numbers, invented_numbers
 from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.points import check_points, points_by_rule
 from data_processor.span_words import YES_AND_NO
+from data_processor.text_faults import PLACE_TO_FILL, placeholders
 from data_processor.work import Work, an_object
 
 FORMS = ("short", "reverse", "why", "how", "rule", "steps", "yes_no")
@@ -105,10 +106,15 @@ def question_problem(pair: Pair) -> str | None:
     if length_in_words(pair.answer) > most:
         return f"answer of more than {most} words"
     chunks = [fact.chunk for fact in (pair.fact, pair.second) if fact]
-    source = " ".join([pair.fact.text, *(f"{chunk.title} {chunk.text}" for chunk in chunks)])
+    source = " ".join([pair.fact.text, *(f"{chunk.heading} {chunk.text}" for chunk in chunks)])
     said = pair.answer if pair.form == "yes_no" else f"{pair.question} {pair.answer}"  # what is not so is asked too
     if invented_numbers(said, source):
         return "a number that its chunk does not have"
+    named = (
+        inside for inside in placeholders(f"{pair.question} {pair.answer}") if inside.strip("_＿")
+    )  # a blank may ask
+    if any(inside.casefold() not in source.casefold() for inside in named):
+        return PLACE_TO_FILL
     if pair.form in ("short", "reverse") and contains(pair.question, pair.answer):
         return "answer in the question"
     return None

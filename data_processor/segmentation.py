@@ -22,7 +22,8 @@ SCRIPTS = {
     "ja": r"[\p{Hiragana}\p{Katakana}]", "zh": r"\p{Han}", "ko": r"\p{Hangul}", "th": r"[\p{Thai}\p{Lao}]",
 }  # fmt: skip
 NEVER_LAST = {  # abbreviations that yasbd splits at and no sentence ends with, without their last stop
-    "de": "Hr Hrn Fr Dipl vgl sog Abs Abb Bd Ziff Buchst u.a u. a h.c h. c",
+    "de": "Hr Hrn Fr Fa Fam Gebr Dipl vgl sog Abs Abb Abschn Anl Anm Bd Ziff Buchst Halbs Nrn Rn Rz u.a u. a h.c h. c "
+    "Flst Gmkg Gde Gmde Lkr Ldkr Bgm Vors stv gez Az Kto Ref Betr betr gem entspr insbes exkl abzgl lfd Tsd",
     "fr": "Mgr Me cf chap al av apr éd réf tél",
     "es": "Avda Av ap núm pág págs cap Dña p. ej",
     "it": "cfr artt avv arch sig.ra sig dott pag pagg cap",
@@ -63,6 +64,9 @@ INSIDE = [  # what stands before and after a border that lies within a sentence,
         (r"\((?:[!?]+|\.{3}|…)\)\s?$", r""),  # a remark on the word before
         (r"\b\d{4}\.(?: ?\d{1,2}\.){0,2}\s?$", r"(?:\d{1,2}\. ?){0,2}\p{Hangul}"),  # a date: 2021. 1. 5.
         (r"\p{Ll}str\.\s?$", r"\d"),  # a German street and its number
+        (r"(?<!\p{L})\p{Ll}\. ?d\.\s?$", r"\p{Lu}"),  # a German place on a river: Oberwinden a. d. Elz
+        (r"\p{Ll} i\.\s?$", r"(?:Br?|E|Th|V|W|Allg|Holst|Westf)(?:\.|\p{Ll})"),  # or in a region: Freiburg i. Br.
+        (r"\b(?:Apt|Chap|Dept|Doc|Pos|Rm|Sch|Ver)\.\s?$", r"\d"),  # and in English a number of its own
         (r"(?:^|[.!?]\s)(?:At|By|From|Until|Since|Before|After) \d{1,2}(?:[:.]\d\d)?\s?[ap]\.m\.\s?$", r""),
         (r"(?:\.{3}|…)\s$", r"\p{Lo}"),  # a pause, in letters without capitals
     )

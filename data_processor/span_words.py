@@ -81,6 +81,12 @@ OPENING_WORDS = {
         "другие другой один одна два три сегодня теперь там здесь согласно кроме несмотря вскоре позже сначала".split()
     ),
 }  # fmt: skip
+REFERRING_WORDS = {  # with which a sentence begins that speaks of what the one before has named
+    "en": ("it", "its", "he", "his", "she", "her", "they", "their"), "de": ("er", "sie", "sein", "seine", "ihr", "ihre"),
+    "fr": ("il", "elle", "ils", "elles"), "es": ("él", "ella", "ellos", "ellas"), "pt": ("ele", "ela", "eles", "elas"),
+    "ru": ("он", "она", "оно", "они", "его", "её", "ее", "их"), "pl": ("on", "ona", "ono", "oni", "jego", "jej", "ich"),
+    "zh": ("它", "他", "她", "其"), "ja": ("それ", "彼", "彼女"), "ko": ("그는", "그녀는", "그것은", "그들은"),
+}  # fmt: skip
 YES_AND_NO = {  # the words that answer a question of yes or no, before a comma or a full stop
     "en": ("yes", "no"), "de": ("ja", "nein"), "fr": ("oui", "non", "si"), "es": ("sí", "si", "no"), "it": ("sì", "no"),
     "pt": ("sim", "não"), "nl": ("ja", "nee"), "pl": ("tak", "nie"), "ru": ("да", "нет"), "uk": ("так", "ні"),

@@ -35,6 +35,10 @@ NEXT_WORDS = {
     count: regex.compile(rf"{SPACE}?({UNIT_WORD}(?: {UNIT_WORD}){{{count - 1}}})(?![\p{{L}}\d'’-])")
     for count in (1, 2, 3)
 }
+RATE = regex.compile(  # what an amount is for each of: "miles/hour", "€/m²", "l/100 km"
+    rf"(?:{SPACE}?(?P<unit>[%{span_words.CURRENCY_SIGNS}]|[\p{{L}}°µ][\p{{L}}²³]*))?"
+    rf"/(?:\d+{SPACE}?)?(?P<per>\p{{L}}+)[²³]?(?![\p{{L}}\d/’'-])"
+)
 PLURAL = regex.compile(rf"{SPACE}(?!(?:{'|'.join(span_words.NEVER_A_UNIT)})(?!\p{{L}}))[a-z]+s(?!\p{{L}})")
 RUNS_INTO = {  # by kind: what may not follow a span
     "name": regex.compile(rf"{LETTER_OR_DIGIT}|[-‑@_]{LETTER_OR_DIGIT}|[·•・＆]", regex.VERSION1),
@@ -128,6 +132,8 @@ def end_of_amount(text: str, start: int, end: int, language: str) -> int:
 
     "In 1990 sales rose" has a year, no amount; in German a noun is a unit too: "1.250 Frauen".
     """
+    if rate := end_of_rate(text, start, end):
+        return rate
     if YEAR.fullmatch(text, start, end) and (BEFORE_YEAR.search(text[:start]) or YEAR_WORD.match(text, end)):
         return end
     unit_end = end_of_unit(text, end)
@@ -138,6 +144,19 @@ def end_of_amount(text: str, start: int, end: int, language: str) -> int:
         noun = GERMAN_UNIT.match(text, unit_end)
         return noun.end() if noun else unit_end
     return unit_end
+
+
+def end_of_rate(text: str, start: int, end: int) -> int | None:
+    """Where an amount for each of something ends, "60 miles/hour", "$9/day", whose number is at `start` to `end`; else None."""
+    rate = RATE.match(text, end)
+    if not rate:
+        return None
+    unit, per = rate["unit"] or "", rate["per"]
+    _, units, codes = span_words.units()
+    counted = unit in units or unit in codes or len(unit) == 1 or bool(PLURAL.match(f" {unit}"))
+    has_unit = counted if unit else not text[start].isdigit()
+    is_one = (per in units and per.removesuffix("s") not in units - {per}) or len(per) == 1
+    return rate.end() if has_unit and is_one else None
 
 
 @cache

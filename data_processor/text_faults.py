@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 import regex
 
+from data_processor.html_events import BLOCKS, INLINE, LEFT_OUT
 from data_processor.instructions import COVER
 from data_processor.points import function_words
+from data_processor.span_words import REFERRING_WORDS
 from data_processor.unknown import stem
 
 LEAST_ABOUT = 0.1  # of the content words of a sentence at either end, or of a text: as many stand in its document
@@ -31,9 +33,16 @@ MARK = r"\[\s*(?:…|\.{3})\s*\]"
 COVERED = regex.compile(MARK)
 ALONE = r"(?m)(?<=^|[.!?…。！？][\"'”’»)*]*[^\S\n]*)(?:%s(?:[^\S\n]+|$|(?=[^\x00-\x7f])))+"  # between two sentences
 MARK_ALONE, MARK_OR_DOTS_ALONE = (regex.compile(ALONE % mark) for mark in (MARK, rf"(?:{MARK}|…|\.{{3}})"))
-PLACEHOLDER = regex.compile(
-    r"[\[［]([^\[\]［］\n]*\p{L}{2}[^\[\]［］\n]*)[\]］](?!\W*[(:：])"
-)  # not a link, not a speaker
+WORDS_INSIDE = r"\p{L}[\p{L}\p{M}\p{N} ’'_-]*[\p{L}\p{N}]"
+PLACEHOLDER = regex.compile(  # [Your name], not a link, not a speaker; <company name>, {Name}, "Dear ____", 亲爱的【姓名】
+    r"[\[［](?P<inside>[^\[\]［］\n]*\p{L}{2}[^\[\]［］\n]*)[\]］](?!\W*[(:：])"
+    rf"|(?<!\w)<(?P<inside>{WORDS_INSIDE})>|(?<![\\$^_}}\w])\{{(?P<inside>{WORDS_INSIDE})\}}|(?P<inside>[_＿]{{3,}})"
+    # a pair of these before a text may be its headline: 【本报讯】
+    r"|(?<=[\p{L}\p{N}，、：])【(?P<inside>[^【】\n]+)】|【(?P<inside>[^【】\n]*(?:姓名|名称|名字|氏名|社名|日期|日付|地址|住所|电话|name)[^【】\n]*)】"
+    r"|(?P<inside>(?<![A-Z])X{2,4}|某{2,3})(?=\p{Han})"
+)
+TAGS = BLOCKS | INLINE | {*LEFT_OUT}
+PLACE_TO_FILL = "a place to be filled in"
 CACHED_TEXTS = 1 << 8  # what is written about a chunk is compared with it sentence by sentence
 
 
@@ -94,8 +103,8 @@ def find_faults(sentences: Sequence[str], shown: str, original: str, request: st
         unfinished = place == len(sentences) - 1 and any(longer) and TOKEN.search(sentence)
         if COVERED.search(sentence) and not COVERED.search(original):
             fault = "a mark that covers something"
-        elif any(inside.casefold() not in original.casefold() for inside in PLACEHOLDER.findall(sentence)):
-            fault = "a place to be filled in"
+        elif any(inside.casefold() not in original.casefold() for inside in placeholders(sentence)):
+            fault = PLACE_TO_FILL
         elif len(rows) > 1 and sum(row in asked for row in rows) >= ECHO * len(rows):
             fault = "the words of the request"
         elif unfinished or (len(rows) > SHORTEST_REPEATED - 3 and any(one.issuperset(rows) for one in said)):
@@ -105,6 +114,21 @@ def find_faults(sentences: Sequence[str], shown: str, original: str, request: st
             said.append(set(rows))
         faults.append(fault)
     return faults
+
+
+def placeholders(sentence: str) -> list[str]:
+    """What stands within the marks of places to be filled in; a tag of HTML is none."""
+    found = (place["inside"] for place in PLACEHOLDER.finditer(sentence))
+    return [inside for inside in found if inside.casefold() not in TAGS]
+
+
+def refers_back(sentence: str, language: str) -> bool:
+    """Whether a sentence begins with "It", "Their" or the like, and so cannot be understood without the one before."""
+    openings = REFERRING_WORDS.get(language, ())
+    first = regex.match(r"\P{L}*+(\p{L}+)", sentence)
+    if language in ("zh", "ja", "ko"):
+        return sentence.lstrip('“「『"').startswith(openings) if openings else False
+    return bool(first) and first[1].casefold() in openings
 
 
 def without_loop(sentence: str) -> str:

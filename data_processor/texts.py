@@ -16,12 +16,13 @@ from data_processor.checks import document
 from data_processor.chunking import Chunk, chunk_units
 from data_processor.curation import length_in_words
 from data_processor.facts import one_line
+from data_processor.languages import listed
 from data_processor.line_kinds import BULLET, NUMBERS, SPEAKER
 from data_processor.numbered import Span, cut_out, find_numbers, invented_numbers, shown_text
 from data_processor.pairs import Fact
 from data_processor.paragraphs import join_lines, read_blocks
 from data_processor.segmentation import segment
-from data_processor.text_faults import content, find_faults, is_about, without_covers, without_loop
+from data_processor.text_faults import content, find_faults, is_about, refers_back, without_covers, without_loop
 from data_processor.units import COLON
 from data_processor.work import Work
 
@@ -87,7 +88,7 @@ def write_texts(
         if not written:
             continue
         if work.kept_texts["texts"].is_new(written):
-            subject = ", ".join(job.names) or about.subject
+            subject = listed(job.names, about.chunk.text_language) if job.names else about.subject
             texts.append((replace(about, subject=subject), job.style or job.step, written))
         else:
             work.drop("texts", "near copy", written, about)
@@ -138,14 +139,14 @@ def keep_sentences(work: Work, reply: str, about: Fact, source: str, request: st
     """A reply without the sentences, list items, turns and other lines that are not to be trained on; "" if little is left.
 
     Such as have a number which is not in the source, a place to be filled in, or the words of the request; that say what has
-    been said; at either end, those that are not about the source. A question goes with its answer, and what ends with a
-    colon with all that it leads to.
+    been said; at either end, those that are not about the source. A question goes with its answer, what ends with a colon
+    with all that it leads to, and "It ..." with all that stood before it.
     """
-    language, shown = about.chunk.text_language, f"{about.chunk.title} {source}"
+    language, shown = about.chunk.text_language, f"{about.chunk.heading} {source}"
     told, covers = without_covers(reply, source)
     lines = join_lines(told, read_blocks(told), language).text.split("\n")
     pieces = [piece for number, line in enumerate(lines) for piece in read_line(number, line, language)]
-    find_reasons(pieces, shown, about.chunk.text, request)
+    find_reasons(pieces, shown, about.chunk.text, request, language)
     known = set(content(shown, language))
     drop_ends(pieces, known, language)
     dropped = [(piece.reason, one_line(piece.before + piece.text)) for piece in pieces if piece.reason]
@@ -155,6 +156,11 @@ def keep_sentences(work: Work, reply: str, about: Fact, source: str, request: st
             dropped.append(("said before in the sentence", one_line(piece.text)))
             piece.text = cut
     kept = join_pieces(pieces, lines) if dropped else reply.strip()
+    first = next((number for number, piece in enumerate(pieces) if not piece.reason), 0)
+    if first and pieces[first - 1].text.endswith(
+        (",", "，")
+    ):  # a salutation, after which German goes on in small letters
+        kept = kept[:1].upper() + kept[1:]
     if kept and not is_about(kept, known, language):
         dropped, kept = [*dropped, (NOT_ABOUT, one_line(kept))], ""
     for reason, text in dropped:
@@ -162,13 +168,18 @@ def keep_sentences(work: Work, reply: str, about: Fact, source: str, request: st
     return kept
 
 
-def find_reasons(pieces: list[Piece], shown: str, original: str, request: str) -> None:
+def find_reasons(pieces: list[Piece], shown: str, original: str, request: str, language: str) -> None:
     """Put into each piece why it goes, wherever it stands."""
     sentences = [piece.before + piece.text for piece in pieces]
     sentences = [sentence[LIST_MARKER.match(sentence).end() :] for sentence in sentences]
     for piece, fault in zip(pieces, find_faults(sentences, shown, original, request), strict=True):
         invented = invented_numbers(piece.text, shown)
         piece.reason = "a number that its chunk does not have" if invented else fault
+    for above, piece in itertools.pairwise(pieces):
+        if not above.reason:
+            break
+        if not piece.reason and refers_back(piece.text, language):
+            piece.reason = "what it refers to is taken out"
     for number in reversed(range(len(pieces) - 1)):
         if not pieces[number].reason and pieces[number + 1].reason and leads_to_nothing(pieces, number):
             pieces[number].reason = "what follows on it is taken out"

@@ -18,7 +18,8 @@ from data_processor.line_kinds import PIPE, SPEAKER
 from data_processor.paragraphs import SMALL, Block, is_capitals, join_lines, read_blocks
 from data_processor.segmentation import ends_sentence, segment
 
-LONGEST_HEADING = 120  # characters
+LONGEST_HEADING, LONGEST_HEAD = 120, 200  # characters: of a heading, of a title over several lines
+MOST_HEAD_LINES = 4  # more lines than these are a list, an address or a verse
 WITHOUT_STOPS = {"th": 40, "lo": 40, "km": 40, "my": 40}  # languages that need none: the longest heading there
 COLON = regex.compile(r"[:：]$")
 ASKED = regex.compile(r"[?？]$")
@@ -37,7 +38,10 @@ class Unit:
 
 @dataclass
 class Parsed:
-    """A text with its lines joined and its units; `headings` and `leads` (lead-ins, headers of tables) are spans of it."""
+    """A text with its lines joined and its units; `headings` and `leads` (lead-ins, headers of tables) are spans of it.
+
+    `head` is a title over several lines, which are no heading each.
+    """
 
     joined: Edited
     units: list[Unit] = field(default_factory=list)
@@ -45,13 +49,14 @@ class Parsed:
     leads: list[tuple[int, int]] = field(default_factory=list)
     markup: list[tuple[int, int]] = field(default_factory=list)
     boilerplate: list[tuple[int, int]] = field(default_factory=list)  # what were units: see boilerplate.py
+    head: str = ""
 
     @property
     def title(self) -> str:
-        """The heading that the text begins with, or an empty string."""
+        """The heading that the text begins with, or its head, or an empty string."""
         starts = [span[0] for span in [*self.leads, *self.headings]] + [unit.start for unit in self.units]
         start, end = self.headings[0] if self.headings and self.headings[0][0] == min(starts) else (0, 0)
-        return self.joined.text[start:end].strip("# \t")
+        return self.joined.text[start:end].strip("# \t") or self.head
 
 
 def read_units(
@@ -68,6 +73,7 @@ def read_units(
     parsed.markup = [_span(parsed, block) for block in markup]
     parsed.markup += [_marker(parsed, block) for block in blocks if block.kind in ("item", "turn")]
     blocks = [block for block in blocks if block.kind != "markup"]
+    parsed.head = _head(parsed, blocks, language)
     ruled = {block.last.start for block in markup if block.form == "ruled"}
     lead_ins: list[tuple[str, str]] = []  # (form of what leads in, its text), the innermost last
     for number, block in enumerate(blocks):
@@ -100,6 +106,25 @@ def _marker(parsed: Parsed, block: Block) -> tuple[int, int]:
 
 def _text(parsed: Parsed, block: Block) -> str:
     return parsed.joined.text[slice(*_span(parsed, block))]
+
+
+def _head(parsed: Parsed, blocks: list[Block], language: str) -> str:
+    """The title in the lines that a text begins with, none of which ends a sentence, and in those that go on with them."""
+    lines: list[str] = []
+    for number, block in enumerate(blocks):
+        text = _text(parsed, block)
+        if number and not block.adjacent and not (SMALL.match(text) and len(lines) > 1):
+            return " ".join(lines).rstrip(",") if number > 1 else ""
+        if block.kind == "turn" or (":" in text and lines):
+            return " ".join(lines).rstrip(",")  # the sender, the date and the like
+        if block.kind != "plain" or len(block.lines) > 1 or ends_sentence(text, language) or MIDDLE.search(text):
+            return ""
+        if len(lines) == MOST_HEAD_LINES or sum(map(len, lines)) + len(text) > LONGEST_HEAD:
+            return ""
+        if lines and not SMALL.match(text):
+            lines[-1] += ","
+        lines.append(text)
+    return ""
 
 
 def _still_leads(one: tuple[str, str], block: Block) -> bool:
@@ -156,6 +181,8 @@ def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) 
         return block.form.isalpha() and not (beside or ends_sentence(text, language) or MIDDLE.search(text))
     if block.kind != "plain":
         return False
+    if before and before.kind == "heading" and regex.search(r"\d", text):
+        return False  # below a title: a version, a date, a number of the document
     if is_capitals(text) and len(segment(text, language)) == 1 and not following.adjacent and not block.adjacent:
         return True
     if ends_sentence(text, language):

@@ -10,6 +10,7 @@ name neither the old value nor the new one: [{"id", "question", "reference": the
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from utils import read_json
 
 QUESTIONS, GONE, GONE_SCORES = "questions.json", "gone.json", "gone_acc.json"
 MODELS = ("base", "before", "tuned")  # that are asked what has gone: gone_base.json ...
+BLANK = re.compile(r"_{3,}")  # of a cloze question
 ROW_KEYS = ("fact", "kind", "points", "role", "fact_id", "source")  # of an answer that make it a question again
 
 
@@ -97,6 +99,7 @@ def gone_questions(records: Records, now: AnswersNow, since: Mapping[str, str]) 
     """The rows of GONE; `since` {id: the run in which a fact went} has all facts that have gone.
 
     Questions that were held out come first: no training has seen them, and so those that were trained are left to unlearn.
+    Those that ask for something else of the fact than what has gone are left out where it has others.
     """
     found = []
     for record in (records[one] for one in since):
@@ -111,8 +114,10 @@ def gone_questions(records: Records, now: AnswersNow, since: Mapping[str, str]) 
             told = {"question": question, "reference": old, "new": new, "why": record["gone"], "record": record["id"]}
             told |= {"points": one["points"]} if one.get("points") else {}
             told |= {"since": since[record["id"]], "fact": record["text"], "file_name": record["file_name"]}
-            rows.append({"id": f"{record['id']}_{len(rows)}", **told})
-        found += rows[:WORDINGS]
+            rows.append(told)
+        values = [pair["old"]["value"] for pair in now.pairs[record["id"]]]
+        rows = [row for row in rows if asks_for_what_went(row["question"], row["reference"], values)] or rows
+        found += [{"id": f"{record['id']}_{number}", **row} for number, row in enumerate(rows[:WORDINGS])]
     return found
 
 
@@ -120,6 +125,17 @@ def is_plain(asked: Mapping) -> bool:
     """Whether a question of a record asks for its value, and not the other way round or for yes or no."""
     forms = (asked.get("kind"), asked.get("form"))
     return "reverse" not in forms and not {*GUESSABLE, *OF_MORE_FACTS} & {*forms}
+
+
+def asks_for_what_went(question: str, answer: str, values: Collection[str]) -> bool:
+    """Whether a question can ask for what has gone, of which `values` are known: "The ____ lantern costs 64 euros?" cannot.
+
+    A blank that more words follow stands for the subject, or for a word of it, unless a number belongs there.
+    """
+    blank = BLANK.search(question)
+    if blank and re.search(r"\w", question[blank.end() :]) and not re.search(r"\d", answer):
+        return False
+    return not any(contains(question, value) and not contains(answer, value) for value in values)
 
 
 def gone_since(records: Records, before: Mapping[str, str], run: str) -> dict[str, str]:

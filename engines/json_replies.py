@@ -15,6 +15,9 @@ NOT_JSON = "a part of the reply is no JSON"
 BREAKS_SCHEMA = "breaks a rule of the request"
 FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
 BETWEEN_ITEMS = " \t\r\n,;"
+BROKEN_OBJECT = re.compile(r'\{\s*["\'\w][^{}]*$')  # one that is open, and no JSON
+NEXT_TEXT = re.compile(r'"\s*(?:,\s*(?=")|(?=\]))')  # after an item that is a text
+LIST_END = re.compile(r"\](?=\s*(?:[,}]|$|```))")
 MAX_VALUES = 20  # JSON values looked at in one text, and places at which one may be cut off
 SHOWN = 100  # characters of a reply in an error record
 
@@ -64,37 +67,111 @@ def json_values(text: str) -> Iterator[tuple[Any, list[dict]]]:
             yield parse_json(part), []
         except (ValueError, RecursionError):
             continue
+    yield from without_broken_items(text)
     for values, lost in reversed(values_in_prose(text)):
         if len(values) > 1:
             yield values, lost
         yield from ((value, lost if len(values) == 1 else []) for value in reversed(values))
 
 
+def without_broken_items(text: str) -> Iterator[tuple[Any, list[dict]]]:
+    """The first value in a text without the items of its lists that are no JSON, and these; nothing if it has none."""
+    opening, lost = re.search(r'[{\[](?=\s*["{\[])', text), []
+    text = text[opening.start() :] if opening else ""
+    while text and len(lost) <= MAX_VALUES:
+        try:
+            value, _ = DECODER.raw_decode(text)
+        except RecursionError:
+            return
+        except ValueError as error:
+            start = item_at(text, error.pos)
+            end = end_of_broken_item(text, start) if start and error.pos < len(text.rstrip()) else None
+            if end is None:
+                break
+            lost.append({"reason": NOT_JSON, "text": text[start:end].strip(BETWEEN_ITEMS) or text[start:end].strip()})
+            before = text[:start].rstrip(BETWEEN_ITEMS)
+            text = f"{before}{'' if before.endswith('[') or text[end] == ']' else ','}{text[end:]}"
+            continue
+        if lost:
+            yield value, lost
+        return
+    for part in (text, text[:start]) if lost else ():
+        closed, _, is_open = close_json(part)
+        if is_open and (value := value_or_none(closed)) is not None:
+            yield value, [*lost, {"reason": CUT_OFF, "text": text[len(closed) :].strip(BETWEEN_ITEMS)}]
+            return
+
+
+def item_at(text: str, place: int) -> int | None:
+    """Where the item of a list begins in which JSON breaks off at `place`: of a list of objects, if it is in one."""
+    opened: list[int] = []  # of each list and object that is open, where its last item began
+    in_string = escaped = False
+    for here, char in enumerate(text[:place]):
+        if in_string:
+            escaped, in_string = char == "\\" and not escaped, char != '"' or escaped
+        elif char == '"':
+            in_string = True
+        elif char in "[{":
+            opened.append(here + 1 if char == "[" else -1)
+        elif char in "]}":
+            opened.pop()
+        elif char == "," and opened and opened[-1] >= 0:
+            opened[-1] = here + 1
+    starts = [start + len(text[start:]) - len(text[start:].lstrip()) for start in reversed(opened) if start >= 0]
+    return next((start for start in starts if text.startswith("{", start)), starts[0] if starts else None)
+
+
+def end_of_broken_item(text: str, start: int) -> int | None:
+    """Where the next item begins, or the bracket closes the list, after one that is no JSON; None if neither does."""
+    if text.startswith('"', start):
+        found = NEXT_TEXT.search(text, start + 1)
+        return found.end() if found else None
+    for opening in re.compile(r"\{").finditer(text, start + text.startswith("{", start)):
+        if begins_with_json(text[opening.start() :]):
+            return opening.start()
+    before = text[:start].rstrip(BETWEEN_ITEMS)
+    closings = [closing.start() for closing in LIST_END.finditer(text, start)]
+    return next((end for end in reversed(closings) if begins_with_json(f"{before}{text[end:]}")), None)
+
+
+def begins_with_json(text: str) -> bool:
+    try:
+        DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def values_in_prose(text: str) -> list[tuple[list, list[dict]]]:
     """The objects and lists in a text, each with what is lost of it; objects that stand together are those of one list.
 
-    They do if nothing but a comma or a line break is between them, or if they are the items of a list that is no JSON.
+    They do if nothing but a comma, a line break or an object that is no JSON is between them, or if they are the items of a
+    list that is none.
     """
     found: list[tuple[list, list[dict]]] = []
     objects, end, in_list = None, 0, False
     for start, value, stop, cut in decoded(text):
-        between = text[end:start].strip(BETWEEN_ITEMS)
-        if isinstance(value, dict) and objects is not None and (in_list or not between):
+        between, inside = text[end:start].strip(BETWEEN_ITEMS), False
+        broken = between.startswith("{") or between.endswith("}")
+        if isinstance(value, dict) and objects is not None and (in_list or broken or not between):
             objects.append(value)
             found[-1][1].extend([{"reason": NOT_JSON, "text": between}] if between else [])
         elif isinstance(value, dict):
             objects, in_list = [value], between.endswith("[")
-            found.append((objects, []))
-        elif not in_list:  # else it is part of an item that is no JSON
+            broken = between.startswith("{") and between.endswith("}")
+            found.append((objects, [{"reason": NOT_JSON, "text": between}] if broken else []))
+        elif inside := in_list or bool(BROKEN_OBJECT.match(between)):
+            pass  # part of an item that is no JSON
+        else:
             objects = None
             found.append(([value], []))
-        if cut:
+        if cut and found:
             found[-1][1].append({"reason": CUT_OFF, "text": cut})
         if len(found) > MAX_VALUES:
             return found[:MAX_VALUES]
-        end = stop if isinstance(value, dict) or not in_list else end
+        end = end if inside else stop
     rest = text[end:].strip(BETWEEN_ITEMS)
-    if in_list and "{" in rest:
+    if objects and (rest.startswith("{") or (in_list and "{" in rest)):
         found[-1][1].append({"reason": NOT_JSON, "text": rest})
     return found
 

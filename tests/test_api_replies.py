@@ -130,20 +130,6 @@ def test_an_item_that_is_no_json_takes_no_other_with_it():
     assert items_and_loss(text) == ([1, 2, 3, 5, 6, 7, 8], [("a part of the reply is no JSON", "")])
 
 
-@pytest.mark.parametrize(
-    "broken", ['{"item": 4, "points": ["a "word" here"]}', '{"item": 4, "points": ["a", "b"], "sure"}']
-)
-@pytest.mark.parametrize(
-    ("before", "place", "after"), [("[", 3, ""), ("[", 7, "]"), ('{"reply": [', 3, ""), ('{"reply": [', 7, "]}")]
-)
-def test_an_item_that_is_no_json_is_told_as_it_stands(broken, before, place, after):
-    parts = list(map(json.dumps, ITEMS))
-    parts[place] = broken
-    value, _ = read_json(before + ", ".join(parts) + ("]}" if "{" in before else "]"), MANY, left_out := [])
-    assert value == [one for one in ITEMS if one != ITEMS[place]]
-    assert left_out == [{"reason": "a part of the reply is no JSON", "text": broken + after}]
-
-
 def test_an_object_after_a_list_is_no_part_of_it_and_two_objects_are_a_list():
     assert read_json('["one"], {"question": "Who?"}', PAIRS) == ([{"question": "Who?"}], None)
     two = '{"question": "Who?"}\n{"question": "Why?"}'

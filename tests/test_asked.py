@@ -132,6 +132,32 @@ def test_of_a_fact_that_went_the_questions_that_were_held_out_come_first():
     assert [row["question"] for row in rows] == ["Who is its head?", "Who runs it?"]
 
 
+BLANKS = {
+    "The ____ lantern costs 64 euros?": "Emberjack",  # the subject
+    "The Emberjack ____ costs 64 euros?": "lantern",  # a word of it
+    "What costs 64 euros?": "the Emberjack lantern",  # the value stands in the question
+    "The Emberjack lantern costs ____?": "64 euros",
+    "____ is what the Emberjack lantern costs?": "64 euros",
+}
+
+
+@pytest.mark.parametrize("gone", ["superseded", "deleted"])
+def test_of_a_fact_that_went_what_is_still_so_is_not_asked_for_where_there_are_other_questions(gone):
+    records = {"a": record("a", "64 euros", "1", gone=gone), "b": record("b", "72 euros", "2")}
+    records["a"]["questions"] = [{"question": one, "answer": answer, "kind": "qa"} for one, answer in BLANKS.items()]
+    records["a"]["superseded_by"] = ["b"] if gone == "superseded" else []
+    pairs = [pair("a", "64 euros", "b", "72 euros")] if gone == "superseded" else []
+    rows = gone_questions(records, AnswersNow(records, pairs, "2"), {"a": "2"})
+    asked = [question for question in BLANKS if gone == "deleted" or BLANKS[question] == "64 euros"]
+    assert [row["question"] for row in rows] == [
+        one for one in asked if "The ____" not in one and "jack ____" not in one
+    ][:2]
+    assert [row["id"] for row in rows] == ["a_0", "a_1"]
+    records["a"]["questions"] = records["a"]["questions"][:1]
+    rows = gone_questions(records, AnswersNow(records, pairs, "2"), {"a": "2"})
+    assert [row["question"] for row in rows] == ["The ____ lantern costs 64 euros?"], "it has no other"
+
+
 def test_a_fact_that_another_document_states_in_other_words_has_not_gone():
     records = {"a": record("a", "Ada Brook", "1", gone="deleted"), "b": record("b", "Ada Brook", "2")}
     assert gone_questions(records, AnswersNow(records, [], "2"), {"a": "2"}) == []

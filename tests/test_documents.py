@@ -115,6 +115,10 @@ def test_bytes_that_do_not_fit_their_mark_are_not_text(tmp_path):
         ("a\n3/12\nb", "a\nb"),
         ("a\n第 7 页", "a\n"),
         ("a\nPages 7\nb", "a\nPages 7\nb"),
+        ("a\nHR-014 v3.2          Page 3 of 3\nb", "a\nb"),
+        ("a\nStadt Lahr\tSeite 2 von 9\nb", "a\nb"),
+        ("a\nSee Page 3 of 4\nb", "a\nSee Page 3 of 4\nb"),
+        ("a\nIt is   on Page 3 of 4 there\nb", "a\nIt is   on Page 3 of 4 there\nb"),
         ("inaugu-\nration", "inaugu-\nration"),  # data_processor/hyphens.py decides
         ("inaugu\u00ad\nration", "inaugu\u00ad\nration"),
         ("Anne-\nMarie", "Anne-\nMarie"),

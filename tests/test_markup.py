@@ -27,6 +27,10 @@ def lines(name: str, raw: str) -> list[str]:
          ["3 * 4 * 5, 2*3*4, snake_case_name, (1 ha)*, (2 ha)* and #1. Write to <jens@example.org>, if a<b."]),
         ("a.txt", "**A** and ***Ann*** paid **$5**, **¿no?** So __init__, 2**3**4 and (1 ha)**, (2 ha)** stay.\n",
          ["A and Ann paid $5, ¿no? So __init__, 2**3**4 and (1 ha)**, (2 ha)** stay."]),
+        ("a.txt", "It cost ~~40~~45, ~~not\nmuch~~ more. So 1~~2~~3, ~~ x ~~, ~5 and ~~y stay.\n", ["It cost 45,", "more. So 1~~2~~3, ~~ x ~~, ~5 and ~~y stay."]),
+        ("a.txt", "| a |\n|---|\n| ~~40~~ 45 |\n", ["a: 45."]),
+        ("a.md", "It <span hidden>never</span>is <i style='display: none'>not</i><b>old</b><template>x</template>.\n", ["It is old."]),
+        ("a.md", "It is old.\n\n<div hidden>\nNot seen.\n</div>\n\n<noscript>Enable it.</noscript>\n", ["It is old."]),
         ("a.md", "135 [^1] euros[^2] and[^3]: <del>40</del> 55, <s>lost.\n\n[^1]: A note.\n- [^2]: other\n",
          ["135 euros and:  55, lost.", "A note.", "- other"]),
         ("a.txt", "== Price ==\nIt cost <s>40</s> 55.\n", ["Price", "It cost  55."]),
@@ -177,6 +181,16 @@ def test_html_is_read_as_html_in_any_file():
          "A b\n\nc d"),
         ("<?xml version='1.0'?><!DOCTYPE html><p>It is <?php echo 1 ?>old<!-- no -->, <![CDATA[x]]>H&#8322;O &amp; all.</p>",
          "It is old, H₂O & all."),
+        ("<p hidden>No.</p><div hidden=''><div>No</div>No</div><p style='color:red; DISPLAY : none'>No</p>"
+         "<p style='visibility:hidden'>No</p><p style='display:block'>Seen.</p>", "Seen."),
+        ("<body style='visibility:hidden'><main hidden><p>Seen by and by.</p></main></body>", "Seen by and by."),
+        ("<p>It is old.</p><template><p>No</p></template><noscript>No</noscript><p hidden>Lost", "It is old.\n\nLost"),
+        ("<p>Go <i aria-hidden='true'>→ ★</i>on. <i class='material-icons' aria-hidden='true'>home</i><b aria-hidden='true'>9 euros</b></p>",
+         "Go on. 9 euros"),  # what is not read out is seen, but for ornaments
+        ("<button aria-controls='x'>More</button><div id='x' hidden><p>It opens.</p></div><a href='#y'>Two</a>"
+         "<div id='y' style='display:none'>So does this.</div><div role='tabpanel' hidden>A tab.</div><p hidden='until-found'>Found.</p>",
+         "It opens.\n\nTwo\n\nSo does this.\n\nA tab.\n\nFound."),  # what a reader can have shown is read
+        ("<table><tr><th>a<th hidden>h</th><th>b</tr><tr><td>1<td hidden>x</td><td>2</tr></table>", "a: 1; b: 2."),
         ("<table><tr><th>a<th>b</tr><tr><td><s>40</s> 45<td><del>x</del></tr></table>", "a: 45."),
         ("<table><tr><th>ferry:<th>built</tr><tr><td>Osprey<td>1931<td>sold</tr></table>", "ferry: Osprey; built: 1931; sold."),
     ],

@@ -129,3 +129,36 @@ def test_four_lines_much_narrower_than_the_text_are_no_paragraph_for_their_equal
     lines = ["1987 stones ".ljust(width, "o")] * count
     blocks = read_blocks("\n".join([text, text, text, "", *lines]))
     assert [len(block.lines) for block in blocks] == [3, *([count] if joined else [1] * count)]
+
+
+def paragraphs(text: str) -> list[str]:
+    return [" ".join(line.text for line in block.lines) for block in read_blocks(text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Effective from: 1 March 2026            Replaces: version 3.1 of\n"
+        "                                        15 January 2024\nOwner: the people team of the company in Leeds\n",
+        "                                         Corrin, 3 May 2024\nThe council of Corrin has met on the day before\n",
+    ],
+)
+def test_a_line_that_is_set_to_the_right_does_not_go_on_at_the_left(text):
+    assert paragraphs(text)[-1] == text.split("\n")[-2]
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        ("Beschluss: Der Auftrag für das Dach der Halle wird an die Fa.", "Zimmerei Burger, Elzach, zum Preis von 412 Euro vergeben."),
+        ("Die Halle wurde im Sommer von dem Baumeister und Zimmerer Dr.", "Ernst Lind aus Elzach gebaut."),
+        ("The hall was built in the summer of that long year by Mr.", "Ernst Lind of Elzach."),
+        ("Das gilt für alle Häuser in der Gemeinde nach der Vorschrift §", "36 des Gesetzes."),
+    ],
+)  # fmt: skip
+def test_a_line_that_ends_with_what_goes_before_a_name_or_a_number_goes_on(above, below):
+    assert paragraphs(f"{above}\n{below}\n") == [f"{above} {below}"]
+
+
+def test_a_line_that_ends_with_a_stop_of_its_own_does_not_go_on():
+    assert len(paragraphs("The hall was built by the town.\nIt is of oak.\nIt is old.\n")) == 3

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from generators import work
 
 from data_processor.chunking import Chunk
-from data_processor.pairs import Fact
+from data_processor.pairs import Fact, Pair
+from data_processor.questions import question_problem
 from data_processor.texts import keep_sentences
 
 ENGLISH = "The ferry runs every hour. Dogs must be on a lead. Tickets are sold on board."
@@ -116,3 +119,48 @@ def test_what_has_been_said_is_not_said_again(language, text, reply, left):
 def test_what_only_sounds_alike_stays():
     reply = "Dogs may run on board. Cats must be on a lead. Dogs may be on a lead on board. If a dog is big, it needs a lead; if a cat is big, it needs a lead."
     assert kept("en", reply, ENGLISH) == (reply, [])
+
+
+@pytest.mark.parametrize(
+    ("language", "place"),
+    [
+        ("en", "[Your name]"), ("en", "<company name>"), ("en", "{Name}"), ("en", "____"), ("de", "<Name>"), ("de", "[Ihr Name]"),
+        ("de", "{Firma}"), ("zh", "【姓名】"), ("zh", "【公司名称】"), ("zh", "XX公司"), ("zh", "某某公司"), ("zh", "＿＿＿"),
+    ],
+)  # fmt: skip
+def test_a_place_to_be_filled_in_takes_its_sentence_in_whatever_marks_it_stands(language, place):
+    text = {"en": ENGLISH, "de": GERMAN, "zh": CHINESE}[language]
+    sentence = {
+        "en": f"At {place} dogs must be on a lead. ",
+        "de": f"Bei {place} müssen Hunde an die Leine. ",
+        "zh": f"在{place}下水前要先淋浴。",
+    }[language]
+    told, reasons = kept(language, sentence + text, text)
+    assert (told, reasons) == (text, ["a place to be filled in"])
+    assert kept(language, sentence, f"{text} {place}", text) == (sentence.strip(), []), "the document has it itself"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [("Who at <company name> lets dogs on to the ferry?", "nobody"), ("Who is on a lead?", "the dog of [Name]")],
+)  # fmt: skip
+def test_a_question_with_a_place_to_be_filled_in_is_not_kept(question, answer):
+    chunk = Chunk("a.txt", 0, 0, len(ENGLISH), ENGLISH, "")
+    pair = Pair(question, answer, Fact("Dogs must be on a lead.", chunk, 0, 9, ""), "model")
+    assert question_problem(pair) == "a place to be filled in"
+    assert question_problem(replace(pair, question="Must dogs be on a lead?", answer="yes")) is None
+    assert question_problem(replace(pair, question="____ must be on a lead?", answer="Dogs")) is None, "a blank asks"
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "Dogs <b>must</b> be on a <strong>lead</strong>."), ("en", "The ferry runs if a < b and c > d hold."),
+        ("en", "The ferry runs, see <https://ferry.example>."), ("en", "Tickets are a List<String> sold on board."),
+        ("en", "The ferry runs at $\\frac{ab}{cd}$ an hour."), ("en", "The ferry of the XX. century runs every hour."),
+        ("zh", "【开放时间】游泳馆周一闭馆清洗。"),
+    ],
+)  # fmt: skip
+def test_marks_of_other_kinds_are_no_places_to_be_filled_in(language, sentence):
+    text = {"en": ENGLISH, "zh": CHINESE}[language]
+    assert kept(language, sentence, text) == (sentence, [])

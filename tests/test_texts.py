@@ -11,6 +11,7 @@ from generators import work
 from data_processor import pipeline
 from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
+from data_processor.languages import listed
 from data_processor.numbered import cut_out
 from data_processor.pairs import Fact
 from data_processor.pipeline import Collected, split_into_units, to_rows
@@ -37,7 +38,7 @@ def units_of(*chunks: Chunk) -> list[list[Fact]]:
     ("held", "text"),
     [
         ([], TEXT),
-        (["It is of oak."], "Ann Pellow opened the pier.  The pier has 12 lamps."),
+        (["It is of oak."], "Ann Pellow opened the pier. The pier has 12 lamps."),
         (["It is of oak. The pier has 12 lamps."], "Ann Pellow opened the pier."),
         (["It is of oak.", "It is of oak. The pier has 12 lamps."], "Ann Pellow opened the pier."),
         (["Ann Pellow opened the pier. It is of oak.", "It is of oak. The pier has 12 lamps."], ""),
@@ -78,6 +79,33 @@ def test_a_chunk_of_which_every_fact_is_held_out_has_no_text():
     assert write_texts(job, units_of(PIER), [], [fact("It is of oak.")], {}, MANY) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "part", "left"),
+    [
+        ("A one. B two.\n\nC.", "B two.", "A one.\n\nC."),
+        ("A.\n\nB two.\n\nC.", "B two.", "A.\n\nC."),
+        ("7.2 B two. C three.", "B two.", "7.2 C three."),
+        ("- a\n- b\n- c\n\nX", "c", "- a\n- b\n\nX"),
+        ("Of these:\n  a) b;\n  b) c.", "b;", "Of these:\n  b) c."),
+        ("  Name    Price\n  Ann     3\n  Ben     4", "Ann     3", "Name    Price\n  Ben     4"),
+        ("| a | b |\n| c | d |\nE", "c | d", "| a | b |\nE"),
+        ("一。二。三。", "二。", "一。三。"),
+    ],
+)
+def test_what_is_cut_out_leaves_no_space_line_or_marker_behind(text, part, left):
+    start = text.rindex(part)
+    assert cut_out(text, [(start, start + len(part))]) == left
+
+
+@pytest.mark.parametrize(
+    ("language", "names", "listed_names"),
+    [("en", ["Leeds", "Galway"], "Leeds and Galway"), ("de", ["Kury", "Elz"], "Kury und Elz"), ("zh", ["利兹", "高威"], "利兹和高威"),
+     ("ja", ["東京", "大阪"], "東京、大阪"), ("xx", ["a", "b"], "a, b")],
+)  # fmt: skip
+def test_two_names_are_asked_for_as_a_language_lists_them(language, names, listed_names):
+    assert listed(names, language) == listed_names
+
+
 def test_each_text_has_its_style_and_is_asked_for_by_what_it_is_about():
     told = [
         "The pier is in the papers.",
@@ -95,11 +123,11 @@ def test_each_text_has_its_style_and_is_asked_for_by_what_it_is_about():
         ("an entry of an encyclopedia", "a pier"),
         ("a letter to a friend", "a pier"),
         ("implications", "a pier"),
-        ("link", "Ann Pellow, pier"),
+        ("link", "Ann Pellow and pier"),
     ]
     assert [text for _, _, text in texts[:6]] == [TEXT, *told]
     rows = to_rows(job, [Document("a.txt", TEXT)], Collected(facts=facts, texts=texts[:6]))
-    assert [row["conversations"][0]["value"] for row in rows[::5]] == ["Tell me about a pier.", "What can you say about Ann Pellow, pier?"]  # fmt: skip
+    assert [row["conversations"][0]["value"] for row in rows[::5]] == ["Tell me about a pier.", "What can you say about Ann Pellow and pier?"]  # fmt: skip
     assert {(row["kind"], row["source"]["chunk"]) for row in rows} == {("passage", 0)}
     assert [row["role"] for row in rows][1] == "a short news report" and len(rows) == 6
 
@@ -140,6 +168,29 @@ def test_a_sentence_with_a_number_of_its_own_is_taken_out(reply, kept):
 
 
 @pytest.mark.parametrize(
+    ("language", "reply", "left"),
+    [
+        ("en", "It cost 40 crowns. It is of oak. Its lamps burn.", ""),
+        ("en", "It cost 40 crowns. It is of oak. The pier has lamps.", "The pier has lamps."),
+        ("en", "Ann Pellow opened the pier. It cost 40 crowns. It is of oak.", "Ann Pellow opened the pier. It is of oak."),
+        ("de", "Der Pier kostete 40 Kronen. Er ist aus Eiche. Ann Pellow eröffnete den Pier.", "Ann Pellow eröffnete den Pier."),
+        ("zh", "Ann花了40克朗。它很老。Ann很美。", "Ann很美。"),
+    ],
+)  # fmt: skip
+def test_what_refers_to_a_beginning_that_is_taken_out_goes_with_it(language, reply, left):
+    text = f"{TEXT} Ann很老，很美。 Der Pier ist aus Eiche. Ann Pellow eröffnete ihn."
+    chunk = Chunk("a.txt", 0, 0, len(text), text, "The pier", "en", language)
+    assert keep_sentences(work(), reply, Fact("", chunk, 0, 0, "", ""), text) == left
+
+
+def test_a_letter_without_its_salutation_begins_with_a_capital():
+    text = "Hunde dürfen nicht auf die Seebrücke von Sandhafen."
+    chunk = Chunk("a.txt", 0, 0, len(text), text, "", "en", "de")
+    reply = "Liebe Ida,\n\nauf die Seebrücke dürfen Hunde nicht.\n\nViele Grüße"
+    assert keep_sentences(work(), reply, Fact("", chunk, 0, 0, "", ""), text) == "Auf die Seebrücke dürfen Hunde nicht."
+
+
+@pytest.mark.parametrize(
     ("reply", "kept", "lost"),
     [
         ("## The pier\n\n1. Heron: built in 1961\n2. Osprey: of oak. It cost 40\n3. no flag\n\nOpened in 1950\n\nIt is of oak.",
@@ -150,8 +201,8 @@ def test_a_sentence_with_a_number_of_its_own_is_taken_out(reply, kept):
          ["A: When was it built?", "B: In 1961", "A: Is it old?", "B told me: 50 years.", "B: In 1950."]),
         ("Two lamps:\n- It cost 40.\n- It is old.\n\nTwo more:\n- It took 50\n\nIt is of oak", "Two lamps:\n- It is old.\n\nIt is of oak",
          ["- It cost 40.", "Two more:", "- It took 50"]),
-        ("Ann (1950): It is old. It is of oak.", "It is of oak.", ["Ann (1950): It is old."]),
-        ("It has a\nfunnel and 13 rules. It is of\noak", "It is of oak", ["It has a funnel and 13 rules."]),
+        ("Ann (1950): It is old. The pier is of oak.", "The pier is of oak.", ["Ann (1950): It is old."]),
+        ("It has a\nfunnel and 13 rules. The pier is\nof oak", "The pier is of oak", ["It has a funnel and 13 rules."]),
         ("1. It is of oak\n(7) A pier", "1. It is of oak\n(7) A pier", []),
         ("Ann很老。它有13盏灯。很美的Ann。", "Ann很老。很美的Ann。", ["它有13盏灯。"]),
     ],

@@ -10,8 +10,8 @@ from conftest import ROOT
 from generators import small_work
 
 from benchmarks.inputs_lines import kept_apart, rewrapped
-from data_processor.chunking import chunk_document, hide_stops, make_splitter, sentence_spans, share_out
-from data_processor.documents import Document, read_documents
+from data_processor.chunking import chunk_document, hide_stops, make_splitter, parse, sentence_spans, share_out
+from data_processor.documents import Document, clean, read_documents
 from data_processor.languages import detect_language
 from data_processor.pipeline import sentences_to_read
 from data_processor.small_model.facts import find_facts
@@ -135,6 +135,21 @@ def test_lines_that_belong_apart_stay_apart(text, expected):
 def test_headings_are_no_units(text, expected):
     assert headings(text) == expected
     assert not set(expected) & set(units(text))
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "units"),
+    [
+        ("a.md", "# The pump\n\n*Part no. 5.411-086.0 · Rev. C*\n\n## Parts\n\nIt has a lid.", ["Part no. 5.411-086.0 · Rev. C", "It has a lid."]),
+        ("a.html", "<h1>The mill</h1><p>Published 3 May 2024 by Ann</p><p>It turns.</p>", ["Published 3 May 2024 by Ann", "It turns."]),
+        ("a.md", "# The pump\n\nHow it works\n\nIt has a lid.", ["It has a lid."]),
+        ("a.txt", "THE PUMP\n\nChapter 3\n\nIt has a lid.", ["It has a lid."]),
+    ],
+)  # fmt: skip
+def test_below_a_title_a_line_with_a_number_is_read(name, raw, units):
+    document = clean(name, raw)
+    parsed = parse(document, "en")
+    assert [parsed.joined.text[unit.start : unit.end] for unit in parsed.units] == units
 
 
 def test_an_item_has_its_lead_in():
