@@ -10,9 +10,12 @@ import itertools
 import math
 import re
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Set
 from functools import cache, lru_cache
+
+import numpy
 
 from data_processor.parts import Digests, digest
 from data_processor.span_words import FUNCTION_WORDS, language_of
@@ -176,22 +179,24 @@ class TrigramIndex:
     """Texts by their word trigrams, searchable for those whose Jaccard similarity to a given one reaches a threshold.
 
     Of a text's trigrams, a similar one has `fewest` at least, and so one at least of any that are more than the rest. The
-    rarest of so many lead to the texts that are compared (prefix filtering, Chaudhuri et al. 2006, with the order chosen for
-    each text): what most texts say makes nothing slow, and none is missed.
+    rarest of so many are looked up first (prefix filtering, Chaudhuri et al. 2006, with the order chosen for each text): mostly
+    they lead to few texts, which are compared. If they lead to many, what each text shares is counted, for all at once.
     """
 
     def __init__(self, threshold: float):
         self.threshold = threshold
         self.texts: list[set[str]] = []
-        self.having: dict[str, list[int]] = {}  # by trigram, the numbers of the texts that have it; not of FEW texts
+        self.sizes = array("I")  # of these, in trigrams
+        self.having: dict[str, array[int]] = {}  # by trigram, the numbers of the texts that have it; not of FEW texts
 
     def add(self, trigrams: set[str]) -> None:
         self.texts.append(trigrams)
+        self.sizes.append(len(trigrams))
         if len(self.texts) <= FEW:
             return
         for number in range(len(self.texts) - 1 if self.having else 0, len(self.texts)):
             for trigram in self.texts[number]:
-                self.having.setdefault(trigram, []).append(number)
+                self.having.setdefault(trigram, array("I")).append(number)
 
     def similar_to(self, trigrams: set[str]) -> Iterator[int]:
         """The numbers of the texts that are similar."""
@@ -199,15 +204,17 @@ class TrigramIndex:
             if is_near_copy(trigrams, self.texts[number], self.threshold):
                 yield number
 
-    def _candidates(self, trigrams: set[str]) -> Iterator[int]:
-        """The numbers of the texts that share enough of the rarest trigrams, all others taken as shared."""
+    def _candidates(self, trigrams: set[str]) -> Iterable[int]:
+        """The numbers of a few texts among which are all that are similar."""
         fewest = math.ceil(self.threshold * len(trigrams) - ROUNDING)
         found = sorted((self.having.get(trigram, ()) for trigram in trigrams), key=len)
-        rarest, others = found[: len(found) - fewest + 1], fewest - 1
-        share = self.threshold / (1 + self.threshold)  # of the trigrams of both, that similar texts have in common
-        for number, count in Counter(itertools.chain(*rarest)).items():
-            if count + others >= share * (len(trigrams) + len(self.texts[number])) - ROUNDING:
-                yield number
+        rarest = found[: len(found) - fewest + 1]
+        if sum(map(len, rarest)) <= FEW:
+            return set(itertools.chain(*rarest))
+        having = numpy.concatenate([numpy.frombuffer(numbers, numpy.uint32) for numbers in found if numbers])
+        shared = numpy.bincount(having, minlength=len(self.texts))
+        both = len(trigrams) + numpy.frombuffer(self.sizes, numpy.uint32) - shared
+        return numpy.flatnonzero(shared >= self.threshold * both - ROUNDING).tolist()
 
 
 def word_trigrams(text: str) -> set[str]:
