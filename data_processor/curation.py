@@ -34,6 +34,7 @@ PARTICLE = re.compile(
 TAKES_PARTICLES = re.compile(r"[가-힣]$")  # Korean writes them on to the word before
 KANA = re.compile(r"[ぁ-ヿ]")  # and Japanese writes no spaces at all
 WORD = re.compile(rf"[一-鿿]|(?:[cdjlmnst]|qu)(?=['’]{LETTER})|{LETTER}+(?:['’]{LETTER}+)?|(?:\d[\d.,]*\d|\d){LETTER}*")
+WORD_IN_ASCII = re.compile(WORD.pattern.replace(LETTER, "[a-z]"), re.ASCII)  # the same there, twice as fast
 
 
 def normalize(text: str) -> str:
@@ -48,7 +49,8 @@ def words(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 14)  # a question and its answer go through some ten checks
 def find_words(text: str) -> tuple[str, ...]:
-    return tuple(word.replace(",", "") for word in WORD.findall(normalize(text)))
+    text = normalize(text)
+    return tuple(word.replace(",", "") for word in (WORD_IN_ASCII if text.isascii() else WORD).findall(text))
 
 
 def content_words(text: str) -> list[str]:

@@ -76,9 +76,9 @@ def quotes_of(chunk: Chunk, sentences: Sequence[Sentence], numbers: list[int]) -
     return [(quote[0].start, quote[-1].end) for quote in quotes[:MAX_QUOTES]]
 
 
-def invented_numbers(text: str, source: str) -> set[str]:
-    """The numbers of a text that its source does not have: "1250" is "1,250", "3" is "03", and is in "3.5.2024", not in "3.5"."""
-    known = known_numbers(source)
+def invented_numbers(text: str, *sources: str) -> set[str]:
+    """The numbers of a text that no source has: "1250" is "1,250", "3" is "03", and is in "3.5.2024", not in "3.5"."""
+    known = frozenset().union(*map(known_numbers, sources))
     return {number for number in find_numbers(text) if without_zero(number) not in known}
 
 

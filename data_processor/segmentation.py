@@ -143,7 +143,7 @@ def is_inside(text: str, border: int, code: str) -> bool:
     if "\n" in gap:
         return False
     return bool(
-        any(first.search(before + gap[:1]) and second.match(after) for first, second in INSIDE)
+        any(second.match(after) and first.search(before + gap[:1]) for first, second in INSIDE)
         or never_last(code).search(before)
         or (code == "en" and is_adjective(before, after))
         or (DANDA.search(before) and "।" in text)

@@ -7,6 +7,7 @@ has the words of the request; "[Your name]" waits to be filled in; a loop says a
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 
 import regex
@@ -25,6 +26,7 @@ PAIRS, FOURS = (
 SPACED = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{PAIRS}{FOURS}]]+"
 CONTENT = regex.compile(rf"(?P<pairs>{PAIRS}+)|(?P<fours>{FOURS}+)|(?P<korean>\p{{Hangul}}+)|{SPACED}", regex.V1)
 TOKEN = regex.compile(rf"{PAIRS}|{FOURS}|{SPACED}", regex.V1)
+IN_ASCII = re.compile("[a-z0-9]+")  # all that TOKEN and CONTENT find in folded ASCII, three times as fast
 HIRAGANA = regex.compile(r"\p{Hiragana}+")  # endings and particles
 CLAUSE = regex.compile(r"[,;:，；、：،]")
 MARK = r"\[\s*(?:…|\.{3})\s*\]"
@@ -40,8 +42,10 @@ CACHED_TEXTS = 1 << 8  # what is written about a chunk is compared with it sente
 @functools.lru_cache(maxsize=CACHED_TEXTS)
 def content(text: str, language: str) -> tuple[str, ...]:
     """What a text is about, to compare: stems of words but function words; characters in a row where words are not set apart."""
-    silent, found = function_words(language), []
-    for match in CONTENT.finditer(text.casefold()):
+    silent, found, folded = function_words(language), [], text.casefold()
+    if folded.isascii():
+        return tuple(stem(word, language) for word in IN_ASCII.findall(folded) if word not in silent)
+    for match in CONTENT.finditer(folded):
         word, script = match[0], match.lastgroup
         if script is None:
             if word not in silent:
@@ -69,7 +73,8 @@ def rows_of_three(text: str) -> list[tuple[str, ...]]:
 
 @functools.lru_cache(maxsize=CACHED_TEXTS)  # all requests on a chunk have its text, and many the same instruction
 def tokens_of(paragraph: str) -> tuple[str, ...]:
-    return tuple(TOKEN.findall(paragraph.casefold()))
+    folded = paragraph.casefold()
+    return tuple((IN_ASCII if folded.isascii() else TOKEN).findall(folded))
 
 
 def without_covers(text: str, source: str) -> tuple[str, list[str]]:

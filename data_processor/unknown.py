@@ -28,12 +28,11 @@ def drop_answered(work: Work, pairs: list[Pair], facts: list[Fact]) -> list[Pair
     """The pairs, without each question of kind "unknown" that another pair asks too, or a fact or pair of another chunk answers."""
     answered = [pair for pair in pairs if pair.kind != "unknown"]
     asked, told = Index(), Index()
+    for fact in facts:
+        told.add(fact.chunk, fact.chunk.title, fact.theme, fact.text)
     for pair in answered:
         asked.add(pair.fact.chunk, pair.question)
-    for fact in facts:
-        told.add(fact.chunk, f"{fact.chunk.title} {fact.theme} {fact.text}")
-    for pair in answered:
-        told.add(pair.fact.chunk, f"{pair.fact.chunk.title} {pair.fact.text} {pair.question} {pair.answer}")
+        told.add(pair.fact.chunk, pair.fact.chunk.title, pair.fact.text, pair.question, pair.answer)
     kept = []
     for pair in pairs:
         reason = None if pair.kind != "unknown" else answered_by(pair, asked, told)
@@ -63,8 +62,9 @@ class Index:
         self.chunks: list[Chunk] = []
         self.having: dict[str, set[int]] = defaultdict(set)  # by stem, the numbers of the texts that have it
 
-    def add(self, chunk: Chunk, text: str) -> None:
-        for stem in stems(text, chunk.text_language):
+    def add(self, chunk: Chunk, *texts: str) -> None:
+        """Add a text, in one or more parts."""
+        for stem in set().union(*(stems(text, chunk.text_language) for text in texts)):
             self.having[stem].add(len(self.chunks))
         self.chunks.append(chunk)
 
