@@ -11,9 +11,9 @@ import math
 import re
 import unicodedata
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Set
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy
 
@@ -152,7 +152,7 @@ class NearCopies:
         `apart` is that, such as its numbers, in which a copy has to be the same.
         """
         told_by = "\0".join(sorted(apart) if isinstance(apart, Set) else apart)
-        exact = f"{' '.join(words(text))}\0{told_by}"
+        exact = f"{' '.join(find_words(text))}\0{told_by}"
         if exact in self.kept:
             return False
         trigrams = word_trigrams(text)
@@ -189,7 +189,9 @@ class TrigramIndex:
         self.threshold = threshold
         self.texts: list[set[str]] = []
         self.sizes = array("I")  # of these, in trigrams
-        self.having: dict[str, array[int]] = {}  # by trigram, the numbers of the texts that have it; not of FEW texts
+        self.having: dict[str, array[int]] = defaultdict(
+            partial(array, "I")
+        )  # by trigram, the texts' numbers; not of FEW
 
     def add(self, trigrams: set[str]) -> None:
         self.texts.append(trigrams)
@@ -198,31 +200,34 @@ class TrigramIndex:
             return
         for number in range(len(self.texts) - 1 if self.having else 0, len(self.texts)):
             for trigram in self.texts[number]:
-                self.having.setdefault(trigram, array("I")).append(number)
+                self.having[trigram].append(number)
 
     def similar_to(self, trigrams: set[str]) -> Iterator[int]:
         """The numbers of the texts that are similar."""
-        for number in self._candidates(trigrams) if self.having else range(len(self.texts)):
-            if is_near_copy(trigrams, self.texts[number], self.threshold):
-                yield number
-
-    def _candidates(self, trigrams: set[str]) -> Iterable[int]:
-        """The numbers of a few texts among which are all that are similar."""
-        fewest = math.ceil(self.threshold * len(trigrams) - ROUNDING)
         found = sorted((self.having.get(trigram, ()) for trigram in trigrams), key=len)
+        fewest = math.ceil(self.threshold * len(trigrams) - ROUNDING)
         rarest = found[: len(found) - fewest + 1]
-        if sum(map(len, rarest)) <= FEW:
-            return set(itertools.chain(*rarest))
-        having = numpy.concatenate([numpy.frombuffer(numbers, numpy.uint32) for numbers in found if numbers])
-        shared = numpy.bincount(having, minlength=len(self.texts))
-        both = len(trigrams) + numpy.frombuffer(self.sizes, numpy.uint32) - shared
-        return numpy.flatnonzero(shared >= self.threshold * both - ROUNDING).tolist()
+        if not self.having or sum(map(len, rarest)) <= FEW:
+            for number in set(itertools.chain(*rarest)) if self.having else range(len(self.texts)):
+                if is_near_copy(trigrams, self.texts[number], self.threshold):
+                    yield number
+            return
+        shared = numpy.bincount(
+            numpy.concatenate(list(map(as_numbers, filter(None, found)))), minlength=len(self.sizes)
+        )
+        similarity = shared / (len(trigrams) + as_numbers(self.sizes) - shared)
+        yield from numpy.flatnonzero(similarity >= self.threshold).tolist()
+
+
+def as_numbers(numbers: array[int]) -> numpy.ndarray:
+    """The same numbers in the same memory."""
+    return numpy.frombuffer(numbers, numpy.uint32)
 
 
 def word_trigrams(text: str) -> set[str]:
-    """The word trigrams of a text."""
-    tokens = words(text)
-    return {" ".join(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2))}
+    """The word trigrams of a text; of one that is shorter, all its words."""
+    tokens = find_words(text)
+    return set(map(" ".join, zip(tokens, tokens[1:], tokens[2:], strict=False))) or {" ".join(tokens)}
 
 
 def is_near_copy(some: set[str], others: set[str], threshold: float = NEAR_COPY) -> bool:

@@ -78,8 +78,8 @@ def quotes_of(chunk: Chunk, sentences: Sequence[Sentence], numbers: list[int]) -
 
 def invented_numbers(text: str, *sources: str) -> set[str]:
     """The numbers of a text that no source has: "1250" is "1,250", "3" is "03", and is in "3.5.2024", not in "3.5"."""
-    known = frozenset().union(*map(known_numbers, sources))
-    return {number for number in find_numbers(text) if without_zero(number) not in known}
+    known = list(map(known_numbers, sources))
+    return {number for number in find_numbers(text) if not any(without_zero(number) in numbers for numbers in known)}
 
 
 @functools.lru_cache(maxsize=CACHED_SOURCES)

@@ -20,7 +20,6 @@ import regex
 
 MOST_WORDS = 300  # that a part of a pattern is written out in
 LONGEST_CLASS = 4  # characters of a class, such as [sz], that is written out
-SHORTEST = 2  # characters of a needed word: one, such as a stop, is in most texts
 START = 3  # characters at the start of a word, by which it is looked up
 SLOTS = 1 << 16
 PROPERTY = re.compile(r"\\[pP]\{\^?\w+\}")  # \p{Lu}, which only the library regex knows; any class does here
@@ -66,7 +65,7 @@ class Prefilter:
 def slots_of(text: str) -> numpy.ndarray:
     """For each place in a text, the slot of the START characters there; two such starts may share one."""
     codes = numpy.frombuffer(text.encode("utf-32-le", "surrogatepass"), numpy.uint32)
-    return (codes[:-2] * 961 + codes[1:-1] * 31 + codes[2:]) % SLOTS
+    return (codes[:-2] * 961 + codes[1:-1] * 31 + codes[2:]) & (SLOTS - 1)
 
 
 def fold_case(text: str) -> str:
@@ -77,7 +76,7 @@ def fold_case(text: str) -> str:
 def needed_words(pattern: str, flags: int = 0) -> list[set[str]]:
     """Sets of words, `fold_case`d: a text that a pattern matches has one word of each set. The pattern's own case is not told."""
     texts, needs = read_parts(parser.parse(PROPERTY.sub(r"\\w", pattern), flags & re.VERBOSE))
-    return [words for words in [*needs, texts or {""}] if min(map(len, words)) >= SHORTEST]
+    return [words for words in [*needs, texts or {""}] if "" not in words]
 
 
 def read_parts(parts: Iterable[tuple]) -> tuple[set[str] | None, list[set[str]]]:

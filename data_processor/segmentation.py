@@ -78,7 +78,8 @@ APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")  # one within a word close
 LONG = 600  # characters
 CACHED_TEXTS = 1 << 10  # a text is read as a whole, and then line by line
 NEAR = 40  # characters looked at before and after a border
-BLOB = regex.compile(r"[!-~]{1000,}|\s{200,}")  # encoded data, ruled lines, gaps: yasbd's time grows with their square
+# Encoded data, ruled lines, gaps: yasbd's time grows with their square. Each is looked for where it begins, and nowhere else.
+BLOB = regex.compile(r"(?<![!-~])[!-~]{1000,}|(?<!\s)\s{200,}")
 
 
 def rules_for(language: str, text: str) -> str:

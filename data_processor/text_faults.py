@@ -7,6 +7,7 @@ has the words of the request; "[Your name]" waits to be filled in; a loop says a
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -67,8 +68,13 @@ def is_about(text: str, known: set[str], language: str) -> bool:
 
 def rows_of_three(text: str) -> list[tuple[str, ...]]:
     """The words of a text, or characters where words are not set apart, three in a row."""
-    tokens = [token for paragraph in text.split("\n\n") for token in tokens_of(paragraph)]
+    tokens = tuple(itertools.chain.from_iterable(map(tokens_of, text.split("\n\n"))))
     return list(zip(tokens, tokens[1:], tokens[2:], strict=False))
+
+
+@functools.lru_cache(maxsize=1)  # the texts about a chunk come one after the other
+def known_rows(shown: str) -> frozenset[tuple[str, ...]]:
+    return frozenset(rows_of_three(shown))
 
 
 @functools.lru_cache(maxsize=CACHED_TEXTS)  # all requests on a chunk have its text, and many the same instruction
@@ -91,7 +97,7 @@ def find_faults(sentences: Sequence[str], shown: str, original: str, request: st
 
     `shown` is the source as the model was shown it, in its `request`; `original` is the chunk.
     """
-    asked, faults = set(rows_of_three(request)) - set(rows_of_three(shown)), []
+    asked, faults = set(rows_of_three(request)) - known_rows(shown), []
     said: list[set] = []
     for place, sentence in enumerate(sentences):
         rows = rows_of_three(sentence)
