@@ -106,8 +106,8 @@ def segment(text: str, language: str, whole_quotes: bool = True) -> list[tuple[i
 def find_sentences(text: str, language: str, whole_quotes: bool) -> list[tuple[int, int]]:
     """What `segment` returns; the list is not to be changed."""
     code = rules_for(language, text)
-    prose = BLOB.sub(lambda blob: "\n" * len(blob[0]), text).translate(NO_BREAK)
-    prose = APOSTROPHE.sub("ʼ", prose)
+    prose = BLOB.sub(lambda blob: "\n" * len(blob[0]), text)
+    prose = prose if prose.isascii() else APOSTROPHE.sub("ʼ", prose.translate(NO_BREAK))
     found, start = [], 0
     for end in [*sorted(refine(text, code, set(detector(code, whole_quotes).detect(prose)))), len(text)]:
         if whole_quotes and end - start > LONG:  # a quotation mark that lacks its partner holds much together

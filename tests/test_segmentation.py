@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from data_processor.segmentation import ends_sentence, rules_for, segment
+from data_processor.segmentation import BLOB, ends_sentence, rules_for, segment
+
+
+@pytest.mark.parametrize(
+    ("text", "blobs"),
+    [
+        ("a" * 999 + " " + "b" * 1000, [(1000, 2000)]),
+        ("x " * 600 + "é" + "c" * 2500 + " d", [(1201, 3701)]),
+        ("a" + " " * 199 + "b" + "\t \n" * 80 + "c" * 1000, [(201, 441), (441, 1441)]),
+    ],
+)
+def test_long_runs_are_found_whole(text, blobs):
+    assert [match.span() for match in BLOB.finditer(text)] == blobs
 
 
 def sentences_of(text: str, language: str) -> list[str]:

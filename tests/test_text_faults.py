@@ -7,6 +7,7 @@ from generators import work
 
 from data_processor.chunking import Chunk
 from data_processor.pairs import Fact
+from data_processor.text_faults import content, tokens_of
 from data_processor.texts import keep_sentences
 
 ENGLISH = "The ferry runs every hour. Dogs must be on a lead. Tickets are sold on board."
@@ -116,3 +117,10 @@ def test_what_has_been_said_is_not_said_again(language, text, reply, left):
 def test_what_only_sounds_alike_stays():
     reply = "Dogs may run on board. Cats must be on a lead. Dogs may be on a lead on board. If a dog is big, it needs a lead; if a cat is big, it needs a lead."
     assert kept("en", reply, ENGLISH) == (reply, [])
+
+
+@pytest.mark.parametrize("text", ["", "Ann's o'clock_x 3,5 km", "A_b-C/d 12th\tDON'T", "x\x00y\x7f ~[z]", "THE 2nd I"])
+def test_another_script_elsewhere_in_a_text_changes_none_of_its_words(text):
+    """Texts of ASCII alone are read by a simpler pattern."""
+    assert tokens_of(f"{text} 漢") == (*tokens_of(text), "漢")
+    assert content(f"{text} 漢", "en") == (*content(text, "en"), "漢")

@@ -68,6 +68,13 @@ def test_the_chunk_that_the_question_was_checked_with_is_not_asked_again_by_its_
     assert drop_answered(work(), [asked], [sold]) == [asked]
 
 
+def test_the_words_of_an_answer_may_stand_in_a_title_a_fact_a_question_and_its_answer():
+    made = Pair("Who bought it?", "Marlow", fact_of("It was made of oak.", title="The ferry Heron"), "model")
+    answered, other = (unknown(f"Did Marlow buy the ferry Heron, of {wood}?") for wood in ("oak", "elm"))
+    assert drop_answered(work(), [made, answered, other], []) == [made, other]
+    assert drop_answered(work(), [made], []) == [made]
+
+
 def test_the_dataset_has_no_row_that_denies_another():
     chunk = RUN.fact.chunk
     again = Pair("Who runs the ferry Heron?", "That is not known.", Fact("Unsaid.", chunk, 0, 0, ""), "unknown")
