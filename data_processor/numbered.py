@@ -97,7 +97,8 @@ def without_zero(number: str) -> str:
 
 def find_numbers(text: str) -> set[str]:
     """The numbers of a text in digits, of any script written as ours, without the marks between thousands."""
-    text = unicodedata.normalize("NFKC", text).translate(ARABIC_POINTS)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(ARABIC_POINTS)
     return {THOUSANDS.sub("", in_our_digits(found)) for found in NUMBER.findall(text)}
 
 

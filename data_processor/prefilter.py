@@ -11,7 +11,7 @@ What a match has to have is read off each pattern: of "(?:ignore|forget) .* rule
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from re import _constants as syntax
 from re import _parser as parser  # what re.compile itself reads patterns with; it has no public name
 
@@ -26,6 +26,30 @@ PROPERTY = re.compile(r"\\[pP]\{\^?\w+\}")  # \p{Lu}, which only the library reg
 DOTS = str.maketrans("İı", "ii")  # to regular expressions the same letter as i; to casefold() not
 
 
+class Words:
+    """Words, or any strings, of which those are found that stand in a text: in one go, however many they are."""
+
+    def __init__(self, words: Collection[str]):
+        short = [word for word in words if len(word) < START]
+        self.short = {True: [word for word in short if word.isascii()], False: short}  # by whether the text is ASCII
+        self.starting: dict[str, list[str]] = {}
+        for word in words:
+            if len(word) >= START:
+                self.starting.setdefault(word[:START], []).append(word)
+        self.slots = numpy.zeros(SLOTS, bool)  # of the starts: where it is False, no word begins
+        for start in self.starting:
+            self.slots[slots_of(start)] = True
+
+    def found_in(self, text: str) -> set[str]:
+        """Those words that the text has, as they are and wherever they stand, within other words too."""
+        found = {word for word in self.short[text.isascii()] if word in text}
+        for place in numpy.flatnonzero(self.slots[slots_of(text)]).tolist():
+            for word in self.starting.get(text[place : place + START], ()):
+                if text.startswith(word, place):
+                    found.add(word)
+        return found
+
+
 class Prefilter:
     """Patterns of `re` or `regex`, and the words that their matches have."""
 
@@ -36,30 +60,15 @@ class Prefilter:
             for which, words in enumerate(needs):
                 for word in words:
                     self.needed_by.setdefault(word, []).append((number, which))
-        short = [word for word in self.needed_by if len(word) < START]
-        self.short = {True: [word for word in short if word.isascii()], False: short}  # by whether the text is ASCII
-        self.starting: dict[str, list[str]] = {}
-        for word in self.needed_by.keys() - short:
-            self.starting.setdefault(word[:START], []).append(word)
-        self.slots = numpy.zeros(SLOTS, bool)  # of the starts: where it is False, no word begins
-        for start in self.starting:
-            self.slots[slots_of(start)] = True
+        self.words = Words(self.needed_by)
 
     def possible(self, text: str) -> list[int]:
         """The numbers of the patterns that may match, in order."""
         met: list[set[int]] = [set() for _ in self.needs]
-        for word in self._words_in(fold_case(text)):
+        for word in self.words.found_in(fold_case(text)):
             for number, which in self.needed_by[word]:
                 met[number].add(which)
         return [number for number, needs in enumerate(self.needs) if len(met[number]) == len(needs)]
-
-    def _words_in(self, text: str) -> set[str]:
-        found = {word for word in self.short[text.isascii()] if word in text}
-        for place in numpy.flatnonzero(self.slots[slots_of(text)]).tolist():
-            for word in self.starting.get(text[place : place + START], ()):
-                if text.startswith(word, place):
-                    found.add(word)
-        return found
 
 
 def slots_of(text: str) -> numpy.ndarray:

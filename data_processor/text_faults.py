@@ -97,7 +97,7 @@ def find_faults(sentences: Sequence[str], shown: str, original: str, request: st
 
     `shown` is the source as the model was shown it, in its `request`; `original` is the chunk.
     """
-    asked, faults = set(rows_of_three(request)) - known_rows(shown), []
+    asked, faults = set(itertools.filterfalse(known_rows(shown).__contains__, rows_of_three(request))), []
     said: list[set] = []
     for place, sentence in enumerate(sentences):
         rows = rows_of_three(sentence)

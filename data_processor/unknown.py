@@ -98,6 +98,8 @@ def stem(word: str, language: str) -> str:
     """A word as a dictionary has it ("built": "build"; simplemma), without its ending ("ferries": "ferri"; Snowball)."""
     import simplemma
 
+    if word.isascii() and word.isdigit():  # a number has no ending, and there is no end of them
+        return word
     word = word.removesuffix("'s").removesuffix("'")
     with contextlib.suppress(ValueError):  # a language of which it has no dictionary
         word = simplemma.lemmatize(word, lang=language).casefold()
