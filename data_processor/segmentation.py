@@ -78,8 +78,10 @@ APOSTROPHE = regex.compile(r"(?<=\p{L})’(?=\p{L})")  # one within a word close
 LONG = 600  # characters
 CACHED_TEXTS = 1 << 10  # a text is read as a whole, and then line by line
 NEAR = 40  # characters looked at before and after a border
-# Encoded data, ruled lines, gaps: yasbd's time grows with their square. Each is looked for where it begins, and nowhere else.
-BLOB = regex.compile(r"(?<![!-~])[!-~]{1000,}|(?<!\s)\s{200,}")
+LONGEST_RUN, LONGEST_GAP = 1000, 200  # characters
+BLOB = regex.compile(  # encoded data, ruled lines, gaps: yasbd's time grows with their square
+    rf"[!-~]{{{LONGEST_RUN},}}|\s{{{LONGEST_GAP},}}"
+)
 
 
 def rules_for(language: str, text: str) -> str:
@@ -106,7 +108,7 @@ def segment(text: str, language: str, whole_quotes: bool = True) -> list[tuple[i
 def find_sentences(text: str, language: str, whole_quotes: bool) -> list[tuple[int, int]]:
     """What `segment` returns; the list is not to be changed."""
     code = rules_for(language, text)
-    prose = BLOB.sub(lambda blob: "\n" * len(blob[0]), text)
+    prose = BLOB.sub(lambda blob: "\n" * len(blob[0]), text) if may_have_blobs(text) else text
     prose = prose if prose.isascii() else APOSTROPHE.sub("ʼ", prose.translate(NO_BREAK))
     found, start = [], 0
     for end in [*sorted(refine(text, code, set(detector(code, whole_quotes).detect(prose)))), len(text)]:
@@ -117,6 +119,12 @@ def find_sentences(text: str, language: str, whole_quotes: bool) -> list[tuple[i
             found.append((first, first + len(part)))
         start = end
     return found
+
+
+def may_have_blobs(text: str) -> bool:
+    """Whether a word, or all white space together, is as long as a blob; BLOB itself would take longer to say no."""
+    words = list(map(len, text.split()))
+    return max(words, default=0) >= LONGEST_RUN or len(text) - sum(words) >= LONGEST_GAP
 
 
 def ends_sentence(text: str, language: str) -> bool:
