@@ -147,7 +147,8 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     output, is_main = Path(training.output_dir), training.process_index == 0
 
     began = time.monotonic()
-    replayed = round(data.replay_ratio * len(rows.train))  # in each epoch
+    own = sum(row.get("kind") != "replay" for row in rows.train)  # those of the untrained model may be among them
+    replayed = round(data.replay_ratio * own)  # in each epoch
     replay = replay_rows(arguments, rows.train, replayed)
     preparation_seconds = time.monotonic() - began
     train_set, eval_set = make_datasets(arguments, rows, replay, tokenizer)

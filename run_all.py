@@ -34,7 +34,16 @@ from budget.clock import RUN_FILE, find_stage, format_duration, parse_time, read
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run, read_timings
-from budget.stages import TEST_RATIO, GoingOn, Quiz, add_comparison, build_steps, further_answers, remove_outputs
+from budget.stages import (
+    TEST_RATIO,
+    GoingOn,
+    Quiz,
+    add_comparison,
+    build_steps,
+    further_answers,
+    onward_passes,
+    remove_outputs,
+)
 from budget.step import Step
 from budget.watching import require_reporters, watched
 from data_processor.arguments import can_judge
@@ -155,7 +164,7 @@ def take_in(day: Day, documents: Sequence[Document], arguments: Arguments, limit
     else:
         intake.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
         arguments.test_data_path = str(day.run / QUESTIONS)
-        way = days.choose_way(day, arguments.way)
+        way = days.choose_way(day, arguments.way, onward_passes(arguments.finetune_args))
         going_on = GoingOn(
             adapter=day.before.run / "lora",
             rows=None if way == ANEW else day.run / TODAY,

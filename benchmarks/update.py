@@ -33,7 +33,7 @@ from budget.arguments import Arguments as RunArguments
 from budget.clock import BudgetArguments
 from budget.forecast import BASE, TRAINING, TUNED
 from budget.run import Run
-from budget.stages import GoingOn, build_steps
+from budget.stages import GoingOn, build_steps, onward_passes
 from data_processor.documents import read_documents
 from days import day as days
 from days import intake
@@ -114,7 +114,7 @@ def steps_of(arguments: Arguments, day: Day, documents: Path, way: str, sources:
         intake.take_in_first(day)
         return build_steps(given, limited=False), ANEW
     intake.take_in(day, sources, None)
-    way = days.choose_way(day, way)
+    way = days.choose_way(day, way, onward_passes(given.finetune_args))
     going_on = GoingOn(
         adapter=day.before.run / "lora",
         rows=None if way == ANEW else day.run / TODAY,

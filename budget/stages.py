@@ -16,7 +16,7 @@ from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.step import Step
 from utils import log_file, read_json
 
-UNLEARN_TOKENS = 32  # of an answer that is trained against what has gone: as other replayed ones (training/replay.py)
+UNLEARN_TOKENS = 12  # of an answer that is trained against what has gone, which would be said in the first few
 EPOCHS = 3.0  # of finetune.py, if its arguments ask for no number of them
 COLLECTING_PART = 0.9  # of the collection's time on a day, which also has to tell what contradicts what
 # Of a training that goes on from an adapter, which can answer already: of the epochs of one from the base model
@@ -114,7 +114,7 @@ def training_steps(arguments, limited: bool, going_on: GoingOn | None, quiz: Qui
     own = shlex.split(arguments.finetune_args)
     train += [*on_cluster(arguments), *([] if limited else SAVING_ARGUMENTS), *own]
     if going_on and going_on.rows and not going_on.beside:
-        train += ["--num_train_epochs", f"{ONWARD_EPOCHS * epochs_in(own):g}"]
+        train += ["--num_train_epochs", "1"]  # of rows that are written out for all of onward_passes
     meta, rescue = folder / "training.meta.json", lambda: rescue_adapter(folder)
     steps = [Step("fine-tuning", meta, train, sealed=True, rescue=rescue)]
     if folder != out / "lora":
@@ -123,11 +123,12 @@ def training_steps(arguments, limited: bool, going_on: GoingOn | None, quiz: Qui
     return steps
 
 
-def epochs_in(finetune_args: list[str]) -> float:
-    """The epochs that arguments of finetune.py ask for."""
+def onward_passes(finetune_args: str) -> int:
+    """How often a training that goes on from an adapter shows its rows, by the epochs that arguments of finetune.py ask for."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--num_train_epochs", "--num-train-epochs", type=float, default=EPOCHS)
-    return parser.parse_known_args(finetune_args)[0].num_train_epochs
+    epochs = parser.parse_known_args(shlex.split(finetune_args))[0].num_train_epochs
+    return max(1, round(ONWARD_EPOCHS * epochs))
 
 
 def model_and_prompt(arguments) -> tuple[list[str], list[str]]:

@@ -2,7 +2,7 @@
 
 carry_over(before, run)                              # before the collection
 keep_split(run, before, asked, records, name, names)  # after it: data.json is then the union of both days
-write_today(run, before)                              # the rows to go on with from an adapter, instead of all
+write_today(run, before, passes)                      # the rows to go on with from an adapter, instead of all
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ JOURNALS = (
 )
 REPLAY_JOURNAL = "replay.journal.jsonl"  # in the log folder of an adapter
 TODAY = "today.json"  # the rows to train where training goes on from an adapter, or makes one beside it
-OLD_PER_NEW = 1.0  # rows of older facts for each new row, so that going on from an adapter does not lose them
+OLD_PER_NEW = 1.0  # older facts for each new row, so that going on from an adapter does not lose them
 SEED = 0  # of the choice among them
 
 Question = tuple[str, str]  # with its answer
@@ -145,26 +145,29 @@ def unique(rows: Iterable[dict]) -> list[dict]:
     return found
 
 
-def write_today(run: Path, before: Path, with_old: bool) -> int:
-    """Write TODAY: the rows of a run that tell what no row of the run before did and, `with_old`, a sample of the others.
+def write_today(run: Path, before: Path, passes: int = 0) -> int:
+    """Write TODAY: the rows of a run that tell something new, which no row of the run before did.
 
-    Returns how many tell something new; without any, nothing is written. The sample has one row of each fact, of as many
-    facts as OLD_PER_NEW allows: an adapter that has learnt them is only to be reminded.
+    With `passes`, what so many epochs show is written out: every new row in each, and of each older fact another wording in
+    each, of as many facts as OLD_PER_NEW allows. An adapter that has learnt them is only to be reminded, but in the same words
+    each time it would keep these alone. Returns how many rows tell something new; without any, nothing is written.
     """
     known = set(map(what_it_tells, read_json(before / DATASET, "rows of a dataset")))
     rows = read_json(run / DATASET, "rows of a dataset")
     new = [row for row in rows if what_it_tells(row) not in known]
     if not new:
         return 0
-    old: dict[tuple[str, str], list[dict]] = defaultdict(list)
+    older: dict[tuple[str, str], list[dict]] = defaultdict(list)
     for row in rows:
         if what_it_tells(row) in known:
-            old[what_it_tells(row)].append(row)
-    draw = random.Random(SEED)
-    sample = [draw.choice(wordings) for wordings in old.values()] if with_old else []
-    draw.shuffle(sample)
-    sample = sample[: round(OLD_PER_NEW * len(new))]
-    write_json(run / TODAY, new + sample)
+            older[what_it_tells(row)].append(row)
+    draw, groups = random.Random(SEED), [*older.values()]
+    for wordings in groups:
+        draw.shuffle(wordings)
+    draw.shuffle(groups)
+    groups = groups[: round(OLD_PER_NEW * len(new))]
+    reminders = [wordings[number % len(wordings)] for wordings in groups for number in range(passes)]
+    write_json(run / TODAY, unique([*new * max(passes, 1), *reminders]))
     link_passages(run / TODAY)
     return len(new)
 

@@ -4,14 +4,14 @@
         day = Day(out, find_run(out, documents))                # out itself, or the folder of a day
         write_fingerprints(day.run, fingerprint(documents))     # then the collection
         take_in(day, sources, questions)                        # intake.py
-        way = choose_way(day, way)                              # then the base model is asked
+        way = choose_way(day, way, passes)                      # then the base model is asked
         use_base_answers(day)                                   # then training, asking, evaluation
         gate = judge(day)                                       # the report is written with it
         close(day, gate)
 
 Each may be repeated after a kill. Facts are in the ledger of `out`; the first run is called FIRST there, a later one by the
-name of its folder. log/day.json of a day also has "changes", "gone" {fact: the run in which it went}, "way", and "taken_in",
-the time of the dataset that is in the ledger.
+name of its folder. log/day.json of a day also has "changes", "gone" {fact: the run in which it went}, "way", "passes" (see
+carried.write_today), and "taken_in", the time of the dataset that is in the ledger.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def describe(changes: Mapping[str, Sequence]) -> str:
     return ", ".join(f"{count} {key}" for key, count in counts if count) or "none"
 
 
-def choose_way(day: Day, way: str) -> str:
-    """ONWARD, ANEW or BESIDE, and the rows to train for it, in carried.TODAY.
+def choose_way(day: Day, way: str, passes: int) -> str:
+    """ONWARD, ANEW or BESIDE, and the rows to train for it, in carried.TODAY; those of ONWARD for so many `passes`.
 
     Without the adapter of the run before, or without a new row, there is nothing to go on with.
     """
@@ -100,11 +100,11 @@ def choose_way(day: Day, way: str) -> str:
     if way != ANEW and not (before / "lora" / ADAPTER).is_file():
         log.info("no adapter in %s: the training is of all rows, from the base model", before)
         way = ANEW
-    if way != ANEW and not carried.write_today(day.run, before, with_old=way == ONWARD):
+    if way != ANEW and not carried.write_today(day.run, before, passes if way == ONWARD else 0):
         log.info("no new rows: the training is of all rows, from the base model")
         way = ANEW
     carried.carry_replies(before, day.run, BESIDE_FOLDER if way == BESIDE else "lora")
-    day.note(way=way)
+    day.note(way=way, passes=passes)
     return way
 
 
@@ -142,7 +142,7 @@ def prepare_quiz(day: Day, wanted: bool) -> bool:
 def use_base_answers(day: Day) -> None:
     """Between the base model's answers and the training: put those on what has gone, and on what it knows, into the rows."""
     if questions_to_unlearn(day):
-        add_base_answers(day.run)
+        add_base_answers(day.run, read_day(day.run)["passes"])
     if (day.run / QUIZ).exists():
         leave_out_known(day.run, rows_of_way(day))
 

@@ -2,8 +2,8 @@
 
 UNLEARN (unlearn.json), for inference.py: questions on each fact that went since the run before and that no other takes the
 place of, as that run trained them: [{"id", "question", "reference": the old answer, "kind", "fact", "file_name"}].
-UNLEARN_BASE has the base model's answers, which become rows of TODAY, of the kind "replay": each is in every epoch, and
---kl_weight acts on it.
+UNLEARN_BASE has the base model's answers, which become rows of TODAY, of the kind "replay", on which --kl_weight acts: each
+in every pass.
 
 A new value needs none of this: it is trained. The questions of GONE, which test what is forgotten, and near copies of them
 are never among those here.
@@ -26,7 +26,7 @@ from days.quiz import OF_MORE_FACTS
 from utils import read_json, write_json
 
 UNLEARN, UNLEARN_BASE = "unlearn.json", "unlearn_base.json"
-MOST_WORDINGS = 2  # of a fact
+MOST_WORDINGS = 2  # of a fact: with one in each pass, 10 % of what went was still said, with two nothing
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ def to_question(row: dict, number: int) -> dict:
     return {"id": f"unlearn_{number}", "question": question, "reference": answer, **told}
 
 
-def add_base_answers(run: Path) -> None:
-    """Put the base model's answers into TODAY, in place of those that an earlier start put there.
+def add_base_answers(run: Path, passes: int) -> None:
+    """Put the base model's answers into TODAY, whose `passes` are written out, in place of those of an earlier start.
 
     Without an answer, for lack of time, a question is not trained, and a line says how many are.
     """
@@ -87,7 +87,7 @@ def add_base_answers(run: Path) -> None:
         if (row["question"], row["reference"]) in asked and not row.get("error") and has_words(row["response"])
     ]
     rows = [row for row in read_json(run / TODAY, "rows of a dataset") if row.get("kind") != "replay"]
-    write_json(run / TODAY, unique([*rows, *replayed]))
+    write_json(run / TODAY, unique([*rows, *replayed * passes]))
     message = "what has gone is to be forgotten by the base model's answers to %d of %d questions"
     log.info(message, len(replayed), len(questions))
 

@@ -45,7 +45,7 @@ def live_through(
         take_in_first(found)
     else:
         take_in(found, Sources(documents, demo / str(day)), None)
-    way = ANEW if found.is_first else choose_way(found, ONWARD)
+    way = ANEW if found.is_first else choose_way(found, ONWARD, 1)
     dataset = found.run / (DATASET if way == ANEW else TODAY)
     write_json(found.run / "lora" / "train_log.json", {"plan": {"epochs": 2}})
     (found.run / "lora" / "adapter_model.safetensors").write_bytes(dataset.read_bytes())

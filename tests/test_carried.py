@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -106,19 +107,19 @@ def test_a_row_is_new_if_its_fact_its_passage_or_its_open_question_is(runs):
     old = [shop(0, "Who, pray, manages the shop?"), row(1, "", "Tell me about it.", TEXTS["a.txt"], **passage)]
     collect(before, TEXTS, [shop(0, "Who manages the shop?"), row(1, "", "What of it?", TEXTS["a.txt"], **passage)])
     collect(run, TEXTS, old)
-    assert write_today(run, before, with_old=True) == 0 and not (run / TODAY).exists()
+    assert write_today(run, before, 1) == 0 and not (run / TODAY).exists()
     new = [
         row(3, DEPOT, "Who built the depot?", "Max Field"),
         row(4, "", "Tell me.", "Another text.", **passage),
         unknown,
     ]
     collect(run, TEXTS, [*old, *new])
-    assert write_today(run, before, with_old=False) == 3 and len(pairs_in(run / TODAY)) == 3
-    assert write_today(run, before, with_old=True) == 3 and len(pairs_in(run / TODAY)) == 5
+    assert write_today(run, before) == 3 and len(pairs_in(run / TODAY)) == 3
+    assert write_today(run, before, 1) == 3 and len(pairs_in(run / TODAY)) == 5
     assert (run / "today.chunks.jsonl").read_text() == (run / "data.chunks.jsonl").read_text()
 
 
-def test_what_is_old_is_trained_in_one_wording_of_as_many_facts_as_there_are_new_rows(runs):
+def test_what_is_old_is_shown_in_another_wording_each_time_of_as_many_facts_as_there_are_new_rows(runs):
     before, run = runs
     facts = [f"The shop number {number} is managed by Ada Brook {number}." for number in range(6)]
     rows = [
@@ -128,10 +129,16 @@ def test_what_is_old_is_trained_in_one_wording_of_as_many_facts_as_there_are_new
     ]
     collect(before, TEXTS, rows[:20])
     collect(run, TEXTS, rows)
-    assert write_today(run, before, with_old=True) == 4
-    trained = json.loads((run / TODAY).read_text())
-    assert trained[:4] == rows[20:]
-    assert len(trained) == 8 and len({one["fact"] for one in trained[4:]}) == 4, "four of five facts, one row each"
+    for passes in (1, 3, 6):
+        assert write_today(run, before, passes) == 4
+        trained = json.loads((run / TODAY).read_text())
+        asked = [question_and_reference(one)[0] for one in trained]
+        new, older = asked[: 4 * passes], Counter(asked[4 * passes :])
+        assert Counter(new) == {question_and_reference(one)[0]: passes for one in rows[20:]}
+        facts_shown = Counter(one["fact"] for one in trained[4 * passes :])
+        assert {*facts_shown.values()} == {passes} and len(facts_shown) == 4, "four of five facts, once a pass"
+        assert len(older) == 4 * min(passes, 4), "of each as many wordings as there are, before one comes again"
+        assert len({one["id"] for one in trained}) == len(trained)
 
 
 def test_replies_are_copied_to_where_none_are(tmp_path):

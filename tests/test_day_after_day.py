@@ -206,7 +206,7 @@ def test_the_way_to_go_on(tmp_path):
     rows = read(day.run / DATASET)
     rows[0]["conversations"][0]["value"] = "Who, then, directs the lot?"
     write_json(day.run / DATASET, rows)  # another wording is no new fact
-    assert choose_way(day, BESIDE) == BESIDE and {row["fact"] for row in read(day.run / TODAY)} == {manager}
+    assert choose_way(day, BESIDE, 1) == BESIDE and {row["fact"] for row in read(day.run / TODAY)} == {manager}
     assert (day.run / "today.chunks.jsonl").read_text() == (day.run / "data.chunks.jsonl").read_text()
     third = live_through(out, 3, demo=demo)
     assert read_day(third.run)["way"] == ANEW, "there is nothing new to go on with"

@@ -11,7 +11,15 @@ import transformers
 
 import finetune
 from finetune import read_rows
-from training.arguments import DataArguments
+from training.arguments import (
+    KL_WEIGHT,
+    REPLAY_RATIO,
+    DataArguments,
+    LoraArguments,
+    ModelArguments,
+    TrainingArguments,
+    check_arguments,
+)
 from training.checkpoints import Checkpoints
 from training.clock import TrainingClock
 from training.log import LogFile, ProgressLines
@@ -121,7 +129,11 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
     monkeypatch.setattr(finetune, "Trainer", Asked)
     monkeypatch.setattr(finetune, "replay_examples", replayed)
     monkeypatch.setattr("training.trainer.measure_peak_flops", lambda *_: 1e9)
-    data, held_out = write(tmp_path, "data.json", rows(10)), write(tmp_path, "eval.json", rows(2, "held_"))
+    of_the_base = [{**row, "kind": "replay"} for row in rows(5, "base_")]  # which are replayed already
+    data, held_out = (
+        write(tmp_path, "data.json", rows(10) + of_the_base),
+        write(tmp_path, "eval.json", rows(2, "held_")),
+    )
     words = (
         f"--model_name_or_path {smallest_model_path} --data_path {data} --eval_data_path {held_out} --use_cpu True --seed 7 "
         f"--output_dir {tmp_path / 'lora'} --kl_weight 0.5 --replay_ratio 0.2 --max_tokens_per_batch 90 --lora_r 4 "
@@ -133,12 +145,33 @@ def test_what_is_asked_for_reaches_the_trainer(smallest_model_path, tmp_path, mo
     assert asked == [(smallest_model_path, "Brief.", True, 2, 3.0, 7)]
     (trainer,) = given
     assert (trainer.args.kl_weight, trainer.args.max_tokens_per_batch, trainer.peak_flops) == (0.5, 90, 1e9)
-    assert [example["replay"] for example in trainer.train_dataset] == [False] * 10 + [True] * 2
+    assert [example["replay"] for example in trainer.train_dataset] == [False] * 10 + [True] * 7
     assert len(trainer.eval_dataset) == 2 and trainer.args.eval_strategy == "epoch" and trainer.data_collator.padded
     (saving,) = (callback for callback in trainer.callback_handler.callbacks if isinstance(callback, Checkpoints))
     assert (saving.minutes, saving.keep, saving.settings["kl_weight"]) == (2.0, 3, 0.5)
     assert trainer.args.save_total_limit is None, "the Trainer would remove an old one before the new one is whole"
     assert trainer.model.peft_config["default"].r == 4
+
+
+@pytest.mark.parametrize(
+    ("lora", "replay_ratio", "asked", "found"),
+    [
+        ({}, REPLAY_RATIO, None, KL_WEIGHT),
+        ({}, REPLAY_RATIO, 0.0, 0.0),
+        ({}, REPLAY_RATIO, 5.0, 5.0),
+        ({}, 0.0, None, 0.0),
+        ({"use_lora": False}, REPLAY_RATIO, None, 0.0),
+        ({"init_lora_weights": "pissa"}, REPLAY_RATIO, None, 0.0),
+    ],
+    ids=["default", "none asked for", "another", "nothing replayed", "all weights trained", "base weights changed"],
+)
+def test_the_model_is_held_near_the_base_unless_asked_otherwise_or_there_is_none(
+    smallest_model_path, tmp_path, lora, replay_ratio, asked, found
+):
+    training = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, kl_weight=asked)
+    data = DataArguments("data.json", replay_ratio=replay_ratio)
+    check_arguments(ModelArguments(smallest_model_path), data, LoraArguments(**lora), training)
+    assert training.kl_weight == found and DataArguments("data.json").replay_ratio == REPLAY_RATIO
 
 
 def test_a_time_budget_reaches_the_trainer_and_what_is_done_meanwhile_comes_in_order(

@@ -151,7 +151,7 @@ def day(lived, tmp_path) -> Day:
     ],
 )
 def test_each_way_asks_what_it_would_train_but_what_an_adapter_was_taught_otherwise(day, way, asked, rows, shares):
-    choose_way(day, way)
+    choose_way(day, way, 1)
     assert prepare_quiz(day, wanted=True)
     assert {one["fact"] for one in read(day.run / QUIZ)} == asked
     answer(day.run, *(one["conversations"][1]["value"] for one in read(day.run / QUIZ)))

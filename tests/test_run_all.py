@@ -22,7 +22,7 @@ from budget import run as run_module
 from budget.clock import BudgetArguments, find_stage, parse_time, timestamp
 from budget.forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
 from budget.run import Interrupted, Run
-from budget.stages import EPOCHS, GoingOn, build_steps, further_answers, rescue_adapter
+from budget.stages import EPOCHS, GoingOn, build_steps, further_answers, onward_passes, rescue_adapter
 from budget.step import Step
 from engines.processes import lock_folder
 from run_all import Arguments
@@ -405,20 +405,26 @@ def test_the_commands_of_a_day_that_goes_on_from_a_run_before(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "epochs"),
-    [("", "1.5"), ("--num_train_epochs 8", "4"), ("--num-train-epochs=8 --num_train_epochs 5", "2.5")],
+    ("given", "passes"),
+    [
+        ("", 2),
+        ("--num_train_epochs 8", 4),
+        ("--num-train-epochs=8 --num_train_epochs 5", 2),
+        ("--num_train_epochs 0.5", 1),
+    ],
 )
-def test_a_training_that_goes_on_has_half_the_epochs_of_one_from_the_base(tmp_path, given, epochs):
+def test_a_training_that_goes_on_shows_its_rows_half_as_often_as_one_from_the_base(tmp_path, given, passes):
     assert TrainingArguments(str(tmp_path)).num_train_epochs == EPOCHS
     asked, rows = arguments(tmp_path, finetune_args=given), tmp_path / "today.json"
     onward = build_steps(asked, going_on=GoingOn(tmp_path / "lora", rows=rows))[TRAINING][0].command
-    assert onward[-2:] == ["--num_train_epochs", epochs]
+    assert onward_passes(given) == passes
+    assert onward[-2:] == ["--num_train_epochs", "1"], "of rows that are written out"
     for going_on in (
         None,
         GoingOn(tmp_path / "lora"),
         GoingOn(tmp_path / "lora", rows=rows, beside=tmp_path / "beside"),
     ):
-        assert epochs not in build_steps(asked, going_on=going_on)[TRAINING][0].command
+        assert "1" not in build_steps(asked, going_on=going_on)[TRAINING][0].command
 
 
 def test_a_step_that_takes_seconds_is_told_of_no_deadline(tmp_path, handlers):  # noqa: F811

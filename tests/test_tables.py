@@ -49,7 +49,7 @@ def test_rows_are_as_results_have_them(tmp_path):
     assert short == [
         "| 53 questions of people on 10 Wikipedia paragraphs | right | general questions kept |", "| --- | --- | --- |",
         "| untrained | 8 % | 100 % |", "| untrained, with the passage | 36 % |  |",
-        "| **set to forget less** | 28 % (11 to 38) | 92 % |", "| best other recipe (better) | 20 % (11 to 38) | 92 % |",
+        "| **`finetune.py` as it is, four epochs** | 28 % (11 to 38) | 92 % |", "| best other recipe (better) | 20 % (11 to 38) | 92 % |",
     ]  # fmt: skip
     assert [line.split(" | ")[0] for line in runs[2:]] == ["| **ours**", "| better", "| worse"]
     assert runs[2] == "| **ours** | 28 % (11 to 38) | 73 % | 92 % (88 to 95) | 0.055 | 26 | 1 | chosen |"

@@ -31,6 +31,7 @@ from training.replay import REPLAY_TOKENS
 from training.turns import TakingTurns
 from utils import write_json
 
+PASSES = 3
 QUESTIONS = [
     "Who manages the shop?", "Which person holds the keys?", "Whom do the bakers obey?", "To whom are complaints sent?",
     "Who opens the shop?", "Who signs for flour?",
@@ -58,7 +59,7 @@ def test_two_wordings_of_a_fact_that_were_trained_are_unlearnt():
     trained[0] |= {"kind": "reverse"}
     trained[1] |= {"form": "two"}
     passage = row(7, "", "Tell me about the shop.", records["a"]["text"], kind="passage", quote=None)
-    (only, _) = rows = to_unlearn([*trained, passage], records, AnswersNow(records, [], "2"), {"a"}, [])
+    (only, *_) = rows = to_unlearn([*trained, passage], records, AnswersNow(records, [], "2"), {"a"}, [])
     assert [one["question"] for one in rows] == QUESTIONS[2:4], "those that ask for its value come first"
     assert only == {
         "id": "unlearn_0", "question": "Whom do the bakers obey?", "reference": "Ada Brook", "kind": "qa",
@@ -117,14 +118,14 @@ def test_a_day_that_goes_onward_asks_the_base_about_what_was_taken_back(day):
         "Who runs the Copperlane branch?",
     }
     assert on_gone == {"What is the name of the manager in Copperlane?", "Who manages the Copperlane shop?"}
-    found = {way: (choose_way(day, way), questions_to_unlearn(day))[1] for way in (ANEW, BESIDE, ONWARD)}
+    found = {way: (choose_way(day, way, PASSES), questions_to_unlearn(day))[1] for way in (ANEW, BESIDE, ONWARD)}
     assert found == {ANEW: None, BESIDE: None, ONWARD: day.run / UNLEARN}
     assert questions_to_unlearn(day.before) is None, "the first run has nothing to forget"
 
 
 def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     caplog.set_level("INFO")
-    choose_way(day, ONWARD)
+    choose_way(day, ONWARD, PASSES)
     before = pairs_in(day.run / TODAY)
     use_base_answers(day)
     assert pairs_in(day.run / TODAY) == before and "0 of 2 questions" in caplog.text, "no answers for lack of time"
@@ -133,17 +134,17 @@ def test_a_start_after_a_kill_makes_the_same_rows(day, caplog):
     once = (day.run / TODAY).read_bytes()
     use_base_answers(day)
     assert (day.run / TODAY).read_bytes() == once
-    choose_way(day, ONWARD)
+    choose_way(day, ONWARD, PASSES)
     assert pairs_in(day.run / TODAY) == before
     use_base_answers(day)
     assert (day.run / TODAY).read_bytes() == once and "2 of 2 questions" in caplog.text
-    choose_way(day, BESIDE)
+    choose_way(day, BESIDE, PASSES)
     use_base_answers(day)
     assert all(row["kind"] == "qa" for row in read(day.run / TODAY)), "only an adapter that goes on has to forget"
 
 
 def test_what_the_base_says_is_no_exposure_of_the_fact(day):
-    choose_way(day, ONWARD)
+    choose_way(day, ONWARD, PASSES)
     (fact,) = (one for one in read_ledger(day.out).values() if one["gone"])
     replayed = {"id": "r", "kind": "replay", "fact": fact["text"], "source": {"quote": fact["quotes"][0]}}
     turns = [{"from": "user", "value": "Who?"}, {"from": "assistant", "value": "I cannot say."}]
@@ -161,17 +162,17 @@ def test_only_answers_to_the_questions_of_today_with_words_are_trained(tmp_path)
     told = [one | answer for one, answer in zip(own, said, strict=True)]
     told[0] |= {"unfinished": True}
     write_json(tmp_path / UNLEARN_BASE, [stale, *told])
-    add_base_answers(tmp_path)
+    add_base_answers(tmp_path, PASSES)
     rows = read(tmp_path / TODAY)
-    assert len({one["id"] for one in rows}) == len(rows) == 4
+    assert len({one["id"] for one in rows}) == len(rows) == 2 + 2 * PASSES
     assert [(one["kind"], one["unfinished"], one["fact"]) for one in rows[2:]] == [
         ("replay", True, "F."), ("replay", False, "F."),
-    ]  # fmt: skip
+    ] * PASSES, "each in every pass"  # fmt: skip
     assert [turn["value"] for turn in rows[2]["conversations"]] == ["Question 0?", "It may be"]
 
 
 @pytest.mark.parametrize("limited", [True, False])
-def test_the_base_is_asked_before_the_training_for_as_long_an_answer_as_is_replayed(tmp_path, limited):
+def test_the_base_is_asked_before_the_training_for_how_its_answers_begin(tmp_path, limited):
     given = Arguments(
         model_name_or_path="m", data_path="d", out=str(tmp_path), test_data_path="q.json",
         retention_data_path="r.json", inference_args="--max_new_tokens 5",
@@ -179,7 +180,7 @@ def test_the_base_is_asked_before_the_training_for_as_long_an_answer_as_is_repla
     going_on = GoingOn(tmp_path, rows=tmp_path / TODAY, gone=tmp_path / GONE, unlearn=tmp_path / UNLEARN)
     step = build_steps(given, limited, going_on)[BASE][-1]
     assert step.output == tmp_path / UNLEARN_BASE and not step.needed
-    assert step.command[-2:] == ["--max_new_tokens", "32"] and UNLEARN_TOKENS == REPLAY_TOKENS
+    assert step.command[-2:] == ["--max_new_tokens", "12"] and UNLEARN_TOKENS < REPLAY_TOKENS
     assert "--lora_weights" not in step.command
     others = build_steps(given, limited, GoingOn(tmp_path, rows=tmp_path / TODAY, gone=tmp_path / GONE))[BASE]
     assert len(others) == (3 if limited else 0)
@@ -193,7 +194,7 @@ def test_an_answer_that_was_cut_says_so(reason, cut):
 
 def test_every_epoch_of_a_training_has_them_as_replayed_ones(tiny_model_path, tokenizer, day, tmp_path):
     """Beside replayed answers to general prompts, of which each epoch has others."""
-    choose_way(day, ONWARD)
+    choose_way(day, ONWARD, PASSES)
     write_json(day.run / UNLEARN_BASE, answers(day.run))
     use_base_answers(day)
     rows = finetune.read_rows(DataArguments(str(day.run / TODAY)), seed=0).train
@@ -213,4 +214,4 @@ def test_every_epoch_of_a_training_has_them_as_replayed_ones(tiny_model_path, to
     )  # fmt: skip
     trainer.train()
     own = {number for number, one in enumerate(rows) if one["id"].startswith("unlearn_")}
-    assert len(own) == 2 and seen == [own | {turn} for turn in turning]
+    assert len(own) == 2 * PASSES and seen == [own | {turn} for turn in turning]
