@@ -22,7 +22,7 @@ from data_processor.span_words import FUNCTION_WORDS, language_of
 from data_processor.spans import find_spans, starts_sentence
 
 NEAR_COPY = 0.85  # Jaccard similarity of word trigrams at which two texts count as the same
-FEW = 16  # texts that are sooner compared one by one
+FEW, FEW_OF_MANY = 16, 0.01  # texts, and share of all texts, that are sooner compared one by one
 ROUNDING = 1e-9  # that a product of a threshold and a count may be too high by
 MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
@@ -189,9 +189,8 @@ class TrigramIndex:
         self.threshold = threshold
         self.texts: list[set[str]] = []
         self.sizes = array("I")  # of these, in trigrams
-        self.having: dict[str, array[int]] = defaultdict(
-            partial(array, "I")
-        )  # by trigram, the texts' numbers; not of FEW
+        # By trigram, the numbers of the texts that have it; empty as long as there are no more than FEW.
+        self.having: dict[str, array[int]] = defaultdict(partial(array, "I"))
 
     def add(self, trigrams: set[str]) -> None:
         self.texts.append(trigrams)
@@ -207,14 +206,13 @@ class TrigramIndex:
         found = sorted((self.having.get(trigram, ()) for trigram in trigrams), key=len)
         fewest = math.ceil(self.threshold * len(trigrams) - ROUNDING)
         rarest = found[: len(found) - fewest + 1]
-        if not self.having or sum(map(len, rarest)) <= FEW:
+        if not self.having or sum(map(len, rarest)) <= max(FEW, FEW_OF_MANY * len(self.texts)):
             for number in set(itertools.chain(*rarest)) if self.having else range(len(self.texts)):
                 if is_near_copy(trigrams, self.texts[number], self.threshold):
                     yield number
             return
-        shared = numpy.bincount(
-            numpy.concatenate(list(map(as_numbers, filter(None, found)))), minlength=len(self.sizes)
-        )
+        having = numpy.concatenate([as_numbers(numbers) for numbers in found if numbers])
+        shared = numpy.bincount(having, minlength=len(self.texts))
         similarity = shared / (len(trigrams) + as_numbers(self.sizes) - shared)
         yield from numpy.flatnonzero(similarity >= self.threshold).tolist()
 
