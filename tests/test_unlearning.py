@@ -180,7 +180,7 @@ def test_the_base_is_asked_before_the_training_for_how_its_answers_begin(tmp_pat
     going_on = GoingOn(tmp_path, rows=tmp_path / TODAY, gone=tmp_path / GONE, unlearn=tmp_path / UNLEARN)
     step = build_steps(given, limited, going_on)[BASE][-1]
     assert step.output == tmp_path / UNLEARN_BASE and not step.needed
-    assert step.command[-2:] == ["--max_new_tokens", "12"] and UNLEARN_TOKENS < REPLAY_TOKENS
+    assert step.command[-2:] == ["--max_new_tokens", "20"] and UNLEARN_TOKENS < REPLAY_TOKENS
     assert "--lora_weights" not in step.command
     others = build_steps(given, limited, GoingOn(tmp_path, rows=tmp_path / TODAY, gone=tmp_path / GONE))[BASE]
     assert len(others) == (3 if limited else 0)
