@@ -10,16 +10,19 @@ import itertools
 import math
 import re
 import unicodedata
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Set
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+
+import numpy
 
 from data_processor.parts import Digests, digest
 from data_processor.span_words import FUNCTION_WORDS, language_of
 from data_processor.spans import find_spans, starts_sentence
 
 NEAR_COPY = 0.85  # Jaccard similarity of word trigrams at which two texts count as the same
-FEW = 16  # texts that are sooner compared one by one
+FEW, FEW_OF_MANY = 16, 0.01  # texts, and share of all texts, that are sooner compared one by one
 ROUNDING = 1e-9  # that a product of a threshold and a count may be too high by
 MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
@@ -31,6 +34,7 @@ PARTICLE = re.compile(
 TAKES_PARTICLES = re.compile(r"[가-힣]$")  # Korean writes them on to the word before
 KANA = re.compile(r"[ぁ-ヿ]")  # and Japanese writes no spaces at all
 WORD = re.compile(rf"[一-鿿]|(?:[cdjlmnst]|qu)(?=['’]{LETTER})|{LETTER}+(?:['’]{LETTER}+)?|(?:\d[\d.,]*\d|\d){LETTER}*")
+WORD_IN_ASCII = re.compile(WORD.pattern.replace(LETTER, "[a-z]"), re.ASCII)  # the same there, twice as fast
 
 
 def normalize(text: str) -> str:
@@ -45,7 +49,8 @@ def words(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 14)  # a question and its answer go through some ten checks
 def find_words(text: str) -> tuple[str, ...]:
-    return tuple(word.replace(",", "") for word in WORD.findall(normalize(text)))
+    text = normalize(text)
+    return tuple(word.replace(",", "") for word in (WORD_IN_ASCII if text.isascii() else WORD).findall(text))
 
 
 def content_words(text: str) -> list[str]:
@@ -147,7 +152,7 @@ class NearCopies:
         `apart` is that, such as its numbers, in which a copy has to be the same.
         """
         told_by = "\0".join(sorted(apart) if isinstance(apart, Set) else apart)
-        exact = f"{' '.join(words(text))}\0{told_by}"
+        exact = f"{' '.join(find_words(text))}\0{told_by}"
         if exact in self.kept:
             return False
         trigrams = word_trigrams(text)
@@ -176,44 +181,51 @@ class TrigramIndex:
     """Texts by their word trigrams, searchable for those whose Jaccard similarity to a given one reaches a threshold.
 
     Of a text's trigrams, a similar one has `fewest` at least, and so one at least of any that are more than the rest. The
-    rarest of so many lead to the texts that are compared (prefix filtering, Chaudhuri et al. 2006, with the order chosen for
-    each text): what most texts say makes nothing slow, and none is missed.
+    rarest of so many are looked up first (prefix filtering, Chaudhuri et al. 2006, with the order chosen for each text): mostly
+    they lead to few texts, which are compared. If they lead to many, what each text shares is counted, for all at once.
     """
 
     def __init__(self, threshold: float):
         self.threshold = threshold
         self.texts: list[set[str]] = []
-        self.having: dict[str, list[int]] = {}  # by trigram, the numbers of the texts that have it; not of FEW texts
+        self.sizes = array("I")  # of these, in trigrams
+        # By trigram, the numbers of the texts that have it; empty as long as there are no more than FEW.
+        self.having: dict[str, array[int]] = defaultdict(partial(array, "I"))
 
     def add(self, trigrams: set[str]) -> None:
         self.texts.append(trigrams)
+        self.sizes.append(len(trigrams))
         if len(self.texts) <= FEW:
             return
         for number in range(len(self.texts) - 1 if self.having else 0, len(self.texts)):
             for trigram in self.texts[number]:
-                self.having.setdefault(trigram, []).append(number)
+                self.having[trigram].append(number)
 
     def similar_to(self, trigrams: set[str]) -> Iterator[int]:
         """The numbers of the texts that are similar."""
-        for number in self._candidates(trigrams) if self.having else range(len(self.texts)):
-            if is_near_copy(trigrams, self.texts[number], self.threshold):
-                yield number
-
-    def _candidates(self, trigrams: set[str]) -> Iterator[int]:
-        """The numbers of the texts that share enough of the rarest trigrams, all others taken as shared."""
-        fewest = math.ceil(self.threshold * len(trigrams) - ROUNDING)
         found = sorted((self.having.get(trigram, ()) for trigram in trigrams), key=len)
-        rarest, others = found[: len(found) - fewest + 1], fewest - 1
-        share = self.threshold / (1 + self.threshold)  # of the trigrams of both, that similar texts have in common
-        for number, count in Counter(itertools.chain(*rarest)).items():
-            if count + others >= share * (len(trigrams) + len(self.texts[number])) - ROUNDING:
-                yield number
+        fewest = math.ceil(self.threshold * len(trigrams) - ROUNDING)
+        rarest = found[: len(found) - fewest + 1]
+        if not self.having or sum(map(len, rarest)) <= max(FEW, FEW_OF_MANY * len(self.texts)):
+            for number in set(itertools.chain(*rarest)) if self.having else range(len(self.texts)):
+                if is_near_copy(trigrams, self.texts[number], self.threshold):
+                    yield number
+            return
+        having = numpy.concatenate([as_numbers(numbers) for numbers in found if numbers])
+        shared = numpy.bincount(having, minlength=len(self.texts))
+        similarity = shared / (len(trigrams) + as_numbers(self.sizes) - shared)
+        yield from numpy.flatnonzero(similarity >= self.threshold).tolist()
+
+
+def as_numbers(numbers: array[int]) -> numpy.ndarray:
+    """The same numbers in the same memory."""
+    return numpy.frombuffer(numbers, numpy.uint32)
 
 
 def word_trigrams(text: str) -> set[str]:
-    """The word trigrams of a text."""
-    tokens = words(text)
-    return {" ".join(tokens[i : i + 3]) for i in range(max(1, len(tokens) - 2))}
+    """The word trigrams of a text; of one that is shorter, all its words."""
+    tokens = find_words(text)
+    return set(map(" ".join, zip(tokens, tokens[1:], tokens[2:], strict=False))) or {" ".join(tokens)}
 
 
 def is_near_copy(some: set[str], others: set[str], threshold: float = NEAR_COPY) -> bool:

@@ -27,6 +27,7 @@ import regex
 
 from data_processor.chunking import Chunk, chunk_units
 from data_processor.edits import Edit, Edited, apply_edits, without_overlaps
+from data_processor.prefilter import Prefilter
 from data_processor.segmentation import ends_sentence
 
 Span = tuple[int, int]
@@ -143,12 +144,12 @@ def speaking(view: Edited, place: Span | None) -> list[Span]:
     """Where a view speaks to a model, in the text; all of `place` if the view was hidden there."""
     spaced = place is not None and " " not in view.text
     found = []
-    for patterns in read_patterns(spaced).values():
-        for pattern in patterns.speaks:
-            for match in pattern.finditer(view.text):
-                first = max((end.end() for end in SENTENCE_END.finditer(view.text, 0, match.start())), default=0)
-                if not any(exception.search(view.text[first : match.end()]) for exception in patterns.never):
-                    found.append(place or view.to_source(*match.span()))
+    prefilter, orders = all_orders(spaced)
+    for pattern, never in map(orders.__getitem__, prefilter.possible(view.text)):
+        for match in pattern.finditer(view.text):
+            first = max((end.end() for end in SENTENCE_END.finditer(view.text, 0, match.start())), default=0)
+            if not any(exception.search(view.text[first : match.end()]) for exception in never):
+                found.append(place or view.to_source(*match.span()))
     return found
 
 
@@ -199,6 +200,13 @@ def read_patterns(spaced: bool = False) -> dict[str, Patterns]:
     return {
         name: Patterns(*(read(table, key) for key in ("speaks", "never", "beside"))) for name, table in tables.items()
     }
+
+
+@functools.cache
+def all_orders(spaced: bool) -> tuple[Prefilter, list[tuple[regex.Pattern, tuple[regex.Pattern, ...]]]]:
+    """Each pattern of `speaks` with its language's `never`, and which of them are worth trying on a text: hardly any."""
+    orders = [(one, patterns.never) for patterns in read_patterns(spaced).values() for one in patterns.speaks]
+    return Prefilter([pattern for pattern, _ in orders]), orders
 
 
 def compile_pattern(pattern: str, pieces: dict[str, str], spaced: bool) -> regex.Pattern:

@@ -87,10 +87,10 @@ def quotes_of(chunk: Chunk, sentences: Sequence[Sentence], numbers: list[int]) -
     return [(quote[0].start, quote[-1].end) for quote in quotes[:MAX_QUOTES]]
 
 
-def invented_numbers(text: str, source: str) -> set[str]:
-    """The numbers of a text that its source does not have: "1250" is "1,250", "3" is "03", and is in "3.5.2024", not in "3.5"."""
-    known = known_numbers(source)
-    return {number for number in find_numbers(text) if without_zero(number) not in known}
+def invented_numbers(text: str, *sources: str) -> set[str]:
+    """The numbers of a text that no source has: "1250" is "1,250", "3" is "03", and is in "3.5.2024", not in "3.5"."""
+    known = list(map(known_numbers, sources))
+    return {number for number in find_numbers(text) if not any(without_zero(number) in numbers for numbers in known)}
 
 
 @functools.lru_cache(maxsize=CACHED_SOURCES)
@@ -108,7 +108,8 @@ def without_zero(number: str) -> str:
 
 def find_numbers(text: str) -> set[str]:
     """The numbers of a text in digits, of any script written as ours, without the marks between thousands."""
-    text = unicodedata.normalize("NFKC", text).translate(ARABIC_POINTS)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(ARABIC_POINTS)
     return {THOUSANDS.sub("", in_our_digits(found)) for found in NUMBER.findall(text)}
 
 

@@ -258,7 +258,8 @@ def merge_cues(blocks: list[Block]) -> list[Block]:
 
 def join_lines(text: str, blocks: list[Block], language: str) -> Edited:
     """The text with the lines of each block joined."""
-    spaces = {False: HAN_SPACES.search(text), True: HAN_HAN_SPACES.search(text)}  # by whether both sides are Chinese
+    chinese = "" if text.isascii() else text  # what may be
+    spaces = {False: HAN_SPACES.search(chinese), True: HAN_HAN_SPACES.search(chinese)}  # by whether both sides are
     edits = []
     for block in blocks:
         width, longest = max(line.width for line in block.lines), max(len(line.text) for line in block.lines)

@@ -106,14 +106,14 @@ def question_problem(pair: Pair) -> str | None:
     if length_in_words(pair.answer) > most:
         return f"answer of more than {most} words"
     chunks = [fact.chunk for fact in (pair.fact, pair.second) if fact]
-    source = " ".join([pair.fact.text, *(f"{chunk.heading} {chunk.text}" for chunk in chunks)])
+    sources = [pair.fact.text, *(told for chunk in chunks for told in (chunk.heading, chunk.text))]
     said = pair.answer if pair.form == "yes_no" else f"{pair.question} {pair.answer}"  # what is not so is asked too
-    if invented_numbers(said, source):
+    if invented_numbers(said, *sources):
         return "a number that its chunk does not have"
     named = (
         inside for inside in placeholders(f"{pair.question} {pair.answer}") if inside.strip("_＿")
     )  # a blank may ask
-    if any(inside.casefold() not in source.casefold() for inside in named):
+    if any(inside.casefold() not in " ".join(sources).casefold() for inside in named):
         return PLACE_TO_FILL
     if pair.form in ("short", "reverse") and contains(pair.question, pair.answer):
         return "answer in the question"

@@ -144,7 +144,7 @@ def keep_sentences(work: Work, reply: str, about: Fact, source: str, request: st
     """
     language, shown = about.chunk.text_language, f"{about.chunk.heading} {source}"
     told, covers = without_covers(reply, source)
-    lines = join_lines(told, read_blocks(told), language).text.split("\n")
+    lines = [told] if told.splitlines() == [told] else join_lines(told, read_blocks(told), language).text.split("\n")
     pieces = [piece for number, line in enumerate(lines) for piece in read_line(number, line, language)]
     find_reasons(pieces, shown, about.chunk.text, request, language)
     known = set(content(shown, language))

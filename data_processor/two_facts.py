@@ -6,15 +6,15 @@ What was learned from one text is hardly ever put together with what was learned
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 
 from data_processor.checks import document, groups, keep_answered, numbered_list
 from data_processor.curation import without_ending, words
 from data_processor.pairs import Fact, Pair, prompts_for
+from data_processor.prefilter import Words
 from data_processor.questions import TOKENS_A_PAIR, keep_sound, pairs_schema, to_pair
 from data_processor.work import Work
 
@@ -52,8 +52,9 @@ def pairs_of_facts(facts: list[Fact], names: Iterable[str]) -> list[tuple[Fact, 
     """
     facts = sorted(facts, key=lambda fact: (fact.chunk.file_name, fact.chunk.number))
     by_distance: tuple[list[tuple[Fact, Fact]], ...] = ([], [], [])
-    told = Told([fact.text for fact in facts])
-    for name in dict.fromkeys(names):
+    names = list(dict.fromkeys(names))
+    told = Told([fact.text for fact in facts], names)
+    for name in names:
         having = [facts[number] for number in told.with_name(name)]
         if len(having) > MOST_FACTS_A_NAME:
             continue
@@ -78,26 +79,25 @@ def distance(first: Fact, second: Fact) -> int | None:
 
 
 class Told:
-    """Texts, searchable for a name."""
+    """Texts, searchable for any of some names."""
 
-    def __init__(self, texts: list[str]):
-        self.texts, self.joined = texts, "\n".join(texts)  # a name is in one line
-        self.starts = [0, *itertools.accumulate(len(text) + 1 for text in texts)]
+    def __init__(self, texts: list[str], names: Collection[str]):
+        self.texts, self.having = texts, {name: [] for name in names}
+        words = Words(names)
+        for number, text in enumerate(texts):
+            for name in words.found_in(text):
+                self.having[name].append(number)
 
     @cached_property
     def stems(self) -> list[set[str]]:
         return [stems_of(text) for text in self.texts]
 
     def with_name(self, name: str) -> list[int]:
-        """The numbers of the texts that have a name, in whatever case of Russian; no more than tell that they are too many."""
+        """The numbers of the texts that have a name, in whatever case of Russian."""
         if re.search("[а-яё]", name):
             wanted = stems_of(name)
             return [n for n, text in enumerate(self.texts) if name in text or wanted <= self.stems[n]]
-        found, place = [], self.joined.find(name)
-        while place >= 0 and len(found) <= MOST_FACTS_A_NAME:
-            found.append(bisect.bisect_right(self.starts, place) - 1)
-            place = self.joined.find(name, self.starts[found[-1] + 1])
-        return found
+        return self.having[name]
 
 
 def stems_of(text: str) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from functools import cache, lru_cache
 
 from data_processor.chunking import Chunk
@@ -27,13 +27,16 @@ ASKED_FOR_IN_CHINESE = frozenset("谁什么哪几何吗呢怎样年月日多少�
 def drop_answered(work: Work, pairs: list[Pair], facts: list[Fact]) -> list[Pair]:
     """The pairs, without each question of kind "unknown" that another pair asks too, or a fact or pair of another chunk answers."""
     answered = [pair for pair in pairs if pair.kind != "unknown"]
-    asked, told = Index(), Index()
+    unknown = [pair for pair in pairs if pair.kind == "unknown"]
+    if not unknown:
+        return pairs
+    wanted = set().union(*(stems(pair.question, pair.fact.chunk.text_language) for pair in unknown))
+    asked, told = Index(wanted), Index(wanted)
+    for fact in facts:
+        told.add(fact.chunk, fact.chunk.title, fact.theme, fact.text)
     for pair in answered:
         asked.add(pair.fact.chunk, pair.question)
-    for fact in facts:
-        told.add(fact.chunk, f"{fact.chunk.title} {fact.theme} {fact.text}")
-    for pair in answered:
-        told.add(pair.fact.chunk, f"{pair.fact.chunk.title} {pair.fact.text} {pair.question} {pair.answer}")
+        told.add(pair.fact.chunk, pair.fact.chunk.title, pair.fact.text, pair.question, pair.answer)
     kept = []
     for pair in pairs:
         reason = None if pair.kind != "unknown" else answered_by(pair, asked, told)
@@ -57,14 +60,16 @@ def answered_by(pair: Pair, asked: Index, told: Index) -> str | None:
 
 
 class Index:
-    """Texts of chunks, searchable for one that has all of some words, whatever their endings."""
+    """Texts of chunks, searchable for one that has all of some words, whatever their endings: of those that may be `wanted`."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Set[str]) -> None:
+        self.wanted = wanted
         self.chunks: list[Chunk] = []
         self.having: dict[str, set[int]] = defaultdict(set)  # by stem, the numbers of the texts that have it
 
-    def add(self, chunk: Chunk, text: str) -> None:
-        for stem in stems(text, chunk.text_language):
+    def add(self, chunk: Chunk, *texts: str) -> None:
+        """Add a text, in one or more parts."""
+        for stem in self.wanted & set().union(*(stems(text, chunk.text_language) for text in texts)):
             self.having[stem].add(len(self.chunks))
         self.chunks.append(chunk)
 
@@ -93,6 +98,8 @@ def stem(word: str, language: str) -> str:
     """A word as a dictionary has it ("built": "build"; simplemma), without its ending ("ferries": "ferri"; Snowball)."""
     import simplemma
 
+    if word.isascii() and word.isdigit():  # a number has no ending, and there is no end of them
+        return word
     word = word.removesuffix("'s").removesuffix("'")
     with contextlib.suppress(ValueError):  # a language of which it has no dictionary
         word = simplemma.lemmatize(word, lang=language).casefold()

@@ -86,6 +86,14 @@ def test_words_are_normalized(text, expected):
     assert words(text) == expected
 
 
+@pytest.mark.parametrize(
+    "text", ["", "I'd o'clock qu'il l'eau d'' '9", "1,250.5km 3rd, 4,x 5.", "A_b c\x00d\tE-f", "don't'x"]
+)
+def test_an_accent_elsewhere_in_a_text_changes_none_of_its_words(text):
+    """Texts of ASCII alone are read by a simpler pattern."""
+    assert words(f"{text} é") == [*words(text), "é"]
+
+
 def test_content_words_are_no_function_words():
     assert content_words("The bridge was opened by Ann in May") == ["bridge", "opened", "ann", "may"]
 

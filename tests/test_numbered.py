@@ -70,6 +70,11 @@ def test_a_number_is_invented_if_the_source_has_it_in_no_writing(text, source, i
     assert invented_numbers(text, source) == invented
 
 
+def test_a_number_may_be_in_any_of_the_sources_and_is_not_made_of_two():
+    assert invented_numbers("3 men, 12 boats, 05 days of 2024", "12 boats", "", "5.7.2024") == {"3"}
+    assert invented_numbers("1,250 of 35", "1", "250", "3", "5") == {"1250", "35"}
+
+
 def test_numbers_are_read_without_the_marks_between_thousands():
     assert find_numbers("1,250 or 1'250 or 3.5 and 12:30") == {"1250", "3.5", "12:30"}
 

@@ -14,6 +14,26 @@ WEIR = (
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "- Oak.  Elm",
+        "Ann: it is\tred",
+        "  1) a | b",
+        "# Oak-",
+        "= Oak =",
+        "",
+        " ",
+        "松  木 是。",
+        "00:01 Ann: so",
+        "a\x0bb\x85c",
+    ],
+)
+def test_of_one_line_nothing_is_joined(line):
+    """texts.py does not even try."""
+    assert all(join_lines(line, read_blocks(line), language).text == line for language in ("en", "de", "zh"))
+
+
+@pytest.mark.parametrize(
     ("above", "below", "width", "characters", "full"),
     [
         ("솔내 다리는", "1987년에 열렸다.", 19, 99, True),  # 11 columns, a space and 8

@@ -195,12 +195,22 @@ def test_texts_that_share_only_what_most_have_are_not_compared(monkeypatch):
 
 
 def test_a_common_phrase_is_not_enough_to_be_compared(monkeypatch):
-    """Of 24 trigrams each two have 12 in common: as many as may be missing, but for a third of all it takes 16."""
+    """Of 24 trigrams each two have 12 in common, as many as may be missing: what all share is counted at once."""
     phrase = "because the road along the river had been flooded twice in the winter before"
     texts = [" ".join([*(f"word{n}x{place}" for place in range(12)), phrase]) for n in range(50)]
     similar, compared = SimilarTexts(texts, 0.5), []
     monkeypatch.setattr(curation, "is_near_copy", lambda *given: compared.append(given) or True)
-    assert similar.copies_of(texts[7]) == [7] and len(compared) == 1
+    assert similar.copies_of(texts[7]) == [7] and compared == []
+
+
+def test_texts_with_a_common_phrase_are_counted_as_they_are_compared():
+    """Fifteen trigrams shared, of up to thirty-one that both have: either side of a half."""
+    phrase = " ".join(f"word{n}" for n in range(17))
+    texts = [" ".join([phrase, *(f"own{number}x{n}" for n in range(number % 9))]) for number in range(60)]
+    found, trigrams = SimilarTexts(texts, 0.5), [word_trigrams(text) for text in texts]
+    similar = [[n for n, other in enumerate(trigrams) if is_near_copy(own, other, 0.5)] for own in trigrams]
+    assert [found.copies_of(text) for text in texts] == similar
+    assert {len(one) for one in similar} == {29, 36, 43, 48, 54, 60}, "some are similar to all, some are not"
 
 
 CACHES_OF_TEXT = (

@@ -4,7 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from data_processor.segmentation import ends_sentence, rules_for, segment
+from data_processor.segmentation import BLOB, ends_sentence, may_have_blobs, rules_for, segment
+
+
+@pytest.mark.parametrize(
+    ("text", "blobs"),
+    [
+        ("a" * 999 + " " + "b" * 1000, [(1000, 2000)]),
+        ("x " * 600 + "é" + "c" * 2500 + " d", [(1201, 3701)]),
+        ("a" + " " * 199 + "b" + "\t \n" * 80 + "c" * 1000, [(201, 441), (441, 1441)]),
+    ],
+)
+def test_long_runs_are_found_whole(text, blobs):
+    assert [match.span() for match in BLOB.finditer(text)] == blobs and may_have_blobs(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a" * 999, ("é" * 500 + " ") * 199, "a" + " \n\x85\xa0\u3000" * 39 + "\x1c \u2028 b"]
+)
+def test_a_text_without_long_runs_is_not_searched_for_them(text):
+    assert not may_have_blobs(text) and not BLOB.search(text) and may_have_blobs(f"{text} {'a' * 1000}")
 
 
 def sentences_of(text: str, language: str) -> list[str]:

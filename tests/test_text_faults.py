@@ -10,6 +10,7 @@ from generators import work
 from data_processor.chunking import Chunk
 from data_processor.pairs import Fact, Pair
 from data_processor.questions import question_problem
+from data_processor.text_faults import content, tokens_of
 from data_processor.texts import keep_sentences
 
 ENGLISH = "The ferry runs every hour. Dogs must be on a lead. Tickets are sold on board."
@@ -164,3 +165,10 @@ def test_a_question_with_a_place_to_be_filled_in_is_not_kept(question, answer):
 def test_marks_of_other_kinds_are_no_places_to_be_filled_in(language, sentence):
     text = {"en": ENGLISH, "zh": CHINESE}[language]
     assert kept(language, sentence, text) == (sentence, [])
+
+
+@pytest.mark.parametrize("text", ["", "Ann's o'clock_x 3,5 km", "A_b-C/d 12th\tDON'T", "x\x00y\x7f ~[z]", "THE 2nd I"])
+def test_another_script_elsewhere_in_a_text_changes_none_of_its_words(text):
+    """Texts of ASCII alone are read by a simpler pattern."""
+    assert tokens_of(f"{text} 漢") == (*tokens_of(text), "漢")
+    assert content(f"{text} 漢", "en") == (*content(text, "en"), "漢")

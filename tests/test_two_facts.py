@@ -124,8 +124,10 @@ def test_no_question_on_two_facts_has_one_that_is_held_out():
 
 def test_a_name_is_known_in_every_case_of_russian():
     bridges = Told(
-        ["Мост построили при Анне Павловой.", "Мост построили при Анне Ивановой.", "Die Brücke von Hexley", "Hex"]
+        ["Мост построили при Анне Павловой.", "Мост построили при Анне Ивановой.", "Die Brücke von Hexley", "Hex"],
+        ["Анна Павлова", "Мост", "Hexley", "Hex", "Die Brücke von Hexley am Fluss", "ex", "é"],
     )
     assert bridges.with_name("Анна Павлова") == [0] and bridges.with_name("Мост") == [0, 1]
     assert bridges.with_name("Hexley") == [2] and bridges.with_name("Hex") == [2, 3]
-    assert bridges.with_name("Die Brücke von Hexley am Fluss") == []
+    assert bridges.with_name("Die Brücke von Hexley am Fluss") == [] == bridges.with_name("é")
+    assert bridges.with_name("ex") == [2, 3], "of two letters"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import simplemma
+import snowballstemmer
 from generators import work
 
 from data_processor.chunking import Chunk
 from data_processor.documents import Document
 from data_processor.pairs import Fact, Pair
 from data_processor.pipeline import Collected, to_dataset
-from data_processor.unknown import drop_answered
+from data_processor.unknown import drop_answered, stem
 
 SAME = "another question of the dataset asks the same and has an answer"
 ELSEWHERE = "another text may answer it"
@@ -66,6 +68,24 @@ def test_the_chunk_that_the_question_was_checked_with_is_not_asked_again_by_its_
     asked = unknown("Who sold the ferry Heron?", file_name="overview.txt")
     sold = Fact("The ferry Heron was sold.", asked.fact.chunk, 0, 3, "")
     assert drop_answered(work(), [asked], [sold]) == [asked]
+
+
+def test_a_number_has_no_ending_in_any_language():
+    """`stem` does not ask the stemmers."""
+    for name in snowballstemmer.algorithms():
+        assert [snowballstemmer.stemmer(name).stemWord(number) for number in ("7", "1911", "4500")] == [
+            "7",
+            "1911",
+            "4500",
+        ]
+    assert stem("1911", "en") == "1911" == simplemma.lemmatize("1911", lang="de")
+
+
+def test_the_words_of_an_answer_may_stand_in_a_title_a_fact_a_question_and_its_answer():
+    made = Pair("Who bought it?", "Marlow", fact_of("It was made of oak.", title="The ferry Heron"), "model")
+    answered, other = (unknown(f"Did Marlow buy the ferry Heron, of {wood}?") for wood in ("oak", "elm"))
+    assert drop_answered(work(), [made, answered, other], []) == [made, other]
+    assert drop_answered(work(), [made], []) == [made]
 
 
 def test_the_dataset_has_no_row_that_denies_another():
