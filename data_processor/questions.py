@@ -110,10 +110,8 @@ def question_problem(pair: Pair) -> str | None:
     said = pair.answer if pair.form == "yes_no" else f"{pair.question} {pair.answer}"  # what is not so is asked too
     if invented_numbers(said, *sources):
         return "a number that its chunk does not have"
-    named = (
-        inside for inside in placeholders(f"{pair.question} {pair.answer}") if inside.strip("_＿")
-    )  # a blank may ask
-    if any(inside.casefold() not in " ".join(sources).casefold() for inside in named):
+    told, places = " ".join(sources).casefold(), placeholders(f"{pair.question} {pair.answer}")
+    if any(inside.strip("_＿") and inside.casefold() not in told for inside in places):  # a blank may ask
         return PLACE_TO_FILL
     if pair.form in ("short", "reverse") and contains(pair.question, pair.answer):
         return "answer in the question"
