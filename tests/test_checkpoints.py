@@ -223,7 +223,7 @@ def test_what_a_resumed_run_must_share_is_named_as_a_person_is_told_of_it(tmp_pa
     data = DataArguments(str(tmp_path / "data.json"))
     assert resume_settings(ModelArguments("m"), data, LoraArguments(lora_r=4), training(), range(3)) == {
         "model_name_or_path": "m", "content of --data_path": "3a6eb0790f39ac87", "number of examples": 3,
-        "number of processes": 1, "system_prompt": None, "replay_ratio": 0.1, "use_lora": True, "lora_r": 4,
+        "number of processes": 1, "system_prompt": None, "replay_ratio": 0.3, "use_lora": True, "lora_r": 4,
         "lora_target_modules": ["all-linear"], "q_lora": False, "content of --lora_weights": None, "num_train_epochs": 3.0, "max_steps": -1,
         "learning_rate": 1e-3, "kl_weight": 0.0, "distill_weight": 0.0, "seed": 42, "size of an update": 8,
     }  # fmt: skip
