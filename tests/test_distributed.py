@@ -188,7 +188,7 @@ def test_replayed_answers_are_made_once_while_the_other_rank_waits(config, tiny_
     output = finish(start(2, with_replay(arguments(tiny_model_path, data, tmp_path, *more))))
     assert "the others wait, at most 120 minutes" in output
     made = json.loads((tmp_path / "log" / "training.meta.json").read_text())["counts"]["replay"]
-    assert made == 2 * 3, "two an epoch, others in each of three"
+    assert made == 7 * 3, "seven an epoch, others in each of three"
     asked = [json.loads(line) for line in (tmp_path / "log" / "replay.journal.jsonl").read_text().splitlines()]
     assert sum(map(len, asked)) == made, "each answer once"
 
