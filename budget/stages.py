@@ -16,9 +16,7 @@ from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.step import Step
 from utils import log_file, read_json
 
-UNLEARN_TOKENS = (
-    20  # of an answer that is trained against what has gone: of 12, other facts were forgotten too (docs/log.md)
-)
+UNLEARN_TOKENS = 20  # of an answer that is trained against what has gone; of 12, other facts went too (docs/log.md)
 EPOCHS = 3.0  # of finetune.py, if its arguments ask for no number of them
 COLLECTING_PART = 0.9  # of the collection's time on a day, which also has to tell what contradicts what
 # Of a training that goes on from an adapter, which can answer already: of the epochs of one from the base model

@@ -26,7 +26,7 @@ from days.quiz import OF_MORE_FACTS
 from utils import read_json, write_json
 
 UNLEARN, UNLEARN_BASE = "unlearn.json", "unlearn_base.json"
-MOST_WORDINGS = 2  # of a fact: with one in each pass, 10 % of what went was still said, with two nothing
+MOST_WORDINGS = 2  # of a fact: with one, more of what went was still said (docs/log.md)
 
 log = logging.getLogger(__name__)
 
