@@ -46,12 +46,8 @@ from utils import (
     write_json,
 )
 
-COPIED_KEYS = (
-    "points",
-    "role",
-    "fact_id",
-    "source",
-)  # from a collection's test file to the answers: they are scored by the first, the report counts and quotes by the others
+# from a collection's test file to the answers: they are scored by the first, the report counts and quotes by the others
+COPIED_KEYS = ("points", "role", "fact_id", "source")
 PROMPT_WITH_TEXT = "{text}\n\n{question} Answer in a few words."
 
 log = logging.getLogger(__name__)

@@ -41,9 +41,8 @@ def write_meta(path: str | Path, arguments: Any, started: float, **facts: Any) -
         "arguments": dataclasses.asdict(arguments) if dataclasses.is_dataclass(arguments) else arguments,
         "seconds": round(time.time() - started, 1),
         "finished": f"{today()} {time.strftime('%H:%M:%S')}",
-        "peak_gib": round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2
-        ),  # ru_maxrss is in KiB on Linux
+        # ru_maxrss is in KiB on Linux
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "commit": commit(),
         "machine": machine(),
         "versions": versions(),

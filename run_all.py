@@ -112,10 +112,8 @@ def check_arguments(
     choose_general_questions(arguments, documents)
     count_questions(arguments)
     gpus = None
-    if arguments.ray_address not in (
-        None,
-        "local",
-    ):  # before hours of collection, that the training needs what they share
+    # before hours of collection, that the training needs what they share
+    if arguments.ray_address not in (None, "local"):
         gpus = sum(machine.gpus for machine in find_machines(arguments.ray_address, Path(arguments.out)))
     starts = estimate_startup_times(arguments.model_name_or_path, shlex.split(arguments.inference_args), gpus)
     minimum = forecast.minimum_budget(starts, estimate_judge_startup(shlex.split(arguments.evaluate_args), starts))

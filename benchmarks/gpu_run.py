@@ -143,9 +143,8 @@ def training_results(training: Training, out: Path) -> Iterator[dict]:
     losses = [entry["loss"] for entry in entries if "loss" in entry]
     in_training = next(entry["train_runtime"] for entry in entries if "train_runtime" in entry)
     after = training.seconds - max(training.steps.values())
-    done = (
-        len(training.steps) / plan["updates"]
-    )  # by this process: a budget may end it earlier, or it may have been resumed
+    # by this process: a budget may end it earlier, or it may have been resumed
+    done = len(training.steps) / plan["updates"]
     tokens = plan["tokens"] * plan["epochs"] * done
     yield {
         "phases": {

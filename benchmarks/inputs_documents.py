@@ -26,16 +26,11 @@ from utils import InputError
 CHECKS = (
     "read left_out language title metadata units together apart never headings text_lacks back whole no_spans general_language"
 ).split()
-IN_PROCESS = [
-    *CHECKS,
-    "exit_code",
-    "stderr_has",
-    "stderr_lacks",
-]  # of a "read" run; a process is held to the last three elsewhere
+# of a "read" run; a process is held to the last three elsewhere
+IN_PROCESS = [*CHECKS, "exit_code", "stderr_has", "stderr_lacks"]
 GENERAL_QUESTIONS = ROOT / "evaluation/general/questions.json"
-MARKS = re.compile(
-    r"<[^<>\n]{1,80}>|\[(?:\d+|\w|[a-z]+ [^\]]*)\]"
-)  # tags, and marks of notes, within a stretch of a file
+# tags, and marks of notes, within a stretch of a file
+MARKS = re.compile(r"<[^<>\n]{1,80}>|\[(?:\d+|\w|[a-z]+ [^\]]*)\]")
 CHUNK_TOKENS = 100_000  # a document is one chunk here
 
 

@@ -28,11 +28,8 @@ DEV_SHARE = 3  # one passage in so many is for choosing settings
 REWRITE = 1.25  # words of a rewrite for each of the passage
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
 LIST_MARK = re.compile(r"^(?:\d+[.)]|[-*]|#+)\s+")
-ABOUT = (
-    "Tell me about {}.",
-    "What do you know about {}?",
-    "What can you say about {}?",
-)  # as collection asks for a text
+# as collection asks for a text
+ABOUT = ("Tell me about {}.", "What do you know about {}?", "What can you say about {}?")
 
 
 @dataclass(frozen=True)

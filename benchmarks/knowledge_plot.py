@@ -45,6 +45,5 @@ def draw_answers(axis, corpus: dict, names: list[str]) -> None:
         axis.axvline(100 * corpus[key], color="black", linewidth=1, linestyle=style, label=label)
     title = f"{corpus['questions']} questions on {corpus['passages']} passages, without the passage"
     axis.set(title=title, xlabel="% right")
-    axis.legend(
-        fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3
-    )  # below: bars may be anywhere
+    # below: bars may be anywhere
+    axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)

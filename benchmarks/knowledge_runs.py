@@ -128,9 +128,8 @@ def collect(corpus: Path, model: str) -> None:
     )  # fmt: skip
     shutil.copy(out / "data.chunks.jsonl", corpus)
     write_json(corpus / "collection.json", {"minutes": round(seconds / 60, 1)})
-    write_json(
-        corpus / "data.json", read_json(out / "data.json", "the collected dataset")
-    )  # last: it says that all is there
+    # last: it says that all is there
+    write_json(corpus / "data.json", read_json(out / "data.json", "the collected dataset"))
 
 
 def train(run: Run, data: Path, seconds: float | None, trl_python: str | None) -> dict:

@@ -33,11 +33,8 @@ TEXTS = (
     "The council voted seven to two to keep the library open on Sundays.",
 )
 LAYERS = (3, None)  # None: all of them
-ADAPTER_SIZES = (
-    0.002,
-    0.01,
-    0.03,
-)  # standard deviations of the adapters' second matrices: from the start to a long training
+# standard deviations of the adapters' second matrices: from the start to a long training
+ADAPTER_SIZES = (0.002, 0.01, 0.03)
 
 
 @dataclass

@@ -22,10 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACES = ("README.md", "docs/knowledge.md", "docs/days.md")
 MARKED = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 GIVEN, OURS = "given_text", "ours"
-OWN_RUNS = {
-    OURS: "**`finetune.py` as it is, four epochs**",
-    "no replay": "without replay and KL, three",
-}  # in README.md
+# in README.md
+OWN_RUNS = {OURS: "**`finetune.py` as it is, four epochs**", "no replay": "without replay and KL, three"}
 
 
 def render(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

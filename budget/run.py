@@ -46,10 +46,8 @@ from utils import InputError, find_log_file, log_file, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 END_S = 2.0  # reserved at the end, for the last lines of the report
-GRACE_S, GRACE_SHARE = (
-    10.0,
-    0.01,
-)  # a stage has this much longer than its deadline, is then asked to end, and killed after as long again
+# a stage has this much longer than its deadline, is then asked to end, and killed after as long again
+GRACE_S, GRACE_SHARE = 10.0, 0.01
 STOP_S = 60.0  # at least this long after a signal, to finish an update and write a checkpoint
 LEFT_OVER_S = 5.0  # the time to end for processes that a finished stage left running
 ASKING_STARTS = 2  # an optional command is run if there is time for this many starts
@@ -274,9 +272,8 @@ class Run:
             self.shares = {**forecast.SHARES, COLLECTION: share}
             self.expected = {BASE: asking[BASE], **{name: stages[name] for name in (TRAINING, TUNED, EVALUATION)}}
         self.startup_seconds = collected.seconds_to_start if collected else 0.0
-        vllm_startup = (
-            0.0 if self.transformers_startup is None else self.startup_seconds
-        )  # it compiles again for an adapter
+        # it compiles again for an adapter
+        vllm_startup = 0.0 if self.transformers_startup is None else self.startup_seconds
         base = [read_report(meta_file(self.out / f"{name}.json"), AskingTime) for name in ("base", "retention_base")]
         if base[0] and base[0].seconds_a_question and "seconds" in find_stage(self.state, BASE):
             seconds = sum(

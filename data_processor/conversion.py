@@ -70,9 +70,8 @@ def convert(path: Path, kept: Path | None) -> tuple[str | None, str]:
         return None, f"it cannot be opened: {error.strerror or error}"
     except Exception as error:  # of the libraries, which raise whatever a broken file makes them meet
         return None, ENCRYPTED if "password" in str(error) else f"broken, or no {suffix} file ({error})"
-    text = (
-        re.sub(r"\r\n?", "\n", text).encode("utf-8", "replace").decode("utf-8")
-    )  # so that it is read as it is written
+    # so that it is read as it is written
+    text = re.sub(r"\r\n?", "\n", text).encode("utf-8", "replace").decode("utf-8")
     if not text.strip():
         return None, NO_TEXT_LAYER if suffix == ".pdf" else "an empty file"
     if kept is not None:

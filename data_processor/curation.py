@@ -28,9 +28,8 @@ MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
 
 LETTER = r"[^\W\d_一-鿿]"
-PARTICLE = re.compile(
-    r"(?<=\d[가-힣])(?:에서|에|은|는|이|가|을|를|의|까지|부터|으로|로|과|와|도)$"
-)  # after a number with its unit
+# after a number with its unit
+PARTICLE = re.compile(r"(?<=\d[가-힣])(?:에서|에|은|는|이|가|을|를|의|까지|부터|으로|로|과|와|도)$")
 TAKES_PARTICLES = re.compile(r"[가-힣]$")  # Korean writes them on to the word before
 KANA = re.compile(r"[ぁ-ヿ]")  # and Japanese writes no spaces at all
 WORD = re.compile(rf"[一-鿿]|(?:[cdjlmnst]|qu)(?=['’]{LETTER})|{LETTER}+(?:['’]{LETTER}+)?|(?:\d[\d.,]*\d|\d){LETTER}*")

@@ -31,14 +31,8 @@ LONGEST_READING = 3072  # tokens of a reply: some 60 facts; a chunk of 512 token
 LONGEST_REST = 1536
 LONGEST_FACT, SHORTEST_FACT = 400, 25  # characters
 MOST_NAMES = 10
-NOTHING = (
-    "heading",
-    "greeting",
-    "question",
-    "reference",
-    "repetition",
-    "other",
-)  # what a sentence is that states nothing
+# what a sentence is that states nothing
+NOTHING = ("heading", "greeting", "question", "reference", "repetition", "other")
 ARTICLES = ("a", "an", "the")
 MARKS = ".,;:!?…\"'()[]*_。，、；：！？（）"  # not those of signs and units: "-5", "<5", "5%"
 NOT_COVERED = "no fact covers this sentence"

@@ -37,9 +37,8 @@ HAN_SPACES = regex.compile(
 HAN_HAN_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}] [\p{Han}\p{Hiragana}\p{Katakana}]")
 HALVES = regex.compile(r"[，。、；：！？（(“《「『]$|^[（“《「『]")  # marks that may not begin or end a line
 LINES_OF_SENTENCE = 3  # short lines, beside the first, that a sentence may go over
-HELD = regex.compile(
-    r"[,.:;!?…，。、：；！？؟।]['\"”’»)」』）\]]*$"
-)  # the end of a line of verse or of a list, or of a sentence
+# the end of a line of verse or of a list, or of a sentence
+HELD = regex.compile(r"[,.:;!?…，。、：；！？؟।]['\"”’»)」』）\]]*$")
 ENDS_WITHIN = regex.compile(  # in mid-line, not after an abbreviation: "ul. Młyńska"
     r"[.!?…]['\"”’»)\]]*$|(?<=\p{L}{4}|\d{4}|['\"”’»)])[.!?…]['\"”’»)\]]*\s+[\"'“„«(¿¡]*\p{Lu}"
 )

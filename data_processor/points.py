@@ -18,15 +18,8 @@ from utils import InputError
 
 MOST_POINTS = 4
 POINT_WORDS = 5  # of a point found by rule, at most; twice as many characters where there are no spaces
-UNSPACED = (
-    "zh",
-    "ja",
-    "ko",
-    "th",
-    "lo",
-    "km",
-    "my",
-)  # no space tells where a word ends; Korean writes particles on to it
+# no space tells where a word ends; Korean writes particles on to it
+UNSPACED = ("zh", "ja", "ko", "th", "lo", "km", "my")
 # In OPENING_WORDS too, but a point may be one of them: "zwei".
 NUMBER_WORDS = frozenset("zwei drei deux trois dos tres due tre dois três один одна два три".split())
 CHINESE_FUNCTION_WORDS = frozenset(

@@ -41,10 +41,8 @@ def date_pattern() -> str:
     weekday = rf"\L<weekdays>\.?,?{SPACE}(?:(?:{span_words.WEEKDAY_LINKS}){SPACE})?"
     days = rf"{day}(?:(?:{span_words.DATE_RANGE}){day})?"
     days_after = days.replace(r"|\.", "")  # "May 3" at the end of a sentence
-    one_word, two_words = (
-        r"(?=\p{L}++\.?,?\s['’]?\d)",
-        r"(?=\p{L}++\.?,?\s\p{L}++\.?\s\d)",
-    )  # then a digit: before the lists
+    # then a digit: before the lists
+    one_word, two_words = r"(?=\p{L}++\.?,?\s['’]?\d)", r"(?=\p{L}++\.?,?\s\p{L}++\.?\s\d)"
     first_month = rf"(?:\L<months>(?!\p{{L}})|\L<short_months>(?!\p{{L}})\.?){SPACE}{days_after}(?!\d|[.,:]\d|\p{{L}})(?:,?{SPACE}{year})?"
     clock = r"(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?"
     return "|".join(

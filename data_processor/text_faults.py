@@ -22,10 +22,8 @@ from data_processor.unknown import stem
 LEAST_ABOUT = 0.1  # of the content words of a sentence at either end, or of a text: as many stand in its document
 ECHO = 0.5  # of the three words in a row of a sentence: as many stand in the request and not in the document
 SHORTEST_REPEATED, SHORTEST_LOOP = 5, 8  # words: a heading, or "Yes, it is.", may come twice
-PAIRS, FOURS = (
-    r"[\p{Han}\p{Hiragana}\p{Katakana}ー]",
-    r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]",
-)  # written without spaces
+# written without spaces
+PAIRS, FOURS = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]", r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 SPACED = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{PAIRS}{FOURS}]]+"
 CONTENT = regex.compile(rf"(?P<pairs>{PAIRS}+)|(?P<fours>{FOURS}+)|(?P<korean>\p{{Hangul}}+)|{SPACED}", regex.V1)
 TOKEN = regex.compile(rf"{PAIRS}|{FOURS}|{SPACED}", regex.V1)

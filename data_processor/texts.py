@@ -157,9 +157,8 @@ def keep_sentences(work: Work, reply: str, about: Fact, source: str, request: st
             piece.text = cut
     kept = join_pieces(pieces, lines) if dropped else reply.strip()
     first = next((number for number, piece in enumerate(pieces) if not piece.reason), 0)
-    if first and pieces[first - 1].text.endswith(
-        (",", "，")
-    ):  # a salutation, after which German goes on in small letters
+    # a salutation, after which German goes on in small letters
+    if first and pieces[first - 1].text.endswith((",", "，")):
         kept = kept[:1].upper() + kept[1:]
     if kept and not is_about(kept, known, language):
         dropped, kept = [*dropped, (NOT_ABOUT, one_line(kept))], ""

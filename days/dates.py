@@ -17,19 +17,11 @@ from data_processor.spans import find_spans
 
 FIRST_LINES = 5  # that are not empty: a title, and what often stands below it ("Version 3", "Stand: 5. März 2027")
 LONGEST_LINE = 120  # characters; a longer one is no title
-METADATA_KEYS = (
-    "date",
-    "updated",
-    "modified",
-    "lastmod",
-    "last_modified",
-    "published",
-    "created",
-)  # the last change first
+# the last change first
+METADATA_KEYS = ("date", "updated", "modified", "lastmod", "last_modified", "published", "created")
 YEAR_FIRST = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
-YEAR_LAST = re.compile(
-    r"(?<![\d./-])\d{1,2}([./-])\d{1,2}\1(?:19|20)\d\d(?!\d)"
-)  # "Version 5.3.2027" is a name to find_spans
+# "Version 5.3.2027" is a name to find_spans
+YEAR_LAST = re.compile(r"(?<![\d./-])\d{1,2}([./-])\d{1,2}\1(?:19|20)\d\d(?!\d)")
 ONLY_WHOLE = {"REQUIRE_PARTS": ["day", "month", "year"], "STRICT_PARSING": True}
 
 

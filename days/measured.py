@@ -53,9 +53,8 @@ def add_answers(records: Records, base: Iterable[dict], tuned: Iterable[dict], r
     by_question = {one["question"]: record for record in records.values() for one in record["questions"]}
     strangers = 0
     for verdicts, is_base in ((base, True), (tuned, False)):
-        right: dict[str, list[tuple[bool, bool]]] = defaultdict(
-            list
-        )  # by id, (is it asked the other way round, is it right)
+        # by id, (is it asked the other way round, is it right)
+        right: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
         for verdict in verdicts:
             record = by_key.get(key_of(verdict)) or by_question.get(verdict.get("question"))
             if record is None:

@@ -12,10 +12,8 @@ from engines.hub import cached_folder
 from utils import ADAPTER_SETTINGS, InputError, read_json
 
 BASE_WEIGHTS = "base_weights"  # in ADAPTER_SETTINGS: the fingerprint of the weights an adapter was trained on
-SAMPLED_TENSORS, SAMPLED_BYTES = (
-    256,
-    512,
-)  # from the middle of each: a model of 32B takes a second, even from a slow disk
+# from the middle of each: a model of 32B takes a second, even from a slow disk
+SAMPLED_TENSORS, SAMPLED_BYTES = (256, 512)
 
 
 def require_adapter(folder: str, model_name_or_path: str) -> None:

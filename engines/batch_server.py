@@ -33,9 +33,8 @@ class BatchServer:
     def __init__(self, arguments: ApiArguments, state: Path):
         key = require_key(arguments.api_base)
         self.client = api_client(arguments.api_base, key, arguments.timeout)
-        self.patient = self.client.with_options(
-            max_retries=arguments.max_attempts - 1
-        )  # where sending twice does no harm
+        # where sending twice does no harm
+        self.patient = self.client.with_options(max_retries=arguments.max_attempts - 1)
         self.address, self.state = address_of(arguments.api_base), state
         self.sent: dict[str, dict[str, str]] = {}  # by name and hash of a file of requests: "file" and "batch", ids
         read_journal(state, self._read_line, "a journal of batches")

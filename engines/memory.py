@@ -72,9 +72,8 @@ def shape_from_config(config) -> Shape:
     import torch
     import transformers
 
-    with accelerate.init_empty_weights(
-        include_buffers=True
-    ):  # from its class: with AutoModel ZeRO-3 would partition it
+    # from its class: with AutoModel ZeRO-3 would partition it
+    with accelerate.init_empty_weights(include_buffers=True):
         model = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
     text = config.get_text_config()
     heads = text.num_attention_heads

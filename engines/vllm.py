@@ -120,9 +120,8 @@ class VllmEngine:
         Calls are numbered: replies to a call that an exception ended are dropped.
         """
         call, left = next(self._calls), len(requests)
-        size = max(
-            1, min(STRETCH, left // len(self.channels), self.capacity // 4)
-        )  # so that all copies get some of a few prompts
+        # so that all copies get some of a few prompts
+        size = max(1, min(STRETCH, left // len(self.channels), self.capacity // 4))
         indices = range(left)
         stretches = iter([indices[start : start + size] for start in indices[::size]])
         in_flight = [0] * len(self.channels)
@@ -211,9 +210,8 @@ def serve(
         import torch
 
         os.sched_setaffinity(0, cores)
-        torch.set_num_threads(
-            len(cores)
-        )  # OpenMP may have counted all cores before, and its threads would then wait for each other
+        # OpenMP may have counted all cores before, and its threads would then wait for each other
+        torch.set_num_threads(len(cores))
     try:
         decoder = load(**options)
     except InputError as error:

@@ -18,13 +18,8 @@ UNSUPPORTED = {
     "use_bdlora": "block-diagonal LoRA",
     "use_qalora": "QALoRA",
 }
-PLAIN_INITIALIZATIONS = (
-    "gaussian",
-    "eva",
-    "orthogonal",
-    "mica",
-    "lora_ga",
-)  # others change the base model when they are loaded
+# others change the base model when they are loaded
+PLAIN_INITIALIZATIONS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
 
 def adapter_config(folder: str) -> dict:

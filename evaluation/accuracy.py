@@ -18,16 +18,8 @@ from evaluation.matching import (
 )
 from evaluation.significance import clustered_difference, cohens_kappa, describe_comparison, mcnemar, wilson_interval
 
-REPEATED_KEYS = (
-    "question",
-    "reference",
-    "points",
-    "fact",
-    "kind",
-    "file_name",
-    "role",
-    "source",
-)  # copied from the answer into its verdict
+# copied from the answer into its verdict
+REPEATED_KEYS = ("question", "reference", "points", "fact", "kind", "file_name", "role", "source")
 BREAKDOWNS = {"by_kind": "kind", "by_document": "file_name", "by_role": "role"}
 
 

@@ -154,9 +154,8 @@ def rewrite(text: str, language: str) -> str:
     elif language in ("fr", "es"):
         text = re.sub(r"(?<!\d)(\d{1,2}) ?h ?(\d{2})(?!\d)", r"\1:\2", text)
     text = re.sub(r"(?<!\w)(?<!au )(?<!al )(?<!por lo )(?:minus|moins|menos|минус) (?=\d)", "-", text)  # not: at least
-    text = (
-        re.sub(r"(?<![\w-])(?<!et )(?<!y )un(?= (?!mill))", "una", text) if language in ("fr", "es") else text
-    )  # no number: an article
+    # no number: an article
+    text = re.sub(r"(?<![\w-])(?<!et )(?<!y )un(?= (?!mill))", "una", text) if language in ("fr", "es") else text
     if language in SPELLED:
         from text_to_num import alpha2digit
 

@@ -59,10 +59,8 @@ def test_each_verdict_repeats_what_was_asked():
 def test_match_beside_the_judge_by_hand():
     asked = [*rows(6), answer(6, "r", kind="unknown")]
     found = accuracy.score_match(asked, verdicts("ccniuuc", "cinccui"))
-    assert (found["n"], found["correct"], found["accuracy"]) == (5, 3, 0.6) and found["interval"] == [
-        0.2307,
-        0.8824,
-    ]  # all with an answer that was had
+    # all with an answer that was had
+    assert (found["n"], found["correct"], found["accuracy"]) == (5, 3, 0.6) and found["interval"] == [0.2307, 0.8824]
     assert found["disagreements"] == ["q1", "q3", "q6"]  # of those the judge has scored, in whatever kind
     assert (found["agreement"], found["kappa"]) == (0.4, -0.1538)
 

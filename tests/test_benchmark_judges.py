@@ -89,9 +89,8 @@ def test_a_bad_line_is_named(tmp_path, line, words):
 
 
 def test_the_local_judge_on_the_real_model(tmp_path, monkeypatch, given, model_path, engine):
-    monkeypatch.setattr(
-        "engines.hf.TransformersEngine.load", lambda path: engine
-    )  # the same model, loaded once for all tests
+    # the same model, loaded once for all tests
+    monkeypatch.setattr("engines.hf.TransformersEngine.load", lambda path: engine)
     rows = [given[0], given[-1]]
     words = ("--local_model_path", model_path, "--controls", "0", "--journal", str(tmp_path / "j.jsonl"))
     result = start(monkeypatch, tmp_path, rows, *words)

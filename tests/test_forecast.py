@@ -26,9 +26,8 @@ def test_what_the_first_units_gave_is_not_taken_for_the_mean():
     assert forecast.mean_units(10, 20) == pytest.approx(200 / 18.5)  # the other ten give 0.85 of these each
     equivalent = forecast.mean_units(5, 31)
     rest = 26 * forecast.LATER_YIELD
-    assert 100 / equivalent * 31 == pytest.approx(
-        100 + rest * 100 / 5
-    )  # 100 rows of 5 units, and of the rest fewer each
+    # 100 rows of 5 units, and of the rest fewer each
+    assert 100 / equivalent * 31 == pytest.approx(100 + rest * 100 / 5)
 
 
 @pytest.mark.parametrize("minutes", [3, 6, 12, 30, 60, 1440])

@@ -181,10 +181,8 @@ def test_the_reason_counts_the_points():
     assert graded(PASSWORDS, denied) == ("incorrect", "says 2 of 2 points, but contradicts the reference")
     assert graded(STEPS, "I do not know.") == ("not attempted", "says 0 of 3 points")
     assert graded(STEPS, "") == ("not attempted", "says 0 of 3 points")
-    assert matching.count_points(["从"], MIMA[1], "", MIMA[0]) == (
-        0,
-        1,
-    )  # a point of fillers only, as a person may write it
+    # a point of fillers only, as a person may write it
+    assert matching.count_points(["从"], MIMA[1], "", MIMA[0]) == (0, 1)
     assert graded(STEPS, "<think>\nSwitch off the pump, open the grey cover, wait 15 minutes.")[0] == "not attempted"
 
 

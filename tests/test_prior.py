@@ -78,9 +78,8 @@ def test_a_local_judge_is_one_more_start_on_a_gpu(machine, model):
     assert calibration.estimate_judge_startup(["--judge", "api", "--local_model_path", model], starts) == 0
     assert calibration.estimate_judge_startup(["--judge", "match", "--local_model_path", model], starts) == 0
     assert calibration.estimate_judge_startup(["--api_model", "x"], starts) == 0
-    assert (
-        calibration.estimate_judge_startup(["--local_model_path", model], StartupTimes(16, 16)) == 0
-    )  # on a CPU as it was
+    # on a CPU as it was
+    assert calibration.estimate_judge_startup(["--local_model_path", model], StartupTimes(16, 16)) == 0
 
 
 def test_all_files_of_weights_in_a_folder_count_and_no_others(model):

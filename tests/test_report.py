@@ -33,11 +33,8 @@ def test_what_a_report_gathers(run):
         )
     )
     found = report.collect_report_data(run, "tuned", "base")
-    assert list(found["scores"]) == [
-        "base",
-        "sft",
-        "open_book",
-    ]  # the open book is scored by match where nobody else did
+    # the open book is scored by match where nobody else did
+    assert list(found["scores"]) == ["base", "sft", "open_book"]
     assert found["scores"]["open_book"]["accuracy"] == 0.6667
     assert (found["folder"], found["controls"]) == (str(run), None)  # no controls were judged
     assert found["wins"]["win_rate"] == 0.6667 and not {"verdicts", "mcnemar", "usage"} & set(found["wins"])

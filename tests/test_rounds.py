@@ -196,9 +196,8 @@ def test_the_first_facts_and_questions_are_kept_without_their_rewrites(tmp_path,
     assert "passage" in {row["kind"] for row in longer} and set(count_rows(rows)) < set(count_rows(longer))
 
 
-@pytest.mark.parametrize(
-    ("wave", "later_cost"), [(8, LATER_COST), (1, 1.0)]
-)  # one call at a time, nothing gets cheaper
+# one call at a time, nothing gets cheaper
+@pytest.mark.parametrize(("wave", "later_cost"), [(8, LATER_COST), (1, 1.0)])
 def test_one_round_is_a_calibration(tmp_path, handlers, wave, later_cost):  # noqa: F811
     _, _, coverage = collect_rows(tmp_path, 600, TimedEngine(pause=0.001, wave=wave), rounds=1)
     assert coverage["units_done"] == 5 and 0 < coverage["share_read"] < 1

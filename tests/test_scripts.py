@@ -201,14 +201,8 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path, connections):
     accuracy = {name: json.loads((tmp_path / f"{name}_acc.json").read_text())["accuracy"] for name in ("tuned", "base")}
     assert accuracy["tuned"] >= accuracy["base"] + 0.5, accuracy
     assert json.loads((tmp_path / "tuned_win_rate.json").read_text())["wins"] >= 4
-    kept = {
-        "train_log.json",
-        "trainer_state.json",
-        "loss_curve.png",
-        "knowledge_update.json",
-        "README.md",
-        "log",
-    }  # and what other programs read
+    # and what other programs read
+    kept = {"train_log.json", "trainer_state.json", "loss_curve.png", "knowledge_update.json", "README.md", "log"}
     others = {path.name for path in lora.iterdir()} - kept
     assert all(
         name.startswith(("adapter_", "tokenizer", "chat_template", "special_tokens", "vocab", "merges"))

@@ -70,12 +70,8 @@ def test_a_pair_that_asks_for_the_subject_is_reversed(answer, made_by, kind):
     ("question", "answer", "subject", "expected_question"),
     [
         ("when was it opened?", "3 May 1990", "Hexley Bridge", "Hexley Bridge: when was it opened?"),
-        (
-            "when was the bridge opened?",
-            "3 May 1990",
-            "Hexley Bridge",
-            "When was the bridge opened?",
-        ),  # a word is enough
+        # a word is enough
+        ("when was the bridge opened?", "3 May 1990", "Hexley Bridge", "When was the bridge opened?"),
         ("what was opened?", "Hexley", "Hexley Bridge", "What was opened?"),  # it would give the answer away
         ("when was it opened?", "3 May 1990", "", "When was it opened?"),
     ],

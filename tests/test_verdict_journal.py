@@ -140,9 +140,8 @@ def test_another_seed_is_another_verdict_where_something_is_drawn(tmp_path):
     accuracy.judge_answers(SFT[:1], scripted(tmp_path, lambda prompt, seed: verdict("correct") if seed else "?"))
     judge = scripted(tmp_path, incorrect, seed=7)
     assert accuracy.judge_answers(SFT[:1], judge)[0]["verdict"] == "incorrect"
-    ((_, temperature, seed, _),) = (
-        judge.engine.calls
-    )  # the first request draws nothing: its reply "?" is in the journal
+    # the first request draws nothing: its reply "?" is in the journal
+    ((_, temperature, seed, _),) = judge.engine.calls
     assert (temperature, seed, judge.usage["from_journal"]) == (0.7, 8, 1)
 
 

@@ -24,10 +24,8 @@ from utils import InputError, write_json
 
 MARK = "whole.json"
 FIRST_SAVE_SHARE = 0.1  # of the time between two checkpoints: the assumed cost of writing the first
-BEFORE = {
-    "distill_weight": 0.0,
-    "content of --lora_weights": None,
-}  # settings of checkpoints written before these existed
+# settings of checkpoints written before these existed
+BEFORE = {"distill_weight": 0.0, "content of --lora_weights": None}
 KEPT_CHECKPOINTS = 2  # complete ones; the older one is there while the newer is written
 WRITE_BYTES_PER_SECOND = 200e6  # prior for writing weights to a disk
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -27,10 +27,8 @@ from training.read_back import autocast, compute_precision, relative_difference,
 from training.trainer import Trainer, weight_count
 from utils import read_json, write_json
 
-STATES_FILE, STATES_IDENTITY_FILE = (
-    "frozen_states.bin",
-    "frozen_states.json",
-)  # the states, and a hash of what they were computed from
+# the states, and a hash of what they were computed from
+STATES_FILE, STATES_IDENTITY_FILE = "frozen_states.bin", "frozen_states.json"
 MAX_BYTES = 4 << 30  # of states; a larger dataset is trained in the usual way
 ROWS_PER_BATCH = 32  # when computing states
 
@@ -192,9 +190,8 @@ def compute_states(
         done -= done % ROWS_PER_BATCH  # the same batches as without an interruption
     with path.open("ab") as file:
         file.truncate(ends[done - 1] if done else 0)
-        write_json(
-            folder / STATES_IDENTITY_FILE, {"of": identity}
-        )  # only now that the states of other examples are gone
+        # only now that the states of other examples are gone
+        write_json(folder / STATES_IDENTITY_FILE, {"of": identity})
         for start in range(done, len(order), ROWS_PER_BATCH):
             batch_examples = [examples[index] for index in order[start : start + ROWS_PER_BATCH]]
             with autocast(precision, model.device.type):

@@ -200,10 +200,8 @@ def measure_memory(trainer, checkpointing: bool) -> tuple[float, float]:
     free_bytes, card_bytes = torch.cuda.mem_get_info(device)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     token_bytes = (peaks[2] - peaks[1]) / (sizes[2] - sizes[1]) if sizes[2] > sizes[1] else peaks[2] / sizes[2]
-    return (
-        free_bytes - FREE_SHARE * card_bytes - 3 * memory.WIDTH_32_BIT * trained,
-        token_bytes,
-    )  # gradients and two moments are still to come
+    # gradients and two moments are still to come
+    return free_bytes - FREE_SHARE * card_bytes - 3 * memory.WIDTH_32_BIT * trained, token_bytes
 
 
 def restart_with_half_batches(training, step: int) -> None:

@@ -111,9 +111,8 @@ class Recall(transformers.TrainerCallback):
             seconds_per_question = timing_seconds / TIMED_QUESTIONS
             rounds_left = max(1, ROUNDS - round(ROUNDS * self._progress(state)) + 1)
             affordable = int((seconds - timing_seconds) / rounds_left / seconds_per_question)
-            if (
-                affordable < MIN_QUESTIONS or timing_seconds > allowed
-            ):  # if cut off, they give only a lower bound per question
+            # if cut off, they give only a lower bound per question
+            if affordable < MIN_QUESTIONS or timing_seconds > allowed:
                 log.info(
                     "recall skipped at step %d: %.1f s or more per question, %.1f s left",
                     state.global_step,

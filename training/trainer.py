@@ -98,10 +98,8 @@ class Trainer(transformers.Trainer):
         return scheduler
 
     def _run_epoch(self, **options):
-        for part in (
-            self.sampler,
-            self.train_dataset,
-        ):  # a loader that skips ahead to resume does not pass the epoch on
+        # a loader that skips ahead to resume does not pass the epoch on
+        for part in (self.sampler, self.train_dataset):
             if hasattr(part, "set_epoch"):
                 part.set_epoch(options["epoch"])
         return super()._run_epoch(**options)
