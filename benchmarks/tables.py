@@ -22,6 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACES = ("README.md", "docs/knowledge.md", "docs/days.md")
 MARKED = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 GIVEN, OURS = "given_text", "ours"
+SOURCES = {
+    GIVEN: "a 7B model (given text)",
+    "recorded": "a large language model, by the collection",
+    "own": "SmolLM2-135M itself, by the collection",
+}
 # in README.md
 OWN_RUNS = {OURS: "**`finetune.py` as it is, four epochs**", "no replay": "without replay and KL, three"}
 
@@ -111,6 +116,27 @@ def knowledge_context(results: dict) -> str:
     )
 
 
+def knowledge_sources(results: dict) -> str:
+    """What ours learns by who wrote the text that it is trained on."""
+    corpora = {source: one for source, one in results.get("runs", {}).items() if OURS in one["runs"]}
+    rows = []
+    for source, corpus in corpora.items():
+        run = corpus["runs"][OURS]
+        rows.append(
+            (
+                SOURCES[source],
+                corpus["passages"],
+                corpus["questions"],
+                percent(run["tuned"], run["tuned_interval"]),
+                percent(run["gap_closed"], run["gap_closed_interval"]),
+                percent(run["retention_ratio"], run["kept_interval"]),
+                f"{run['minutes']:.0f}",
+            )
+        )
+    headers = ("written by", "passages", "questions", "right", "gap closed", "general questions kept", "minutes")
+    return render(headers, rows)
+
+
 def days_ways(results: dict) -> str:
     """The ways to go on beside one another, after the last day."""
     counted = {
@@ -136,6 +162,7 @@ TABLES: dict[str, tuple[str, Callable[[dict], str]]] = {  # name: the file in re
     "knowledge_short": ("knowledge.json", knowledge_short),
     "knowledge_runs": ("knowledge.json", knowledge_runs),
     "knowledge_context": ("knowledge.json", knowledge_context),
+    "knowledge_sources": ("knowledge.json", knowledge_sources),
     "days_ways": ("update.json", days_ways),
 }
 

@@ -22,7 +22,9 @@ RESULTS = {
                 "worse": {**RUN, "tuned": 0.1, "peer": True},
                 "better": {**RUN, "tuned": 0.2, "peer": True},
             },
-        }
+        },
+        "own": {"questions": 9, "passages": 2, "runs": {"ours": {**RUN, "peer": False}}},
+        "recorded": {"questions": 9, "passages": 2, "runs": {"worse": {**RUN, "peer": True}}},
     },
     "rag": {"bm25": 0.25, "tuned_none": 0.283},
 }  # fmt: skip
@@ -43,9 +45,8 @@ def test_every_table_stands_somewhere_under_a_name_that_is_known():
 def test_rows_are_as_results_have_them(tmp_path):
     (tmp_path / "knowledge.json").write_text(json.dumps(RESULTS))
     marked = "before\n<!-- table {} -->\n| old |\n<!-- end of table -->\nafter\n"
-    short, runs, context = (
-        fill(marked.format(name), tmp_path).splitlines()[2:-2] for name in [*TABLES][:3]
-    )  # fmt: skip
+    names = ("knowledge_short", "knowledge_runs", "knowledge_context", "knowledge_sources")
+    short, runs, context, sources = (fill(marked.format(name), tmp_path).splitlines()[2:-2] for name in names)
     assert short == [
         "| 53 questions of people on 10 Wikipedia paragraphs | right | general questions kept |", "| --- | --- | --- |",
         "| untrained | 8 % | 100 % |", "| untrained, with the passage | 36 % |  |",
@@ -56,6 +57,10 @@ def test_rows_are_as_results_have_them(tmp_path):
     assert [line.split(" | ")[1:] for line in context[2:]] == [
         ["nothing", "8 % |"], ["the right passage", "36 % |"], ["what BM25 finds", "25 % |"], ["nothing", "28 % |"],
     ]  # fmt: skip
+    assert sources[2:] == [
+        f"| {who} | 28 % (11 to 38) | 73 % | 92 % (88 to 95) | 26 |"
+        for who in ("a 7B model (given text) | 10 | 53", "SmolLM2-135M itself, by the collection | 2 | 9")
+    ]  # what has no run of ours has no row
 
 
 def test_the_ways_of_the_days_are_beside_one_another(tmp_path):
