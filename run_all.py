@@ -9,8 +9,8 @@ deadline.
 
 Restarted after any kind of stop, it resumes: a stage that ended according to run.json runs again only if its output is
 gone, or the output of an earlier stage is newer, as after an edit by hand; the unfinished stage continues from its journal
-or last checkpoint. The deadline does not change; once a run with a deadline has ended, the next start is a new run.
-If the documents have changed since, it is one of its own, in OUT/days/DATE: see docs/days.md.
+or last checkpoint. The deadline does not change. Once a run has ended, a start with a deadline has nothing to do, and says how
+to make it again; if the documents have changed since, it is a run of its own, in OUT/days/DATE: see docs/days.md.
 
     python run_all.py --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts --out output/all
     python run_all.py --time_budget 24h --model_name_or_path Qwen/Qwen2.5-7B-Instruct --data_path my_texts --out output/day
@@ -23,17 +23,16 @@ import contextlib
 import logging
 import math
 import shlex
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from budget import forecast
 from budget.arguments import Arguments
 from budget.calibration import calibrate, estimate_judge_startup, estimate_startup_times
-from budget.clock import RUN_FILE, find_stage, format_duration, parse_time, read_run, time_of_day
+from budget.clock import find_stage, format_duration, read_run, time_of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
-from budget.run import Interrupted, Run, read_timings
+from budget.run import Interrupted, Run
 from budget.stages import (
     TEST_RATIO,
     GoingOn,
@@ -55,7 +54,7 @@ from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
 from days.day import ANEW, BESIDE, WAYS
-from days.folders import BESIDE_FOLDER, Day, all_runs
+from days.folders import BESIDE_FOLDER, Day, all_runs, read_day
 from days.known import QUIZ, TRAINED
 from days.ledger import TEST
 from days.overview import over_time
@@ -127,8 +126,14 @@ def check_arguments(
 
 def print_plan(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arguments: Arguments) -> None:
     """Print what the budget buys, and what half, twice and four times as much would."""
+    begun = read_run(run.path)
+    if len(run.state["starts"]) > 1 or ("started" in begun and not begun.keys() & {"deadline", "ended"}):
+        raise InputError(  # the first round, which is collected for the plan, would take the place of its dataset
+            f"expected no run under way with --plan_only, found one in {run.path}: leave --plan_only out to go on with it, "
+            "or give another --out"
+        )
     calibrate(run, steps, starts, ask=arguments.test_data_path is not None)
-    timings, collected = read_timings(run.out), read_report(meta_file(run.out / "data.json"), CollectionTime)
+    timings, collected = forecast.find_timings(run.out), read_report(meta_file(run.out / "data.json"), CollectionTime)
     questions, general = count_questions(arguments)
     if questions is None:
         questions = round(TEST_RATIO * collected.units * timings.questions_a_unit)
@@ -154,26 +159,44 @@ def finish_run(run: Run, day: Day, documents: str) -> None:
     log.info("%s%s, %s", before, run.out / "lora", run.out / "report.html")
 
 
-def take_in(day: Day, documents: Sequence[Document], arguments: Arguments, limited: bool) -> dict[str, list[Step]]:
-    """Put what was collected into the ledger; returns the steps of all later stages, which depend on it."""
-    going_on, test, gone = None, day.run / TEST, day.run / GONE
+def go_on(day: Day) -> GoingOn | None:
+    """How a day goes on from the run before it, by the way that it has chosen; None for the first run."""
+    if day.is_first:
+        return None
+    way, test, gone = read_day(day.run).get("way", ANEW), day.run / TEST, day.run / GONE
+    return GoingOn(
+        adapter=day.before.run / "lora",
+        rows=None if way == ANEW else day.run / TODAY,
+        beside=day.run / BESIDE_FOLDER if way == BESIDE else None,
+        recall=test if test.is_file() else None,
+        gone=gone if read_json(gone, "questions") else None,
+        unlearn=days.questions_to_unlearn(day),
+    )
+
+
+def take_in(run: Run, day: Day, documents: Sequence[Document], arguments: Arguments) -> dict[str, list[Step]]:
+    """Put what was collected into the ledger; returns the steps of all later stages, which depend on it.
+
+    How a training that has ended went, and what it trained, stays as it was noted, whatever the arguments are now.
+    """
     if day.is_first:
         intake.take_in_first(day)
     else:
         intake.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
         arguments.test_data_path = str(day.run / QUESTIONS)
-        way = days.choose_way(day, arguments.way, onward_passes(arguments.finetune_args))
-        going_on = GoingOn(
-            adapter=day.before.run / "lora",
-            rows=None if way == ANEW else day.run / TODAY,
-            beside=day.run / BESIDE_FOLDER if way == BESIDE else None,
-            recall=test if test.is_file() else None,
-            gone=gone if read_json(gone, "questions") else None,
-            unlearn=days.questions_to_unlearn(day),
-        )
-        log.info("%s: %s", day.run, WAYS[way])
-    quiz = Quiz(day.run / QUIZ, day.run / TRAINED, test if test.is_file() else None)
-    steps = build_steps(arguments, limited, going_on, quiz if days.prepare_quiz(day, arguments.quiz) else None)
+    trained = run.has_ended(TRAINING, build_steps(arguments, run.limited, go_on(day))[TRAINING])
+    if not day.is_first:
+        before = read_day(day.run).get("way")
+        if not trained:
+            way = days.choose_way(day, arguments.way, onward_passes(arguments.finetune_args))
+            if way != before or "seconds" in find_stage(run.state, TRAINING):
+                run.forget(TRAINING)
+        already = f"trained already; {days.how_to_repeat(day, arguments.way)}"
+        log.info("%s: %s", day.run, already if trained else WAYS[way])
+    asks = (day.run / QUIZ).exists() if trained else days.prepare_quiz(day, arguments.quiz)
+    test = day.run / TEST
+    quiz = Quiz(day.run / QUIZ, day.run / TRAINED, test if test.is_file() else None) if asks else None
+    steps = build_steps(arguments, run.limited, go_on(day), quiz)
     return {name: steps[name] for name in (BASE, TRAINING, TUNED, EVALUATION)}
 
 
@@ -186,9 +209,6 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
     if not day.is_first and can_judge(shlex.split(arguments.collect_args)):
         add_comparison(steps[COLLECTION], arguments, lambda: intake.write_candidates(day))
     if len(run.state["starts"]) == 1:
-        if not day.is_first and days.is_closed(day.run):
-            log.info("no document has changed since %s: nothing to do", day.run)
-            return
         remove_outputs(run.out, steps)
         if run.limited:
             durations = map(format_duration, (run.budget, run.left()))
@@ -196,7 +216,7 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
         run.write()
     with watched(run, arguments.report_to):
         worthwhile = run.limited and forecast.CALIBRATION_SHARE * run.budget > forecast.calibration_seconds(starts)
-        if worthwhile and read_timings(run.out) is None:
+        if worthwhile and forecast.find_timings(run.out) is None:
             calibrate(run, steps, starts, ask=False)
         if "seconds" not in find_stage(run.state, COLLECTION) or steps[COLLECTION][0].gone():
             write_fingerprints(run.out, fingerprint(documents))
@@ -211,39 +231,34 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
             if steps[name]:
                 run.run_stage(name, steps[name])
             if name == COLLECTION:
-                steps |= take_in(day, documents, arguments, run.limited)
+                steps |= take_in(run, day, documents, arguments)
             if name == BASE:
                 days.use_base_answers(day)
         finish_run(run, day, arguments.data_path)
 
 
-def find_day(arguments: Arguments, documents: Sequence[Document]) -> Day:
-    """The run to start in --out, which becomes its folder. A day whose deadline has passed gets a new one."""
-    out = Path(arguments.out)
-    day = Day(out, days.find_run(out, documents))
-    arguments.out = str(day.run)
-    state = {} if day.is_first else read_run(day.run / RUN_FILE)
-    if "deadline" in state and "ended" not in state and parse_time(state["deadline"], 0) <= time.time():
-        log.info("going on with %s, whose deadline has passed, to a new one", day.run)
-        (day.run / RUN_FILE).unlink()
-    return day
-
-
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     out = Path(arguments.out)
-    day, documents, existed = Day(out, out), None, out.is_dir()
+    day, documents = Day(out, out), None
     with contextlib.ExitStack() as stack:
-        if existed:  # before anything looks for GPUs, which processes of an earlier run may occupy
+        if out.is_dir():  # before anything looks for GPUs, which processes of an earlier run may occupy
             stack.enter_context(claim_run_folder(out))
             documents = read_documents(arguments.data_path, all_runs(out)[-1])
-            day = find_day(arguments, documents)
-        if not day.is_first:
+            day = days.choose_run(out, documents, arguments.plan_only)
+        is_new = not day.run.is_dir()
+        if not is_new and not day.is_first:
             stack.enter_context(claim_run_folder(day.run))
-        run = Run(arguments, day.run, resumable=not arguments.plan_only)
+        run = Run(arguments, day.run, resumable=not arguments.plan_only, renewable=not day.is_first)
         starts, documents = check_arguments(arguments, run.budget, documents)
-        if not existed:
-            stack.enter_context(claim_run_folder(run.out))
+        if len(run.state["starts"]) == 1 and days.has_nothing_to_do(day.run):
+            again = days.how_to_repeat(day, arguments.way)
+            log.info("no document has changed since %s: nothing to do; %s", day.run, again)
+            return
+        days.open_run(day)
+        if is_new:
+            stack.enter_context(claim_run_folder(day.run))
+        arguments.out = str(day.run)
         run.transformers_startup = starts.training if starts.vllm else None
         try:
             run_stages(run, day, starts, arguments, documents)

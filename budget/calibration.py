@@ -16,7 +16,7 @@ from budget import forecast
 from budget.clock import timestamp
 from budget.forecast import BASE, COLLECTION, TRAINING, StartupTimes, Timings, prior_startup_times
 from budget.reports import AskingTime, CollectionTime, read_report
-from budget.run import CALIBRATION_FILE, Interrupted, Run
+from budget.run import Interrupted, Run
 from budget.step import Step
 from provenance import meta_file
 from utils import InputError, find_log_file, log_file, read_json, write_json
@@ -111,7 +111,7 @@ def calibrate(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, ask:
     ranks = max_ranks(steps[TRAINING][0].command, starts.cluster_gpus) if starts.on_gpu else 1
     timings = asdict(compute_timings(run.out, training, starts, same_engine, ranks))
     rounded = {name: round(value, 4) for name, value in timings.items() if value is not None}
-    write_json(log_file(run.out / CALIBRATION_FILE), rounded)
+    write_json(log_file(run.out / forecast.CALIBRATION_FILE), rounded)
     record = {
         "name": "calibration",
         "planned_seconds": forecast.calibration_seconds(starts),

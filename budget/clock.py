@@ -261,6 +261,22 @@ def require_deadline_ahead(deadline: float, run_file: Path) -> None:
         )
 
 
+def keeps_deadline(run: dict, run_file: Path, renewable: bool) -> bool:
+    """Whether a run goes on to the deadline that it has: if it has one, and has not ended.
+
+    InputError if that has passed, unless the run is `renewable`.
+    """
+    if "deadline" not in run or "ended" in run:
+        return False
+    deadline = parse_time(run["deadline"], 0)
+    if renewable and deadline <= time.time():
+        log.info("going on with %s, whose deadline has passed, to a new one", run_file.parent)
+        return False
+    require_deadline_ahead(deadline, run_file)
+    log.info("resuming, with the deadline unchanged: %s", time_of_day(deadline))
+    return True
+
+
 def read_run(path: Path) -> dict[str, Any]:
     return read_json(path, "the times of a run", "remove it") if path.is_file() else {"stages": []}
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budget.clock import format_duration
-from utils import InputError, read_json
+from utils import InputError, find_log_file, read_json
 
+CALIBRATION_FILE = "calibration.json"  # the Timings measured by the first work of a run
 COLLECTION, BASE, TRAINING, TUNED, EVALUATION = STAGES = (
     "collection", "inference, base", "fine-tuning", "inference, tuned", "evaluation",
 )  # fmt: skip
@@ -92,6 +93,12 @@ def read_timings(path: str | Path) -> Timings:
         return Timings(**fields)
     except TypeError:
         raise InputError(f"expected a calibration from this version at {path}, found other fields: remove it") from None
+
+
+def find_timings(out: Path) -> Timings | None:
+    """Those measured by the first work of a run in `out`; None if nothing was."""
+    path = find_log_file(out / CALIBRATION_FILE)
+    return read_timings(path) if path.is_file() else None
 
 
 @dataclass(frozen=True)

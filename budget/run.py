@@ -29,15 +29,15 @@ from budget.clock import (
     BudgetArguments,
     find_stage,
     format_duration,
+    keeps_deadline,
     parse_time,
     process_start,
     read_run,
     requested_deadline,
-    require_deadline_ahead,
     time_of_day,
     timestamp,
 )
-from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, Timings
+from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, find_timings
 from budget.reports import AskingTime, CollectionTime, read_report
 from budget.step import Step, changed
 from engines.processes import PROCESSES_FILE, ProcessTree
@@ -54,7 +54,6 @@ ASKING_STARTS = 2  # an optional command is run if there is time for this many s
 MIN_STAGE_S = 5.0  # a stage gets at least this: if it comes too late, it hands over what is complete
 RESTART_SHARE = 0.03  # of the budget: the least for a stage that lost its share to a crash
 CHANGED_S = 1.0  # an output changed this long after a later stage ended was changed by hand
-CALIBRATION_FILE = "calibration.json"  # the Timings measured by the first work of a run
 UNLIMITED_S = 1e9  # seconds: a budget in which everything fits
 # How often the expected end is logged: in seconds, or this share of the budget
 REPORT_EVERY_S, REPORT_EVERY_SHARE = 10.0, 0.01
@@ -72,13 +71,13 @@ class Interrupted(Exception):
 class Run:
     """A run in progress: run.json, the plan for the remaining stages, and the process that works on one of them.
 
-    Without a budget it has no deadline and plans nothing. Unless `resumable`, it writes no run.json.
+    Without a budget it has no deadline and plans nothing. Unless `resumable`, it writes no run.json. One that is `renewable`
+    and did not end by its deadline gets a new one.
     """
 
-    def __init__(self, budget: BudgetArguments, out: Path, resumable: bool = True):
-        self.out, self.resumable = out, resumable
-        self.path = self.out / RUN_FILE
-        self.state = self._open(budget)
+    def __init__(self, budget: BudgetArguments, out: Path, resumable: bool = True, renewable: bool = False):
+        self.out, self.path, self.resumable = out, out / RUN_FILE, resumable
+        self.state = self._open(budget, renewable)
         self.started = parse_time(self.state["started"], 0)
         self.deadline = parse_time(self.state["deadline"], 0) if "deadline" in self.state else math.inf
         self.budget = self.deadline - self.started
@@ -98,12 +97,10 @@ class Run:
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
-    def _open(self, budget: BudgetArguments) -> dict[str, Any]:
+    def _open(self, budget: BudgetArguments, renewable: bool) -> dict[str, Any]:
         """The state of a resumed run, or of a new one. A run with a deadline that has ended is not resumed."""
         state, now = read_run(self.path), process_start()
-        if "deadline" in state and "ended" not in state:
-            require_deadline_ahead(parse_time(state["deadline"], 0), self.path)
-            log.info("resuming, with the deadline unchanged: %s", time_of_day(parse_time(state["deadline"], 0)))
+        if keeps_deadline(state, self.path, renewable):
             return state | {"starts": [*state["starts"], timestamp(now)]}
         deadline = requested_deadline(budget, now)
         if deadline is not None:
@@ -166,9 +163,8 @@ class Run:
             log.info("[%s] already finished", name)
             self.outputs += [step.output for step in steps]
             return
-        if "seconds" in record:  # run it again, and all stages after it, which depend on it
-            later = forecast.STAGES[forecast.STAGES.index(name) :]
-            self.state["stages"] = [stage for stage in self.state["stages"] if stage["name"] not in later]
+        if "seconds" in record:
+            self.forget(name)
             record = {}
         plan, now = self.planned_seconds(), time.time()
         end = self.stage_end = now + max(plan[name], MIN_STAGE_S)
@@ -197,6 +193,18 @@ class Run:
         record["seconds"] = round(time.time() - parse_time(record["started"], 0), 1)
         self.outputs += [step.output for step in steps]
         self.write()
+
+    def has_ended(self, name: str, steps: list[Step]) -> bool:
+        """Whether all that a stage makes is there, also if a kill came before that was written down, and still holds."""
+        record = find_stage(self.state, name)
+        if "seconds" in record:
+            return not self._outdated(record, steps)
+        return bool(record) and all(step.ended(parse_time(record["started"], 0)) for step in steps)
+
+    def forget(self, name: str) -> None:
+        """Have a stage run again, and all stages after it, which depend on it."""
+        later = forecast.STAGES[forecast.STAGES.index(name) :]
+        self.state["stages"] = [stage for stage in self.state["stages"] if stage["name"] not in later]
 
     def _outdated(self, record: dict, steps: list[Step]) -> bool:
         """Whether a stage that has ended has to run again."""
@@ -263,7 +271,7 @@ class Run:
         self, questions: int, general: int, judged_by_model: bool, open_book: bool, quiz: bool = False
     ) -> None:
         """Derive from the calibration and the stages so far what the remaining stages will need."""
-        collected, timings = read_report(meta_file(self.out / "data.json"), CollectionTime), read_timings(self.out)
+        collected, timings = read_report(meta_file(self.out / "data.json"), CollectionTime), find_timings(self.out)
         if collected and timings:
             stages = forecast.forecast(UNLIMITED_S, timings, collected.units, questions, general).stages
             asked = (questions, general, judged_by_model, open_book, quiz)
@@ -290,8 +298,3 @@ class Run:
         if timings and "seconds" in find_stage(self.state, COLLECTION):
             rows = read_json(meta_file(self.out / "data.json"), "the collection's numbers")["counts"]["rows"]
             self.expected[TRAINING] = forecast.training_seconds(sum(rows.values()), timings)
-
-
-def read_timings(out: Path) -> Timings | None:
-    path = find_log_file(out / CALIBRATION_FILE)
-    return forecast.read_timings(path) if path.is_file() else None

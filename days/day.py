@@ -1,7 +1,8 @@
 """A run over a folder whose documents change: what is done before, between and after the stages of run_all.py.
 
     with claim_run_folder(out):
-        day = Day(out, find_run(out, documents))                # out itself, or the folder of a day
+        day = choose_run(out, documents)                        # out itself, or the folder of a day
+        open_run(day)                                           # which is made now, if it is a new one
         write_fingerprints(day.run, fingerprint(documents))     # then the collection
         take_in(day, sources, questions)                        # intake.py
         way = choose_way(day, way, passes)                      # then the base model is asked
@@ -11,7 +12,7 @@
 
 Each may be repeated after a kill. Facts are in the ledger of `out`; the first run is called FIRST there, a later one by the
 name of its folder. log/day.json of a day also has "changes", "gone" {fact: the run in which it went}, "way", "passes" (see
-carried.write_today), and "taken_in", the time of the dataset that is in the ledger.
+carried.write_today), "asked_way", which --way was, and "taken_in", the time of the dataset that is in the ledger.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -30,14 +32,17 @@ from days.folders import (
     ADAPTER,
     BESIDE_FOLDER,
     DAY_FILE,
+    DAYS,
     LATEST,
+    NEXT,
     Day,
     all_runs,
     close_day,
     history,
     latest,
+    make_day,
     move_latest,
-    open_day,
+    next_day,
     prune,
     read_day,
 )
@@ -67,22 +72,81 @@ def is_closed(run: Path) -> bool:
     return path.is_file() and "ended" in read_json(path, "the times of a run")
 
 
-def find_run(out: Path, documents: Sequence[Document]) -> Path:
-    """The run to start: the newest one, or a new day if its documents have changed since it ended.
+def has_nothing_to_do(run: Path) -> bool:
+    """Whether a run has come to its end and is not made again, as it knows the documents that it is of.
+
+    A first run of an earlier version kept no account of them: another start makes it again, if it has a time budget.
+    """
+    return is_closed(run) and (log_file(run / DAY_FILE).is_file() or read_fingerprints(run) is not None)
+
+
+def choose_run(out: Path, documents: Sequence[Document], plan_only: bool = False) -> Day:
+    """The run to start: the newest one, or a new day, not opened yet, if its documents have changed since it ended.
 
     A file that was only renamed says nothing new. A run of an earlier version kept no account of its documents, and so
-    stays the newest.
+    stays the newest. A day is open until it is closed, whatever the documents are now; but if they are those of the run
+    before again, and nothing of it is in the ledger, it is undone. With `plan_only` a new day gets no name: what is asked
+    for the plan is kept for it in NEXT.
     """
-    newest = all_runs(out)[-1]
-    if is_closed(newest):
-        before = read_fingerprints(newest)
-        changes = compare(before, fingerprint(documents)) if before is not None else Changes()
-        if changes.added or changes.edited or changes.deleted:
-            newest = open_day(out)
-            log.info("documents changed: %s; this run is in %s", describe(dataclasses.asdict(changes)), newest)
-    if newest != out and not is_closed(newest):
-        carried.carry_over(all_runs(out)[-2], newest)
-    return newest
+    *earlier, newest = all_runs(out)
+    if earlier and is_closed(newest) and not (newest / "lora").exists():
+        reopen(Day(out, newest))
+    if earlier and not is_closed(newest) and is_of_no_change(Day(out, newest), earlier[-1], documents):
+        log.info("%s is undone: its documents are those of %s again", newest, earlier[-1])
+        undo(Day(out, newest))
+        newest = earlier[-1]
+    changes = find_changes(newest, documents) if is_closed(newest) else None
+    if changes:
+        newest = out / DAYS / NEXT if plan_only else next_day(out)
+        log.info("documents changed: %s; this run is in %s", describe(dataclasses.asdict(changes)), newest)
+    return Day(out, newest)
+
+
+def find_changes(run: Path, documents: Sequence[Document]) -> Changes | None:
+    """What has changed in the documents since a run; None if they say the same, or if it kept no account of them."""
+    before = read_fingerprints(run)
+    changes = compare(before, fingerprint(documents)) if before is not None else Changes()
+    return changes if changes.added or changes.edited or changes.deleted else None
+
+
+def reopen(day: Day) -> None:
+    """Let a day be made again that was closed: its adapter's folder is removed for that, whatever else is there still."""
+    (day.run / "run.json").unlink(missing_ok=True)
+    day.note(closed=None, passed=None)
+
+
+def is_of_no_change(day: Day, before: Path, documents: Sequence[Document]) -> bool:
+    """Whether nothing has changed since the run before a day, of which nothing is in the ledger yet."""
+    if read_fingerprints(before) is None or find_changes(before, documents):
+        return False
+    return not any(day.name in record["runs"] for record in read_ledger(day.out).values())
+
+
+def undo(day: Day) -> None:
+    """Remove a day of which nothing is in the ledger; its replies are kept for the next one."""
+    kept, removed = day.out / DAYS / NEXT, day.run.with_name(f".{day.name}")
+    for folder in (kept, removed):
+        shutil.rmtree(folder, ignore_errors=True)
+    carried.carry_over(day.run, kept)
+    day.run.rename(removed)
+    shutil.rmtree(removed)
+
+
+def open_run(day: Day) -> None:
+    """Make the folder of a new day, and take over the replies of the run before, unless the run has ended."""
+    if day.is_first or is_closed(day.run):
+        return
+    if day.run.name != NEXT and not day.run.is_dir():
+        make_day(day.out, day.run)
+    before = [run for run in all_runs(day.out) if run != day.run][-1]
+    carried.carry_over(before, day.run)
+
+
+def find_run(out: Path, documents: Sequence[Document]) -> Path:
+    """The folder of the run to start, opened."""
+    day = choose_run(out, documents)
+    open_run(day)
+    return day.run
 
 
 def describe(changes: Mapping[str, Sequence]) -> str:
@@ -94,9 +158,10 @@ def describe(changes: Mapping[str, Sequence]) -> str:
 def choose_way(day: Day, way: str, passes: int) -> str:
     """ONWARD, ANEW or BESIDE, and the rows to train for it, in carried.TODAY; those of ONWARD for so many `passes`.
 
-    Without the adapter of the run before, or without a new row, there is nothing to go on with.
+    Without the adapter of the run before, or without a new row, there is nothing to go on with. Checkpoints of a training
+    that went another way are removed.
     """
-    before = day.before.run
+    before, asked, chosen = day.before.run, way, read_day(day.run).get("way")
     if way != ANEW and not (before / "lora" / ADAPTER).is_file():
         log.info("no adapter in %s: the training is of all rows, from the base model", before)
         way = ANEW
@@ -104,8 +169,21 @@ def choose_way(day: Day, way: str, passes: int) -> str:
         log.info("no new rows: the training is of all rows, from the base model")
         way = ANEW
     carried.carry_replies(before, day.run, BESIDE_FOLDER if way == BESIDE else "lora")
-    day.note(way=way, passes=passes)
+    if way != chosen:
+        for folder in ("lora", BESIDE_FOLDER):
+            for checkpoint in (day.run / folder).glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+    day.note(way=way, passes=passes, asked_way=asked)
     return way
+
+
+def how_to_repeat(day: Day, way: str) -> str:
+    """What to do so that a run is made again, for a line that says it is not; with the `way` asked for, if it went another."""
+    told = read_day(day.run)
+    again = f"remove {day.run / 'run.json'} and {day.run / 'lora'}"
+    if way in (told.get("way", way), told.get("asked_way")):  # asked to go onward, a day without news went anew
+        return f"to make it again, {again}"
+    return f"to train it {way} instead of {told['way']}, {again}"
 
 
 def questions_to_unlearn(day: Day) -> Path | None:
@@ -174,7 +252,8 @@ def close(day: Day, gate: Gate) -> None:
         link_first(day.out)
         return
     closed = read_day(day.run).get("closed")
-    if closed and (day.run / "lora" / ADAPTER).stat().st_mtime <= datetime.fromisoformat(closed).timestamp() + 1:
+    adapter = day.run / "lora" / ADAPTER  # which may have been removed since, to save room
+    if closed and not (adapter.is_file() and adapter.stat().st_mtime > datetime.fromisoformat(closed).timestamp() + 1):
         return
     close_day(day.out, day.run, gate.passed, gate.lines())
     for line in gate.lines():

@@ -35,6 +35,7 @@ DAYS, LATEST, DAY_FILE = "days", "latest", "day.json"
 FIRST = "first"  # the name of the first run in the ledger
 BESIDE_FOLDER = "beside"  # of a day: the adapter of its new rows alone
 NAME = re.compile(r"(\d{4}-\d\d-\d\d)(?:_(\d+))?")
+NEXT = ".next"  # in DAYS: what there is of the next day already, such as the replies that a plan has asked for
 ADAPTER = "adapter_model.safetensors"
 KEPT_OF_ADAPTER = {"log", "train_log.json", "loss_curve.png"}  # the rest of lora/ is weights and what belongs to them
 
@@ -105,7 +106,7 @@ def latest(out: Path) -> Path:
 def run_before(out: Path, run: Path) -> Path | None:
     """The run that another one goes on from; None for the first."""
     before = read_day(run)["before"]
-    return None if before is None else Path(os.path.normpath(out / before))
+    return None if before is None else out / before  # spelt as in all_runs, also where `out` has a ".." in it
 
 
 def history(out: Path, run: Path) -> list[Path]:
@@ -118,24 +119,34 @@ def history(out: Path, run: Path) -> list[Path]:
     return found[::-1]
 
 
-def open_day(out: Path, today: datetime.date | None = None) -> Path:
-    """The folder of the newest day if that is not closed yet, or a new one that goes on from `latest`.
+def next_day(out: Path, today: datetime.date | None = None) -> Path:
+    """The folder of the newest day if that is not closed yet, or of a new one, which is not made here.
 
     The name of a new one is today's date, or the newest day's if the clock has been set back, so that names stay in order.
     """
     runs = all_runs(out)
     if read_day(runs[-1]).get("passed") is None:
         return runs[-1]
-    before, name = latest(out), (today or datetime.date.today()).isoformat()
+    name = (today or datetime.date.today()).isoformat()
     if runs[1:]:
         date, number = date_and_number(runs[-1])
         name = f"{date}_{number + 1}" if date >= name else name
-    unfinished, day = out / DAYS / f".{name}", out / DAYS / name
-    shutil.rmtree(unfinished, ignore_errors=True)
-    opened = datetime.datetime.now().isoformat(" ", "seconds")
-    write_json(log_file(unfinished / DAY_FILE), {"before": os.path.relpath(before, out), "opened": opened})
-    unfinished.rename(day)
+    return out / DAYS / name
+
+
+def open_day(out: Path, today: datetime.date | None = None) -> Path:
+    """The folder of next_day, which is made if it is not there."""
+    day = next_day(out, today)
+    if not day.is_dir():
+        make_day(out, day)
     return day
+
+
+def make_day(out: Path, day: Path) -> None:
+    """Make the folder of a day that goes on from `latest`, of what is in NEXT."""
+    unfinished, opened = out / DAYS / NEXT, datetime.datetime.now().isoformat(" ", "seconds")
+    write_json(log_file(unfinished / DAY_FILE), {"before": os.path.relpath(latest(out), out), "opened": opened})
+    unfinished.rename(day)
 
 
 def close_day(out: Path, day: Path, passed: bool, why: Iterable[str]) -> None:

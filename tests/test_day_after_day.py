@@ -13,14 +13,16 @@ import pytest
 from day_runs import live_through
 from test_day_folders import killed
 
-from benchmarks.update_data import DEMO, FACTS
+from benchmarks.update_data import DEMO, FACTS, collect_day
 from data_processor.dataset import question_and_reference
 from data_processor.documents import read_documents
 from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
-from days.day import ANEW, BESIDE, ONWARD, choose_way, close, find_run, judge
+from days.day import ANEW, BESIDE, ONWARD, choose_run, choose_way, close, find_run, judge
 from days.folders import Day, go_back, latest, read_day
+from days.intake import take_in
 from days.ledger import DATASET, TEST, read_ledger
+from days.superseded import Sources
 from evaluation import report_days, report_text
 from utils import write_json
 
@@ -84,10 +86,11 @@ def test_only_documents_that_changed_since_the_newest_run_open_a_day(tmp_path):
     live_through(out, 1, demo=demo)
     assert find_run(out, documents[1]) == out, "nothing has changed"
     assert find_run(out, documents[2]) == out and not (out / "days").exists(), "a name says nothing new"
-    day = find_run(out, documents[3])
-    assert day.parent == out / "days" and find_run(out, documents[1]) == day, (
-        "it is open, whatever the documents are now"
-    )
+    day = choose_run(out, documents[3])
+    assert not day.run.exists() and find_run(out, documents[3]) == day.run and day.run.parent == out / "days"
+    collect_day(day.run, 3, demo=demo)
+    take_in(day, Sources(documents[3], demo / "3"), None)
+    assert find_run(out, documents[1]) == day.run, "what has been taken in is open, whatever the documents are now"
 
 
 def test_a_run_that_kept_no_account_of_its_documents_stays_the_newest(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from days.folders import all_runs, close_day, go_back, history, latest, open_day, prune, read_day, run_before
+from days.folders import Day, all_runs, close_day, go_back, history, latest, open_day, prune, read_day, run_before
 from engines.processes import lock_folder
 from utils import InputError, log_file, read_json
 
@@ -84,6 +84,24 @@ def test_latest_is_found_in_a_folder_that_moved_and_by_a_relative_path(out, tmp_
     assert latest(moved) == moved / "days" / day.name and (moved / "latest" / "tuned.json").is_file()
     monkeypatch.chdir(moved)
     assert latest(Path(".")) == Path("days") / day.name and history(Path("."), latest(Path("."))) == [Path(".")]
+
+
+@pytest.mark.parametrize("name", ["elsewhere/../out", "link/../out", "link/out", "./out/days/.."])
+def test_runs_are_the_same_however_their_folder_is_named(out, tmp_path, name):
+    """With a link before "..", that is the folder the operating system finds, which is not beside the link."""
+    for folder in ("elsewhere", "far/away", "far/out"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / ("far/away" if name == "link/../out" else "."))
+    named = tmp_path / name
+    (out / "days").mkdir()
+    if name == "link/../out":
+        add_adapter(tmp_path / "far" / "out")
+    days = [add_day(named), add_day(named)]
+    runs = [named, *days]
+    assert all_runs(named) == runs and history(named, days[1]) == runs[:2] and latest(named) == days[1]
+    assert Day(named, days[0]).before == Day(named, named) and Day(named, days[0]).before.is_first
+    assert (tmp_path / ("far/out" if name == "link/../out" else "out") / "latest" / "tuned.json").is_file()
+    assert prune(named, 0) == [named] and go_back(named) == days[0]
 
 
 def test_without_a_link_the_newest_run_that_passed_is_taken(out):

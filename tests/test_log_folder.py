@@ -20,9 +20,9 @@ from test_run_all import new_run
 import inference
 from benchmarks.fault_server import FaultServer
 from budget.clock import PROGRESS_FILE
-from budget.forecast import BASE, COLLECTION
+from budget.forecast import BASE, COLLECTION, find_timings
 from budget.reports import CollectionTime
-from budget.run import Step, read_timings
+from budget.run import Step
 from data_processor import data_collection_api
 from engines.chat import Reply
 from engines.processes import LOCK_FILE, PROCESSES_FILE, claim_run_folder, lock_folder
@@ -158,7 +158,7 @@ def test_a_run_of_all_reads_what_its_stages_left_in_either_place(tmp_path, handl
     made = {field.name: 1 for field in dataclasses.fields(CollectionTime)} | {"units": 30, "seconds_to_start": 12.0}
     write_json(place(tmp_path / "data.meta.json"), {"budget": made})
     write_json(place(tmp_path / "calibration.json"), dataclasses.asdict(ROUND))
-    assert read_timings(tmp_path) == ROUND
+    assert find_timings(tmp_path) == ROUND
     run.update_estimates(40, 20, judged_by_model=False, open_book=False)
     assert run.startup_seconds == 12.0 and run.expected[BASE] == 80
     write_json(place(tmp_path / PROGRESS_FILE), {"time": time.time(), "expected_end": time.time() + 50})

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
 
 import pytest
-from clocks import handlers  # noqa: F401
-from day_runs import live_through
 from day_server import (
     FIRST_DAY,
     NEWS,
@@ -21,52 +17,8 @@ from day_server import (
     write_texts,
 )
 
-import run_all
-from benchmarks.update_data import DEMO
-from budget.clock import BudgetArguments, timestamp
-from budget.forecast import StartupTimes
-from budget.run import Run
-from data_processor.documents import read_documents
-from days.folders import Day, all_runs, latest, open_day, read_day
+from days.folders import all_runs, latest, read_day
 from days.ledger import read_ledger
-
-STARTS = StartupTimes(asking=1.0, training=1.0)
-
-
-def arguments_of(out, day: int) -> run_all.Arguments:
-    return run_all.Arguments(model_name_or_path="m", data_path=str(DEMO / str(day)), out=str(out))
-
-
-@pytest.mark.parametrize(("seconds", "kept"), [(-5, False), (500, True)])
-def test_a_day_whose_deadline_passed_while_nothing_ran_gets_a_new_one(tmp_path, seconds, kept):
-    """A night that was killed must not be in the way of the next: with a first run, the user is told what to remove."""
-    (tmp_path / "out").mkdir()
-    live_through(tmp_path / "out", 1)
-    day = open_day(tmp_path / "out")
-    state = {"started": timestamp(time.time() - 9000), "deadline": timestamp(time.time() + seconds), "stages": []}
-    (day / "run.json").write_text(json.dumps(state))
-    arguments = arguments_of(tmp_path / "out", 2)
-    assert run_all.find_day(arguments, read_documents(DEMO / "2")).run == day and arguments.out == str(day)
-    assert (day / "run.json").exists() == kept
-
-
-@pytest.mark.parametrize("budget", ["10h", None])
-def test_a_closed_day_is_not_made_again_when_nothing_has_changed(tmp_path, handlers, caplog, budget):  # noqa: F811
-    """With a budget a run that has ended would begin anew: every night of a cron job in which nothing has changed."""
-    out = tmp_path / "out"
-    out.mkdir()
-    live_through(out, 1)
-    live_through(out, 2)
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    arguments, documents = arguments_of(out, 2), read_documents(DEMO / "2")
-    day = run_all.find_day(arguments, documents)
-    assert day == Day(out, all_runs(out)[-1])
-    (day.run / "run.json").unlink(missing_ok=True)
-    before.pop(day.run / "run.json")
-    with caplog.at_level("INFO"):
-        run_all.run_stages(Run(BudgetArguments(time_budget=budget), day.run), day, STARTS, arguments, documents)
-    assert f"no document has changed since {day.run}: nothing to do" in caplog.text
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
