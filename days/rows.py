@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -56,12 +57,10 @@ class Superseded:
         gone = {record["id"]: record for record in records.values() if record["gone"] == "superseded"}
         self.keys = {key_of_record(record) for record in gone.values()}
         self.quotes = {(record["file_name"], folded(quote)) for record in gone.values() for quote in record["quotes"]}
-        self.values: dict[str, list[tuple[dict, str]]] = {}
-        for pair in pairs:
-            if pair["old"]["id"] in gone:
-                self.values.setdefault(pair["old"]["file_name"], []).append(
-                    (gone[pair["old"]["id"]], pair["old"]["value"])
-                )
+        self.values: dict[str, list[tuple[dict, str]]] = defaultdict(list)  # by file, under its name of today
+        for old in (pair["old"] for pair in pairs):
+            if old["id"] in gone:
+                self.values[gone[old["id"]]["file_name"]].append((gone[old["id"]], old["value"]))
 
     def __call__(self, row: dict) -> bool:
         if row.get("kind") == "unknown":
