@@ -10,7 +10,7 @@ from data_processor.curation import contains
 from data_processor.dataset import question_and_reference
 from data_processor.languages import identify
 from data_processor.unknown import stems
-from days.ledger import DATASET, TAKEN_OUT, TEST, Records, folded, key_of, key_of_record
+from days.ledger import DATASET, TAKEN_OUT, TEST, Records, folded, key_of, key_of_record, read_rows
 from utils import log_file, read_json, write_json
 
 ORIGIN = "taken_from"  # of a row that was taken out: the file it was in
@@ -28,7 +28,7 @@ def take_out(folder: str | Path, records: Records, pairs: Iterable[dict]) -> int
     files = {name: folder / name for name in (DATASET, TEST) if (folder / name).exists()}
     kept_apart = log_file(folder / TAKEN_OUT)
     before = read_json(kept_apart, "rows taken out of a dataset") if kept_apart.exists() else []
-    there = {name: read_json(path, "rows of a dataset") for name, path in files.items()}
+    there = {name: read_rows(path) for name, path in files.items()}
     known = {identity(row) for rows in there.values() for row in rows}
     for row in before:
         if identity(row) not in known and row[ORIGIN] in there:

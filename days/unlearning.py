@@ -18,11 +18,10 @@ from itertools import chain
 from pathlib import Path
 
 from data_processor.dataset import has_words, question_and_reference
-from data_processor.split import ANSWERABLE_KINDS
 from days.asked import AnswersNow, find_record, is_plain
 from days.candidates import ALIKE
 from days.carried import TODAY, near_asked, unique
-from days.ledger import Records
+from days.ledger import Records, asks_for_a_fact
 from days.quiz import OF_MORE_FACTS
 from utils import read_json, write_json
 
@@ -62,7 +61,7 @@ def rows_by_fact(trained: Iterable[dict], records: Records, facts: Collection[st
     find = find_record(records)
     found: dict[str, list[dict]] = defaultdict(list)
     for row in trained:
-        if row.get("kind") in ANSWERABLE_KINDS and row.get("form") not in OF_MORE_FACTS:
+        if asks_for_a_fact(row) and row.get("form") not in OF_MORE_FACTS:
             question, answer = question_and_reference(row)
             record = find({**row, "question": question, "reference": answer})
             if record and record["id"] in facts:
