@@ -83,6 +83,10 @@ CHANGED = {
     ),
     "another word": (RED, COLOUR, "red", "The door of the Orla shop in Copperlane is painted dark green.", {}),
     "no longer": (LANTERN, CLOSES, "18:25", "The Brass Lantern shop no longer closes daily at 18:25.", {}),
+    "with another name": (
+        "The depot in Copperlane closes at 17:40.", ["When does the depot in Copperlane close?"], "17:40",
+        "The depot in Copperfield closes at 17:40.", {},
+    ),
     "of something else": (LANTERN, CLOSES, "18:25", "The Copper Kettle closes at 18:25.", {}),
     "of another thing without a name": (
         "The old mill was built in 1820.", ["When was the old mill built?"], "1820", "The church was built in 1820.", {},
@@ -115,6 +119,18 @@ def test_each_question_on_a_fact_is_told_by_itself():
     gone = gone_since(records, {}, "2")
     assert [one["question"] for one in gone_questions(records, now, gone)] == by
     assert [one["question"] for one in to_unlearn(old, records, now, {*gone}, [])] == by
+
+
+def test_what_changed_may_stand_in_the_question():
+    asked = {COLOUR[0]: "red", "Whose shop in Copperlane has a door that is painted red?": "Orla"}
+    old = [row(number, RED, *one) for number, one in enumerate(asked.items())]
+    records: dict[str, dict] = {}
+    add_facts(records, old, {"a.txt": RED}, "1")
+    green = "The door of the Orla shop in Copperlane is painted dark green."
+    add_facts(records, [row(0, green, "Of what is it said?", "the door", kind="reverse")], {"a.txt": green}, "2")
+    now = AnswersNow(records, [], "2")
+    gone = gone_since(records, {}, "2")
+    assert {one["question"] for one in to_unlearn(old, records, now, {*gone}, [])} == {*asked}
 
 
 def test_the_fact_that_took_the_place_of_another_may_be_put_differently_the_day_after():
