@@ -183,6 +183,7 @@ def take_in(run: Run, day: Day, documents: Sequence[Document], arguments: Argume
         intake.take_in_first(day)
     else:
         intake.take_in(day, Sources(documents, arguments.data_path, arguments.newer), arguments.test_data_path)
+        day.note(general=arguments.retention_data_path)
         arguments.test_data_path = str(day.run / QUESTIONS)
     trained = run.has_ended(TRAINING, build_steps(arguments, run.limited, go_on(day))[TRAINING])
     if not day.is_first:

@@ -13,15 +13,17 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from data_processor.curation import contains
 from data_processor.dataset import question_and_reference
 from data_processor.languages import identify
 from data_processor.split import TEST_KINDS
-from days.candidates import same_value
+from days.candidates import SURE, same_value
 from days.ledger import Records, key_of, key_of_record
 from days.quiz import GUESSABLE, OF_MORE_FACTS, WORDINGS
+from days.restated import Restated
 from evaluation.accuracy import judge_answers
 from evaluation.matching import CORRECT, UNANSWERABLE
 from utils import read_json
@@ -52,13 +54,30 @@ class AnswersNow:
         self.records = records
         valid = [record for record in records.values() if not record["gone"] and run in record["runs"]]
         self.by_question = {one["question"]: (one["answer"], record) for record in valid for one in record["questions"]}
+        self.valid = valid
         self.pairs: dict[str, list[dict]] = defaultdict(list)
         for pair in pairs:
             self.pairs[pair["old"]["id"]].append(pair)
 
     def find(self, record: dict, question: str, answer: str) -> tuple[str, dict] | None:
-        """The answer to the same question today, with the record of its fact; None if nothing states one."""
+        """The answer to the same question today, with the record of its fact; None if nothing states one.
+
+        It is the old one if another fact says it in other words.
+        """
+        return self.replacing(record, question, answer) or self.restating(record, question, answer, SURE)
+
+    def replacing(self, record: dict, question: str, answer: str) -> tuple[str, dict] | None:
+        """The same, as far as the question is asked today, or a fact that is superseded is followed by another."""
         return self.by_question.get(question) or self._replacing(record, answer, set())
+
+    def restating(self, record: dict, question: str, answer: str, share: float) -> tuple[str, dict] | None:
+        """The old answer, if a fact is "deleted" that a document still states in other words, a `share` of them the same."""
+        still = self.restated.find(record, question, answer, share) if record["gone"] == "deleted" else None
+        return (answer, still) if still else None
+
+    @cached_property
+    def restated(self) -> Restated:
+        return Restated(self.valid)
 
     def _replacing(self, record: dict, value: str, seen: set[str]) -> tuple[str, dict] | None:
         seen.add(record["id"])
@@ -67,7 +86,9 @@ class AnswersNow:
             if newer is None or newer["id"] in seen or newer["id"] not in record["superseded_by"]:
                 continue
             if same_value(value, pair["old"]["value"], identify(record["text"])):
-                return self._replacing(newer, new, seen) if newer["gone"] else (new, newer)
+                if not newer["gone"]:
+                    return new, newer
+                return self._replacing(newer, new, seen) or self.restating(newer, "", new, SURE)
         return None
 
 

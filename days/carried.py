@@ -1,7 +1,7 @@
 """What a day takes over from the run before it: replies, the split into trained and asked questions, facts still stated.
 
 carry_over(before, run)                              # before the collection
-keep_split(run, before, asked, records, name, names)  # after it: data.json is then the union of both days
+keep_split(run, before, asked, records, name, names, deleted)  # after it: data.json is then the union of both days
 write_today(run, before, passes)                      # the rows to go on with from an adapter, instead of all
 """
 
@@ -17,11 +17,22 @@ from pathlib import Path
 from data_processor.conversion import FOLDER
 from data_processor.curation import is_near_copy, word_trigrams
 from data_processor.dataset import question_and_reference
-from data_processor.split import ANSWERABLE_KINDS, LEAK_SIMILARITY
+from data_processor.split import LEAK_SIMILARITY
 from days.folders import BESIDE_FOLDER
-from days.ledger import CHUNKS, DATASET, TEST, Records, folded, key_of, key_of_record
+from days.ledger import (
+    CHUNKS,
+    DATASET,
+    TEST,
+    Records,
+    asks_for_a_fact,
+    first_quote,
+    folded,
+    key_of,
+    key_of_record,
+    read_rows,
+)
 from days.rows import identity
-from utils import LOG_FOLDER, log_file, read_json, write_json
+from utils import LOG_FOLDER, log_file, write_json
 
 # Replies to the same prompts by the same model are the same: they need not be asked for, or paid, again.
 JOURNALS = (
@@ -35,6 +46,7 @@ JOURNALS = (
 REPLAY_JOURNAL = "replay.journal.jsonl"  # in the log folder of an adapter
 TODAY = "today.json"  # the rows to train where training goes on from an adapter, or makes one beside it
 OLD_PER_NEW = 1.0  # older facts for each new row, so that going on from an adapter does not lose them
+MADE_WITHOUT_QUOTE = ("unknown", "passage", "replay")  # kinds of row that a run makes anew
 SEED = 0  # of the choice among them
 
 Question = tuple[str, str]  # with its answer
@@ -72,30 +84,25 @@ def keep_split(
     asked: Collection[Question],
     records: Records,
     name: str,
-    names: Mapping[str, str],
+    names: Mapping[str, str] | None,
+    deleted: Collection[str] = (),
 ) -> None:
     """Make data.json and data.test.json of a run what both days together give.
 
     What was trained is trained, and what was `asked` is asked, though each collection draws its own lots: otherwise a
     question held out yesterday would be trained today. Facts that are still stated in files that have not changed, `names`
-    {name before: name now}, keep their rows, also where this collection made none of them.
+    {name before: name now}, keep their rows, also where this collection made none of them; and so do a person's own rows,
+    unless their file is among the `deleted`. Without `names` no row is added: what the run has now is what a person has left.
     """
-    rows, earlier = (read_json(folder / DATASET, "rows of a dataset") for folder in (run, before))
+    rows, earlier = (read_rows(folder / DATASET) for folder in (run, before))
     has_test = (run / TEST).exists()
-    test = read_json(run / TEST, "rows of a dataset") if has_test else []
-    trained = {question_and_reference(row) for row in earlier if row.get("kind") in ANSWERABLE_KINDS} - {*asked}
+    test = read_rows(run / TEST) if has_test else []
+    trained = {question_and_reference(row) for row in earlier if asks_for_a_fact(row)} - {*asked}
     rows += [as_trained(row) for row in test if question_and_reference(row) in trained]
     test = [row for row in test if question_and_reference(row) not in trained]
-    valid = {key_of_record(one) for one in records.values() if not one["gone"] and name in one["runs"]}
-    there = {identity(row) for row in rows}
-    rows += [
-        {**row, "file_name": names[row["file_name"]]}
-        for row in earlier
-        if row.get("kind") in ANSWERABLE_KINDS
-        and row.get("file_name") in names
-        and key_of(row) in valid
-        and identity(row) not in there
-    ]
+    if names is not None:
+        valid = {key_of_record(one): not one["gone"] and name in one["runs"] for one in records.values()}
+        rows += still_valid(earlier, {identity(row) for row in rows}, valid, names, deleted)
     tested = {question_and_reference(row) for row in test}
     held = near_asked(rows, {*asked, *tested})
     if has_test:
@@ -106,6 +113,28 @@ def keep_split(
         else:
             (run / TEST).unlink()  # no stage takes an empty list for questions
     write_json(run / DATASET, unique(row for row in rows if question_and_reference(row) not in held))
+
+
+def still_valid(
+    earlier: Iterable[dict],
+    there: Collection[tuple[str, str, str]],
+    valid: Mapping[str, bool],
+    names: Mapping[str, str],
+    deleted: Collection[str],
+) -> list[dict]:
+    """The rows of the run before that hold today and are not `there`, under the names of today.
+
+    `valid` says it by the key of a fact. A row without a quote, of whatever kind, is a person's: it tells nothing of how its
+    file was read, and the ledger need not know its fact.
+    """
+    found = []
+    for row in earlier:
+        file_name, by_hand = row.get("file_name"), not first_quote(row) and row.get("kind") not in MADE_WITHOUT_QUOTE
+        holds = valid.get(key_of(row), by_hand)
+        has_file = file_name not in deleted if by_hand else asks_for_a_fact(row) and file_name in names
+        if holds and has_file and identity(row) not in there:
+            found.append({**row, "file_name": names[file_name]} if file_name in names else row)
+    return found
 
 
 def as_trained(row: dict) -> dict:
@@ -119,7 +148,7 @@ def near_asked(rows: Iterable[dict], asked: Collection[Question], keep_one: bool
     Unless `keep_one`: then all of them, even if an answer is left without a question.
     """
     wordings: dict[str, dict[str, tuple[str, set[str]]]] = defaultdict(dict)  # by answer
-    for question, answer in (question_and_reference(row) for row in rows if row.get("kind") in ANSWERABLE_KINDS):
+    for question, answer in (question_and_reference(row) for row in rows if asks_for_a_fact(row)):
         wordings[folded(answer)][question] = (answer, word_trigrams(question))
     found = set()
     for question, answer in asked:
@@ -152,8 +181,8 @@ def write_today(run: Path, before: Path, passes: int = 0) -> int:
     each, of as many facts as OLD_PER_NEW allows. An adapter that has learnt them is only to be reminded, but in the same words
     each time it would keep these alone. Returns how many rows tell something new; without any, nothing is written.
     """
-    known = set(map(what_it_tells, read_json(before / DATASET, "rows of a dataset")))
-    rows = read_json(run / DATASET, "rows of a dataset")
+    known = set(map(what_it_tells, read_rows(before / DATASET)))
+    rows = read_rows(run / DATASET)
     new = [row for row in rows if what_it_tells(row) not in known]
     if not new:
         return 0
@@ -181,7 +210,7 @@ def link_passages(rows: Path) -> None:
 
 
 def what_it_tells(row: dict) -> tuple[str, str]:
-    """The same for all wordings: the fact, the text of a passage, or the question that has no answer."""
+    """The same for all wordings: the fact, the text of a passage, the question that has no answer, or that names no fact."""
     question, answer = question_and_reference(row)
-    own = {"passage": answer, "unknown": question}.get(row.get("kind"))
-    return (row["kind"], own) if own is not None else ("fact", key_of(row))
+    own = {"passage": answer, "unknown": question}.get(row.get("kind"), None if row.get("fact") else question)
+    return (row.get("kind", ""), own) if own is not None else ("fact", key_of(row))

@@ -12,7 +12,8 @@
 
 Each may be repeated after a kill. Facts are in the ledger of `out`; the first run is called FIRST there, a later one by the
 name of its folder. log/day.json of a day also has "changes", "gone" {fact: the run in which it went}, "way", "passes" (see
-carried.write_today), "asked_way", which --way was, and "taken_in", the time of the dataset that is in the ledger.
+carried.write_today), "asked_way", which --way was, "general", the file of general questions, and "taken_in", the time of the
+dataset that is in the ledger, of which "split" says that it has the rows of the day before.
 """
 
 from __future__ import annotations

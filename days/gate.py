@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from days.folders import read_day
 from evaluation.judging import UNSCORED
 from evaluation.matching import CORRECT, UNANSWERABLE
 from evaluation.significance import LEVEL, excess
@@ -32,6 +33,7 @@ class Comparison:
 
     `gained` counts those answered right now and wrong before. What was learnt must be kept itself; of general questions,
     which stand for many others, a gain makes up for a loss. `not_asked`: known before, and not asked or not scored now.
+    `left_out`: known before, and none of the general questions that the new run was given.
     """
 
     what: str
@@ -40,6 +42,7 @@ class Comparison:
     lost: tuple[Question, ...]
     gained: int
     not_asked: int
+    left_out: int = 0
 
     @property
     def p(self) -> float:
@@ -53,6 +56,9 @@ class Comparison:
     def line(self) -> str:
         """The comparison as a sentence for the terminal and the report."""
         not_asked = f", {self.not_asked} not asked again" if self.not_asked else ""
+        not_asked += f", {self.left_out} no longer among them" if self.left_out else ""
+        if self.left_out and not self.known + self.not_asked:
+            return f"{self.what}, since {self.since}: other general questions than before: nothing to compare; held"
         if not self.known:
             verdict = "held" if self.held else "not held"
             return f"{self.what}, since {self.since}: none asked that was answered right{not_asked}; {verdict}"
@@ -81,21 +87,24 @@ def compare_runs(run: Path, earlier: Sequence[Path], gone: Collection[Question] 
     """Compare a run with the runs that led to it, the first one first (folders.history).
 
     Without any, it passes: there is nothing to keep. `gone` are the questions whose answers are meant to have changed.
-    InputError if a run was not evaluated; general questions are left out if the run before did not ask any.
+    InputError if a run was not evaluated; general questions are left out if no run before asked any. Where the new run was
+    given others, or none, those of before say nothing about it; where it had no time for them, they count as not asked.
     """
     comparisons = []
     for what in (FACTS, GENERAL) if earlier else ():
         judged = [read_verdicts(one, what) for one in (*earlier, run)]
-        if what == GENERAL and not judged[-2]:
+        if not any(judged[:-1]):
             continue
+        given = general_questions(run, judged[-1]) if what == GENERAL else None
         now, *before = (right_answers(one, same_judge(judged)) for one in (judged[-1], *judged[:-1]))
         since = earlier[-1].resolve().name if len(earlier) > 1 else "the first run"  # whose folder is that of all days
-        comparisons.append(compare_answers(what, since, before[-1], now, gone))
+        if judged[-2]:
+            comparisons.append(compare_answers(what, since, before[-1], now, gone, given))
         first: dict[Question, bool] = {}
         for answers in before:
             first = answers | first
         if len(earlier) > 1:
-            comparisons.append(compare_answers(what, "each was first asked", first, now, gone))
+            comparisons.append(compare_answers(what, "each was first asked", first, now, gone, given))
     return Gate(tuple(comparisons))
 
 
@@ -105,9 +114,12 @@ def compare_answers(
     before: Mapping[Question, bool],
     now: Mapping[Question, bool],
     gone: Collection[Question] = (),
+    given: Collection[Question] | None = None,
 ) -> Comparison:
-    """Compare which questions are answered right now with which were before."""
+    """Compare which questions are answered right now with which were before, as far as they are among those `given` now."""
     known = [one for one, right in before.items() if right and one not in gone]
+    left_out = [one for one in known if given is not None and one not in given]
+    known = [one for one in known if given is None or one in given]
     asked = [one for one in known if one in now]
     return Comparison(
         what=what,
@@ -116,7 +128,15 @@ def compare_answers(
         lost=tuple(one for one in asked if not now[one]),
         gained=sum(now[one] for one, right in before.items() if not right and one in now and one not in gone),
         not_asked=len(known) - len(asked),
+        left_out=len(left_out),
     )
+
+
+def general_questions(run: Path, judged: Mapping) -> set[Question] | None:
+    """The general questions that a run was given, also those it had no time for; None if it had time for none of them."""
+    if judged:
+        return {question_of(row) for row in judged["verdicts"]}
+    return set() if read_day(run).get("general") == "" else None
 
 
 def read_verdicts(run: Path, what: str) -> dict:
@@ -141,6 +161,10 @@ def right_answers(judged: Mapping, by_judge: bool) -> dict[Question, bool]:
     found: dict[Question, bool] = {}
     for row in judged.get("verdicts", ()):
         if row[key] != UNSCORED and row.get("kind") != UNANSWERABLE:
-            question = (row["question"], row.get("reference", ""))
+            question = question_of(row)
             found[question] = found.get(question, True) and row[key] == CORRECT
     return found
+
+
+def question_of(row: Mapping) -> Question:
+    return row["question"], row.get("reference", "")

@@ -11,10 +11,11 @@ from data_processor.dataset import read_dataset
 from days import asked, carried
 from days.changes import Changes, compare, read_fingerprints
 from days.folders import Day, all_runs, history, read_day
-from days.ledger import DATASET, TEST, Records, add_facts, read_chunks, read_ledger, rows_of, write_ledger
+from days.ledger import DATASET, TEST, Records, add_facts, read_chunks, read_ledger, read_rows, rows_of, write_ledger
 from days.rows import take_out
 from days.superseded import FILE, Sources, find_superseded, supersede, to_judge
 from days.unlearning import UNLEARN, to_unlearn
+from provenance import meta_file
 from utils import log_file, read_json, write_json
 
 
@@ -30,7 +31,7 @@ def take_in(day: Day, sources: Sources, questions: str | None) -> None:
 
     `questions` is a person's file of them, if there is one. It is done once for a dataset, as it changes that.
     """
-    if read_day(day.run).get("taken_in") == (day.run / DATASET).stat().st_mtime_ns:
+    if read_day(day.run).get("taken_in") == when_edited(day.run):
         return
     records = ledger_of(day)
     changes = compare(*(read_fingerprints(run) or {} for run in (day.before.run, day.run)))
@@ -39,7 +40,7 @@ def take_in(day: Day, sources: Sources, questions: str | None) -> None:
     write_questions(day, records, pairs, questions, changes, gone)
     write_ledger(day.out, records)
     told = dataclasses.asdict(changes) | {"same": len(changes.same)}
-    day.note(changes=told, gone=gone, taken_in=(day.run / DATASET).stat().st_mtime_ns)
+    day.note(changes=told, gone=gone, taken_in=when_edited(day.run))
 
 
 def write_candidates(day: Day) -> bool:
@@ -100,18 +101,32 @@ def write_questions(
     now = asked.AnswersNow(records, pairs, day.name)
     earlier = asked.earlier_questions(history(day.out, day.run))
     again = {(row["question"], row["reference"]) for row in asked.to_ask([], earlier, records, now)}
-    names = {name: name for name in changes.same} | dict(changes.renamed)
-    carried.keep_split(day.run, day.before.run, again, records, day.name, names)
+    names, collected = {name: name for name in changes.same} | dict(changes.renamed), when_collected(day.run)
+    if read_day(day.run).get("split") == collected:
+        names = None  # only a person has written to the dataset since
+    carried.keep_split(day.run, day.before.run, again, records, day.name, names, changes.deleted)
+    day.note(split=collected)
     own = read_dataset(questions, "questions", bare_questions=True) if questions else read_test(day.run)
     write_json(day.run / asked.QUESTIONS, asked.to_ask(own, earlier, records, now))
     for path in day.run.glob("gone_*.json"):  # answers to other questions
         path.unlink()
     on_gone = asked.gone_questions(records, now, gone)
     write_json(day.run / asked.GONE, on_gone)
-    trained = read_json(day.before.run / DATASET, "rows of a dataset")
+    trained = read_rows(day.before.run / DATASET)
     went = {name for name, run in gone.items() if run == day.name}
     write_json(day.run / UNLEARN, to_unlearn(trained, records, now, went, on_gone))
 
 
+def when_edited(run: Path) -> int:
+    """When a dataset or its test questions were last written, in ns."""
+    return max(path.stat().st_mtime_ns for path in (run / DATASET, run / TEST) if path.exists())
+
+
+def when_collected(run: Path) -> str:
+    """When a collection last ended, which it writes beside its dataset, however often that is edited; "" if it did not say."""
+    path = meta_file(run / DATASET)
+    return read_json(path, "how a dataset was made").get("finished", "") if path.is_file() else ""
+
+
 def read_test(run: Path) -> list[dict]:
-    return read_json(run / TEST, "test questions") if (run / TEST).exists() else []
+    return read_rows(run / TEST) if (run / TEST).exists() else []

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from data_processor.dataset import question_and_reference
 from days.carried import link_passages, unique
-from days.ledger import key_of
+from days.ledger import key_of, read_rows
 from days.quiz import quiz, split_known
 from days.unlearning import to_replay
 from evaluation.accuracy import judge_answers
@@ -34,7 +34,7 @@ def write_quiz(run: Path, dataset: str, taught: Collection[str] = ()) -> bool:
 
     Facts whose key is among the `taught` are not asked, so that they are trained whatever the base model knows.
     """
-    rows = [row for row in read_json(run / dataset, "rows of a dataset") if key_of(row) not in taught]
+    rows = [row for row in read_rows(run / dataset) if key_of(row) not in taught]
     asked = quiz(rows)
     if asked:
         write_json(run / QUIZ, asked)
@@ -67,7 +67,7 @@ def quiz_verdicts(run: Path) -> list[dict]:
 
 def leave_out_known(run: Path, dataset: str) -> None:
     """Write TRAINED from a dataset and the answers to QUIZ."""
-    asked, rows, verdicts = read_json(run / QUIZ, "questions"), read_json(run / dataset, "rows"), quiz_verdicts(run)
+    asked, rows, verdicts = read_json(run / QUIZ, "questions"), read_rows(run / dataset), quiz_verdicts(run)
     known, unknown = split_known(rows, asked, verdicts)
     keys = {key_of(row) for row in known}
     write_json(run / TRAINED, unique([*unknown, *(to_replay(one) for one in verdicts if key_of(one) in keys)]))

@@ -16,11 +16,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data_processor.curation import names_and_numbers, normalize
-from data_processor.dataset import question_and_reference
+from data_processor.dataset import check_row, question_and_reference, to_example, with_id
 from data_processor.languages import identify_all
 from data_processor.split import ANSWERABLE_KINDS
 from data_processor.unknown import telling_stems
@@ -103,9 +103,26 @@ def rows_of(folder: str | Path) -> list[dict]:
     folder = Path(folder)
     rows: dict[tuple[str, str, str], dict] = {}
     for path in (folder / DATASET, folder / TEST, log_file(folder / TAKEN_OUT)):
-        for row in read_json(path, "rows of a dataset") if path.exists() else ():
+        for row in read_rows(path) if path.exists() else ():
             rows.setdefault((key_of(row), *question_and_reference(row)), row)
     return list(rows.values())
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a dataset that a person may have edited, all with an id; there may be none left.
+
+    All that finetune.py and inference.py take is taken: rows without an id, bare questions, JSON lines. InputError names the
+    file and the first row that is none.
+    """
+    rows = [to_example(row) for row in read_json(path, "rows of a dataset", or_lines=True)]
+    for number, row in enumerate(rows):
+        check_row(row, number, path)
+    return [with_id(row, number) for number, row in enumerate(rows)]
+
+
+def asks_for_a_fact(row: Mapping) -> bool:
+    """Whether a row of a dataset is a question with an answer, as each is that does not say its kind."""
+    return row.get("kind", ANSWERABLE_KINDS[0]) in ANSWERABLE_KINDS
 
 
 def read_chunks(folder: str | Path) -> dict[str, str]:
@@ -142,11 +159,20 @@ def add_facts(
         take_in(record, found[key])
         stated.add(record["id"])
     for record in records.values():
-        text = texts.get(record["file_name"], "")
-        still_there = bool(record["quotes"]) and all(quote in text for quote in record["quotes"])
         earlier = [name for name in record["runs"] if name != run]
+        still_there = is_still_there(record, earlier, texts)
         record["runs"] = [*earlier, run] if record["id"] in stated or still_there else earlier
     mark_gone(records, run)
+
+
+def is_still_there(record: dict, earlier: Sequence[str], texts: Mapping[str, str]) -> bool:
+    """Whether the quotes of a fact stand in its file; one without any, which a person wrote, was valid in `earlier` runs.
+
+    A person's fact goes with its file, if it names one.
+    """
+    if record["quotes"]:
+        return all(quote in texts.get(record["file_name"], "") for quote in record["quotes"])
+    return bool(earlier) and record["gone"] != "deleted" and (not record["file_name"] or record["file_name"] in texts)
 
 
 def match_records(records: Records, facts: dict[str, dict]) -> dict[str, dict]:

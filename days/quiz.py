@@ -10,8 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from data_processor.dataset import question_and_reference
-from data_processor.split import ANSWERABLE_KINDS
-from days.ledger import key_of
+from days.ledger import asks_for_a_fact, key_of
 from evaluation.matching import CORRECT
 
 WORDINGS = 2  # asked of each fact: a single right answer may be a guess
@@ -26,11 +25,7 @@ def quiz(rows: Iterable[dict]) -> list[dict]:
     """
     by_fact: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        if (
-            row.get("fact")
-            and row.get("kind", ANSWERABLE_KINDS[0]) in ANSWERABLE_KINDS
-            and row.get("form") not in GUESSABLE + OF_MORE_FACTS
-        ):
+        if row.get("fact") and asks_for_a_fact(row) and row.get("form") not in GUESSABLE + OF_MORE_FACTS:
             by_fact[key_of(row)][question_and_reference(row)[1]].append(row)
     asked = []
     for by_answer in by_fact.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from data_processor.curation import contains
 from data_processor.dataset import question_and_reference
 from data_processor.languages import identify
 from data_processor.unknown import stems
-from days.ledger import DATASET, TAKEN_OUT, TEST, Records, folded, key_of, key_of_record
+from days.ledger import DATASET, TAKEN_OUT, TEST, Records, folded, key_of, key_of_record, read_rows
 from utils import log_file, read_json, write_json
 
 ORIGIN = "taken_from"  # of a row that was taken out: the file it was in
@@ -27,7 +28,7 @@ def take_out(folder: str | Path, records: Records, pairs: Iterable[dict]) -> int
     files = {name: folder / name for name in (DATASET, TEST) if (folder / name).exists()}
     kept_apart = log_file(folder / TAKEN_OUT)
     before = read_json(kept_apart, "rows taken out of a dataset") if kept_apart.exists() else []
-    there = {name: read_json(path, "rows of a dataset") for name, path in files.items()}
+    there = {name: read_rows(path) for name, path in files.items()}
     known = {identity(row) for rows in there.values() for row in rows}
     for row in before:
         if identity(row) not in known and row[ORIGIN] in there:
@@ -56,12 +57,10 @@ class Superseded:
         gone = {record["id"]: record for record in records.values() if record["gone"] == "superseded"}
         self.keys = {key_of_record(record) for record in gone.values()}
         self.quotes = {(record["file_name"], folded(quote)) for record in gone.values() for quote in record["quotes"]}
-        self.values: dict[str, list[tuple[dict, str]]] = {}
-        for pair in pairs:
-            if pair["old"]["id"] in gone:
-                self.values.setdefault(pair["old"]["file_name"], []).append(
-                    (gone[pair["old"]["id"]], pair["old"]["value"])
-                )
+        self.values: dict[str, list[tuple[dict, str]]] = defaultdict(list)  # by file, under its name of today
+        for old in (pair["old"] for pair in pairs):
+            if old["id"] in gone:
+                self.values[gone[old["id"]]["file_name"]].append((gone[old["id"]], old["value"]))
 
     def __call__(self, row: dict) -> bool:
         if row.get("kind") == "unknown":

@@ -18,10 +18,10 @@ from itertools import chain
 from pathlib import Path
 
 from data_processor.dataset import has_words, question_and_reference
-from data_processor.split import ANSWERABLE_KINDS
 from days.asked import AnswersNow, find_record, is_plain
+from days.candidates import ALIKE
 from days.carried import TODAY, near_asked, unique
-from days.ledger import Records
+from days.ledger import Records, asks_for_a_fact
 from days.quiz import OF_MORE_FACTS
 from utils import read_json, write_json
 
@@ -36,7 +36,8 @@ def to_unlearn(
 ) -> list[dict]:
     """The rows of UNLEARN, from those that the run before `trained`; `went` are the ids of facts, `gone` the rows of GONE.
 
-    A fact is left out if one that is valid superseded it or answers one of its questions, or nearly that question alike.
+    A fact is left out if one that is valid superseded it or answers one of its questions, or nearly that question alike. A
+    question is left out if some fact may well say the answer in other words: what is so is not to be trained against.
     """
     by_fact = rows_by_fact(trained, records, went)
     rows = [*chain.from_iterable(by_fact.values())]
@@ -47,9 +48,10 @@ def to_unlearn(
     for name, wordings in by_fact.items():
         asked = list(dict.fromkeys(map(question_and_reference, wordings)))
         replaced = any(one in records and not records[one]["gone"] for one in records[name]["superseded_by"])
-        if replaced or stated & {*asked} or any(now.find(records[name], *one) for one in asked):
+        if replaced or stated & {*asked} or any(now.replacing(records[name], *one) for one in asked):
             continue
-        wordings = [row for row in wordings if question_and_reference(row) not in tested]
+        gone_for_good = {one for one in asked if not now.restating(records[name], *one, share=ALIKE)} - tested
+        wordings = [row for row in wordings if question_and_reference(row) in gone_for_good]
         found += sorted(wordings, key=lambda row: not is_plain(row))[:MOST_WORDINGS]
     return [to_question(row, number) for number, row in enumerate(found)]
 
@@ -59,7 +61,7 @@ def rows_by_fact(trained: Iterable[dict], records: Records, facts: Collection[st
     find = find_record(records)
     found: dict[str, list[dict]] = defaultdict(list)
     for row in trained:
-        if row.get("kind") in ANSWERABLE_KINDS and row.get("form") not in OF_MORE_FACTS:
+        if asks_for_a_fact(row) and row.get("form") not in OF_MORE_FACTS:
             question, answer = question_and_reference(row)
             record = find({**row, "question": question, "reference": answer})
             if record and record["id"] in facts:

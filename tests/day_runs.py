@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def live_through(
     write_fingerprints(found.run, fingerprint(documents))
     if read_day(found.run).get("taken_in") is None:  # a collection that has ended is not made again
         collect_day(found.run, day, held_out, wordings, demo=demo)
+        write_json(log_file(found.run / "data.meta.json"), {"finished": str(time.time_ns())})
     if found.is_first:
         take_in_first(found)
     else:

@@ -118,8 +118,57 @@ def test_general_knowledge_that_went_or_was_not_asked_is_a_reason_unless_it_neve
     (runs[2] / "retention_tuned_acc.json").unlink()
     gate = compare_runs(runs[2], runs[:2])
     assert not gate.passed and "100 not asked again; not held" in gate.lines()[0]
-    (runs[1] / "retention_tuned_acc.json").unlink()
+    for run in runs[:2]:
+        (run / "retention_tuned_acc.json").unlink()
     assert [one.what for one in compare_runs(runs[2], runs[:2]).comparisons] == [FACTS, FACTS]
+
+
+def test_other_general_questions_than_before_say_nothing_of_what_was_kept(runs):
+    write_verdicts(runs[2], answers(50, start=1000), "retention_tuned")
+    gate = compare_runs(runs[2], runs[:2])
+    assert gate.passed and gate.lines()[2:] == [
+        f"general questions, since {since}: other general questions than before: nothing to compare; held"
+        for since in ("2026-11-30", "each was first asked")
+    ]
+    write_verdicts(runs[2], answers(100, 20), "retention_tuned", q0={"verdict": "unscored", "match": "unscored"})
+    assert "99 of 99 kept, 0 lost, 0 gained, 1 not asked again; held" in compare_runs(runs[2], runs[:2]).lines()[2]
+
+
+def test_of_general_questions_that_are_partly_others_the_same_ones_are_compared(runs):
+    same = dict([*answers(100).items()][:40])
+    write_verdicts(runs[2], same | answers(50, start=1000), "retention_tuned")
+    gate = compare_runs(runs[2], runs[:2])
+    assert gate.passed and "40 of 40 kept, 0 lost, 0 gained, 60 no longer among them; held" in gate.lines()[2]
+    write_verdicts(runs[2], flipped(same, *range(9)) | answers(50, start=1000), "retention_tuned")
+    assert not compare_runs(runs[2], runs[:2]).passed
+    none = {f"q{n}": {"verdict": "unscored", "match": "unscored"} for n in range(40)}
+    write_verdicts(runs[2], same | answers(50, start=1000), "retention_tuned", **none)
+    gate = compare_runs(runs[2], runs[:2])
+    assert not gate.passed, "they were given, and there was no time for them"
+    assert (
+        "none asked that was answered right, 40 not asked again, 60 no longer among them; not held" in gate.lines()[0]
+    )
+
+
+@pytest.mark.parametrize(("given", "passed"), [("", True), ("general.json", False)])
+def test_a_run_that_was_to_ask_no_general_questions_is_told_from_one_that_had_no_time_for_them(runs, given, passed):
+    (runs[2] / "retention_tuned_acc.json").unlink()
+    write_json(runs[2] / "log" / "day.json", {"before": "days/2026-11-30", "general": given})
+    gate = compare_runs(runs[2], runs[:2])
+    assert gate.passed == passed
+    assert (
+        any("other general questions than before: nothing to compare; held" in line for line in gate.lines()) == passed
+    )
+
+
+def test_general_knowledge_is_compared_again_after_a_run_that_asked_none(runs):
+    (runs[1] / "retention_tuned_acc.json").unlink()
+    found = compare_runs(runs[2], runs[:2])
+    assert found.passed and [(one.what, one.since) for one in found.comparisons][2:] == [
+        (GENERAL, "each was first asked")
+    ]
+    write_verdicts(runs[2], flipped(answers(100, 20), *range(15)), "retention_tuned")
+    assert not compare_runs(runs[2], runs[:2]).passed, "what was lost meanwhile"
 
 
 def test_a_changed_fact_keeps_its_question_and_is_another_one(runs):

@@ -246,6 +246,17 @@ def test_what_was_taken_out_is_still_in_the_ledger_and_comes_back_when_it_is_val
     assert ids(folder / "data.test.json") == ["identity_7"]
 
 
+@pytest.mark.parametrize(("old", "name"), (("a.txt", "hours.txt"), ("b.txt", "notice.txt")))
+def test_a_text_that_tells_the_old_value_stays_out_when_a_file_gets_another_name(tmp_path, old, name):
+    folder, records, pairs = superseded_folder(tmp_path)
+    texts = {name if one == old else one: text for one, text in read_chunks(folder).items()}
+    rows = [{**one, "file_name": name if one["file_name"] == old else one["file_name"]} for one in rows_of(folder)]
+    day = collect(tmp_path / "day", texts, rows)
+    add_facts(records, rows_of(day), read_chunks(day), "2", [(old, name)])
+    assert take_out(day, records, pairs) == 4
+    assert ids(day / "data.json") == ["identity_1", "identity_3", "identity_5", "identity_6"]
+
+
 def test_a_kill_between_two_files_loses_no_row(tmp_path, monkeypatch):
     folder, records, pairs = superseded_folder(tmp_path)
     whole = sorted(ids(folder / "data.json") + ids(folder / "data.test.json"))
