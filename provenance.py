@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from utils import find_log_file, log_file, write_json
+
+ROWS_CONTENT = (
+    "content of --data_path"  # among a checkpoint's settings: the content_digest of the rows it was trained on
+)
 
 ROOT = Path(__file__).resolve().parent
 NOT_CODE = (":!results", ":!docs")  # results of earlier measurements: they do not make the next one irreproducible
@@ -60,6 +65,12 @@ def meta_file(path: str | Path) -> Path:
 
 def with_meta_name(path: str | Path) -> Path:
     return Path(path).with_name(f"{Path(path).stem}.meta.json")
+
+
+def content_digest(path: str | Path) -> str:
+    """A hash of a file's bytes: another one if the file has been written anew with another content."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def commit() -> str:

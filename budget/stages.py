@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.step import Step
+from provenance import ROWS_CONTENT, content_digest
 from utils import log_file, read_json
 
 UNLEARN_TOKENS = 20  # of an answer that is trained against what has gone; of 12, other facts went too (docs/log.md)
@@ -27,6 +31,8 @@ ADAPTER = "adapter_model.safetensors"
 OF_SOME_RUNS = ("lora/" + ADAPTER, "unlearn_base.json", "quiz_base.json")  # what not every run writes
 # For a training without a deadline, so that it can resume
 SAVING_ARGUMENTS = ["--save_minutes", "10", "--resume_from_checkpoint", "auto"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,8 @@ def training_steps(arguments, limited: bool, going_on: GoingOn | None, quiz: Qui
     if going_on and going_on.rows and not going_on.beside:
         train += ["--num_train_epochs", "1"]  # of rows that are written out for all of onward_passes
     meta, rescue = folder / "training.meta.json", lambda: rescue_adapter(folder)
-    steps = [Step("fine-tuning", meta, train, sealed=True, rescue=rescue)]
+    prepare = partial(drop_other_checkpoints, folder, rows)
+    steps = [Step("fine-tuning", meta, train, sealed=True, rescue=rescue, prepare=prepare)]
     if folder != out / "lora":
         both = ["-m", "training.combine", str(going_on.adapter), str(folder), str(out / "lora")]
         steps.append(Step("both adapters as one", out / "lora" / ADAPTER, both, sealed=True, timed=False))
@@ -203,6 +210,22 @@ def further_answers(out: Path) -> list[str]:
     if all(map(answered, pair)):
         options += ["--data_name_retention_sft", pair[0], "--data_name_retention_base", pair[1]]
     return options
+
+
+def drop_other_checkpoints(lora: Path, rows: Path) -> bool:
+    """Remove the checkpoints of a training that was stopped, if its rows were edited or collected anew since.
+
+    Returns True, as the training can begin: what is left there is of the same rows, or torn, which finetune.py tells.
+    """
+    for mark in lora.glob("checkpoint-*/whole.json"):
+        try:
+            content = json.loads(mark.read_text())["settings"][ROWS_CONTENT]
+        except (ValueError, KeyError):
+            continue
+        if content != content_digest(rows):
+            log.info("%s has changed: it is trained from the start, without %s", rows, mark.parent)
+            shutil.rmtree(mark.parent)
+    return True
 
 
 def rescue_adapter(lora: Path) -> bool:

@@ -25,9 +25,10 @@ from budget.run import Interrupted, Run
 from budget.stages import EPOCHS, GoingOn, build_steps, further_answers, onward_passes, rescue_adapter
 from budget.step import Step
 from engines.processes import lock_folder
+from provenance import content_digest
 from run_all import Arguments
 from training.arguments import TrainingArguments
-from utils import InputError
+from utils import InputError, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -285,6 +286,22 @@ def test_a_training_ended_at_its_deadline_leaves_its_last_whole_checkpoint(tmp_p
     assert (tmp_path / "adapter_model.safetensors").read_text() == "10"
     with pytest.raises(InputError, match="exit code 3"):  # a failure before the deadline is not passed over
         run.run_stage(BASE, [step(tmp_path, "raise SystemExit(3)", rescue=lambda: True)])
+
+
+@pytest.mark.parametrize(("edited", "left"), [(False, ["10", "9", "torn"]), (True, ["torn"])])
+def test_a_training_that_was_stopped_does_not_go_on_with_rows_that_were_edited_since(tmp_path, edited, left):
+    """finetune.py would refuse such a checkpoint, at every start."""
+    rows, lora = tmp_path / "data.json", tmp_path / "lora"
+    rows.write_text("[1]")
+    marks = {name: {"settings": {"content of --data_path": content_digest(rows)}} for name in ("9", "10")}
+    for name, mark in {**marks, "torn": {}}.items():
+        write_json(lora / f"checkpoint-{name}" / "whole.json", mark)
+    if edited:
+        rows.write_text("[2]")
+    arguments = Arguments(model_name_or_path="m", data_path="docs", out=str(tmp_path))
+    for limited in (True, False):
+        assert build_steps(arguments, limited)[TRAINING][0].prepare()
+        assert sorted(path.name.removeprefix("checkpoint-") for path in lora.iterdir()) == left
 
 
 def test_a_signal_reaches_the_stage_and_ends_the_run(tmp_path, handlers):  # noqa: F811

@@ -6,7 +6,6 @@ every file; a checkpoint without it, or with different sizes, was cut short by a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import transformers
 
+from provenance import ROWS_CONTENT, content_digest
 from training import ranks
 from training.continued import weights_digest
 from utils import InputError, write_json
@@ -154,11 +154,9 @@ def newest_checkpoint(output_dir: str | Path, settings: dict) -> tuple[str, floa
 
 def resume_settings(model, data, lora, training, rows) -> dict:
     """The settings a resumed run must share with the run it continues; the first four arguments are those of finetune.py."""
-    with Path(data.data_path).open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     return {
         "model_name_or_path": model.model_name_or_path,
-        "content of --data_path": content,
+        ROWS_CONTENT: content_digest(data.data_path),
         "number of examples": len(rows),
         "number of processes": training.world_size,
         **{name: getattr(data, name) for name in ("system_prompt", "replay_ratio")},
