@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import html
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""Which rows of HTML tables name the columns, and which terms of a <dl> stand on one line with what is said of them."""
+"""Which rows of HTML tables name the columns, which only lay out a page, and which terms of a <dl> share a line with what is said of them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,32 @@ import regex
 
 from data_processor.html_events import BLOCKS, WORD, Event
 
-LONGEST_NAME, LONGEST_VALUE = (
-    60,
-    200,
-)  # characters: of a column's name that no <th> tells, of what is said on a term's line
+LONGEST_NAME = 60  # characters: of a column's name that no <th> tells
+LONGEST_VALUE = 200  # of what is said on a term's line
+LONGEST_CELL = 1000  # of several paragraphs in a cell
 SENTENCES = regex.compile(r"(?<=\p{L}{4}|\d{3}|[\"'”’»)])[.!?…][\"'”’»)\]]*\s+[\"'“„«(¿¡]*\p{Lu}|[。！？]\s*[^\s”」』]")
 YEAR_OR_NUMBER = re.compile(r"(?P<year>\b(?:1\d|20)\d\d\b)|\d+")
 
 
 @dataclass
 class CellWords:
-    name: str  # td or th
+    """A cell: td or th, how its text begins, the length of all of it, whether all words are bold, the blocks that have some."""
+
+    name: str
     text: str = ""
-    is_bold: bool = True  # whatever has letters or digits in it
+    length: int = 0
+    is_bold: bool = True
+    blocks: int = 0
+    in_block: bool = False  # which has words
+
+    def add(self, event: Event, is_bold: bool) -> None:
+        if event.name == "br" or event.name in BLOCKS:
+            self.in_block = False
+        elif event.words:
+            self.blocks, self.in_block = self.blocks + (not self.in_block), True
+            self.is_bold &= is_bold
+        self.text += event.text if len(self.text) <= LONGEST_VALUE else ""
+        self.length += len(event.text)
 
     @property
     def shape(self) -> str:
@@ -48,9 +61,13 @@ class RowWords:
         return any(re.search(r"\d", cell.text) for cell in self.cells)
 
 
-def header_rows(events: Sequence[Event]) -> set[int]:
-    """Indices of the events that open a row with the names of the columns."""
+def read_rows(events: Sequence[Event]) -> tuple[set[int], set[int]]:
+    """Indices of the events that open a row with the names of the columns, and of those that open one which is no row.
+
+    Such a row lays out a page: it is the only column and has several paragraphs, or a cell has more of them than a cell has.
+    """
     headers: set[int] = set()
+    layout: set[int] = set()
     tables: list[list[RowWords]] = [[]]  # those that are open, the innermost last; the first has rows outside of all
     row, in_head, bold = None, False, 0
     above: list[tuple[RowWords | None, bool]] = []  # of the tables around the innermost
@@ -63,7 +80,8 @@ def header_rows(events: Sequence[Event]) -> set[int]:
             tables.append([])
             row, in_head = None, False
         elif name == "table" and above:
-            headers |= headers_of(tables.pop())
+            headers |= headers_of(tables[-1])
+            layout |= layout_of(tables.pop())
             row, in_head = above.pop()
         elif name in ("thead", "tbody", "tfoot"):
             row, in_head = None, opens and name == "thead"
@@ -76,9 +94,15 @@ def header_rows(events: Sequence[Event]) -> set[int]:
         elif name in ("b", "strong"):
             bold = max(0, bold + (1 if opens else -1))
         elif row is not None and row.cells:
-            row.cells[-1].text += event.text
-            row.cells[-1].is_bold &= bool(bold) or not event.words
-    return headers.union(*map(headers_of, tables))
+            row.cells[-1].add(event, is_bold=bold > 0)
+    return headers.union(*map(headers_of, tables)), layout.union(*map(layout_of, tables))
+
+
+def layout_of(rows: list[RowWords]) -> set[int]:
+    is_column = all(len(row.cells) < 2 and all(cell.name == "td" for cell in row.cells) for row in rows)
+    return {
+        row.index for row in rows for cell in row.cells if cell.blocks > 1 and (is_column or cell.length > LONGEST_CELL)
+    }
 
 
 def headers_of(rows: list[RowWords]) -> set[int]:
@@ -145,9 +169,9 @@ def term_lines(events: Sequence[Event]) -> dict[int, int]:
     for index, event in enumerate(events):
         opens = event.kind == "open"
         if event.name == "dl":
-            if lists:
-                lists[-1].has_blocks = True
             if opens:
+                for around in lists[-1:]:
+                    around.has_blocks = True
                 lists.append(Terms())
             elif lists:
                 finish(index)
@@ -165,7 +189,7 @@ def term_lines(events: Sequence[Event]) -> dict[int, int]:
         elif event.name in BLOCKS and event.name not in ("dt", "dd", "div"):
             lists[-1].has_blocks = True
         elif lists[-1].values:
-            lists[-1].values[-1] += event.text
+            lists[-1].values[-1] += event.text if len(lists[-1].values[-1]) <= LONGEST_VALUE else ""
         else:
             lists[-1].terms += event.text
     return lines

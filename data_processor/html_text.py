@@ -8,7 +8,7 @@ import regex
 
 from data_processor.edits import HEADING, MARKUP, METADATA, TEXT, Edit, Markup
 from data_processor.html_events import BLOCKS, LEFT_OUT, STRUCK, Event, Events, unseen_elements
-from data_processor.html_rows import header_rows, term_lines
+from data_processor.html_rows import read_rows, term_lines
 from data_processor.superscripts import find_scripts
 from data_processor.tables import ENDS, Cell, Grid
 
@@ -33,7 +33,7 @@ class Reader:
     def __init__(self, text: str, start: int, end: int) -> None:
         self.text, self.found = text, Markup([], [], [])
         self.events = Events(text, start, end).events
-        self.headers, self.term_lines = header_rows(self.events), term_lines(self.events)
+        (self.headers, self.layout), self.term_lines = read_rows(self.events), term_lines(self.events)
         self.scripts = find_scripts(text, start, end)
         self.resume = start  # where the next event to be read may begin
         self.unseen = unseen_elements(self.events)
@@ -47,6 +47,7 @@ class Reader:
         self.line_end, self.joint = -1, ":"  # of such a line: the event after it, what stands before what is said
         self.due: list[str] = []  # cells of rows above, to write before the next words
         self.row_start, self.in_header = start, False
+        self.names_row = False  # the cell read last, in a table without names of columns
         self.last = ""  # the last character that was kept
 
     def read(self) -> Markup:
@@ -84,14 +85,14 @@ class Reader:
     def read_tag(self, index: int, event: Event) -> None:
         name, opens = event.name, event.kind == "open"
         shows = name == "button" and (event.expands or self.heading_start is not None)
+        end_mark = self.end_row(event.start) if 0 <= self.line_end <= index else ""
         if index in self.unseen or (opens and name in LEFT_OUT and name not in STRUCK and not shows):
             self.left_out, self.depth = name, 1
-            self.edit(event.start, event.end, kind=LEFT_OUT.get(name, MARKUP))
+            self.edit(event.start, event.end, end_mark, LEFT_OUT.get(name, MARKUP))
             return
         if opens and event.start in self.scripts:
             self.write_script(event)
             return
-        end_mark = ""
         if name in HEADINGS:
             if opens:
                 self.heading_start = event.end
@@ -106,14 +107,12 @@ class Reader:
             self.grid.carried = {}
         elif name == "tr":
             end_mark = self.end_row(event.start)
-            if opens:
+            if opens and index not in self.layout:
                 self.cells, self.row_start, self.in_header = [], event.start, index in self.headers
         elif name in ("td", "th") and opens and self.cells is not None:
             self.open_cell(event)
         elif name == "pre":
             self.preformatted = max(0, self.preformatted + (1 if opens else -1))
-        elif index == self.line_end:
-            end_mark = self.end_row(event.start)
         self.edit(event.start, event.end, end_mark)
         self.break_line(name, opens)
         if index in self.term_lines and self.cells is None:
@@ -148,7 +147,10 @@ class Reader:
         column, carried = self.grid.skip(after)
         label = "" if self.in_header else self.grid.label(column, event.width)
         self.due += carried
-        self.lead = ("; " if self.has_words() else "") + "; ".join([*self.due, label])
+        is_named = self.names_row and event.name == "td" and not (self.grid.names or self.due)
+        mark = (" " if self.last in ENDS else ": ") if is_named else "; "
+        self.lead = (mark if self.has_words() else "") + "; ".join([*self.due, label])
+        self.names_row = event.name == "th"
         self.cells.append(Cell(column, event.width, event.height, label=label))
 
     def has_words(self) -> bool:
@@ -162,7 +164,8 @@ class Reader:
         in_header, has_words = self.in_header, any(cell.words.strip() for cell in cells)
         carried = self.due + self.grid.skip(cells[-1].column + cells[-1].width if cells else 0)[1]
         self.grid.end_row(cells, in_header)
-        self.in_header, self.lead, self.due = False, "", []
+        self.in_header, self.lead, self.due, self.line_end = False, "", [], -1
+        self.breaks = max(self.breaks, 1)
         if in_header:
             return ""
         self.found.rows.append((self.row_start, end))

@@ -21,7 +21,7 @@ INLINE_TAG = re.compile(
 TAG = re.compile(r"<[^<>]*>")
 CUT_TAG = re.compile(r"\A[^<>]*>|<[^<>]*\Z")  # at an end of a stretch of HTML
 LINK = r"<a\b[^<>]*\bhref\s*=\s*[\"']?[^\"'\s<>]*#"  # to a place on a page
-LINK_WITHIN = re.compile(LINK, re.IGNORECASE)
+LINK_WITHIN = re.compile(rf"{LINK}|\]\(#", re.IGNORECASE)  # in HTML or in Markdown
 LINK_AROUND = re.compile(rf"{LINK}[^<>]*>\s*(?:<(?:span|small)\b[^<>]*>\s*)*\Z", re.IGNORECASE)
 NEAR = 300  # characters of HTML looked at before and after
 
@@ -62,7 +62,7 @@ def find_scripts(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
         if tag["name"].lower() == "sub":
             after = "" if text.startswith("<sup", tag.end()) else after  # SO4^2-
             new = lowered(inside.strip(), seen(CUT_TAG.sub("", before)), after)
-        elif LINK_WITHIN.search(tag["inside"]) or LINK_AROUND.search(before):
+        elif LINK_WITHIN.search(tag["inside"]) or LINK_AROUND.search(before) or text.startswith("](#", tag.end()):
             new = ""
         else:
             new = raised(inside.strip(), seen(CUT_TAG.sub("", MARKS_BEFORE.sub("", before))), after)
@@ -72,8 +72,9 @@ def find_scripts(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
 
 
 def seen(source: str) -> str:
-    """What is read of a stretch of HTML, a line feed for each tag of a block."""
-    return html.unescape(TAG.sub("\n", INLINE_TAG.sub("", re.sub(r"\s+", " ", source))))
+    """What is read of a stretch of HTML, or of Markdown with its escapes, a line feed for each tag of a block."""
+    words = TAG.sub("\n", INLINE_TAG.sub("", re.sub(r"\s+", " ", source)))
+    return re.sub(r"\\(?=[][()*†‡§])", "", html.unescape(words))
 
 
 def lowered(content: str, before: str, after: str) -> str:
