@@ -125,14 +125,14 @@ class Reader:
                 is_listed, mark = opens and name in ("li", "dt", "dd"), self.joint if name == "dd" else ","
                 ended = not is_listed or self.cells[-1].words[-1] in ENDS
                 self.lead = (self.lead or " ") if ended else f"{mark} "
-            if name in ("dt", "dd"):
-                self.joint = ":" if name == "dt" else ","
         elif name == "br":
             self.breaks = max(self.breaks, 1)
         elif name == "li" and opens:
             self.breaks, self.lead = max(self.breaks, 1), "- "
         elif name in BLOCKS or (name == "button" and self.heading_start is None):
             self.breaks = max(self.breaks, 1 if name in ("li", "tr", "dt", "dd", "option") else 2)
+        if name in ("dt", "dd"):
+            self.joint = ":" if name == "dt" else ","
 
     def write_script(self, event: Event) -> None:
         """What a <sup> or <sub> says in place of it."""

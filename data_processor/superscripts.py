@@ -33,7 +33,7 @@ EXPONENT = regex.compile(rf"[-−–]?{TERM}(?P<more>[-−–+*/.]{TERM})*|\d+[-
 RAISED_DIGITS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 ISOTOPE = regex.compile(r"\p{Lu}\p{Ll}?(?!\p{Ll})")
 SUM = regex.compile(r"\s*[=×*+^]")  # what stands before it is a power, even if it looks like a year
-YEAR = regex.compile(r"(?<!\d)(?<![+=×*^]\s?)(?:1[1-9]|20)\d\d(?:[-–/]\d\d)?$")
+YEAR = regex.compile(r"(?<!\d)(?<![+=×^]\s?)(?:1[1-9]|20)\d\d(?:[-–/]\d\d)?$")
 NUMBER = regex.compile(r"(?<![\p{L}\d])\d[\d.,'’]*$")
 GROUPED = regex.compile(r"(?<!\d)\d{1,3}(?:[,.'’ \u202f]\d{3})+$")  # 1,250: nobody squares such a number
 HOUR = regex.compile(r"(?<![\d.,:])(?:[01]?\d|2[0-4])$")
