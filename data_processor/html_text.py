@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import regex
@@ -80,7 +81,7 @@ class Reader:
             if self.depth == 0:
                 self.left_out = ""
         elif kind == METADATA and event.kind in ("data", "reference"):
-            self.found.title += event.text
+            self.found.title += html.unescape(self.text[event.start : event.end])
 
     def read_tag(self, index: int, event: Event) -> None:
         name, opens = event.name, event.kind == "open"
@@ -100,13 +101,13 @@ class Reader:
                 self.found.headings.append((self.heading_start, event.start))
                 self.heading_start = None
         elif name == "table":
-            end_mark = self.end_row(event.start)
+            end_mark += self.end_row(event.start)
             self.grid = Grid()
         elif name in ("thead", "tbody", "tfoot"):
-            end_mark = self.end_row(event.start)
+            end_mark += self.end_row(event.start)
             self.grid.carried = {}
         elif name == "tr":
-            end_mark = self.end_row(event.start)
+            end_mark += self.end_row(event.start)
             if opens and index not in self.layout:
                 self.cells, self.row_start, self.in_header = [], event.start, index in self.headers
         elif name in ("td", "th") and opens and self.cells is not None:

@@ -28,7 +28,7 @@ NEAR = 300  # characters of HTML looked at before and after
 MARK = r"(?:\d{1,3}|\p{Ll}|[*†‡§¶]{1,3})"
 MARKS = regex.compile(rf"{MARK}(?:\s?[,;–-]\s?{MARK})*")
 BRACKETED = regex.compile(r"(?:\[[^\[\]]{1,40}\]\s*)+|[,;\s]*")  # or what stands between two marks
-TERM = r"(?:\d*[nkmxijtp]|\d+)"
+TERM = r"(?:\d*[nkxij]|\d+)"
 EXPONENT = regex.compile(rf"[-−–]?{TERM}(?P<more>[-−–+*/.]{TERM})*|\d+[-−–+]")  # or a charge: Ca2+
 RAISED_DIGITS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 ISOTOPE = regex.compile(r"\p{Lu}\p{Ll}?(?!\p{Ll})")
@@ -56,16 +56,16 @@ def find_scripts(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
     """Where a <sup> or <sub> begins in a text: where it ends, and what to write for it if that is not what stands in it."""
     found = {}
     for tag in SCRIPT.finditer(text, start, end):
-        inside = seen(tag["inside"])
+        inside = seen(tag["inside"]).strip()
         before = text[max(start, tag.start() - NEAR) : tag.start()]
         after = seen(CUT_TAG.sub("", text[tag.end() : min(end, tag.end() + NEAR)]))
         if tag["name"].lower() == "sub":
             after = "" if text.startswith("<sup", tag.end()) else after  # SO4^2-
-            new = lowered(inside.strip(), seen(CUT_TAG.sub("", before)), after)
+            new = lowered(inside, seen(CUT_TAG.sub("", before)), after)
         elif LINK_WITHIN.search(tag["inside"]) or LINK_AROUND.search(before) or text.startswith("](#", tag.end()):
             new = ""
         else:
-            new = raised(inside.strip(), seen(CUT_TAG.sub("", MARKS_BEFORE.sub("", before))), after)
+            new = raised(inside, seen(CUT_TAG.sub("", MARKS_BEFORE.sub("", before))), after)
         if new != inside:
             found[tag.start()] = tag.end(), new
     return found
@@ -122,7 +122,7 @@ def marks_note(content: str, base: str, after: str) -> bool:
     """Whether a small number, letter or sign marks a note on what stands before it."""
     is_letter = content[0].isalpha()
     if YEAR.search(base):
-        return not SUM.match(after)
+        return not SUM.match(after) and content[0] not in "eo"  # of ordinals: the 1500e
     if CLAUSE_END.search(base):
         return not is_letter or bool(LONG_BEFORE.search(base))  # not n.o, 1.er
     if base[-1] in ")）]":
@@ -132,9 +132,9 @@ def marks_note(content: str, base: str, after: str) -> bool:
     if not base[-1].isdecimal():
         return False
     number = NUMBER.search(base)
-    if is_letter:  # not 1a, 2e, 3o, 10n
+    if is_letter:  # not 1a, 100e, 3o, 10n
         digits = number[0] if number else ""
-        return content[0] in "bcfg" or (len(digits) > 2 and content[0] not in "nkmxijtp")
+        return content[0] in "bcfg" or (len(digits) > 2 and content[0] not in "eonkxij")
     if GROUPED.search(base) or (PRICE.search(base) and len(content) == 1) or content[0] in "*†‡§¶":
         return True
     is_power = number and number[0] in ("2", "10")
@@ -144,7 +144,7 @@ def marks_note(content: str, base: str, after: str) -> bool:
 def marks_word(content: str, word: str, base: str) -> bool:
     """The same, where it stands on a letter, a unit or a word."""
     if content[0].isalpha():  # not Mr, XIXe, Profa
-        return len(word) > (4 if content[0] in "ao" else 2) and not ROMAN.fullmatch(word)
+        return len(word) > (4 if content[0] in "ao" else 2) and not (ROMAN.fullmatch(word) or UNIT.search(base))
     if not CASED.match(word):
         return not (content in SQUARED and UNIT.search(base))
     if len(word) == 1:
