@@ -21,6 +21,7 @@ INLINE = set(
     "iframe img input ins kbd label link map mark meta meter object output param picture progress q rp rt ruby s samp "
     "small source span strike strong sub sup time track tt u var video wbr".split()
 )
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 LEFT_OUT = {  # what a reader does not see, or does not read, with everything in it
     "script": MARKUP, "style": MARKUP, "template": MARKUP, "svg": MARKUP, "math": MARKUP, "noscript": BOILERPLATE,
     "nav": BOILERPLATE, "footer": BOILERPLATE, "button": BOILERPLATE, "select": BOILERPLATE, "textarea": BOILERPLATE,
@@ -33,7 +34,7 @@ NOT_SHOWN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden
 POINTS_AT = ("aria-controls", "data-target", "data-bs-target", "href")  # what a link or a button shows
 ACCORDION = re.compile(r"\b(?:accordion|collapsible|faq)", re.IGNORECASE)  # the class of a button that opens an answer
 PAGE = ("html", "body", "main")  # hidden until its script has run
-WORD = regex.compile(r"[\p{L}\p{N}]")
+WORD, LETTER = regex.compile(r"[\p{L}\p{N}]"), regex.compile(r"\p{L}")
 LONGEST_SPAN = 1000  # columns or rows, as in browsers
 
 
@@ -160,4 +161,24 @@ def unseen_elements(events: list[Event]) -> set[int]:
             bare = start.ornament and not any(one.words for one in events[index_of_open:index])
             if start.struck or start.hidden or bare:
                 found.add(index_of_open)
+    return found
+
+
+def buttons_read(events: list[Event]) -> set[int]:
+    """Indices of the events that open a button which is text: it opens an answer, or has the words of a heading, all of them."""
+    found: set[int] = set()
+    in_heading: list[int] | None = None  # buttons
+    is_inside = False
+    for index, event in enumerate(events):
+        if event.name in HEADINGS:
+            found.update(in_heading or ())
+            in_heading, is_inside = ([] if event.kind == "open" else None), False
+        elif event.name == "button":
+            is_inside = event.kind == "open"
+            if is_inside and event.expands:
+                found.add(index)
+            elif is_inside and in_heading is not None:
+                in_heading.append(index)
+        elif in_heading is not None and not is_inside and LETTER.search(event.text):
+            in_heading = None  # beside these words it is "Copy" or "Edit"
     return found

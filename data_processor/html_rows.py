@@ -1,4 +1,4 @@
-"""Which rows of HTML tables name the columns, which only lay out a page, and which terms of a <dl> share a line with what is said of them."""
+"""Rows of HTML tables that name columns or lay out a page, and terms of a <dl> that share a line with what is said of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ YEAR_OR_NUMBER = re.compile(r"(?P<year>\b(?:1\d|20)\d\d\b)|\d+")
 
 @dataclass
 class CellWords:
-    """A cell: td or th, how its text begins, the length of all of it, whether all words are bold, the blocks that have some."""
+    """A cell, td or th: how its text begins, the length of all, whether all words are bold, how many blocks have words."""
 
     name: str
     text: str = ""
@@ -141,7 +141,7 @@ def names_columns(first: RowWords, others: list[RowWords]) -> bool:
 
 @dataclass
 class Terms:
-    """Terms of a <dl> that stand together, and what is said of them; `start` is the index of the event that opens the first."""
+    """Terms of a <dl> that stand together, and what is said of them; `start` is the index of the event that opens them."""
 
     start: int = -1
     terms: str = ""
@@ -158,7 +158,7 @@ class Terms:
 
 
 def term_lines(events: Sequence[Event]) -> dict[int, int]:
-    """Terms that stand on one line with what is said of them: from the event that opens the first to the one after the line."""
+    """Terms that share a line with what is said of them: from the event that opens the first to the one after the line."""
     lines: dict[int, int] = {}
     lists: list[Terms] = []  # the terms that are read in each <dl> that is open
 

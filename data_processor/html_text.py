@@ -8,12 +8,20 @@ import re
 import regex
 
 from data_processor.edits import HEADING, MARKUP, METADATA, TEXT, Edit, Markup
-from data_processor.html_events import BLOCKS, LEFT_OUT, STRUCK, Event, Events, unseen_elements
+from data_processor.html_events import (
+    BLOCKS,
+    HEADINGS,
+    LEFT_OUT,
+    STRUCK,
+    Event,
+    Events,
+    buttons_read,
+    unseen_elements,
+)
 from data_processor.html_rows import read_rows, term_lines
 from data_processor.superscripts import find_scripts
 from data_processor.tables import ENDS, Cell, Grid
 
-HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 WHOLE_PAGE = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
@@ -37,7 +45,7 @@ class Reader:
         (self.headers, self.layout), self.term_lines = read_rows(self.events), term_lines(self.events)
         self.scripts = find_scripts(text, start, end)
         self.resume = start  # where the next event to be read may begin
-        self.unseen = unseen_elements(self.events)
+        self.unseen, self.shown = unseen_elements(self.events), buttons_read(self.events)
         self.left_out = ""  # the element that is being left out
         self.depth = 0
         self.preformatted = 0
@@ -85,9 +93,8 @@ class Reader:
 
     def read_tag(self, index: int, event: Event) -> None:
         name, opens = event.name, event.kind == "open"
-        shows = name == "button" and (event.expands or self.heading_start is not None)
         end_mark = self.end_row(event.start) if 0 <= self.line_end <= index else ""
-        if index in self.unseen or (opens and name in LEFT_OUT and name not in STRUCK and not shows):
+        if index in self.unseen or (opens and name in LEFT_OUT and name not in STRUCK and index not in self.shown):
             self.left_out, self.depth = name, 1
             self.edit(event.start, event.end, end_mark, LEFT_OUT.get(name, MARKUP))
             return
@@ -124,7 +131,7 @@ class Reader:
         if self.cells:
             if (name == "br" or name in BLOCKS) and self.cells[-1].words:
                 is_listed, mark = opens and name in ("li", "dt", "dd"), self.joint if name == "dd" else ","
-                ended = not is_listed or self.cells[-1].words[-1] in ENDS
+                ended = not is_listed or (self.cells[-1].words[-1] in ENDS and self.cells[-1].words[-1] != "…")
                 self.lead = (self.lead or " ") if ended else f"{mark} "
         elif name == "br":
             self.breaks = max(self.breaks, 1)

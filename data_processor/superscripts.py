@@ -125,8 +125,8 @@ def marks_note(content: str, base: str, after: str) -> bool:
         return not SUM.match(after) and content[0] not in "eo"  # of ordinals: the 1500e
     if CLAUSE_END.search(base):
         return not is_letter or bool(LONG_BEFORE.search(base))  # not n.o, 1.er
-    if base[-1] in ")）]":
-        return bool(IN_BRACKETS.search(base))
+    if base[-1] in ")）]":  # "*" may say in a grammar how often
+        return content != "*" and bool(IN_BRACKETS.search(base))
     if word := WORD.search(base):
         return marks_word(content, word[0], base)
     if not base[-1].isdecimal():

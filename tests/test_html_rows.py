@@ -22,7 +22,7 @@ def lines(raw: str) -> list[str]:
             continue
         if len(re.findall(rf"\b{word[0]}\b", read)) == len(re.findall(rf"\b{word[0]}\b", document.text)) == 1:
             assert raw[slice(*document.to_file_offsets(*word.span()))] == word[0]
-    return [line for line in document.text.splitlines() if line]
+    return [line.strip() for line in document.text.splitlines() if line.strip()]
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,13 @@ def test_terms_are_units_with_what_is_said_of_them_and_a_longer_text_stands_unde
         ("<button data-bs-toggle='collapse' data-bs-target='#a'>A sauna?</button><div id=a>Yes.</div>", ["A sauna?", "Yes."]),
         ("<button aria-controls=a>Is there <i>a</i> sauna?</button><div id=a hidden>Yes.</div>", ["Is there a sauna?", "Yes."]),
         ("<button class='accordion'>A sauna?</button><div class=panel>Yes.</div>", ["A sauna?", "Yes."]),
+        ("<h2>The sauna <button>Copy</button></h2>Yes.<h2><button>Top</button></h2>Hot.", ["The sauna", "Yes.", "Top", "Hot."]),
         ("<p>Yes.</p><button>Send</button><button type=submit class='btn'>Order</button>", ["Yes."]),
         ("<button aria-expanded='false' aria-haspopup='true'>Menu</button><p>Yes.</p>", ["Yes."]),
         ("<button data-bs-toggle='modal' data-bs-target='#a'>Log in</button><p>Yes.</p>", ["Yes."]),
         ("<nav><button aria-expanded='false'>Menu</button></nav><p>Yes.</p>", ["Yes."]),
     ],
-    ids=["in a heading", "expands", "target", "controls", "class", "of a form", "of a menu", "of a window", "of the navigation"],
+    ids=["in a heading", "expands", "target", "controls", "class", "beside a heading", "of a form", "of a menu", "of a window", "of the navigation"],
 )  # fmt: skip
 def test_a_button_above_what_it_shows_is_read_and_others_are_not(raw, expected):
     assert lines(raw) == expected

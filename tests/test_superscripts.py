@@ -30,7 +30,7 @@ STAY = [
     ("1987<sup>2</sup> = 3948169, 1024<sup>2</sup>", "1987^2 = 3948169, 1024^2"),
     ("120 m<sup>2</sup>, 5 km<sup>3</sup>, 5 in<sup>2</sup>, kg·m<sup>2</sup>·s<sup>-1</sup>", "120 m², 5 km³, 5 in², kg·m²·s⁻¹"),
     ("12 км<sup>2</sup>, 5 米<sup>2</sup>, 3 square miles<sup>2</sup>", "12 км², 5 米², 3 square miles²"),
-    ("x<sup>2</sup>, E = mc<sup>2</sup>, sin<sup>2</sup> x, (a+b)<sup>2</sup>", "x², E = mc², sin² x, (a+b)^2"),
+    ("x<sup>2</sup>, E = mc<sup>2</sup>, sin<sup>2</sup> x, (a+b)<sup>2</sup>, (Item)<sup>*</sup>", "x², E = mc², sin² x, (a+b)^2, (Item)*"),
     ("2<sup>n</sup>, 2<sup>n+1</sup>, e<sup>x</sup>, 10<sup>0.5</sup>", "2^n, 2^(n+1), e^x, 10^0.5"),
     ("CO<sub>2</sub>, SO<sub>4</sub><sup>2-</sup>, Ca<sup>2+</sup>, Na<sup>+</sup>, the <sup>14</sup>C method", "CO2, SO4^2-, Ca^2+, Na+, the 14C method"),
     ("1<sup>st</sup>, 3<sup>rd</sup>, XIX<sup>e</sup>, M<sup>me</sup>, n<sup>o</sup> 5, 1.<sup>er</sup>, 1<sup>a</sup>, 100<sup>e</sup>, 12<sup>h</sup>30<sup>m</sup>, Brand<sup>TM</sup>",
