@@ -56,7 +56,7 @@ class Reader:
         self.line_end, self.joint = -1, ":"  # of such a line: the event after it, what stands before what is said
         self.due: list[str] = []  # cells of rows above, to write before the next words
         self.row_start, self.in_header = start, False
-        self.names_row = False  # the cell read last, in a table without names of columns
+        self.names_row = False  # the cell read last is a <th>
         self.last = ""  # the last character that was kept
 
     def read(self) -> Markup:
@@ -155,8 +155,9 @@ class Reader:
         column, carried = self.grid.skip(after)
         label = "" if self.in_header else self.grid.label(column, event.width)
         self.due += carried
-        is_named = self.names_row and event.name == "td" and not (self.grid.names or self.due)
-        mark = (" " if self.last in ENDS else ": ") if is_named else "; "
+        after_th = self.names_row and event.name == "td" and not self.grid.names
+        is_value = (after_th or self.last in (":", "：")) and not (label or self.due)
+        mark = "; " if not is_value else " " if self.last in ENDS else ": "
         self.lead = (mark if self.has_words() else "") + "; ".join([*self.due, label])
         self.names_row = event.name == "th"
         self.cells.append(Cell(column, event.width, event.height, label=label))

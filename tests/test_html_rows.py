@@ -93,7 +93,7 @@ def test_the_names_of_columns_are_known_without_th(rows, expected):
         ("<tr><td><b>Name</b><td>Otto</tr><tr><td><b>Age</b><td>31</tr>", ["Name; Otto.", "Age; 31."]),
         ("<tr><td><b>Name</b><td><b>Otto</b></tr><tr><td><b>Age</b><td><b>old</b></tr>", ["Name; Otto.", "Age; old."]),
         ("<tr><td>Name<td>Otto</tr><tr><td>Born<td>1987</tr><tr><td>Sons<td>2</tr>", ["Name; Otto.", "Born; 1987.", "Sons; 2."]),
-        ("<tr><td>Name:<td>Otto</tr><tr><td>Sons:<td>2</tr><tr><td>Cows:<td>5</tr>", ["Name:; Otto.", "Sons:; 2.", "Cows:; 5."]),
+        ("<tr><td>Name:<td>Otto</tr><tr><td>Sons:<td>2</tr><tr><td>Cows:<td>5</tr>", ["Name: Otto.", "Sons: 2.", "Cows: 5."]),
         ("<tr><td>Lamp<td>light<td>oak</tr><tr><td>Chair<td>seat<td>ash</tr>", ["Lamp; light; oak.", "Chair; seat; ash."]),
         ("<tr><td>Name<td>Price</tr>", ["Name; Price."]),
         ("<tr><th>Founded</th><td>1987</td></tr><tr><th>Seat:</th><td>Hall<br>Weir</td></tr>", ["Founded: 1987.", "Seat: Hall Weir."]),
