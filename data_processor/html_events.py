@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -20,6 +21,7 @@ INLINE = set(
     "iframe img input ins kbd label link map mark meta meter object output param picture progress q rp rt ruby s samp "
     "small source span strike strong sub sup time track tt u var video wbr".split()
 )
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 LEFT_OUT = {  # what a reader does not see, or does not read, with everything in it
     "script": MARKUP, "style": MARKUP, "template": MARKUP, "svg": MARKUP, "math": MARKUP, "noscript": BOILERPLATE,
     "nav": BOILERPLATE, "footer": BOILERPLATE, "button": BOILERPLATE, "select": BOILERPLATE, "textarea": BOILERPLATE,
@@ -30,8 +32,9 @@ STRUCK = ("del", "s", "strike")  # left out where they are closed: a lost tag mu
 LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s*:[^;]*\bline-through\b", re.IGNORECASE)
 NOT_SHOWN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 POINTS_AT = ("aria-controls", "data-target", "data-bs-target", "href")  # what a link or a button shows
+ACCORDION = re.compile(r"\b(?:accordion|collapsible|faq)", re.IGNORECASE)  # the class of a button that opens an answer
 PAGE = ("html", "body", "main")  # hidden until its script has run
-WORD = regex.compile(r"[\p{L}\p{N}]")
+WORD, LETTER = regex.compile(r"[\p{L}\p{N}]"), regex.compile(r"\p{L}")
 LONGEST_SPAN = 1000  # columns or rows, as in browsers
 
 
@@ -43,12 +46,18 @@ class Event:
     name: str
     start: int
     end: int = 0
-    words: bool = False  # is text with letters or digits
+    text: str = ""  # as it is read
     width: int = 1  # columns and rows of a cell
     height: int = 1
     struck: bool = False  # opens what is struck through
     hidden: bool = False  # opens what is not shown
-    ornament: bool = False  # opens what is not read out: if it has no words, it says nothing
+    ornament: bool = False  # opens what is not read out, or a way back to a note: if it has no words, it says nothing
+    expands: bool = False  # opens the button above what it shows, such as a question
+
+    @property
+    def words(self) -> bool:
+        """Whether it is text with letters or digits."""
+        return bool(WORD.search(self.text))
 
 
 class Events(HTMLParser):
@@ -64,6 +73,8 @@ class Events(HTMLParser):
         self.close()
         for event, following in zip(self.events, [*self.events[1:], Event("other", "", end)], strict=True):
             event.end = following.start
+            if event.kind == "reference":
+                event.text = html.unescape(text[event.start : event.end])
         for number, name in self.ids.items():
             self.events[number].hidden &= name not in self.shown
 
@@ -79,8 +90,10 @@ class Events(HTMLParser):
         self.tag("open", tag)
         told, event = {name: value or "" for name, value in attrs}, self.events[-1]
         event.struck = tag in STRUCK or (tag in INLINE and bool(LINE_THROUGH.search(told.get("style", ""))))
-        event.ornament = told.get("aria-hidden") == "true"
-        event.hidden = tag not in PAGE and (is_hidden(told) or (event.ornament and "icon" in told.get("class", "")))
+        event.expands = tag == "button" and expands(told)
+        unread = told.get("aria-hidden") == "true"
+        event.ornament = unread or (tag == "a" and told.get("href", "").startswith("#"))
+        event.hidden = tag not in PAGE and (is_hidden(told) or (unread and "icon" in told.get("class", "")))
         self.shown |= {told[name].removeprefix("#") for name in POINTS_AT if name in told}
         if told.get("id"):
             self.ids[len(self.events) - 1] = told["id"]
@@ -96,7 +109,7 @@ class Events(HTMLParser):
 
     def handle_data(self, data):
         self.add("data")
-        self.events[-1].words = bool(WORD.search(data))
+        self.events[-1].text = data
 
     def handle_entityref(self, name):
         self.add("reference")
@@ -114,24 +127,20 @@ def span_of(attrs: list[tuple[str, str | None]], name: str) -> int:
     return min(int(value), LONGEST_SPAN) if value.isdecimal() else 1
 
 
-def header_rows(events: list[Event]) -> set[int]:
-    """Indices of the events that open a row of header cells alone."""
-    headers, row, cells = set(), None, set()
-    for index, event in enumerate([*events, Event("close", "tr", 0)]):
-        if event.name == "tr":
-            if row is not None and cells == {"th"}:
-                headers.add(row)
-            row, cells = (index if event.kind == "open" else None), set()
-        elif event.name in ("td", "th") and event.kind == "open":
-            cells.add(event.name)
-    return headers
-
-
 def is_hidden(attributes: dict[str, str]) -> bool:
     """Whether an element is not shown, and is no tab that a reader may choose, nor found by the search of a browser."""
     if attributes.get("role") == "tabpanel" or attributes.get("hidden") == "until-found":
         return False
     return "hidden" in attributes or bool(NOT_SHOWN.search(attributes.get("style", "")))
+
+
+def expands(attributes: dict[str, str]) -> bool:
+    """Whether a button shows and hides what stands below it, and is not that of a menu."""
+    toggles = attributes.get("data-bs-toggle") or attributes.get("data-toggle") or "collapse"
+    if "aria-haspopup" in attributes or toggles not in ("collapse", "tab", "pill"):
+        return False
+    points_at = any(name in attributes for name in POINTS_AT) or "aria-expanded" in attributes
+    return points_at or bool(ACCORDION.search(attributes.get("class", "")))
 
 
 def hides(tag: str) -> bool:
@@ -152,4 +161,24 @@ def unseen_elements(events: list[Event]) -> set[int]:
             bare = start.ornament and not any(one.words for one in events[index_of_open:index])
             if start.struck or start.hidden or bare:
                 found.add(index_of_open)
+    return found
+
+
+def buttons_read(events: list[Event]) -> set[int]:
+    """Indices of the events that open a button which is text: it opens an answer, or has the words of a heading, all of them."""
+    found: set[int] = set()
+    in_heading: list[int] | None = None  # buttons
+    is_inside = False
+    for index, event in enumerate(events):
+        if event.name in HEADINGS:
+            found.update(in_heading or ())
+            in_heading, is_inside = ([] if event.kind == "open" else None), False
+        elif event.name == "button":
+            is_inside = event.kind == "open"
+            if is_inside and event.expands:
+                found.add(index)
+            elif is_inside and in_heading is not None:
+                in_heading.append(index)
+        elif in_heading is not None and not is_inside and LETTER.search(event.text):
+            in_heading = None  # beside these words it is "Copy" or "Edit"
     return found

@@ -11,6 +11,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from data_processor.html_events import hides
+from data_processor.superscripts import find_scripts
 
 LINE_BREAK = re.compile(r"<br\b[^<>]*>(?P<end>[ \t]*\n)?", re.IGNORECASE)
 TAG = re.compile(r"<(?P<close>/?)(?P<name>[a-z][\w-]*)(?:\s[^<>]*)?(?<!/)>$", re.IGNORECASE)
@@ -71,9 +72,11 @@ def marks(token: Token, is_plain: bool) -> Iterable[tuple[int, int, str]]:
 def kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[int, int, str | None]]:
     """(start, end, replacement or None) of what stays of an inline source, in order; struck and hidden text does not."""
     struck, no_marks = 0, no_emphasis(source, children) if is_plain else set()
-    tags = unseen_tags(children)
+    tags, scripts, resume = unseen_tags(children), find_scripts(source, 0, len(source)), 0
     for child in children:
         at = (child.meta or {}).get("at", 0)
+        if at < resume:  # within a <sup>
+            continue
         if id(child) not in no_marks:
             struck += {"s_open": 1, "s_close": -1}.get(child.type, 0) + tags.get(id(child), 0)
         if child.type in ("softbreak", "hardbreak"):
@@ -81,6 +84,10 @@ def kept(source: str, children: list[Token], is_plain: bool) -> Iterable[tuple[i
             yield at, at + 1, None
         elif struck:
             continue
+        elif child.type == "html_inline" and at in scripts:
+            resume, new = scripts[at]
+            if new:
+                yield at, resume, new
         elif child.type == "text" and child.content:
             yield at, at + len(child.content), None
         elif id(child) in no_marks:

@@ -14,8 +14,11 @@ from data_processor.instructions import as_data, cover, instructions_of
 MAX_QUOTES, MAX_SENTENCES_A_QUOTE = 3, 2
 LONGEST_MARKER = 4  # characters: of a list item
 LEFT_BEHIND = re.compile(r"[ \t]*(?:[-*+•–|]|\(?\w{1,3}[.)])?[ \t|]*")  # of a line whose text is cut out
-NUMBER = re.compile(r"\d+(?:(?:[.:'’\u00a0\u202f]|,(?!\d{4}(?!\d)))\d+)*")  # not "36,1655": two years
-ARABIC_POINTS = str.maketrans("٫٬", ".,")
+NUMBER = re.compile(  # an exponent by itself, which is never the rest of a number; not "36,1655": two years
+    r"(?<=\d)\^-?\d+|\d+(?:(?:[.:'’\u00a0\u202f]|,(?!\d{4}(?!\d)))\d+)*"
+)
+RAISED = re.compile(r"(?<=\d)⁺?(⁻?[⁰¹²³⁴-⁹]+)")  # on a number: a power, or the mark of a note; not m²
+POINTS_AND_MINUS = str.maketrans("٫٬−", ".,-")
 THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
 
 CACHED_SOURCES = 1 << 10  # what is written on a fact or a chunk is compared with it many times
@@ -97,7 +100,7 @@ def invented_numbers(text: str, *sources: str) -> set[str]:
 def known_numbers(source: str) -> frozenset[str]:
     """What a text may have as a number by its source, `without_zero`: the numbers there, and the parts of dates."""
     known = find_numbers(source)
-    parts = {part for number in known if len(split := re.split(r"\D", number)) > 2 for part in split}
+    parts = {part for number in known if len(split := re.split(r"\D", number)) > 2 for part in split if split[0]}
     return frozenset(map(without_zero, known | parts))
 
 
@@ -107,9 +110,13 @@ def without_zero(number: str) -> str:
 
 
 def find_numbers(text: str) -> set[str]:
-    """The numbers of a text in digits, of any script written as ours, without the marks between thousands."""
+    """The numbers of a text in digits, of any script written as ours, without the marks between thousands.
+
+    An exponent is one of them, with its mark: "10", "^6" of 10⁶ or 10^6, and "1987", "^1" of 1987¹, where a note is marked.
+    """
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(ARABIC_POINTS)
+        text = RAISED.sub(r"^\1", text)
+        text = unicodedata.normalize("NFKC", text).translate(POINTS_AND_MINUS)
     return {THOUSANDS.sub("", in_our_digits(found)) for found in NUMBER.findall(text)}
 
 

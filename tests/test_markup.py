@@ -189,7 +189,7 @@ def test_html_is_read_as_html_in_any_file():
          "Go on. 9 euros"),  # what is not read out is seen, but for ornaments
         ("<button aria-controls='x'>More</button><div id='x' hidden><p>It opens.</p></div><a href='#y'>Two</a>"
          "<div id='y' style='display:none'>So does this.</div><div role='tabpanel' hidden>A tab.</div><p hidden='until-found'>Found.</p>",
-         "It opens.\n\nTwo\n\nSo does this.\n\nA tab.\n\nFound."),  # what a reader can have shown is read
+         "More\n\nIt opens.\n\nTwo\n\nSo does this.\n\nA tab.\n\nFound."),  # what a reader can have shown is read
         ("<table><tr><th>a<th hidden>h</th><th>b</tr><tr><td>1<td hidden>x</td><td>2</tr></table>", "a: 1; b: 2."),
         ("<table><tr><th>a<th>b</tr><tr><td><s>40</s> 45<td><del>x</del></tr></table>", "a: 45."),
         ("<table><tr><th>ferry:<th>built</tr><tr><td>Osprey<td>1931<td>sold</tr></table>", "ferry: Osprey; built: 1931; sold."),
