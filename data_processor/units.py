@@ -8,6 +8,7 @@ later sentences the speaker.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +35,15 @@ class Unit:
     start: int
     end: int
     lead_in: str = ""
+
+
+@dataclass(frozen=True)
+class LeadIn:
+    """What leads in other blocks: its text and its form, and the form of the block right below it, "" if that is plain text."""
+
+    text: str
+    form: str
+    led: str
 
 
 @dataclass
@@ -75,21 +85,22 @@ def read_units(
     blocks = [block for block in blocks if block.kind != "markup"]
     parsed.head = _head(parsed, blocks, language)
     ruled = {block.last.start for block in markup if block.form == "ruled"}
-    lead_ins: list[tuple[str, str]] = []  # (form of what leads in, its text), the innermost last
+    lead_ins: list[LeadIn] = []  # the innermost last
     for number, block in enumerate(blocks):
         text_of = _text(parsed, block)
         following = blocks[number + 1] if number + 1 < len(blocks) else None
-        lead_ins = [one for one in lead_ins if _still_leads(one, block)]
+        lead_ins = list(itertools.takewhile(lambda one, block=block: _still_leads(one, block), lead_ins))
         if block.kind == "row":
             if _is_header(blocks, number, ruled):
                 parsed.leads.append(_span(parsed, block))
-                lead_ins.append(("row", text_of.strip("| \t")))
+                lead_ins.append(LeadIn(text_of.strip("| \t"), "row", "row"))
             else:
                 parsed.units.append(_row(parsed, block, lead_ins))
         elif is_heading(parsed, blocks, number, language):
             parsed.headings.append(_span(parsed, block))
+            lead_ins = list(itertools.takewhile(lambda one, block=block: one.led == block.form, lead_ins))
             if following and _leads(text_of, following, block, language):
-                lead_ins.append((block.form, text_of))
+                lead_ins.append(LeadIn(text_of, block.form, following.form))
         else:
             _add_sentences(parsed, block, following, lead_ins, language)
     return parsed
@@ -127,11 +138,13 @@ def _head(parsed: Parsed, blocks: list[Block], language: str) -> str:
     return ""
 
 
-def _still_leads(one: tuple[str, str], block: Block) -> bool:
+def _still_leads(one: LeadIn, block: Block) -> bool:
     """Whether a lead-in holds for this block: for what follows in the list, not for the next item of its own form."""
-    if one[0] == "row":
+    if one.form == "row":
         return block.kind == "row"
-    return (block.kind in ("item", "row") and block.form != one[0]) or (block.kind == "plain" and block.adjacent)
+    if block.kind == "plain":
+        return block.adjacent and one.led == ""  # text below a list has nothing to do with what leads in the list
+    return block.kind in ("item", "row") and block.form != one.form
 
 
 def _leads(text: str, following: Block, block: Block, language: str) -> bool:
@@ -160,11 +173,11 @@ def _is_header(blocks: list[Block], number: int, ruled: set[int]) -> bool:
     return bool(below) or (not digits[0] and all(digits[1:]))
 
 
-def _row(parsed: Parsed, block: Block, lead_ins: list[tuple[str, str]]) -> Unit:
+def _row(parsed: Parsed, block: Block, lead_ins: list[LeadIn]) -> Unit:
     start, end = _span(parsed, block)
     text = parsed.joined.text[start:end]
     start, end = start + len(text) - len(text.lstrip("| \t")), end - (len(text) - len(text.rstrip("| \t")))
-    return Unit(start, max(start, end), lead_ins[-1][1] if lead_ins else "")
+    return Unit(start, max(start, end), lead_ins[-1].text if lead_ins else "")
 
 
 def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) -> bool:
@@ -205,18 +218,18 @@ def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) 
 
 
 def _add_sentences(
-    parsed: Parsed, block: Block, following: Block | None, lead_ins: list[tuple[str, str]], language: str
+    parsed: Parsed, block: Block, following: Block | None, lead_ins: list[LeadIn], language: str
 ) -> None:
     """Units from the sentences of a block, but for one that leads in what follows."""
     end = _span(parsed, block)[1]
     start = parsed.joined.from_source(block.lines[0].body)
     spans = [(start + s, start + e) for s, e in segment(parsed.joined.text[start:end], language)]
-    lead_in = lead_ins[-1][1] if lead_ins else ""
+    lead_in = lead_ins[-1].text if lead_ins else ""
     text = parsed.joined.text
     if spans and following and COLON.search(text[start:end]) and _leads(text[start:end], following, block, language):
         leading = spans.pop()
         parsed.leads.append(leading)
-        lead_ins.append((block.form, text[slice(*leading)]))
+        lead_ins.append(LeadIn(text[slice(*leading)], block.form, following.form))
     speaker = SPEAKER.match(text[start:end]) if block.form == "speaker" else None
     for number, (first, last) in enumerate(spans):
         said_by = speaker.group().strip() if speaker and number else ""
