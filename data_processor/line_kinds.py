@@ -10,12 +10,12 @@ from itertools import pairwise
 
 import regex
 
+from data_processor.contents import find_contents, is_leader
+
 QUOTED = regex.compile(r"(?:[ \t]*>)+[ \t]?")  # a line of a quoted mail
 RULED = regex.compile(r"(?=.*[-=_*~+|─═·.:#]{3}|.*\|)[-=_*~+|─═·.:# \t]{3,}|\*(?:[ \t]+\*)+|--")
 CUE_TIME = regex.compile(r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}[ \t]*-->.*")
 SOUND = regex.compile(r"[\[(（【♪][^\])）】♪]*[\])）】♪]")  # a cue that nobody says
-# A line of a table of contents.
-CONTENTS = regex.compile(r".*\S[ \t]*(?:\.[ ]?|…|·[ ]?|_){4,}[ \t]*(?:\d{1,4}|[ivxlc]{1,6})")
 LINE = regex.compile(r"[^\n\f\r\u2028\u2029]+|(?>\r\n|[\n\f\r\u2028\u2029])(?=[\n\f\r\u2028\u2029])")  # or a blank one
 FLOWED = regex.compile(r"\S \r?$")  # one space at the end: the line goes on (RFC 3676)
 HASHES = regex.compile(r"#{1,6}[ \t]+\S.*")
@@ -104,6 +104,7 @@ def read_lines(
             lines[-1].kind, lines[-1].form = known[start], "known"
         else:
             _see_kind(lines[-1])
+    _see_leaders(lines)
     _see_cues(lines)
     _see_underlines(lines)
     _see_rows(lines)
@@ -123,14 +124,22 @@ def _see_kind(line: Line) -> None:
         line.kind = "blank"
     elif RULED.fullmatch(line.text):
         line.kind, line.form = "markup", "ruled"
-    elif CONTENTS.fullmatch(line.text):
-        line.kind, line.form = "markup", "contents"
     elif HASHES.fullmatch(line.text):
         line.kind, line.form = "heading", "hashes"
     elif bullet := BULLET.match(line.text):
         line.kind, line.form, line.body = "item", line.text[0], line.start + bullet.end()
     elif (number := NUMBERED.match(line.text)) and (line.joint != "on" or number.lastgroup != "number"):
         line.kind, line.form, line.body = "item", number.lastgroup, line.start + number.end()
+
+
+def _see_leaders(lines: list[Line]) -> None:
+    """Lines with dots that lead to a number: of a table of contents, or else rows."""
+    contents = find_contents([line.text for line in lines])
+    for number, line in enumerate(lines):
+        if number in contents:
+            line.kind, line.form = "markup", "contents"
+        elif line.kind in ("plain", "item") and is_leader(line.text):
+            line.kind, line.form, line.body, line.columns = "row", "leader", line.start, 2
 
 
 def _see_cues(lines: list[Line]) -> None:

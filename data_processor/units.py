@@ -192,8 +192,8 @@ def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) 
     if block.kind == "item":
         beside = [other for other in (following, before) if other and other.kind == "item" and other.form == block.form]
         return block.form.isalpha() and not (beside or ends_sentence(text, language) or MIDDLE.search(text))
-    if block.kind != "plain":
-        return False
+    if block.kind != "plain" or not regex.search(r"\p{L}", text):
+        return False  # a number that stands alone is a value
     if before and before.kind == "heading" and regex.search(r"\d", text):
         return False  # below a title: a version, a date, a number of the document
     if is_capitals(text) and len(segment(text, language)) == 1 and not following.adjacent and not block.adjacent:

@@ -64,7 +64,7 @@ def test_markup_tells_where_a_paragraph_begins_and_goes_on():
     ("text", "expected"),
     [
         ("-----", ["markup ruled"]),
-        ("The Pump ........ 12", ["markup contents"]),
+        ("The Pump ........ 12", ["row leader"]),
         ("## The Pump", ["heading hashes"]),
         ("It is so - - - here", ["plain"]),
     ],
