@@ -11,6 +11,7 @@ from itertools import pairwise
 import regex
 
 from data_processor.contents import find_contents, is_leader
+from data_processor.delimited import read_table
 
 QUOTED = regex.compile(r"(?:[ \t]*>)+[ \t]?")  # a line of a quoted mail
 RULED = regex.compile(r"(?=.*[-=_*~+|─═·.:#]{3}|.*\|)[-=_*~+|─═·.:# \t]{3,}|\*(?:[ \t]+\*)+|--")
@@ -52,6 +53,7 @@ class Line:
     `body` is where the text after a marker begins, `form` what marks an item, `columns` the number of a row's cells,
     `indent` and `width` are in columns (a Chinese character has two). `flowed`: one space at its end (RFC 3676). `joint`:
     "on" if markup tells that the line goes on with the paragraph above it, "break" if it tells that one begins here.
+    `lead`: of a row, the names of the columns that it fills, if a row above names the columns.
     """
 
     start: int
@@ -64,6 +66,7 @@ class Line:
     columns: int = 0
     flowed: bool = False
     joint: str = ""
+    lead: str = ""
 
     @property
     def width(self) -> int:
@@ -90,7 +93,7 @@ def read_lines(
     What markup told: `known` has the kind ("heading", "row") of lines by where they start, `paragraphs` (start, end) of
     paragraphs, in order.
     """
-    lines = []
+    lines, whole_lines = [], []
     for match in LINE.finditer(text):
         whole = match.group()
         quoted = QUOTED.match(whole)
@@ -99,6 +102,7 @@ def read_lines(
         start = match.start() + offset + len(whole[offset:]) - len(whole[offset:].lstrip())
         indent = columns_of(whole[offset : start - match.start()].expandtabs(8))
         lines.append(Line(start, start + len(content), content, indent, body=start, flowed=bool(FLOWED.search(whole))))
+        whole_lines.append(whole[offset:])
         lines[-1].joint = _joint(lines[-1], paragraphs)
         if known and start in known:
             lines[-1].kind, lines[-1].form = known[start], "known"
@@ -108,6 +112,7 @@ def read_lines(
     _see_cues(lines)
     _see_underlines(lines)
     _see_rows(lines)
+    _see_whole_table(lines, whole_lines)
     _see_turns(lines)
     return lines
 
@@ -187,6 +192,21 @@ def _see_rows(lines: list[Line]) -> None:
             if apart and min(counts) == max(counts) > 1 and not any(OPEN_ENDED.search(x.text) for x in run):
                 for line in run:
                     line.kind, line.form, line.columns = "row", mark, counts.copy().pop() + 1
+
+
+def _see_whole_table(lines: list[Line], whole_lines: list[str]) -> None:
+    """A text that is a table, below a title or without one; `whole_lines` have the tabs at their ends too."""
+    first = 1 if len(lines) > 1 and lines[0].text and lines[1].kind == "blank" else 0
+    body = [line for line in lines[first:] if line.text]
+    if any(line.kind not in ("plain", "row", "item") or line.joint == "on" or line.form == "known" for line in body):
+        return
+    table = read_table([whole for whole in whole_lines[first:] if whole.strip()])
+    if table is None:
+        return
+    for line, lead in zip(body, table.leads, strict=True):
+        line.kind, line.form, line.body, line.columns, line.lead = "row", table.mark, line.start, table.columns, lead
+    if table.has_header:
+        body[0].form = "header"
 
 
 def _runs(lines: list[Line]) -> list[list[Line]]:

@@ -8,12 +8,14 @@ later sentences the speaker.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import regex
 
+from data_processor.delimited import cells_of
 from data_processor.edits import Edited
 from data_processor.line_kinds import PIPE, SPEAKER
 from data_processor.paragraphs import SMALL, Block, is_capitals, join_lines, read_blocks
@@ -158,6 +160,8 @@ def _leads(text: str, following: Block, block: Block, language: str) -> bool:
 
 def _is_header(blocks: list[Block], number: int, ruled: set[int]) -> bool:
     """Whether a row is the first of its table and names the columns: a rule stands below, or only the others have digits."""
+    if blocks[number].form == "header":
+        return True
     if blocks[number].form == "known" or (number and blocks[number - 1].kind == "row" and blocks[number].adjacent):
         return False
     others = []
@@ -177,7 +181,7 @@ def _row(parsed: Parsed, block: Block, lead_ins: list[LeadIn]) -> Unit:
     start, end = _span(parsed, block)
     text = parsed.joined.text[start:end]
     start, end = start + len(text) - len(text.lstrip("| \t")), end - (len(text) - len(text.rstrip("| \t")))
-    return Unit(start, max(start, end), lead_ins[-1].text if lead_ins else "")
+    return Unit(start, max(start, end), block.last.lead or (lead_ins[-1].text if lead_ins else ""))
 
 
 def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) -> bool:
@@ -241,10 +245,11 @@ def with_lead_in(lead_in: str, text: str) -> str:
     """A unit's text so that it stands without its lead-in: "Duties of the tenant: repaint the door", "built: 1931"."""
     if not lead_in:
         return text
+    parted = ";；,，" if not COLON.search(lead_in) else ""  # "The notice must contain, in writing:" names no columns
     for cells in (
         PIPE.split,
         lambda row: regex.split(r"\t+| {2,}|\u3000+", row),
-        lambda row: regex.split("[;；,，]", row),
+        *(functools.partial(cells_of, mark=mark) for mark in parted),
     ):
         names, values = ([cell.strip() for cell in cells(row)] for row in (lead_in, text))
         if len(names) == len(values) > 1:
