@@ -25,7 +25,7 @@ HEADING = regex.compile(
     regex.IGNORECASE,
 )
 LINES_BELOW_HEADING = 3  # within which the first of the lines stands
-LINES_BETWEEN = 2  # without a number, as a part's heading or the second line of a long one
+LINES_BETWEEN = 2  # without a number, as the heading of a part has none
 NUMBERING = regex.compile(r"^[\W\d_]+|[\W_]+$")
 
 

@@ -13,7 +13,7 @@ LONGEST_NAME = 30  # characters of a column's name
 LONGEST_LINE = 10_000
 MARKS = ("\t", ";", "|", ",")  # in the order in which they are tried
 GAP = "  "
-LEAST_NAMED = 3  # columns: of two, the first may as well hold the names, and the second what they have
+LEAST_NAMED = 3  # columns: of two, one may as well hold the names and the other what they have
 CELL = regex.compile(r"\S+(?: \S+)*")  # with more than a space the next begins
 BAR = regex.compile(r"(?<!\\)\|")
 

@@ -34,9 +34,15 @@ NUMBERS = {  # the marker of a numbered item, by its form: items of one list sha
     "article": r"(?i:art(?:icle|ikel|[íi]culo|\.)?|section|clause|статья)[ \t]*\d+(?:er)?(?:\.\d+)*[.:)]?[ \t]+(?:[–—-][ \t]+)?(?=[\p{Lu}\p{Lo}])",
 }
 NUMBERED = regex.compile("|".join(f"(?P<{form}>{pattern})(?=\\S)" for form, pattern in NUMBERS.items()))
-CLOCK = regex.compile(r"[\[(]?\d{1,2}:\d{2}(?::\d{2})?[\])]?[ \t]*(?:[-–—][ \t]*)?")  # before a turn in a transcript
+CLOCK = regex.compile(  # before a turn in a transcript, with its date in a chat, and before what a program logs
+    r"[\[(]?(?P<date>(?:\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}([./-])\d{1,2}\3(?:\d{4}|\d{2})|\d{1,2}\.? \p{L}{3,9}\.? \d{4})(?:T|,?[ \t]+))?"
+    r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?(?:[ \t]?[AaPp]\.?[Mm]\b\.?)?[\])]?[ \t]*(?:[-–—][ \t]*)?"
+)
+LOG_LEVEL = regex.compile(
+    r"\W*(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|FATAL|CRITICAL)\b"
+)  # no speaker's name
 SPEAKER = regex.compile(
-    r"(?:\p{Lu}[\p{L}\p{M}.'’-]*(?:[ \t]\p{Lu}[\p{L}\p{M}.'’-]*){0,3}|\p{Lo}[\p{Lo}\p{M}]{0,9})(?:[ \t]?[(（][^)）\n]{1,40}[)）])?"
+    r"(?:\p{Lu}[\p{L}\p{M}.'’-]*(?:[ \t]\p{Lu}[\p{L}\p{M}.'’-]*){0,3}|\p{Lo}[\p{Lo}\p{M}]{0,9})(?:[ \t]\d{1,3})?(?:[ \t]?[(（][^)）\n]{1,40}[)）])?"
     r"[ \t\u00a0]?(?::[ \t]|：)(?=[ \t]*\S)"
 )
 GAP = regex.compile(r"(?<![.!?:;])(?: {2,}|[ ]*\t[ \t]*|\u3000+)(?=\S)")  # between the columns of a table
@@ -133,6 +139,8 @@ def _see_kind(line: Line) -> None:
         line.kind, line.form = "heading", "hashes"
     elif bullet := BULLET.match(line.text):
         line.kind, line.form, line.body = "item", line.text[0], line.start + bullet.end()
+    elif (clock := CLOCK.match(line.text)) and clock["date"]:
+        return  # "12.03.25 09:14" is no item of a list
     elif (number := NUMBERED.match(line.text)) and (line.joint != "on" or number.lastgroup != "number"):
         line.kind, line.form, line.body = "item", number.lastgroup, line.start + number.end()
 
@@ -188,7 +196,7 @@ def _see_rows(lines: list[Line]) -> None:
     for mark in (";", "；", ",", "，", "、"):
         for run in _runs(lines):
             counts = {line.text.count(mark) for line in run}
-            apart = len(run) >= 3 and not any(line.joint == "on" for line in run)
+            apart = len(run) >= 3 and not any(line.joint == "on" or CLOCK.match(line.text) for line in run)
             if apart and min(counts) == max(counts) > 1 and not any(OPEN_ENDED.search(x.text) for x in run):
                 for line in run:
                     line.kind, line.form, line.columns = "row", mark, counts.copy().pop() + 1
@@ -221,17 +229,22 @@ def _runs(lines: list[Line]) -> list[list[Line]]:
 
 
 def _see_turns(lines: list[Line]) -> None:
-    """Speaker's turns: a name and a colon, in two lines of the text or more."""
-    found = []
+    """Speaker's turns: a name and a colon, in two lines of the text or more; and lines that a program logged one by one."""
+    turns, logged = [], []
     for line in lines:
         if line.kind != "plain":
             continue
         clock = CLOCK.match(line.text)
         after = clock.end() if clock else 0
-        if SPEAKER.match(line.text, after):
-            found.append((line, after))
+        if SPEAKER.match(line.text, after) and not (clock and LOG_LEVEL.match(line.text, after)):
+            turns.append((line, after))
+        elif clock and clock["date"]:
+            logged.append(line)
         elif clock and after < len(line.text) and not line.text[0].isdigit():
             line.kind, line.form, line.body = "turn", "clock", line.start + after
-    if len(found) > 1:
-        for line, after in found:
+    if len(turns) > 1:
+        for line, after in turns:
             line.kind, line.form, line.body = "turn", "speaker", line.start + after
+    if len(turns) + len(logged) > 1:
+        for line in logged:
+            line.joint = "break"

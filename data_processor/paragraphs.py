@@ -194,7 +194,7 @@ def ends_in(block: Block, lines: list[Line]) -> bool:
 
     In a block of several lines, which is prose, one that begins within its last line goes on too.
     """
-    if block.kind not in ("plain", "item", "turn") or SMALL.match(block.lines[0].own):
+    if block.kind not in ("plain", "item", "turn") or SMALL.match(block.lines[0].own) or lines[0].joint == "break":
         return False
     above = block.last
     if len(block.lines) > 1 and lines[0].kind == "plain" and RUN_ON.search(above.own):

@@ -17,7 +17,7 @@ import regex
 
 from data_processor.delimited import cells_of
 from data_processor.edits import Edited
-from data_processor.line_kinds import PIPE, SPEAKER
+from data_processor.line_kinds import CLOCK, PIPE, SPEAKER
 from data_processor.paragraphs import SMALL, Block, is_capitals, join_lines, read_blocks
 from data_processor.segmentation import ends_sentence, segment
 
@@ -130,7 +130,9 @@ def _head(parsed: Parsed, blocks: list[Block], language: str) -> str:
             return " ".join(lines).rstrip(",") if number > 1 else ""
         if block.kind == "turn" or (":" in text and lines):
             return " ".join(lines).rstrip(",")  # the sender, the date and the like
-        if block.kind != "plain" or len(block.lines) > 1 or ends_sentence(text, language) or MIDDLE.search(text):
+        if block.kind != "plain" or len(block.lines) > 1 or CLOCK.match(text):
+            return ""
+        if ends_sentence(text, language) or MIDDLE.search(text):
             return ""
         if len(lines) == MOST_HEAD_LINES or sum(map(len, lines)) + len(text) > LONGEST_HEAD:
             return ""
