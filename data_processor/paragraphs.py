@@ -194,10 +194,10 @@ def ends_in(block: Block, lines: list[Line]) -> bool:
 
     In a block of several lines, which is prose, one that begins within its last line goes on too.
     """
-    if block.kind not in ("plain", "item", "turn") or SMALL.match(block.lines[0].own) or lines[0].joint == "break":
+    if block.kind not in ("plain", "item", "turn") or SMALL.match(block.lines[0].own):
         return False
     above = block.last
-    if len(block.lines) > 1 and lines[0].kind == "plain" and RUN_ON.search(above.own):
+    if len(block.lines) > 1 and lines[0].kind == "plain" and lines[0].joint != "break" and RUN_ON.search(above.own):
         return True
     for line in lines[:LINES_OF_SENTENCE]:
         if line.kind != "plain" or HELD.search(above.text) or not SMALL.match(line.text):
