@@ -202,6 +202,29 @@ def test_a_fact_keeps_to_the_words_of_its_sentence(text, problem):
 
 
 @pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('Ida Holm showed the comedy "The Borrowed Goose", with Ann Pellow.', None),
+        ("Ida Holm showed the comedy ", "cut off"),
+        ("The Borrowed Goose", "cut off"),
+        ("Ann Pellow.", "states nothing of what it names"),
+        ("Ida Holm, Ann Pellow, 3 May 1990.", "states nothing of what it names"),
+    ],
+)
+def test_a_fact_that_ends_at_a_quotation_mark_is_none(text, problem):
+    """A small model copies a quotation mark into a JSON string, which ends there; the next string is what is left."""
+    whole = 'Ida Holm showed the comedy "The Borrowed Goose", with Ann Pellow, on 3 May 1990.'
+    item = Fact("", Chunk("a.txt", 0, 0, len(whole), whole, ""), 0, len(whole), "")
+    assert facts.fact_problem(item, text) == problem
+
+
+def test_a_list_item_without_an_end_mark_may_have_facts_without_one():
+    whole = "opened the Hexley Bridge with Ann Pellow"
+    item = Fact("", Chunk("a.txt", 0, 0, len(whole), whole, ""), 0, len(whole), "")
+    assert facts.fact_problem(item, "opened the Hexley Bridge") is None
+
+
+@pytest.mark.parametrize(
     ("sentence", "kept"),
     [
         ("Ann Pellow opened the bridge.", True),

@@ -12,6 +12,7 @@ from data_processor.chunking import Chunk, sentence_spans
 from data_processor.curation import content_words, find_spans, find_subject, is_supported, names_and_numbers, words
 from data_processor.facts import NOT_COVERED
 from data_processor.pairs import Fact
+from data_processor.segmentation import ends_sentence
 from data_processor.units import with_lead_in
 from data_processor.work import Work
 
@@ -95,11 +96,25 @@ def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
 
 def fact_problem(item: Fact, text: str) -> str | None:
     """Why a text that the model states as a fact from the sentence `item` cannot be kept, or None."""
+    language = item.chunk.text_language
     if not is_supported(text, f"{item.quote} {item.subject}"):
         return "a name or number that its source does not have"
     if not copied_in_order(text, item.quote, item.subject):
         return "not in the words of its sentence"
+    if ends_sentence(item.quote, language) and not ends_sentence(text, language):
+        return "cut off"  # a JSON string ends at the first quotation mark that is not escaped
+    if not rest_of(text, item.chunk.text):
+        return "states nothing of what it names"
     return text_problem(item.chunk, text)
+
+
+def rest_of(text: str, chunk: str) -> list[str]:
+    """The words of a text that are in none of its names, dates and numbers."""
+    gaps, end = [], 0
+    for start, stop, _ in [*find_spans(text, chunk), (len(text), len(text), "")]:
+        gaps.append(text[end:start])
+        end = stop
+    return words(" ".join(gaps))
 
 
 def grounded(sentence: str, facts: list[Fact]) -> bool:
