@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +164,10 @@ def clean(file_name: str, raw: str) -> Document:
     markup = read_markup(file_name, flat)
     marks = [edit for edit in markup.edits if edit.start < edit.end or edit.text]
     breaks = page_edits(flat, sorted(markup.rows), bool(markup.paragraphs))
+    marks = [edit for edit in marks if not _is_within(edit, breaks)]
     edits = without_overlaps(
-        [Edit(edit.start, edit.end, fold(edit.text), edit.kind) for edit in marks if not _is_within(edit, breaks)],
-        breaks + furniture(flat),
+        [Edit(edit.start, edit.end, fold(edit.text), edit.kind) for edit in marks],
+        _between(marks, breaks) + furniture(flat),
         foldings(raw),
     )
     edited = apply_edits(raw, edits)
@@ -191,6 +192,19 @@ def _is_within(edit: Edit, breaks: list[Edit]) -> bool:
     """Whether an edit is in what is taken out between two pages, as a rule above the foot is."""
     number = bisect.bisect_right(breaks, edit.start, key=lambda one: one.start) - 1
     return number >= 0 and edit.start < breaks[number].end and edit.end <= breaks[number].end
+
+
+def _between(marks: list[Edit], breaks: list[Edit]) -> list[Edit]:
+    """Breaks as far as no mark reaches into them, as a rule does with the end of its line."""
+    marks = sorted(marks, key=lambda mark: mark.start)
+    clear = []
+    for edit in breaks:
+        before = bisect.bisect_left(marks, edit.start, key=lambda mark: mark.start)
+        start = max([edit.start, *(mark.end for mark in marks[max(0, before - 1) : before])])
+        if edit.start < start < edit.end:
+            edit = replace(edit, start=start, text="")
+        clear.append(edit)
+    return clear
 
 
 def _in_text(document: Document, spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -44,16 +44,10 @@ def page_edits(raw: str, rows: Sequence[tuple[int, int]] = (), has_paragraphs: b
     """
     feeds = [feed.span() for feed in regex.finditer("\f", raw)]
     numbers = page_numbers(raw, rows)
-    if has_paragraphs and not feeds:
-        whole = [start == _line_start(raw, start) and raw.startswith("\n", end) for start, end in numbers]
-        return [
-            Edit(start, end + is_line, kind=BOILERPLATE) for (start, end), is_line in zip(numbers, whole, strict=True)
-        ]
-    borders = _merged(raw, [*feeds, *numbers])
-    edges = [0, *itertools.chain.from_iterable(borders), len(raw)]
+    edges = [0, *itertools.chain.from_iterable(_merged(raw, [*feeds, *numbers])), len(raw)]
     texts = _own_texts(raw, list(zip(edges[::2], edges[1::2], strict=True)))
-    if not texts:
-        return []
+    if not texts or (has_paragraphs and not feeds):
+        return [_line_edit(raw, *number) for number in numbers]
     edits = []
     if raw[: texts[0][0]].strip():
         edits.append(Edit(0, _line_start(raw, texts[0][0]), kind=BOILERPLATE))
@@ -62,6 +56,11 @@ def page_edits(raw: str, rows: Sequence[tuple[int, int]] = (), has_paragraphs: b
     if raw[end:].strip():
         edits.append(Edit(max(end, _line_start(raw, _text_start(raw, end))), len(raw), kind=BOILERPLATE))
     return edits
+
+
+def _line_edit(raw: str, start: int, end: int) -> Edit:
+    """A page number, with the end of its line if it has the line to itself."""
+    return Edit(start, end + (start == _line_start(raw, start) and raw.startswith("\n", end)), kind=BOILERPLATE)
 
 
 def over_pages(edits: list[Edit]) -> list[tuple[int, int]]:

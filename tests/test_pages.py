@@ -158,3 +158,14 @@ def test_a_foot_may_count_the_pages_and_a_last_line_with_another_number_is_none(
 def test_the_heading_of_a_page_stays_though_another_page_names_it_further_down():
     raw = f"Contents\nSafety\nCare\n\n{PROSE[0]}\n\fSafety\n\n{PROSE[1]}\n\fCare\n\n{PROSE[2]}\n"
     assert {"Safety", "Care"} <= set(clean("a.txt", raw).text.split("\n")[5:])
+
+
+@pytest.mark.parametrize("mark", ["---", "```\nx = 1\n```", "The pump\n========"], ids=["a rule", "code", "a heading"])
+def test_a_page_number_below_what_markup_takes_out_is_taken_out_too(mark):
+    raw = f"{PROSE[0]}\n\n{mark}\n\n- 1 -\n\n{PROSE[1]}\n\n{mark}\nPage 2\n{PROSE[2]}\n"
+    assert units(raw) == PROSE[:3]
+
+
+def test_pages_with_nothing_but_their_numbers_have_no_text():
+    assert clean("a.txt", "12\n\f13\n\f14\n").text.strip() == ""
+    assert clean("a.txt", "Only\n\fOnly\n").text.split() == ["Only", "Only"]
