@@ -1,14 +1,13 @@
-"""Characters that only look different made the same, and lines that a page has but its text has not."""
+"""Characters that only look different made the same, and what a file has around its text: its contents, a licence."""
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
-from collections import Counter
 
 import regex
 
+from data_processor.contents import contents_edits
 from data_processor.edits import BOILERPLATE, MARKUP, TEXT, Edit
 
 ONE_FOR_ONE = str.maketrans(  # a character for a character, so that no place moves
@@ -28,23 +27,11 @@ NOTE_MARK = regex.compile(  # not a[1], which is code, and not the number of a n
     r"\[(?:\d{1,3}|\p{Ll}|(?:note|nb|n|Anm\.|注)\s?\d{1,3}|citation needed)\](?!\p{L})"
     r"|(?<=[.,;:!?…\"”’»)。！？])[¹²³⁰⁴-⁹]+"
 )
-PAGE_NUMBER = re.compile(  # but not a year
-    r"(?m:^[ \t]*(?:[-–—][ \t]*\d{1,4}[ \t]*[-–—]|(?:[Pp]age|PAGE|S\.)[ \t]*\d{1,4}(?:[ \t]*(?:of|/)[ \t]*\d{1,4})?"
-    r"|\d{1,3}(?:[ \t]*/[ \t]*\d{1,4})?|第[ \t]*\d{1,4}[ \t]*页"
-    # at the right of what the foot of a page says besides
-    r"|(?:\S[^\n]{0,80}?(?:[ ]{3,}|\t+))?(?:[Pp]age|[Ss]eite|[Pp]ágina|[Сс]тр\.?)[ ]\d{1,4}[ ](?:of|sur|von|de|из)[ ]\d{1,4})"
-    r"[ \t\r]*(?:\n|\Z))"
-)
-FURNITURE = re.compile(
-    r"(?m:^[^\n]{1,200}?(?:\.[ \t]?|…){4,}[ \t]*\d{1,4}[ \t\r]*(?:\n|\Z))"  # a line of a table of contents
-    r"|\[Illustration(?::[^\]]{0,300})?\]"
-)
+ILLUSTRATION = re.compile(r"\[Illustration(?::[^\]]{0,300})?\]")
 GUTENBERG = (
     re.compile(r"\A(?s:.*?)^\*\*\* ?START OF TH[^\n]*(?:\n|\Z)", re.MULTILINE),
     re.compile(r"^\*\*\* ?END OF TH(?s:.*)\Z", re.MULTILINE),
 )
-PAGE_BREAK = re.compile(r"\s*\f\s*")
-HEAD_LINES = 4  # of a page, that may be its running head
 
 
 def fold(text: str) -> str:
@@ -66,56 +53,8 @@ def foldings(raw: str) -> list[Edit]:
 
 
 def furniture(raw: str) -> list[Edit]:
-    """Page numbers, running heads, tables of contents and licences, and the marks of notes."""
+    """Tables of contents and licences, and the marks of notes; `raw` has line feeds alone at its ends of lines."""
     edits = [Edit(*match.span(), kind=BOILERPLATE) for part in GUTENBERG if (match := part.search(raw))]
-    edits += page_breaks(raw)
-    edits += [Edit(*match.span(), kind=BOILERPLATE) for match in PAGE_NUMBER.finditer(raw)]
-    edits += [Edit(*match.span(), kind=BOILERPLATE) for match in FURNITURE.finditer(raw)]
+    edits += contents_edits(raw)
+    edits += [Edit(*match.span(), kind=BOILERPLATE) for match in ILLUSTRATION.finditer(raw)]
     return edits + [Edit(*match.span(), kind=MARKUP) for match in NOTE_MARK.finditer(raw)]
-
-
-def page_breaks(raw: str) -> list[Edit]:
-    """Form feeds with the page numbers and running heads around them; a sentence that goes on stays in one paragraph."""
-    breaks = list(PAGE_BREAK.finditer(raw))
-    if not breaks:
-        return []
-    starts = [_first_text(raw), *(found.end() for found in breaks)]
-    ends = [*(found.start() for found in breaks), len(raw)]
-    tops = [_first_lines(raw, start, end) for start, end in zip(starts, ends, strict=True)]
-    counts = Counter(form for top in tops for form in {form for form, _ in top})
-
-    def after_head(start: int, top: list[tuple[str, int]]) -> int:
-        """Where a page's own text begins: after the first lines that other pages have too."""
-        for _, end in itertools.takewhile(lambda line: counts[line[0]] > 1, top):
-            start = end
-        return start
-
-    edits, first = [], starts[0]
-    if after_head(first, tops[0]) > first:
-        edits.append(Edit(first, after_head(first, tops[0]), kind=BOILERPLATE))
-    for found, top in zip(breaks, tops[1:], strict=True):
-        start = found.start()
-        lines = raw[:start].rfind("\n") + 1
-        if PAGE_NUMBER.fullmatch(raw[lines:start].rstrip()):
-            start = len(raw[:lines].rstrip())
-        end = after_head(found.end(), top)
-        goes_on = bool(regex.search(r"[\p{L}\d,;-]\Z", raw[max(0, start - 9) : start])) and bool(
-            regex.match(r"\p{Ll}", raw[end : end + 1])
-        )
-        edits.append(Edit(start, end, "\n" if goes_on else "\n\n", BOILERPLATE))
-    return edits
-
-
-def over_pages(edits: list[Edit]) -> list[tuple[int, int]]:
-    """Of the edits by `page_breaks`, the breaks within a sentence, each with the character before it and the one after it."""
-    return [(edit.start - 1, edit.end + 1) for edit in edits if (edit.text, edit.kind) == ("\n", BOILERPLATE)]
-
-
-def _first_lines(raw: str, start: int, end: int) -> list[tuple[str, int]]:
-    """Of the first lines of a page: the text, with every number as 0, and where the next line with text begins."""
-    lines = list(itertools.islice(re.compile(r"([^\n]*)\s*").finditer(raw, start, end), HEAD_LINES))
-    return [(re.sub(r"\d+", "0", line[1]).strip(), line.end()) for line in lines]
-
-
-def _first_text(raw: str) -> int:
-    return len(raw) - len(raw.lstrip())

@@ -7,16 +7,17 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data_processor.characters import ONE_FOR_ONE, fold, foldings, furniture, over_pages
+from data_processor.characters import ONE_FOR_ONE, fold, foldings, furniture
 from data_processor.conversion import FOLDER, LIBRARIES, convert, kept_file
 from data_processor.edits import Edit, apply_edits, spans_of, without_overlaps
 from data_processor.encodings import Decoded, decode
 from data_processor.folder import SUFFIXES, find_files
 from data_processor.markup import read_markup
+from data_processor.pages import over_pages, page_edits
 from data_processor.parts import Spool
 from utils import InputError, log_file, write_text
 
@@ -162,8 +163,12 @@ def clean(file_name: str, raw: str) -> Document:
     flat = raw.replace("\r\n", " \n").replace("\r", "\n").replace("\0", "\ufffd")  # as the parsers have it
     markup = read_markup(file_name, flat)
     marks = [edit for edit in markup.edits if edit.start < edit.end or edit.text]
+    breaks = page_edits(flat, sorted(markup.rows), bool(markup.paragraphs))
+    marks = [edit for edit in marks if not _is_within(edit, breaks)]
     edits = without_overlaps(
-        [Edit(edit.start, edit.end, fold(edit.text), edit.kind) for edit in marks], furniture(raw), foldings(raw)
+        [Edit(edit.start, edit.end, fold(edit.text), edit.kind) for edit in marks],
+        _between(marks, breaks) + furniture(flat),
+        foldings(raw),
     )
     edited = apply_edits(raw, edits)
     document = Document(
@@ -181,6 +186,25 @@ def clean(file_name: str, raw: str) -> Document:
         "paragraphs": [*markup.paragraphs, *over_pages(edits)],
     }
     return Document(**{**vars(document), **{name: _in_text(document, spans) for name, spans in told.items()}})
+
+
+def _is_within(edit: Edit, breaks: list[Edit]) -> bool:
+    """Whether an edit is in what is taken out between two pages, as a rule above the foot is."""
+    number = bisect.bisect_right(breaks, edit.start, key=lambda one: one.start) - 1
+    return number >= 0 and edit.start < breaks[number].end and edit.end <= breaks[number].end
+
+
+def _between(marks: list[Edit], breaks: list[Edit]) -> list[Edit]:
+    """Breaks as far as no mark reaches into them, as a rule does with the end of its line."""
+    marks = sorted(marks, key=lambda mark: mark.start)
+    clear = []
+    for edit in breaks:
+        before = bisect.bisect_left(marks, edit.start, key=lambda mark: mark.start)
+        start = max([edit.start, *(mark.end for mark in marks[max(0, before - 1) : before])])
+        if edit.start < start < edit.end:
+            edit = replace(edit, start=start, text="")
+        clear.append(edit)
+    return clear
 
 
 def _in_text(document: Document, spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -10,12 +10,13 @@ from itertools import pairwise
 
 import regex
 
+from data_processor.contents import find_contents, is_leader
+from data_processor.delimited import read_table
+
 QUOTED = regex.compile(r"(?:[ \t]*>)+[ \t]?")  # a line of a quoted mail
 RULED = regex.compile(r"(?=.*[-=_*~+|─═·.:#]{3}|.*\|)[-=_*~+|─═·.:# \t]{3,}|\*(?:[ \t]+\*)+|--")
 CUE_TIME = regex.compile(r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}[ \t]*-->.*")
 SOUND = regex.compile(r"[\[(（【♪][^\])）】♪]*[\])）】♪]")  # a cue that nobody says
-# A line of a table of contents.
-CONTENTS = regex.compile(r".*\S[ \t]*(?:\.[ ]?|…|·[ ]?|_){4,}[ \t]*(?:\d{1,4}|[ivxlc]{1,6})")
 LINE = regex.compile(r"[^\n\f\r\u2028\u2029]+|(?>\r\n|[\n\f\r\u2028\u2029])(?=[\n\f\r\u2028\u2029])")  # or a blank one
 FLOWED = regex.compile(r"\S \r?$")  # one space at the end: the line goes on (RFC 3676)
 HASHES = regex.compile(r"#{1,6}[ \t]+\S.*")
@@ -33,9 +34,15 @@ NUMBERS = {  # the marker of a numbered item, by its form: items of one list sha
     "article": r"(?i:art(?:icle|ikel|[íi]culo|\.)?|section|clause|статья)[ \t]*\d+(?:er)?(?:\.\d+)*[.:)]?[ \t]+(?:[–—-][ \t]+)?(?=[\p{Lu}\p{Lo}])",
 }
 NUMBERED = regex.compile("|".join(f"(?P<{form}>{pattern})(?=\\S)" for form, pattern in NUMBERS.items()))
-CLOCK = regex.compile(r"[\[(]?\d{1,2}:\d{2}(?::\d{2})?[\])]?[ \t]*(?:[-–—][ \t]*)?")  # before a turn in a transcript
+CLOCK = regex.compile(  # before a turn in a transcript, with its date in a chat, and before what a program logs
+    r"[\[(]?(?P<date>(?:\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}([./-])\d{1,2}\3(?:\d{4}|\d{2})|\d{1,2}\.? \p{L}{3,9}\.? \d{4})(?:T|,?[ \t]+))?"
+    r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?(?:[ \t]?[AaPp]\.?[Mm]\b\.?)?[\])]?[ \t]*(?:[-–—][ \t]*)?"
+)
+LOG_LEVEL = regex.compile(
+    r"\W*(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|FATAL|CRITICAL)\b"
+)  # no speaker's name
 SPEAKER = regex.compile(
-    r"(?:\p{Lu}[\p{L}\p{M}.'’-]*(?:[ \t]\p{Lu}[\p{L}\p{M}.'’-]*){0,3}|\p{Lo}[\p{Lo}\p{M}]{0,9})(?:[ \t]?[(（][^)）\n]{1,40}[)）])?"
+    r"(?:\p{Lu}[\p{L}\p{M}.'’-]*(?:[ \t]\p{Lu}[\p{L}\p{M}.'’-]*){0,3}|\p{Lo}[\p{Lo}\p{M}]{0,9})(?:[ \t]\d{1,3})?(?:[ \t]?[(（][^)）\n]{1,40}[)）])?"
     r"[ \t\u00a0]?(?::[ \t]|：)(?=[ \t]*\S)"
 )
 GAP = regex.compile(r"(?<![.!?:;])(?: {2,}|[ ]*\t[ \t]*|\u3000+)(?=\S)")  # between the columns of a table
@@ -52,6 +59,7 @@ class Line:
     `body` is where the text after a marker begins, `form` what marks an item, `columns` the number of a row's cells,
     `indent` and `width` are in columns (a Chinese character has two). `flowed`: one space at its end (RFC 3676). `joint`:
     "on" if markup tells that the line goes on with the paragraph above it, "break" if it tells that one begins here.
+    `lead`: of a row, the names of the columns that it fills, if a row above names the columns.
     """
 
     start: int
@@ -64,6 +72,7 @@ class Line:
     columns: int = 0
     flowed: bool = False
     joint: str = ""
+    lead: str = ""
 
     @property
     def width(self) -> int:
@@ -90,7 +99,7 @@ def read_lines(
     What markup told: `known` has the kind ("heading", "row") of lines by where they start, `paragraphs` (start, end) of
     paragraphs, in order.
     """
-    lines = []
+    lines, whole_lines = [], []
     for match in LINE.finditer(text):
         whole = match.group()
         quoted = QUOTED.match(whole)
@@ -99,14 +108,17 @@ def read_lines(
         start = match.start() + offset + len(whole[offset:]) - len(whole[offset:].lstrip())
         indent = columns_of(whole[offset : start - match.start()].expandtabs(8))
         lines.append(Line(start, start + len(content), content, indent, body=start, flowed=bool(FLOWED.search(whole))))
+        whole_lines.append(whole[offset:])
         lines[-1].joint = _joint(lines[-1], paragraphs)
         if known and start in known:
             lines[-1].kind, lines[-1].form = known[start], "known"
         else:
             _see_kind(lines[-1])
+    _see_leaders(lines)
     _see_cues(lines)
     _see_underlines(lines)
     _see_rows(lines)
+    _see_whole_table(lines, whole_lines)
     _see_turns(lines)
     return lines
 
@@ -123,14 +135,24 @@ def _see_kind(line: Line) -> None:
         line.kind = "blank"
     elif RULED.fullmatch(line.text):
         line.kind, line.form = "markup", "ruled"
-    elif CONTENTS.fullmatch(line.text):
-        line.kind, line.form = "markup", "contents"
     elif HASHES.fullmatch(line.text):
         line.kind, line.form = "heading", "hashes"
     elif bullet := BULLET.match(line.text):
         line.kind, line.form, line.body = "item", line.text[0], line.start + bullet.end()
+    elif (clock := CLOCK.match(line.text)) and clock["date"]:
+        return  # "12.03.25 09:14" is no item of a list
     elif (number := NUMBERED.match(line.text)) and (line.joint != "on" or number.lastgroup != "number"):
         line.kind, line.form, line.body = "item", number.lastgroup, line.start + number.end()
+
+
+def _see_leaders(lines: list[Line]) -> None:
+    """Lines with dots that lead to a number: of a table of contents, or else rows."""
+    contents = find_contents([line.text for line in lines])
+    for number, line in enumerate(lines):
+        if number in contents:
+            line.kind, line.form = "markup", "contents"
+        elif line.kind in ("plain", "item") and is_leader(line.text):
+            line.kind, line.form, line.body, line.columns = "row", "leader", line.start, 2
 
 
 def _see_cues(lines: list[Line]) -> None:
@@ -174,10 +196,25 @@ def _see_rows(lines: list[Line]) -> None:
     for mark in (";", "；", ",", "，", "、"):
         for run in _runs(lines):
             counts = {line.text.count(mark) for line in run}
-            apart = len(run) >= 3 and not any(line.joint == "on" for line in run)
+            apart = len(run) >= 3 and not any(line.joint == "on" or CLOCK.match(line.text) for line in run)
             if apart and min(counts) == max(counts) > 1 and not any(OPEN_ENDED.search(x.text) for x in run):
                 for line in run:
                     line.kind, line.form, line.columns = "row", mark, counts.copy().pop() + 1
+
+
+def _see_whole_table(lines: list[Line], whole_lines: list[str]) -> None:
+    """A text that is a table, below a title or without one; `whole_lines` have the tabs at their ends too."""
+    first = 1 if len(lines) > 1 and lines[0].text and lines[1].kind == "blank" else 0
+    body = [line for line in lines[first:] if line.text]
+    if any(line.kind not in ("plain", "row", "item") or line.joint == "on" or line.form == "known" for line in body):
+        return
+    table = read_table([whole for whole in whole_lines[first:] if whole.strip()])
+    if table is None:
+        return
+    for line, lead in zip(body, table.leads, strict=True):
+        line.kind, line.form, line.body, line.columns, line.lead = "row", table.mark, line.start, table.columns, lead
+    if table.has_header:
+        body[0].form = "header"
 
 
 def _runs(lines: list[Line]) -> list[list[Line]]:
@@ -192,17 +229,22 @@ def _runs(lines: list[Line]) -> list[list[Line]]:
 
 
 def _see_turns(lines: list[Line]) -> None:
-    """Speaker's turns: a name and a colon, in two lines of the text or more."""
-    found = []
+    """Speaker's turns: a name and a colon, in two lines of the text or more; and lines that a program logged one by one."""
+    turns, logged = [], []
     for line in lines:
         if line.kind != "plain":
             continue
         clock = CLOCK.match(line.text)
         after = clock.end() if clock else 0
-        if SPEAKER.match(line.text, after):
-            found.append((line, after))
+        if SPEAKER.match(line.text, after) and not (clock and LOG_LEVEL.match(line.text, after)):
+            turns.append((line, after))
+        elif clock and clock["date"]:
+            logged.append(line)
         elif clock and after < len(line.text) and not line.text[0].isdigit():
             line.kind, line.form, line.body = "turn", "clock", line.start + after
-    if len(found) > 1:
-        for line, after in found:
+    if len(turns) > 1:
+        for line, after in turns:
             line.kind, line.form, line.body = "turn", "speaker", line.start + after
+    if len(turns) + len(logged) > 1:
+        for line in logged:
+            line.joint = "break"

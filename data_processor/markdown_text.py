@@ -57,7 +57,7 @@ def read_markdown(text: str, start: int, is_plain: bool) -> Markup:
             stop = next(i for i in range(index, len(tokens)) if tokens[i].type == "table_close")
             table = _read_table(text, lines, tokens[index:stop], is_plain)
             rows += table.edits
-            _add(found, table)
+            found.rows += table.rows
         elif token.type in ("fence", "code_block", "hr"):
             found.edits.append(Edit(lines[first], lines[last]))
         elif token.type == "html_block":
@@ -75,9 +75,8 @@ def read_markdown(text: str, start: int, is_plain: bool) -> Markup:
             and not _is_list_mark(text, lines, number)
         ):
             found.edits.append(Edit(lines[number], lines[number + 1], "\n"))
-    if not is_plain:
-        notes = [Edit(*mark.span()) for mark in NOTE_MARK.finditer(text, start)]
-        found.edits = without_overlaps(rows, notes, found.edits)  # "[^1]" is a link too if its note is one word
+    notes = [] if is_plain else [Edit(*mark.span()) for mark in NOTE_MARK.finditer(text, start)]
+    found.edits = without_overlaps(rows, notes, found.edits)  # "[^1]" is a link too if its note is one word
     return found
 
 

@@ -197,7 +197,7 @@ def ends_in(block: Block, lines: list[Line]) -> bool:
     if block.kind not in ("plain", "item", "turn") or SMALL.match(block.lines[0].own):
         return False
     above = block.last
-    if len(block.lines) > 1 and lines[0].kind == "plain" and RUN_ON.search(above.own):
+    if len(block.lines) > 1 and lines[0].kind == "plain" and lines[0].joint != "break" and RUN_ON.search(above.own):
         return True
     for line in lines[:LINES_OF_SENTENCE]:
         if line.kind != "plain" or HELD.search(above.text) or not SMALL.match(line.text):

@@ -8,13 +8,16 @@ later sentences the speaker.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import regex
 
+from data_processor.delimited import cells_of
 from data_processor.edits import Edited
-from data_processor.line_kinds import PIPE, SPEAKER
+from data_processor.line_kinds import CLOCK, PIPE, SPEAKER
 from data_processor.paragraphs import SMALL, Block, is_capitals, join_lines, read_blocks
 from data_processor.segmentation import ends_sentence, segment
 
@@ -34,6 +37,15 @@ class Unit:
     start: int
     end: int
     lead_in: str = ""
+
+
+@dataclass(frozen=True)
+class LeadIn:
+    """What leads in other blocks: its text and its form, and the form of the block right below it, "" if that is plain text."""
+
+    text: str
+    form: str
+    led: str
 
 
 @dataclass
@@ -75,21 +87,22 @@ def read_units(
     blocks = [block for block in blocks if block.kind != "markup"]
     parsed.head = _head(parsed, blocks, language)
     ruled = {block.last.start for block in markup if block.form == "ruled"}
-    lead_ins: list[tuple[str, str]] = []  # (form of what leads in, its text), the innermost last
+    lead_ins: list[LeadIn] = []  # the innermost last
     for number, block in enumerate(blocks):
         text_of = _text(parsed, block)
         following = blocks[number + 1] if number + 1 < len(blocks) else None
-        lead_ins = [one for one in lead_ins if _still_leads(one, block)]
+        lead_ins = list(itertools.takewhile(lambda one, block=block: _still_leads(one, block), lead_ins))
         if block.kind == "row":
             if _is_header(blocks, number, ruled):
                 parsed.leads.append(_span(parsed, block))
-                lead_ins.append(("row", text_of.strip("| \t")))
+                lead_ins.append(LeadIn(text_of.strip("| \t"), "row", "row"))
             else:
                 parsed.units.append(_row(parsed, block, lead_ins))
         elif is_heading(parsed, blocks, number, language):
             parsed.headings.append(_span(parsed, block))
+            lead_ins = list(itertools.takewhile(lambda one, block=block: one.led == block.form, lead_ins))
             if following and _leads(text_of, following, block, language):
-                lead_ins.append((block.form, text_of))
+                lead_ins.append(LeadIn(text_of, block.form, following.form))
         else:
             _add_sentences(parsed, block, following, lead_ins, language)
     return parsed
@@ -117,7 +130,9 @@ def _head(parsed: Parsed, blocks: list[Block], language: str) -> str:
             return " ".join(lines).rstrip(",") if number > 1 else ""
         if block.kind == "turn" or (":" in text and lines):
             return " ".join(lines).rstrip(",")  # the sender, the date and the like
-        if block.kind != "plain" or len(block.lines) > 1 or ends_sentence(text, language) or MIDDLE.search(text):
+        if block.kind != "plain" or len(block.lines) > 1 or CLOCK.match(text):
+            return ""
+        if ends_sentence(text, language) or MIDDLE.search(text):
             return ""
         if len(lines) == MOST_HEAD_LINES or sum(map(len, lines)) + len(text) > LONGEST_HEAD:
             return ""
@@ -127,11 +142,13 @@ def _head(parsed: Parsed, blocks: list[Block], language: str) -> str:
     return ""
 
 
-def _still_leads(one: tuple[str, str], block: Block) -> bool:
+def _still_leads(one: LeadIn, block: Block) -> bool:
     """Whether a lead-in holds for this block: for what follows in the list, not for the next item of its own form."""
-    if one[0] == "row":
+    if one.form == "row":
         return block.kind == "row"
-    return (block.kind in ("item", "row") and block.form != one[0]) or (block.kind == "plain" and block.adjacent)
+    if block.kind == "plain":
+        return block.adjacent and one.led == ""  # text below a list has nothing to do with what leads in the list
+    return block.kind in ("item", "row") and block.form != one.form
 
 
 def _leads(text: str, following: Block, block: Block, language: str) -> bool:
@@ -145,6 +162,8 @@ def _leads(text: str, following: Block, block: Block, language: str) -> bool:
 
 def _is_header(blocks: list[Block], number: int, ruled: set[int]) -> bool:
     """Whether a row is the first of its table and names the columns: a rule stands below, or only the others have digits."""
+    if blocks[number].form == "header":
+        return True
     if blocks[number].form == "known" or (number and blocks[number - 1].kind == "row" and blocks[number].adjacent):
         return False
     others = []
@@ -160,11 +179,11 @@ def _is_header(blocks: list[Block], number: int, ruled: set[int]) -> bool:
     return bool(below) or (not digits[0] and all(digits[1:]))
 
 
-def _row(parsed: Parsed, block: Block, lead_ins: list[tuple[str, str]]) -> Unit:
+def _row(parsed: Parsed, block: Block, lead_ins: list[LeadIn]) -> Unit:
     start, end = _span(parsed, block)
     text = parsed.joined.text[start:end]
     start, end = start + len(text) - len(text.lstrip("| \t")), end - (len(text) - len(text.rstrip("| \t")))
-    return Unit(start, max(start, end), lead_ins[-1][1] if lead_ins else "")
+    return Unit(start, max(start, end), block.last.lead or (lead_ins[-1].text if lead_ins else ""))
 
 
 def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) -> bool:
@@ -179,8 +198,8 @@ def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) 
     if block.kind == "item":
         beside = [other for other in (following, before) if other and other.kind == "item" and other.form == block.form]
         return block.form.isalpha() and not (beside or ends_sentence(text, language) or MIDDLE.search(text))
-    if block.kind != "plain":
-        return False
+    if block.kind != "plain" or not regex.search(r"\p{L}", text):
+        return False  # a number that stands alone is a value
     if before and before.kind == "heading" and regex.search(r"\d", text):
         return False  # below a title: a version, a date, a number of the document
     if is_capitals(text) and len(segment(text, language)) == 1 and not following.adjacent and not block.adjacent:
@@ -205,18 +224,18 @@ def is_heading(parsed: Parsed, blocks: list[Block], number: int, language: str) 
 
 
 def _add_sentences(
-    parsed: Parsed, block: Block, following: Block | None, lead_ins: list[tuple[str, str]], language: str
+    parsed: Parsed, block: Block, following: Block | None, lead_ins: list[LeadIn], language: str
 ) -> None:
     """Units from the sentences of a block, but for one that leads in what follows."""
     end = _span(parsed, block)[1]
     start = parsed.joined.from_source(block.lines[0].body)
     spans = [(start + s, start + e) for s, e in segment(parsed.joined.text[start:end], language)]
-    lead_in = lead_ins[-1][1] if lead_ins else ""
+    lead_in = lead_ins[-1].text if lead_ins else ""
     text = parsed.joined.text
     if spans and following and COLON.search(text[start:end]) and _leads(text[start:end], following, block, language):
         leading = spans.pop()
         parsed.leads.append(leading)
-        lead_ins.append((block.form, text[slice(*leading)]))
+        lead_ins.append(LeadIn(text[slice(*leading)], block.form, following.form))
     speaker = SPEAKER.match(text[start:end]) if block.form == "speaker" else None
     for number, (first, last) in enumerate(spans):
         said_by = speaker.group().strip() if speaker and number else ""
@@ -228,10 +247,11 @@ def with_lead_in(lead_in: str, text: str) -> str:
     """A unit's text so that it stands without its lead-in: "Duties of the tenant: repaint the door", "built: 1931"."""
     if not lead_in:
         return text
+    parted = ";；,，" if not COLON.search(lead_in) else ""  # "The notice must contain, in writing:" names no columns
     for cells in (
         PIPE.split,
         lambda row: regex.split(r"\t+| {2,}|\u3000+", row),
-        lambda row: regex.split("[;；,，]", row),
+        *(functools.partial(cells_of, mark=mark) for mark in parted),
     ):
         names, values = ([cell.strip() for cell in cells(row)] for row in (lead_in, text))
         if len(names) == len(values) > 1:

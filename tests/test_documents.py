@@ -105,14 +105,11 @@ def test_bytes_that_do_not_fit_their_mark_are_not_text(tmp_path):
 @pytest.mark.parametrize(
     ("raw", "text"),
     [
-        ("a\n12\nb", "a\nb"),
-        ("a\n123\nb", "a\nb"),
-        ("a\n1990\nb", "a\n1990\nb"),
+        ("a\n12\nb", "a\n12\nb"),  # tests/test_pages.py has when such a number is a page's
         ("a\n 12 of them\nb", "a\n 12 of them\nb"),
         ("a\nPage 12 of 90\nb", "a\nb"),
         ("a\nS. 7\nb", "a\nb"),
         ("a\n– 7 –\nb", "a\nb"),
-        ("a\n3/12\nb", "a\nb"),
         ("a\n第 7 页", "a\n"),
         ("a\nPages 7\nb", "a\nPages 7\nb"),
         ("a\nHR-014 v3.2          Page 3 of 3\nb", "a\nb"),
@@ -145,7 +142,7 @@ def test_the_licence_around_a_book_is_left_out():
          "It was opened.\n\nChapter One\nNets are dried.\n\nBoats are moored."),
         (["It was opened.", "", "The Pier\nNets are dried.", "", "The Pier\nBoats."],
          "It was opened.\n\nNets are dried.\n\nBoats."),
-        (["The Pier", "The Pier", "The Pier\nBoats are moored."], "\n\n\n\nBoats are moored."),
+        (["The Pier", "The Pier", "The Pier\nBoats are moored."], "Boats are moored."),
     ],
     ids=["not on every page", "empty pages", "nothing else"],
 )  # fmt: skip
@@ -193,7 +190,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_cleaned_text_can_be_mapped_back_to_the_file():
     raw = (
-        "\ufeffA town\x00 chro\u00adnicle\r\n\r\n1990\r\nThe inaugu-\r\nration cost 4 million.\r\n\r\n- 12 -\r\nPage 3 of 9\r\n17\r\n"
+        "\ufeffA town\x00 chro\u00adnicle\r\n\r\n1990\r\nThe inaugu-\r\nration cost 4 million.\r\n\r\n- 12 -\r\nPage 3 of 9\r\n"
         "\u7b2c 4 \u9875\r\nIt was X-ray safe.\fNew page,\rold Mac."
     )
     document = clean("a.txt", raw)

@@ -64,7 +64,7 @@ def test_markup_tells_where_a_paragraph_begins_and_goes_on():
     ("text", "expected"),
     [
         ("-----", ["markup ruled"]),
-        ("The Pump ........ 12", ["markup contents"]),
+        ("The Pump ........ 12", ["row leader"]),
         ("## The Pump", ["heading hashes"]),
         ("It is so - - - here", ["plain"]),
     ],
@@ -163,7 +163,8 @@ def rows(text: str, paragraphs: tuple[tuple[int, int], ...] = ()) -> list[str]:
         ("Osprey  1931\n- Heron  1956", ["plain", "item"]),
         ("| Osprey  1931 | 42 |\nHeron  1956", ["|2", "plain"]),
         ("Heron  1956\n| Osprey  1931 | 42 |", ["plain", "|2"]),
-        *((f"a{mark}b{mark}c\nd{mark}e{mark}f\ng{mark}h{mark}i", [f"{mark}3"] * 3) for mark in ";；,，、"),
+        *((f"a{mark}b{mark}c\nd{mark}e{mark}f\ng{mark}h{mark}i", [f"{mark}3"] * 3) for mark in "；，、"),
+        *((f"a{mark}b{mark}c\nd{mark}e{mark}f\ng{mark}h{mark}i", ["header3", f"{mark}3", f"{mark}3"]) for mark in ";,|\t"),
         ("a; b; c\nd; e; f", ["plain", "plain"]),
         ("a; b; c\nd; e; f\ng; h", ["plain"] * 3),
         ("a; b\nc; d\ne; f", ["plain"] * 3),
