@@ -10,6 +10,8 @@ import re
 import unicodedata
 from functools import cache
 
+from data_processor.numbered import RAISED
+
 SEPARATORS = str.maketrans({"٬": ",", "٫": ".", "⁄": "/"})
 FRACTIONS = {"¼": "25", "½": "5", "¾": "75"}
 HAN_DIGITS = {c: str(value) for value, c in enumerate("〇一二三四五六七八九")} | {"零": "0"}
@@ -30,10 +32,13 @@ ORDINAL_ENDINGS = "ый|ий|ой|ого|его|ому|ему|ым|им|ом|е�
 
 
 def plain(text: str) -> str:
-    """A text in NFKC with the digits and decimal signs of any script as ASCII, without the narrow spaces inside numbers."""
+    """A text in NFKC with the digits and decimal signs of any script as ASCII, without the narrow spaces inside numbers.
+
+    A raised number stays apart from what it stands on: "10⁶" is "10^6", not "106".
+    """
     text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(\d*)([¼½¾])", lambda found: f"{found[1] or 0}.{FRACTIONS[found[2]]}", text)
-    text = unicodedata.normalize("NFKC", text).translate(SEPARATORS)
+    text = unicodedata.normalize("NFKC", RAISED.sub(r"^\1", text)).translate(SEPARATORS)
     return re.sub(r"\d", lambda found: str(unicodedata.decimal(found[0])), text)
 
 

@@ -26,6 +26,10 @@ SAME = [  # reference, response
     ("twelfth", "the 12th"),
     ("3 November", "on November 3rd"),
     ("21st", "twenty-first"),
+    ("10^6 litres", "It is 10⁶ litres."),
+    ("10⁻⁶ m", "10^-6 m"),
+    ("1987", "In 1987¹."),  # the mark of a note
+    ("5 m²", "5 m2"),
     ("3,870", "There were 3870 visitors."),
     ("3870", "3,870."),
     ("212,000 years", "212000 years"),
@@ -75,6 +79,9 @@ SAME = [  # reference, response
 ]
 
 DIFFERENT = [
+    ("106 litres", "10⁶ litres"),
+    ("10^6 litres", "106 litres"),
+    ("10⁻⁶ m", "10⁶ m"),
     ("4", "14"),
     ("14", "4"),
     ("4", "4.5"),
