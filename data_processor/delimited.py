@@ -15,6 +15,7 @@ MARKS = ("\t", ";", "|", ",")  # in the order in which they are tried
 GAP = "  "
 LEAST_NAMED = 3  # columns: of two, one may as well hold the names and the other what they have
 CELL = regex.compile(r"\S+(?: \S+)*")  # with more than a space the next begins
+NEXT_SENTENCE = regex.compile(r"\p{L}[.!?…]['\"’”»)]*\s+['\"‘“«(]*\p{Lu}")
 BAR = regex.compile(r"(?<!\\)\|")
 
 
@@ -47,7 +48,7 @@ def read_table(lines: Sequence[str]) -> Table | None:
             continue
         rows = [cells_of(line, mark) for line in (_without_frame(lines) if mark == "|" else lines)]
         columns = len(rows[0])
-        if columns < 2 or any(len(row) != columns for row in rows) or not all(rows[0]) or _is_spaced(lines, rows, mark):
+        if columns < 2 or any(len(row) != columns for row in rows) or not all(rows[0]) or _is_prose(lines, rows, mark):
             continue
         has_names = columns >= LEAST_NAMED and are_names(rows[0])
         return Table(mark, columns, has_names, [_lead(rows[0], row, mark) if has_names else "" for row in rows])
@@ -62,11 +63,17 @@ def _without_frame(lines: Sequence[str]) -> list[str]:
     return [line[:-1] for line in lines] if all(line.endswith("|") for line in lines) else lines
 
 
-def _is_spaced(lines: Sequence[str], rows: list[list[str]], mark: str) -> bool:
-    """Whether a space follows a comma or a semicolon between cells, as in prose."""
-    spaced = f"{mark} "
+def _is_prose(lines: Sequence[str], rows: list[list[str]], mark: str) -> bool:
+    """Whether commas or semicolons are those of prose: a space follows them, they are within numbers, or sentences are."""
+    if mark not in (";", ","):
+        return False
+    spaced, in_numbers = f"{mark} ", regex.compile(rf"(?<=\d){mark}(?=\d)")
     within = (sum(cell.count(spaced) for cell in row) for row in rows)
-    return mark in (";", ",") and any(line.count(spaced) > count for line, count in zip(lines, within, strict=True))
+    return (
+        any(line.count(spaced) > count for line, count in zip(lines, within, strict=True))
+        or all(len(in_numbers.findall(line)) == line.count(mark) for line in lines)
+        or 2 * sum(bool(NEXT_SENTENCE.search(line)) for line in lines) > len(lines)
+    )
 
 
 def are_names(cells: list[str]) -> bool:

@@ -209,7 +209,8 @@ def _see_whole_table(lines: list[Line], whole_lines: list[str]) -> None:
     if any(line.kind not in ("plain", "row", "item") or line.joint == "on" or line.form == "known" for line in body):
         return
     table = read_table([whole for whole in whole_lines[first:] if whole.strip()])
-    if table is None:
+    blanks_within = any(line.text and before.kind == "blank" for before, line in pairwise(lines[first + 1 :]))
+    if table is None or (table.mark in (",", ";") and blanks_within):  # the paragraphs of a text
         return
     for line, lead in zip(body, table.leads, strict=True):
         line.kind, line.form, line.body, line.columns, line.lead = "row", table.mark, line.start, table.columns, lead

@@ -118,6 +118,21 @@ def test_prose_with_marks_is_no_table(text):
     assert " ".join(read(text)).split()[-3:] == text.split()[-3:]
 
 
+@pytest.mark.parametrize(
+    ("paragraphs", "sentences"),
+    [
+        (["The fair expects 5,600 visitors. It begins on 27 May.", "The stand costs 1,060 euros. It is green."], 4),
+        (["The fair expects 5,600 visitors. It begins on 27 May.\nThe stand costs 1,060 euros. It is green."], 4),
+        (["The bill(s);the fee;the fine are due. Pay them.", "The room;the hall;the yard are let. Ask Ida."], 4),
+        (["It weighs 1,5 kg. Lift it.", "It holds 2,5 litres. Fill it.", "It is 3,5 metres long. Cut it."], 6),
+    ],
+    ids=["thousands", "wrapped", "unspaced", "decimals"],
+)
+@pytest.mark.parametrize("title", ["", "Plan for the fair, 10 March 2027\n\n"])
+def test_the_sentences_of_paragraphs_with_as_many_commas_are_no_cells(paragraphs, sentences, title):
+    assert len(read(title + "\n\n".join(paragraphs) + "\n")) == sentences
+
+
 def test_a_cell_of_a_file_leads_back_to_it():
     text = written(",")
     document = clean("a.txt", text)
