@@ -9,9 +9,9 @@
 # demo/recorded.jsonl, go through the collection, as they would from an API. Nothing is asked, and no key is needed.
 #
 # Hardware: 2 cores, 4 GiB of memory (8 with --recorded, whose rows are longer), no GPU; Python 3.11 and a network connection for the installation.
-# Minutes: 19 from a fresh clone, 18 of them after the installation; 34 on a machine that does other work too.
-# Expected result: a table, also in results/quickstart.json: base 0/50, tuned 26/50; 22/50 on another CPU. With --recorded
-# 22/50 after 17 minutes.
+# Minutes: 27 from a fresh clone, 25 of them after the installation.
+# Expected result: a table, also in results/quickstart.json: base 0/50, tuned 18/50. With --recorded 22/50 after 17 minutes
+# (measured before the last changes to the settings).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source demo/arguments.sh
