@@ -38,13 +38,12 @@ CLOCK = regex.compile(  # before a turn in a transcript, with its date in a chat
     r"[\[(]?(?P<date>(?:\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}([./-])\d{1,2}\3(?:\d{4}|\d{2})|\d{1,2}\.? \p{L}{3,9}\.? \d{4})(?:T|,?[ \t]+))?"
     r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?(?:[ \t]?[AaPp]\.?[Mm]\b\.?)?[\])]?[ \t]*(?:[-–—][ \t]*)?"
 )
-LOG_LEVEL = regex.compile(
-    r"\W*(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|FATAL|CRITICAL)\b"
-)  # no speaker's name
+LOG_LEVEL = regex.compile(r"\W*(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|FATAL|CRITICAL)\b")  # no speaker
 SPEAKER = regex.compile(
-    r"(?:\p{Lu}[\p{L}\p{M}.'’-]*(?:[ \t]\p{Lu}[\p{L}\p{M}.'’-]*){0,3}|\p{Lo}[\p{Lo}\p{M}]{0,9})(?:[ \t]\d{1,3})?(?:[ \t]?[(（][^)）\n]{1,40}[)）])?"
+    r"(?:\p{Lu}[\p{L}\p{M}.'’-]*(?:[ \t]\p{Lu}[\p{L}\p{M}.'’-]*){0,3}|\p{Lo}[\p{Lo}\p{M}]{0,9})(?P<number>[ \t]\d{1,3})?(?:[ \t]?[(（][^)）\n]{1,40}[)）])?"
     r"[ \t\u00a0]?(?::[ \t]|：)(?=[ \t]*\S)"
 )
+LONGEST_HEADED = 60  # characters after a name with a number: "TOP 3: Haushalt" heads a part, and nobody speaks
 GAP = regex.compile(r"(?<![.!?:;])(?: {2,}|[ ]*\t[ \t]*|\u3000+)(?=\S)")  # between the columns of a table
 PIPE = regex.compile(r"(?<!\\)\|")
 OPEN_ENDED = regex.compile(r"[.!?:;…。！？：；؟।։]['\"”’»)」』）\]]*$")
@@ -229,6 +228,14 @@ def _runs(lines: list[Line]) -> list[list[Line]]:
     return [run for run in runs if run]
 
 
+def _speaks(text: str, clock: regex.Match | None) -> bool:
+    """Whether a line begins with a speaker's name; one with a number alone says a sentence, or it may be that of a heading."""
+    found = SPEAKER.match(text, clock.end() if clock else 0)
+    if not found or clock or not found["number"]:
+        return bool(found)
+    return bool(OPEN_ENDED.search(text)) or len(text) - found.end() > LONGEST_HEADED
+
+
 def _see_turns(lines: list[Line]) -> None:
     """Speaker's turns: a name and a colon, in two lines of the text or more; and lines that a program logged one by one."""
     turns, logged = [], []
@@ -237,7 +244,7 @@ def _see_turns(lines: list[Line]) -> None:
             continue
         clock = CLOCK.match(line.text)
         after = clock.end() if clock else 0
-        if SPEAKER.match(line.text, after) and not (clock and LOG_LEVEL.match(line.text, after)):
+        if _speaks(line.text, clock) and not (clock and LOG_LEVEL.match(line.text, after)):
             turns.append((line, after))
         elif clock and clock["date"]:
             logged.append(line)

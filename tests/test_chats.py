@@ -81,3 +81,12 @@ def test_a_line_of_a_log_is_a_unit_with_its_time(name, lines):
 def test_a_date_and_time_within_wrapped_text_begin_nothing():
     text = "The server of the town hall of Sandhaven was stopped by Greta Lund on\n12.03.2025 09:14 and was started again by Otto Brill the next day, as\nall know.\n"
     assert read(text) == [" ".join(text.split())]
+
+
+@pytest.mark.parametrize("label", ["TOP", "Teil", "Chapter", "Module"])
+def test_a_heading_with_a_number_is_no_speaker(label):
+    told = [f"{label} 3: Elztalhalle", f"{label} 4: Haushalt 2026"]
+    text = f"{told[0]}\n- Kosten: 412.318 Euro\n- Abstimmung: 11 Ja\n\n{told[1]}\n- Defizit: 470.000 Euro\n- Umlage: 33,0 Punkte\n"
+    parsed = parse(clean("a.txt", text), "de")
+    assert [parsed.joined.text[start:end] for start, end in parsed.headings] == told
+    assert [unit.lead_in for unit in parsed.units] == [told[0], told[0], told[1], told[1]]
