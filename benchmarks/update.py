@@ -78,7 +78,8 @@ class Arguments:
 def live(arguments: Arguments, out: Path, number: int, way: str) -> dict:
     """Make a day in the folder `out`, or go on with it, and return its record."""
     documents = read_documents(DEMO / str(number))
-    day = Day(out, days.find_run(out, documents))
+    day = days.choose_run(out, documents)
+    days.open_run(day)
     run = Run(BudgetArguments(), day.run)
     run.write()
     if not (day.run / DATASET).exists():

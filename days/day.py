@@ -143,13 +143,6 @@ def open_run(day: Day) -> None:
     carried.carry_over(before, day.run)
 
 
-def find_run(out: Path, documents: Sequence[Document]) -> Path:
-    """The folder of the run to start, opened."""
-    day = choose_run(out, documents)
-    open_run(day)
-    return day.run
-
-
 def describe(changes: Mapping[str, Sequence]) -> str:
     """ "2 added, 1 edited": of what has changed."""
     counts = [(key, len(changes[key])) for key in ("added", "edited", "renamed", "deleted")]

@@ -5,7 +5,8 @@ OUT is the first run's folder. A later one is a complete run of its own in OUT/d
 "closed", "passed", "why": lines that say what held or did not}. OUT/latest is a relative link.
 
     with claim_run_folder(out):
-        day = open_day(out)                     # the one that a kill left open, or a new one
+        day = next_day(out)                     # the one that a kill left open, or a new one
+        make_day(out, day)                      # if it is new
         ...                                     # collect, train, ask
         close_day(out, day, passed, why)        # moves latest if it passed
         prune(out, most_bytes)
@@ -132,14 +133,6 @@ def next_day(out: Path, today: datetime.date | None = None) -> Path:
         date, number = date_and_number(runs[-1])
         name = f"{date}_{number + 1}" if date >= name else name
     return out / DAYS / name
-
-
-def open_day(out: Path, today: datetime.date | None = None) -> Path:
-    """The folder of next_day, which is made if it is not there."""
-    day = next_day(out, today)
-    if not day.is_dir():
-        make_day(out, day)
-    return day
 
 
 def make_day(out: Path, day: Path) -> None:

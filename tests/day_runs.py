@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.update_data import DEMO, collect_day
 from data_processor.dataset import question_and_reference, to_example
-from data_processor.documents import read_documents
+from data_processor.documents import Document, read_documents
 from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
 from days.changes import fingerprint, write_fingerprints
-from days.day import ANEW, ONWARD, choose_way, close, find_run, judge
+from days.day import ANEW, ONWARD, choose_run, choose_way, close, judge, open_run
 from days.folders import Day, read_day
 from days.intake import take_in, take_in_first
 from days.ledger import DATASET, TEST, add_facts, read_chunks, read_ledger, rows_of, write_ledger
@@ -23,6 +23,13 @@ from days.superseded import FILE, Sources, find_superseded, supersede
 from evaluation import accuracy
 from evaluation.accuracy import judge_answers
 from utils import log_file, write_json
+
+
+def find_run(out: Path, documents: Sequence[Document]) -> Path:
+    """The folder of the run to start, opened."""
+    day = choose_run(out, documents)
+    open_run(day)
+    return day.run
 
 
 def live_through(

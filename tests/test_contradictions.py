@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clocks import handlers, running_clock  # noqa: F401
 from conftest import ROOT
-from day_runs import live_through
+from day_runs import find_run, live_through
 from scripted import ScriptedEngine
 from test_day_after_day import DIRECTOR, read, texts_of
 from test_run_all import arguments, new_run
@@ -27,7 +27,6 @@ from data_processor.documents import read_documents
 from data_processor.prompts import load_prompts
 from days.carried import carry_over
 from days.changes import fingerprint, write_fingerprints
-from days.day import find_run
 from days.folders import Day
 from days.intake import read_verdicts, take_in, write_candidates
 from days.ledger import DATASET

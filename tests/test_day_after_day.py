@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from day_runs import live_through
+from day_runs import find_run, live_through
 from test_day_folders import killed
 
 from benchmarks.update_data import DEMO, FACTS, collect_day
@@ -18,7 +18,7 @@ from data_processor.dataset import question_and_reference
 from data_processor.documents import read_documents
 from days.asked import GONE, QUESTIONS
 from days.carried import TODAY
-from days.day import ANEW, BESIDE, ONWARD, choose_run, choose_way, close, find_run, judge
+from days.day import ANEW, BESIDE, ONWARD, choose_run, choose_way, close, judge
 from days.folders import Day, go_back, latest, read_day
 from days.intake import take_in
 from days.ledger import DATASET, TEST, read_ledger

@@ -14,11 +14,31 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from days.folders import Day, all_runs, close_day, go_back, history, latest, open_day, prune, read_day, run_before
+from days.folders import (
+    Day,
+    all_runs,
+    close_day,
+    go_back,
+    history,
+    latest,
+    make_day,
+    next_day,
+    prune,
+    read_day,
+    run_before,
+)
 from engines.processes import lock_folder
 from utils import InputError, log_file, read_json
 
 MONDAY, TUESDAY = datetime.date(2026, 11, 30), datetime.date(2026, 12, 1)
+
+
+def open_day(out, today):
+    """The folder of next_day, which is made if it is not there."""
+    day = next_day(out, today)
+    if not day.is_dir():
+        make_day(out, day)
+    return day
 
 
 def add_adapter(run: Path, size: int = 1000) -> None:
