@@ -80,7 +80,7 @@ def read_fingerprints(out: str | Path) -> Fingerprints | None:
     path = find_log_file(Path(out) / FILE)
     if not path.exists():
         return None
-    remedy = "remove it; all documents then count as new"
+    remedy = "remove it; no change since that run is then seen"
     found = read_json(path, "the fingerprints of the documents", remedy)
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise InputError(f"expected an object of file names and hashes in {path}, found something else: {remedy}")
