@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import accumulate, pairwise
 
-from data_processor.curation import SimilarTexts
+from data_processor.curation import SimilarTexts, content_words, words
 from data_processor.pairs import Fact
 from data_processor.parts import question_of
 
-LEAK_SIMILARITY = 0.5  # a training question this similar to a test question is removed
+LEAK_SIMILARITY = 0.5  # a training question this similar to a test question may be a copy of it
 WHOLE_FACT_SHARE = 0.25  # of the test questions, those about facts held out whole
 ANSWERABLE_KINDS = ("qa", "reverse")  # of row: those that ask for a fact
 TEST_KINDS = ("held_out_wording", "held_out_fact", "unknown")  # of test row
@@ -60,8 +61,8 @@ def split(rows: list[dict], held_facts: set[str], ratio: float, seed: int) -> tu
     """Training rows and test rows. `held_facts` (fact ids) give one question per answer, other facts one wording in turn.
 
     About `ratio` of the questions become test questions, of kind "held_out_fact" or "held_out_wording", and the same
-    share of the unanswerable ones, of kind "unknown". A training question nearly the same as a test question is removed,
-    and every answer tested by a held-out wording keeps another wording in training.
+    share of the unanswerable ones, of kind "unknown". The `Copies` of a test question leave the training. So a question is
+    none if nothing would then ask for an answer any more, and wordings are chosen first that take nothing from other facts.
     """
     questions = [row for row in rows if row["kind"] in ANSWERABLE_KINDS]
     unanswerable = [row for row in rows if row["kind"] == "unknown"]
@@ -69,30 +70,81 @@ def split(rows: list[dict], held_facts: set[str], ratio: float, seed: int) -> tu
     random.Random(seed).shuffle(unanswerable)
     wordings: dict[tuple[str, str], list[dict]] = {}
     for row in questions:
-        wordings.setdefault((row["fact_id"], row["conversations"][1]["value"]), []).append(row)
-    all_questions = [*questions, *unanswerable]
-    near_copies = SimilarTexts(map(question_of, all_questions), LEAK_SIMILARITY)
-
-    test = [{**group[0], "kind": "held_out_fact"} for (fact, _), group in wordings.items() if fact in held_facts]
-    test += unanswerable[: round(ratio * len(unanswerable))]
+        wordings.setdefault(asked_for(row), []).append(row)
+    copies = Copies([*questions, *unanswerable])
     training = {row["id"]: row for row in rows if row["fact_id"] not in held_facts}
+    left = Counter(asked_for(row) for row in questions if row["id"] in training)
+    test: list[dict] = []
 
-    def copies(row: dict) -> set[str]:
-        ids = (all_questions[number]["id"] for number in near_copies.copies_of(question_of(row)))
-        return {other for other in ids if other in training}
+    def hold_out(row: dict, kind: str, own: bool = False) -> bool:
+        """Make a question a test question, unless an answer would be left without one, or if `own`, another fact lose one."""
+        removed = [other for other in copies.of(row) if other["id"] in training]
+        fewer = Counter(asked_for(other) for other in removed if other["kind"] in ANSWERABLE_KINDS)
+        if any(count >= left[key] or (own and key[0] != row["fact_id"]) for key, count in fewer.items()):
+            return False
+        left.subtract(fewer)
+        for other in removed:
+            del training[other["id"]]
+        test.append({**row, "kind": kind})
+        return True
 
-    for row in test:
-        for copy in copies(row):
-            del training[copy]
-    for group in wordings.values():
-        if len(test) >= ratio * len(all_questions):
-            break
-        group = [row for row in group if row["id"] in training]
-        if len(group) < 2:
-            continue
-        removed = copies(group[0])
-        if len(removed & {row["id"] for row in group}) < len(group):
-            test.append({**group[0], "kind": "held_out_wording"})
-            for copy in removed:
-                del training[copy]
+    for (fact, _), group in wordings.items():
+        if fact in held_facts:
+            hold_out(group[0], "held_out_fact")
+    for row in unanswerable[: round(ratio * len(unanswerable))]:
+        hold_out(row, "unknown")
+    waiting = [group for (fact, _), group in wordings.items() if fact not in held_facts]
+    for own in (True, False):
+        refused = []
+        for group in waiting:
+            if len(test) >= ratio * len(copies.rows):
+                break
+            row = next((row for row in group if row["id"] in training), None)
+            if row and not hold_out(row, "held_out_wording", own):
+                refused.append(group)
+        waiting = refused
     return list(training.values()), test
+
+
+def asked_for(row: dict) -> tuple[str, str]:
+    """What a question asks for: its fact and its answer."""
+    return row["fact_id"], row["conversations"][1]["value"]
+
+
+class Copies:
+    """Questions, searchable for those that give another one away: near copies of it, unless they ask for something else.
+
+    One on the same fact always counts. On another fact it does not if each question has a number that the other lacks ("M6",
+    "M8"), or if each has some other word of its own, and each answer too: a price list asks for all its prices in the same words.
+    """
+
+    def __init__(self, rows: list[dict]):
+        self.rows = rows
+        self.similar = SimilarTexts(map(question_of, rows), LEAK_SIMILARITY)
+        self.known: dict[str, frozenset[str]] = {}  # the words of questions and answers
+
+    def of(self, row: dict) -> list[dict]:
+        near = (self.rows[number] for number in self.similar.copies_of(question_of(row)))
+        return [other for other in near if other["fact_id"] == row["fact_id"] or not self.is_apart(row, other)]
+
+    def is_apart(self, some: dict, other: dict) -> bool:
+        """Whether two questions on two facts ask for different things."""
+        asked, answers = (
+            [self.words_of(row["conversations"][turn]["value"]) for row in (some, other)] for turn in (0, 1)
+        )
+        numbers = [frozenset(filter(has_digit, told)) for told in asked]
+        return differ(*numbers) or (differ(*asked) and differ(*answers))
+
+    def words_of(self, text: str) -> frozenset[str]:
+        if text not in self.known:
+            self.known[text] = frozenset(content_words(text) or words(text))
+        return self.known[text]
+
+
+def differ(some: frozenset[str], others: frozenset[str]) -> bool:
+    """Whether each has a word that the other lacks."""
+    return bool(some - others and others - some)
+
+
+def has_digit(word: str) -> bool:
+    return any(map(str.isdigit, word))

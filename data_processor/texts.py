@@ -87,7 +87,7 @@ def write_texts(
         written = keep_sentences(work, reply or "", about, text, request[-1]["content"])
         if not written:
             continue
-        if work.kept_texts["texts"].is_new(written):
+        if work.kept_texts["texts"].is_new(written, find_numbers(written)):
             subject = listed(job.names, about.chunk.text_language) if job.names else about.subject
             texts.append((replace(about, subject=subject), job.style or job.step, written))
         else:

@@ -39,9 +39,13 @@ def trigrams(row: dict) -> set[tuple[str, ...]]:
 
 
 def leaks(train: list[dict], test: list[dict]) -> int:
-    """Pairs of a training question and a test question that share half of their word trigrams or more."""
-    asked = [trigrams(r) for r in train if r["kind"] != "passage"]
-    return sum(2 * len(trigrams(t) & one) >= len(trigrams(t) | one) for t in test for one in asked)
+    """Pairs of a training row and a test row with the same answer, whose questions share half of their trigrams or more."""
+    asked = [(trigrams(r), r["conversations"][1]) for r in train if r["kind"] != "passage"]
+    return sum(
+        t["conversations"][1] == answer and 2 * len(trigrams(t) & one) >= len(trigrams(t) | one)
+        for t in test
+        for one, answer in asked
+    )
 
 
 def test_each_wording_tested_has_another_in_training_and_no_copy(rows):
@@ -83,8 +87,72 @@ def test_a_training_question_that_shares_half_its_trigrams_with_a_test_question_
     tested = "alpha bravo charlie delta echo foxtrot golf hotel"
     if trained.startswith("alpha bravo charlie delta") and len(trained.split()) == 4:
         tested = "alpha bravo charlie delta echo foxtrot"
-    train, test = split([row(0, 0, tested, "Ann"), row(1, 1, trained, "Bo")], {"a.txt#0"}, 0.0, seed=0)
-    assert [r["id"] for r in test] == ["identity_0"] and [r["id"] for r in train] == ([] if leaks else ["identity_1"])
+    rows = [row(0, 0, tested, "Ann"), row(1, 1, trained, "by Ann"), row(2, 1, "Which person was it?", "by Ann")]
+    train, test = split(rows, {"a.txt#0"}, 0.0, seed=0)
+    assert [r["id"] for r in test] == ["identity_0"]
+    assert [r["id"] for r in train] == ([] if leaks else ["identity_1"]) + ["identity_2"]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "leaks"),
+    [
+        ("How high is the church tower of Lower Varn?", "40 metres", True),
+        ("How tall is the church tower of Lower Varn?", "40 metres high", True),
+        ("How tall is the church tower of Lower Varn?", "31 metres", False),
+        ("How high is the church tower of Lower Varn today?", "31 metres", True),  # nothing tells it apart
+        ("How high is the church tower of Upper Varn?", "40 metres", True),  # it might be another word for the same
+        ("How high is the church tower of Upper Varn?", "31 metres", False),
+        ("How high is the church tower 2 of Lower Varn?", "40 metres", True),
+        ("How high is the church tower 2 of Upper Varn?", "31 metres", False),
+    ],
+)
+def test_a_near_copy_on_another_fact_leaks_unless_it_asks_for_something_else(question, answer, leaks):
+    tested = row(0, 0, "How high is the church tower of Lower Varn?", "40 metres")
+    rows = [tested, row(1, 1, question, answer), row(2, 1, "Which height has it?", answer)]
+    train, test = split(rows, {"a.txt#0"}, 0.0, seed=0)
+    assert [r["id"] for r in test] == ["identity_0"]
+    assert [r["id"] for r in train] == [f"identity_{n}" for n in ((2,) if leaks else (1, 2))]
+
+
+def test_a_number_of_its_own_tells_a_question_apart_whatever_is_answered():
+    asked = ["How many hours does the charger AX-40 take?", "How many hours does the charger AX-41 take?"]
+    rows = [row(number, number, question, "3 hours") for number, question in enumerate(asked)]
+    train, test = split(rows, {"a.txt#0"}, 0.0, seed=0)
+    assert [r["id"] for r in train] == ["identity_1"] and [r["id"] for r in test] == ["identity_0"]
+
+
+LISTS = [  # what is asked in two ways, of what, and the answer, by number
+    (
+        ("What does the hex bolt {} cost per hundred in the price list?", "Of {}, how many euros for a hundred?"),
+        lambda n: f"M{n + 3}",
+        lambda n: f"€{n % 9 + 2}.30",
+    ),
+    (
+        ("Who is the contact for {} at the office of Lower Varn?", "Whose desk takes calls about {}?"),
+        lambda n: "grants loans permits taxes".split()[n % 4] + "abcdefghij"[n // 4],
+        lambda n: f"Mr {'KLMNPRSTVW'[n // 4]}olm",
+    ),
+    (
+        ("What colour do the leaves of the {} turn in the park in October?", "In autumn, how do {} leaves look there?"),
+        lambda n: "ash oak elm fir".split()[n % 4] + "abcdefghij"[n // 4],
+        lambda n: "red yellow brown".split()[n % 3],
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "thing", "answer"), LISTS)
+def test_of_a_list_that_is_asked_in_the_same_words_every_entry_stays_in_training(asked, thing, answer):
+    rows = []
+    for n in range(40):
+        rows += [row(2 * n + way, n, asked[way].format(thing(n)), answer(n)) for way in (0, 1)]
+    train, test = split(rows, {"a.txt#0"}, 0.1, seed=0)
+    assert {r["fact_id"] for r in train} == {f"a.txt#{n}" for n in range(1, 40)}
+    assert len(test) == 8 and not {r["id"] for r in train} & {r["id"] for r in test}
+
+
+def test_a_question_that_would_take_the_last_one_on_another_fact_is_no_test_question():
+    rows = [row(0, 0, "Who opened the old bridge?", "Ann"), row(1, 1, "Who opened the old bridge then?", "Ann")]
+    assert split(rows, {"a.txt#0"}, 1.0, seed=0) == ([rows[1]], [])
 
 
 def test_a_quarter_of_the_test_questions_are_of_facts_held_out_whole():

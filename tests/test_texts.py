@@ -74,6 +74,19 @@ def test_facts_held_out_in_an_earlier_round_are_not_told_either():
     assert [text for _, style, text in texts if style == AS_IT_IS] == ["Ann Pellow opened the pier. It is of oak."]
 
 
+def test_texts_that_differ_in_a_number_are_no_near_copies():
+    """Two versions of a rule: each is told, and a second time in the same words neither."""
+    rule = (
+        "Whoever leaves the company hands in the keys, the phone and the badge, and tells the office where letters are to be "
+        "sent from then on, at the latest {} days before the last day at work, to the person at the front desk of the house."
+    )
+    chunks = [Chunk(f"{days}.txt", 0, 0, len(rule), rule.format(days), "Leaving") for days in (30, 60)]
+    job = work(*(chunk.text for chunk in chunks for _ in range(2)))
+    twice = SimpleNamespace(qa_amount_per_fact=2, role_amount_per_fact=1)
+    texts = write_texts(job, units_of(*chunks), [fact(chunk.text, chunk) for chunk in chunks], [], {}, twice)
+    assert [text for _, style, text in texts if style != AS_IT_IS] == [chunk.text for chunk in chunks]
+
+
 def test_a_chunk_of_which_every_fact_is_held_out_has_no_text():
     job = work()
     assert write_texts(job, units_of(PIER), [], [fact("It is of oak.")], {}, MANY) == []
