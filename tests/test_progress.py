@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 
 import pytest
 
@@ -27,6 +28,16 @@ def test_a_log_file_gets_lines_and_none_for_what_did_not_begin(monkeypatch):
     text = sys.stderr.getvalue()
     assert text.startswith("verdicts: accuracy: 3 of 3, 00:0") and text.count("\n") == 1 and text.endswith("/s\n")
     assert not {"\r", "\x1b"} & set(text) and text.isascii()
+
+
+def test_a_thousand_bars_have_no_thousand_threads(monkeypatch):
+    """A big folder is collected in hundreds of parts, each with a bar for every step."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    before = threading.active_count()
+    for number in range(20):
+        with progress_bar(f"part {number}", 1) as bar:
+            bar.update(1)
+    assert threading.active_count() <= before + 1
 
 
 @pytest.mark.parametrize(("columns", "name"), [(40, "verdicts: 100%"), (100, "verdicts: accuracy  :")])
