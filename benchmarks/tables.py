@@ -55,7 +55,7 @@ def knowledge_short(results: dict) -> str:
     peers = {name: run for name, run in runs.items() if run["peer"]}
     best = [max(peers, key=lambda name: peers[name]["tuned"])] if peers else []
     labels = {name: label for name, label in OWN_RUNS.items() if name in runs}
-    labels |= {name: f"{name.partition(',')[0]}'s settings, same rows and time" for name in best}
+    labels |= {name: f"best of {len(peers)} others, same time: {name.partition(',')[0]}" for name in best}
     rows = [
         ("untrained", percent(corpus["base"]), "100 %"),
         ("untrained, with the passage", percent(corpus["open_book"]), ""),

@@ -50,7 +50,7 @@ def test_rows_are_as_results_have_them(tmp_path):
     assert short == [
         "| 53 questions of people on 10 Wikipedia paragraphs | right | general questions kept |", "| --- | --- | --- |",
         "| untrained | 8 % | 100 % |", "| untrained, with the passage | 36 % |  |",
-        "| **`finetune.py` as it is, four epochs** | 28 % (11 to 38) | 92 % |", "| better's settings, same rows and time | 20 % (11 to 38) | 92 % |",
+        "| **`finetune.py` as it is, four epochs** | 28 % (11 to 38) | 92 % |", "| best of 2 others, same time: better | 20 % (11 to 38) | 92 % |",
     ]  # fmt: skip
     assert [line.split(" | ")[0] for line in runs[2:]] == ["| **ours**", "| better, all the time", "| worse"]
     assert runs[2] == "| **ours** | 28 % (11 to 38) | 73 % | 92 % (88 to 95) | 0.055 | 26 | 1 | chosen |"
