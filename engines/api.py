@@ -9,7 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from engines.adaptive_limit import AdaptiveLimit
-from engines.api_replies import CUT_OFF_THINKING, NO_JSON, NO_TEXT, error_reply, parse_reply, read_answer
+from engines.api_replies import NO_JSON, NO_TEXT, cut_short_by_thoughts, error_reply, parse_reply, read_answer
 from engines.chat import Conversation, Reply, broadcast, sampled_again
 from engines.dialect import (
     REQUEST,
@@ -18,6 +18,7 @@ from engines.dialect import (
     concerns,
     describe,
     may_be_the_format,
+    out_of_tokens,
     remedy,
     server_words,
     what_failed,
@@ -30,6 +31,7 @@ MAX_TRIALS = 3  # times that JSON is asked for in all other formats, in search o
 THINKING_TOKENS = 8192  # more per reply, once one was cut off while thinking
 CHARS_PER_TOKEN = 3  # a low estimate, so that --tpm is underused rather than exceeded
 PLAIN_CALL = [{"role": "user", "content": 'Is this a question? Reply with JSON: {"reply": "yes"}'}]
+PLAIN_TOKENS = 16
 BURST_DIVISOR = 4  # this fraction of --tpm may be used at once: 1/4
 
 log = logging.getLogger(__name__)
@@ -149,6 +151,11 @@ class ApiEngine:
             except openai.APIStatusError as error:
                 if self._learn(dialect, error, request):
                     continue
+                if out_of_tokens(error):
+                    if room or not may_think:
+                        return error_reply(describe(error))
+                    self._allow_thinking()
+                    continue
                 if room and error.status_code in (400, 413, 422):  # perhaps there is no room for that many tokens
                     may_think = False
                     continue
@@ -163,7 +170,7 @@ class ApiEngine:
             self.answered.add(schema is not None)
             self.failures = 0
             reply = parse_reply(answer, schema, max_tokens + room)
-            if (reply.error or "").startswith(CUT_OFF_THINKING) and may_think and not room:
+            if may_think and not room and cut_short_by_thoughts(answer):
                 self._allow_thinking()
                 continue
             if (reply.error or "").startswith((NO_JSON, NO_TEXT)):
@@ -252,8 +259,12 @@ class ApiEngine:
 
         if for_json not in self.answered:
             try:
-                plain = self.dialect.request(PLAIN_CALL, {"enum": ["yes", "no"]} if for_json else None, 16, 0.0, 0)
+                limit = PLAIN_TOKENS + self.thinking_tokens
+                plain = self.dialect.request(PLAIN_CALL, {"enum": ["yes", "no"]} if for_json else None, limit, 0.0, 0)
                 llm_chat(**plain, **self.call_options)
+            except openai.APIStatusError as error:
+                if not out_of_tokens(error):
+                    return False
             except (openai.OpenAIError, json.JSONDecodeError):
                 return False
             self.answered.add(for_json)

@@ -36,6 +36,8 @@ TOO_LONG = re.compile(
     r"input tokens? exceed",
     re.IGNORECASE,
 )
+# OpenAI's 400 where thoughts took all tokens of a reply
+OUT_OF_TOKENS = re.compile(r"could not finish|output limit was reached|higher max_", re.IGNORECASE)
 PROMPT_PARAMETERS = re.compile(r"(prompt|messages|input)\b")
 MODEL_OR_FIELD = re.compile(
     r"\bmodel\b.*(exist|not found|valid|unknown|access|available|support)|(valid|unknown|unsupported|no such) model|deployment|"
@@ -143,9 +145,19 @@ def concerns(error) -> str:
 
 
 def concerns_prompt(error) -> bool:
-    """Whether a refusal is about what one request says or how long it is."""
+    """Whether a refusal is about what one request says or how long it, or its reply, is."""
     words = full_words(error)
-    return bool(FILTERED.search(words) or TOO_LONG.search(words) or PROMPT_PARAMETERS.match(str(error.param or "")))
+    return bool(
+        out_of_tokens(error)
+        or FILTERED.search(words)
+        or TOO_LONG.search(words)
+        or PROMPT_PARAMETERS.match(str(error.param or ""))
+    )
+
+
+def out_of_tokens(error) -> bool:
+    """Whether a server says that a reply could not be written in the tokens it had."""
+    return error.status_code == 400 and bool(OUT_OF_TOKENS.search(full_words(error)))
 
 
 def may_be_the_format(error) -> bool:
