@@ -32,6 +32,7 @@ THINKING_TOKENS = 8192  # more per reply, once one was cut off while thinking
 CHARS_PER_TOKEN = 3  # a low estimate, so that --tpm is underused rather than exceeded
 PLAIN_CALL = [{"role": "user", "content": 'Is this a question? Reply with JSON: {"reply": "yes"}'}]
 PLAIN_TOKENS = 16
+SLOW_DOWN = "wait until its limit allows more, or lower --concurrency or give --rpm, and run this again"
 BURST_DIVISOR = 4  # this fraction of --tpm may be used at once: 1/4
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class ApiEngine:
     how many seconds to wait for an answer. A refusal that concerns one request (a filter, the context's length), a reply
     that violates its JSON schema twice, the second time sampled, and one cut off while thinking have an `error`. What
     concerns the set-up (key, credit, address, model), and a server that fails the first call or MAX_FAILURES in a row (no
-    connection, no answer in time, 5xx, no JSON), end the run with an InputError. The first call, and the first for JSON, are sent alone: they show whether the
+    connection, no answer in time, 5xx, no JSON; of 429, as many more as run at once), end the run with an InputError. The first call, and the first for JSON, are sent alone: they show whether the
     set-up is right, which parameters the server takes (engines.dialect) and in which format JSON comes.
     """
 
@@ -251,7 +252,7 @@ class ApiEngine:
                 f"expected {self._server_name()} to answer, found status {error.status_code} ({server_words(error)}): "
                 f"{remedy(error)}"
             ) from None
-        return self._failed(error, describe(error), error.status_code >= 500)
+        return self._failed(error, describe(error), error.status_code >= 500 or error.status_code == 429)
 
     def _answers_a_plain_call(self, for_json: bool) -> bool:
         """Whether the set-up is right, if need be by a short call: then an unclear refusal is that one request's."""
@@ -274,11 +275,12 @@ class ApiEngine:
         """A reply with an error; InputError if the server keeps failing and is not going to answer."""
         if server_failed:
             self.failures += 1
-            if not self.answered or self.failures >= MAX_FAILURES:
+            limited = getattr(error, "status_code", None) == 429  # which all that run at once may be told together
+            if not self.answered or self.failures >= MAX_FAILURES + (self.concurrency if limited else 0):
                 reason, words = what_failed(error)
+                what = SLOW_DOWN if limited else "start the server or correct the address, and run this again"
                 raise InputError(
-                    f"expected {self._server_name()} to answer, found {reason} ({words}): start the server or correct the "
-                    "address, and run this again"
+                    f"expected {self._server_name()} to answer, found {reason} ({words}): {what}"
                 ) from None
         return error_reply(record)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from batch_routes import FILTERED, output_line, requests_of, write_answers
 
-from benchmarks.fault_server import Answer, completion
+from benchmarks.fault_server import Answer, completion, error
 from engines.batch import BatchEngine
 from engines.batch_files import cut_into_files
 from engines.chat import WaveWaiting
