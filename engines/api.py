@@ -29,7 +29,7 @@ CALLS_A_WAVE = 8  # per concurrent call; what a journal may have to repeat after
 MAX_FAILURES = 5  # calls that the server fails in a row, after all their attempts, before the run stops
 MAX_TRIALS = 3  # times that JSON is asked for in all other formats, in search of one that the server follows
 THINKING_TOKENS = 8192  # more per reply, once one was cut off while thinking
-CHARS_PER_TOKEN = 3  # a low estimate, so that --tpm is underused rather than exceeded
+BYTES_PER_TOKEN = 3  # a low estimate in any script (Chinese has a character in three), so that --tpm is underused rather than exceeded
 PLAIN_CALL = [{"role": "user", "content": 'Is this a question? Reply with JSON: {"reply": "yes"}'}]
 PLAIN_TOKENS = 16
 SLOW_DOWN = "wait until its limit allows more, or lower --concurrency or give --rpm, and run this again"
@@ -295,5 +295,5 @@ class ApiEngine:
         if self.requests is not None:
             self.requests.try_acquire("requests")
         if self.tokens is not None:
-            prompt = sum(len(message["content"]) for message in messages) // CHARS_PER_TOKEN
+            prompt = sum(len(message["content"].encode()) for message in messages) // BYTES_PER_TOKEN
             self.tokens.try_acquire("tokens", weight=min(prompt + max_new_tokens, self.token_burst))
