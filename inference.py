@@ -28,7 +28,7 @@ from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
 from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import read_documents
 from data_processor.retrieval import find_chunks, read_source_documents
-from engines.adapter import require_adapter
+from engines.adapter import require_adapter, trained_system_prompt
 from engines.arguments import ApiArguments, EngineArguments
 from engines.chat import Conversation, Engine, Reply, with_system_prompt
 from engines.failures import describe_failures, require_answers
@@ -42,7 +42,6 @@ from utils import (
     log_file,
     parse_arguments,
     run_script,
-    trained_system_prompt,
     write_json,
 )
 

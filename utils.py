@@ -24,6 +24,8 @@ from urllib.parse import parse_qsl
 RETRIED_STATUS = (408, 409, 429, *range(500, 600))  # may go away on their own; any other status is final
 QUOTA_USED_UP = "insufficient_quota"  # the code of a 429 that waiting does not cure
 MAX_WAIT_S = 60
+CONNECT_S = 10.0  # for a connection to a server, which may then take longer to answer
+OWN_MACHINE = re.compile(r"https?://([^/@]*@)?(localhost|127\.[\d.]+|0\.0\.0\.0|\[::1\])(:|/|$)", re.IGNORECASE)
 CALL_PATH = "/chat/completions"  # after the address of a server
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 SPACES = re.compile(r"\s*")
@@ -267,8 +269,14 @@ def api_client(api_base: str | None, key: str, timeout: float) -> Any:
 
     address, _, query = (api_base or "").partition("?")
     address = address.rstrip("/").removesuffix(CALL_PATH)
-    azure = {"default_query": dict(parse_qsl(query)), "default_headers": {"api-key": key}} if query else {}
-    return openai.OpenAI(base_url=address or None, api_key=key, timeout=timeout, max_retries=0, **azure)
+    options = {"default_query": dict(parse_qsl(query)), "default_headers": {"api-key": key}} if query else {}
+    if OWN_MACHINE.match(address or os.environ.get("OPENAI_BASE_URL", "")):
+        options["http_client"] = openai.DefaultHttpxClient(trust_env=False)  # a proxy reaches no server of this machine
+    limits = openai.Timeout(timeout, connect=min(timeout, CONNECT_S))
+    try:
+        return openai.OpenAI(base_url=address or None, api_key=key, timeout=limits, max_retries=0, **options)
+    except (ImportError, ValueError) as error:  # the proxy of the environment: SOCKS, or no address
+        raise InputError(f"expected a proxy that can be used, found {error}: correct or unset HTTPS_PROXY") from None
 
 
 def address_of(api_base: str | None) -> str:
@@ -289,9 +297,3 @@ def parse_retry_after(retry_after: str) -> float | None:
     except ValueError:
         return None
     return max(0.0, date.timestamp() - time.time())
-
-
-def trained_system_prompt(lora_weights: str | Path) -> str | None:
-    """The system prompt an adapter was trained with; None if that is not recorded, or there was none."""
-    settings = Path(lora_weights) / ADAPTER_SETTINGS
-    return read_json(settings, "the adapter's settings")["system_prompt"] if settings.is_file() else None

@@ -98,3 +98,9 @@ def read_headers(folder: Path) -> dict[str, tuple[Path, str, list[int], int, int
                 start, end = tensor["data_offsets"]
                 tensors[name] = (file, tensor["dtype"], tensor["shape"], 8 + length + start, end - start)
     return tensors
+
+
+def trained_system_prompt(lora_weights: str | Path) -> str | None:
+    """The system prompt an adapter was trained with; None if that is not recorded, or there was none."""
+    settings = Path(lora_weights) / ADAPTER_SETTINGS
+    return read_json(settings, "the adapter's settings")["system_prompt"] if settings.is_file() else None

@@ -9,7 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from engines.adaptive_limit import AdaptiveLimit
-from engines.api_replies import CUT_OFF_THINKING, NO_JSON, NO_TEXT, error_reply, parse_reply, read_answer
+from engines.api_replies import NO_JSON, NO_TEXT, cut_short_by_thoughts, error_reply, parse_reply, read_answer
 from engines.chat import Conversation, Reply, broadcast, sampled_again
 from engines.dialect import (
     REQUEST,
@@ -18,6 +18,7 @@ from engines.dialect import (
     concerns,
     describe,
     may_be_the_format,
+    out_of_tokens,
     remedy,
     server_words,
     what_failed,
@@ -28,8 +29,10 @@ CALLS_A_WAVE = 8  # per concurrent call; what a journal may have to repeat after
 MAX_FAILURES = 5  # calls that the server fails in a row, after all their attempts, before the run stops
 MAX_TRIALS = 3  # times that JSON is asked for in all other formats, in search of one that the server follows
 THINKING_TOKENS = 8192  # more per reply, once one was cut off while thinking
-CHARS_PER_TOKEN = 3  # a low estimate, so that --tpm is underused rather than exceeded
+BYTES_PER_TOKEN = 3  # a low estimate in any script (Chinese has a character in three), so that --tpm is underused rather than exceeded
 PLAIN_CALL = [{"role": "user", "content": 'Is this a question? Reply with JSON: {"reply": "yes"}'}]
+PLAIN_TOKENS = 16
+SLOW_DOWN = "wait until its limit allows more, or lower --concurrency or give --rpm, and run this again"
 BURST_DIVISOR = 4  # this fraction of --tpm may be used at once: 1/4
 
 log = logging.getLogger(__name__)
@@ -42,7 +45,7 @@ class ApiEngine:
     how many seconds to wait for an answer. A refusal that concerns one request (a filter, the context's length), a reply
     that violates its JSON schema twice, the second time sampled, and one cut off while thinking have an `error`. What
     concerns the set-up (key, credit, address, model), and a server that fails the first call or MAX_FAILURES in a row (no
-    connection, no answer in time, 5xx, no JSON), end the run with an InputError. The first call, and the first for JSON, are sent alone: they show whether the
+    connection, no answer in time, 5xx, no JSON; of 429, as many more as run at once), end the run with an InputError. The first call, and the first for JSON, are sent alone: they show whether the
     set-up is right, which parameters the server takes (engines.dialect) and in which format JSON comes.
     """
 
@@ -149,6 +152,11 @@ class ApiEngine:
             except openai.APIStatusError as error:
                 if self._learn(dialect, error, request):
                     continue
+                if out_of_tokens(error):
+                    if room or not may_think:
+                        return error_reply(describe(error))
+                    self._allow_thinking()
+                    continue
                 if room and error.status_code in (400, 413, 422):  # perhaps there is no room for that many tokens
                     may_think = False
                     continue
@@ -163,7 +171,7 @@ class ApiEngine:
             self.answered.add(schema is not None)
             self.failures = 0
             reply = parse_reply(answer, schema, max_tokens + room)
-            if (reply.error or "").startswith(CUT_OFF_THINKING) and may_think and not room:
+            if may_think and not room and cut_short_by_thoughts(answer):
                 self._allow_thinking()
                 continue
             if (reply.error or "").startswith((NO_JSON, NO_TEXT)):
@@ -244,7 +252,7 @@ class ApiEngine:
                 f"expected {self._server_name()} to answer, found status {error.status_code} ({server_words(error)}): "
                 f"{remedy(error)}"
             ) from None
-        return self._failed(error, describe(error), error.status_code >= 500)
+        return self._failed(error, describe(error), error.status_code >= 500 or error.status_code == 429)
 
     def _answers_a_plain_call(self, for_json: bool) -> bool:
         """Whether the set-up is right, if need be by a short call: then an unclear refusal is that one request's."""
@@ -252,8 +260,12 @@ class ApiEngine:
 
         if for_json not in self.answered:
             try:
-                plain = self.dialect.request(PLAIN_CALL, {"enum": ["yes", "no"]} if for_json else None, 16, 0.0, 0)
+                limit = PLAIN_TOKENS + self.thinking_tokens
+                plain = self.dialect.request(PLAIN_CALL, {"enum": ["yes", "no"]} if for_json else None, limit, 0.0, 0)
                 llm_chat(**plain, **self.call_options)
+            except openai.APIStatusError as error:
+                if not out_of_tokens(error):
+                    return False
             except (openai.OpenAIError, json.JSONDecodeError):
                 return False
             self.answered.add(for_json)
@@ -263,11 +275,12 @@ class ApiEngine:
         """A reply with an error; InputError if the server keeps failing and is not going to answer."""
         if server_failed:
             self.failures += 1
-            if not self.answered or self.failures >= MAX_FAILURES:
+            limited = getattr(error, "status_code", None) == 429  # which all that run at once may be told together
+            if not self.answered or self.failures >= MAX_FAILURES + (self.concurrency if limited else 0):
                 reason, words = what_failed(error)
+                what = SLOW_DOWN if limited else "start the server or correct the address, and run this again"
                 raise InputError(
-                    f"expected {self._server_name()} to answer, found {reason} ({words}): start the server or correct the "
-                    "address, and run this again"
+                    f"expected {self._server_name()} to answer, found {reason} ({words}): {what}"
                 ) from None
         return error_reply(record)
 
@@ -282,5 +295,5 @@ class ApiEngine:
         if self.requests is not None:
             self.requests.try_acquire("requests")
         if self.tokens is not None:
-            prompt = sum(len(message["content"]) for message in messages) // CHARS_PER_TOKEN
+            prompt = sum(len(message["content"].encode()) for message in messages) // BYTES_PER_TOKEN
             self.tokens.try_acquire("tokens", weight=min(prompt + max_new_tokens, self.token_burst))

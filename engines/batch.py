@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.api import THINKING_TOKENS
-from engines.api_replies import CUT_OFF_THINKING, error_reply, parse_reply
+from engines.api_replies import CUT_OFF_THINKING, cut_short_by_thoughts, error_reply, parse_reply
 from engines.batch_files import (
     Answer,
     answers_file,
@@ -28,7 +28,7 @@ from engines.batch_files import (
     write_wave,
 )
 from engines.chat import Conversation, Reply, WaveWaiting, broadcast, sampled_again
-from engines.dialect import REQUEST, UNCLEAR, Dialect, concerns, describe, server_words
+from engines.dialect import REQUEST, UNCLEAR, Dialect, concerns, describe, out_of_tokens, server_words
 from engines.failures import describe_failures
 from engines.journal import model_identity, request_key
 from utils import RETRIED_STATUS, InputError
@@ -154,9 +154,7 @@ class BatchEngine:
             for key, body in bodies.items():
                 answer = answers.get(key, Answer())
                 problem = (
-                    self._learn(answer, body, dialect)
-                    or not_run(answer, any_reply)
-                    or self._no_room(answer, body, room)
+                    self._learn(answer, body, dialect) or not_run(answer, any_reply) or self._no_room(answer, room)
                 )
                 if problem is None:
                     self.answers[key] = answer
@@ -174,16 +172,17 @@ class BatchEngine:
             log.info("%s takes %s", self.name, what)
         return describe(answer.error) if learned else None
 
-    def _no_room(self, answer: Answer, body: dict, room: int) -> str | None:
+    def _no_room(self, answer: Answer, room: int) -> str | None:
         """Why a reply has to be asked for again with `room` for thoughts, which it did not have, or None."""
-        if answer.completion is None or room:
+        if room:
             return None
-        limit = body.get("max_tokens") or body.get("max_completion_tokens")
-        error = parse_reply(answer.completion, None, limit).error or ""
-        if not error.startswith(CUT_OFF_THINKING):
-            return None
-        self.thinking_tokens = THINKING_TOKENS
-        return error
+        if answer.error is not None:
+            problem = describe(answer.error) if out_of_tokens(answer.error) else None
+        else:
+            problem = CUT_OFF_THINKING if cut_short_by_thoughts(answer.completion) else None
+        if problem:
+            self.thinking_tokens = THINKING_TOKENS
+        return problem
 
 
 def not_run(answer: Answer, any_reply: bool) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engines.chat import Conversation
-from utils import QUOTA_USED_UP
+from utils import CALL_PATH, QUOTA_USED_UP
 
 FORMATS = ("json_schema", "json_object", "text")  # of a reply in JSON, in the order in which they are tried
 WRAPPING_TOKENS = 16  # for the object around a JSON schema's value, white space included
@@ -20,6 +20,7 @@ LEAST_TEMPERATURE = 0.01  # for servers that want one above 0
 PARAMETER_STATUS = (400, 404, 405, 415, 422, 501)  # with which servers refuse a parameter
 SCHEMA_IN_PROMPT = "Reply with JSON alone: one object that follows this JSON schema.\n{schema}"
 LOWER_LIMIT = "lower --max_new_tokens"
+ADD_V1 = "add /v1 to the address, which most servers want, or check address and model"
 CHECK_SET_UP = "check key, address, model and quota"
 
 REQUEST, SET_UP, UNCLEAR = "this request", "the set-up", "unclear"
@@ -36,6 +37,8 @@ TOO_LONG = re.compile(
     r"input tokens? exceed",
     re.IGNORECASE,
 )
+# OpenAI's 400 where thoughts took all tokens of a reply
+OUT_OF_TOKENS = re.compile(r"could not finish|output limit was reached|higher max_", re.IGNORECASE)
 PROMPT_PARAMETERS = re.compile(r"(prompt|messages|input)\b")
 MODEL_OR_FIELD = re.compile(
     r"\bmodel\b.*(exist|not found|valid|unknown|access|available|support)|(valid|unknown|unsupported|no such) model|deployment|"
@@ -143,9 +146,19 @@ def concerns(error) -> str:
 
 
 def concerns_prompt(error) -> bool:
-    """Whether a refusal is about what one request says or how long it is."""
+    """Whether a refusal is about what one request says or how long it, or its reply, is."""
     words = full_words(error)
-    return bool(FILTERED.search(words) or TOO_LONG.search(words) or PROMPT_PARAMETERS.match(str(error.param or "")))
+    return bool(
+        out_of_tokens(error)
+        or FILTERED.search(words)
+        or TOO_LONG.search(words)
+        or PROMPT_PARAMETERS.match(str(error.param or ""))
+    )
+
+
+def out_of_tokens(error) -> bool:
+    """Whether a server says that a reply could not be written in the tokens it had."""
+    return error.status_code == 400 and bool(OUT_OF_TOKENS.search(full_words(error)))
 
 
 def may_be_the_format(error) -> bool:
@@ -155,15 +168,23 @@ def may_be_the_format(error) -> bool:
 
 def remedy(error) -> str:
     """What to do about an error that concerns the set-up."""
+    path = getattr(getattr(error, "request", None), "url", None)
+    if error.status_code == 404 and path is not None and path.path == CALL_PATH:
+        return ADD_V1
     too_many = re.search(r"max_(completion_)?tokens", full_words(error)) and OUT_OF_RANGE.search(full_words(error))
     return LOWER_LIMIT if too_many else CHECK_SET_UP
 
 
 def server_words(error) -> str:
-    """The server's own words in an openai.APIStatusError, at most 300 characters."""
+    """The server's own words in an openai.APIStatusError, at most 300 characters.
+
+    The library's message has them only where they stand under "message", not under "detail" (FastAPI, Mistral), in a list
+    (Gemini), or as a text.
+    """
     body = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return " ".join(str(message or error.message).split())[:300]
+    message = (body.get("message") if isinstance(body, dict) else None) or body or error.message
+    words = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+    return " ".join(words.split())[:300]
 
 
 def full_words(error) -> str:

@@ -14,6 +14,7 @@ twice; a sampled reply that is lost in a kill will be a different one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -255,7 +256,8 @@ def read_journal_file(path: Path, read: Callable[..., None], what: str, with_pla
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Append a line to a JSONL journal; it is on disk when this returns."""
+    """Append a line to a JSONL journal; it is on disk when this returns, and no part of it if it cannot be written."""
+    size = path.stat().st_size if path.exists() else 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
@@ -263,6 +265,8 @@ def append_line(path: Path, value: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
+        with contextlib.suppress(OSError):  # else a later line, when there is room again, would go on with this one
+            os.truncate(path, size)
         raise InputError(
             f"expected to write {path}, found {error.strerror}: free the disk and run this again; "
             "the content of the file is kept"

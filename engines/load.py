@@ -103,7 +103,10 @@ def share_cluster(
     from engines import ray_cluster
 
     ray_cluster.join_cluster(arguments.ray_address)
-    return ray_cluster.share_for_model(model_name_or_path, plain(arguments, EngineArguments), lora_weights, prompts)
+    model = (model_name_or_path, plain(arguments, EngineArguments), lora_weights, prompts)
+    share, arguments = ray_cluster.share_for_model(*model)
+    ray_cluster.say_if_taken(share)
+    return share, arguments
 
 
 def load_on_ray(

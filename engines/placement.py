@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.gpus import Gpu, usable_gpus
+from engines.hub import cached_folder, has_weights
 from engines.vllm_lora import unsupported_by_vllm
 from utils import InputError
 
@@ -190,19 +191,16 @@ def cache_bytes_per_token(shape: Shape) -> int:
 def weight_bytes(model_name_or_path: str) -> float:
     """Bytes of a model's weights once loaded: as stored, but float32 as 16 bits.
 
-    From the files in a folder or in the hub's cache; if there are none yet, from the shape that the config describes.
+    From the files in a folder or in the hub's cache; if they are not all there yet, from the shape that the config describes.
     """
-    from huggingface_hub import try_to_load_from_cache
     from transformers import AutoConfig
 
     from engines.memory import model_shape
 
     folder = Path(model_name_or_path)
-    if not folder.is_dir():
-        cached = try_to_load_from_cache(model_name_or_path, "config.json")
-        folder = Path(cached).parent if isinstance(cached, str) else None
-    files = list(folder.glob("model*.safetensors")) or list(folder.glob("*.safetensors")) if folder else []
-    if files:
+    folder = folder if folder.is_dir() else cached_folder(model_name_or_path)
+    whole = folder is not None and has_weights(folder)
+    if whole and (files := list(folder.glob("model*.safetensors")) or list(folder.glob("*.safetensors"))):
         return sum(tensor_bytes(file) for file in files)
     quantized = getattr(AutoConfig.from_pretrained(model_name_or_path), "quantization_config", None) or {"bits": 16}
     return model_shape(model_name_or_path).parameters * quantized.get("bits", 8) / 8

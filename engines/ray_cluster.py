@@ -167,10 +167,25 @@ def share_machines(offered: list[dict[str, float]], wanted: int | None) -> Share
     return Share(wanted or max(1, sum(machine.get("CPU", 0) >= 1 for machine in offered)))
 
 
+def say_if_taken(share: Share) -> None:
+    """Say in the log what of a share is reserved by others at the moment: Ray waits for it without a word."""
+    import ray
+
+    free = ray.available_resources()
+    for kind, each in (("GPU", share.gpus), ("CPU", share.cpus)):
+        if free.get(kind, 0) < share.workers * each:
+            log.warning(
+                "Ray: %d %ss are asked for, %d of the cluster are free: what is missing is waited for until others end "
+                "(`ray status` shows who has them)",
+                *(share.workers * each, kind, free.get(kind, 0)),
+            )
+
+
 def first_gpu() -> Gpu:
     """The first GPU of one of the machines, by which the others are judged."""
     import ray
 
+    say_if_taken(Share(1, 0, 1))
     found = ray.get(ray.remote(num_gpus=1)(usable_gpus).remote())
     if not found:
         raise InputError(

@@ -35,6 +35,15 @@ from utils import InputError, log_file, run_script
 
 HOST = "127.0.0.1"
 CPU_OPTIONS = ["--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE_BYTES)]
+OWN_HOSTS = (HOST, "localhost", "0.0.0.0")  # under which the server is reached at HOST
+# options of the server after which it would not be found where it is asked, and what to give in their place
+MOVING = {
+    "--port": "give PORT in the environment",
+    "--uds": "leave it out",
+    "--ssl-keyfile": "put a proxy before it",
+    "--ssl-certfile": "put a proxy before it",
+    "--served-model-name": "leave it out",
+}
 LOG_END = 2000  # characters of a server's log that an error shows
 
 log = logging.getLogger(__name__)
@@ -68,6 +77,30 @@ def link_models(run: TunedRun, engine: str, folder: Path) -> None:
     link_model(run.base, run.system_prompt, folder / BASE)
     if engine == "transformers":
         link_model(run.base, run.system_prompt, folder / TUNED, run.adapter)
+
+
+def read_options(options: list[str]) -> str | None:
+    """The key that a server with these options asks clients for, which may be VLLM_API_KEY; None if there is none.
+
+    InputError if it would not be found at HOST and our port: the check before "ready" would wait for it for ever.
+    """
+    parts = [option.partition("=") for option in options]
+    names = [name.replace("_", "-") if name.startswith("--") else name for name, _, _ in parts]  # vLLM takes both
+    options = [name + sign + value for name, (_, sign, value) in zip(names, parts, strict=True)]
+    if moved := [name for name in names if name in MOVING]:
+        raise InputError(
+            f"expected the server at {HOST} and PORT, with our names, found {moved[0]}: {MOVING[moved[0]]}"
+        )
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--host", default=HOST)
+    parser.add_argument("--api-key", nargs="+", default=[os.environ.get("VLLM_API_KEY")])
+    given, _ = parser.parse_known_args(options)
+    if given.host not in OWN_HOSTS:
+        raise InputError(
+            f"expected --host 0.0.0.0, for other machines too, or none, found {given.host}, where this one cannot check it "
+            f"at {HOST}: give one of them"
+        )
+    return given.api_key[0] or None
 
 
 def require_free(port: int) -> None:
@@ -132,6 +165,7 @@ def main() -> None:
     parser.add_argument("engine", choices=["auto", "vllm", "transformers"])
     parser.add_argument("port", type=int)
     given, options = parser.parse_known_args()
+    key = read_options(options)
     run = read_run(given.run, given.model or None)
     asked, most = run.questions(), run.max_new_tokens
     arguments = EngineArguments(engine=given.engine, data_parallel_size=1)
@@ -139,6 +173,7 @@ def main() -> None:
         lock(log_file(run.folder / ".serve.lock"), f"the server of {run.folder}"),
         running_server(run, arguments, given.port, options) as (server, address),
     ):
+        os.environ["OPENAI_API_KEY"] = key or "none"  # what our own client sends
         for likeness in check_server(address, asked, most):
             log.info("%s: %d of %d answers are inference.py's", likeness.name, likeness.same, likeness.asked)
         print(f'ready: {address}, models "{TUNED}" and "{BASE}"; Ctrl-C ends it', flush=True)

@@ -24,10 +24,8 @@ from engines.chat_template import (
     stop_token_ids,
     takes_system_turn,
 )
-from engines.hub import cached_folder
+from engines.hub import cached_folder, has_weights
 from utils import InputError
-
-WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
 
 
 def standalone_template(tokenizer, system_prompt: str | None) -> str:
@@ -97,7 +95,7 @@ def local_folder(model: str) -> Path:
     import huggingface_hub
 
     cached = cached_folder(model)
-    return cached if cached and any(cached.glob(WEIGHTS[0])) else Path(huggingface_hub.snapshot_download(model))
+    return cached if cached and has_weights(cached) else Path(huggingface_hub.snapshot_download(model))
 
 
 def link_model(base: str, system_prompt: str | None, folder: Path, adapter: str | None = None) -> None:

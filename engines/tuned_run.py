@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.adapter import require_adapter
+from engines.adapter import require_adapter, trained_system_prompt
 from engines.hub import require_model
 from engines.vllm_lora import adapter_config
 from provenance import meta_file
-from utils import InputError, read_json, trained_system_prompt
+from utils import InputError, read_json
 
 ADAPTER, BASE_ANSWERS, TUNED_ANSWERS = "lora", "base.json", "tuned.json"
 REMEDY = "give the OUT of shells/run_all.sh"

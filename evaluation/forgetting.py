@@ -18,11 +18,12 @@ from math import isfinite
 from pathlib import Path
 
 from data_processor.languages import identify_all, in_language, texts_of_rows
+from engines.adapter import trained_system_prompt
 from engines.processes import run_child
 from evaluation.accuracy import paired
 from evaluation.matching import CORRECT, UNANSWERABLE, says_unknown
 from evaluation.significance import describe_comparison, describe_verdict, format_p_value, mcnemar, wilson_interval
-from utils import InputError, read_json, trained_system_prompt, write_json
+from utils import InputError, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 NEUTRAL_PROMPTS = str(ROOT / "evaluation" / "neutral_prompts.json")

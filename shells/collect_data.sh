@@ -19,7 +19,7 @@ MODEL="${MODEL:-models/SmolLM2-135M-Instruct}"
 DATA="${DATA:-demo/documents}"
 OUT="${OUT:-output/data.json}"
 
-python data_processor/data_collection_local.py \
+exec python data_processor/data_collection_local.py \
     --model_name_or_path "$MODEL" \
     --data_path "$DATA" \
     --json_save_dir "$OUT" \

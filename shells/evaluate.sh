@@ -19,7 +19,7 @@ SFT="${SFT:-tuned.json}"
 BASE="${BASE:-base.json}"
 JUDGE="${JUDGE:-match}"
 
-python evaluate.py \
+exec python evaluate.py \
     --data_path "$DATA_PATH" \
     --data_name_sft "$SFT" \
     --data_name_base "$BASE" \

@@ -18,7 +18,7 @@ TEST="${TEST:-demo/questions.json}"
 OUT="${OUT:-output}"
 
 ask() { # with the arguments common to both cases
-    python inference.py --model_name_or_path "$MODEL" --test_data_path "$TEST" "$@"
+    exec python inference.py --model_name_or_path "$MODEL" --test_data_path "$TEST" "$@"
 }
 
 if [ -n "$LORA" ]; then

@@ -9,7 +9,7 @@
 #
 # Before it says "ready", the server is asked some of the run's own questions. If its answers are not those of inference.py
 # (OUT/tuned.json, OUT/base.json), or the adapter has no effect, it ends with an error. Only this machine can reach it; for
-# others add --host 0.0.0.0, and keys or a proxy of yours before it.
+# others add --host 0.0.0.0, and export VLLM_API_KEY or put a proxy of yours before it.
 # Hardware: 2 cores or one GPU. Minutes until it is ready: about 1 for the demo model, not measured for others.
 # Expected result: "ready: http://127.0.0.1:8000/v1 ..."; it then runs until Ctrl-C. docs/serve.md has requests to try.
 set -euo pipefail

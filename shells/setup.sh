@@ -57,6 +57,7 @@ fi
 recent "$VENV/bin/python" || fail "expected Python 3.11 or newer in $VENV, found $("$VENV/bin/python" --version): remove it"
 VENV="$(cd "$VENV" && pwd)"
 export VENV PATH="$VENV/bin:$PATH"
+[ "${GPU:-}" != no ] || export CUDA_VISIBLE_DEVICES="" # also where .venv has what needs one
 
 missing=()
 for file in "${wanted[@]}"; do

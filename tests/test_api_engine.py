@@ -272,8 +272,9 @@ def test_a_call_is_counted_with_its_prompt_and_its_longest_reply_before_it_is_se
     engine.requests, engine.tokens = Quota(server), Quota(server)
     long = [{"role": "system", "content": "s" * 90}, {"role": "user", "content": "u" * 210}]
     engine.chat([long, *asked("b" * 30, "c" * 3000)], max_new_tokens=10, schemas=[None, WORDS, None])
-    assert engine.tokens.asked == [(0, 110), (1, 10 + 10 + 16), (2, 250)]
-    assert engine.requests.asked == [(0, 1), (1, 1), (2, 1)]
+    engine.chat(asked("的" * 30), max_new_tokens=10)
+    assert engine.tokens.asked == [(0, 110), (1, 10 + 10 + 16), (2, 250), (3, 40)]
+    assert engine.requests.asked == [(0, 1), (1, 1), (2, 1), (3, 1)]
 
 
 def test_without_limits_nothing_is_counted_and_each_is_kept_alone(server):

@@ -7,7 +7,7 @@ import json
 import pytest
 from batch_routes import FILTERED, output_line, requests_of, write_answers
 
-from benchmarks.fault_server import Answer, completion
+from benchmarks.fault_server import Answer, completion, error
 from engines.batch import BatchEngine
 from engines.batch_files import cut_into_files
 from engines.chat import WaveWaiting
@@ -168,9 +168,15 @@ def test_a_refused_parameter_is_left_out_of_the_next_wave(tmp_path):
     assert "max_tokens" not in requests_of(tmp_path, "2")[0]["body"]
 
 
-def test_a_reply_cut_off_while_thinking_gets_more_room(tmp_path):
+OUT_OF_TOKENS = error(400, "Could not finish the message because max_tokens or model output limit was reached.")
+
+
+@pytest.mark.parametrize(
+    "cut", [Answer(completion("<think>\nLet me see", "length")), Answer(completion("", "length")), OUT_OF_TOKENS]
+)
+def test_a_reply_cut_off_while_thinking_gets_more_room(tmp_path, cut):
     key = ask_one(tmp_path)
-    write_answers(tmp_path, 1, [output_line({"custom_id": key}, Answer(completion("<think>\nLet me see", "length")))])
+    write_answers(tmp_path, 1, [output_line({"custom_id": key}, cut)])
     ask_one(tmp_path)
     assert [one["body"]["max_tokens"] for one in requests_of(tmp_path)] == [272, 272 + 8192]
     write_answers(tmp_path, 2, [output_line({"custom_id": key}, Answer(completion("<think>\nLet me see", "length")))])

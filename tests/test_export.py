@@ -18,7 +18,14 @@ from engines.served import Likeness
 from engines.tuned_run import TunedRun, read_run
 from training import gguf_file, merge
 from training.export import export, export_gguf
-from training.merge import Difference, check_merged, merge_adapter, merge_in_float32, merging_tolerance
+from training.merge import (
+    Difference,
+    check_merged,
+    merge_adapter,
+    merge_in_float32,
+    merging_tolerance,
+    require_full_weights,
+)
 from training.model_card import base_licence, write_card
 from utils import InputError, log_file, write_json
 
@@ -48,6 +55,17 @@ def test_the_merged_model_is_the_tuned_one_to_one_rounding(run, merged):
     assert found.allowed == pytest.approx(2**-8 * math.sqrt(3))
     assert 0 < found.merged < found.allowed < found.effect / 4
     assert {tensor.dtype for tensor in weights(merged).values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq", "fp8", "bitsandbytes"])
+def test_a_quantised_base_is_refused_before_it_is_loaded(tmp_path, tiny_model_path, method):
+    config = json.loads((Path(tiny_model_path) / "config.json").read_text())
+    require_full_weights(tiny_model_path)
+    write_json(tmp_path / "config.json", config | {"quantization_config": {"quant_method": method, "bits": 4}})
+    with pytest.raises(
+        InputError, match=rf"expected weights in 16 or 32 bits .*found them quantised \({method}\): serve"
+    ):
+        require_full_weights(str(tmp_path))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.95], ids=["no adapter", "another scale"])

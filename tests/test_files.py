@@ -18,6 +18,7 @@ import pytest
 from conftest import ROOT
 
 import utils
+from engines.adapter import trained_system_prompt
 from utils import (
     InputError,
     find_log_file,
@@ -26,7 +27,6 @@ from utils import (
     read_json,
     require_file,
     run_script,
-    trained_system_prompt,
     write_json,
     write_text,
 )

@@ -193,9 +193,14 @@ def test_fault_2_what_is_trained_is_saved_and_a_fresh_process_reads_it_back(
     assert safe_save_model_for_hf_trainer(trainer, str(tmp_path / "lora"), batch, initial) <= 1e-3
 
 
-def test_lora_on_a_head_that_is_tied_to_the_embeddings_is_refused(tiny_model_path):
-    with pytest.raises(InputError, match="modules_to_save"):
-        tiny_lora(tiny_model_path, lora_target_modules=["q_proj", "lm_head"])
+@pytest.mark.parametrize(("target", "name"), [("lm_head", "lm_head"), ("model.embed_tokens", "embed_tokens")])
+def test_lora_on_a_head_and_embeddings_that_are_tied_is_refused(tiny_model_path, target, name):
+    """Merged, it would change both."""
+    with pytest.raises(InputError, match=rf'tied .*"modules_to_save": \["{name}"\]'):
+        tiny_lora(tiny_model_path, lora_target_modules=["q_proj", target])
+
+
+def test_an_option_that_peft_does_not_know_is_named(tiny_model_path):
     with pytest.raises(InputError, match="LoraConfig"):
         tiny_lora(tiny_model_path, lora_options='{"lora_rank": 3}')
 

@@ -214,6 +214,33 @@ def test_a_journal_that_cannot_be_written_is_named(tmp_path):
         append_line(tmp_path / "file" / "a.jsonl", 1)
 
 
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from engines.journal import append_line
+from utils import InputError
+path = Path(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then fails after a part of it, as on a full disk
+append_line(path, ["first"])
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))
+for _ in range(2):
+    try:
+        append_line(path, ["a line that is too long for what is left"])
+    except InputError:
+        continue
+    sys.exit("written")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+append_line(path, ["last"])
+"""
+
+
+def test_a_disk_that_was_full_leaves_no_part_of_a_line_in_the_midst(tmp_path):
+    path, read = tmp_path / "a.jsonl", []
+    subprocess.run([sys.executable, "-c", FULL, str(path)], cwd=ROOT, check=True, timeout=60)
+    read_journal(path, read.append, "a journal")
+    assert read == [["first"], ["last"]]
+
+
 @pytest.mark.parametrize(("text", "number"), [("[1]\nno\n[2]\n", 2), ("[1]\n[2]\n{}\n", 3), ("1\n", 1), ('{"a"\n', 1)])
 def test_a_line_that_is_none_is_named_by_its_number_and_nothing_is_cut_off(tmp_path, text, number):
     path = tmp_path / "a.jsonl"

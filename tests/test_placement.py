@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +67,27 @@ def machine(monkeypatch):
 @pytest.mark.parametrize("name", SHAPES)
 def test_weights_are_counted_from_the_config(models, name):
     assert weight_bytes(models[name]) == pytest.approx(2 * PARAMETERS[name], rel=0.01)
+
+
+def test_weights_that_are_downloaded_in_part_are_counted_from_the_config(models, tmp_path, monkeypatch):
+    """A start that was killed while it downloaded leaves a few of the files in the hub's cache."""
+    import torch
+    from huggingface_hub import constants
+    from safetensors.torch import save_file
+
+    files = tmp_path / "models--owner--name" / "snapshots" / "1"
+    files.mkdir(parents=True)
+    (tmp_path / "models--owner--name" / "refs").mkdir()
+    (tmp_path / "models--owner--name" / "refs" / "main").write_text("1")
+    shutil.copy(Path(models["7B"]) / "config.json", files)
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    (files / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict(enumerate(names))}))
+    save_file({"a": torch.zeros(3, dtype=torch.bfloat16)}, files / names[0])
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert weight_bytes("owner/name") == pytest.approx(2 * PARAMETERS["7B"], rel=0.01)
+    save_file({"b": torch.zeros(4, dtype=torch.bfloat16)}, files / names[1])
+    assert weight_bytes("owner/name") == 14
 
 
 def test_stored_float32_weights_are_counted_in_16_bits(model_path, tmp_path):

@@ -196,6 +196,23 @@ def test_a_worker_lost_between_two_calls_is_replaced(tmp_path):
         assert texts_of(engine.chat(said)) == ["A in a"]
 
 
+def test_what_the_cluster_has_not_free_is_said_as_ray_waits_for_it_without_a_word(caplog):
+    import ray
+
+    from engines.ray_cluster import Share, say_if_taken
+
+    cores = int(ray.cluster_resources()["CPU"])
+    while ray.available_resources().get("CPU", 0) < cores:
+        time.sleep(0.05)
+    say_if_taken(Share(cores, 1, 0))
+    assert not caplog.messages
+    say_if_taken(Share(cores, 2, 1))
+    assert [line.partition(" of the cluster")[0] for line in caplog.messages] == [
+        f"Ray: {cores} GPUs are asked for, 0",
+        f"Ray: {2 * cores} CPUs are asked for, {cores}",
+    ]
+
+
 def test_a_file_that_only_this_machine_sees_is_named_before_a_training(tmp_path):
     """What stands for it is a descriptor of this process, which no other process has under that path."""
     machines = machines_to_train()

@@ -18,7 +18,7 @@ from tuned_runs import MAX_NEW_TOKENS, write_tuned_run
 
 from engines.placement import Placement
 from engines.processes import start_child
-from engines.serve import require_free, server_command, wait_until_ready
+from engines.serve import read_options, require_free, server_command, wait_until_ready
 from utils import InputError
 
 ENGINES = [
@@ -106,6 +106,42 @@ def test_a_port_in_use_is_refused_before_anything_is_loaded():
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(InputError, match="found a server there"):
         require_free(other.getsockname()[1])
     require_free(free_port())
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (["--port", "9000"], "found --port: give PORT"),
+        (["--max-model-len", "64", "--port=9000"], "found --port: give PORT"),
+        (["--served_model_name=mine"], "found --served-model-name: leave it out"),
+        (["--uds", "/tmp/a"], "found --uds: leave it out"),
+        (["--ssl-certfile", "a.pem"], "found --ssl-certfile: put a proxy before it"),
+        (["--served-model-name", "mine"], "found --served-model-name: leave it out"),
+        (["--host", "192.0.2.1"], r"expected --host 0\.0\.0\.0, .*found 192\.0\.2\.1"),
+        (["--host=::1"], "found ::1"),
+    ],
+)
+def test_what_would_hide_the_server_from_its_check_is_refused_before_it_starts(options, remedy):
+    """It would load, and be waited for without an end."""
+    with pytest.raises(InputError, match=remedy):
+        read_options(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "exported", "key"),
+    [
+        (["--host", "0.0.0.0", "--max-model-len", "4096"], None, None),
+        (["--api-key", "a", "b", "--host=localhost"], "c", "a"),
+        (["--api_key=a_b"], None, "a_b"),
+        ([], "c", "c"),
+        ([], "", None),
+    ],
+)
+def test_the_key_that_the_server_asks_for_is_known_to_the_check(monkeypatch, options, exported, key):
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    if exported is not None:
+        monkeypatch.setenv("VLLM_API_KEY", exported)
+    assert read_options(options) == key
 
 
 def test_vllm_is_told_of_the_adapter_its_rank_and_both_names(tmp_path, tiny_model_path):

@@ -103,6 +103,39 @@ def test_a_machine_may_install_for_another(setup):
     assert code == 2 and commands == [] and "found GPU=2" in output
 
 
+@pytest.mark.parametrize(("given", "seen"), [("no", ""), ("yes", "1"), ("", "1")])
+def test_without_a_gpu_means_that_the_scripts_see_none(setup, tmp_path, given, seen):
+    """Even if .venv was made for one: what is installed stays."""
+    assert setup(DRIVER=NEW)[0] == 0
+    script = 'source shells/setup.sh requirements.txt && echo "seen: $CUDA_VISIBLE_DEVICES"'
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "NOTES": str(tmp_path / "notes"), "DRIVER": NEW}
+    environment |= {"GPU": given, "CUDA_VISIBLE_DEVICES": "1"}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == f"seen: {seen}"
+
+
+STAGES = ["collect_data", "finetune_lora_ds", "inference", "evaluate", "run_all", "chat", "serve", "export"]
+
+
+@pytest.mark.parametrize("script", STAGES)
+@pytest.mark.parametrize("lora", ["", "output/lora"])
+def test_a_signal_to_a_script_reaches_its_stage(tmp_path, script, lora):
+    """`kill` and `docker stop` signal the script alone; a stage that it started beside itself would go on without it."""
+    (tmp_path / "my shells").mkdir()
+    shutil.copy(ROOT / "shells" / f"{script}.sh", folder := tmp_path / "my shells")
+    (tmp_path / "shells").mkdir()
+    (tmp_path / "shells" / "setup.sh").write_text("")
+    (tmp_path / "python").write_text('#!/usr/bin/env bash\n[ "$1" = -c ] && echo 0 || echo "$$ $*"\n')
+    (tmp_path / "python").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "MODEL": "a model", "LORA": lora}
+    command = ["bash", str(folder / f"{script}.sh"), "--limit", "a b"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        started = running.stdout.read().splitlines()[-1]
+    assert running.returncode == 0 and started.startswith(f"{running.pid} ")
+
+
 def test_the_quickstart_stays_small(setup, tmp_path):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "arguments.sh").write_text("")

@@ -16,6 +16,7 @@ from training.continued import changes_base, continued_config, load_adapter_weig
 from training.layout import weights_dtype
 from utils import InputError
 
+HEAD_AND_EMBEDDINGS = ("lm_head", "embed_tokens", "embed_in", "embed_out", "wte", "word_embeddings")  # by architecture
 INITIAL_ADAPTER = "initial_adapter"  # in --output_dir
 
 
@@ -26,10 +27,12 @@ def load_model(name: str, lora, training):
     """
     from peft import get_peft_model, prepare_model_for_kbit_training
 
-    if "lm_head" in lora.lora_target_modules and transformers.AutoConfig.from_pretrained(name).tie_word_embeddings:
+    targets = [target.rpartition(".")[2] for target in lora.lora_target_modules]
+    tied = [target for target in targets if target in HEAD_AND_EMBEDDINGS]
+    if tied and transformers.AutoConfig.from_pretrained(name).tie_word_embeddings:
         raise InputError(
-            f"expected a separate head in {name} for --lora_target_modules lm_head, found it tied to the embeddings, "
-            'which merging the adapter would change too: use --lora_options \'{"modules_to_save": ["lm_head"]}\''
+            f"expected a head of its own in {name} for --lora_target_modules {tied[0]}, found it tied to the embeddings, so "
+            f'that merging the adapter would change both: use --lora_options \'{{"modules_to_save": ["{tied[0]}"]}}\''
         )
     options = {"attn_implementation": training.attention} if getattr(training, "attention", None) else {}
     if training.device.type == "cuda" and not transformers.integrations.is_deepspeed_zero3_enabled():

@@ -15,9 +15,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.adapter import require_adapter
+from engines.adapter import require_adapter, trained_system_prompt
 from engines.vllm_lora import adapter_config
-from utils import InputError, require_file, trained_system_prompt
+from utils import InputError, require_file
 
 if TYPE_CHECKING:
     import peft

@@ -22,7 +22,7 @@ from engines.served import CHECKED, TUNED, Likeness, choose, compare, require_se
 from engines.tuned_run import TunedRun, read_run
 from provenance import write_meta
 from training.gguf_file import CHECKOUT, TYPES, ask_gguf, can_ask, convert, find_converter
-from training.merge import check_merged, merge_adapter
+from training.merge import check_merged, merge_adapter, require_full_weights
 from training.model_card import write_card
 from utils import log_file, run_script
 
@@ -84,6 +84,7 @@ def main() -> None:
     given = parser.parse_args()
     run = read_run(given.run, given.model or None)
     run.questions()  # InputError now rather than after merging
+    require_full_weights(run.base)
     with lock(log_file(run.folder / ".export.lock"), f"the export of {run.folder}"):
         folder = export(run, given.dtype, given.base_name or None, given.licence or None)
     print(f"exported: {folder}; read its README.md, then: hf upload OWNER/NAME {folder}")

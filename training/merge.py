@@ -21,6 +21,7 @@ from engines.standalone import save_tokenizer_and_defaults
 from engines.tuned_run import TunedRun
 from engines.weights import answering_dtype, load_base
 from training.read_back import ROUNDING_UNITS, ask_fresh_process, relative_difference, rounding_tolerance
+from utils import InputError
 
 COMPARED = 16  # questions of the run, with the tuned model's answers, whose logits are compared
 # Of what the adapter changes in the logits, merging may change at most this: where rounding changes more, as it can with an
@@ -38,6 +39,17 @@ class Difference:
     merged: float
     allowed: float
     effect: float
+
+
+def require_full_weights(base: str) -> None:
+    """InputError if the base is quantised: what the adapter adds cannot be added to such weights and rounded once."""
+    found = getattr(transformers.AutoConfig.from_pretrained(base), "quantization_config", None)
+    if found:
+        method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", None)
+        raise InputError(
+            f"expected weights in 16 or 32 bits in {base}, found them quantised ({method or 'somehow'}): serve the model with "
+            "its adapter (bash shells/serve.sh), or train it on the model that is not quantised"
+        )
 
 
 def merge_adapter(run: TunedRun, folder: Path, dtype: str) -> None:
