@@ -164,6 +164,19 @@ def test_faults_2_and_4_lora_sits_on_all_linear_layers_and_never_on_the_head(tin
     assert model.peft_config["default"].lora_alpha == 8 and LoraArguments().lora_dropout == 0
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_base_in_4_bits_has_all_else_in_16_and_is_not_checkpointed_before_that_is_measured(
+    tiny_model_path, checkpointing
+):
+    """Embeddings and head were float32, 2 GiB more for a 7B; the memory without checkpointing was measured with it."""
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    settings = SimpleNamespace(**{**vars(ON_CPU), "bf16": True, "gradient_checkpointing": checkpointing})
+    model = load_model(tiny_model_path, lora(q_lora=True), settings)
+    frozen = {parameter.dtype for parameter in model.parameters() if not parameter.requires_grad}
+    assert frozen == {torch.uint8, torch.bfloat16} and not model.is_gradient_checkpointing
+    assert {parameter.dtype for parameter in model.parameters() if parameter.requires_grad} == {torch.float32}
+
+
 @pytest.mark.parametrize(
     "options",
     [

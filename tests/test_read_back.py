@@ -133,7 +133,7 @@ def test_what_rounding_explains_goes_by_what_was_computed_how():
 
 
 def test_float32_weights_under_bfloat16_autocast_are_compared_as_such(tiny_model_path, tokenizer, tmp_path):
-    """As --q_lora leaves them: its norms and embeddings are float32, and its products are of bfloat16."""
+    """The base is float32, as when all weights are trained; products are of bfloat16."""
     trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, model=tiny_lora(tiny_model_path), max_steps=1)
     trainer.args.bf16 = True
     batch = trainer.data_collator([trainer.train_dataset[3]])

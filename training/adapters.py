@@ -24,7 +24,7 @@ def load_model(name: str, lora, training):
 
     `lora` and `training` are the arguments of finetune.py.
     """
-    from peft import get_peft_model, prepare_model_for_kbit_training
+    from peft import get_peft_model
 
     if "lm_head" in lora.lora_target_modules and transformers.AutoConfig.from_pretrained(name).tie_word_embeddings:
         raise InputError(
@@ -36,9 +36,9 @@ def load_model(name: str, lora, training):
         options["device_map"] = {"": training.device}  # so that no rank copies the weights into main memory
     model = load_base(name, weights_dtype(training), lora.q_lora, **options)
     model.config.use_cache = False
-    if lora.q_lora:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=bool(training.gradient_checkpointing))
-    elif training.gradient_checkpointing:
+    # Not peft's prepare_model_for_kbit_training for 4 bits: it doubles embeddings and head to float32, which autocast rounds
+    # again, and turns gradient checkpointing on before layout.measure_batches has compared the memory with and without it.
+    if training.gradient_checkpointing:
         model.enable_input_require_grads()
     if not lora.use_lora:
         return model
