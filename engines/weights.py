@@ -20,7 +20,6 @@ def answering_dtype() -> torch.dtype:
 
 def load_base(name: str, dtype: torch.dtype | str, in_4_bits: bool = False, **options):
     """The base model, its linear layers in nf4 if requested (Dettmers et al. 2023, QLoRA). "auto": in its own precision."""
-    import torch
     import transformers
 
     quantization = None

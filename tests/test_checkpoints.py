@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers
 from test_recall_and_log import checkpoint
-from trainings import training
+from trainings import make_trainer, training
 
 from training.arguments import DataArguments, LoraArguments, ModelArguments, TrainingArguments
 from training.checkpoints import (
@@ -133,6 +136,66 @@ def test_a_signal_saves_and_stops_at_the_next_step_and_a_second_ctrl_c_at_once(t
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
+def test_a_signal_after_the_last_step_leaves_the_adapter_to_be_saved(tmp_path):
+    """One that came while the last validation ran ended the training without adapter and without checkpoint."""
+    saving = Checkpoints(0, None, {})
+    control = SimpleNamespace(should_save=False, should_training_stop=False)
+    saving.on_train_begin(args(tmp_path), None, control)
+    try:
+        saving.on_step_end(args(tmp_path), None, control)
+        signal.raise_signal(signal.SIGTERM)
+        assert not saving.stopped_by
+        with pytest.raises(SystemExit):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        saving.on_train_end(args(tmp_path), None, control)
+    assert not saving.stopped_by
+
+
+@contextlib.contextmanager
+def full_disk(free: int):
+    """As if no file could have more than `free` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("free", [0, 30_000, 300_000], ids=["nothing", "no adapter", "no optimizer"])
+def test_a_full_disk_costs_a_checkpoint_and_not_the_training(tiny_model_path, tokenizer, tmp_path, caplog, free):
+    """It ended the training, hours after its start, and what was written of the checkpoint stayed on the full disk."""
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, max_steps=2, optim="adamw_torch")
+    saving, seen = Checkpoints(0, None, {}), []
+    trainer.add_callback(saving)
+
+    class Always(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            control.should_save = True
+
+    save = trainer._save_checkpoint
+
+    def save_on_a_full_disk(*given):
+        with full_disk(free) if not seen else contextlib.nullcontext():
+            save(*given)
+        seen.append(sorted(path.name for path in tmp_path.glob("checkpoint-*")))
+
+    trainer.add_callback(Always())
+    trainer._save_checkpoint = save_on_a_full_disk
+    trainer.train()
+    assert seen == [[], ["checkpoint-2"]] and newest_checkpoint(tmp_path, {})[0].endswith("checkpoint-2")
+    (said,) = [message for message in caplog.messages if "the training goes on" in message]
+    assert said.startswith(f"no checkpoint in {tmp_path}/checkpoint-1: ")
+
+
+def test_a_mark_that_cannot_be_written_leaves_no_checkpoint(tmp_path, caplog):
+    before, folder = checkpoint(tmp_path, 2), checkpoint(tmp_path, 4, whole=False)
+    with full_disk(0):
+        Checkpoints(0, 1, {}).on_save(args(tmp_path), SimpleNamespace(global_step=4, best_model_checkpoint=None), None)
+    assert before.is_dir() and not folder.exists() and "expected to write" in caplog.text
+
+
 def test_checkpoints_are_said_and_torn_ones_are_named(tmp_path, caplog):
     caplog.set_level("INFO")
     checkpoint(tmp_path, 7, whole=False)
@@ -184,8 +247,7 @@ def test_a_checkpoint_is_asked_for_as_much_earlier_as_it_takes(tmp_path, monkeyp
         {"lora": LoraArguments(lora_target_modules=["q_proj"])}, {"lora": LoraArguments(q_lora=True)}, {"count": 9},
         {"text": "other"}, {"data": {"system_prompt": "Be brief."}}, {"data": {"replay_ratio": 0.2}},
         *({"training": {name: 7}} for name in (
-            "world_size", "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "distill_weight", "seed", "update_tokens",
-            "gradient_accumulation_steps", "max_tokens_per_batch", "per_device_train_batch_size",
+            "world_size", "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "distill_weight", "seed", "update_size",
         )),
     ],
     ids=str,
@@ -202,19 +264,6 @@ def test_a_resumed_run_must_share_all_that_decides_on_the_weights(tmp_path, othe
 
     changed = {"training_" if name == "training" else name: value for name, value in other.items()}
     assert settings() == settings() != settings(**changed)
-
-
-def test_how_an_update_is_cut_into_batches_may_change_on_a_resume(tmp_path):
-    (tmp_path / "data.json").write_text("data")
-    given = (ModelArguments("m"), DataArguments(str(tmp_path / "data.json")), LoraArguments())
-    first, second = (
-        resume_settings(*given, training(gradient_accumulation_steps=steps, per_device_train_batch_size=size), range(3))
-        for steps, size in ((2, 4), (8, 1))
-    )
-    assert first == second and first["size of an update"] == 8
-    by_tokens = resume_settings(*given, training(max_tokens_per_batch=90), range(3))
-    assert by_tokens["size of an update"] == 180
-    assert resume_settings(*given, training(update_tokens=512), range(3))["size of an update"] == 512
 
 
 def test_what_a_resumed_run_must_share_is_named_as_a_person_is_told_of_it(tmp_path):

@@ -188,7 +188,9 @@ class TrainingArguments(transformers.TrainingArguments):
             self.liger_kernel_config = {"rope": False}  # it recompiles for each number of rows (ops/rope.py: bs)
         # Checkpoints removes old ones once the new one is complete; the Trainer would do so earlier.
         self.kept_checkpoints, self.save_total_limit = self.save_total_limit, None
-        self.update_tokens = 0  # if counts_tokens: chosen once the data are known (layout.py)
+        # Chosen once the data are known (layout.py): the tokens or examples of an update on each rank, and if counts_tokens the
+        # tokens on all; and with what batches this training ran out of memory before.
+        self.update_size, self.update_tokens, self.out_of_memory = 0, 0, None
         super().__post_init__()
 
 

@@ -6,6 +6,7 @@ every file; a checkpoint without it, or with different sizes, was cut short by a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -13,9 +14,12 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 import transformers
+from safetensors import SafetensorError
 
 from provenance import ROWS_CONTENT, content_digest
 from training import ranks
@@ -38,12 +42,13 @@ class Checkpoints(transformers.TrainerCallback):
 
     Each is requested early enough to leave time for a step and for writing, so that a kill never loses more than that.
     `settings` are what a resumed run must share; see `newest_checkpoint`. `elapsed` is the seconds of training so far,
-    including those before a resume; `stopped_by` is the signal that ended it.
+    including those before a resume; `stopped_by` is the signal that ended it. A signal that comes after the last step, while
+    the last validation runs, no longer ends it: there is only the adapter left to be saved.
     """
 
     def __init__(self, minutes: float, keep: int | None, settings: dict, elapsed: float = 0.0):
         self.minutes, self.keep, self.settings = minutes, keep or KEPT_CHECKPOINTS, settings
-        self.stopped_by: int | None = None
+        self.stopped_by = self._signalled = 0
         self._elapsed_before, self._began = elapsed, time.monotonic()
         self._saved = self._ended = self._began  # the end of the last step saved, and of the last step
         self._step_seconds, self._save_seconds = 0.0, 60 * minutes * FIRST_SAVE_SHARE
@@ -59,16 +64,16 @@ class Checkpoints(transformers.TrainerCallback):
             self._handlers[number] = signal.signal(number, self._on_signal)
 
     def _on_signal(self, number, _frame) -> None:
-        if self.stopped_by and number == signal.SIGINT:  # Ctrl-C again: leave at once
+        if self._signalled and number == signal.SIGINT:  # Ctrl-C again: leave at once
             raise SystemExit(128 + number)
-        self.stopped_by = self.stopped_by or number  # torchrun also passes a Ctrl-C on as a SIGTERM
+        self._signalled = self._signalled or number  # torchrun also passes a Ctrl-C on as a SIGTERM
 
     def on_step_end(self, args, state, control, **_):
         now = time.monotonic()
         self._step_seconds, self._ended = now - self._ended, now
         ahead = min(self._step_seconds + self._save_seconds, 30 * self.minutes)  # at most twice as often as requested
         due = bool(self.minutes) and now - self._saved >= 60 * self.minutes - ahead
-        due, stop = map(int, ranks.maximum([due, self.stopped_by or 0]))  # all ranks save, or stop, at the same step
+        due, stop = map(int, ranks.maximum([due, self._signalled]))  # all ranks save, or stop, at the same step
         if stop:
             self.stopped_by = stop
             control.should_training_stop = True
@@ -78,16 +83,33 @@ class Checkpoints(transformers.TrainerCallback):
     def on_save(self, args, state, control, **_):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         ranks.barrier()
-        if args.process_index == 0:
-            write_mark(folder, {"settings": self.settings, "elapsed": self.elapsed, "step": state.global_step})
-            best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
-            remove_old_checkpoints(Path(args.output_dir), self.keep, best)
-            log.info("checkpoint at step %d in %s", state.global_step, folder)
+        if args.process_index == 0 and folder.is_dir():  # see unfinished_checkpoint
+            with unfinished_checkpoint(folder):
+                write_mark(folder, {"settings": self.settings, "elapsed": self.elapsed, "step": state.global_step})
+                best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
+                remove_old_checkpoints(Path(args.output_dir), self.keep, best)
+                log.info("checkpoint at step %d in %s", state.global_step, folder)
         self._saved, self._save_seconds = self._ended, time.monotonic() - self._ended
 
     def on_train_end(self, args, state, control, **_):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def unfinished_checkpoint(folder: Path) -> Iterator[None]:
+    """Context that writes a checkpoint: if that fails, as on a full disk, what is there of it goes, and the training goes on.
+
+    The checkpoints before it are still there, and the next one is tried in due time. What went wrong is logged.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError, InputError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        log.warning("no checkpoint in %s: %s; the training goes on, free the disk before the next one", folder, reason)
 
 
 def write_mark(folder: Path, metadata: dict) -> None:
@@ -164,8 +186,7 @@ def resume_settings(model, data, lora, training, rows) -> dict:
         "content of --lora_weights": weights_digest(lora.lora_weights),
         **{name: getattr(training, name) for name in ("num_train_epochs", "max_steps", "learning_rate")},
         **{name: getattr(training, name) for name in ("kl_weight", "distill_weight", "seed")},
-        "size of an update": training.update_tokens or training.gradient_accumulation_steps
-        * (training.max_tokens_per_batch or training.per_device_train_batch_size),  # not how it is cut into batches
+        "size of an update": training.update_size,  # not how it is cut into batches
     }  # fmt: skip
 
 

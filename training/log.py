@@ -52,8 +52,12 @@ class LogFile(transformers.TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **_):
         if state.is_world_process_zero and logs:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(to_line({"time": time.time(), STEP: state.global_step, **rewrite_logs(logs)}))
+            line = to_line({"time": time.time(), STEP: state.global_step, **rewrite_logs(logs)})
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            except OSError as error:  # such as a full disk: a line of a log is no reason to end a training
+                log.warning("%s: %s; the training goes on without this entry", self.path, error.strerror)
 
 
 def to_line(entry: dict) -> str:
