@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import resource
 import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-import transformers
 from test_recall_and_log import checkpoint
-from trainings import make_trainer, training
+from trainings import training
 
 from training.arguments import DataArguments, LoraArguments, ModelArguments, TrainingArguments
 from training.checkpoints import (
@@ -150,50 +147,6 @@ def test_a_signal_after_the_last_step_leaves_the_adapter_to_be_saved(tmp_path):
     finally:
         saving.on_train_end(args(tmp_path), None, control)
     assert not saving.stopped_by
-
-
-@contextlib.contextmanager
-def full_disk(free: int):
-    """As if no file could have more than `free` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.parametrize("free", [0, 30_000, 300_000], ids=["nothing", "no adapter", "no optimizer"])
-def test_a_full_disk_costs_a_checkpoint_and_not_the_training(tiny_model_path, tokenizer, tmp_path, caplog, free):
-    """It ended the training, hours after its start, and what was written of the checkpoint stayed on the full disk."""
-    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, max_steps=2, optim="adamw_torch")
-    saving, seen = Checkpoints(0, None, {}), []
-    trainer.add_callback(saving)
-
-    class Always(transformers.TrainerCallback):
-        def on_step_end(self, args, state, control, **_):
-            control.should_save = True
-
-    save = trainer._save_checkpoint
-
-    def save_on_a_full_disk(*given):
-        with full_disk(free) if not seen else contextlib.nullcontext():
-            save(*given)
-        seen.append(sorted(path.name for path in tmp_path.glob("checkpoint-*")))
-
-    trainer.add_callback(Always())
-    trainer._save_checkpoint = save_on_a_full_disk
-    trainer.train()
-    assert seen == [[], ["checkpoint-2"]] and newest_checkpoint(tmp_path, {})[0].endswith("checkpoint-2")
-    (said,) = [message for message in caplog.messages if "the training goes on" in message]
-    assert said.startswith(f"no checkpoint in {tmp_path}/checkpoint-1: ")
-
-
-def test_a_mark_that_cannot_be_written_leaves_no_checkpoint(tmp_path, caplog):
-    before, folder = checkpoint(tmp_path, 2), checkpoint(tmp_path, 4, whole=False)
-    with full_disk(0):
-        Checkpoints(0, 1, {}).on_save(args(tmp_path), SimpleNamespace(global_step=4, best_model_checkpoint=None), None)
-    assert before.is_dir() and not folder.exists() and "expected to write" in caplog.text
 
 
 def test_checkpoints_are_said_and_torn_ones_are_named(tmp_path, caplog):

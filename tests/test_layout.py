@@ -267,23 +267,6 @@ def test_one_example_that_does_not_fit_is_not_tried_again(tmp_path, shape_7b, ca
         layout.restart_with_half_batches(own, 7)
 
 
-@pytest.mark.parametrize(
-    ("given", "longest", "expected"),
-    [
-        ({"max_tokens_per_batch": 4096}, 2048, 2),
-        ({"max_tokens_per_batch": 4096}, 9000, 1),
-        ({"max_tokens_per_batch": 4096}, 100, 8),
-        ({"per_device_train_batch_size": 2}, 1000, 2),
-        ({"per_device_train_batch_size": 2, "per_device_eval_batch_size": 1}, 1000, 1),
-    ],
-)
-def test_validation_takes_no_more_tokens_at_once_than_training(tmp_path, given, longest, expected):
-    """It took 8 of the longest, and ran out of memory at the end of the first epoch."""
-    own = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **given)
-    layout.limit_evaluation(own, 1000, longest)
-    assert own.per_device_eval_batch_size == expected
-
-
 def test_precision_is_what_the_gpu_has_units_for(monkeypatch):
     """A T4 emulates bfloat16, at a fraction of its speed, and says that it supports it."""
     for major, expected in ((9, (True, False)), (7, (False, True))):

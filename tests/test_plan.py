@@ -8,7 +8,8 @@ import pytest
 import torch
 from trainings import training
 
-from training.arguments import LoraArguments
+from training import layout
+from training.arguments import LoraArguments, TrainingArguments
 from training.plan import Plan, make_plan, resolve_defaults
 
 PLAN = dict(
@@ -84,3 +85,20 @@ def test_what_is_left_open_is_decided_and_what_is_given_stays(tmp_path, model_pa
     kept = SimpleNamespace(**{**vars(own), "learning_rate": 7.0})
     resolve_defaults(model_path, lora, kept, 1001, [100, 300])
     assert kept.learning_rate == 7.0
+
+
+@pytest.mark.parametrize(
+    ("given", "longest", "expected"),
+    [
+        ({"max_tokens_per_batch": 4096}, 2048, 2),
+        ({"max_tokens_per_batch": 4096}, 9000, 1),
+        ({"max_tokens_per_batch": 4096}, 100, 8),
+        ({"per_device_train_batch_size": 2}, 1000, 2),
+        ({"per_device_train_batch_size": 2, "per_device_eval_batch_size": 1}, 1000, 1),
+    ],
+)
+def test_validation_takes_no_more_tokens_at_once_than_training(tmp_path, given, longest, expected):
+    """It took 8 of the longest, and ran out of memory at the end of the first epoch."""
+    own = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **given)
+    layout.limit_evaluation(own, 1000, longest)
+    assert own.per_device_eval_batch_size == expected

@@ -96,12 +96,11 @@ def choose_batches(training, shape: memory.Shape, tokens: int, longest: int, ran
     card_bytes = torch.cuda.get_device_properties(training.device).total_memory if device == "cuda" else math.inf
     free_bytes = memory.activation_room(card_bytes, shape, rank, in_4_bits, shards)
     fused = bool(training.use_liger_kernel)
-    training.update_size = training.gradient_accumulation_steps * (
-        training.max_tokens_per_batch or training.per_device_train_batch_size
-    )
     if not training.counts_tokens:
-        batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
+        size = training.max_tokens_per_batch or training.per_device_train_batch_size
+        training.update_size = training.gradient_accumulation_steps * size
         if training.gradient_checkpointing is None:
+            batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
             training.gradient_checkpointing = batch * shape.bytes_per_token(False, fused) > free_bytes
     else:
         training.update_size = training.update_tokens = update_tokens(tokens, training.num_train_epochs, device)
