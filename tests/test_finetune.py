@@ -206,13 +206,6 @@ def test_fault_2_what_is_trained_is_saved_and_a_fresh_process_reads_it_back(
     assert safe_save_model_for_hf_trainer(trainer, str(tmp_path / "lora"), batch, initial) <= 1e-3
 
 
-def test_lora_on_a_head_that_is_tied_to_the_embeddings_is_refused(tiny_model_path):
-    with pytest.raises(InputError, match="modules_to_save"):
-        tiny_lora(tiny_model_path, lora_target_modules=["q_proj", "lm_head"])
-    with pytest.raises(InputError, match="LoraConfig"):
-        tiny_lora(tiny_model_path, lora_options='{"lora_rank": 3}')
-
-
 def test_fault_2_an_adapter_that_was_not_saved_whole_is_an_error(tiny_model_path, tokenizer, tmp_path, monkeypatch):
     """Had it been noticed, nobody would have been told that it is saved."""
     trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
@@ -237,7 +230,9 @@ def test_fault_3_a_scheduler_or_optimizer_in_the_deepspeed_file_is_refused(tmp_p
     """The DeepSpeed file's own scheduler silently replaced the cosine that was asked for."""
     path = tmp_path / "ds.json"
     path.write_text(json.dumps({block: {"type": "WarmupLR"}}))
-    training = SimpleNamespace(deepspeed=str(path), world_size=1, n_gpu=0, kl_weight=0.0, distill_weight=0.0)
+    training = SimpleNamespace(
+        deepspeed=str(path), world_size=1, n_gpu=0, kl_weight=0.0, distill_weight=0.0, resume_from_checkpoint=None
+    )
     data = SimpleNamespace(replay_ratio=0.0)
     with pytest.raises(InputError, match=block):
         check_arguments(SimpleNamespace(model_name_or_path=tiny_model_path), data, lora(), training)

@@ -11,6 +11,8 @@ import transformers
 from budget.wandb_run import RUN_NAME
 from engines.hub import require_model
 from training import doctor
+from training.adapters import require_lora
+from training.checkpoints import require_checkpoint
 from training.continued import changes_base
 from training.layout import choose_precision, is_zero3
 from utils import InputError, require_file
@@ -199,6 +201,7 @@ def check_arguments(
 ) -> None:
     """InputError for what cannot work, before any weights are loaded."""
     require_model(model.model_name_or_path)
+    require_checkpoint(training.resume_from_checkpoint)
     if lora.q_lora and not torch.cuda.is_available():
         raise InputError("expected a CUDA GPU for --q_lora, found none: leave --q_lora out")
     if lora.q_lora and is_zero3(training):
@@ -224,6 +227,7 @@ def check_arguments(
         )
     if not 0 <= training.distill_weight <= 1:
         raise InputError(f"expected --distill_weight from 0 to 1, found {training.distill_weight:g}: correct it")
+    require_lora(model.model_name_or_path, lora)
     if isinstance(training.deepspeed, str):
         doctor.require_neutral_deepspeed(training.deepspeed)
     if data.replay_ratio and data.replay_prompts:

@@ -24,12 +24,16 @@ from safetensors import SafetensorError
 from provenance import ROWS_CONTENT, content_digest
 from training import ranks
 from training.continued import weights_digest
+from training.layout import zero_stage
 from utils import InputError, write_json
 
 MARK = "whole.json"
 FIRST_SAVE_SHARE = 0.1  # of the time between two checkpoints: the assumed cost of writing the first
-# settings of checkpoints written before these existed
-BEFORE = {"distill_weight": 0.0, "content of --lora_weights": None}
+BEFORE = {  # settings that checkpoints of earlier versions do not have
+    "distill_weight": 0.0, "content of --lora_weights": None, "ZeRO stage": None, "split_long_examples": False,
+    "model_max_length": 2048, "lora_alpha": None, "lora_options": None, "init_lora_weights": "true", "weight_decay": 0.0,
+    "optim": "adamw_torch_fused", "lr_scheduler_type": "cosine", "warmup_steps": 0.05,
+}  # fmt: skip
 KEPT_CHECKPOINTS = 2  # complete ones; the older one is there while the newer is written
 WRITE_BYTES_PER_SECOND = 200e6  # prior for writing weights to a disk
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -155,23 +159,40 @@ def remove_old_checkpoints(output_dir: Path, keep: int, best: str | None) -> Non
 def newest_checkpoint(output_dir: str | Path, settings: dict) -> tuple[str, float] | None:
     """The newest complete checkpoint and the seconds of training behind it; None if there is none.
 
-    InputError if it was made with other `settings`: going on would train something nobody asked for.
+    InputError if it was made with other `settings`: see `seconds_behind`.
     """
     for folder in reversed(checkpoints_by_step(Path(output_dir))):
         reason = why_incomplete(folder)
         if reason:
             log.info("skipped %s: torn, %s", folder, reason)
             continue
-        mark = json.loads((folder / MARK).read_text())
-        saved = BEFORE | mark["settings"]
-        for key, value in settings.items():
-            if saved.get(key) != value:
-                raise InputError(
-                    f"expected --resume_from_checkpoint auto with the {key} of {folder}, {saved.get(key)}, "
-                    f"found {value}: give that, or another --output_dir"
-                )
-        return str(folder), mark["elapsed"]
+        return str(folder), seconds_behind(folder, settings, "auto")
     return None
+
+
+def seconds_behind(folder: Path, settings: dict, asked: str) -> float:
+    """The seconds of training behind a checkpoint, for which --resume_from_checkpoint has `asked`.
+
+    InputError if it was made with other `settings`: going on would train something nobody asked for.
+    """
+    mark = json.loads((folder / MARK).read_text())
+    saved = BEFORE | mark["settings"]
+    for key, value in settings.items():
+        if saved.get(key) != value:
+            raise InputError(
+                f"expected --resume_from_checkpoint {asked} with the {key} of {folder}, {saved.get(key)}, "
+                f"found {value}: give that, or another --output_dir"
+            )
+    return mark["elapsed"]
+
+
+def require_checkpoint(asked: str | None) -> None:
+    """InputError if --resume_from_checkpoint names a folder that is no complete checkpoint."""
+    reason = why_incomplete(Path(asked)) if asked not in (None, "auto") else None
+    if reason:
+        raise InputError(
+            f"expected a complete checkpoint at --resume_from_checkpoint {asked}, found that {reason}: give another, or auto"
+        )
 
 
 def resume_settings(model, data, lora, training, rows) -> dict:
@@ -181,10 +202,14 @@ def resume_settings(model, data, lora, training, rows) -> dict:
         ROWS_CONTENT: content_digest(data.data_path),
         "number of examples": len(rows),
         "number of processes": training.world_size,
-        **{name: getattr(data, name) for name in ("system_prompt", "replay_ratio")},
-        **{name: getattr(lora, name) for name in ("use_lora", "lora_r", "lora_target_modules", "q_lora")},
+        **{name: getattr(data, name) for name in ("system_prompt", "replay_ratio", "split_long_examples")},
+        **{name: getattr(lora, name) for name in ("use_lora", "lora_r", "lora_alpha", "lora_target_modules", "q_lora")},
+        **{name: getattr(lora, name) for name in ("init_lora_weights", "lora_options")},
         "content of --lora_weights": weights_digest(lora.lora_weights),
-        **{name: getattr(training, name) for name in ("num_train_epochs", "max_steps", "learning_rate")},
+        **{name: getattr(training, name) for name in ("num_train_epochs", "max_steps", "learning_rate", "warmup_steps")},
+        **{name: str.__str__(getattr(training, name)) for name in ("optim", "lr_scheduler_type")},  # not an enumeration
+        **{name: getattr(training, name) for name in ("weight_decay", "model_max_length")},
+        "ZeRO stage": zero_stage(training),  # no other can read the optimizer's state, and some would begin anew in silence
         **{name: getattr(training, name) for name in ("kl_weight", "distill_weight", "seed")},
         "size of an update": training.update_size,  # not how it is cut into batches
     }  # fmt: skip
@@ -192,9 +217,12 @@ def resume_settings(model, data, lora, training, rows) -> dict:
 
 def resume_point(training, settings: dict) -> tuple[str | None, float]:
     """The checkpoint that --resume_from_checkpoint asks for, or None, and its seconds of training, as far as known."""
-    if training.resume_from_checkpoint != "auto":
-        return training.resume_from_checkpoint, 0.0
-    return newest_checkpoint(training.output_dir, settings) or (None, 0.0)
+    asked = training.resume_from_checkpoint
+    if asked is None:
+        return None, 0.0
+    if asked == "auto":
+        return newest_checkpoint(training.output_dir, settings) or (None, 0.0)
+    return asked, seconds_behind(Path(asked), settings, asked)
 
 
 def seconds_to_save(trainer) -> float:

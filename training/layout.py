@@ -154,6 +154,11 @@ def is_zero3(training) -> bool:
     return training.hf_deepspeed_config.is_zero3()
 
 
+def zero_stage(training) -> int | None:
+    """DeepSpeed's ZeRO stage, or None without DeepSpeed."""
+    return training.hf_deepspeed_config.get_value("zero_optimization.stage", 0) if training.deepspeed else None
+
+
 def refresh_deepspeed_config(training) -> None:
     """Fill the "auto" values of DeepSpeed's configuration again, now from the values chosen since parsing."""
     from accelerate.utils import DeepSpeedPlugin
@@ -245,6 +250,19 @@ def restart_with_half_batches(training, step: int) -> None:
         raise SystemExit(RESTART_EXIT_CODE)
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def require_reason_to_restart(training) -> None:
+    """InputError where torchrun started the ranks once more, and they would begin anew and fail as before.
+
+    It does so whatever they failed of; what helps is less memory, or a checkpoint to go on from.
+    """
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if again and not training.resume_from_checkpoint and not read_out_of_memory(training.output_dir):
+        raise InputError(
+            "expected the first start of this training to come to its end, found it failed, for the reason above: mend that and "
+            "start it again, with --resume_from_checkpoint auto if there are checkpoints"
+        )
 
 
 def limit_evaluation(training, longest_trained: int, longest_held_out: int) -> None:
