@@ -205,10 +205,8 @@ class Clock:
             details and f"; {details}",
         )
         progress = {"stage": self.stage, "time": time.time(), "done": round(done, 4), "expected_end": expected_end}
-        try:
+        with contextlib.suppress(InputError):  # such as a full disk: it is only looked at
             write_json(log_file(self.folder / PROGRESS_FILE), progress)
-        except InputError as error:  # such as a full disk: nothing that is made depends on it
-            log.warning("%s", error)
 
     def end(self) -> None:
         """Note in a stage's own RUN_FILE that it is done: restarted, it gets a new budget."""

@@ -72,6 +72,6 @@ def test_a_line_of_the_log_and_the_progress_are_left_out(tmp_path, caplog):
     with full_disk(0):
         lines.on_log(args, state, None, {"loss": 1.0})
         clock.report_progress(0.5, 9e9)
-    assert "goes on without this entry" in caplog.text and "expected to write" in caplog.text
+    assert "goes on without this entry" in caplog.text
     lines.on_log(args, state, None, {"loss": 1.0})
     assert len(lines.path.read_text().splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from trainings import training
 from training import layout
 from training.arguments import LoraArguments, TrainingArguments
 from training.plan import Plan, make_plan, resolve_defaults
+from utils import InputError
 
 PLAN = dict(
     examples=1000, facts=100, replayed=50, held_out=20, tokens=50_000, trained_tokens=9000, updates=200, epochs=3.0,
@@ -102,3 +104,19 @@ def test_validation_takes_no_more_tokens_at_once_than_training(tmp_path, given, 
     own = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **given)
     layout.limit_evaluation(own, 1000, longest)
     assert own.per_device_eval_batch_size == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "resume", "out_of_memory", "refused"),
+    [("0", None, False, False), ("1", None, False, True), ("1", "auto", False, False), ("1", None, True, False)],
+)
+def test_ranks_that_torchrun_starts_again_begin_anew_only_with_less_memory(
+    tmp_path, monkeypatch, count, resume, out_of_memory, refused
+):
+    """It starts them again whatever they failed of: after five hours without checkpoints, another five to the same end."""
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+    if out_of_memory:
+        (tmp_path / layout.OUT_OF_MEMORY).write_text('{"size": 8, "unit": "examples"}')
+    own = training(output_dir=str(tmp_path), resume_from_checkpoint=resume)
+    with pytest.raises(InputError, match="reason above") if refused else contextlib.nullcontext():
+        layout.require_reason_to_restart(own)
