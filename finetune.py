@@ -47,11 +47,11 @@ from training.batches import make_collator
 from training.checkpoints import Checkpoints, remove_old_checkpoints, resume_point, resume_settings, seconds_to_save
 from training.clock import TrainingClock, apply_budget
 from training.continued import take_over_adapter
-from training.data import LazySupervisedDataset, SupervisedDataset, colour_trained_tokens, count_facts, split_by_fact
+from training.data import LazySupervisedDataset, SupervisedDataset, count_facts, split_by_fact
 from training.extensions import warn_of_locks
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
-from training.layout import OUT_OF_MEMORY, restart_with_half_batches
-from training.log import LogFile, ProgressLines, without_colours, write_log
+from training.layout import OUT_OF_MEMORY, require_reason_to_restart, restart_with_half_batches
+from training.log import LogFile, ProgressLines, colour_trained_tokens, without_colours, write_log
 from training.plan import Plan, resolve_defaults
 from training.ranks import run_on_rank_0
 from training.read_back import safe_save_model_for_hf_trainer
@@ -89,10 +89,10 @@ class Rows(NamedTuple):
 def main() -> None:
     if "--deepspeed" in sys.argv:
         warn_of_locks()
-    if "--deepspeed" in sys.argv and not torch.cuda.is_available():
-        import deepspeed
+        if not torch.cuda.is_available():
+            import deepspeed
 
-        deepspeed.init_distributed(dist_backend="gloo")
+            deepspeed.init_distributed(dist_backend="gloo")
     *parsed, budget = parse_arguments(ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments)
     started, arguments = time.time(), ArgumentGroups(*parsed)
     name, training = arguments.model.model_name_or_path, arguments.training
@@ -113,6 +113,7 @@ def main() -> None:
     with lock_folder(training.output_dir) if is_main else contextlib.nullcontext():
         with stage_clock(budget, "fine-tuning", training.output_dir, is_main) as clock:
             apply_budget(clock, training)
+            require_reason_to_restart(training)
             train(arguments, rows, tokenizer, clock, started)
         if is_main:
             remove_temporary_files(training)  # the stage has ended, so a kill can no longer undo anything
@@ -146,11 +147,12 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     name, (_, data, lora, training) = arguments.model.model_name_or_path, arguments
     output, is_main = Path(training.output_dir), training.process_index == 0
 
+    train_set, eval_set = make_datasets(arguments, rows, tokenizer)  # before a model is loaded: a row may be refused
     began = time.monotonic()
     replayed = round(data.replay_ratio * sum(row.get("kind") != "replay" for row in rows.train))  # in each epoch
     replay = replay_rows(arguments, rows.train, replayed)
+    train_set = train_set.with_rows(replay)
     preparation_seconds = time.monotonic() - began
-    train_set, eval_set = make_datasets(arguments, rows, replay, tokenizer)
     in_turns = partial(TakingTurns, turning=range(len(rows.train), len(rows.train) + len(replay)), per_epoch=replayed)
     facts = count_facts(rows.train)
     resolve_defaults(name, lora, training, facts, in_turns(train_set).lengths)
@@ -178,10 +180,11 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
 
     result = run_to_the_end(trainer, resume, checkpoints)
     weights_of_step = recall.restore_best(training.output_dir, result.global_step) if recall else result.global_step
+    of_adapter = {"system_prompt": data.system_prompt, BASE_WEIGHTS: weights_fingerprint(name)}
+    if is_main:  # first: an adapter that is saved, and then cannot be read back, would be asked with another prompt
+        write_json(output / ADAPTER_SETTINGS, of_adapter)
     difference = safe_save_model_for_hf_trainer(trainer, training.output_dir, collator([train_set[0]]), initial)
     if is_main:
-        of_base = {BASE_WEIGHTS: weights_fingerprint(name)}
-        write_json(output / ADAPTER_SETTINGS, {"system_prompt": data.system_prompt, **of_base})
         write_log(training.output_dir, plan.as_dict(), trainer.state.log_history)
         provenance.write_meta(
             output / "training",
@@ -199,8 +202,6 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
             **({"teacher": teacher.report()} if teacher else {}),
             **({"budget": dataclasses.asdict(training_clock.report())} if training_clock else {}),
         )
-        message = "adapter in %s; read back by a fresh process, its logits differ by %.1e of theirs"
-        log.info(message, output, difference or 0)
 
 
 def replay_rows(arguments: ArgumentGroups, rows, per_epoch: int) -> list[dict]:
@@ -217,12 +218,12 @@ def replay_rows(arguments: ArgumentGroups, rows, per_epoch: int) -> list[dict]:
     )
 
 
-def make_datasets(arguments: ArgumentGroups, rows: Rows, replay: list[dict], tokenizer):
+def make_datasets(arguments: ArgumentGroups, rows: Rows, tokenizer):
     """(training set, validation set or None); prints some training examples with their mask if --show_mask asks for it."""
     data, training = arguments.data, arguments.training
     dataset_class = LazySupervisedDataset if data.lazy_preprocess else SupervisedDataset
     options = (tokenizer, data.system_prompt, training.model_max_length, data.split_long_examples)
-    train_set = dataset_class(rows.train + replay, *options)
+    train_set = dataset_class(rows.train, *options)
     eval_set = dataset_class(rows.held_out, *options) if rows.held_out else None
     if eval_set is not None and training.eval_strategy == "no":
         training.eval_strategy = transformers.IntervalStrategy.EPOCH

@@ -205,7 +205,8 @@ class Clock:
             details and f"; {details}",
         )
         progress = {"stage": self.stage, "time": time.time(), "done": round(done, 4), "expected_end": expected_end}
-        write_json(log_file(self.folder / PROGRESS_FILE), progress)
+        with contextlib.suppress(InputError):  # such as a full disk: it is only looked at
+            write_json(log_file(self.folder / PROGRESS_FILE), progress)
 
     def end(self) -> None:
         """Note in a stage's own RUN_FILE that it is done: restarted, it gets a new budget."""

@@ -2,8 +2,8 @@
 
 One example: {"id", "conversations": [{"from": "user", "value": q}, {"from": "assistant", "value": a}], "fact",
 "file_name"} and any other keys, of which "points" are checked. OpenAI's format, {"messages": [{"role", "content"}]}, ShareGPT's ("human" and "gpt") and
-Alpaca's {"instruction", "input", "output"} are accepted too, as a JSON list or JSON lines. A row without an id gets one:
-"row_7", counted from 0.
+Alpaca's {"instruction", "input", "output", "history"} are accepted too, as a JSON list or JSON lines, with the system prompt
+as a turn or as the key "system". A row without an id gets one: "row_7", counted from 0.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ ROLES = {
     "system": "system", "developer": "system",
 }  # fmt: skip
 TURN_KEYS = ("from", "value"), ("role", "content")
+CALLS = ("tool_calls", "function_call")  # of OpenAI's assistant turns, beside or instead of their content
 NAMED_ROWS = 3  # of each flaw
 
 
@@ -86,8 +87,7 @@ def with_id(row: dict, number: int) -> dict:
 def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:
     """The turns of one example as [{"role", "content"}], from any of the formats."""
     if isinstance(row, dict) and "instruction" in row and "output" in row:
-        request = "\n\n".join(str(row[key]) for key in ("instruction", "input") if row.get(key))
-        row = {"messages": [{"role": "user", "content": request}, {"role": "assistant", "content": row["output"]}]}
+        row = {"messages": alpaca_turns(row, where), "system": row.get("system")}
     if not isinstance(row, dict) or not ("conversations" in row or "messages" in row):
         found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
         raise InputError(
@@ -97,20 +97,46 @@ def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:
     if not isinstance(turns, list) or not turns:
         raise InputError(f"expected a list of turns in {where}, found {turns!r}: add the turns")
     usual = TURN_KEYS[0] if "conversations" in row else TURN_KEYS[1]
-    return [to_message(turn, usual, where) for turn in turns]
+    messages = [to_message(turn, usual, where) for turn in turns]
+    system = row.get("system")
+    if isinstance(system, str) and system and all(message["role"] != "system" for message in messages):
+        return [{"role": "system", "content": system}, *messages]
+    return messages
+
+
+def alpaca_turns(row: dict, where: str) -> list[dict]:
+    """The turns of an Alpaca row; LLaMA-Factory's "history" has the questions and answers before, as pairs."""
+    history = row.get("history") or []
+    if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+        raise InputError(
+            f'expected pairs of a question and its answer as "history" in {where}, found {history!r}: mend it'
+        )
+    request = "\n\n".join(str(row[key]) for key in ("instruction", "input") if row.get(key))
+    pairs = [*history, [request, row["output"]]]
+    return [
+        {"role": role, "content": text}
+        for pair in pairs
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
 
 
 def to_message(turn: object, usual_keys: tuple[str, str], where: str) -> dict[str, str]:
     """One turn as {"role", "content"}; a content of several parts, all of them text, is joined."""
     keys = next((keys for keys in TURN_KEYS if isinstance(turn, dict) and keys[0] in turn), usual_keys)
     role, content = (turn.get(key) if isinstance(turn, dict) else None for key in keys)
+    if isinstance(turn, dict) and any(turn.get(key) for key in CALLS):
+        raise InputError(
+            f"expected turns of words in {where}, found a call of a tool, which is not trained: leave the row out"
+        )
     if isinstance(content, list) and content and all(isinstance(part, dict) for part in content):
         parts = [part.get("text") for part in content]
         content = "".join(parts) if all(isinstance(part, str) for part in parts) else None
     if not isinstance(role, str) or not isinstance(content, str):
         raise InputError(f'expected turns with "{keys[0]}" and "{keys[1]}" in {where}, found {turn!r}: mend the turn')
     if role.lower() not in ROLES:
-        raise InputError(f"expected one of {', '.join(ROLES)} as {keys[0]!r} in {where}, found {role!r}: rename it")
+        raise InputError(
+            f"expected one of {', '.join(ROLES)} as {keys[0]!r} in {where}, found {role!r}: rename it, or leave the row out"
+        )
     return {"role": ROLES[role.lower()], "content": content}
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from utils import InputError
+
 WIDTH_16_BIT, WIDTH_32_BIT = 2, 4
 WIDTH_4_BIT = 0.55  # nf4 with its scales quantised as well (Dettmers et al. 2023): 0.516, plus padding between blocks
 TRAINED_WIDTH = 16  # for a trained weight: the weight, its gradient and Adam's two moments, in float32
@@ -33,7 +35,7 @@ class Shape:
     vocabulary: int
     parameters: int
     linear_weights: int  # in all linear layers within the decoder layers
-    adapter_weights: int  # of a rank-1 LoRA on all these linear layers
+    adapter_weights: int  # of a rank-1 LoRA on all these linear layers and, of each, on all experts
 
     def activation_bytes(self, fused: bool = False) -> float:
         """Bytes saved for one token in one layer."""
@@ -66,20 +68,33 @@ def model_shape(model_name_or_path: str) -> Shape:
     return shape_from_config(transformers.AutoConfig.from_pretrained(model_name_or_path))
 
 
-def shape_from_config(config) -> Shape:
-    """Build the model without memory (on torch's meta device), so that the counts are exact for any architecture."""
+def empty_model(config):
+    """The model without memory, on torch's meta device; InputError if transformers has no causal language model of this kind."""
     import accelerate
-    import torch
     import transformers
 
+    if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise InputError(
+            f"expected a causal language model, found {config.model_type}, which transformers does not load as one: give the "
+            "language model alone, or another model"
+        )
     # from its class: with AutoModel ZeRO-3 would partition it
     with accelerate.init_empty_weights(include_buffers=True):
-        model = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+        kind = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        return kind(config if isinstance(config, kind.config_class) else config.get_text_config())
+
+
+def shape_from_config(config) -> Shape:
+    """The counts of the model itself, so that they are exact for any architecture."""
+    import torch
+
+    model = empty_model(config)
     text = config.get_text_config()
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
     layers = model.get_decoder().layers
     linear = [part for part in layers.modules() if isinstance(part, torch.nn.Linear)]
+    stacks = [(name, p.shape) for name, p in layers.named_parameters() if p.dim() == 3]  # experts: (number, out, in)
     experts = getattr(text, "num_experts_per_tok", None)
     inner = (getattr(text, "moe_intermediate_size", None) if experts else None) or text.intermediate_size
     return Shape(
@@ -90,7 +105,10 @@ def shape_from_config(config) -> Shape:
         vocabulary=text.vocab_size,
         parameters=model.num_parameters(),
         linear_weights=sum(part.weight.numel() for part in linear),
-        adapter_weights=sum(part.in_features + part.out_features for part in linear),
+        adapter_weights=sum(part.in_features + part.out_features for part in linear)
+        + sum(
+            number * (a + b) * (2 if "gate_up" in name else 1) for name, (number, a, b) in stacks
+        ),  # peft: two in one
     )
 
 

@@ -20,7 +20,6 @@ def answering_dtype() -> torch.dtype:
 
 def load_base(name: str, dtype: torch.dtype | str, in_4_bits: bool = False, **options):
     """The base model, its linear layers in nf4 if requested (Dettmers et al. 2023, QLoRA). "auto": in its own precision."""
-    import torch
     import transformers
 
     quantization = None
@@ -29,7 +28,7 @@ def load_base(name: str, dtype: torch.dtype | str, in_4_bits: bool = False, **op
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=dtype,  # bfloat16 is only emulated on GPUs that train in float16
         )
     return transformers.AutoModelForCausalLM.from_pretrained(
         name, dtype=dtype, quantization_config=quantization, **options

@@ -61,4 +61,4 @@ if [ -n "${GPUS_PER_NODE:-}" ] || [ "$NNODES" != 1 ]; then
         --nproc_per_node "${GPUS_PER_NODE:-$((GPUS > 0 ? GPUS : 1))}" --master_addr "${MASTER_ADDR:-127.0.0.1}"
         --master_port "${MASTER_PORT:-$(python -c "$free_port")}" finetune.py)
 fi
-exec "${command[@]}" "${arguments[@]}"
+exec "${command[@]}" "${arguments[@]}" # so that a signal to this script reaches the training, which saves a checkpoint

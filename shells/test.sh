@@ -5,8 +5,9 @@
 #     bash shells/test.sh tests/test_finetune.py -k mask
 #     bash shells/test.sh -m "not slow and not model"        # the tests without a model: 2 minutes
 #     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 15 minutes more
-#     OPTIONAL=yes bash shells/test.sh                       # also those that need vLLM, Ray or Chromium, which this installs:
-#                                                            # vLLM's CPU build and Ray into .venv-optional, Debian's Chromium
+#     OPTIONAL=yes bash shells/test.sh                       # also those that need vLLM, Ray, bitsandbytes or Chromium:
+#                                                            # installs vLLM's CPU build and the next two into
+#                                                            # .venv-optional, and Debian's Chromium
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
 # Minutes: 14, plus the installation the first time. Expected result: all passed; skipped tests are named at the end.
@@ -22,6 +23,9 @@ if [ "${OPTIONAL:-no}" != no ]; then
     fi
     if ! python -c 'import importlib.util as i, sys; sys.exit(i.find_spec("ray") is None)'; then
         python -m pip install ray==2.60.0
+    fi
+    if ! python -c 'import importlib.util as i, sys; sys.exit(i.find_spec("bitsandbytes") is None)'; then
+        python -m pip install bitsandbytes==0.50.2 # its CPU part
     fi
     if ! command -v chromium chromium-browser google-chrome > /dev/null; then
         command -v apt-get > /dev/null || fail "expected Chromium or Chrome, found neither and no apt-get: install one and run this again"

@@ -11,12 +11,15 @@ import pytest
 import torch
 from test_recall_and_log import checkpoint
 from trainings import training
+from transformers.integrations import HfDeepSpeedConfig
 
 from training.arguments import DataArguments, LoraArguments, ModelArguments, TrainingArguments
 from training.checkpoints import (
+    BEFORE,
     Checkpoints,
     newest_checkpoint,
     remove_old_checkpoints,
+    require_checkpoint,
     resume_point,
     resume_settings,
     seconds_to_save,
@@ -133,6 +136,22 @@ def test_a_signal_saves_and_stops_at_the_next_step_and_a_second_ctrl_c_at_once(t
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
+def test_a_signal_after_the_last_step_leaves_the_adapter_to_be_saved(tmp_path):
+    """One that came while the last validation ran ended the training without adapter and without checkpoint."""
+    saving = Checkpoints(0, None, {})
+    control = SimpleNamespace(should_save=False, should_training_stop=False)
+    saving.on_train_begin(args(tmp_path), None, control)
+    try:
+        saving.on_step_end(args(tmp_path), None, control)
+        signal.raise_signal(signal.SIGTERM)
+        assert not saving.stopped_by
+        with pytest.raises(SystemExit):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        saving.on_train_end(args(tmp_path), None, control)
+    assert not saving.stopped_by
+
+
 def test_checkpoints_are_said_and_torn_ones_are_named(tmp_path, caplog):
     caplog.set_level("INFO")
     checkpoint(tmp_path, 7, whole=False)
@@ -182,11 +201,15 @@ def test_a_checkpoint_is_asked_for_as_much_earlier_as_it_takes(tmp_path, monkeyp
     [
         {"model": ModelArguments("other")}, {"lora": LoraArguments(use_lora=False)}, {"lora": LoraArguments(lora_r=8)},
         {"lora": LoraArguments(lora_target_modules=["q_proj"])}, {"lora": LoraArguments(q_lora=True)}, {"count": 9},
+        {"lora": LoraArguments(lora_alpha=7)}, {"lora": LoraArguments(lora_options='{"use_dora": true}')},
+        {"lora": LoraArguments(init_lora_weights="pissa")}, {"data": {"split_long_examples": True}},
         {"text": "other"}, {"data": {"system_prompt": "Be brief."}}, {"data": {"replay_ratio": 0.2}},
         *({"training": {name: 7}} for name in (
-            "world_size", "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "distill_weight", "seed", "update_tokens",
-            "gradient_accumulation_steps", "max_tokens_per_batch", "per_device_train_batch_size",
+            "world_size", "num_train_epochs", "max_steps", "learning_rate", "kl_weight", "distill_weight", "seed", "update_size",
+            "weight_decay", "warmup_steps", "model_max_length",
         )),
+        {"training": {"optim": "sgd"}}, {"training": {"lr_scheduler_type": "linear"}},
+        {"training": {"deepspeed": "zero2.json", "hf_deepspeed_config": HfDeepSpeedConfig({"zero_optimization": {"stage": 2}})}},
     ],
     ids=str,
 )  # fmt: skip
@@ -204,26 +227,16 @@ def test_a_resumed_run_must_share_all_that_decides_on_the_weights(tmp_path, othe
     assert settings() == settings() != settings(**changed)
 
 
-def test_how_an_update_is_cut_into_batches_may_change_on_a_resume(tmp_path):
-    (tmp_path / "data.json").write_text("data")
-    given = (ModelArguments("m"), DataArguments(str(tmp_path / "data.json")), LoraArguments())
-    first, second = (
-        resume_settings(*given, training(gradient_accumulation_steps=steps, per_device_train_batch_size=size), range(3))
-        for steps, size in ((2, 4), (8, 1))
-    )
-    assert first == second and first["size of an update"] == 8
-    by_tokens = resume_settings(*given, training(max_tokens_per_batch=90), range(3))
-    assert by_tokens["size of an update"] == 180
-    assert resume_settings(*given, training(update_tokens=512), range(3))["size of an update"] == 512
-
-
 def test_what_a_resumed_run_must_share_is_named_as_a_person_is_told_of_it(tmp_path):
     """A checkpoint of an older version is held to the same names."""
     (tmp_path / "data.json").write_text("data")
     data = DataArguments(str(tmp_path / "data.json"))
     assert resume_settings(ModelArguments("m"), data, LoraArguments(lora_r=4), training(), range(3)) == {
         "model_name_or_path": "m", "content of --data_path": "3a6eb0790f39ac87", "number of examples": 3,
-        "number of processes": 1, "system_prompt": None, "replay_ratio": 0.3, "use_lora": True, "lora_r": 4,
+        "number of processes": 1, "system_prompt": None, "replay_ratio": 0.3, "split_long_examples": False, "use_lora": True,
+        "lora_r": 4, "lora_alpha": None, "lora_options": None, "init_lora_weights": "true", "ZeRO stage": None,
+        "optim": "adamw_torch_fused", "lr_scheduler_type": "cosine", "warmup_steps": 0.05, "weight_decay": 0.0,
+        "model_max_length": 2048,
         "lora_target_modules": ["all-linear"], "q_lora": False, "content of --lora_weights": None, "num_train_epochs": 3.0, "max_steps": -1,
         "learning_rate": 1e-3, "kl_weight": 0.0, "distill_weight": 0.0, "seed": 42, "size of an update": 8,
     }  # fmt: skip
@@ -257,12 +270,30 @@ def test_a_training_goes_on_from_the_newest_or_from_what_is_given(tmp_path):
     assert resume_point(asked, {}) == (None, 0.0)
     checkpoint(tmp_path, 7)
     assert resume_point(asked, {}) == (str(tmp_path / "checkpoint-7"), 420.0)
-    for given in (None, "elsewhere/checkpoint-3"):
-        asked.resume_from_checkpoint = given
-        assert resume_point(asked, {}) == (given, 0.0)
+    asked.resume_from_checkpoint = None
+    assert resume_point(asked, {}) == (None, 0.0)
 
 
-def test_the_trainer_removes_no_checkpoint_itself(tmp_path):
-    """It would remove an old one before the new one is whole."""
-    given = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, save_total_limit=3)
-    assert (given.save_total_limit, given.kept_checkpoints) == (None, 3)
+def test_a_checkpoint_that_is_named_is_held_to_the_same_as_the_newest(tmp_path):
+    """It was taken as it was: with another scale, or to begin anew where another optimizer's state could not be read."""
+    folder = str(checkpoint(tmp_path, 7, seed=1))
+    asked = SimpleNamespace(output_dir="elsewhere", resume_from_checkpoint=folder)
+    assert resume_point(asked, {"seed": 1}) == (folder, 420.0)
+    with pytest.raises(InputError, match=f"expected --resume_from_checkpoint {folder} with the seed of {folder}, 1"):
+        resume_point(asked, {"seed": 2})
+    for whole in (None, "auto", folder):
+        require_checkpoint(whole)
+    for torn in (str(tmp_path / "nowhere"), str(checkpoint(tmp_path, 8, whole=False)), "True"):
+        with pytest.raises(InputError, match=r"complete checkpoint at .* has no whole\.json: give another, or auto"):
+            require_checkpoint(torn)
+
+
+def test_a_checkpoint_of_an_earlier_version_had_what_was_the_default_then():
+    """So a training begun before an update goes on after it."""
+    given = TrainingArguments(output_dir="x", use_cpu=True)
+    own = {
+        name: getattr(given, name) for name in ("model_max_length", "weight_decay", "lr_scheduler_type", "warmup_steps")
+    }
+    own |= {name: getattr(LoraArguments(), name) for name in ("lora_alpha", "lora_options", "init_lora_weights")}
+    own |= {"optim": given.optim.value, "split_long_examples": DataArguments("x").split_long_examples}
+    assert own.items() <= BEFORE.items()

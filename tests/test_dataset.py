@@ -47,6 +47,19 @@ def write(path, value) -> str:
         ([{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": None}]}], "row 0"),
         ([{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}], "row 0"),
         ([{"instruction": "Who?", "output": None}], "row 0"),
+        ([{"instruction": "Who?", "output": "Ann", "history": ["When?", "1990"]}], '"history" in row 0'),
+        (
+            [
+                {
+                    "messages": [
+                        {"role": "user", "content": "x"},
+                        {"role": "assistant", "content": "Wait.", "tool_calls": [{}]},
+                    ]
+                }
+            ],
+            "tool",
+        ),
+        ([{"messages": [{"role": "tool", "content": "x"}]}], "leave the row out"),
         ([example(), example()], "unique ids"),
     ],
 )
@@ -90,6 +103,10 @@ def test_formats_have_the_keys_that_other_trainers_expect():
     assert (alpaca["instruction"], alpaca["input"], alpaca["output"]) == ("Who?", "", "Ann Pellow")
 
 
+def turn(role: str, content: str) -> dict:
+    return {"role": role, "content": content}
+
+
 def said(question: str, answer: str, **keys) -> dict:
     return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **keys}
 
@@ -131,6 +148,27 @@ def test_what_other_programs_write_is_read(row):
 def test_the_input_of_an_alpaca_row_follows_its_instruction():
     row = {"instruction": "Translate.", "input": "Hafen", "output": "harbour"}
     assert question_and_reference(row) == ("Translate.\n\nHafen", "harbour")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"system": "Brief.", "messages": [turn("user", "Who?"), turn("assistant", "Ann")]},
+        {"system": "Brief.", "conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Ann"}]},
+        {"system": "Brief.", "instruction": "Who?", "output": "Ann"},
+        {"system": "Long.", "messages": [turn("system", "Brief."), turn("user", "Who?"), turn("assistant", "Ann")]},
+    ],
+)
+def test_a_system_prompt_beside_the_turns_is_read_unless_one_is_among_them(row):
+    """LLaMA-Factory has it there; it was left out in silence."""
+    expected = [turn("system", "Brief."), turn("user", "Who?"), turn("assistant", "Ann")]
+    assert to_messages(row) == to_messages(to_format({"id": 1, **row}, "openai")) == expected
+    assert to_messages({"messages": expected[1:], "system": ""}) == expected[1:]
+
+
+def test_what_was_said_before_an_alpaca_row_comes_before_it():
+    row = {"instruction": "And now?", "output": "Ben", "history": [["Who?", "Ann"], ["Who else?", "Cleo"]]}
+    assert [turn["content"] for turn in to_messages(row)] == ["Who?", "Ann", "Who else?", "Cleo", "And now?", "Ben"]
 
 
 def test_an_answer_belongs_to_the_question_before_it():

@@ -202,3 +202,9 @@ def test_a_time_budget_reaches_the_trainer_and_what_is_done_meanwhile_comes_in_o
     assert trainer.clock is lines.clock is pace and pace.recall is recall and recall.trainer is trainer
     assert saving.minutes == 5.0, "saving takes 6 seconds, and at most a fiftieth of the time; else it were 0.6"
     assert pace.finish > 6.0
+
+
+def test_the_trainer_removes_no_checkpoint_itself(tmp_path):
+    """It would remove an old one before the new one is whole."""
+    given = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, save_total_limit=3)
+    assert (given.save_total_limit, given.kept_checkpoints) == (None, 3)

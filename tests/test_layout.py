@@ -93,7 +93,7 @@ def training(tmp_path, world: int = 1, **changed):
     given = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **changed)
     fields = {name: getattr(given, name) for name in (
         "gradient_checkpointing", "requested_checkpointing", "counts_tokens", "update_tokens", "max_tokens_per_batch",
-        "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "output_dir",
+        "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "output_dir", "update_size",
     )}  # fmt: skip
     return SimpleNamespace(
         **fields, world_size=world, device=torch.device("cuda"), use_liger_kernel=False, deepspeed=None
@@ -170,6 +170,21 @@ def test_a_measured_first_step_decides(tmp_path, shape_7b, card, monkeypatch, gi
     assert found == expected
 
 
+@pytest.mark.parametrize("given", [
+    {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
+    {"gradient_accumulation_steps": 8, "per_device_train_batch_size": 1},
+    {"gradient_accumulation_steps": 2, "max_tokens_per_batch": 4, "per_device_train_batch_size": 9},
+], ids=str)  # fmt: skip
+def test_the_size_of_an_update_is_not_how_it_is_cut_into_batches(tmp_path, shape_7b, card, given):
+    card(80)
+    own = training(tmp_path, **given)
+    layout.choose_batches(own, shape_7b, 10**7, 500, 16, False)
+    assert own.update_size == 8
+    by_tokens = training(tmp_path, 8)
+    layout.choose_batches(by_tokens, shape_7b, 20_000_000, 500, 16, False)
+    assert by_tokens.update_size == 65536
+
+
 def test_what_is_given_keeps_its_meaning(tmp_path, shape_7b, card):
     card(80)
     rows = training(tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2)
@@ -200,10 +215,56 @@ def test_out_of_memory_starts_again_once_with_half(tmp_path, shape_7b, card, mon
     assert second.gradient_accumulation_steps == 2 * first.gradient_accumulation_steps
     with pytest.raises(InputError, match="again"):
         layout.restart_with_half_batches(second, 8)
-    ranks = training(tmp_path / "other", 8, **given)
-    with pytest.raises(SystemExit) as ended:
-        layout.restart_with_half_batches(ranks, 7)
-    assert ended.value.code == layout.RESTART_EXIT_CODE, "torchrun starts all of them again"
+
+
+def test_each_of_several_ranks_ends_for_torchrun_to_start_all_again(tmp_path, shape_7b, card):
+    """A rank that ran out of memory a moment later took the other's record for one of an earlier start, and said "again"."""
+    card(80)
+    ranks = [training(tmp_path, 8) for _ in range(2)]
+    for one in ranks:
+        layout.choose_batches(one, shape_7b, 10**7, 500, 16, False)
+    for one in ranks:
+        with pytest.raises(SystemExit) as ended:
+            layout.restart_with_half_batches(one, 7)
+        assert ended.value.code == layout.RESTART_EXIT_CODE
+
+
+@pytest.mark.parametrize(
+    ("given", "measured", "expected"),
+    [
+        ({}, {"max_tokens_per_batch": 3000, "gradient_checkpointing": True}, (1366, True)),  # 8192 tokens in 6 parts
+        ({}, {"max_tokens_per_batch": 3000, "gradient_checkpointing": False}, (1366, False)),
+        ({"gradient_checkpointing": False}, {"max_tokens_per_batch": 3001}, (1366, False)),
+        ({"max_tokens_per_batch": 900}, {"max_tokens_per_batch": 3000}, (900, False)),  # lowered, as the message said
+        ({"max_tokens_per_batch": 4097}, {}, (1366, False)),  # in 3 parts, as 2 of 2048 are too few
+        ({"per_device_train_batch_size": 5}, {}, (2, False)),
+        ({"per_device_train_batch_size": 1}, {}, (1, True)),  # cannot be halved
+    ],
+)
+def test_half_is_half_of_what_did_not_fit_and_not_of_what_arithmetic_says(
+    tmp_path, shape_7b, card, monkeypatch, given, measured, expected
+):
+    """Measured were 3,000 tokens; half of the 8,192 that are reckoned here ran out of memory again."""
+    card(80)
+    monkeypatch.setattr(layout.os, "execv", lambda *_: None)
+    first, second = training(tmp_path, **given), training(tmp_path, **given)
+    layout.choose_batches(first, shape_7b, 20_000_000, 500, 16, False)
+    vars(first).update(measured)
+    layout.restart_with_half_batches(first, 7)
+    layout.choose_batches(second, shape_7b, 20_000_000, 500, 16, False)
+    assert second.update_size == first.update_size, "so that it resumes from the first one's checkpoints"
+    found = second.max_tokens_per_batch or second.per_device_train_batch_size
+    assert (found, second.gradient_checkpointing) == expected
+
+
+def test_one_example_that_does_not_fit_is_not_tried_again(tmp_path, shape_7b, card):
+    card(80)
+    own = training(tmp_path, per_device_train_batch_size=1, gradient_checkpointing=True)
+    layout.choose_batches(own, shape_7b, 10**7, 500, 16, False)
+    with pytest.raises(
+        InputError, match="micro-batches of 1 examples to fit into cuda, found it out of memory at step 7:"
+    ):
+        layout.restart_with_half_batches(own, 7)
 
 
 def test_precision_is_what_the_gpu_has_units_for(monkeypatch):

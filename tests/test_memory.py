@@ -146,7 +146,8 @@ def test_a_row_that_the_template_refuses_is_named_when_the_dataset_is_measured(t
 
 def own(**changed) -> SimpleNamespace:
     return SimpleNamespace(**{
-        "update_tokens": 10_000, "world_size": 1, "gradient_checkpointing": None, "device": torch.device("cuda"), **changed,
+        "update_tokens": 10_000, "world_size": 1, "gradient_checkpointing": None, "device": torch.device("cuda"),
+        "requested_checkpointing": None, "out_of_memory": None, **changed,
     })  # fmt: skip
 
 
@@ -182,15 +183,16 @@ def test_a_model_without_grouped_keys_has_as_many_as_heads():
 
 def test_half_of_a_token_or_of_an_example_is_one(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 * GIB))
-    (tmp_path / "out_of_memory.json").write_text('{"halvings": 1}')
     for tokens, size in ((1, 8), (None, 1)):
+        record = {"size": tokens or size, "unit": "tokens" if tokens else "examples"}
+        (tmp_path / "out_of_memory.json").write_text(json.dumps(record))
         training = own(
             output_dir=str(tmp_path), counts_tokens=False, max_tokens_per_batch=tokens, per_device_train_batch_size=size,
             gradient_accumulation_steps=3, use_liger_kernel=False, deepspeed=None,
         )  # fmt: skip
         layout.choose_batches(training, SHAPE, 1000, 10, 16, False)
         chosen = (training.max_tokens_per_batch, training.per_device_train_batch_size)
-        assert chosen == (tokens, size) and training.gradient_accumulation_steps == 6
+        assert chosen == (tokens, size) and training.gradient_accumulation_steps == 3
 
 
 @pytest.mark.parametrize(("zero3", "checkpointing"), [(True, False), (False, True)])
@@ -281,9 +283,7 @@ def test_a_first_step_that_runs_out_of_memory_leaves_no_room_for_a_small_batch_e
         return 4096.0, 1.0
 
     monkeypatch.setattr(layout, "measure_memory", measure_memory)
-    training = own(
-        world_size=5, output_dir=str(tmp_path), deepspeed=None, counts_tokens=True, requested_checkpointing=None
-    )
+    training = own(world_size=5, output_dir=str(tmp_path), deepspeed=None, counts_tokens=True)
     model = SimpleNamespace(gradient_checkpointing_disable=lambda: None, zero_grad=lambda set_to_none: None)
     layout.measure_batches(SimpleNamespace(args=training, model=model))
     assert training.gradient_checkpointing and training.max_tokens_per_batch == 2000

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
 import torch
 from trainings import training
 
-from training.arguments import LoraArguments
+from training import layout
+from training.arguments import LoraArguments, TrainingArguments
 from training.plan import Plan, make_plan, resolve_defaults
+from utils import InputError
 
 PLAN = dict(
     examples=1000, facts=100, replayed=50, held_out=20, tokens=50_000, trained_tokens=9000, updates=200, epochs=3.0,
@@ -84,3 +87,36 @@ def test_what_is_left_open_is_decided_and_what_is_given_stays(tmp_path, model_pa
     kept = SimpleNamespace(**{**vars(own), "learning_rate": 7.0})
     resolve_defaults(model_path, lora, kept, 1001, [100, 300])
     assert kept.learning_rate == 7.0
+
+
+@pytest.mark.parametrize(
+    ("given", "longest", "expected"),
+    [
+        ({"max_tokens_per_batch": 4096}, 2048, 2),
+        ({"max_tokens_per_batch": 4096}, 9000, 1),
+        ({"max_tokens_per_batch": 4096}, 100, 8),
+        ({"per_device_train_batch_size": 2}, 1000, 2),
+        ({"per_device_train_batch_size": 2, "per_device_eval_batch_size": 1}, 1000, 1),
+    ],
+)
+def test_validation_takes_no_more_tokens_at_once_than_training(tmp_path, given, longest, expected):
+    """It took 8 of the longest, and ran out of memory at the end of the first epoch."""
+    own = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **given)
+    layout.limit_evaluation(own, 1000, longest)
+    assert own.per_device_eval_batch_size == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "resume", "out_of_memory", "refused"),
+    [("0", None, False, False), ("1", None, False, True), ("1", "auto", False, False), ("1", None, True, False)],
+)
+def test_ranks_that_torchrun_starts_again_begin_anew_only_with_less_memory(
+    tmp_path, monkeypatch, count, resume, out_of_memory, refused
+):
+    """It starts them again whatever they failed of: after five hours without checkpoints, another five to the same end."""
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+    if out_of_memory:
+        (tmp_path / layout.OUT_OF_MEMORY).write_text('{"size": 8, "unit": "examples"}')
+    own = training(output_dir=str(tmp_path), resume_from_checkpoint=resume)
+    with pytest.raises(InputError, match="reason above") if refused else contextlib.nullcontext():
+        layout.require_reason_to_restart(own)

@@ -11,6 +11,7 @@ import torch
 from trainings import make_trainer, tiny_lora
 
 from training import read_back
+from training.batches import PaddingFreeCollator
 from training.read_back import (
     compare_in_fresh_process,
     relative_difference,
@@ -133,7 +134,7 @@ def test_what_rounding_explains_goes_by_what_was_computed_how():
 
 
 def test_float32_weights_under_bfloat16_autocast_are_compared_as_such(tiny_model_path, tokenizer, tmp_path):
-    """As --q_lora leaves them: its norms and embeddings are float32, and its products are of bfloat16."""
+    """The base is float32, as when all weights are trained; products are of bfloat16."""
     trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, model=tiny_lora(tiny_model_path), max_steps=1)
     trainer.args.bf16 = True
     batch = trainer.data_collator([trainer.train_dataset[3]])
@@ -141,6 +142,24 @@ def test_float32_weights_under_bfloat16_autocast_are_compared_as_such(tiny_model
     assert (request["precision"], request["dtype"]) == ("bfloat16", "bfloat16")
     difference = read_back.safe_save_model_for_hf_trainer(trainer, str(tmp_path / "lora"), batch)
     assert rounding_tolerance("float32", 3) < difference < rounding_tolerance("bfloat16", 3)
+
+
+@pytest.mark.parametrize("collator", [None, PaddingFreeCollator(False)], ids=["padded", "without padding"])
+def test_of_a_long_example_the_beginning_is_compared(tiny_model_path, tokenizer, tmp_path, monkeypatch, collator):
+    """Its logits over a large vocabulary took memory that was not there, at the end of the training."""
+    monkeypatch.setattr(read_back, "COMPARED_TOKENS", 40)
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, collator=collator)
+    batch, seen = trainer.data_collator([trainer.train_dataset[7]]), []
+    assert batch["input_ids"].shape[1] > 40
+
+    def compare(_request, inputs, logits, _norms) -> float:
+        seen.append(({name: value.shape for name, value in inputs.items()}, logits.shape[:2]))
+        return 0.0
+
+    monkeypatch.setattr(read_back, "compare_in_fresh_process", compare)
+    assert read_back.safe_save_model_for_hf_trainer(trainer, str(tmp_path / "lora"), batch) == 0.0
+    names = ["input_ids"] if collator is None else ["input_ids", "position_ids"]
+    assert seen == [(dict.fromkeys(names, (1, 40)), (1, 40))]
 
 
 def test_an_adapter_with_another_scale_is_found_by_its_logits(tiny_model_path, tokenizer, tmp_path, monkeypatch):

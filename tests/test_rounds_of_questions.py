@@ -76,7 +76,22 @@ def test_the_best_round_is_kept_and_so_many_without_a_better_one_end_it(
         recall.ask_round(SimpleNamespace(output_dir=str(tmp_path)), state(step), control, 1e6)
         ended += [step] * control.should_training_stop
     assert recall.best["step"] == json.loads((tmp_path / BEST_ADAPTER / "best.json").read_text())["step"] == best
-    assert ended == ([stopped] if stopped else []) and set(recall.saved) == {str(tmp_path / BEST_ADAPTER)}
+    assert ended == ([stopped] if stopped else []) and [path.name for path in tmp_path.iterdir()] == [BEST_ADAPTER]
+
+
+def test_a_round_that_is_not_saved_whole_leaves_the_best_before_it(tmp_path, monkeypatch):
+    """Its file was written over the best one: after a kill, or on a full disk, that ended the training at its last save."""
+    recall, control = recall_of(monkeypatch, [0.5, 0.75]), SimpleNamespace(should_training_stop=False)
+    recall.ask_round(SimpleNamespace(output_dir=str(tmp_path)), state(1), control, 1e6)
+
+    def torn(folder: str) -> None:
+        assert folder != str(tmp_path / BEST_ADAPTER)
+        raise OSError("No space left on device")
+
+    recall.trainer.save_model = torn
+    recall.ask_round(SimpleNamespace(output_dir=str(tmp_path)), state(2), control, 1e6)
+    assert recall.best == {"score": 0.5, "step": 1, "size": None}
+    assert [path.name for path in tmp_path.iterdir()] == [BEST_ADAPTER]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -73,6 +74,19 @@ def test_what_is_not_a_number_stops_the_run_and_names_step_and_rows(tiny_model_p
     assert trainer.state.global_step == 1 and all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 
+def test_in_float16_a_gradient_that_overflows_is_left_to_the_scaler_of_deepspeed_too(
+    tiny_model_path, tokenizer, tmp_path
+):
+    """DeepSpeed says so by an infinite norm, skips the update and halves its scale, as it does at most starts."""
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path)
+    trainer.args.fp16 = True
+    trainer._update_losses = [(torch.tensor([0]), torch.tensor(1.0))]
+    assert trainer._get_grad_norm(trainer.model, float("inf")) == float("inf")
+    trainer._update_losses = [(torch.tensor([0]), torch.tensor(float("nan")))]
+    with pytest.raises(InputError, match="finite loss"):
+        trainer._get_grad_norm(trainer.model, float("inf"))
+
+
 def held_out(trainer, tokenizer, count: int):
     trainer.eval_dataset = SupervisedDataset(examples(count), tokenizer, "", 512)
     return trainer.eval_dataset
@@ -93,6 +107,25 @@ def test_the_validation_loss_is_that_of_a_trained_token_however_it_is_cut(tiny_m
             total += torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum").item()
             count += int((targets != IGNORED).sum())
     assert found == pytest.approx([total / count] * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize(("kl_weight", "heaviest"), [(2.0, "replay"), (0.0, "long answer")])
+def test_memory_is_measured_on_the_batch_with_most_logits_not_on_the_longest(
+    tiny_model_path, tokenizer, tmp_path, kl_weight, heaviest
+):
+    """Logits over the vocabulary are most of a token's memory, and a long question has few; KL has them twice."""
+
+    def row(kind: str, words: int, answer: int) -> dict:
+        turns = {"user": "word " * words, "assistant": "word " * answer}
+        messages = [{"role": role, "content": text.strip()} for role, text in turns.items()]
+        return {"id": f"{kind}", "messages": messages, "kind": kind}
+
+    kinds = [row("long question", 200, 2), row("long answer", 60, 40), row("replay", 8, 14), row("short", 2, 1)]
+    rows = [{**one, "id": f"{one['kind']} {n}"} for one in kinds for n in range(4)]
+    trainer = make_trainer(tiny_model_path, tokenizer, tmp_path, data=rows, kl_weight=kl_weight)
+    batch = trainer.heaviest_batch(300)
+    kinds_in_batch = Counter(trainer.train_dataset.name(int(index)).rpartition(" ")[0] for index in batch["index"])
+    assert kinds_in_batch.most_common(1)[0][0] == heaviest
 
 
 def test_validation_asks_liger_kernels_for_logits(tiny_model_path, tokenizer, tmp_path):

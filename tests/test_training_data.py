@@ -13,7 +13,6 @@ from training.data import (
     IGNORED,
     LazySupervisedDataset,
     SupervisedDataset,
-    colour_trained_tokens,
     count_facts,
     fact_of,
     preprocess,
@@ -22,6 +21,7 @@ from training.data import (
     split_example,
     trained_count,
 )
+from training.log import colour_trained_tokens
 from training.row_file import RowFile
 from utils import InputError
 
@@ -60,6 +60,22 @@ def test_a_split_example_trains_every_token_once(tokenizer):
         split_example(whole, 16, "example b")
     with pytest.raises(InputError, match="tokens before the answer in example b: shorten it"):
         SupervisedDataset(data[1:], tokenizer, "", 16, True)
+
+
+def test_rows_that_come_later_are_as_if_they_had_been_there_and_the_others_are_tokenised_once(tokenizer, tmp_path):
+    """Replayed answers, which take a model to make: until they were there, no row was found to be too long."""
+    long = [*TURNS[:1], {"role": "assistant", "content": " ".join(f"word{n}" for n in range(200))}]
+    first = [{"id": "a", "messages": long}, {"id": "b", "messages": TURNS[:2]}]
+    later = [{"id": "c", "messages": TURNS, "kind": "replay"}]
+    (tmp_path / "data.json").write_text(json.dumps(first))
+    for kind, own in ((SupervisedDataset, first), (LazySupervisedDataset, RowFile(tmp_path / "data.json"))):
+        before = kind(own, tokenizer, "", 128, True)
+        length, both, whole = len(before), before.with_rows(later), kind(own + later, tokenizer, "", 128, True)
+        assert [both[n] for n in range(len(both))] == [whole[n] for n in range(len(whole))]
+        assert list(both.lengths) == list(whole.lengths) and len(before) == length == len(both) - 1
+        assert both.name(2) == "c"
+    eager = SupervisedDataset(first, tokenizer, "", 128, True)
+    assert eager.with_rows(later).examples[0] is eager.examples[0]
 
 
 def test_a_template_that_refuses_empty_turns_is_no_obstacle_and_one_that_refuses_all_is_named(tokenizer):

@@ -81,7 +81,8 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
 def training(**changed) -> SimpleNamespace:
     return SimpleNamespace(**{
         "world_size": 1, "num_train_epochs": 3.0, "max_steps": -1, "learning_rate": 1e-3, "kl_weight": 0.0, "seed": 42,
-        "distill_weight": 0.0, "update_tokens": 0, "gradient_accumulation_steps": 2, "max_tokens_per_batch": None, "per_device_train_batch_size": 4,
+        "distill_weight": 0.0, "update_size": 8,
+        "optim": "adamw_torch_fused", "lr_scheduler_type": "cosine", "warmup_steps": 0.05, "weight_decay": 0.0, "model_max_length": 2048,
         "deepspeed": None, "padding_free": False, "torch_compile": False, "gradient_checkpointing": False,
         "keep_frozen_states": True, "early_stopping": None, "device": torch.device("cpu"), "attention": "sdpa", **changed,
     })  # fmt: skip

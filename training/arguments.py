@@ -11,6 +11,8 @@ import transformers
 from budget.wandb_run import RUN_NAME
 from engines.hub import require_model
 from training import doctor
+from training.adapters import require_lora
+from training.checkpoints import require_checkpoint
 from training.continued import changes_base
 from training.layout import choose_precision, is_zero3
 from utils import InputError, require_file
@@ -188,7 +190,9 @@ class TrainingArguments(transformers.TrainingArguments):
             self.liger_kernel_config = {"rope": False}  # it recompiles for each number of rows (ops/rope.py: bs)
         # Checkpoints removes old ones once the new one is complete; the Trainer would do so earlier.
         self.kept_checkpoints, self.save_total_limit = self.save_total_limit, None
-        self.update_tokens = 0  # if counts_tokens: chosen once the data are known (layout.py)
+        # Chosen once the data are known (layout.py): the tokens or examples of an update on each rank, and if counts_tokens the
+        # tokens on all; and with what batches this training ran out of memory before.
+        self.update_size, self.update_tokens, self.out_of_memory = 0, 0, None
         super().__post_init__()
 
 
@@ -197,6 +201,7 @@ def check_arguments(
 ) -> None:
     """InputError for what cannot work, before any weights are loaded."""
     require_model(model.model_name_or_path)
+    require_checkpoint(training.resume_from_checkpoint)
     if lora.q_lora and not torch.cuda.is_available():
         raise InputError("expected a CUDA GPU for --q_lora, found none: leave --q_lora out")
     if lora.q_lora and is_zero3(training):
@@ -222,6 +227,7 @@ def check_arguments(
         )
     if not 0 <= training.distill_weight <= 1:
         raise InputError(f"expected --distill_weight from 0 to 1, found {training.distill_weight:g}: correct it")
+    require_lora(model.model_name_or_path, lora)
     if isinstance(training.deepspeed, str):
         doctor.require_neutral_deepspeed(training.deepspeed)
     if data.replay_ratio and data.replay_prompts:

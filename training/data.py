@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-import itertools
 import random
 from array import array
 from collections import Counter
@@ -135,9 +135,17 @@ class LazySupervisedDataset(Dataset):
     ):
         self.rows, self.tokenizer, self.system_prompt = rows, tokenizer, system_prompt
         self.max_length, self.split_long = max_length, split_long
-        self.pieces: list[
-            tuple[int, int]
-        ] = []  # (row, piece) for the additional pieces of split rows; they follow all rows
+        self._prepare()
+
+    def with_rows(self, rows: Sequence[dict]) -> LazySupervisedDataset:
+        """These examples, and those of more rows after them."""
+        more = copy.copy(self)
+        more.rows = self.rows + rows
+        more._prepare()
+        return more
+
+    def _prepare(self) -> None:
+        self.pieces: list[tuple[int, int]] = []  # (row, piece) of the additional pieces of split rows, after all rows
         self._pieces_of_row = functools.lru_cache(maxsize=CACHED_EXAMPLES)(self._tokenise)
         self.lengths = self._measure()
 
@@ -214,8 +222,10 @@ class LazySupervisedDataset(Dataset):
 class SupervisedDataset(LazySupervisedDataset):
     """Examples tokenised at the start and kept; `lengths` are exact, in tokens."""
 
+    examples: Sequence[list[dict]] = ()  # the pieces of each row
+
     def _measure(self) -> list[int]:
-        self.examples = [self._tokenise(index) for index in range(len(self.rows))]
+        self.examples = [*self.examples, *map(self._tokenise, range(len(self.examples), len(self.rows)))]
         self._pieces_of_row = self.examples.__getitem__
         self.pieces = [(row, piece) for row, pieces in enumerate(self.examples) for piece in range(1, len(pieces))]
         return [len(self[index]["input_ids"]) for index in range(len(self))]
@@ -263,15 +273,6 @@ def split_by_fact(rows: list[dict], size: int, seed: int) -> tuple[Sequence[dict
 def select_rows(rows: Sequence[dict], indices: list[int]) -> Sequence[dict]:
     """Some of the rows, as a list; for a RowFile, another view of the same file."""
     return rows.select(indices) if hasattr(rows, "select") else [rows[index] for index in indices]
-
-
-def colour_trained_tokens(example: dict, tokenizer) -> str:
-    """The text of an example for a terminal: trained tokens in green, others in grey."""
-    text = ""
-    pairs = zip(example["input_ids"], example["labels"], strict=True)
-    for read_only, stretch in itertools.groupby(pairs, key=lambda pair: pair[1] == IGNORED):
-        text += ("\033[90m" if read_only else "\033[1;32m") + tokenizer.decode([token for token, _ in stretch])
-    return text + "\033[0m"
 
 
 def trained_parts(

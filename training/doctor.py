@@ -161,8 +161,9 @@ def model_findings(tokenizer, model: str, output_dir: str) -> Iterator[str]:
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(model)
-    if len(tokenizer) > config.vocab_size:
-        yield f"the tokenizer has {len(tokenizer)} tokens, the model {config.vocab_size}: resize the model's embeddings first"
+    vocabulary = config.get_text_config().vocab_size
+    if len(tokenizer) > vocabulary:
+        yield f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: resize the model's embeddings first"
     if (Path(output_dir) / "adapter_config.json").is_file():
         try:
             require_adapter(output_dir, model)

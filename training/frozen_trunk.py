@@ -171,7 +171,7 @@ def compute_states(
     They are computed on the model's device, in the `precision` of the training (read_back.compute_precision), and written
     to a file in `folder`, row by row from the shortest on; what an earlier start wrote is not computed again.
     """
-    row_bytes = model.config.hidden_size * model.dtype.itemsize
+    row_bytes = model.config.get_text_config().hidden_size * model.dtype.itemsize
     size = sum(examples.lengths) * row_bytes
     if size > MAX_BYTES:
         log.info(
@@ -201,12 +201,14 @@ def compute_states(
             file.flush()
             os.fsync(file.fileno())
     mapped = torch.from_file(str(path), size=size // model.dtype.itemsize, dtype=model.dtype)
-    rows = mapped.view(-1, model.config.hidden_size).split([examples.lengths[index] for index in order])
+    rows = mapped.view(-1, model.config.get_text_config().hidden_size).split(
+        [examples.lengths[index] for index in order]
+    )
     states = dict(zip(order, rows, strict=True))
     kept = ExamplesWithStates(examples, [states[index] for index in range(len(examples))])
     with autocast(precision, model.device.type):
         difference = relative_difference(*states_both_ways(model, StatesCollator(collator), examples, kept, first))
-    if not difference <= rounding_tolerance(precision, model.config.num_hidden_layers):
+    if not difference <= rounding_tolerance(precision, model.config.get_text_config().num_hidden_layers):
         log.info(
             "%s cannot start above its frozen layers (difference %.1g): all layers are run",
             type(model).__name__,

@@ -79,10 +79,10 @@ def choose_attention(training) -> None:
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def count_halvings(output_dir: str | Path) -> int:
-    """How often a training in this folder ran out of memory."""
-    marker = Path(output_dir) / OUT_OF_MEMORY
-    return json.loads(marker.read_text())["halvings"] if marker.is_file() else 0
+def read_out_of_memory(output_dir: str | Path) -> dict | None:
+    """With what batches a training in this folder ran out of memory; None if it did not."""
+    record = Path(output_dir) / OUT_OF_MEMORY
+    return json.loads(record.read_text()) if record.is_file() else None
 
 
 def choose_batches(training, shape: memory.Shape, tokens: int, longest: int, rank: int, in_4_bits: bool) -> None:
@@ -97,24 +97,39 @@ def choose_batches(training, shape: memory.Shape, tokens: int, longest: int, ran
     free_bytes = memory.activation_room(card_bytes, shape, rank, in_4_bits, shards)
     fused = bool(training.use_liger_kernel)
     if not training.counts_tokens:
-        batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
+        size = training.max_tokens_per_batch or training.per_device_train_batch_size
+        training.update_size = training.gradient_accumulation_steps * size
         if training.gradient_checkpointing is None:
+            batch = training.max_tokens_per_batch or training.per_device_train_batch_size * longest
             training.gradient_checkpointing = batch * shape.bytes_per_token(False, fused) > free_bytes
     else:
-        training.update_tokens = update_tokens(tokens, training.num_train_epochs, device)
+        training.update_size = training.update_tokens = update_tokens(tokens, training.num_train_epochs, device)
         plain, checkpointed = (
             free_bytes / shape.bytes_per_token(checkpointing, fused) for checkpointing in (False, True)
         )
         set_micro_batch(training, plain, checkpointed)
-    divisor = 2 ** count_halvings(training.output_dir)
-    if divisor > 1:
-        if training.max_tokens_per_batch:
-            training.max_tokens_per_batch = max(1, training.max_tokens_per_batch // divisor)
-        else:
-            training.per_device_train_batch_size = max(1, training.per_device_train_batch_size // divisor)
-        training.gradient_accumulation_steps *= divisor
+    training.out_of_memory = read_out_of_memory(training.output_dir)
+    if training.out_of_memory:
+        halve_batches(training, **training.out_of_memory)
     if training.deepspeed:
         refresh_deepspeed_config(training)
+
+
+def halve_batches(training, size: int, unit: str, gradient_checkpointing: bool = True, **_) -> None:
+    """Micro-batches of at most half the `size` that ran out of memory, in an update as large as before.
+
+    What was measured before that is not measured again, and the arithmetic may be more hopeful than the measurement was.
+    """
+    name = {"tokens": "max_tokens_per_batch", "examples": "per_device_train_batch_size"}[unit]
+    now = getattr(training, name)
+    if training.requested_checkpointing is None:
+        training.gradient_checkpointing = gradient_checkpointing
+    if (unit == "examples" and training.max_tokens_per_batch) or now is None:  # other arguments are given by now
+        return
+    parts = math.ceil(now / max(1, size // 2))
+    setattr(training, name, math.ceil(now / parts))
+    training.gradient_accumulation_steps *= parts
+    log.info("%d %s ran out of memory before: micro-batches of %d now", size, unit, getattr(training, name))
 
 
 def set_micro_batch(training, plain: float, checkpointed: float) -> None:
@@ -139,6 +154,11 @@ def is_zero3(training) -> bool:
     return training.hf_deepspeed_config.is_zero3()
 
 
+def zero_stage(training) -> int | None:
+    """DeepSpeed's ZeRO stage, or None without DeepSpeed."""
+    return training.hf_deepspeed_config.get_value("zero_optimization.stage", 0) if training.deepspeed else None
+
+
 def refresh_deepspeed_config(training) -> None:
     """Fill the "auto" values of DeepSpeed's configuration again, now from the values chosen since parsing."""
     from accelerate.utils import DeepSpeedPlugin
@@ -158,7 +178,7 @@ def measure_batches(trainer) -> None:
     engine does not exist yet, the arithmetic of `choose_batches` stands.
     """
     training = trainer.args
-    if training.device.type != "cuda" or training.deepspeed or count_halvings(training.output_dir):
+    if training.device.type != "cuda" or training.deepspeed or training.out_of_memory:
         return
     fitting_tokens = []
     for checkpointing in (False, True):
@@ -188,7 +208,7 @@ def measure_memory(trainer, checkpointing: bool) -> tuple[float, float]:
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     for tokens in (MEASURED_TOKENS[0], *MEASURED_TOKENS):  # the first lets the libraries allocate what they keep
-        batch = trainer.batch_of_longest(tokens)
+        batch = trainer.heaviest_batch(tokens)
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -207,19 +227,46 @@ def measure_memory(trainer, checkpointing: bool) -> tuple[float, float]:
 def restart_with_half_batches(training, step: int) -> None:
     """After a CUDA out-of-memory error: record it and restart with half the micro-batch; InputError the second time.
 
-    The size of the update stays the same. A single process replaces itself; one of several exits with RESTART_EXIT_CODE,
-    and torchrun restarts them all (--max-restarts).
+    The size of the update stays the same. A micro-batch of one example gets gradient checkpointing instead, InputError if it
+    has that already. A single process replaces itself; one of several exits with RESTART_EXIT_CODE, and torchrun restarts
+    them all (--max-restarts).
     """
     size = training.max_tokens_per_batch or training.per_device_train_batch_size
     unit = "tokens" if training.max_tokens_per_batch else "examples"
-    if count_halvings(training.output_dir):
+    can_checkpoint = training.requested_checkpointing is None and not training.gradient_checkpointing
+    if training.out_of_memory or (
+        size == 1 and not can_checkpoint
+    ):  # as it was at the start: another rank may write it now
         raise InputError(
-            f"expected micro-batches of {size} {unit} to fit into {training.device}, found it out of memory at step {step} "
-            "again: give --max_tokens_per_batch or --model_max_length a lower value, or --q_lora True"
+            f"expected micro-batches of {size} {unit} to fit into {training.device}, found it out of memory at step {step}"
+            f"{' again' if training.out_of_memory else ''}: give --max_tokens_per_batch or --model_max_length a lower value, "
+            "or --q_lora True"
         )
-    write_json(Path(training.output_dir) / OUT_OF_MEMORY, {"halvings": 1, "step": step, "size": size, "unit": unit})
+    checkpointing = bool(training.gradient_checkpointing) or (size == 1 and can_checkpoint)
+    record = {"step": step, "size": size, "unit": unit, "gradient_checkpointing": checkpointing}
+    write_json(Path(training.output_dir) / OUT_OF_MEMORY, record)
     log.warning("out of memory at step %d with micro-batches of %d %s: starting again with half", step, size, unit)
     if training.world_size > 1:
         raise SystemExit(RESTART_EXIT_CODE)
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def require_reason_to_restart(training) -> None:
+    """InputError where torchrun started the ranks once more, and they would begin anew and fail as before.
+
+    It does so whatever they failed of; what helps is less memory, or a checkpoint to go on from.
+    """
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if again and not training.resume_from_checkpoint and not read_out_of_memory(training.output_dir):
+        raise InputError(
+            "expected the first start of this training to come to its end, found it failed, for the reason above: mend that and "
+            "start it again, with --resume_from_checkpoint auto if there are checkpoints"
+        )
+
+
+def limit_evaluation(training, longest_trained: int, longest_held_out: int) -> None:
+    """Cut validation batches, which are by examples, to the tokens of a micro-batch, for which there is memory."""
+    tokens = training.max_tokens_per_batch or training.per_device_train_batch_size * longest_trained
+    fitting = max(1, tokens // longest_held_out)
+    training.per_device_eval_batch_size = min(training.per_device_eval_batch_size, fitting)

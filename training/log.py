@@ -1,7 +1,8 @@
-"""What a person sees of a training: a line now and then, and finally `train_log.json` and `loss_curve.png`."""
+"""What a person sees of a training: its examples, a line now and then, and finally `train_log.json` and `loss_curve.png`."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -13,6 +14,7 @@ from transformers.integrations.integration_utils import rewrite_logs
 
 from budget.watched_numbers import STEP, TRAINING_LOG, read_entries
 from training.clock import TrainingClock
+from training.data import IGNORED
 from utils import log_file, write_json, write_text
 
 log = logging.getLogger(__name__)
@@ -52,8 +54,12 @@ class LogFile(transformers.TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **_):
         if state.is_world_process_zero and logs:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(to_line({"time": time.time(), STEP: state.global_step, **rewrite_logs(logs)}))
+            line = to_line({"time": time.time(), STEP: state.global_step, **rewrite_logs(logs)})
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            except OSError as error:  # such as a full disk: a line of a log is no reason to end a training
+                log.warning("%s: %s; the training goes on without this entry", self.path, error.strerror)
 
 
 def to_line(entry: dict) -> str:
@@ -72,6 +78,15 @@ def format_entry(logs: dict, step: int, steps: int, seconds_left: float) -> str:
     if "mfu" in logs:
         parts.append(f"MFU {logs['mfu']:.0%}")
     return ", ".join([*parts, f"{seconds_left / 60:.1f} min left"])
+
+
+def colour_trained_tokens(example: dict, tokenizer) -> str:
+    """The text of an example for a terminal: trained tokens in green, others in grey."""
+    text = ""
+    pairs = zip(example["input_ids"], example["labels"], strict=True)
+    for read_only, stretch in itertools.groupby(pairs, key=lambda pair: pair[1] == IGNORED):
+        text += ("\033[90m" if read_only else "\033[1;32m") + tokenizer.decode([token for token, _ in stretch])
+    return text + "\033[0m"
 
 
 def without_colours(text: str) -> str:

@@ -23,6 +23,7 @@ from engines.thoughts import without_thoughts
 from evaluation.matching import match, points_of
 from training import ranks
 from training.adapters import gathered_parameters
+from training.checkpoints import unfinished_checkpoint
 from training.read_back import autocast, compute_precision
 from utils import InputError, read_json, write_json
 
@@ -31,7 +32,7 @@ TIMED_QUESTIONS = 4  # asked first, to measure the speed
 MIN_QUESTIONS, MAX_QUESTIONS = 8, 64  # per round: with fewer it says nothing; more are not needed to choose
 MAX_NEW_TOKENS = 24
 MAX_NEW_TOKENS_LONG = 64  # if any answer has points, as in inference.py
-BEST_ADAPTER = "best_adapter"
+BEST_ADAPTER, BEST_ROUND, UNFINISHED = "best_adapter", "best.json", ".best_adapter.unfinished"
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,9 @@ class Recall(transformers.TrainerCallback):
 
     def on_train_begin(self, args, state, control, **_):
         self.began, self.first = time.monotonic(), state.global_step
-        best_file = Path(args.output_dir) / BEST_ADAPTER / "best.json"
-        if state.global_step and best_file.is_file():  # resumed
-            self.best = read_json(best_file, "the best round so far")
-            if self.best["step"] > state.global_step:
-                self.best = {}
+        if state.global_step:  # resumed
+            best = read_best(Path(args.output_dir) / BEST_ADAPTER)
+            self.best = best if best.get("step", 0) <= state.global_step else {}
             self.size = self.best.get("size")
 
     def on_step_end(self, args, state, control, **_):
@@ -87,13 +86,22 @@ class Recall(transformers.TrainerCallback):
         better, stop = self._is_best(score, state)
         better, stop = (bool(ranks.broadcast(flag)) for flag in (better, stop))
         if better:
-            folder = Path(args.output_dir) / BEST_ADAPTER
-            self.trainer.save_model(str(folder))
-            if state.is_world_process_zero:
-                write_json(folder / "best.json", self.best)
+            self._keep(Path(args.output_dir) / BEST_ADAPTER, state.is_world_process_zero)
         self.seconds_spent += time.monotonic() - started
         if stop:
             control.should_training_stop = True
+
+    def _keep(self, folder: Path, writes: bool) -> None:
+        """Save this round's adapter in place of the best so far, whole or not at all; only one rank `writes`."""
+        unfinished = folder.with_name(UNFINISHED)
+        with unfinished_checkpoint(unfinished):
+            self.trainer.save_model(str(unfinished))
+            if writes:
+                write_json(unfinished / BEST_ROUND, self.best)
+                shutil.rmtree(folder, ignore_errors=True)
+                unfinished.rename(folder)
+        if writes:  # on a full disk, the one before
+            self.best = read_best(folder)
 
     def _progress(self, state) -> float:
         """The share of the training that is done."""
@@ -229,6 +237,13 @@ def shuffled(rows: list[dict], seed: int) -> list[dict]:
     return rows
 
 
+def read_best(folder: Path) -> dict:
+    """The score, step and size of the best round, whose adapter is in a folder; {} if there is none."""
+    path = folder / BEST_ROUND
+    return read_json(path, "the best round so far") if path.is_file() else {}
+
+
 def remove_best_adapter(output_dir: str) -> None:
     """Remove the copy of the best adapter: it is in `output_dir` itself now."""
-    shutil.rmtree(Path(output_dir) / BEST_ADAPTER, ignore_errors=True)
+    for name in (BEST_ADAPTER, UNFINISHED):
+        shutil.rmtree(Path(output_dir) / name, ignore_errors=True)

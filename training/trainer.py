@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import transformers
 from torch.utils.data import DataLoader, Dataset
 from transformers.trainer_utils import EvalLoopOutput
 
+from training import ranks
 from training.adapters import save_adapter
 from training.batches import LengthBucketedSampler, TokenBudgetBatches
+from training.checkpoints import unfinished_checkpoint
 from training.clock import TrainingClock
 from training.distillation import taught_in
-from training.layout import measure_batches, weights_dtype
+from training.layout import limit_evaluation, measure_batches, weights_dtype
 from training.loss import head_only_at, loss_per_token, sums_by_row
 from training.plan import Plan, make_plan, measure_peak_flops
 from training.reporting import guard_reporters
@@ -27,6 +31,7 @@ from utils import InputError
 FLOPS_PER_PARAMETER = 4
 KERNEL_INPUTS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")  # of a padding-free batch
 NAMED_ROWS = 8  # rows named when an update fails
+COMPARED_BATCHES = 32  # to find the one that takes most memory
 
 
 class Trainer(transformers.Trainer):
@@ -156,7 +161,7 @@ class Trainer(transformers.Trainer):
         """The gradient norm of an update; it and the losses must be finite, or the training ends here."""
         norm = super()._get_grad_norm(model, grad_norm)
         update, self._update_losses = self._update_losses, []
-        uses_scaler = self.accelerator.scaler is not None  # float16: it skips an update whose gradients overflow
+        uses_scaler = self.args.fp16  # accelerate's or DeepSpeed's: it skips an update whose gradients overflow
         losses = torch.stack([loss for _, loss in update]).tolist()
         if math.isfinite(sum(losses)) and (uses_scaler or math.isfinite(norm)):
             return norm
@@ -197,14 +202,37 @@ class Trainer(transformers.Trainer):
         if self.args.should_save:
             self.processing_class.save_pretrained(output_dir or self.args.output_dir)
 
+    def _save_checkpoint(self, model, trial):
+        """Save a checkpoint; if a rank cannot write its part, all do without it. DeepSpeed's ranks wait for each other in it."""
+        if self.is_deepspeed_enabled:
+            super()._save_checkpoint(model, trial)
+            return
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        saved = False
+        with unfinished_checkpoint(folder):
+            super()._save_checkpoint(model, trial)
+            saved = True
+        if not ranks.minimum([saved])[0]:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def floating_point_ops(self, inputs) -> int:
         """The operations for one batch; transformers would count all parameters again each time."""
         return FLOPS_PER_PARAMETER * self.step_parameters * inputs["labels"].numel()
 
-    def batch_of_longest(self, tokens: int) -> dict:
-        """A batch of about `tokens` tokens, made of the longest examples."""
-        batches = TokenBudgetBatches(self.train_dataset.lengths, tokens, self.data_collator.padded, self.args.seed)
-        return self.data_collator([self.train_dataset[index] for index in batches.batches[0]])
+    def heaviest_batch(self, tokens: int) -> dict:
+        """Of batches of about `tokens` tokens, from long examples to short ones, the one that takes most memory.
+
+        That is the one with most logits: trained tokens, and replayed ones once more for the untrained model. All else in a
+        GPU's memory goes by the number of tokens. Short answers are trained in larger part than long questions.
+        """
+        batches = TokenBudgetBatches(
+            self.train_dataset.lengths, tokens, self.data_collator.padded, self.args.seed
+        ).batches
+        compared = batches[:: max(1, len(batches) // COMPARED_BATCHES)]
+        collated = (self.data_collator([self.train_dataset[index] for index in batch]) for batch in compared)
+        return max(
+            collated, key=lambda batch: len(batch["targets"]) + bool(self.args.kl_weight) * len(batch["replayed"])
+        )
 
     def rehearse(self, batch: dict) -> None:
         """A forward and backward pass that is not counted anywhere."""
@@ -254,6 +282,8 @@ def make_trainer(
         trainer.remove_callback(replaced)
     guard_reporters(trainer)
     measure_batches(trainer)
+    if eval_set is not None:
+        limit_evaluation(training, max(train_set.lengths), max(eval_set.lengths))
     return trainer
 
 
