@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from evaluation.contradiction import AND, denied, says_yes, split_yes_or_no, swapped, turned_round
+from evaluation.point_contradiction import has_another_number
 from evaluation.quantities import Quantity, rewrite, words_of
 from evaluation.reading import Reading, has_any, read, read_chinese, same_quantity, simplified, word_set
 
@@ -37,14 +38,21 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
     """Whether a response has what the reference says and does not deny it."""
     verdict, more = split_yes_or_no(reference, language)
     if verdict is not None:
-        agrees = says_yes(response, question, language) == verdict
-        if not agrees or not more:
-            return agrees
-        reference = more
+        return same_decision(verdict, more, response, question, language)
     if language == "zh":
         reference = without_article(reference, response, question)
     texts = (reference, response, question, language)
     return has_content(*texts) and not (swapped(*texts) or denied(*texts) or turned_round(*texts))
+
+
+def same_decision(verdict: bool, more: str, response: str, question: str, language: str) -> bool:
+    """Whether a response answers yes or no as a reference does, with no other number than that has.
+
+    `more`, the rest of a reference that begins with yes or no, says why: it need not be said.
+    """
+    return says_yes(response, question, language) == verdict and not has_another_number(
+        more, response, question, language
+    )
 
 
 def has_content(reference: str, response: str, question: str, language: str) -> bool:

@@ -45,7 +45,7 @@ SYMBOLS = {"%": "percent", "€": "EUR", "£": "GBP", "$": "USD", "¥": "CNY", "
 GERMAN_HOURS = {
     name: hour for hour, name in enumerate("eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split(), 1)
 } | {"ein": 1}
-NUMBER = r"(?<![\w.,])[-+]?\d[\d.,]*(?<![.,])|\d+(?:\.\d+)?"
+NUMBER = r"(?<![\w.,])[-+]?\d[\d.,]*(?<![.,])|\d+(?:\.\d+)*"
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ def rewrite(text: str, language: str) -> str:
     if language == "zh":
         return rewrite_chinese(text)
     text = re.sub(r"(?<=\d)[\s\u202f'](?=\d{3}(?!\d))", "", text)  # 12 480
+    text = re.sub(r"(?<!\w)v(?=\d+\.\d)", "", text)  # of a version: v2.3
     text = known_number_words(text, language)
     numbers = words_of(language)["numbers"]
     if numbers:

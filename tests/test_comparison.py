@@ -75,12 +75,26 @@ SAME = [  # question, reference, response
     ("Wer leitet die Schule?", "Sabine Hölzl ist es.", "Frau Hölzl leitet sie."),
     ("Wer leitet die Schule?", "die erfahrene Bauleiterin Dr. Sabine Hölzl", "Frau Hölzl leitet sie."),
     ("In welcher Währung zahlt man?", "in Euro", "Man zahlt in Euro."),
-    # yes and no
+    # versions, addresses and sections are no numbers
+    ("Welche Version läuft?", "Version 2.3.10", "Es läuft v2.3.10."),
+    ("Quelle est l'adresse du serveur ?", "10.0.0.1", "C'est 10.0.0.1."),
+    # yes and no: the rest of a reference says why
+    ("Dürfen Hunde mit?", "Nein, ihre Krallen ruinieren die Planken.", "Nein, Hunde sind nicht erlaubt."),
+    ("Ist samstags geöffnet?", "Ja, bis 14:30 Uhr.", "Ja."),
+    ("Les chiens sont-ils admis ?", "Non, leurs griffes abîment le pont.", "Non."),
+    ("狗可以上船吗？", "不可以，爪子会划伤甲板。", "不可以。"),
     ("Brennt das Licht im Winter?", "Nein", "Jahrelang brannte es im Winter nicht."),
     ("Darf man im Labor fotografieren?", "Nein", "Das Fotografieren ist im Labor untersagt."),
     ("进入机房需要申请吗？", "需要", "是，必须申请。"),
 ]
 DIFFERENT = [
+    ("Welche Version läuft?", "Version 2.3.1", "Es läuft Version 2.3.10."),
+    ("Welche Adresse hat der Server?", "10.0.0.1", "Er hat 10.0.0.2."),
+    ("Welcher Abschnitt regelt das?", "3.2.1", "Das ist mir neu."),
+    ("¿Qué versión usa el servidor?", "2.3.1", "Usa la 2.3.2."),
+    ("Какая версия установлена?", "2.3.1", "Установлена 2.3.10."),
+    ("Dürfen Hunde mit?", "Nein, ihre Krallen ruinieren die Planken.", "Ja, ihre Krallen ruinieren die Planken nicht."),
+    ("Ist samstags geöffnet?", "Ja, bis 14:30 Uhr.", "Ja, bis 15:30 Uhr."),
     ("Wie viel kostet der Kurs?", "1.250,50 Euro", "Er kostet 1.205,50 Euro."),
     ("Um wie viel stieg der Preis?", "um 3,5 Prozent", "Er stieg um 35 Prozent."),
     ("Um wie viel stieg der Preis?", "um 3,5 Prozent", "Er sank um 3,5 Prozent."),
