@@ -9,7 +9,8 @@ from pathlib import Path
 
 from data_processor.points import require_points
 from engines.thoughts import without_thoughts
-from evaluation.matching import UNANSWERABLE, tokens
+from evaluation.matching import UNANSWERABLE
+from evaluation.tokens import tokens
 from utils import InputError, read_json
 
 NOT_KNOWN = "This is not known."  # the right answer to a question of the kind UNANSWERABLE
