@@ -20,7 +20,7 @@ from pathlib import Path
 from data_processor.languages import identify_all, in_language, texts_of_rows
 from engines.processes import run_child
 from evaluation.accuracy import paired
-from evaluation.matching import CORRECT, UNANSWERABLE, says_unknown
+from evaluation.matching import CORRECT, UNANSWERABLE, refuses
 from evaluation.significance import describe_comparison, describe_verdict, format_p_value, mcnemar, wilson_interval
 from utils import InputError, read_json, trained_system_prompt, write_json
 
@@ -92,11 +92,12 @@ def retention(rows: list[dict], sft: list[dict], base: list[dict]) -> dict:
 def refusals(sft: list[dict], base: list[dict]) -> dict | None:
     """How often each model says that it does not know, for unanswerable and for answerable questions.
 
-    None if no question is of the kind UNANSWERABLE.
+    A question counts if both models were asked. None if none of the kind UNANSWERABLE does.
     """
     groups = {"unanswerable": True, "answerable": False}
+    answered = [i for i, pair in enumerate(zip(sft, base, strict=True)) if not any(row.get("error") for row in pair)]
     positions = {
-        name: [i for i, row in enumerate(sft) if (row.get("kind") == UNANSWERABLE) == is_unanswerable]
+        name: [i for i in answered if (sft[i].get("kind") == UNANSWERABLE) == is_unanswerable]
         for name, is_unanswerable in groups.items()
     }
     if not positions["unanswerable"]:
@@ -104,7 +105,7 @@ def refusals(sft: list[dict], base: list[dict]) -> dict | None:
     result: dict = {}
     for name, group_positions in positions.items():
         refused = {
-            model: [says_unknown(rows[i]["response"]) for i in group_positions]
+            model: [refuses(rows[i]["response"], sft[i]["reference"] if groups[name] else "") for i in group_positions]
             for model, rows in (("sft", sft), ("base", base))
         }
         result[name] = {

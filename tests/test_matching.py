@@ -75,6 +75,8 @@ SAME = [  # reference, response
     ("한도윤이다", "한도윤"),
     ("Şükrü Işık", "ŞÜKRÜ IŞIK"),
     ("Żaneta Łęcka", "Zaneta Lecka"),
+    ("Jürgen Müller", "Juergen Mueller"),
+    ("أحمد حسن", "احمد حسن"),
     ("ο Νίκος Βαρδής", "Ο ΝΙΚΟΣ ΒΑΡΔΗΣ"),
 ]
 
@@ -140,6 +142,16 @@ def test_tokens_and_recall():
 
 
 NOT_KNOWN = [
+    "**Unknown.**",
+    "Sorry. I do not know who owns it.",
+    "I'm sorry, there is no mention of it.",
+    "That information isn't provided.",
+    "It cannot be answered from the text.",
+    "The context does not include this information.",
+    "It is impossible to say.",
+    "Nobody knows.",
+    "それは分かっていません。",  # as collection says it
+    "그것은 알 수 없습니다.",
     "I don't know.",
     "I do not know who that is.",
     "I’m not sure.",
@@ -165,6 +177,9 @@ NOT_KNOWN = [
     " . ",
 ]
 CLAIMS = [
+    "The price does not include breakfast.",
+    "It's provided by Ann.",
+    "Sorry seems to be the hardest word.",
     "Ann Pellow",
     "Unknown Pleasures",
     "He knew Paris.",
@@ -202,6 +217,7 @@ def test_a_question_without_an_answer_is_right_when_it_is_refused():
         "incorrect",
         "claims to know",
     )
+    assert matching.grade("Non è noto.", "Non è noto, mi dispiace.", "unknown")[0] == "correct"
     assert matching.grade("This is not known.", " ", "unknown") == ("not attempted", "says nothing")
 
 
