@@ -95,7 +95,8 @@ def refusals(sft: list[dict], base: list[dict]) -> dict | None:
     A question counts if both models were asked. None if none of the kind UNANSWERABLE does.
     """
     groups = {"unanswerable": True, "answerable": False}
-    answered = [i for i, pair in enumerate(zip(sft, base, strict=True)) if not any(row.get("error") for row in pair)]
+    pairs = enumerate(zip(sft, base, strict=True))  # what no judge had time for has an error too, but an answer
+    answered = [i for i, pair in pairs if not any(row.get("error") and not row["response"].strip() for row in pair)]
     positions = {
         name: [i for i in answered if (sft[i].get("kind") == UNANSWERABLE) == is_unanswerable]
         for name, is_unanswerable in groups.items()
