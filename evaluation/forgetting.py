@@ -116,9 +116,9 @@ def refusals(sft: list[dict], base: list[dict]) -> dict | None:
         if name == "unanswerable":
             gained = sum(a and not b for a, b in zip(refused["sft"], refused["base"], strict=True))
             lost = sum(b and not a for a, b in zip(refused["sft"], refused["base"], strict=True))
-            verdict = describe_verdict(gained, lost)
+            p = mcnemar(gained, lost)
             result["words"] = (
-                f"{gained} refusals gained, {lost} lost: {verdict} (exact McNemar, {format_p_value(gained, lost)})"
+                f"{gained} refusals gained, {lost} lost: {describe_verdict(gained, lost, p)} (exact McNemar, {format_p_value(p)})"
             )
     return result
 

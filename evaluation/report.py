@@ -219,7 +219,7 @@ def render_html(found: dict) -> str:
     questions = [{**row, "tags": report_text.tags(row)} for row in found["questions"]]
     change = found["compared"]["mcnemar"]
     words = {
-        "verdict": describe_verdict(change["gained"], change["lost"]),
+        "verdict": describe_verdict(change["gained"], change["lost"], change["p"]),
         "judge_failed": report_text.judge_failure(found),
         "models": report_text.MODELS,
         "kinds": report_text.KINDS,

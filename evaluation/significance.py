@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy
@@ -33,25 +34,44 @@ def excess(lost: int, n: int, allowed: float) -> float:
     return 1.0 if n == 0 else float(binomtest(lost, n, allowed, alternative="greater").pvalue)
 
 
-def describe_comparison(gained: int, lost: int) -> str:
-    """The comparison of the tuned model with the base, as a sentence."""
-    answers = "answer" if gained == 1 else "answers"
-    return f"{gained} {answers} gained, {lost} lost: {describe_verdict(gained, lost)} (exact McNemar, {format_p_value(gained, lost)})"
+def p_over_facts(changes: Sequence[int], facts: Sequence[str]) -> float:
+    """The same for questions that share facts: each fact's changes (1 gained, -1 lost) keep or change their signs together.
+
+    Two-sided and exact, by the distribution of the sum; McNemar's p if no two questions that changed share a fact.
+    """
+    nets = Counter[str]()
+    for fact, change in zip(facts, changes, strict=True):
+        nets[fact] += change
+    sizes = [abs(net) for net in nets.values() if net]
+    total, chances = sum(sizes), numpy.ones(1)
+    for size in sizes:  # of each sum from -total to total
+        chances = (numpy.pad(chances, (2 * size, 0)) + numpy.pad(chances, (0, 2 * size))) / 2
+    sums = numpy.abs(numpy.arange(-total, total + 1))
+    return min(1.0, float(chances[sums >= abs(sum(nets.values()))].sum()))
 
 
-def describe_sign_test(wins: int, losses: int) -> str:
-    """The wins and losses of the tuned model against the base, as a sentence."""
-    return f"{wins} wins, {losses} losses: {describe_verdict(wins, losses)} (sign test, {format_p_value(wins, losses)})"
+def describe_comparison(gained: int, lost: int, p: float | None = None) -> str:
+    """The comparison of the tuned model with the base, as a sentence; with `p` if questions share facts."""
+    answers, test = "answer" if gained == 1 else "answers", "exact McNemar" + " over facts" * (p is not None)
+    p = mcnemar(gained, lost) if p is None else p
+    verdict = describe_verdict(gained, lost, p)
+    return f"{gained} {answers} gained, {lost} lost: {verdict} ({test}, {format_p_value(p)})"
 
 
-def describe_verdict(gained: int, lost: int) -> str:
+def describe_sign_test(wins: int, losses: int, p: float | None = None) -> str:
+    """The wins and losses of the tuned model against the base, as a sentence; with `p` if questions share facts."""
+    test = "sign test" + " over facts" * (p is not None)
+    p = mcnemar(wins, losses) if p is None else p
+    return f"{wins} wins, {losses} losses: {describe_verdict(wins, losses, p)} ({test}, {format_p_value(p)})"
+
+
+def describe_verdict(gained: int, lost: int, p: float) -> str:
     """Which model is better, or "tied" if chance explains the difference."""
     better = "the tuned model is better" if gained > lost else "the tuned model is worse"
-    return "tied" if mcnemar(gained, lost) > LEVEL else better
+    return "tied" if p > LEVEL else better
 
 
-def format_p_value(gained: int, lost: int) -> str:
-    p = mcnemar(gained, lost)
+def format_p_value(p: float) -> str:
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
@@ -74,8 +94,11 @@ def resampled_means(columns: Sequence[Sequence[float]], clusters: Sequence[str],
 
 
 def percentile_interval(samples: numpy.ndarray) -> list[float] | None:
-    """The 95 % percentile interval of resampled values; None if some sample has no value."""
-    if not numpy.isfinite(samples).all():
+    """The 95 % percentile interval of resampled values; None if some sample has no value, or all have the same one.
+
+    Facts that all changed alike say nothing of how facts differ: an interval without width would claim certainty.
+    """
+    if not numpy.isfinite(samples).all() or numpy.ptp(samples) < 1e-9:
         return None
     return [round(float(x), 4) for x in numpy.quantile(samples, [LEVEL / 2, 1 - LEVEL / 2])]
 
