@@ -22,7 +22,7 @@ from evaluation.answer_language import answer_language
 from evaluation.contradiction import split_yes_or_no
 from evaluation.point_contradiction import contradicts
 from evaluation.quantities import WORDED, with_plain_numbers, words_of
-from evaluation.tokens import SYMBOLS, YEAR_FIRST, has_tokens, stands_in, token_recall
+from evaluation.tokens import SYMBOLS, YEAR_FIRST, has_tokens, places, stands_in, token_recall, tokens
 
 CORRECT, INCORRECT, NOT_ATTEMPTED = "correct", "incorrect", "not attempted"
 UNANSWERABLE = "unknown"  # the kind of questions whose right answer is that it is not known
@@ -124,10 +124,10 @@ def phrases(key: str) -> re.Pattern:
 
 
 @cache
-def further_refusals() -> list[str]:
-    """What collection has a model say of what is not known, in the languages that words.toml has no words of."""
+def further_refusals() -> list[list[str]]:
+    """The tokens of what collection has a model say of what is not known, in languages that words.toml has no words of."""
     words = load_prompts()[ENGLISH].other_words
-    return [text for language in words if language not in WORDED for text in words[language]["unknown_answers"]]
+    return [tokens(text) for one in words if one not in WORDED for text in words[one]["unknown_answers"]]
 
 
 def says_unknown(response: str) -> bool:
@@ -140,7 +140,8 @@ def says_unknown(response: str) -> bool:
     ends = [found.end() for found in (UNKNOWN.search(first), phrases("refusals").search(first)) if found]
     but = phrases("but").search(first, min(ends)) if ends else None
     if not ends:
-        return any(stands_in(refusal, first) for refusal in further_refusals())
+        found = tokens(first)
+        return any(places(refusal, found) for refusal in further_refusals())
     return but is None or says_unknown(first[but.end() :])
 
 

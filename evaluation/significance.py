@@ -94,20 +94,25 @@ def resampled_means(columns: Sequence[Sequence[float]], clusters: Sequence[str],
 
 
 def percentile_interval(samples: numpy.ndarray) -> list[float] | None:
-    """The 95 % percentile interval of resampled values; None if some sample has no value, or all have the same one.
-
-    Facts that all changed alike say nothing of how facts differ: an interval without width would claim certainty.
-    """
-    if not numpy.isfinite(samples).all() or numpy.ptp(samples) < 1e-9:
+    """The 95 % percentile interval of resampled values; None if some sample has no value."""
+    if not numpy.isfinite(samples).all():
         return None
     return [round(float(x), 4) for x in numpy.quantile(samples, [LEVEL / 2, 1 - LEVEL / 2])]
+
+
+def interval_over_facts(samples: numpy.ndarray) -> list[float] | None:
+    """The same; None also if all samples have one value, as an interval without width would claim certainty.
+
+    Facts that all changed alike do not tell how far facts differ.
+    """
+    return None if numpy.ptp(samples) < 1e-9 else percentile_interval(samples)
 
 
 def clustered_difference(sft: Sequence[bool], base: Sequence[bool], clusters: Sequence[str], seed: int = 0) -> dict:
     """The tuned model's share of right answers minus the base's, with an interval over facts."""
     means = resampled_means([sft, base], clusters, seed)
     difference, facts = round(float(numpy.mean(sft) - numpy.mean(base)), 4), len(set(clusters))
-    interval = percentile_interval(means[0] - means[1]) if facts > 1 else None
+    interval = interval_over_facts(means[0] - means[1]) if facts > 1 else None
     return {"difference": difference, "interval": interval, "facts": facts}
 
 
@@ -126,7 +131,7 @@ def gap_closed(
     share = numpy.divide(tuned - bare, opened - bare, out=numpy.full(RESAMPLES, numpy.nan), where=opened > bare)
     return {
         "gap_closed": round(float((numpy.mean(sft) - numpy.mean(base)) / gap), 4),
-        "interval": percentile_interval(share) if len(set(clusters)) > 1 else None,
+        "interval": interval_over_facts(share) if len(set(clusters)) > 1 else None,
     }
 
 
