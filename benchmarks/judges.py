@@ -26,8 +26,9 @@ from engines.journal import weights_stamp
 from evaluation import judge_controls
 from evaluation.accuracy import judge_answers
 from evaluation.judging import UNSCORED, Judge, hash_text
-from evaluation.matching import CORRECT, match, tokens
+from evaluation.matching import CORRECT, match
 from evaluation.significance import cohens_kappa, wilson_interval
+from evaluation.tokens import tokens
 from evaluation.verdict_journal import VerdictJournal
 from utils import InputError, parse_arguments, require_file, run_script, write_json
 

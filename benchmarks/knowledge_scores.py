@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy
 
-from evaluation.matching import MATCH_RECALL, token_recall
 from evaluation.significance import gap_closed, percentile_interval, resampled_means, wilson_interval
+from evaluation.tokens import MATCH_RECALL, token_recall
 
 FLIPS = 10_000  # of the signs of all passages, for a p-value
 FLIPS_PER_BATCH = 500  # which bounds the memory
@@ -16,7 +16,7 @@ FLIPS_PER_BATCH = 500  # which bounds the memory
 def is_right(references: Sequence[str], response: str) -> bool:
     """Whether a response has at least 0.8 of the tokens of a reference: any of `references`, words and numbers in normal form.
 
-    Tokens are those of evaluation/matching.py: articles and prepositions do not count, and of scripts without spaces
+    Tokens are those of evaluation/tokens.py: articles and prepositions do not count, and of scripts without spaces
     every character is one.
     """
     return any(token_recall(reference, response) >= MATCH_RECALL for reference in references)

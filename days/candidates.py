@@ -21,9 +21,10 @@ from data_processor.languages import identify_all
 from data_processor.points import function_words
 from data_processor.spans import find_spans
 from data_processor.unknown import stem
-from evaluation.matching import match, tokens
+from evaluation.matching import match
 from evaluation.quantities import CURRENCIES, words_of
 from evaluation.reading import read, simplified
+from evaluation.tokens import tokens
 
 ALIKE = 0.5  # of what two facts say beside their values: Jaccard similarity of a pair that a model is asked about
 SURE = 0.75  # and of a pair that needs no model

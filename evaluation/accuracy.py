@@ -16,7 +16,15 @@ from evaluation.matching import (
     language_of_rows,
     points_of,
 )
-from evaluation.significance import clustered_difference, cohens_kappa, describe_comparison, mcnemar, wilson_interval
+from evaluation.significance import (
+    clustered_difference,
+    cohens_kappa,
+    describe_comparison,
+    mcnemar,
+    p_over_facts,
+    wilson_interval,
+)
+from evaluation.tokens import tokens
 
 # copied from the answer into its verdict
 REPEATED_KEYS = ("question", "reference", "points", "fact", "kind", "file_name", "role", "source")
@@ -133,19 +141,21 @@ def score_match(rows: list[dict], verdicts: list[dict]) -> dict:
 def compare(rows: list[dict], sft: list[dict], base: list[dict], seed: int = 0) -> dict:
     """What tuning changed, question by question, where both were scored: gained, lost, the exact p, and a sentence.
 
-    "difference" is that of the accuracies, with an interval over facts. Unanswerable questions are left out.
+    "difference" is that of the accuracies, with an interval over facts, and so is the p where questions share facts. Unanswerable questions are left out.
     """
     both = paired(rows, sft, base)
     after, before = ([verdicts[i]["verdict"] == CORRECT for i in both] for verdicts in (sft, base))
     gained = sum(a and not b for a, b in zip(after, before, strict=True))
     lost = sum(b and not a for a, b in zip(after, before, strict=True))
-    difference = clustered_difference(after, before, [fact_of(rows[i]) for i in both], seed) if both else {}
+    facts = [fact_of(rows[i]) for i in both]
+    difference = clustered_difference(after, before, facts, seed) if both else {}
+    shared = p_over_facts([a - b for a, b in zip(after, before, strict=True)], facts) if shares_facts(facts) else None
     return {
         "gained": gained,
         "lost": lost,
-        "p": round(mcnemar(gained, lost), 6),
+        "p": round(mcnemar(gained, lost) if shared is None else shared, 6),
         **difference,
-        "words": describe_comparison(gained, lost),
+        "words": describe_comparison(gained, lost, shared),
     }
 
 
@@ -161,5 +171,14 @@ def counted(rows: list[dict]) -> list[int]:
 
 
 def fact_of(row: dict) -> str:
-    """A key that questions about the same fact share."""
-    return str(row.get("fact_id") or f"{row.get('file_name', '')} {row.get('fact') or row['reference']}")
+    """A key that questions about the same fact share.
+
+    Where a row names no fact, a reference of one word ("yes", "B", "1998") is none either: many questions have it.
+    """
+    fact = row.get("fact") or (row["reference"] if len(tokens(row["reference"])) > 1 else row.get("question"))
+    return str(row.get("fact_id") or f"{row.get('file_name', '')} {fact}")
+
+
+def shares_facts(facts: list[str]) -> bool:
+    """Whether two of the questions are about one fact."""
+    return len(set(facts)) < len(facts)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data_processor.dataset import with_id
 from data_processor.points import require_points
 from engines.thoughts import without_thoughts
-from evaluation.matching import UNANSWERABLE, tokens
+from evaluation.matching import UNANSWERABLE
+from evaluation.tokens import tokens
 from utils import InputError, read_json
 
 NOT_KNOWN = "This is not known."  # the right answer to a question of the kind UNANSWERABLE
@@ -40,10 +42,15 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
                 hint = "add it" + (", or let a model judge by the fact" if keys == ("reference",) else "")
                 expected_keys = " or ".join(f'"{key}"' for key in keys)
                 raise InputError(f"expected a text as {expected_keys} in {where}, found {text!r}: {hint}")
-        if row.get("id") is not None and str(row["id"]) in seen:
+        if has_id(row) and str(row["id"]) in seen:
             raise InputError(f"expected unique ids in {path}, found {row['id']!r} again in row {number}: rename one")
         seen.add(str(row.get("id")))
-    return [{**row, "reference": reference_of(row), "response": without_thoughts(row["response"])[0]} for row in rows]
+    return [{**row, "reference": reference_of(row), "response": response_of(row)} for row in rows]
+
+
+def response_of(row: dict) -> str:
+    """A row's response without its thoughts, and without half an emoji, which no file can be written with."""
+    return without_thoughts(row["response"])[0].encode("utf-8", "replace").decode()
 
 
 def reference_of(row: dict) -> str:
@@ -52,9 +59,16 @@ def reference_of(row: dict) -> str:
     return reference or (NOT_KNOWN if row.get("kind") == UNANSWERABLE else row["fact"])
 
 
+def has_id(row: dict) -> bool:
+    return row.get("id") not in (None, "")
+
+
 def pair_answers(sft: list[dict], base: list[dict]) -> list[dict]:
-    """The rows of `base` in the order of `sft`: by id if every row has one, else unchanged."""
-    if all(row.get("id") is not None for row in sft + base):
+    """The rows of `base` in the order and with the ids of `sft`: by id if every row has one, else as they are.
+
+    A row without an id gets one, by which the report finds its answers.
+    """
+    if all(map(has_id, sft + base)):
         position = {str(row["id"]): number for number, row in enumerate(sft)}
         base = sorted(base, key=lambda row: position.get(str(row["id"]), len(sft)))
     remedy = "run inference.py on one test file for both"
@@ -65,4 +79,5 @@ def pair_answers(sft: list[dict], base: list[dict]) -> list[dict]:
             if row.get(key) != other.get(key):
                 found = f"{key} {row.get(key)!r} in row {number} of one and {other.get(key)!r} in the other"
                 raise InputError(f"expected the same questions in both files, found {found}: {remedy}")
-    return base
+    names = [with_id(row, number)["id"] for number, row in enumerate(sft)]
+    return [{**row, "id": name} for row, name in zip(base, names, strict=True)]

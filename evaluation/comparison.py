@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 
-from evaluation.contradiction import AND, denied, says_yes, split_yes_or_no, swapped, turned_round
+from evaluation.contradiction import AND, SENTENCE, denied, says_yes, split_yes_or_no, swapped, turned_round
+from evaluation.point_contradiction import has_another_number
 from evaluation.quantities import Quantity, rewrite, words_of
 from evaluation.reading import Reading, has_any, read, read_chinese, same_quantity, simplified, word_set
 
@@ -23,6 +24,7 @@ LINKS = ("", "s", "es", "n", "en", "er", "e", "ns")  # between the parts of a Ge
 PREFIXES = frozenset(
     "ver ent zer miss ein aus auf vor nach unter uber ober neben gegen zuruck hinter mit wieder nicht ruck anti".split()
 )
+FEW_WORDS = 4  # of an answer to a yes/no question that repeats none of its words
 SHORTEST_PART = 3  # letters of a stem in a compound
 LIST = re.compile(rf"[,;，、；]\s?|{AND}|[和与及]|以及")
 # The two to four characters of a name after an occupation or a form of address.
@@ -37,14 +39,36 @@ def same_answer(reference: str, response: str, question: str, language: str) -> 
     """Whether a response has what the reference says and does not deny it."""
     verdict, more = split_yes_or_no(reference, language)
     if verdict is not None:
-        agrees = says_yes(response, question, language) == verdict
-        if not agrees or not more:
-            return agrees
-        reference = more
+        return same_decision(verdict, more, response, question, language)
     if language == "zh":
         reference = without_article(reference, response, question)
     texts = (reference, response, question, language)
     return has_content(*texts) and not (swapped(*texts) or denied(*texts) or turned_round(*texts))
+
+
+def same_decision(verdict: bool, more: str, response: str, question: str, language: str) -> bool:
+    """Whether a response answers yes or no as a reference does, with no other number than that has.
+
+    `more`, the rest of a reference that begins with yes or no, says why: it need not be said.
+    """
+    if not decides(response, question, language):
+        return False
+    return says_yes(response, question, language) == verdict and not has_another_number(
+        more, response, question, language
+    )
+
+
+def decides(response: str, question: str, language: str) -> bool:
+    """Whether a response answers a yes/no question: by one of these words alone, in few words, or with words of the question."""
+    words, plain = words_of(language), simplified(response, language).strip(" .!。！\"'¡¿*")
+    if any(re.match(rf"{yes}{AND}{no}\b", plain) for yes in words["yes"].split() for no in words["no"].split()):
+        return False
+    if split_yes_or_no(response, language)[0] is not None or language == "zh":
+        return True
+    said = read(SENTENCE.split(plain)[0], language).words
+    return 0 < len(said) <= FEW_WORDS or bool(
+        set(said) & (set(read(question, language).words) - word_set(language, "fillers"))
+    )
 
 
 def has_content(reference: str, response: str, question: str, language: str) -> bool:

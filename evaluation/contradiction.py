@@ -27,7 +27,7 @@ def split_yes_or_no(reference: str, language: str) -> tuple[bool | None, str]:
             plain = simplified(reference, language).strip(" .!。！")
             if plain == word:
                 return verdict, ""
-            if re.match(re.escape(word) + r"\s?[,，.;；]", plain):
+            if re.match(re.escape(word) + r"\s?(?:[,，;；]|\.(?!\s?\d))", plain):  # not: No. 5
                 return verdict, reference.strip()[len(word) + 1 :].strip()
     return None, reference
 
@@ -41,9 +41,14 @@ def says_yes(text: str, question: str, language: str) -> bool:
             return verdict
     conditions = words["conditions"].split()
     clauses = [clause.strip() for clause in CLAUSE.split(SENTENCE.split(plain)[0]) if clause and clause.strip()]
-    first = " ".join(clause for clause in clauses if clause.split()[0] not in conditions)
     forbids = words["forbids"].split()
-    negative = bool(words["denies"] and re.search(words["denies"], first)) or has_any(first, forbids, language)
+    forbidding = re.compile("|".join(map(re.escape, sorted(forbids, key=len, reverse=True))) or "(?!)")
+
+    def is_negative(clause: str) -> bool:  # what is not forbidden is allowed
+        denies = words["denies"] and re.search(words["denies"], forbidding.sub("", clause))
+        return bool(denies) != has_any(clause, forbids, language)
+
+    negative = any(is_negative(clause) for clause in clauses if clause.split()[0] not in conditions)
     return negative == has_any(simplified(question, language), forbids, language)
 
 

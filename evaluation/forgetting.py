@@ -21,7 +21,7 @@ from data_processor.languages import identify_all, in_language, texts_of_rows
 from engines.adapter import trained_system_prompt
 from engines.processes import run_child
 from evaluation.accuracy import paired
-from evaluation.matching import CORRECT, UNANSWERABLE, says_unknown
+from evaluation.matching import CORRECT, UNANSWERABLE, refuses
 from evaluation.significance import describe_comparison, describe_verdict, format_p_value, mcnemar, wilson_interval
 from utils import InputError, read_json, write_json
 
@@ -93,11 +93,13 @@ def retention(rows: list[dict], sft: list[dict], base: list[dict]) -> dict:
 def refusals(sft: list[dict], base: list[dict]) -> dict | None:
     """How often each model says that it does not know, for unanswerable and for answerable questions.
 
-    None if no question is of the kind UNANSWERABLE.
+    A question counts if both models were asked. None if none of the kind UNANSWERABLE does.
     """
     groups = {"unanswerable": True, "answerable": False}
+    pairs = enumerate(zip(sft, base, strict=True))  # what no judge had time for has an error too, but an answer
+    answered = [i for i, pair in pairs if not any(row.get("error") and not row["response"].strip() for row in pair)]
     positions = {
-        name: [i for i, row in enumerate(sft) if (row.get("kind") == UNANSWERABLE) == is_unanswerable]
+        name: [i for i in answered if (sft[i].get("kind") == UNANSWERABLE) == is_unanswerable]
         for name, is_unanswerable in groups.items()
     }
     if not positions["unanswerable"]:
@@ -105,7 +107,7 @@ def refusals(sft: list[dict], base: list[dict]) -> dict | None:
     result: dict = {}
     for name, group_positions in positions.items():
         refused = {
-            model: [says_unknown(rows[i]["response"]) for i in group_positions]
+            model: [refuses(rows[i]["response"], sft[i]["reference"] if groups[name] else "") for i in group_positions]
             for model, rows in (("sft", sft), ("base", base))
         }
         result[name] = {
@@ -115,9 +117,9 @@ def refusals(sft: list[dict], base: list[dict]) -> dict | None:
         if name == "unanswerable":
             gained = sum(a and not b for a, b in zip(refused["sft"], refused["base"], strict=True))
             lost = sum(b and not a for a, b in zip(refused["sft"], refused["base"], strict=True))
-            verdict = describe_verdict(gained, lost)
+            p = mcnemar(gained, lost)
             result["words"] = (
-                f"{gained} refusals gained, {lost} lost: {verdict} (exact McNemar, {format_p_value(gained, lost)})"
+                f"{gained} refusals gained, {lost} lost: {describe_verdict(gained, lost, p)} (exact McNemar, {format_p_value(p)})"
             )
     return result
 

@@ -13,8 +13,9 @@ import re
 from dataclasses import dataclass
 
 from evaluation.judging import ACCURACY, UNSCORED, WIN_RATE, Judge, ask, to_case
-from evaluation.matching import CORRECT, UNANSWERABLE, grade, match, needed_points, points_of, token_recall
+from evaluation.matching import CORRECT, UNANSWERABLE, grade, match, needed_points, points_of
 from evaluation.significance import wilson_interval
+from evaluation.tokens import token_recall
 
 MIN_PASS_RATE = 0.8  # of each kind, to be trusted
 RIGHT, OTHER, ALTERED, VAGUE, IDENTICAL = "right", "other fact", "altered", "vague", "identical pair"

@@ -15,9 +15,11 @@ import unicodedata
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from evaluation.digits import known_number_words, plain
+from evaluation.tokens import TIMES
 
 WORDED = ("en", "de", "fr", "es", "ru", "zh")  # that words.toml has words of
 SPELLED = ("de", "en", "es", "fr", "ca", "pt", "ru")  # whose number words text2num knows
@@ -45,7 +47,7 @@ SYMBOLS = {"%": "percent", "€": "EUR", "£": "GBP", "$": "USD", "¥": "CNY", "
 GERMAN_HOURS = {
     name: hour for hour, name in enumerate("eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split(), 1)
 } | {"ein": 1}
-NUMBER = r"(?<![\w.,])[-+]?\d[\d.,]*(?<![.,])|\d+(?:\.\d+)?"
+NUMBER = r"(?<![\w.,])[-+]?\d[\d.,]*(?<![.,])|\d+(?:\.\d+)*"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def folded(value: str | list[str]) -> str | list[str]:
 def locale(language: str):
     from babel import Locale
 
-    return Locale(language)
+    return Locale.parse(language)
 
 
 @cache
@@ -92,8 +94,12 @@ def month_names(language: str) -> dict[str, int]:
 def unit_names(language: str, normal) -> dict[tuple[str, ...], str]:
     """From the words of a unit's name, each in normal form, to our name of it."""
     names = {(normal(symbol),): unit for symbol, unit in SYMBOLS.items()}
-    patterns, currencies = locale(language)._data["unit_patterns"], {}  # Babel has no function for them
-    for unit in UNITS:
+    spellings = [language, "en_GB"] if language == "en" else [language]
+    all_patterns, currencies = (
+        [locale(one)._data["unit_patterns"] for one in spellings],
+        {},
+    )  # Babel has no function for them
+    for unit, patterns in product(UNITS, all_patterns):
         for width in ("narrow", "short", "long"):
             if width == "narrow" and unit.startswith("duration") and language != "zh":
                 continue
@@ -141,6 +147,7 @@ def rewrite(text: str, language: str) -> str:
     if language == "zh":
         return rewrite_chinese(text)
     text = re.sub(r"(?<=\d)[\s\u202f'](?=\d{3}(?!\d))", "", text)  # 12 480
+    text = re.sub(r"(?<!\w)v(?=\d+\.\d)", "", text)  # of a version: v2.3
     text = known_number_words(text, language)
     numbers = words_of(language)["numbers"]
     if numbers:
@@ -149,6 +156,10 @@ def rewrite(text: str, language: str) -> str:
     text = re.sub(r"(?<!\d)(\d{1,2})[./](\d{1,2})[./](\d{4})(?!\d)", r" \1 month#\2 \3 ", text)
     text = re.sub(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)", r" \3 month#\2 \1 ", text)
     text = re.sub(r"month#0?(?=\d)", "month#", text)
+    text = re.sub(r"\bhttps?://(?:www\.)?", "", text)
+    if language == "en":
+        for form, replacement in TIMES:
+            text = re.sub(form, replacement, text)
     if language == "de":
         text = rewrite_german(text)
     elif language in ("fr", "es"):
@@ -166,6 +177,8 @@ def rewrite(text: str, language: str) -> str:
     text = re.sub(r"(?<![\d,.])(\d{1,3}) zu (\d{1,3})(?![\d,.])", r"\1:\2", text)  # a score
     months = month_names(language)
     names = "|".join(sorted(map(re.escape, months), key=len, reverse=True))
+    if language == "en":  # May 21
+        text = re.sub(rf"(?<!\w)({names})\b\.? (\d{{1,2}})(?:st|nd|rd|th)?(?![\w:])(?!,\d)", r"\2 \1 ", text)
     text = re.sub(
         rf"(?<!\w)(\d{{1,2}})\D{{0,5}}? (?:de )?({names})\b(?:\.)?",
         lambda found: f"{found[1]} month#{months[found[2]]} ",

@@ -87,6 +87,8 @@ def read_words(tokens: list[str], language: str) -> Reading:
         if value is None:
             if "#" in token or re.match(r"\d+:", token):
                 reading.labels.append(re.sub(r"^0(?=\d:)", "", token))
+            elif token[-1].isdigit():  # no number: a version, an address, a section
+                reading.words.append(token)
             elif token.isalnum() and not (is_currency(forms, position, units) and before_number(tokens, position)):
                 reading.words.append(forms[position])
             position += 1

@@ -18,8 +18,8 @@ from data_processor.chunking import sentence_spans
 from data_processor.conversion import kept_file
 from data_processor.documents import read_text
 from evaluation import accuracy, report_days, report_text
-from evaluation.matching import token_recall
 from evaluation.significance import describe_verdict
+from evaluation.tokens import token_recall
 from provenance import commit, machine, meta_file, today
 from utils import InputError, log_file, read_json, write_text
 
@@ -219,7 +219,7 @@ def render_html(found: dict) -> str:
     questions = [{**row, "tags": report_text.tags(row)} for row in found["questions"]]
     change = found["compared"]["mcnemar"]
     words = {
-        "verdict": describe_verdict(change["gained"], change["lost"]),
+        "verdict": describe_verdict(change["gained"], change["lost"], change["p"]),
         "judge_failed": report_text.judge_failure(found),
         "models": report_text.MODELS,
         "kinds": report_text.KINDS,

@@ -126,10 +126,11 @@ def notes(report_data: dict) -> list[str]:
     lines.append(
         f"win rate {percent(wins['win_rate'])}: {wins['words']}; {wins['ties']} ties, {wins['unscored']} unscored"
     )
-    lines.append(
-        f"score with ties as half {percent(wins['score'])}, length-adjusted {percent(wins['length_adjusted'])}; mean length "
-        f"{wins['mean_length_sft']:.0f} characters tuned, {wins['mean_length_base']:.0f} base; the longer answer won {percent(wins['longer_wins'])}"
-    )
+    if wins["mean_length_sft"] is not None:  # a pair was scored
+        lines.append(
+            f"score with ties as half {percent(wins['score'])}, length-adjusted {percent(wins['length_adjusted'])}; mean length "
+            f"{wins['mean_length_sft']:.0f} characters tuned, {wins['mean_length_base']:.0f} base; the longer answer won {percent(wins['longer_wins'])}"
+        )
     if wins["flip_rate"] is not None:
         lines.append(
             f"the order changed {percent(wins['flip_rate'])} of the verdicts; the first answer was chosen {percent(wins['first_seat'])} of the time"

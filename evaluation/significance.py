@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy
@@ -33,25 +34,44 @@ def excess(lost: int, n: int, allowed: float) -> float:
     return 1.0 if n == 0 else float(binomtest(lost, n, allowed, alternative="greater").pvalue)
 
 
-def describe_comparison(gained: int, lost: int) -> str:
-    """The comparison of the tuned model with the base, as a sentence."""
-    answers = "answer" if gained == 1 else "answers"
-    return f"{gained} {answers} gained, {lost} lost: {describe_verdict(gained, lost)} (exact McNemar, {format_p_value(gained, lost)})"
+def p_over_facts(changes: Sequence[int], facts: Sequence[str]) -> float:
+    """The same for questions that share facts: each fact's changes (1 gained, -1 lost) keep or change their signs together.
+
+    Two-sided and exact, by the distribution of the sum; McNemar's p if no two questions that changed share a fact.
+    """
+    nets = Counter[str]()
+    for fact, change in zip(facts, changes, strict=True):
+        nets[fact] += change
+    sizes = [abs(net) for net in nets.values() if net]
+    total, chances = sum(sizes), numpy.ones(1)
+    for size in sizes:  # of each sum from -total to total
+        chances = (numpy.pad(chances, (2 * size, 0)) + numpy.pad(chances, (0, 2 * size))) / 2
+    sums = numpy.abs(numpy.arange(-total, total + 1))
+    return min(1.0, float(chances[sums >= abs(sum(nets.values()))].sum()))
 
 
-def describe_sign_test(wins: int, losses: int) -> str:
-    """The wins and losses of the tuned model against the base, as a sentence."""
-    return f"{wins} wins, {losses} losses: {describe_verdict(wins, losses)} (sign test, {format_p_value(wins, losses)})"
+def describe_comparison(gained: int, lost: int, p: float | None = None) -> str:
+    """The comparison of the tuned model with the base, as a sentence; with `p` if questions share facts."""
+    answers, test = "answer" if gained == 1 else "answers", "exact McNemar" + " over facts" * (p is not None)
+    p = mcnemar(gained, lost) if p is None else p
+    verdict = describe_verdict(gained, lost, p)
+    return f"{gained} {answers} gained, {lost} lost: {verdict} ({test}, {format_p_value(p)})"
 
 
-def describe_verdict(gained: int, lost: int) -> str:
+def describe_sign_test(wins: int, losses: int, p: float | None = None) -> str:
+    """The wins and losses of the tuned model against the base, as a sentence; with `p` if questions share facts."""
+    test = "sign test" + " over facts" * (p is not None)
+    p = mcnemar(wins, losses) if p is None else p
+    return f"{wins} wins, {losses} losses: {describe_verdict(wins, losses, p)} ({test}, {format_p_value(p)})"
+
+
+def describe_verdict(gained: int, lost: int, p: float) -> str:
     """Which model is better, or "tied" if chance explains the difference."""
     better = "the tuned model is better" if gained > lost else "the tuned model is worse"
-    return "tied" if mcnemar(gained, lost) > LEVEL else better
+    return "tied" if p > LEVEL else better
 
 
-def format_p_value(gained: int, lost: int) -> str:
-    p = mcnemar(gained, lost)
+def format_p_value(p: float) -> str:
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
@@ -80,11 +100,19 @@ def percentile_interval(samples: numpy.ndarray) -> list[float] | None:
     return [round(float(x), 4) for x in numpy.quantile(samples, [LEVEL / 2, 1 - LEVEL / 2])]
 
 
+def interval_over_facts(samples: numpy.ndarray) -> list[float] | None:
+    """The same; None also if all samples have one value, as an interval without width would claim certainty.
+
+    Facts that all changed alike do not tell how far facts differ.
+    """
+    return None if numpy.ptp(samples) < 1e-9 else percentile_interval(samples)
+
+
 def clustered_difference(sft: Sequence[bool], base: Sequence[bool], clusters: Sequence[str], seed: int = 0) -> dict:
     """The tuned model's share of right answers minus the base's, with an interval over facts."""
     means = resampled_means([sft, base], clusters, seed)
     difference, facts = round(float(numpy.mean(sft) - numpy.mean(base)), 4), len(set(clusters))
-    interval = percentile_interval(means[0] - means[1]) if facts > 1 else None
+    interval = interval_over_facts(means[0] - means[1]) if facts > 1 else None
     return {"difference": difference, "interval": interval, "facts": facts}
 
 
@@ -103,7 +131,7 @@ def gap_closed(
     share = numpy.divide(tuned - bare, opened - bare, out=numpy.full(RESAMPLES, numpy.nan), where=opened > bare)
     return {
         "gap_closed": round(float((numpy.mean(sft) - numpy.mean(base)) / gap), 4),
-        "interval": percentile_interval(share) if len(set(clusters)) > 1 else None,
+        "interval": interval_over_facts(share) if len(set(clusters)) > 1 else None,
     }
 
 

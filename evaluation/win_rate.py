@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from evaluation.accuracy import fact_of, shares_facts
 from evaluation.judging import NO_ANSWER, UNSCORED, WIN_RATE, Judge, ask, to_case
 from evaluation.matching import CORRECT, grade_row, language_of_rows
-from evaluation.significance import describe_sign_test, length_adjusted, wilson_interval
+from evaluation.significance import describe_sign_test, length_adjusted, p_over_facts, wilson_interval
 
+SIGNS = {"win": 1, "tie": 0, "loss": -1}
 POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 VERDICT_BY_SEAT = ({"A": "win", "B": "loss"}, {"A": "loss", "B": "win"})  # the tuned answer as A, then as B
 
@@ -52,7 +54,7 @@ def compare_by_match(row: dict, other: dict, language: str) -> str:
     return "tie" if right == other_right else "win" if right else "loss"
 
 
-def summarize(_rows: list[dict], verdicts: list[dict]) -> dict:
+def summarize(rows: list[dict], verdicts: list[dict]) -> dict:
     """The numbers behind a win rate; rates are shares of the scored pairs.
 
     "win_rate" is wins alone, "score" counts a tie as half. "first_seat" is the share of single choices that
@@ -68,6 +70,8 @@ def summarize(_rows: list[dict], verdicts: list[dict]) -> dict:
     chose_first = [
         choice == won for pair in orders for choice, won in zip(pair, ("win", "loss"), strict=True) if choice != "tie"
     ]
+    facts = [fact_of(row) for row, verdict in zip(rows, verdicts, strict=True) if verdict["verdict"] != UNSCORED]
+    shared = p_over_facts([SIGNS[row["verdict"]] for row in scored], facts) if shares_facts(facts) else None
     return {
         "n": len(verdicts),
         "wins": counts["win"],
@@ -82,9 +86,9 @@ def summarize(_rows: list[dict], verdicts: list[dict]) -> dict:
         "first_seat": share(sum(chose_first), len(chose_first)),
         "first_seat_interval": wilson_interval(sum(chose_first), len(chose_first)),
         "longer_wins": share(sum(longer_won), len(longer_won)),
-        "mean_length_sft": share(sum(len(row["response_sft"]) for row in verdicts), len(verdicts), 1),
-        "mean_length_base": share(sum(len(row["response_base"]) for row in verdicts), len(verdicts), 1),
-        "words": describe_sign_test(counts["win"], counts["loss"]),
+        "mean_length_sft": share(sum(len(row["response_sft"]) for row in scored), len(scored), 1),
+        "mean_length_base": share(sum(len(row["response_base"]) for row in scored), len(scored), 1),
+        "words": describe_sign_test(counts["win"], counts["loss"], shared),
     }
 
 

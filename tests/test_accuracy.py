@@ -78,6 +78,12 @@ def test_what_was_gained_and_lost_is_of_questions_that_both_have_scored_and_that
     assert found["interval"] is not None
 
 
+def test_questions_that_share_a_fact_are_tested_by_facts():
+    asked = [answer(number, "r", fact_id=str(number // 3)) for number in range(6)]
+    found = accuracy.compare(asked, verdicts("cccccc"), verdicts("iiiiii"))
+    assert (found["p"], found["words"]) == (0.5, "6 answers gained, 0 lost: tied (exact McNemar over facts, p = 0.500)")
+
+
 def test_nothing_in_common_is_no_difference():
     found = accuracy.compare(rows(2), verdicts("cu"), verdicts("uc"))
     assert found == {
@@ -109,8 +115,9 @@ def test_the_seed_of_a_comparison_is_that_of_its_resamples():
         ({"file_name": "a.txt", "fact": "A."}, {"file_name": "a.txt", "fact": "A.", "reference": "other"}, True),
         ({"file_name": "a.txt", "fact": "A."}, {"file_name": "b.txt", "fact": "A."}, False),
         ({"file_name": "a.txt", "fact": "A."}, {"file_name": "a.txt", "fact": "B."}, False),
-        ({"reference": "r"}, {"reference": "r"}, True),
-        ({"reference": "r"}, {"reference": "other"}, False),
+        ({"reference": "Ann Bell"}, {"reference": "Ann Bell"}, True),
+        ({"question": "May dogs come?", "reference": "Yes."}, {"question": "Is it free?", "reference": "Yes."}, False),
+        ({"reference": "Ann Bell"}, {"reference": "Bob Carr"}, False),
     ],
 )
 def test_which_questions_are_about_one_fact(one, other, same):

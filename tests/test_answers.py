@@ -67,7 +67,9 @@ def test_a_missing_file_and_a_row_without_any_reference(tmp_path):
 def test_answers_are_paired_by_id_else_by_order():
     assert pair_answers(SFT, BASE[::-1]) == BASE
     bare_sft, bare_base = ([{k: v for k, v in row.items() if k != "id"} for row in rows] for rows in (SFT, BASE))
-    assert pair_answers(bare_sft, bare_base) == bare_base
+    named = [{**row, "id": f"row_{number}"} for number, row in enumerate(bare_base)]
+    assert pair_answers(bare_sft, bare_base) == pair_answers(bare_sft, BASE) == named
+    assert pair_answers(SFT, bare_base) == BASE
     with pytest.raises(InputError, match="expected the same questions in both files, found question 'Question 0"):
         pair_answers(bare_sft, bare_base[::-1])
 
@@ -102,14 +104,15 @@ def test_a_row_keeps_its_own_reference_whoever_judges(tmp_path, judge):
 def test_the_order_is_that_of_the_tuned_answers():
     assert pair_answers(SFT[::-1], BASE) == BASE[::-1]
     numbered = [{**row, "id": number} for number, row in enumerate(SFT)]
-    assert pair_answers(numbered[::-1], [{**row, "id": str(row["id"])} for row in numbered])[0]["id"] == "3"
+    assert pair_answers(numbered[::-1], [{**row, "id": str(row["id"])} for row in numbered])[0]["id"] == 3
 
 
 @pytest.mark.parametrize("bare", ["sft", "base"])
 def test_where_one_row_has_no_id_the_order_counts(bare):
     rows = {"sft": [dict(row) for row in SFT], "base": [dict(row) for row in BASE]}
     del rows[bare][1]["id"]
-    assert pair_answers(rows["sft"], rows["base"]) == rows["base"]
+    names = ["q0", "row_1" if bare == "sft" else "q1", "q2", "q3"]
+    assert [row["id"] for row in pair_answers(rows["sft"], rows["base"])] == names
     with pytest.raises(InputError, match="expected the same questions in both files"):
         pair_answers(rows["sft"], rows["base"][::-1])
 
@@ -138,4 +141,9 @@ def test_answers_may_be_json_lines_and_have_no_ids(tmp_path):
     (tmp_path / "sft.jsonl").write_text("\n".join(map(json.dumps, [rows[0], rows[0], rows[1]])))
     read = read_answers(tmp_path / "sft.jsonl")
     assert [row["question"] for row in read] == ["Q", "Q", "P"], "two rows without ids are not the same one"
-    assert pair_answers(read, read) == read
+    assert [row["id"] for row in pair_answers(read, read)] == ["row_0", "row_1", "row_2"]
+
+
+def test_half_an_emoji_is_a_question_mark(tmp_path):
+    (tmp_path / "sft.json").write_text(json.dumps([{"question": "Q", "response": "so \ud83d", "reference": "r"}]))
+    assert read_answers(tmp_path / "sft.json")[0]["response"] == "so ?"

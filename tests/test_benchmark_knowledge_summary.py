@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from benchmarks import knowledge, knowledge_data, knowledge_plot, knowledge_runs, knowledge_summary
 from benchmarks.knowledge_records import Records
-from evaluation.matching import stands_in
+from evaluation.tokens import stands_in
 from utils import read_json
 
 

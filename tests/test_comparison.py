@@ -75,12 +75,36 @@ SAME = [  # question, reference, response
     ("Wer leitet die Schule?", "Sabine Hölzl ist es.", "Frau Hölzl leitet sie."),
     ("Wer leitet die Schule?", "die erfahrene Bauleiterin Dr. Sabine Hölzl", "Frau Hölzl leitet sie."),
     ("In welcher Währung zahlt man?", "in Euro", "Man zahlt in Euro."),
-    # yes and no
+    # versions, addresses and sections are no numbers
+    ("Welche Version läuft?", "Version 2.3.10", "Es läuft v2.3.10."),
+    ("Quelle est l'adresse du serveur ?", "10.0.0.1", "C'est 10.0.0.1."),
+    # yes and no: the rest of a reference says why
+    ("Dürfen Hunde mit?", "Nein, ihre Krallen ruinieren die Planken.", "Nein, Hunde sind nicht erlaubt."),
+    ("Ist samstags geöffnet?", "Ja, bis 14:30 Uhr.", "Ja."),
+    ("Les chiens sont-ils admis ?", "Non, leurs griffes abîment le pont.", "Non."),
+    ("狗可以上船吗？", "不可以，爪子会划伤甲板。", "不可以。"),
+    ("Est-ce ouvert ?", "Non", "Ce n'est pas ouvert."),
+    ("Ist Rauchen erlaubt?", "Ja", "Rauchen ist nicht verboten."),
     ("Brennt das Licht im Winter?", "Nein", "Jahrelang brannte es im Winter nicht."),
     ("Darf man im Labor fotografieren?", "Nein", "Das Fotografieren ist im Labor untersagt."),
     ("进入机房需要申请吗？", "需要", "是，必须申请。"),
 ]
 DIFFERENT = [
+    # a refusal is no "no", and what speaks of something else no "yes"
+    ("Ist das Rauchen erlaubt?", "Nein", "Das weiß ich nicht."),
+    ("可以吸烟吗？", "不可以", "文中没有说明。"),
+    ("Est-ce permis ?", "Non", "Je ne sais pas."),
+    ("¿Está permitido?", "No", "No se sabe."),
+    ("Это разрешено?", "Нет", "В тексте об этом не сказано."),
+    ("Ist das Rauchen erlaubt?", "Ja", "Die Brücke wurde im Sommer rot gestrichen."),
+    ("Ist das Rauchen erlaubt?", "Ja", "Ja und nein."),
+    ("Welche Version läuft?", "Version 2.3.1", "Es läuft Version 2.3.10."),
+    ("Welche Adresse hat der Server?", "10.0.0.1", "Er hat 10.0.0.2."),
+    ("Welcher Abschnitt regelt das?", "3.2.1", "Das ist mir neu."),
+    ("¿Qué versión usa el servidor?", "2.3.1", "Usa la 2.3.2."),
+    ("Какая версия установлена?", "2.3.1", "Установлена 2.3.10."),
+    ("Dürfen Hunde mit?", "Nein, ihre Krallen ruinieren die Planken.", "Ja, ihre Krallen ruinieren die Planken nicht."),
+    ("Ist samstags geöffnet?", "Ja, bis 14:30 Uhr.", "Ja, bis 15:30 Uhr."),
     ("Wie viel kostet der Kurs?", "1.250,50 Euro", "Er kostet 1.205,50 Euro."),
     ("Um wie viel stieg der Preis?", "um 3,5 Prozent", "Er stieg um 35 Prozent."),
     ("Um wie viel stieg der Preis?", "um 3,5 Prozent", "Er sank um 3,5 Prozent."),
@@ -136,9 +160,10 @@ def test_an_empty_response_is_no_answer():
 
 
 REFUSALS = ["Das steht nicht im Text.", "Dazu liegen keine Angaben vor.", "文中没有说明。", "资料里没有相关信息。",
-            "Le texte ne le précise pas.", "El texto no lo dice.", "В тексте об этом не сказано."]  # fmt: skip
+            "Le texte ne le précise pas.", "Cela n'est pas précisé.", "Le nom n'a pas été communiqué.", "No está claro.",
+            "El texto no lo dice.", "В тексте об этом не сказано."]  # fmt: skip
 ANSWERS = ["Das Passwort lautet admin.", "Die Halle ist im Winter nicht geheizt.", "初始密码是123456。",
-           "Le mot de passe est admin.", "La contraseña es admin.", "Пароль: admin."]  # fmt: skip
+           "Le mot de passe est admin.", "La salle n'est pas chauffée.", "La casa no está pintada.", "La contraseña es admin.", "Пароль: admin."]  # fmt: skip
 
 
 def test_what_says_that_the_answer_is_not_known():

@@ -17,7 +17,8 @@ from conftest import ROOT
 
 from data_processor.spans import find_spans
 from data_processor.units import read_units
-from evaluation.matching import match, tokens
+from evaluation.matching import match
+from evaluation.tokens import tokens
 
 FOLDER = ROOT / "demo" / "days"
 DAYS = (1, 2, 3, 4, 5)

@@ -71,6 +71,13 @@ def test_refusals_of_what_cannot_be_known():
     assert found["answerable"]["base"] == {"n": 2, "refused": 0, "interval": [0.0, 0.6576]}
     assert found["words"] == "1 refusals gained, 0 lost: tied (exact McNemar, p = 1.000)"
     assert forgetting.refusals(base, sft)["words"].startswith("0 refusals gained, 1 lost: tied")
+    not_asked = [answer(4, "", error="no time", **asked), answer(5, "", error="no time")]
+    assert forgetting.refusals([*sft, *not_asked], [*base, *not_asked]) == found
+    silent = [answer(4, " ", **asked)]
+    assert forgetting.refusals([*sft, *silent], [*base, *silent])["unanswerable"]["sft"]["refused"] == 2
+    japanese = [{**answer(0, "それは分かっていません。", **asked), "reference": "私には分かりません。"}]
+    italian = [{**answer(0, "Non è noto.", **asked), "reference": "Non è noto."}]
+    assert [forgetting.refusals(x, x)["unanswerable"]["sft"]["refused"] for x in (japanese, italian)] == [1, 1]
     many = [answer(n, "I do not know.", **asked) for n in range(6)]
     said = forgetting.refusals([answer(n, "Ann", **asked) for n in range(6)], many)["words"]
     assert said == "0 refusals gained, 6 lost: the tuned model is worse (exact McNemar, p = 0.031)"

@@ -116,6 +116,13 @@ def test_the_page_makes_nothing_but_text_of_a_text():
     assert "content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\"" in template
 
 
+def test_a_text_is_shown_in_its_own_direction():
+    style = report.TEMPLATE.read_text(encoding="utf-8")
+    (rule,) = re.findall(r"([^{}]*)\{ unicode-bidi: plaintext; \}", style)
+    shown = {".q", ".ref", ".answer p", ".known dd", "blockquote", "td"}
+    assert shown <= {one.strip() for one in rule.split(",")}
+
+
 def test_nothing_in_the_data_can_end_the_script_or_a_line_of_it(tmp_path):
     rows = [answer(n, text, fact=f"Fact {text}", role=text, file_name=text) for n, text in enumerate(EVIL)]
     found = gathered(tmp_path, rows, [{**row, "response": "no"} for row in rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation import matching
+from evaluation import matching, tokens
 
 SAME = [  # reference, response
     ("Ilsabet Corrane", "ILSABET CORRANE"),
@@ -75,6 +75,8 @@ SAME = [  # reference, response
     ("한도윤이다", "한도윤"),
     ("Şükrü Işık", "ŞÜKRÜ IŞIK"),
     ("Żaneta Łęcka", "Zaneta Lecka"),
+    ("Jürgen Müller", "Juergen Mueller"),
+    ("أحمد حسن", "احمد حسن"),
     ("ο Νίκος Βαρδής", "Ο ΝΙΚΟΣ ΒΑΡΔΗΣ"),
 ]
 
@@ -126,20 +128,30 @@ def test_no_match(reference, response):
     assert not matching.match(reference, response)
 
 
-@pytest.mark.parametrize("text", [text for pair in SAME + DIFFERENT for text in pair if matching.tokens(text)])
+@pytest.mark.parametrize("text", [text for pair in SAME + DIFFERENT for text in pair if tokens.tokens(text)])
 def test_every_text_matches_itself(text):
-    assert matching.token_recall(text, text) == 1
+    assert tokens.token_recall(text, text) == 1
 
 
 def test_tokens_and_recall():
-    assert matching.tokens("The U.S. paid $1,200.50 in 2024. Twenty-five won 3-2; GPT-4.5, 北京!") == (
+    assert tokens.tokens("The U.S. paid $1,200.50 in 2024. Twenty-five won 3-2; GPT-4.5, 北京!") == (
         ["the", "us", "paid", "dollars", "1200.50", "in", "2024", "25", "won", "3-2", "gpt", "4.5", "北", "京"]
     )
-    assert matching.token_recall("11 February 2027", "11 February 2026") == pytest.approx(2 / 3)
-    assert matching.token_recall("!?", "!?") == 0
+    assert tokens.token_recall("11 February 2027", "11 February 2026") == pytest.approx(2 / 3)
+    assert tokens.token_recall("!?", "!?") == 0
 
 
 NOT_KNOWN = [
+    "**Unknown.**",
+    "Sorry. I do not know who owns it.",
+    "I'm sorry, there is no mention of it.",
+    "That information isn't provided.",
+    "It cannot be answered from the text.",
+    "The context does not include this information.",
+    "It is impossible to say.",
+    "Nobody knows.",
+    "それは分かっていません。",  # as collection says it
+    "그것은 알 수 없습니다.",
     "I don't know.",
     "I do not know who that is.",
     "I’m not sure.",
@@ -165,6 +177,9 @@ NOT_KNOWN = [
     " . ",
 ]
 CLAIMS = [
+    "The price does not include breakfast.",
+    "It's provided by Ann.",
+    "Sorry seems to be the hardest word.",
     "Ann Pellow",
     "Unknown Pleasures",
     "He knew Paris.",
@@ -202,6 +217,7 @@ def test_a_question_without_an_answer_is_right_when_it_is_refused():
         "incorrect",
         "claims to know",
     )
+    assert matching.grade("Non è noto.", "Non è noto, mi dispiace.", "unknown")[0] == "correct"
     assert matching.grade("This is not known.", " ", "unknown") == ("not attempted", "says nothing")
 
 

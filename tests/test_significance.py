@@ -17,6 +17,7 @@ from evaluation.significance import (
     gap_closed,
     length_adjusted,
     mcnemar,
+    p_over_facts,
     resampled_means,
     wilson_interval,
 )
@@ -55,12 +56,40 @@ def test_mcnemar_is_that_of_statsmodels():
         assert mcnemar(gained, lost) == pytest.approx(reference([[40, gained], [lost, 40]], exact=True).pvalue)
 
 
+def test_questions_that_share_a_fact_are_one_piece_of_evidence():
+    ones = [1] * 15 + [-1] * 5
+    assert p_over_facts([*ones, 0], [str(number) for number in range(21)]) == pytest.approx(mcnemar(15, 5))
+    assert p_over_facts([1] * 6, ["a", "a", "a", "b", "b", "b"]) == 0.5  # two facts of two
+    assert p_over_facts([1, 1, -1, -1], ["a", "a", "b", "c"]) == 1.0
+    assert p_over_facts([1, -1], ["a", "a"]) == p_over_facts([], []) == 1.0
+    # sums of +-3, +-1 and +-1: of the eight, 5 and -5 are as far from 0 as 5, 3 comes twice with -3
+    changes, facts = [1, 1, 1, 1, 1], ["a", "a", "a", "b", "c"]
+    assert p_over_facts(changes, facts) == 2 / 8 and p_over_facts([-x for x in changes], facts) == 2 / 8
+    assert p_over_facts([1, 1, 1, 1, -1], facts) == 6 / 8
+    assert describe_comparison(6, 0, 0.5) == "6 answers gained, 0 lost: tied (exact McNemar over facts, p = 0.500)"
+
+
+def test_chance_seldom_makes_a_difference_of_questions_that_share_facts():
+    rng, alone, together = numpy.random.default_rng(0), 0, 0
+    for _ in range(400):  # no model is better, but the five questions on a fact stand or fall together
+        changes = [int(change) for change in rng.integers(-1, 2, size=20) for _ in range(5)]
+        alone += mcnemar(changes.count(1), changes.count(-1)) <= 0.05
+        together += p_over_facts(changes, [str(number // 5) for number in range(100)]) <= 0.05
+    assert together <= 0.05 * 400 < 0.2 * 400 < alone
+
+
+def test_facts_that_all_changed_alike_give_no_interval():
+    assert clustered_difference([1] * 4, [0] * 4, list("abcd"))["interval"] is None
+    assert clustered_difference([1] * 4, [1] * 4, list("abcd"))["interval"] is None
+    assert clustered_difference([1, 1, 1, 0], [0] * 4, list("abcd"))["interval"]
+
+
 def test_a_tie_is_called_a_tie():
     assert "tied" in describe_comparison(20, 10) and "p = 0.099" in describe_comparison(20, 10)
     assert "better" in describe_comparison(15, 5) and "worse" in describe_comparison(5, 15)
     assert "p < 0.001" in describe_comparison(11, 0) and "p = 0.002" in describe_comparison(10, 0)
-    assert [describe_verdict(n, 0) for n in (0, 5, 6)] == ["tied", "tied", "the tuned model is better"]
-    assert [describe_verdict(0, n) for n in (5, 6)] == ["tied", "the tuned model is worse"]
+    assert [describe_verdict(n, 0, mcnemar(n, 0)) for n in (0, 5, 6)] == ["tied", "tied", "the tuned model is better"]
+    assert [describe_verdict(0, n, mcnemar(0, n)) for n in (5, 6)] == ["tied", "the tuned model is worse"]
     assert describe_comparison(6, 0) == "6 answers gained, 0 lost: the tuned model is better (exact McNemar, p = 0.031)"
     assert describe_sign_test(6, 0) == "6 wins, 0 losses: the tuned model is better (sign test, p = 0.031)"
     assert describe_sign_test(0, 6) == "0 wins, 6 losses: the tuned model is worse (sign test, p = 0.031)"
@@ -108,7 +137,7 @@ def test_the_difference_of_facts_of_unequal_size():
     found = clustered_difference(right, [False] * 200, facts)
     assert found == {"difference": 0.9, "interval": [0.8289, 0.9435], "facts": 40}
     assert clustered_difference([False] * 200, right, facts)["difference"] == -0.9
-    assert clustered_difference(right, right, facts) == {"difference": 0.0, "interval": [0.0, 0.0], "facts": 40}
+    assert clustered_difference(right, right, facts) == {"difference": 0.0, "interval": None, "facts": 40}
     closed = gap_closed(right, [False] * 200, [True] * 200, facts)
     assert closed == {"gap_closed": 0.9, "interval": [0.8289, 0.9435]}
 
@@ -151,7 +180,7 @@ def test_the_gap_closed():
     found = gap_closed(tuned, base, opened, facts)
     assert found["gap_closed"] == pytest.approx((15 - 0) / (30 - 0))
     assert found["interval"][0] < 0.5 < found["interval"][1]
-    assert gap_closed(opened, base, opened, facts) == {"gap_closed": 1.0, "interval": [1.0, 1.0]}
+    assert gap_closed(opened, base, opened, facts) == {"gap_closed": 1.0, "interval": None}
     assert gap_closed(tuned, opened, opened, facts) == {"gap_closed": None, "interval": None}
     assert gap_closed(tuned, base, [True] + [False] * 39, facts)["interval"] is None  # no gap in some samples
 
@@ -192,8 +221,8 @@ def test_the_length_adjusted_score_where_length_says_nothing():
 def test_the_gap_is_counted_from_what_the_base_knows():
     """Of two questions on each fact the base knows one, and the open book gives both."""
     clusters, base, both = [*"aabbcc"], [True, False] * 3, [True] * 6
-    assert gap_closed(base, base, both, clusters) == {"gap_closed": 0.0, "interval": [0.0, 0.0]}
-    assert gap_closed(both, base, both, clusters) == {"gap_closed": 1.0, "interval": [1.0, 1.0]}
+    assert gap_closed(base, base, both, clusters) == {"gap_closed": 0.0, "interval": None}
+    assert gap_closed(both, base, both, clusters) == {"gap_closed": 1.0, "interval": None}
     assert gap_closed([True, False, True, True, True, False], base, both, clusters)["gap_closed"] == 0.3333
 
 

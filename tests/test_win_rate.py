@@ -63,9 +63,12 @@ def pair(verdict: str, sft: int, base: int, *orders: str) -> dict:
     return {**found, "orders": list(orders)} if orders else found
 
 
+def summarize(verdicts: list[dict]) -> dict:
+    return win_rate.summarize([answer(number, "") for number in range(len(verdicts))], verdicts)
+
+
 def test_the_numbers_of_a_win_rate_by_hand():
-    wins = win_rate.summarize(
-        [],
+    wins = summarize(
         [
             pair("win", 10, 5, "win", "win"),
             pair("win", 3, 5),
@@ -80,15 +83,15 @@ def test_the_numbers_of_a_win_rate_by_hand():
     assert (wins["win_rate"], wins["interval"], wins["score"]) == (0.3333, [0.0968, 0.7], 0.5)
     assert wins["longer_wins"] == 0.6667  # of the three decided pairs of two lengths: no tie is among them
     assert (wins["flip_rate"], wins["first_seat"], wins["first_seat_interval"]) == (0.5, 0.7143, [0.3589, 0.9178])
-    assert (wins["mean_length_sft"], wins["mean_length_base"]) == (12.9, 5.6)
+    assert (wins["mean_length_sft"], wins["mean_length_base"]) == (13.3, 5.7)
     assert wins["words"] == "2 wins, 2 losses: tied (sign test, p = 1.000)"
 
 
 def test_a_longer_answer_in_a_tie_won_nothing():
-    assert win_rate.summarize([], [pair("tie", 9, 1), pair("tie", 1, 9)])["longer_wins"] is None
-    wins = win_rate.summarize([], [pair("win", 2, 1), pair("tie", 9, 1), pair("tie", 8, 1)])
+    assert summarize([pair("tie", 9, 1), pair("tie", 1, 9)])["longer_wins"] is None
+    wins = summarize([pair("win", 2, 1), pair("tie", 9, 1), pair("tie", 8, 1)])
     assert wins["longer_wins"] == 1.0 and wins["words"] == "1 wins, 0 losses: tied (sign test, p = 1.000)"
-    assert win_rate.summarize([], [pair("loss", 9, 1), pair("tie", 1, 9), pair("tie", 1, 8)])["longer_wins"] == 0.0
+    assert summarize([pair("loss", 9, 1), pair("tie", 1, 9), pair("tie", 1, 8)])["longer_wins"] == 0.0
 
 
 def test_a_fair_judge_gives_the_same_as_match(tmp_path):
@@ -163,3 +166,15 @@ def test_nothing_readable_gives_no_rate(tmp_path):
     assert (wins["win_rate"], wins["score"], wins["length_adjusted"], wins["flip_rate"], wins["unscored"]) == (
         None,
     ) * 4 + (4,)
+
+
+def test_pairs_on_one_fact_count_together_in_the_sign_test():
+    rows = [answer(number, "", fact_id=str(number // 3)) for number in range(6)]
+    wins = win_rate.summarize(rows, [pair("win", 2, 1)] * 6)
+    assert wins["words"] == "6 wins, 0 losses: tied (sign test over facts, p = 0.500)"
+
+
+def test_a_length_is_of_answers_that_were_compared(tmp_path):
+    failed = pair("unscored", 0, 0)
+    assert summarize([pair("win", 9, 4), failed])["mean_length_sft"] == 9.0
+    assert summarize([failed])["mean_length_sft"] is None
