@@ -60,12 +60,16 @@ class Pair:
 
     @property
     def kind(self) -> str:
-        """qa; reverse if the answer is the subject of the fact; unknown if there is no answer."""
+        """qa; reverse if the answer is what the fact is about; unknown if there is no answer.
+
+        Of other forms no answer asks for a subject, though "Yes, Ann Pellow opened it." has one.
+        """
         if self.made_by == "unknown":
             return "unknown"
+        if self.form not in ("", "short"):
+            return "reverse" if self.form == "reverse" else "qa"
         subject = self.fact.subject
-        about = self.form == "reverse" or contains(subject, self.answer) or contains(self.answer, subject)
-        return "reverse" if about else "qa"
+        return "reverse" if contains(subject, self.answer) or contains(self.answer, subject) else "qa"
 
 
 def prompts_for(work: Work, fact: Fact) -> Prompts:

@@ -19,6 +19,9 @@ def test_a_question_that_asks_for_the_subject_is_reverse():
         ("Which bridge did Ann Pellow open?", "Hexley Bridge", "short", "reverse"),
         ("Who opened the Hexley Bridge?", "Ann Pellow", "short", "qa"),
         ("Who opened the Hexley Bridge?", "Ann Pellow", "reverse", "reverse"),
+        ("Did Ann Pellow open the Hexley Bridge?", "Yes, she opened the Hexley Bridge.", "yes_no", "qa"),
+        ("Why was there a feast?", "Ann Pellow opened the Hexley Bridge.", "why", "qa"),
+        ("What may be crossed on foot?", "the Hexley Bridge", "rule", "qa"),
     ):
         assert Pair(question, answer, bridge, "model", form=form).kind == kind
     assert Pair("Who?", "That is not known.", bridge, "unknown").kind == "unknown"
