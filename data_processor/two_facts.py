@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import cached_property
 
@@ -20,7 +21,7 @@ from data_processor.work import Work
 
 FACTS_A_PAIR = 8  # one question on two facts for so many facts
 MOST_FACTS_A_NAME = 12  # a name in more facts than these says too little of what two of them have in common
-PAIRS_A_NAME = 3
+PAIRS_A_NAME = PAIRS_A_FACT = 3
 PAIRS_A_REQUEST = 5
 
 
@@ -48,19 +49,29 @@ def ask_two(work: Work, facts: list[Fact], names: Iterable[str]) -> list[Pair]:
 def pairs_of_facts(facts: list[Fact], names: Iterable[str]) -> list[tuple[Fact, Fact]]:
     """Two facts with the same name in their text and different quotes, from two documents first, then from two chunks.
 
-    As many as one for FACTS_A_PAIR facts, a few for each name, no two facts twice; whatever order the chunks were read in.
+    As many as one for FACTS_A_PAIR facts, a few for each name and each fact, no two facts twice; whatever order the chunks
+    were read in. Between documents a name has to be the same as a whole: nothing says that "Falk" is "Katrin Falk".
     """
     facts = sorted(facts, key=lambda fact: (fact.chunk.file_name, fact.chunk.number))
     by_distance: tuple[list[tuple[Fact, Fact]], ...] = ([], [], [])
     names = list(dict.fromkeys(names))
-    told = Told([fact.text for fact in facts], names)
+    told, used = Told([fact.text for fact in facts], names), Counter()
     for name in names:
-        having = [facts[number] for number in told.with_name(name)]
+        having = told.with_name(name)
         if len(having) > MOST_FACTS_A_NAME:
             continue
-        found = [(far, two) for two in itertools.combinations(having, 2) if (far := distance(*two)) is not None]
-        for far, two in sorted(found, key=lambda pair: pair[0])[:PAIRS_A_NAME]:
-            by_distance[far].append(two)
+        written = {number: told.as_written(name, number) for number in having}
+        found = []
+        for one, other in itertools.combinations(having, 2):
+            far = distance(facts[one], facts[other])
+            if far is not None and (far or written[one] & written[other]):
+                found.append((far, (one, other)))
+        taken = 0
+        for far, two in sorted(found, key=lambda pair: pair[0]):
+            if taken < PAIRS_A_NAME and all(used[number] < PAIRS_A_FACT for number in two):
+                by_distance[far].append((facts[two[0]], facts[two[1]]))
+                used.update(two)
+                taken += 1
     unique: dict[frozenset[int], tuple[Fact, Fact]] = {}
     for two in itertools.chain(*by_distance):
         unique.setdefault(frozenset(map(id, two)), two)
@@ -83,7 +94,12 @@ class Told:
 
     def __init__(self, texts: list[str], names: Collection[str]):
         self.texts, self.having = texts, {name: [] for name in names}
+        self.longer: dict[str, list[str]] = {name: [] for name in names}  # that hold a name, the longest first
         words = Words(names)
+        for longer in sorted(names, key=len, reverse=True):
+            for name in words.found_in(longer):
+                if name != longer:
+                    self.longer[name].append(longer)
         for number, text in enumerate(texts):
             for name in words.found_in(text):
                 self.having[name].append(number)
@@ -91,6 +107,15 @@ class Told:
     @cached_property
     def stems(self) -> list[set[str]]:
         return [stems_of(text) for text in self.texts]
+
+    def as_written(self, name: str, number: int) -> set[str]:
+        """As what a text has a name: by itself, or within longer names."""
+        text, written = self.texts[number], set()
+        for longer in self.longer[name]:
+            if longer in text:
+                written.add(longer)
+                text = text.replace(longer, " ")
+        return {name, *written} if name in text or not written else written
 
     def with_name(self, name: str) -> list[int]:
         """The numbers of the texts that have a name, in whatever case of Russian."""

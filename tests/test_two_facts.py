@@ -62,6 +62,33 @@ def test_a_name_that_many_facts_have_joins_none():
     assert pairs_of_facts(many, ["Ann Pellow"]) == [] and len(pairs_of_facts(many[:12], ["Ann Pellow"])) == 1
 
 
+def test_one_fact_is_put_together_with_few_others():
+    crew = "Holm, Berg, Moor, Lund and Vik sailed in May."
+    texts = {
+        "a.txt": (crew,),
+        "b.txt": tuple(f"{name} has a boat." for name in ("Holm", "Berg", "Moor", "Lund", "Vik")),
+    }
+    facts = facts_of(texts | {"c.txt": tuple(f"{FILLER} {n}" for n in range(34))})
+    assert len(facts) == 40, "room for five"
+    found = texts_of(pairs_of_facts(facts, ["Holm", "Berg", "Moor", "Lund", "Vik"]))
+    assert found == [(crew, f"{name} has a boat.") for name in ("Holm", "Berg", "Moor")]
+
+
+def test_between_documents_a_name_within_a_longer_one_is_another():
+    full, other, alone = "Katrin Falk has room 7.", "Peter Falk has a boat.", "Falk was in the chair."
+    filler = {"z.txt": tuple(f"{FILLER} {n}" for n in range(21))}
+    names = ["Falk", "Katrin Falk", "Peter Falk"]
+    for texts in ({"a.txt": (full,), "b.txt": (alone,)}, {"a.txt": (full,), "b.txt": (other,)}):
+        assert pairs_of_facts(facts_of(texts | filler), names) == []
+    again = "Peter Falk and Katrin Falk like tea."
+    assert texts_of(pairs_of_facts(facts_of({"a.txt": (full,), "b.txt": (again,)} | filler), names)) == [(full, again)]
+    assert texts_of(pairs_of_facts(facts_of({"a.txt": (full, alone)} | filler), names)) == [(full, alone)], (
+        "one document"
+    )
+    both = "Falk met Katrin Falk."
+    assert texts_of(pairs_of_facts(facts_of({"a.txt": (both,), "b.txt": (alone,)} | filler), names)) == [(both, alone)]
+
+
 def test_a_row_has_the_quotes_of_both_facts_with_their_files():
     reply = [
         {"item": 1, "form": "two", "question": "Where was she born who opened it?", "answer": "Corrin", "points": []}
