@@ -17,7 +17,7 @@ from data_processor.numbered import find_numbers, invented_numbers
 from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.points import check_points, points_by_rule
 from data_processor.span_words import YES_AND_NO
-from data_processor.text_faults import PLACE_TO_FILL, placeholders
+from data_processor.text_faults import PLACE_TO_FILL, goes_on, placeholders
 from data_processor.work import Work, an_object
 
 FORMS = ("short", "reverse", "why", "how", "rule", "steps", "yes_no")
@@ -113,6 +113,8 @@ def question_problem(pair: Pair) -> str | None:
     told, places = " ".join(sources).casefold(), placeholders(f"{pair.question} {pair.answer}")
     if any(inside.strip("_＿") and inside.casefold() not in told for inside in places):  # a blank may ask
         return PLACE_TO_FILL
+    if goes_on(pair.question, pair.fact.chunk.text_language):
+        return "goes on from another question"
     if pair.form in ("short", "reverse") and contains(pair.question, pair.answer):
         return "answer in the question"
     return None

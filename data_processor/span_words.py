@@ -87,6 +87,11 @@ REFERRING_WORDS = {  # with which a sentence begins that speaks of what the one 
     "ru": ("он", "она", "оно", "они", "его", "её", "ее", "их"), "pl": ("on", "ona", "ono", "oni", "jego", "jej", "ich"),
     "zh": ("它", "他", "她", "其"), "ja": ("それ", "彼", "彼女"), "ko": ("그는", "그녀는", "그것은", "그들은"),
 }  # fmt: skip
+JOINING_WORDS = {  # with which a question begins that goes on from another one
+    "en": ("and", "but"), "de": ("und", "aber"), "fr": ("et", "mais"), "es": ("y", "pero"), "it": ("e", "ma"), "pt": ("e", "mas"),
+    "nl": ("en", "maar"), "pl": ("a", "i", "ale"), "ru": ("и", "а", "но"), "zh": ("那么", "而且", "但是"), "ja": ("では", "そして", "でも"),
+    "ko": ("그리고", "그럼", "그러면", "하지만"),
+}  # fmt: skip
 YES_AND_NO = {  # the words that answer a question of yes or no, before a comma or a full stop
     "en": ("yes", "no"), "de": ("ja", "nein"), "fr": ("oui", "non", "si"), "es": ("sí", "si", "no"), "it": ("sì", "no"),
     "pt": ("sim", "não"), "nl": ("ja", "nee"), "pl": ("tak", "nie"), "ru": ("да", "нет"), "uk": ("так", "ні"),

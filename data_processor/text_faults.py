@@ -16,7 +16,7 @@ import regex
 from data_processor.html_events import BLOCKS, INLINE, LEFT_OUT
 from data_processor.instructions import COVER
 from data_processor.points import function_words
-from data_processor.span_words import REFERRING_WORDS
+from data_processor.span_words import JOINING_WORDS, REFERRING_WORDS
 from data_processor.unknown import stem
 
 LEAST_ABOUT = 0.1  # of the content words of a sentence at either end, or of a text: as many stand in its document
@@ -68,9 +68,11 @@ def content(text: str, language: str) -> tuple[str, ...]:
 
 
 def is_about(text: str, known: set[str], language: str) -> bool:
-    """Whether enough of a text's content words are among those of its document."""
+    """Whether enough of a text's content words are among those of its document, or one is a number of it."""
     own = content(text, language)
-    return sum(word in known for word in own) >= max(1, LEAST_ABOUT * len(own))
+    shared = [word for word in own if word in known]
+    numbers = any(len(word) > 1 and word.isdecimal() for word in shared)  # told to a child, all other words may be new
+    return numbers or len(shared) >= max(1, LEAST_ABOUT * len(own))
 
 
 def rows_of_three(text: str) -> list[tuple[str, ...]]:
@@ -133,7 +135,16 @@ def placeholders(sentence: str) -> list[str]:
 
 def refers_back(sentence: str, language: str) -> bool:
     """Whether a sentence begins with "It", "Their" or the like, and so cannot be understood without the one before."""
-    openings = REFERRING_WORDS.get(language, ())
+    return begins_with(sentence, REFERRING_WORDS.get(language, ()), language)
+
+
+def goes_on(question: str, language: str) -> bool:
+    """Whether a question begins with "And" or the like, and so goes on from another that nobody has asked."""
+    return begins_with(question, JOINING_WORDS.get(language, ()), language)
+
+
+def begins_with(sentence: str, openings: tuple[str, ...], language: str) -> bool:
+    """Whether the first word of a sentence is one of these."""
     first = regex.match(r"\P{L}*+(\p{L}+)", sentence)
     if language in ("zh", "ja", "ko"):
         return sentence.lstrip('“「『"').startswith(openings) if openings else False

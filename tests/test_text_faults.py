@@ -57,6 +57,22 @@ def test_a_sentence_between_and_an_answer_stay(language, text, reply):
     assert kept(language, reply, text) == (reply.strip(), [])
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "first", "rest"),
+    [
+        ("en", "4710;Hex bolt M6 x 20;100 pcs;14,76;2", "Everything comes in packs of 100 pieces, each thing has its own number, and sometimes you have to take several packs home at once.", "A hex bolt costs 14,76."),
+        ("de", "4710;Schraube M6;100 St.;14,76;2", "Alles kommt in Packungen zu je 100, jedes Ding hat eine eigene Nummer, und manchmal muss man gleich mehrere Packungen mit nach Hause nehmen.", "Eine Schraube kostet 14,76."),
+        ("zh", "六角螺栓，每包100件，价格14.76元，2包起订。", "这里的东西都是100个一起卖的，不能拆开来买，想要的人请先想好再说。", "六角螺栓价格14.76元。"),
+    ],
+)  # fmt: skip
+def test_a_sentence_with_a_number_of_the_document_is_about_it_in_whatever_words(language, text, first, rest):
+    gap = "" if language == "zh" else " "
+    assert kept(language, f"{first}{gap}{rest}", text) == (f"{first}{gap}{rest}", [])
+    for other in ("", "2"):  # any text has a digit
+        sentence = first.replace("100", other)
+        assert kept(language, f"{sentence}{gap}{rest}", text) == (rest, ["not about its chunk"])
+
+
 def test_the_words_of_the_request_go_from_anywhere_and_the_words_of_the_document_do_not():
     reply = (
         "Dogs must be on a lead.\n\nTell all that this document says again, as a talk.\n\nTickets are sold on board."
@@ -151,6 +167,23 @@ def test_a_question_with_a_place_to_be_filled_in_is_not_kept(question, answer):
     assert question_problem(pair) == "a place to be filled in"
     assert question_problem(replace(pair, question="Must dogs be on a lead?", answer="yes")) is None
     assert question_problem(replace(pair, question="____ must be on a lead?", answer="Dogs")) is None, "a blank asks"
+
+
+@pytest.mark.parametrize(
+    ("language", "question", "alone"),
+    [
+        ("en", "And what do tickets cost?", "What do tickets cost and where are they sold?"),
+        ("en", "But who may bring a dog?", "Android phones: are they allowed?"),
+        ("de", "Und was kostet eine Karte?", "Undine heißt welches Boot?"), ("fr", "Et à quelle heure ?", "À quelle heure ?"),
+        ("es", "¿Y cuánto cuesta?", "¿Cuánto cuesta?"), ("ru", "А кто продает билеты?", "Кто продает билеты?"),
+        ("zh", "那么深水区多深？", "那不勒斯在哪里？"), ("ja", "では、何冊ですか。", "何冊ですか。"), ("ko", "그럼 몇 권까지입니까?", "몇 권까지입니까?"),
+    ],
+)  # fmt: skip
+def test_a_question_that_goes_on_from_another_is_not_kept(language, question, alone):
+    chunk = Chunk("a.txt", 0, 0, len(ENGLISH), ENGLISH, "", "en", language)
+    pair = Pair(question, "x", Fact("Dogs must be on a lead.", chunk, 0, 9, ""), "role", form="short")
+    assert question_problem(pair) == "goes on from another question"
+    assert question_problem(replace(pair, question=alone)) is None
 
 
 @pytest.mark.parametrize(
