@@ -30,7 +30,7 @@ def test_a_simulated_corpus_gives_about_ten_rows_a_chunk(tmp_path):
     assert (counts["documents"], counts["facts"]) == (2, 60)
     assert 8 <= (counts["rows"] + counts["test_rows"]) / 20 <= 12
     rows = json.loads((tmp_path / "data.json").read_text())
-    assert {row["kind"] for row in rows} == {"qa", "passage"} and len(rows) == counts["rows"]
+    assert {row["kind"] for row in rows} == {"qa", "passage", "unknown"} and len(rows) == counts["rows"]
     parts = counts["parts"]
     assert parts["texts and their checks"] > 0 and {"split", "write"} <= parts.keys(), "some take less than a hundredth"
 
