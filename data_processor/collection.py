@@ -18,6 +18,7 @@ from data_processor.arguments import CollectionArguments, dataset_path
 from data_processor.boilerplate import set_boilerplate_aside
 from data_processor.chunking import Chunk, chunk_document, make_splitter, parse
 from data_processor.dataset import to_format
+from data_processor.disputed import describe_disputed, find_disputed
 from data_processor.documents import Document
 from data_processor.estimate import estimate, print_estimate
 from data_processor.languages import detect_language
@@ -171,6 +172,7 @@ class Dataset:
     test: Spool[dict] = field(default_factory=Spool)
     chunks: Spool[dict] = field(default_factory=Spool)
     dropped: Spool[dict] = field(default_factory=Spool)
+    disputed: list[dict] = field(default_factory=list)
     characters: dict[str, Counter[str]] = field(default_factory=dict)  # by file name
     yields: dict[str, dict[str, int]] = field(default_factory=dict)  # likewise
     facts: int = 0
@@ -197,6 +199,7 @@ class Dataset:
             (self.dropped, work.dropped),
         ):
             spool.extend(items)
+        self.disputed += find_disputed([*rows, *test])
         self.characters |= characters
         self.yields |= count_yield(characters, chunks, collected.facts, rows, work)
         self.facts += len(collected.facts)
@@ -232,6 +235,9 @@ def write_dataset(
         write_text(path.with_suffix(".test.json"), json_list(made.test))
     write_lines(path.with_suffix(".chunks.jsonl"), made.chunks)
     write_lines(log_file(path.with_suffix(".dropped.jsonl")), made.dropped)
+    write_lines(log_file(path.with_suffix(".disputed.jsonl")), made.disputed)
+    if made.disputed:
+        log.warning("%s", describe_disputed(made.disputed, log_file(path.with_suffix(".disputed.jsonl"))))
     path.with_suffix(".dropped.jsonl").unlink(missing_ok=True)  # written by an earlier version, for another dataset
     write_meta(
         path,
