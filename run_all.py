@@ -28,7 +28,7 @@ from pathlib import Path
 
 from budget import forecast
 from budget.arguments import Arguments
-from budget.calibration import calibrate, estimate_judge_startup, estimate_startup_times
+from budget.calibration import CALIBRATION, calibrate, estimate_judge_startup, estimate_startup_times
 from budget.clock import find_stage, format_duration, read_run, time_of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
 from budget.reports import CollectionTime, read_report
@@ -132,7 +132,10 @@ def print_plan(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arg
             f"expected no run under way with --plan_only, found one in {run.path}: leave --plan_only out to go on with it, "
             "or give another --out"
         )
-    calibrate(run, steps, starts, ask=arguments.test_data_path is not None)
+    if not calibrate(run, steps, starts, ask=arguments.test_data_path is not None):
+        raise InputError(
+            f"expected the first work of each stage within an hour, found that it takes longer: see {run.out}, start it again"
+        )
     timings, collected = forecast.find_timings(run.out), read_report(meta_file(run.out / "data.json"), CollectionTime)
     questions, general = count_questions(arguments)
     if questions is None:
@@ -217,7 +220,7 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
         run.write()
     with watched(run, arguments.report_to):
         worthwhile = run.limited and forecast.CALIBRATION_SHARE * run.budget > forecast.calibration_seconds(starts)
-        if worthwhile and forecast.find_timings(run.out) is None:
+        if worthwhile and forecast.find_timings(run.out) is None and not find_stage(run.state, CALIBRATION):
             calibrate(run, steps, starts, ask=False)
         if "seconds" not in find_stage(run.state, COLLECTION) or steps[COLLECTION][0].gone():
             write_fingerprints(run.out, fingerprint(documents))
