@@ -14,10 +14,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from budget import forecast
-from budget.clock import format_duration, timestamp
+from budget.clock import format_duration, read_run, timestamp
 from budget.forecast import BASE, COLLECTION, TRAINING, StartupTimes, Timings, prior_startup_times
 from budget.reports import AskingTime, CollectionTime, read_report
 from budget.run import Interrupted, Run
+from budget.stages import TEST_RATIO
 from budget.step import Step
 from provenance import meta_file
 from utils import InputError, find_log_file, log_file, read_json, write_json
@@ -143,6 +144,33 @@ def time_first_work(run: Run, steps: dict[str, list[Step]], starts: StartupTimes
     rounded = {name: round(value, 4) for name, value in timings.items() if value is not None}
     write_json(log_file(run.out / forecast.CALIBRATION_FILE), rounded)
     return True
+
+
+def print_plan(
+    run: Run, steps: dict[str, list[Step]], starts: StartupTimes, questions: int | None, general: int, quiz: bool
+) -> None:
+    """Print what the budget buys, and what half, twice and four times as much would.
+
+    `questions` are None if they are still to be collected.
+    """
+    begun = read_run(run.path)
+    if len(run.state["starts"]) > 1 or ("started" in begun and not begun.keys() & {"deadline", "ended"}):
+        raise InputError(  # the first round, which is collected for the plan, would take the place of its dataset
+            f"expected no run under way with --plan_only, found one in {run.path}: leave --plan_only out to go on with it, "
+            "or give another --out"
+        )
+    if not calibrate(run, steps, starts, ask=questions is not None):
+        raise InputError(
+            f"expected the first work of each stage within an hour, found that it takes longer: see {run.out}, start it again"
+        )
+    timings, collected = forecast.find_timings(run.out), read_report(meta_file(run.out / "data.json"), CollectionTime)
+    if questions is None:
+        questions = round(TEST_RATIO * collected.units * timings.questions_a_unit)
+    plans = [
+        forecast.forecast(run.budget * times, timings, collected.units, questions, general, quiz)
+        for times in (1, 0.5, 2, 4)
+    ]
+    print("\n".join(forecast.format_plan(plans[0], plans[1:])))
 
 
 def max_ranks(command: list[str], cluster_gpus: int | None) -> int:

@@ -1,7 +1,7 @@
 """A run of all stages in progress: run.json, and the process that works on one of them.
 
-run.json: {"budget_seconds", "started", "deadline", "starts": the time of each start, "stages": [{"name",
-"planned_seconds", "started", "seconds", "steps"}], "etas": [{"at", "end"} in seconds from the start], "ended", "seconds"};
+run.json: {"budget_seconds", "started", "deadline", "starts": the time of each start, "arguments" that its answers depend on,
+"stages": [{"name", "planned_seconds", "started", "seconds", "steps"}], "etas": [{"at", "end"} in seconds from the start], "ended", "seconds"};
 without a budget there is no "budget_seconds", "deadline", "planned_seconds" or "etas".
 
 A run resumes by one rule: a stage that ended according to run.json runs again only if its output is gone, or the output
@@ -37,7 +37,7 @@ from budget.clock import (
     time_of_day,
     timestamp,
 )
-from budget.forecast import BASE, TRAINING
+from budget.forecast import BASE, EVALUATION, TRAINING, TUNED
 from budget.plan import Plan
 from budget.step import Step, changed
 from engines.processes import PROCESSES_FILE, ProcessTree
@@ -100,6 +100,24 @@ class Run(Plan):
             resumed = {key: value for key, value in state.items() if key not in ("ended", "seconds")}
             return resumed | {"starts": [*state["starts"], timestamp(now)]}
         return {"started": timestamp(now), "starts": [timestamp(now)], "stages": []}
+
+    def keep_arguments(self, asked: dict[str, str | None]) -> None:
+        """Note what the run is asked for; InputError if another start has answered or trained with something else."""
+        asked = {
+            name: str(Path(value).resolve()) if value and Path(value).exists() else value
+            for name, value in asked.items()
+        }
+        ended = {stage["name"] for stage in self.state["stages"] if "seconds" in stage}
+        if EVALUATION in ended or not ended & {BASE, TRAINING, TUNED}:
+            self.state["arguments"] = asked
+            return
+        before = self.state.setdefault("arguments", asked)  # an earlier version has not noted them
+        for name, value in asked.items():
+            if before.get(name) != value:
+                raise InputError(
+                    f"expected --{name} {before.get(name)}, with which {self.out} was begun, found {value}: its numbers could "
+                    f"not be compared; give it as before, or remove {self.path} to begin anew"
+                )
 
     def end(self) -> None:
         """Note the end. A run without a deadline may have started long ago: its time is that of its stages."""
