@@ -30,6 +30,7 @@ PROGRESS_FILE = "progress.json"  # how far a stage has come and when it expects 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LONGEST_S = 3650 * 86400.0  # a budget beyond it is a slip
+LOOK_S = 20.0  # the longest between two looks at the clock
 WRITING_S = 1.0  # reserved at the end of a stage to write its dataset or answers
 REPORT_S = 3.0  # the same for verdicts and a report, or for the log and curve of a training
 SAVED_SHARE = 0.01  # of the time budget: how often training saves a checkpoint,
@@ -141,6 +142,7 @@ class Clock:
         self.folder, self.run_file = folder, run_file
         self.stopped_by: int | None = None
         self._interruptible = self._listens = False
+        self._reserved = 0.0
 
     @property
     def limited(self) -> bool:
@@ -173,8 +175,15 @@ class Clock:
             raise Stopped
 
     def _on_alarm(self, _number: int, _frame) -> None:
-        if self._interruptible:
+        if self._interruptible and not self._set_alarm():
             raise Stopped
+
+    def _set_alarm(self) -> bool:
+        """Whether there is time left; an alarm tells when to look again: timers stand still while a machine sleeps."""
+        seconds = self.left() - self._reserved
+        if seconds > 0:
+            signal.setitimer(signal.ITIMER_REAL, min(seconds, LOOK_S))
+        return seconds > 0
 
     @contextlib.contextmanager
     def interruptible(self, reserved_seconds: float = 0.0) -> Iterator[None]:
@@ -184,12 +193,13 @@ class Clock:
             return
         if not self._listens:
             self._listen()
-        seconds = self.left() - reserved_seconds
-        if seconds <= 0 or self.stopped_by:
+        self._reserved = reserved_seconds
+        if self.stopped_by:
             raise Stopped
-        self._interruptible = True
-        signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
+            self._interruptible = True
+            if not self._set_alarm():
+                raise Stopped
             yield
         finally:
             self._interruptible = False
