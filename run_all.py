@@ -26,15 +26,21 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import evaluate
+import inference
 from budget import forecast
 from budget.arguments import Arguments
-from budget.calibration import calibrate, estimate_judge_startup, estimate_startup_times
-from budget.clock import find_stage, format_duration, read_run, time_of_day
+from budget.calibration import (
+    CALIBRATION,
+    calibrate,
+    estimate_judge_startup,
+    estimate_startup_times,
+    print_plan,
+)
+from budget.clock import find_stage, format_duration, time_of_day
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, StartupTimes
-from budget.reports import CollectionTime, read_report
 from budget.run import Interrupted, Run
 from budget.stages import (
-    TEST_RATIO,
     GoingOn,
     Quiz,
     add_comparison,
@@ -45,6 +51,7 @@ from budget.stages import (
 )
 from budget.step import Step
 from budget.watching import require_reporters, watched
+from data_processor import data_collection_api, data_collection_local
 from data_processor.arguments import can_judge
 from data_processor.documents import Document, read_documents
 from data_processor.languages import identify_all, in_language
@@ -62,12 +69,16 @@ from days.superseded import Sources
 from engines.hub import require_model
 from engines.processes import claim_run_folder
 from evaluation import report
-from provenance import meta_file
+from evaluation.answers import require_gradable
+from evaluation.forgetting import require_lm_eval
 from training.nodes import find_machines
-from utils import InputError, log_file, parse_arguments, read_json, run_script, write_json
+from utils import InputError, log_file, parse_arguments, read_json, require_key, run_script, write_json
 
 # In English; beside it in other languages. They are measured on and never trained on.
 GENERAL_QUESTIONS = Path(__file__).parent / "evaluation" / "general" / "questions.json"
+
+# What the answers of both models are to have in common
+COMPARED = ("model_name_or_path", "system_prompt", "test_data_path", "retention_data_path")
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +97,36 @@ def count_questions(arguments: Arguments) -> tuple[int | None, int]:
     paths = (arguments.test_data_path, arguments.retention_data_path)
     test, general = (len(read_json(path, "questions", or_lines=True)) if path else None for path in paths)
     return test, general or 0
+
+
+def read_stages(arguments: Arguments) -> dict[str, object]:
+    """The arguments of the stages, by script, as those read them: a slip in them would otherwise show after hours.
+
+    Those of finetune.py are not: torch would be loaded, and the calibration reads them soon.
+    """
+    scripts = {"data_collection_local": data_collection_local, "data_collection_api": data_collection_api}
+    scripts |= {"inference": inference, "evaluate": evaluate}
+    try:
+        steps = build_steps(arguments, limited=False)
+    except ValueError as error:  # from shlex
+        raise InputError(
+            f"expected arguments for the stages as a shell reads them, found {error}: correct the quotes"
+        ) from None
+    commands = [step.command for name in (COLLECTION, TUNED, EVALUATION) for step in steps[name][:1]]
+    named = [(Path(script).stem, words) for script, *words in commands]
+    return {name: parse_arguments(scripts[name].Arguments, words=words)[0] for name, words in named}
+
+
+def check_questions(arguments: Arguments) -> None:
+    """That the judge can be asked, and can grade the questions that were given."""
+    asked: evaluate.Arguments = read_stages(arguments)["evaluate"]
+    judge = evaluate.choose_judge(asked)
+    if judge == "api":
+        require_key(asked.api_base)
+    if asked.lm_eval:
+        require_lm_eval()
+    for path in filter(None, (arguments.test_data_path, arguments.retention_data_path)):
+        require_gradable(path, judge)
 
 
 def check_arguments(
@@ -109,7 +150,7 @@ def check_arguments(
             f"expected documents in {arguments.data_path} as --newer, found no {min(unknown)}: give their names there"
         )
     choose_general_questions(arguments, documents)
-    count_questions(arguments)
+    check_questions(arguments)
     gpus = None
     # before hours of collection, that the training needs what they share
     if arguments.ray_address not in (None, "local"):
@@ -122,26 +163,6 @@ def check_arguments(
             "or run the stages one by one"
         )
     return starts, documents
-
-
-def print_plan(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, arguments: Arguments) -> None:
-    """Print what the budget buys, and what half, twice and four times as much would."""
-    begun = read_run(run.path)
-    if len(run.state["starts"]) > 1 or ("started" in begun and not begun.keys() & {"deadline", "ended"}):
-        raise InputError(  # the first round, which is collected for the plan, would take the place of its dataset
-            f"expected no run under way with --plan_only, found one in {run.path}: leave --plan_only out to go on with it, "
-            "or give another --out"
-        )
-    calibrate(run, steps, starts, ask=arguments.test_data_path is not None)
-    timings, collected = forecast.find_timings(run.out), read_report(meta_file(run.out / "data.json"), CollectionTime)
-    questions, general = count_questions(arguments)
-    if questions is None:
-        questions = round(TEST_RATIO * collected.units * timings.questions_a_unit)
-    plans = [
-        forecast.forecast(run.budget * times, timings, collected.units, questions, general, arguments.quiz)
-        for times in (1, 0.5, 2, 4)
-    ]
-    print("\n".join(forecast.format_plan(plans[0], plans[1:])))
 
 
 def finish_run(run: Run, day: Day, documents: str) -> None:
@@ -205,7 +226,7 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
     """Run all stages, or with --plan_only just print the plan."""
     steps = build_steps(arguments, run.limited)
     if arguments.plan_only:
-        print_plan(run, steps, starts, arguments)
+        print_plan(run, steps, starts, *count_questions(arguments), arguments.quiz)
         return
     if not day.is_first and can_judge(shlex.split(arguments.collect_args)):
         add_comparison(steps[COLLECTION], arguments, lambda: intake.write_candidates(day))
@@ -217,7 +238,7 @@ def run_stages(run: Run, day: Day, starts: StartupTimes, arguments: Arguments, d
         run.write()
     with watched(run, arguments.report_to):
         worthwhile = run.limited and forecast.CALIBRATION_SHARE * run.budget > forecast.calibration_seconds(starts)
-        if worthwhile and forecast.find_timings(run.out) is None:
+        if worthwhile and forecast.find_timings(run.out) is None and not find_stage(run.state, CALIBRATION):
             calibrate(run, steps, starts, ask=False)
         if "seconds" not in find_stage(run.state, COLLECTION) or steps[COLLECTION][0].gone():
             write_fingerprints(run.out, fingerprint(documents))
@@ -243,14 +264,16 @@ def main() -> None:
     out = Path(arguments.out)
     day, documents = Day(out, out), None
     with contextlib.ExitStack() as stack:
-        if out.is_dir():  # before anything looks for GPUs, which processes of an earlier run may occupy
+        claimed = out.is_dir()
+        if claimed:  # before anything looks for GPUs, which processes of an earlier run may occupy
             stack.enter_context(claim_run_folder(out))
             documents = read_documents(arguments.data_path, all_runs(out)[-1])
             day = days.choose_run(out, documents, arguments.plan_only)
-        is_new = not day.run.is_dir()
+        is_new = not claimed if day.is_first else not day.run.is_dir()
         if not is_new and not day.is_first:
             stack.enter_context(claim_run_folder(day.run))
         run = Run(arguments, day.run, resumable=not arguments.plan_only, renewable=not day.is_first)
+        run.keep_arguments({name: getattr(arguments, name) for name in COMPARED})
         starts, documents = check_arguments(arguments, run.budget, documents)
         if len(run.state["starts"]) == 1 and days.has_nothing_to_do(day.run):
             again = days.how_to_repeat(day, arguments.way)

@@ -85,8 +85,8 @@ def set_up_terminal() -> None:
             sys.modules["transformers"].utils.logging.disable_progress_bar()
 
 
-def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:
-    """Read the command line into one object for each dataclass; an unknown argument or value is an InputError."""
+def parse_arguments(*dataclass_types: type, words: list[str] | None = None) -> tuple[Any, ...]:
+    """Read the command line, or `words`, into an object for each dataclass; an unknown argument or value is an InputError."""
     from transformers.hf_argparser import HfArgumentParser
 
     class Parser(HfArgumentParser):
@@ -94,9 +94,8 @@ def parse_arguments(*dataclass_types: type) -> tuple[Any, ...]:
             raise InputError(f"{Path(sys.argv[0]).name}: {message} (see --help)")
 
     summary = (sys.modules["__main__"].__doc__ or "").partition("\n")[0]
-    *parsed, unknown = Parser(dataclass_types, description=summary).parse_args_into_dataclasses(
-        return_remaining_strings=True
-    )
+    parser = Parser(dataclass_types, description=summary)
+    *parsed, unknown = parser.parse_args_into_dataclasses(words, return_remaining_strings=True)
     if unknown:
         raise InputError(f"expected arguments that --help lists, found {describe_unknown(unknown)}")
     return tuple(parsed)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import logging
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from budget import forecast
-from budget.clock import timestamp
+from budget.clock import format_duration, read_run, timestamp
 from budget.forecast import BASE, COLLECTION, TRAINING, StartupTimes, Timings, prior_startup_times
 from budget.reports import AskingTime, CollectionTime, read_report
 from budget.run import Interrupted, Run
+from budget.stages import TEST_RATIO
 from budget.step import Step
 from provenance import meta_file
 from utils import InputError, find_log_file, log_file, read_json, write_json
@@ -24,7 +26,12 @@ from utils import InputError, find_log_file, log_file, read_json, write_json
 # Batches run from long to short, then start over: with the few examples of a calibration, after about this many updates.
 UPDATES = 16
 QUESTIONS = 8
+CALIBRATION = "calibration"  # in run.json, before the stages
 ONE_HOUR = 3600
+MOST_SHARE = 0.2  # of the time left: longer than that no calibration is worth (chosen)
+LATE_S = 5.0  # a stage that fails this close to its end, or after it, had too little time
+
+log = logging.getLogger(__name__)
 
 
 def estimate_startup_times(
@@ -85,39 +92,85 @@ def weight_bytes(model_name_or_path: str) -> float:
         ) from None
 
 
-def calibrate(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, ask: bool) -> None:
-    """Time the first round of the collection, which is kept, updates on its output, and (if `ask`) some questions."""
-    folder = find_log_file(run.out / "calibration")
-    started, until = time.time(), time.time() + ONE_HOUR
+def calibrate(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, ask: bool) -> bool:
+    """Time the first round of the collection, which is kept, updates on its output, and (if `ask`) some questions.
 
-    def time_step(step: Step, *more: str) -> float:
-        """Run a step; returns the seconds it took."""
+    False if that took too long, as where a model is still downloaded: the run then goes on with the priors.
+    """
+    started = time.time()
+    most = (
+        min(ONE_HOUR, MOST_SHARE * run.left()) if run.resumable else ONE_HOUR
+    )  # a plan alone is no part of the budget
+    in_time = time_first_work(run, steps, starts, ask, started + most)
+    record = {
+        "name": CALIBRATION,
+        "planned_seconds": forecast.calibration_seconds(starts),
+        "started": timestamp(started),
+    }
+    run.state["stages"].append({**record, "seconds": round(time.time() - started, 1)})
+    if not in_time:
+        log.warning("no calibration: its first work did not end within %s; priors are used", format_duration(most))
+    return in_time
+
+
+def time_first_work(run: Run, steps: dict[str, list[Step]], starts: StartupTimes, ask: bool, until: float) -> bool:
+    """Run the first work of the stages and write the timings; False if it is not done by `until`."""
+    folder = find_log_file(run.out / "calibration")
+
+    def time_step(step: Step, *more: str) -> float | None:
+        """Run a step; returns the seconds it took, None if it had to be stopped."""
         step_started = time.monotonic()
-        code = run.run_command([*step.command, *more], folder, until, "calibration")
+        code = run.run_command([*step.command, *more], folder, until, CALIBRATION)
         if run.stopped_by:
             raise Interrupted(run.stopped_by)
-        if code:
+        if code and time.time() < until - LATE_S:
             raise InputError(f"expected the calibration of {step.name} to succeed, found exit code {code}: see above")
-        return time.monotonic() - step_started
+        return None if code else time.monotonic() - step_started
 
-    time_step(steps[COLLECTION][0], "--rounds", "1", "--until", timestamp(until))
+    if time_step(steps[COLLECTION][0], "--rounds", "1", "--until", timestamp(until)) is None:
+        return False
     updates = str(UPDATES)
-    logging = ["--logging_steps", updates, "--logging_first_step", "True"]  # the first is the slowest
-    training = time_step(steps[TRAINING][0], "--output_dir", str(folder / "lora"), "--max_steps", updates, *logging)
+    logs = ["--logging_steps", updates, "--logging_first_step", "True"]  # the first is the slowest
+    training = time_step(steps[TRAINING][0], "--output_dir", str(folder / "lora"), "--max_steps", updates, *logs)
+    if training is None:
+        return False
     if ask:
         more = ["--output_path", str(folder / "base.json"), "--limit", str(QUESTIONS)]
-        time_step(steps[BASE][0], *more, "--until", timestamp(until))
+        if time_step(steps[BASE][0], *more, "--until", timestamp(until)) is None:
+            return False
     same_engine = uses_vllm(steps[COLLECTION][0].command) == starts.vllm or not starts.on_gpu
     ranks = max_ranks(steps[TRAINING][0].command, starts.cluster_gpus) if starts.on_gpu else 1
     timings = asdict(compute_timings(run.out, training, starts, same_engine, ranks))
     rounded = {name: round(value, 4) for name, value in timings.items() if value is not None}
     write_json(log_file(run.out / forecast.CALIBRATION_FILE), rounded)
-    record = {
-        "name": "calibration",
-        "planned_seconds": forecast.calibration_seconds(starts),
-        "started": timestamp(started),
-    }
-    run.state["stages"].append({**record, "seconds": round(time.time() - started, 1)})
+    return True
+
+
+def print_plan(
+    run: Run, steps: dict[str, list[Step]], starts: StartupTimes, questions: int | None, general: int, quiz: bool
+) -> None:
+    """Print what the budget buys, and what half, twice and four times as much would.
+
+    `questions` are None if they are still to be collected.
+    """
+    begun = read_run(run.path)
+    if len(run.state["starts"]) > 1 or ("started" in begun and not begun.keys() & {"deadline", "ended"}):
+        raise InputError(  # the first round, which is collected for the plan, would take the place of its dataset
+            f"expected no run under way with --plan_only, found one in {run.path}: leave --plan_only out to go on with it, "
+            "or give another --out"
+        )
+    if not calibrate(run, steps, starts, ask=questions is not None):
+        raise InputError(
+            f"expected the first work of each stage within an hour, found that it takes longer: see {run.out}, start it again"
+        )
+    timings, collected = forecast.find_timings(run.out), read_report(meta_file(run.out / "data.json"), CollectionTime)
+    if questions is None:
+        questions = round(TEST_RATIO * collected.units * timings.questions_a_unit)
+    plans = [
+        forecast.forecast(run.budget * times, timings, collected.units, questions, general, quiz)
+        for times in (1, 0.5, 2, 4)
+    ]
+    print("\n".join(forecast.format_plan(plans[0], plans[1:])))
 
 
 def max_ranks(command: list[str], cluster_gpus: int | None) -> int:

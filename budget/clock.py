@@ -29,6 +29,8 @@ RUN_FILE = "run.json"  # in the output folder: the deadline, and the time planne
 PROGRESS_FILE = "progress.json"  # how far a stage has come and when it expects to end
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LONGEST_S = 3650 * 86400.0  # a budget beyond it is a slip
+LOOK_S = 20.0  # the longest between two looks at the clock
 WRITING_S = 1.0  # reserved at the end of a stage to write its dataset or answers
 REPORT_S = 3.0  # the same for verdicts and a report, or for the log and curve of a training
 SAVED_SHARE = 0.01  # of the time budget: how often training saves a checkpoint,
@@ -66,7 +68,7 @@ def parse_duration(text: str) -> float:
     """Seconds in "6h", "40m", "90s", "1.5h" or "1h30m"."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or not seconds:
+    if "".join(number + unit for number, unit in parts) != text or not 0 < seconds <= LONGEST_S:
         raise InputError(f"expected a time such as 6h, 40m, 90s or 1.5h, found {text!r}: write it so")
     return seconds
 
@@ -76,13 +78,15 @@ def parse_time(text: str, now: float) -> float:
     try:
         if "T" in text or " " in text:
             return datetime.datetime.fromisoformat(text).timestamp()
-        today = datetime.datetime.fromtimestamp(now)
-        moment = datetime.datetime.combine(today.date(), datetime.time.fromisoformat(text))
+        today, at = datetime.datetime.fromtimestamp(now).date(), datetime.time.fromisoformat(text)
     except ValueError:
         raise InputError(
             f"expected a time of day such as 07:30, or a date and time such as 2026-11-24T07:30, found {text!r}: use one of these forms"
         ) from None
-    return (moment if moment > today else moment + datetime.timedelta(days=1)).timestamp()
+    days = [datetime.datetime.combine(today + datetime.timedelta(days=number), at) for number in (-1, 0, 1, 2)]
+    # an hour that the end of summer time repeats is there twice; in another zone the day may be another
+    moments = (day.replace(fold=fold).timestamp() for day in days for fold in (0, 1))
+    return next(moment for moment in moments if moment > now)
 
 
 def timestamp(moment: float) -> str:
@@ -138,6 +142,7 @@ class Clock:
         self.folder, self.run_file = folder, run_file
         self.stopped_by: int | None = None
         self._interruptible = self._listens = False
+        self._reserved = 0.0
 
     @property
     def limited(self) -> bool:
@@ -170,8 +175,15 @@ class Clock:
             raise Stopped
 
     def _on_alarm(self, _number: int, _frame) -> None:
-        if self._interruptible:
+        if self._interruptible and not self._set_alarm():
             raise Stopped
+
+    def _set_alarm(self) -> bool:
+        """Whether there is time left; an alarm tells when to look again: timers stand still while a machine sleeps."""
+        seconds = self.left() - self._reserved
+        if seconds > 0:
+            signal.setitimer(signal.ITIMER_REAL, min(seconds, LOOK_S))
+        return seconds > 0
 
     @contextlib.contextmanager
     def interruptible(self, reserved_seconds: float = 0.0) -> Iterator[None]:
@@ -181,12 +193,13 @@ class Clock:
             return
         if not self._listens:
             self._listen()
-        seconds = self.left() - reserved_seconds
-        if seconds <= 0 or self.stopped_by:
+        self._reserved = reserved_seconds
+        if self.stopped_by:
             raise Stopped
-        self._interruptible = True
-        signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
+            self._interruptible = True
+            if not self._set_alarm():
+                raise Stopped
             yield
         finally:
             self._interruptible = False
@@ -257,25 +270,9 @@ def start_clock(arguments: BudgetArguments, stage: str, folder: str | Path, writ
 def require_deadline_ahead(deadline: float, run_file: Path) -> None:
     if deadline <= time.time():
         raise InputError(
-            f"expected a deadline in the future in {run_file}, found {time_of_day(deadline)}, which has passed: "
-            "remove the file to start with a new budget; finished work is kept"
+            f"expected a deadline in the future in {run_file}, found {time_of_day(deadline)}, which has passed: start without "
+            "--time_budget or --until to finish what is left, or remove the file to begin anew; replies are kept"
         )
-
-
-def keeps_deadline(run: dict, run_file: Path, renewable: bool) -> bool:
-    """Whether a run goes on to the deadline that it has: if it has one, and has not ended.
-
-    InputError if that has passed, unless the run is `renewable`.
-    """
-    if "deadline" not in run or "ended" in run:
-        return False
-    deadline = parse_time(run["deadline"], 0)
-    if renewable and deadline <= time.time():
-        log.info("going on with %s, whose deadline has passed, to a new one", run_file.parent)
-        return False
-    require_deadline_ahead(deadline, run_file)
-    log.info("resuming, with the deadline unchanged: %s", time_of_day(deadline))
-    return True
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -30,6 +30,11 @@ ROLE_YIELD = 0.65  # demo: rows in the words of a role for each question that th
 QUESTION_CALLS = 2  # demo: a question answered at length takes as long as this many calls of the collection
 OPEN_BOOK_COST = 4  # demo: a question with its document takes as long as this many without
 EVALUATION_STARTS = 4.5  # demo: string match and drift, in process starts with the model, with a margin
+# Of the stages that ask: the least, in process starts with the model, of which the questions needed have 0.6 and 0.8 (chosen).
+LEAST_STARTS = {BASE: 2.0, TUNED: 1.6}
+LEAST_TRAINING = (
+    0.5  # chosen: of its part of the time that is left, what training keeps when the others want more than that
+)
 # Process starts. On a CPU: importing, and reading weights from disk (demo).
 IMPORT_S, BYTES_A_SECOND = 6.0, 200e6
 # On a GPU: the CUDA libraries as well (chosen), and 22 GiB in 18 s (vllm-project/vllm#44881, 2026).
@@ -129,9 +134,26 @@ def mean_units(units_read: float, units: int) -> float:
     return units * units_read / (units_read + LATER_YIELD * (units - units_read))
 
 
-def stage_seconds(budget: float, measured: dict[str, float], shares: dict[str, float] = SHARES) -> dict[str, float]:
-    """Seconds for each stage but fine-tuning: at most its share, and no more than it was measured to need."""
-    return {name: min(shares[name] * budget, measured.get(name, budget)) for name in STAGES if name != TRAINING}
+def stage_seconds(
+    budget: float, measured: dict[str, float], shares: dict[str, float] = SHARES, start: float = 0.0
+) -> dict[str, float]:
+    """Seconds for each stage but fine-tuning: at most its share, and no more than it was measured to need.
+
+    But at least what those that ask need for a `start` of a process with the model: with less they could not ask at all.
+    """
+    most = {name: min(shares[name] * budget, measured.get(name, budget)) for name in STAGES if name != TRAINING}
+    return {name: max(seconds, LEAST_STARTS.get(name, 0.0) * start) for name, seconds in most.items()}
+
+
+def shortened(others: dict[str, float], wanted: float, left: float) -> dict[str, float]:
+    """The seconds of `others`, all by one factor fewer where the flexible stage, which `wanted` so many, would get too few.
+
+    That is after a long interruption, when all of them want more than is `left`.
+    """
+    total = sum(others.values())
+    least = LEAST_TRAINING * wanted * min(1.0, max(0.0, left) / max(total + wanted, 1e-9))
+    factor = min(1.0, max(0.0, left - least) / max(total, 1e-9))
+    return {name: factor * seconds for name, seconds in others.items()}
 
 
 def asking_seconds(

@@ -1,7 +1,7 @@
-"""A run of all stages in progress: run.json, the plan for the remaining stages, and the process that works on one of them.
+"""A run of all stages in progress: run.json, and the process that works on one of them.
 
-run.json: {"budget_seconds", "started", "deadline", "starts": the time of each start, "stages": [{"name",
-"planned_seconds", "started", "seconds", "steps"}], "etas": [{"at", "end"} in seconds from the start], "ended", "seconds"};
+run.json: {"budget_seconds", "started", "deadline", "starts": the time of each start, "arguments" that its answers depend on,
+"stages": [{"name", "planned_seconds", "started", "seconds", "steps"}], "etas": [{"at", "end"} in seconds from the start], "ended", "seconds"};
 without a budget there is no "budget_seconds", "deadline", "planned_seconds" or "etas".
 
 A run resumes by one rule: a stage that ended according to run.json runs again only if its output is gone, or the output
@@ -10,6 +10,7 @@ of an earlier stage is newer. The unfinished stage continues with its first unfi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from budget import forecast
-from budget.asking import SLACK
 from budget.clock import (
     PROGRESS_FILE,
     RUN_FILE,
@@ -29,32 +29,29 @@ from budget.clock import (
     BudgetArguments,
     find_stage,
     format_duration,
-    keeps_deadline,
     parse_time,
     process_start,
     read_run,
     requested_deadline,
+    require_deadline_ahead,
     time_of_day,
     timestamp,
 )
-from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED, find_timings
-from budget.reports import AskingTime, CollectionTime, read_report
+from budget.forecast import BASE, EVALUATION, TRAINING, TUNED
+from budget.plan import Plan
 from budget.step import Step, changed
 from engines.processes import PROCESSES_FILE, ProcessTree
-from provenance import meta_file
 from utils import InputError, find_log_file, log_file, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-END_S = 2.0  # reserved at the end, for the last lines of the report
 # a stage has this much longer than its deadline, is then asked to end, and killed after as long again
 GRACE_S, GRACE_SHARE = 10.0, 0.01
 STOP_S = 60.0  # at least this long after a signal, to finish an update and write a checkpoint
 LEFT_OVER_S = 5.0  # the time to end for processes that a finished stage left running
 ASKING_STARTS = 2  # an optional command is run if there is time for this many starts
 MIN_STAGE_S = 5.0  # a stage gets at least this: if it comes too late, it hands over what is complete
-RESTART_SHARE = 0.03  # of the budget: the least for a stage that lost its share to a crash
+REFUSALS = (2, 3, 4)  # exit codes of utils.run_script: what a stage wrote before one cannot be relied on
 CHANGED_S = 1.0  # an output changed this long after a later stage ended was changed by hand
-UNLIMITED_S = 1e9  # seconds: a budget in which everything fits
 # How often the expected end is logged: in seconds, or this share of the budget
 REPORT_EVERY_S, REPORT_EVERY_SHARE = 10.0, 0.01
 
@@ -68,7 +65,7 @@ class Interrupted(Exception):
         self.number = number
 
 
-class Run:
+class Run(Plan):
     """A run in progress: run.json, the plan for the remaining stages, and the process that works on one of them.
 
     Without a budget it has no deadline and plans nothing. Unless `resumable`, it writes no run.json. One that is `renewable`
@@ -76,18 +73,9 @@ class Run:
     """
 
     def __init__(self, budget: BudgetArguments, out: Path, resumable: bool = True, renewable: bool = False):
-        self.out, self.path, self.resumable = out, out / RUN_FILE, resumable
-        self.state = self._open(budget, renewable)
-        self.started = parse_time(self.state["started"], 0)
-        self.deadline = parse_time(self.state["deadline"], 0) if "deadline" in self.state else math.inf
-        self.budget = self.deadline - self.started
-        self.limited = self.deadline < math.inf
+        self.path, self.resumable = out / RUN_FILE, resumable
+        super().__init__(out, self._open(budget, renewable))
         self.outputs: list[Path] = []  # of the stages so far
-        self.measured: dict[str, float] = {}  # the most seconds that a stage will need
-        self.shares = forecast.SHARES
-        self.expected: dict[str, float] = {}  # the seconds it probably needs, to tell when the run ends
-        self.startup_seconds = 0.0  # until a process is ready to ask the model
-        self.transformers_startup: float | None = None  # the same with transformers, from the prior, if vLLM asks
         self.stage_end = 0.0
         self.processes = ProcessTree(log_file(self.out / PROCESSES_FILE))
         self.child: subprocess.Popen | None = None
@@ -100,9 +88,11 @@ class Run:
     def _open(self, budget: BudgetArguments, renewable: bool) -> dict[str, Any]:
         """The state of a resumed run, or of a new one. A run with a deadline that has ended is not resumed."""
         state, now = read_run(self.path), process_start()
+        deadline = requested_deadline(budget, now)
+        if deadline is None:
+            state = without_past_deadline(state, self.path)
         if keeps_deadline(state, self.path, renewable):
             return state | {"starts": [*state["starts"], timestamp(now)]}
-        deadline = requested_deadline(budget, now)
         if deadline is not None:
             times = {"started": timestamp(now), "deadline": timestamp(deadline), "starts": [timestamp(now)]}
             return {"budget_seconds": round(deadline - now, 1), **times, "stages": [], "etas": []}
@@ -111,8 +101,23 @@ class Run:
             return resumed | {"starts": [*state["starts"], timestamp(now)]}
         return {"started": timestamp(now), "starts": [timestamp(now)], "stages": []}
 
-    def left(self) -> float:
-        return self.deadline - time.time()
+    def keep_arguments(self, asked: dict[str, str | None]) -> None:
+        """Note what the run is asked for; InputError if another start has answered or trained with something else."""
+        asked = {
+            name: str(Path(value).resolve()) if value and Path(value).exists() else value
+            for name, value in asked.items()
+        }
+        ended = {stage["name"] for stage in self.state["stages"] if "seconds" in stage}
+        if EVALUATION in ended or not ended & {BASE, TRAINING, TUNED}:
+            self.state["arguments"] = asked
+            return
+        before = self.state.setdefault("arguments", asked)  # an earlier version has not noted them
+        for name, value in asked.items():
+            if before.get(name) != value:
+                raise InputError(
+                    f"expected --{name} {before.get(name)}, with which {self.out} was begun, found {value}: its numbers could "
+                    f"not be compared; give it as before, or remove {self.path} to begin anew"
+                )
 
     def end(self) -> None:
         """Note the end. A run without a deadline may have started long ago: its time is that of its stages."""
@@ -133,28 +138,15 @@ class Run:
         self.stopped_by = self.stopped_by or number
         self._request_end(max(self._grace, STOP_S))
 
+    def _grace_after(self, moment: float) -> float:
+        """The grace of a stage from a moment on, of which GRACE_S at most is beyond the deadline of the run."""
+        return max(GRACE_S, min(self._grace, self.deadline - moment))
+
     def _request_end(self, grace: float) -> None:
         """Send the child, which the terminal's Ctrl-C does not reach, one SIGTERM; after `grace` it is killed."""
         if self.child and self._kill_at == math.inf:
             self.child.terminate()
             self._kill_at = time.time() + grace
-
-    def planned_seconds(self) -> dict[str, float]:
-        """Seconds for each remaining stage as of now: as measured, else the prior; fine-tuning gets what is left."""
-        left = self.deadline - time.time() - END_S
-        open_stages = [name for name in forecast.STAGES if "seconds" not in find_stage(self.state, name)]
-        if not self.limited:
-            return dict.fromkeys(open_stages, math.inf)
-        limits = forecast.stage_seconds(self.budget, self.measured, self.shares)
-        plan = {name: seconds for name, seconds in limits.items() if name in open_stages}
-        for name in plan:
-            record = find_stage(self.state, name)
-            if record:  # started before
-                used = time.time() - parse_time(record["started"], 0)
-                plan[name] = max(plan[name] - used, RESTART_SHARE * self.budget)
-        flexible = TRAINING if TRAINING in open_stages else open_stages[0]
-        plan[flexible] = max(0.0, left - sum(seconds for name, seconds in plan.items() if name != flexible))
-        return {name: plan[name] for name in open_stages}
 
     def run_stage(self, name: str, steps: list[Step]) -> None:
         """Run one stage, unless it has already ended; InputError or Interrupted if the run cannot go on."""
@@ -212,17 +204,21 @@ class Run:
         return any(step.gone() for step in steps) or any(changed(path, ended + CHANGED_S) for path in self.outputs)
 
     def _run_step(self, step: Step, until: float, stage: str) -> None:
-        until_argument = ["--until", timestamp(until)] if self.limited and step.timed else []
+        until_argument, begun = ["--until", timestamp(until)] if self.limited and step.timed else [], time.time()
         code = self.run_command([*step.command, *until_argument], step.output.parent, until, stage)
         if self.stopped_by:
             raise Interrupted(self.stopped_by)
-        if code and step.rescue and time.time() > until and step.rescue():
+        if not code:
+            return
+        if code not in REFUSALS and step.handed_over(begun):  # late, or in what comes after: the work is there
+            log.warning("%s wrote all that it had, then ended with exit code %d: going on with that", step.name, code)
+        elif step.rescue and time.time() > until and step.rescue():
             log.warning("%s did not end in time: using what it left behind", step.name)
-        elif code and step.needed:
+        elif step.needed:
             raise InputError(
                 f"expected {step.name} to succeed, found exit code {code}: see above; finished work is kept, run this again"
             )
-        elif code:
+        else:
             log.warning("%s failed with exit code %d and is skipped", step.name, code)
 
     def run_command(self, command: list[str], folder: Path, until: float, stage: str) -> int:
@@ -238,8 +234,8 @@ class Run:
             self.processes.refresh()
             if now > self._kill_at:
                 self.processes.kill()
-            elif now > until + self._grace:
-                self._request_end(self._grace)
+            elif now > until + self._grace_after(until):
+                self._request_end(self._grace_after(now))
             if self.limited and now - last_report >= max(REPORT_EVERY_S, REPORT_EVERY_SHARE * self.budget):
                 self.report_end(stage, folder, started, until)
                 last_report = now
@@ -259,42 +255,39 @@ class Run:
         after = {name: seconds for name, seconds in self.planned_seconds().items() if name != stage}
         after = {name: min(seconds, self.expected.get(name, seconds)) for name, seconds in after.items()}
         if TRAINING in after:  # it takes what the others leave, if it has enough to do
-            available = self.deadline - END_S - end - sum(after.values()) + after[TRAINING]
+            available = self.deadline - self.end_seconds - end - sum(after.values()) + after[TRAINING]
             after[TRAINING] = min(self.expected.get(TRAINING, available), max(available, 0.0))
-        end = min(end + sum(after.values()) + END_S, max(self.deadline, now))
+        end = min(end + sum(after.values()) + self.end_seconds, max(self.deadline, now))
         self.state["etas"].append({"at": round(now - self.started, 1), "end": round(end - self.started, 1)})
-        self.write()
+        with contextlib.suppress(InputError):  # such as a full disk: it is only looked at
+            self.write()
         times = time_of_day(end), format_duration(end - now), time_of_day(self.deadline)
         log.info("the run ends at about %s, in %s (deadline %s)", *times)
 
-    def update_estimates(
-        self, questions: int, general: int, judged_by_model: bool, open_book: bool, quiz: bool = False
-    ) -> None:
-        """Derive from the calibration and the stages so far what the remaining stages will need."""
-        collected, timings = read_report(meta_file(self.out / "data.json"), CollectionTime), find_timings(self.out)
-        if collected and timings:
-            stages = forecast.forecast(UNLIMITED_S, timings, collected.units, questions, general).stages
-            asked = (questions, general, judged_by_model, open_book, quiz)
-            asking = forecast.asking_seconds(self.budget, timings, *asked)
-            share = forecast.collection_share(self.budget, timings, asking)
-            self.shares = {**forecast.SHARES, COLLECTION: share}
-            self.expected = {BASE: asking[BASE], **{name: stages[name] for name in (TRAINING, TUNED, EVALUATION)}}
-        self.startup_seconds = collected.seconds_to_start if collected else 0.0
-        # it compiles again for an adapter
-        vllm_startup = 0.0 if self.transformers_startup is None else self.startup_seconds
-        base = [read_report(meta_file(self.out / f"{name}.json"), AskingTime) for name in ("base", "retention_base")]
-        if base[0] and base[0].seconds_a_question and "seconds" in find_stage(self.state, BASE):
-            seconds = sum(
-                max(vllm_startup, asking.seconds_to_start) + (asking.seconds_a_question or 0) * asking.asked
-                for asking in filter(None, base)
-            )
-            self.startup_seconds = max(vllm_startup, base[0].seconds_to_start)
-            if open_book:
-                cost = base[0].seconds_a_question
-                seconds += forecast.open_book_seconds(self.budget, self.startup_seconds, base[0].asked, cost)
-            self.measured = {TUNED: SLACK * seconds + END_S}
-            loading = (timings and timings.loading) or self.transformers_startup or self.startup_seconds
-            self.measured |= forecast.evaluation_seconds(loading, judged_by_model)
-        if timings and "seconds" in find_stage(self.state, COLLECTION):
-            rows = read_json(meta_file(self.out / "data.json"), "the collection's numbers")["counts"]["rows"]
-            self.expected[TRAINING] = forecast.training_seconds(sum(rows.values()), timings)
+
+def keeps_deadline(run: dict, run_file: Path, renewable: bool) -> bool:
+    """Whether a run goes on to the deadline that it has: if it has one, and has not ended.
+
+    InputError if that has passed, unless the run is `renewable`.
+    """
+    if "deadline" not in run or "ended" in run:
+        return False
+    deadline = parse_time(run["deadline"], 0)
+    if renewable and deadline <= time.time():
+        log.info("going on with %s, whose deadline has passed, to a new one", run_file.parent)
+        return False
+    require_deadline_ahead(deadline, run_file)
+    log.info("resuming, with the deadline unchanged: %s", time_of_day(deadline))
+    return True
+
+
+def without_past_deadline(run: dict, run_file: Path) -> dict:
+    """A run that has not ended by its deadline as one that goes on without; any other as it is.
+
+    Both models are then asked together, so that the base model's stage is one only if it has ended.
+    """
+    if "deadline" not in run or "ended" in run or parse_time(run["deadline"], 0) > time.time():
+        return run
+    log.info("going on with %s, whose deadline has passed, without one", run_file.parent)
+    rest = {key: value for key, value in run.items() if key not in ("budget_seconds", "deadline", "etas")}
+    return rest | {"stages": [stage for stage in run["stages"] if "seconds" in stage or stage["name"] != BASE]}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from provenance import meta_file
 from utils import find_log_file
 
 
@@ -31,6 +32,10 @@ class Step:
 
     def ended(self, since: float) -> bool:
         return self.sealed and changed(self.output, since)
+
+    def handed_over(self, since: float) -> bool:
+        """Whether it has written all that it had since then: what is last is its output if sealed, else the meta file of that."""
+        return changed(self.output if self.sealed else meta_file(self.output), since)
 
     def gone(self) -> bool:
         """Whether what it has to hand over is missing; a rescue may have handed over less than the output."""

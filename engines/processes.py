@@ -172,10 +172,11 @@ class ProcessTree:
         self._refreshed, before = time.monotonic(), self.members
         self.members = self._living()
         if self.members != before:
-            if self.members:
-                write_json(self.record, sorted(filter(None, map(identity, self.members))))
-            else:
+            if not self.members:
                 self.record.unlink(missing_ok=True)
+                return
+            with contextlib.suppress(InputError):  # such as a full disk, which must not end the work
+                write_json(self.record, sorted(filter(None, map(identity, self.members))))
 
     def _living(self) -> set[psutil.Process]:
         """The members alive; orphans that have ended are reaped, the child of `start` is left to its caller."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_processor.dataset import with_id
+from data_processor.dataset import question_and_reference, read_dataset, with_id
 from data_processor.points import require_points
 from engines.thoughts import without_thoughts
 from evaluation.matching import UNANSWERABLE
@@ -28,24 +28,37 @@ def read_answers(path: Path, judge: str = "match") -> list[dict]:
     if not isinstance(rows, list) or not rows:
         found = "an empty list" if rows == [] else f"a {type(rows).__name__}"
         raise InputError(f"expected a list of answers in {path}, found {found}: give a file that inference.py wrote")
-    reference_keys = ("reference",) if judge == "match" else ("reference", "fact")
     seen: set[str] = set()
     for number, row in enumerate(rows):
         where = f"row {number} of {path}"
         if not isinstance(row, dict):
             raise InputError(f"expected an object as {where}, found a {type(row).__name__}: correct it")
         require_points(row, where)
-        needed = [("question",), ("response",)] + [reference_keys] * (row.get("kind") != UNANSWERABLE)
-        for keys in needed:
-            text = next((row[key] for key in keys if row.get(key)), row.get(keys[0]))
-            if not isinstance(text, str) or (keys == reference_keys and not tokens(text)):
-                hint = "add it" + (", or let a model judge by the fact" if keys == ("reference",) else "")
-                expected_keys = " or ".join(f'"{key}"' for key in keys)
-                raise InputError(f"expected a text as {expected_keys} in {where}, found {text!r}: {hint}")
+        require_texts(row, where, judge)
         if has_id(row) and str(row["id"]) in seen:
             raise InputError(f"expected unique ids in {path}, found {row['id']!r} again in row {number}: rename one")
         seen.add(str(row.get("id")))
     return [{**row, "reference": reference_of(row), "response": response_of(row)} for row in rows]
+
+
+def require_texts(row: dict, where: str, judge: str) -> None:
+    """InputError if an answer lacks a text that `judge` needs."""
+    reference_keys = ("reference",) if judge == "match" else ("reference", "fact")
+    for keys in [("question",), ("response",)] + [reference_keys] * (row.get("kind") != UNANSWERABLE):
+        text = next((row[key] for key in keys if row.get(key)), row.get(keys[0]))
+        if not isinstance(text, str) or (keys == reference_keys and not tokens(text)):
+            hint = "add it" + (", or let a model judge by the fact" if keys == ("reference",) else "")
+            expected_keys = " or ".join(f'"{key}"' for key in keys)
+            raise InputError(f"expected a text as {expected_keys} in {where}, found {text!r}: {hint}")
+
+
+def require_gradable(path: str | Path, judge: str) -> None:
+    """InputError if a file of questions is none, or if `judge` could not grade the answers to them."""
+    for number, row in enumerate(read_dataset(path, "questions", bare_questions=True)):
+        question, reference = question_and_reference(row)
+        require_texts(
+            {**row, "question": question, "reference": reference, "response": ""}, f"row {number} of {path}", judge
+        )
 
 
 def response_of(row: dict) -> str:

@@ -30,9 +30,9 @@ class Time:
         self.alarm = self.now + seconds if seconds else None
 
     def sleep(self, seconds: float) -> None:
-        end, alarm = self.now + seconds, self.alarm
-        if alarm is not None and alarm <= end:
-            self.now, self.alarm = alarm, None
+        end = self.now + seconds
+        while self.alarm is not None and self.alarm <= end:
+            self.now, self.alarm = self.alarm, None
             signal.raise_signal(signal.SIGALRM)
         self.now = max(self.now, end)
 

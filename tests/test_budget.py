@@ -41,7 +41,7 @@ def test_a_time_is_read(text, seconds):
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["6", "h", "6 h", "-1h", "0m", "six hours", "1h30", "6H"])
+@pytest.mark.parametrize("text", ["10000d", "9" * 30 + "h", "6", "h", "6 h", "-1h", "0m", "six hours", "1h30", "6H"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(InputError, match="expected a time such as 6h"):
         parse_duration(text)
@@ -60,8 +60,37 @@ def test_a_time_of_day_is_the_next_one():
     assert timestamp(noon).startswith("2026-11-24T12:00:00.000") and timestamp(noon)[23] in "+-", (
         "with the offset from UTC"
     )
+    assert parse_time("07:30+02:00", datetime.datetime.fromisoformat("2026-11-24T12:00Z").timestamp()) == (
+        datetime.datetime.fromisoformat("2026-11-25T05:30Z").timestamp()
+    )
+    late = datetime.datetime.fromisoformat("2026-11-24T01:00Z").timestamp()
+    assert parse_time("20:00-08:00", late) == late + 3 * 3600, "where it is still the day before"
     with pytest.raises(InputError, match="07:30"):
         parse_time("25:00", noon)
+
+
+@pytest.fixture
+def berlin(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "hours"),
+    [
+        ("2026-10-24T23:00+02:00", "07:30", 9.5),  # the clock is set back in that night
+        ("2026-10-25T02:40+02:00", "02:50", 1 / 6),
+        ("2026-10-25T02:40+02:00", "02:20", 2 / 3),
+        ("2026-10-25T02:10+01:00", "02:30", 1 / 3),  # the second time that it is ten past two
+        ("2026-03-28T23:00+01:00", "07:30", 7.5),  # and forward in that
+    ],
+)
+def test_a_time_of_day_is_the_next_one_in_a_night_in_which_the_clock_is_set(berlin, now, text, hours):  # noqa: F811
+    moment = datetime.datetime.fromisoformat(now).timestamp()
+    assert parse_time(text, moment) == pytest.approx(moment + hours * 3600)
 
 
 def test_times_in_words():
@@ -229,7 +258,8 @@ def test_a_deadline_has_to_lie_ahead(tmp_path, hours, ahead, refused):  # noqa: 
     if refused:
         assert str(error.value).startswith(f"expected a deadline in the future in {tmp_path / 'run.json'}, found ")
         assert str(error.value).endswith(
-            ", which has passed: remove the file to start with a new budget; finished work is kept"
+            ", which has passed: start without --time_budget or --until to finish what is left, or remove the file to begin "
+            "anew; replies are kept"
         )
 
 
@@ -245,7 +275,7 @@ def test_a_round_is_what_fits_or_all(left, first, cost, seconds, size):
 def test_a_deadline_that_has_passed_is_said(tmp_path):
     past = {"name": "collection", "started": timestamp(time.time() - 100), "deadline": timestamp(time.time() - 10)}
     (tmp_path / "run.json").write_text(json.dumps({"stages": [past]}))
-    with pytest.raises(InputError, match=r"which has passed: remove the file"):
+    with pytest.raises(InputError, match=r"which has passed: start without"):
         start_clock(BudgetArguments(time_budget="60s"), "collection", tmp_path)
     for wrong in (BudgetArguments("60s", "07:30"), BudgetArguments(until="2020-01-01T00:00")):
         with pytest.raises(InputError):
@@ -324,6 +354,22 @@ def test_work_is_cut_before_the_deadline_by_what_is_kept_back(tmp_path, handlers
         raise AssertionError("begun though the time is up")
 
 
+def test_work_is_cut_soon_after_the_machine_has_slept_and_not_while_the_clock_was_set_back(tmp_path, handlers, hours):  # noqa: F811
+    """No timer runs in a sleep: the stage would have gone on for as long as that after its deadline."""
+    clock = running_clock(tmp_path, 3600)
+    with pytest.raises(Stopped), clock.interruptible(10):
+        hours.sleep(100)
+        hours.now, hours.alarm = hours.now + 7200, hours.alarm + 7200
+        hours.sleep(20)
+        raise AssertionError("not cut")
+    clock = running_clock(tmp_path, 3600)
+    with clock.interruptible(10):
+        hours.sleep(3000)
+        hours.now, hours.alarm = hours.now - 1800, hours.alarm - 1800
+        hours.sleep(1000)
+    assert clock.left() == pytest.approx(1400)
+
+
 def test_the_alarm_of_the_machine_cuts_work_that_hears_nothing(tmp_path, handlers):  # noqa: F811
     clock = running_clock(tmp_path, 0.05)
     with pytest.raises(Stopped), clock.interruptible():
@@ -333,7 +379,9 @@ def test_the_alarm_of_the_machine_cuts_work_that_hears_nothing(tmp_path, handler
 def test_no_alarm_is_left_behind(tmp_path, handlers):  # noqa: F811
     clock = running_clock(tmp_path, 600)
     with clock.interruptible(100):
-        assert 400 < signal.getitimer(signal.ITIMER_REAL)[0] <= 500
+        assert 10 < signal.getitimer(signal.ITIMER_REAL)[0] <= 20
+    with clock.interruptible(590):
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 10
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     with pytest.raises(KeyError), clock.interruptible():
         raise KeyError

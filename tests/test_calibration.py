@@ -135,8 +135,8 @@ def steps(out: Path, code: int = 0) -> dict[str, list[Step]]:
 
 @pytest.mark.parametrize("ask", [True, False])
 def test_the_first_work_of_each_stage_is_timed_and_noted(out, handlers, ask):  # noqa: F811
-    run, folder = new_run(out), out / "calibration"
-    calibrate(run, steps(out), CPU, ask)
+    run, folder = new_run(out, "24h"), out / "calibration"
+    assert calibrate(run, steps(out), CPU, ask)
     collected, trained, *asked = (json.loads(line) for line in (out / "told.jsonl").read_text().splitlines())
     hour = parse_time(collected.pop(), 0) - run.started
     assert collected == ["--rounds", "1", "--until"] and 3590 < hour < 3700
@@ -154,7 +154,32 @@ def test_the_first_work_of_each_stage_is_timed_and_noted(out, handlers, ask):  #
     assert (stage["name"], stage["planned_seconds"]) == ("calibration", 110.0) and 0 < stage["seconds"] < 100
 
 
+@pytest.mark.parametrize(
+    ("budget", "plan_only", "seconds"), [("24h", False, 3600), ("90m", False, 1080), ("10m", True, 3600)]
+)
+def test_a_calibration_takes_an_hour_at_most_and_no_large_part_of_the_run(out, handlers, budget, plan_only, seconds):  # noqa: F811
+    run = new_run(out, budget)
+    run.resumable = not plan_only
+    calibrate(run, steps(out), CPU, ask=False)
+    until = json.loads((out / "told.jsonl").read_text().splitlines()[0])[-1]
+    assert parse_time(until, 0) - run.started == pytest.approx(seconds, abs=5)
+
+
+@pytest.mark.parametrize("late", [COLLECTION, TRAINING, BASE])
+def test_a_calibration_without_enough_time_does_not_end_the_run(out, handlers, late, monkeypatch, caplog):  # noqa: F811
+    """Such as a model that is still downloaded, hours before the deadline."""
+    monkeypatch.setattr("budget.run.GRACE_S", 0.2)
+    monkeypatch.setattr("budget.run.GRACE_SHARE", 0.0)
+    monkeypatch.setattr("budget.calibration.ONE_HOUR", 2.0)
+    run, slow = new_run(out, "24h"), steps(out)
+    slow[late][0].command = ["-c", "import time; time.sleep(60)"]
+    assert not calibrate(run, slow, CPU, ask=True)
+    assert not (out / "log" / "calibration.json").exists() and "priors are used" in caplog.text
+    (stage,) = run.state["stages"]
+    assert stage["name"] == "calibration" and 2 <= stage["seconds"] < 20
+
+
 def test_a_stage_that_fails_in_a_calibration_is_named(out, handlers):  # noqa: F811
     with pytest.raises(InputError, match="expected the calibration of collection to succeed, found exit code 3"):
-        calibrate(new_run(out), steps(out, code=3), CPU, ask=True)
+        calibrate(new_run(out, "24h"), steps(out, code=3), CPU, ask=True)
     assert not (out / "log" / "calibration.json").exists() and len((out / "told.jsonl").read_text().splitlines()) == 1

@@ -42,7 +42,39 @@ def test_after_the_training_the_next_stage_has_what_is_left(run, hours):  # noqa
     hours.sleep(800)
     assert run.planned_seconds() == pytest.approx({TUNED: 200 - 2 - 50, EVALUATION: 50})
     hours.sleep(190)
-    assert run.planned_seconds() == pytest.approx({TUNED: 0, EVALUATION: 50}), "no stage has less than nothing"
+    assert run.planned_seconds() == pytest.approx({TUNED: 8 / 3, EVALUATION: 16 / 3}), "both have a part of 8 seconds"
+    hours.sleep(20)
+    assert run.planned_seconds() == {TUNED: 0, EVALUATION: 0}, "no stage has less than nothing"
+
+
+def test_after_a_long_interruption_training_keeps_a_part_of_what_is_left(run, hours):  # noqa: F811
+    """The others want 30 + 100 + 100 + 50 of 198 s, and training had 568: at least half of 198 * 568 / 848."""
+    run.state["stages"].append({"name": COLLECTION, "started": timestamp(run.started)})
+    hours.sleep(800)
+    plan = run.planned_seconds()
+    assert sum(plan.values()) == pytest.approx(198) and plan[TRAINING] == pytest.approx(99 * 568 / 848)
+    assert plan[BASE] == plan[TUNED] == pytest.approx(100 * (198 - plan[TRAINING]) / 280)
+    run.state["stages"].clear()
+    ended(run, COLLECTION, BASE)
+    assert run.planned_seconds()[TRAINING] == pytest.approx(198 * 568 / 718 / 2), "of those that are still to come"
+
+
+def test_a_stage_that_asks_has_time_to_start_its_model(run, hours):  # noqa: F811
+    """vLLM may load for longer than the share of a stage: without an answer of the base model there is no result."""
+    ended(run, COLLECTION)
+    run.startup_seconds = 90.0
+    plan = run.planned_seconds()
+    assert (plan[BASE], plan[TUNED], plan[EVALUATION]) == (180, 144, 50) and sum(plan.values()) == pytest.approx(998)
+    run.measured = {TUNED: 100.0}
+    assert run.planned_seconds()[TUNED] == 144
+    run.state["stages"].append({"name": BASE, "started": timestamp(run.started)})
+    hours.sleep(170)
+    assert run.planned_seconds()[BASE] == 180, "begun again, it starts again"
+
+
+def test_a_long_run_keeps_longer_for_its_last_report(tmp_path, handlers, hours):  # noqa: F811
+    run = new_run(tmp_path, "24h")
+    assert sum(run.planned_seconds().values()) == pytest.approx(86400 - 86.4)
 
 
 @pytest.mark.parametrize(("used", "left"), [(100, 80), (170, 30), (400, 30)])

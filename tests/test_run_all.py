@@ -21,6 +21,7 @@ from budget import forecast
 from budget import run as run_module
 from budget.clock import BudgetArguments, find_stage, parse_time, timestamp
 from budget.forecast import BASE, COLLECTION, EVALUATION, STAGES, TRAINING, TUNED
+from budget.plan import END_S
 from budget.run import Interrupted, Run
 from budget.stages import EPOCHS, GoingOn, build_steps, further_answers, onward_passes, rescue_adapter
 from budget.step import Step
@@ -48,7 +49,7 @@ def new_run(tmp_path, budget: str = "100s") -> Run:
 def test_the_plan_gives_training_what_the_others_leave(tmp_path, handlers):  # noqa: F811
     run = new_run(tmp_path)
     first = run.planned_seconds()
-    assert list(first) == list(STAGES) and sum(first.values()) == pytest.approx(100 - run_module.END_S, abs=0.2)
+    assert list(first) == list(STAGES) and sum(first.values()) == pytest.approx(100 - END_S, abs=0.2)
     run.run_stage(COLLECTION, [step(tmp_path, "pass")])
     run.measured = {BASE: 4.0, TUNED: 3.0, EVALUATION: 2.0}
     plan = run.planned_seconds()
@@ -321,7 +322,7 @@ def test_the_end_is_said_from_what_the_stage_says_and_the_plan(tmp_path, handler
     assert run.state["etas"][-1]["end"] == pytest.approx(1000, abs=2)  # training fills what is left
     run.expected = {BASE: 20.0, TRAINING: 100.0, TUNED: 20.0, EVALUATION: 10.0}
     run.report_end(COLLECTION, tmp_path, begun, begun + 250)
-    assert run.state["etas"][-1]["end"] == pytest.approx(200 + run_module.END_S, abs=3)
+    assert run.state["etas"][-1]["end"] == pytest.approx(200 + END_S, abs=3)
 
 
 def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # noqa: F811
@@ -329,13 +330,13 @@ def test_timings_and_numbers_of_stages_correct_the_plan(tmp_path, handlers):  # 
     (tmp_path / "base.meta.json").write_text(json.dumps({"budget": asking_time()}))
     run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": timestamp(time.time())})
     run.update_estimates(60, 24, judged_by_model=False, open_book=False)
-    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + run_module.END_S)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + END_S)
     assert run.measured[EVALUATION] == 4.0 * forecast.EVALUATION_STARTS
     run.update_estimates(60, 24, judged_by_model=True, open_book=True)
-    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + run_module.END_S)  # the open book would take too much of it
+    assert run.measured[TUNED] == pytest.approx(1.15 * 24 + END_S)  # the open book would take too much of it
     run.budget = 3600
     run.update_estimates(60, 24, judged_by_model=True, open_book=True)
-    assert run.measured[TUNED] == pytest.approx(1.15 * (24 + 4 + forecast.OPEN_BOOK_COST * 20) + run_module.END_S)
+    assert run.measured[TUNED] == pytest.approx(1.15 * (24 + 4 + forecast.OPEN_BOOK_COST * 20) + END_S)
     assert EVALUATION not in run.measured and run.startup_seconds == 4.0
 
 
@@ -349,11 +350,11 @@ def test_every_start_of_vllm_is_planned_and_none_where_transformers_load(tmp_pat
     run.state["stages"].append({"name": BASE, "seconds": 30.0, "started": timestamp(time.time())})
     run.transformers_startup = 25.0
     run.update_estimates(60, 60, judged_by_model=False, open_book=False)
-    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (90 + 30) + run_module.END_S)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (90 + 30) + END_S)
     assert run.measured[EVALUATION] == 25.0 * forecast.EVALUATION_STARTS and run.startup_seconds == 90.0
     run.transformers_startup = None  # without vLLM one start is as another
     run.update_estimates(60, 60, judged_by_model=False, open_book=False)
-    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (50 + 30) + run_module.END_S)
+    assert run.measured[TUNED] == pytest.approx(1.15 * 2 * (50 + 30) + END_S)
     assert run.measured[EVALUATION] == 50.0 * forecast.EVALUATION_STARTS
 
 

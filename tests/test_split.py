@@ -164,6 +164,14 @@ def test_a_quarter_of_the_test_questions_are_of_facts_held_out_whole():
     assert hold_out_facts(facts, 0.0, seed=0) == set()
 
 
+def test_of_a_document_of_one_sentence_something_is_left_to_train():
+    chunk = Chunk("a.txt", 0, 0, 9, "abcdefghi", "")
+    one, two = Fact("fact", chunk, 0, 4, "Hexley"), Fact("fact", chunk, 5, 9, "Hexley")
+    assert hold_out_facts([one], 0.1, seed=0) == hold_out_facts([one, one], 0.1, seed=0) == set()
+    assert len(hold_out_facts([one, two], 1.0, seed=0)) == 1
+    assert hold_out_facts([one], 0.1, seed=0, facts_before=100, held_before=2) == {0}, "there is something already"
+
+
 def test_in_parts_the_share_of_facts_held_out_is_of_all_so_far():
     chunk = Chunk("a.txt", 0, 0, 400, "".join(map(chr, range(0x4E00, 0x4E00 + 400))), "")
     facts = [Fact(f"fact {n}", chunk, n, n + 1, "Hexley") for n in range(400)]
