@@ -87,7 +87,7 @@ def parse_reply(answer, schema: dict | None, max_tokens: int | None = None) -> R
     if getattr(message, "refusal", None):
         return error_reply(f"{REFUSED}{message.refusal}")
     text, cut_off = without_thoughts(text)
-    if cut_off or (finish_reason == "length" and not text.strip()):  # OpenAI's thoughts are neither sent nor named
+    if cut_off or (finish_reason == "length" and not text):  # OpenAI's thoughts are neither sent nor named
         return error_reply(
             f"{CUT_OFF_THINKING}: {max_tokens} tokens were too few; raise --max_new_tokens where there is one, or have the "
             "server think less"
@@ -114,12 +114,15 @@ def parse_reply(answer, schema: dict | None, max_tokens: int | None = None) -> R
 
 
 def cut_short_by_thoughts(answer) -> bool:
-    """Whether a reply reached its limit of tokens and thoughts were among them, so that it may be whole with more room."""
+    """Whether a reply reached its limit of tokens and thoughts were among them, so that it may be whole with more room.
+
+    Line feeds without end are none: a grammar writes them that cannot go on.
+    """
     choice = first_choice(answer)
     counts = getattr(getattr(answer, "usage", None), "completion_tokens_details", None)
     counted = counts.get("reasoning_tokens") if isinstance(counts, dict) else getattr(counts, "reasoning_tokens", None)
     text, thought = read_content(choice)
-    thought = thought or bool(counted) or not without_thoughts(text)[0].strip()
+    thought = thought or bool(counted) or not without_thoughts(text)[0]
     return getattr(choice, "finish_reason", None) == "length" and thought
 
 
