@@ -284,11 +284,14 @@ def test_without_limits_nothing_is_counted_and_each_is_kept_alone(server):
 
 
 def test_when_the_time_is_up_nothing_more_is_sent(server, tmp_path, handlers):  # noqa: F811
+    clock = running_clock(tmp_path, 600)
+
     def time_is_up(_call: dict) -> Answer:
+        clock.deadline = clock.started
         os.kill(os.getpid(), signal.SIGALRM)
         return text("four")
 
-    server.delay_s, clock = 0.1, running_clock(tmp_path, 600)
+    server.delay_s = 0.1
     server.plan = iter([text("one"), text("two"), text("three"), time_is_up])
     with pytest.raises(Stopped), clock.interruptible():
         engine_of(server, concurrency=2).chat(asked(*map(str, range(50))))
