@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -167,7 +168,12 @@ def test_ctrl_c_stops_an_answer_and_then_the_program_as_ctrl_d_does(run):
         os.write(terminal, b"Tell me everything about the harbour.\n")
         read_until(terminal, "tuned")
         os.write(terminal, b"\x03")
-        read_until(terminal, "? ")
-        os.write(terminal, ends)
-        assert chat.wait(60) == 0
+        code = None
+        for _ in range(12):  # a "? " may have been one of the answer, which goes on then
+            read_until(terminal, "? ")
+            os.write(terminal, ends)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = chat.wait(10)
+                break
+        assert code == 0
         os.close(terminal)
