@@ -95,7 +95,7 @@ def test_no_general_questions_can_be_wanted(tmp_path, model_path):
         data_path=str(tmp_path),
         retention_data_path="none",
         inference_args="",
-        evaluate_args="",
+        evaluate_args="--judge match",
     )
     run_all.check_arguments(arguments, 86_400, None)
     assert run_all.count_questions(arguments) == (None, 0)

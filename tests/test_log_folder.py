@@ -35,8 +35,9 @@ TEXT = "The Hexley bridge was opened on 3 May 2031 by Orla Venn. It is 312 metre
 
 
 def as_earlier_versions_left_it(folder: Path) -> None:
-    """All files of log/ stand at the top, and log/ is gone; there was no table of the yield."""
-    (folder / "log" / "data.yield.json").unlink(missing_ok=True)
+    """All files of log/ stand at the top, and log/ is gone; there was no table of the yield, no list of what is disputed."""
+    for name in ("data.yield.json", "data.disputed.jsonl"):
+        (folder / "log" / name).unlink(missing_ok=True)
     for path in (folder / "log").iterdir():
         path.rename(folder / path.name)
     (folder / "log").rmdir()
@@ -219,4 +220,5 @@ def test_at_the_top_of_a_run_stands_what_a_person_opens(run_script, start, tmp_p
         "tuned.journal.jsonl",
         "data.yield.json",
     }
-    assert {path.name for path in (run / "log").iterdir()} == {*beside, *journals, "data.dropped.jsonl", PROGRESS_FILE}
+    found = {"data.dropped.jsonl", "data.disputed.jsonl"}
+    assert {path.name for path in (run / "log").iterdir()} == {*beside, *journals, *found, PROGRESS_FILE}
