@@ -45,7 +45,7 @@ class Sizes:
 
 
 ON_A_GPU = Sizes(4, 28, 1000, 256, (75, 300), (1300, 4000, 8000, 16000), 6, 400)
-ON_A_CPU = Sizes(2, 3, 60, 24, (20, 50), (256, 1024), 2, 200, train=("--use_cpu", "True"))
+ON_A_CPU = Sizes(2, 3, 60, 24, (20, 50), (256, 1024), 2, 200, train=("--use_cpu", "True", "--learning_rate", "1e-3"))
 
 
 @dataclass(frozen=True)

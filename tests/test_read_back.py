@@ -48,6 +48,15 @@ def test_logits_that_differ_are_an_error_on_either_path(monkeypatch, place, wron
         compare_in_fresh_process(REQUEST, {}, FINE, {})
 
 
+def test_a_merged_adapter_may_differ_by_twice_as_much(monkeypatch):
+    more = FINE.double() * (1 + 1.5 * rounding_tolerance("float32", 3))
+    answering(monkeypatch, [FINE, more])
+    assert compare_in_fresh_process(REQUEST, {}, FINE, {}) > rounding_tolerance("float32", 3)
+    answering(monkeypatch, [more, more])
+    with pytest.raises(RuntimeError, match="differs from the trained one"):
+        compare_in_fresh_process(REQUEST, {}, FINE, {})
+
+
 NORMS = {"a": [[2, 3], 1.0], "b": [[4], 2.0]}
 
 
