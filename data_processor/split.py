@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Container
 from itertools import accumulate, pairwise
 
 from data_processor.curation import SimilarTexts, content_words, words
@@ -79,7 +80,7 @@ def split(rows: list[dict], held_facts: set[str], ratio: float, seed: int) -> tu
 
     def hold_out(row: dict, kind: str, own: bool = False) -> bool:
         """Make a question a test question, unless an answer would be left without one, or if `own`, another fact lose one."""
-        removed = [other for other in copies.of(row) if other["id"] in training]
+        removed = copies.of(row, training)
         fewer = Counter(asked_for(other) for other in removed if other["kind"] in ANSWERABLE_KINDS)
         if any(count >= left[key] or (own and key[0] != row["fact_id"]) for key, count in fewer.items()):
             return False
@@ -122,30 +123,36 @@ class Copies:
     def __init__(self, rows: list[dict]):
         self.rows = rows
         self.similar = SimilarTexts(map(question_of, rows), LEAK_SIMILARITY)
-        self.known: dict[str, frozenset[str]] = {}  # the words of questions and answers
+        self.told = [Told(row) for row in rows]
 
-    def of(self, row: dict) -> list[dict]:
-        near = (self.rows[number] for number in self.similar.copies_of(question_of(row)))
-        return [other for other in near if other["fact_id"] == row["fact_id"] or not self.is_apart(row, other)]
+    def of(self, row: dict, among: Container[str]) -> list[dict]:
+        """Those whose ids are `among` these."""
+        told, copies = Told(row), []
+        for number in self.similar.copies_of(question_of(row)):
+            other = self.rows[number]
+            if other["id"] in among and (other["fact_id"] == row["fact_id"] or not told.is_apart(self.told[number])):
+                copies.append(other)
+        return copies
 
-    def is_apart(self, some: dict, other: dict) -> bool:
+
+class Told:
+    """The words by which a question is told from others: its own, the numbers among them, and those of its answer."""
+
+    def __init__(self, row: dict):
+        self.asked, self.answer = (told_by(turn["value"]) for turn in row["conversations"][:2])
+        self.numbers = frozenset(word for word in self.asked if any(map(str.isdigit, word)))
+
+    def is_apart(self, other: Told) -> bool:
         """Whether two questions on two facts ask for different things."""
-        asked, answers = (
-            [self.words_of(row["conversations"][turn]["value"]) for row in (some, other)] for turn in (0, 1)
+        return differ(self.numbers, other.numbers) or (
+            differ(self.asked, other.asked) and differ(self.answer, other.answer)
         )
-        numbers = [frozenset(filter(has_digit, told)) for told in asked]
-        return differ(*numbers) or (differ(*asked) and differ(*answers))
 
-    def words_of(self, text: str) -> frozenset[str]:
-        if text not in self.known:
-            self.known[text] = frozenset(content_words(text) or words(text))
-        return self.known[text]
+
+def told_by(text: str) -> frozenset[str]:
+    return frozenset(content_words(text) or words(text))
 
 
 def differ(some: frozenset[str], others: frozenset[str]) -> bool:
     """Whether each has a word that the other lacks."""
-    return bool(some - others and others - some)
-
-
-def has_digit(word: str) -> bool:
-    return any(map(str.isdigit, word))
+    return not (some <= others or others <= some)
