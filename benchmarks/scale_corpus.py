@@ -35,6 +35,8 @@ REASONS = [
 ]
 OPENED = re.compile(r"(.+) (\w+) the (\w+ \w+) of (\S+) on (\d+ \w+ \d+), (.+)\.")
 COST = re.compile(r"The (\w+ \w+) of (\S+) cost (\d+) euros, as (.+) said, (.+)\.")
+DAY_ASKED = re.compile(r"On what day was the (.+) of (\S+) (\w+) by ([^,]+),.*\?")
+COST_ASKED = re.compile(r"What did the (.+) of (\S+) cost in euros, if (.+) is right.*\?")
 NUMBERED = re.compile(r"\[(\d+)\] (.*?)(?=[\s-]*\[\d+\]|\s*$|\n\n)", re.DOTALL)
 ITEM = re.compile(r"^\d+\. (.*)", re.MULTILINE)
 SHOWN = re.compile(r"Document: (.*?)\n\n(.*)\n\n\(End of the document", re.DOTALL)
@@ -116,7 +118,7 @@ def answer(prompt: str) -> str:
     if "Write questions about each" in asked:
         return json.dumps([pair for number, fact in enumerate(items, 1) for pair in pairs_on(number, fact)])
     if "wants to know the same" in asked:
-        told = [f"For the files of the clerk: {item.split(' | ')[0]}" for item in items]
+        told = [reworded(item.split(" | ")[0]) for item in items]
         return json.dumps([{"item": number, "question": text} for number, text in enumerate(told, 1)])
     if "from the document alone" in asked:
         return json.dumps([{"number": number, "answer": ""} for number in range(1, len(items) + 1)])
@@ -148,6 +150,17 @@ def question_on(fact: str) -> tuple[str, str]:
         thing, place, euros, who, _ = found.groups()
         return f"What did the {thing} of {place} cost in euros, if {who} is right?", euros
     return "", ""
+
+
+def reworded(question: str) -> str:
+    """The same question in other words."""
+    if found := DAY_ASKED.fullmatch(question):
+        thing, place, verb, who = found.groups()
+        return f"When, according to the files, had {who} {verb} what people in {place} call their {thing}?"
+    if found := COST_ASKED.fullmatch(question):
+        thing, place, who = found.groups()
+        return f"How many euros, by the word of {who}, did {place} spend on its {thing}?"
+    return f"For the files of the clerk: {question}"
 
 
 def retold(told: str, way: int) -> str:

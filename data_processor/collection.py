@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import time
@@ -34,6 +35,7 @@ from engines.progress import progress_bar
 from provenance import write_meta
 from utils import InputError, log_file, read_json, write_text
 
+GC_THRESHOLD = 50_000  # objects between two searches for cycles: rows and replies, which are many, have none
 PART_CHARACTERS = 1_000_000  # of neighbouring documents that are collected together: about 500 chunks of 512 tokens
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ def collect(
     time or before a signal. MostlyFailed if most calls failed.
     """
     started = time.time()
+    gc.set_threshold(GC_THRESHOLD)
     path = dataset_path(arguments.json_save_dir)
     if arguments.dry_run:
         chunks, _ = cut_into_chunks(documents, tokenizer, arguments)

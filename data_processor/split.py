@@ -124,15 +124,18 @@ class Copies:
         self.rows = rows
         self.similar = SimilarTexts(map(question_of, rows), LEAK_SIMILARITY)
         self.told = [Told(row) for row in rows]
+        self.found: dict[str, list[dict]] = {}  # by the id of a question that was looked for
 
     def of(self, row: dict, among: Container[str]) -> list[dict]:
-        """Those whose ids are `among` these."""
-        told, copies = Told(row), []
-        for number in self.similar.copies_of(question_of(row)):
-            other = self.rows[number]
-            if other["id"] in among and (other["fact_id"] == row["fact_id"] or not told.is_apart(self.told[number])):
-                copies.append(other)
-        return copies
+        """Those whose ids are `among` these, which only get fewer from call to call."""
+        if row["id"] not in self.found:
+            told, near = Told(row), self.similar.copies_of(question_of(row))
+            self.found[row["id"]] = [
+                other
+                for other, other_told in ((self.rows[number], self.told[number]) for number in near)
+                if other["id"] in among and (other["fact_id"] == row["fact_id"] or not told.is_apart(other_told))
+            ]
+        return [other for other in self.found[row["id"]] if other["id"] in among]
 
 
 class Told:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 from benchmarks import scale
-from benchmarks.scale_corpus import document, question_on, retold
+from benchmarks.scale_corpus import document, question_on, retold, reworded
+from data_processor.curation import is_near_copy, word_trigrams
+from data_processor.split import LEAK_SIMILARITY
 
 
 def test_a_simulated_document_is_the_same_every_time_and_no_two_are_alike():
@@ -19,6 +21,11 @@ def test_what_the_engine_asks_and_tells_keeps_the_names_and_numbers_of_a_sentenc
     opened = "Ada Delfin opened the old mill of Corbaras on 3 May 1931, after it had burnt."
     cost = "The old mill of Corbaras cost 4200 euros, as Ada Delfin said, after it had burnt."
     assert question_on(opened)[1] == "3 May 1931" and question_on(cost)[1] == "4200"
+    for told in (opened, cost):
+        question = question_on(told)[0]
+        other = reworded(question)
+        assert all(name in other for name in ("Ada Delfin", "old mill", "Corbaras"))
+        assert not is_near_copy(word_trigrams(question), word_trigrams(other), LEAK_SIMILARITY)
     for way in range(3):
         assert all(part in retold(opened, way) for part in ("Ada Delfin", "mill", "Corbaras", "3 May 1931"))
         assert all(part in retold(cost, way) for part in ("Ada Delfin", "mill", "Corbaras", "4200"))
