@@ -139,10 +139,15 @@ class Copies:
 
 
 class Told:
-    """The words by which a question is told from others: its own, the numbers among them, and those of its answer."""
+    """The words by which a question is told from others: its own, the numbers among them, and those of its answer.
+
+    Those without an answer are all answered alike: what tells them apart is the chunk whose reader might ask.
+    """
 
     def __init__(self, row: dict):
         self.asked, self.answer = (told_by(turn["value"]) for turn in row["conversations"][:2])
+        if row["kind"] == "unknown":
+            self.answer = frozenset([f"{row['file_name']}#{row['source']['chunk']}"])
         self.numbers = frozenset(word for word in self.asked if any(map(str.isdigit, word)))
 
     def is_apart(self, other: Told) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -23,7 +24,8 @@ WORDINGS = (
 
 def row(number: int, fact: int, question: str, answer: str, kind: str = "qa") -> dict:
     turns = [{"from": "user", "value": question}, {"from": "assistant", "value": answer}]
-    return {"id": f"identity_{number}", "conversations": turns, "fact_id": f"a.txt#{fact}", "kind": kind}
+    place = {"file_name": "a.txt", "source": {"chunk": fact}}
+    return {"id": f"identity_{number}", "conversations": turns, "fact_id": f"a.txt#{fact}", "kind": kind, **place}
 
 
 @pytest.fixture
@@ -39,10 +41,17 @@ def trigrams(row: dict) -> set[tuple[str, ...]]:
 
 
 def leaks(train: list[dict], test: list[dict]) -> int:
-    """Pairs of a training row and a test row with the same answer, whose questions share half of their trigrams or more."""
-    asked = [(trigrams(r), r["conversations"][1]) for r in train if r["kind"] != "passage"]
+    """Pairs of a training row and a test row with the same answer, whose questions share half of their trigrams or more.
+
+    Of questions without an answer only those on one chunk count: they are all answered alike.
+    """
+
+    def told(r: dict) -> tuple:
+        return (r["file_name"], r["source"]["chunk"]) if r["kind"] == "unknown" else r["conversations"][1]
+
+    asked = [(trigrams(r), told(r)) for r in train if r["kind"] != "passage"]
     return sum(
-        t["conversations"][1] == answer and 2 * len(trigrams(t) & one) >= len(trigrams(t) | one)
+        told(t) == answer and 2 * len(trigrams(t) & one) >= len(trigrams(t) | one)
         for t in test
         for one, answer in asked
     )
@@ -203,6 +212,23 @@ def test_a_fact_held_out_whole_is_asked_once_an_answer_and_never_trained():
     assert [r["id"] for r in train] == ["identity_5"]
     assert sorted(r["conversations"][1]["value"] for r in test) == ["1990", "Ann", "Lower Varn"]
     assert {r["kind"] for r in test} == {"held_out_fact"} and {r["kind"] for r in rows} == {"qa", "passage", "reverse"}
+
+
+def test_open_questions_on_a_directory_are_asked_in_the_same_words_and_trained():
+    names = ["".join(letters) for letters in itertools.product("BDFGK", "au", ["lko", "rvi", "nze"])]
+    rows = [
+        row(n, n, f"Which school did {name} go to before coming to the town?", "I do not know.", "unknown")
+        for n, name in enumerate(names)
+    ]
+    train, test = split(rows, set(), 0.2, seed=0)
+    assert (len(train), len(test)) == (24, 6)
+    again = [
+        row(100 + n, n, f"To which school did {name} go before coming to the town?", "Not known.", "unknown")
+        for n, name in enumerate(names)
+    ]
+    train, test = split(rows + again, set(), 0.1, seed=0)
+    places = [r["source"]["chunk"] for r in test]
+    assert len(places) == 6 and len(train) > 40 and not {r["source"]["chunk"] for r in train} & {*places}
 
 
 def test_an_answer_with_one_wording_is_trained():
