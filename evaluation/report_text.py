@@ -165,7 +165,7 @@ def forgetting_lines(lost: dict) -> list[str]:
     if "retention" in lost:
         kept = lost["retention"]
         lines.append(
-            "general questions kept: the base model answered none of them right, so nothing can be said"
+            f"general questions kept: none of the {kept['n']} with a verdict was answered right before, so nothing can be said"
             if not kept["known_before"]
             else f"general questions kept: {kept['kept']} of {kept['known_before']} ({percent(kept['kept_share'])}, {interval(kept['interval'])}); {kept['words']}"
         )

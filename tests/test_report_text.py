@@ -151,9 +151,16 @@ def test_what_was_forgotten_line_by_line():
         "lm_eval t, base to tuned: acc,none 0.5 to 0.25",
     ]
     assert report_text.forgetting_lines({}) == []
-    nothing = {"kept": 0, "known_before": 0, "kept_share": None, "interval": None, "words": "0 answers gained, 0 lost"}
+    nothing = {
+        "n": 3,
+        "kept": 0,
+        "known_before": 0,
+        "kept_share": None,
+        "interval": None,
+        "words": "0 answers gained, 0 lost",
+    }
     assert report_text.forgetting_lines({"retention": nothing}) == [
-        "general questions kept: the base model answered none of them right, so nothing can be said"
+        "general questions kept: none of the 3 with a verdict was answered right before, so nothing can be said"
     ]
 
 
