@@ -29,12 +29,14 @@ MAX_COLUMN_WIDTH = 30  # characters: a column is as wide as its content, up to t
 
 
 def percent(share: float | None) -> str:
+    """A share from 0 to 1 in percent, with a decimal unless it is none or all; "n/a" if there is no number."""
     if share is None or not isfinite(share):
         return "n/a"
     return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
 
 
 def interval(bounds: list[float] | None) -> str:
+    """Two shares from 0 to 1 as "12.3% to 90.0%"; empty if there is no interval."""
     return "" if not bounds else f"{bounds[0]:.1%} to {bounds[1]:.1%}"
 
 

@@ -78,6 +78,7 @@ def describe_verdict(gained: int, lost: int, p: float) -> str:
 
 
 def format_p_value(p: float) -> str:
+    """A p-value with three decimals, the smallest as "p < 0.001"."""
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
