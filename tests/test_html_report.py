@@ -202,7 +202,7 @@ def test_every_count_and_every_name_is_on_the_page(tmp_path):
     page = opened(tmp_path / "report.html", report.render_html(gathered(tmp_path, sft, base)))
     assert "59 ties" in page.text and "1 loss" in page.text  # however short its bar
     for name in files:
-        assert f"…{name[-12:]}" in page.text  # what tells one file from another
+        assert re.search(f"…[a-z/-]*{name[-12:]}", page.text)  # what tells one file from another
         assert page.text.count(name) >= 2  # whole: as the title of its row, and in the list of documents
 
 
