@@ -206,6 +206,17 @@ def test_every_count_and_every_name_is_on_the_page(tmp_path):
         assert page.text.count(name) >= 2  # whole: as the title of its row, and in the list of documents
 
 
+@needs_chromium
+def test_no_word_or_name_makes_the_page_wider_than_its_window(tmp_path):
+    long = "Donaudampfschifffahrt" * 20
+    sft = [{**row, "response": long, "question": long, "file_name": f"{long[:150]}{row['id']}.txt"} for row in SFT]
+    found = gathered(tmp_path, sft, BASE) | {"judge": f"/models/{long}"}
+    measure = "<script>document.body.dataset.over = document.documentElement.scrollWidth - innerWidth</script>"
+    page = opened(tmp_path / "report.html", report.render_html(found) + OPEN_ALL + measure)
+    (over,) = [int(value) for tag, name, value in page.attributes if (tag, name) == ("body", "data-over")]
+    assert over <= 0
+
+
 def test_the_page_can_be_printed():
     style = report.TEMPLATE.read_text(encoding="utf-8").split("</style>")[0]
     assert re.findall(r"@media ([^{]*dark[^{]*) \{", style) == [
