@@ -120,6 +120,7 @@ def main() -> None:
 
 
 def read_rows(data: DataArguments, seed: int) -> Rows:
+    """The rows to train on, to validate with and to ask; InputError for a file that is missing or has an empty row."""
     read = RowFile if data.lazy_preprocess else read_dataset
     rows = read(data.data_path, "a dataset", data.limit)
     held_out = read(data.eval_data_path, "a validation dataset") if data.eval_data_path else []

@@ -64,6 +64,7 @@ def meta_file(path: str | Path) -> Path:
 
 
 def with_meta_name(path: str | Path) -> Path:
+    """The path of NAME.meta.json beside NAME.json, or NAME.meta.json beside a folder NAME."""
     return Path(path).with_name(f"{Path(path).stem}.meta.json")
 
 
@@ -111,4 +112,5 @@ def versions() -> dict[str, str]:
 
 
 def today() -> str:
+    """The local date, YYYY-MM-DD."""
     return time.strftime("%Y-%m-%d")

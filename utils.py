@@ -5,6 +5,7 @@ Nothing heavy is imported at the top, so that a wrong path is reported before to
 
 from __future__ import annotations
 
+import argparse
 import email.utils
 import errno
 import functools
@@ -93,8 +94,9 @@ def parse_arguments(*dataclass_types: type, words: list[str] | None = None) -> t
         def error(self, message: str) -> None:
             raise InputError(f"{Path(sys.argv[0]).name}: {message} (see --help)")
 
-    summary = (sys.modules["__main__"].__doc__ or "").partition("\n")[0]
-    parser = Parser(dataclass_types, description=summary)
+    parser = Parser(dataclass_types, description=(sys.modules["__main__"].__doc__ or "").partition("\n")[0])
+    for no in (action for action in parser._actions if action.const is False):  # "--no_x" has the help of "--x"
+        no.help, no.default = f"Turns --{no.dest} off.", argparse.SUPPRESS
     *parsed, unknown = parser.parse_args_into_dataclasses(words, return_remaining_strings=True)
     if unknown:
         raise InputError(f"expected arguments that --help lists, found {describe_unknown(unknown)}")

@@ -104,7 +104,9 @@ def read_options(options: list[str]) -> str | None:
 
 
 def require_free(port: int) -> None:
-    """InputError if something listens on the port: its answers would be taken for those of our server."""
+    """InputError if it is no port, or something listens there: its answers would be taken for those of our server."""
+    if not 0 < port < 2**16:
+        raise InputError(f"expected a PORT from 1 to 65535, found {port}: give another one")
     with socket.socket() as probe:
         if probe.connect_ex((HOST, port)) == 0:
             raise InputError(f"expected port {port} to be free, found a server there: stop it, or give another PORT")

@@ -13,10 +13,10 @@ from engines.adapter import require_adapter, trained_system_prompt
 from engines.hub import require_model
 from engines.vllm_lora import adapter_config
 from provenance import meta_file
-from utils import InputError, read_json
+from utils import InputError, read_json, require_file
 
 ADAPTER, BASE_ANSWERS, TUNED_ANSWERS = "lora", "base.json", "tuned.json"
-REMEDY = "give the OUT of shells/run_all.sh"
+REMEDY = "give the OUT of shells/run_all.sh or quickstart.sh, as in OUT=output/quickstart"
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def read_run(folder: str | Path, model: str | None = None) -> TunedRun:
     """The run in a folder, its base and its adapter checked; `model` is where the base is, if it has moved."""
     folder = Path(folder)
     adapter = str(folder / ADAPTER)
+    require_file(folder / ADAPTER / "adapter_config.json", "the adapter of a finished run", REMEDY)
     base = model or adapter_config(adapter)["base_model_name_or_path"]
     require_model(base)
     require_adapter(adapter, base)

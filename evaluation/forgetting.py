@@ -22,7 +22,14 @@ from engines.adapter import trained_system_prompt
 from engines.processes import run_child
 from evaluation.accuracy import paired
 from evaluation.matching import CORRECT, UNANSWERABLE, refuses
-from evaluation.significance import describe_comparison, describe_verdict, format_p_value, mcnemar, wilson_interval
+from evaluation.significance import (
+    amount,
+    describe_comparison,
+    describe_verdict,
+    format_p_value,
+    mcnemar,
+    wilson_interval,
+)
 from utils import InputError, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,7 +126,7 @@ def refusals(sft: list[dict], base: list[dict]) -> dict | None:
             lost = sum(b and not a for a, b in zip(refused["sft"], refused["base"], strict=True))
             p = mcnemar(gained, lost)
             result["words"] = (
-                f"{gained} refusals gained, {lost} lost: {describe_verdict(gained, lost, p)} (exact McNemar, {format_p_value(p)})"
+                f"{amount(gained, 'refusal')} gained, {lost} lost: {describe_verdict(gained, lost, p)} (exact McNemar, {format_p_value(p)})"
             )
     return result
 

@@ -255,4 +255,5 @@ def describe_failure(verdicts: list[dict]) -> str | None:
 
 
 def hash_text(text: str) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -123,6 +123,7 @@ def spelled(text: str, normal) -> tuple[str, ...]:
 
 
 def to_base(value: float, unit: str | None) -> Quantity:
+    """A number with CLDR's name of its unit as a Quantity in that unit's base (km in m); any other unit stays."""
     base, factor = UNITS.get(unit or "", (unit, 1))
     return Quantity(round(value * factor, 6), base, value)
 
@@ -292,6 +293,7 @@ def rewrite_chinese(text: str) -> str:
 
 
 def scaled(value: float, scales: str) -> float:
+    """A number times each of the Chinese powers of ten behind it: 3, "万" is 30000."""
     for scale in scales:
         value *= HAN_SCALES[scale]
     return value

@@ -214,6 +214,15 @@ def write_reports(folder: Path, found: dict) -> None:
     write_text(folder / "report.html", render_html(found))
 
 
+def finite(value: Any) -> Any:
+    """The same with None for each number that is none (NaN, infinite): JSON has no such numbers, and no browser reads them."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
 def render_html(found: dict) -> str:
     """The page. Text from models and documents is embedded as JSON and shown as text; "<" cannot end the script."""
     questions = [{**row, "tags": report_text.tags(row)} for row in found["questions"]]
@@ -225,10 +234,11 @@ def render_html(found: dict) -> str:
         "kinds": report_text.KINDS,
         "points": report_text.POINTS,
         "about_points": report_text.about_points(found),
+        "about_unanswerable": report_text.about_unanswerable(found),
         "days": report_days.tables(found.get("days", [])),
     }
     shown = omit_keys(found, "days") | {"questions": questions, "words": words}
-    data = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(finite(shown), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for mark, escaped in (
         ("<", "\\u003c"),
         (">", "\\u003e"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from evaluation import judge_controls, report_days
 from evaluation.matching import UNANSWERABLE
+from evaluation.significance import amount
 from utils import MostlyFailed
 
 MODELS = {"base": "base", "sft": "tuned", "open_book": "open book", "rag": "RAG"}
@@ -26,10 +29,14 @@ MAX_COLUMN_WIDTH = 30  # characters: a column is as wide as its content, up to t
 
 
 def percent(share: float | None) -> str:
-    return "n/a" if share is None else f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+    """A share from 0 to 1 in percent, with a decimal unless it is none or all; "n/a" if there is no number."""
+    if share is None or not isfinite(share):
+        return "n/a"
+    return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
 
 
 def interval(bounds: list[float] | None) -> str:
+    """Two shares from 0 to 1 as "12.3% to 90.0%"; empty if there is no interval."""
     return "" if not bounds else f"{bounds[0]:.1%} to {bounds[1]:.1%}"
 
 
@@ -98,10 +105,18 @@ def about_points(report_data: dict) -> str | None:
     )
 
 
+def about_unanswerable(report_data: dict) -> str | None:
+    """Why fewer questions are counted than were asked, in one sentence; None if all are."""
+    left_out = len(report_data["questions"]) - report_data["scores"]["sft"]["n"]
+    if left_out <= 0:
+        return None
+    return f"{amount(left_out, 'further question')} without an answer in the documents: counted by kind only"
+
+
 def notes(report_data: dict) -> list[str]:
     """Further results, a line each: string match beside the judge, win rate, forgetting, cost."""
     lines, wins = [], report_data["wins"]
-    lines += filter(None, [about_points(report_data)])
+    lines += filter(None, [about_points(report_data), about_unanswerable(report_data)])
     shift = report_data["compared"]["mcnemar"]
     if shift.get("interval"):
         lines.append(
@@ -117,14 +132,14 @@ def notes(report_data: dict) -> list[str]:
         if score["judge"] != "match" and beside["agreement"] is not None:
             lines.append(
                 f"{MODELS[what]}: match {percent(beside['accuracy'])} ({beside['correct']}/{beside['n']}), agrees with the "
-                f"judge on {percent(beside['agreement'])}, {len(beside['disagreements'])} disagreements"
+                f"judge on {percent(beside['agreement'])}, {amount(len(beside['disagreements']), 'disagreement')}"
             )
         if score["not_attempted"]:
-            lines.append(
-                f"{MODELS[what]}: {score['not_attempted']} not attempted; of the attempted {percent(score['attempted_accuracy'])} correct"
-            )
+            right = score["attempted_accuracy"]
+            of_attempted = "" if right is None else f"; of the attempted {percent(right)} correct"
+            lines.append(f"{MODELS[what]}: {score['not_attempted']} not attempted{of_attempted}")
     lines.append(
-        f"win rate {percent(wins['win_rate'])}: {wins['words']}; {wins['ties']} ties, {wins['unscored']} unscored"
+        f"win rate {percent(wins['win_rate'])}: {wins['words']}; {amount(wins['ties'], 'tie')}, {wins['unscored']} unscored"
     )
     if wins["mean_length_sft"] is not None:  # a pair was scored
         lines.append(
@@ -152,7 +167,9 @@ def forgetting_lines(lost: dict) -> list[str]:
     if "retention" in lost:
         kept = lost["retention"]
         lines.append(
-            f"general questions kept: {kept['kept']} of {kept['known_before']} ({percent(kept['kept_share'])}, {interval(kept['interval'])}); {kept['words']}"
+            f"general questions kept: none of the {kept['n']} with a verdict was answered right before, so nothing can be said"
+            if not kept["known_before"]
+            else f"general questions kept: {kept['kept']} of {kept['known_before']} ({percent(kept['kept_share'])}, {interval(kept['interval'])}); {kept['words']}"
         )
     if "drift" in lost:
         drift = lost["drift"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy
 from scipy.stats import binomtest
 
-LEVEL = 0.05  # a difference that chance produces more often than this is called a tie
+LEVEL = 0.05  # a difference that chance produces more often than this is not significant
 RESAMPLES = 10_000
 RESAMPLES_PER_BATCH = 200  # resamples, which bounds the memory of many facts
 LENGTH_PENALTY = (
@@ -52,26 +52,33 @@ def p_over_facts(changes: Sequence[int], facts: Sequence[str]) -> float:
 
 def describe_comparison(gained: int, lost: int, p: float | None = None) -> str:
     """The comparison of the tuned model with the base, as a sentence; with `p` if questions share facts."""
-    answers, test = "answer" if gained == 1 else "answers", "exact McNemar" + " over facts" * (p is not None)
+    test = "exact McNemar" + " over facts" * (p is not None)
     p = mcnemar(gained, lost) if p is None else p
     verdict = describe_verdict(gained, lost, p)
-    return f"{gained} {answers} gained, {lost} lost: {verdict} ({test}, {format_p_value(p)})"
+    return f"{amount(gained, 'answer')} gained, {lost} lost: {verdict} ({test}, {format_p_value(p)})"
+
+
+def amount(n: int, one: str, many: str | None = None) -> str:
+    """ "1 tie", "2 ties"; `many` where the plural is not made with an s."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def describe_sign_test(wins: int, losses: int, p: float | None = None) -> str:
     """The wins and losses of the tuned model against the base, as a sentence; with `p` if questions share facts."""
     test = "sign test" + " over facts" * (p is not None)
     p = mcnemar(wins, losses) if p is None else p
-    return f"{wins} wins, {losses} losses: {describe_verdict(wins, losses, p)} ({test}, {format_p_value(p)})"
+    counts = f"{amount(wins, 'win')}, {amount(losses, 'loss', 'losses')}"
+    return f"{counts}: {describe_verdict(wins, losses, p)} ({test}, {format_p_value(p)})"
 
 
 def describe_verdict(gained: int, lost: int, p: float) -> str:
-    """Which model is better, or "tied" if chance explains the difference."""
+    """Which model is better, or that chance explains the difference."""
     better = "the tuned model is better" if gained > lost else "the tuned model is worse"
-    return "tied" if p > LEVEL else better
+    return "no significant difference" if p > LEVEL else better
 
 
 def format_p_value(p: float) -> str:
+    """A p-value with three decimals, the smallest as "p < 0.001"."""
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
@@ -121,10 +128,10 @@ def gap_closed(
 ) -> dict:
     """(tuned - base) / (open book - base): 0 means nothing learnt, 1 as good as with the document in the prompt.
 
-    None if the open book gains nothing; no interval if it gains nothing in some resampled set of facts, or if there is
+    None if the open book gains nothing, or if no question was scored; no interval if it gains nothing in some resampled set of facts, or if there is
     only one fact, which every sample would consist of.
     """
-    gap = numpy.mean(open_book) - numpy.mean(base)
+    gap = numpy.mean(open_book) - numpy.mean(base) if len(base) else 0.0
     if gap <= 0:
         return {"gap_closed": None, "interval": None}
     tuned, bare, opened = resampled_means([sft, base, open_book], clusters, seed)

@@ -48,6 +48,7 @@ def full_month(found: re.Match) -> str:
 
 
 def date(year: str, month: str, day: str) -> str:
+    """ "4 april 1987" of the digits of a date; as it was, with hyphens, if no month has that number."""
     return f"{int(day)} {MONTHS[int(month) - 1]} {year}" if 1 <= int(month) <= 12 else f"{year}-{month}-{day}"
 
 

@@ -50,6 +50,7 @@ def judge_pairs(sft: list[dict], base: list[dict], judge: Judge | None) -> list[
 
 
 def compare_by_match(row: dict, other: dict, language: str) -> str:
+    """ "win" if string match finds only the first answer right, "loss" if only the other, else "tie"."""
     right, other_right = (grade_row(x, language)[0] == CORRECT for x in (row, other))
     return "tie" if right == other_right else "win" if right else "loss"
 
@@ -93,4 +94,5 @@ def summarize(rows: list[dict], verdicts: list[dict]) -> dict:
 
 
 def share(part: float, whole: int, digits: int = 4) -> float | None:
+    """`part` of `whole`, rounded; None of nothing."""
     return round(part / whole, digits) if whole else None

@@ -11,6 +11,7 @@
 # Hardware: 2 cores or one GPU, with room for the model once. Minutes until the prompt: 0.2 for the demo model.
 # Expected result: two answers a question, of which those about your documents differ.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 

@@ -10,6 +10,7 @@
 # Expected result: OUT, with more than a thousand examples for the demo; log/NAME.meta.json beside it counts what was dropped
 # and why.
 set -euo pipefail
+case " $* " in *" -h "* | *" --help "*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" ;; esac
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 

@@ -11,6 +11,7 @@
 # Expected result: accuracies and win rate on the screen and, beside the answers, in *_acc.json and *_win_rate.json; and
 # report.html, to open in a browser.
 set -euo pipefail
+case " $* " in *" -h "* | *" --help "*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" ;; esac
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 

@@ -15,6 +15,7 @@
 # Expected result: OUT/export, whose logits differ from the adapter's by no more than rounding explains; then read its
 # README.md, and `hf upload OWNER/NAME OUT/export`.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 

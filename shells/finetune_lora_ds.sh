@@ -21,11 +21,12 @@
 # Hardware: 2 cores to several nodes. Minutes: it logs an estimate before it trains.
 # Expected result: OUT/adapter_model.safetensors and OUT/log/training.meta.json.
 set -euo pipefail
+help=""
+case " $* " in *" -h "* | *" --help "*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; help=yes ;; esac
 cd "$(dirname "$0")/.."
 more=()
 while [ $# -gt 0 ]; do
     case "$1" in
-        -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;;
         -m | --model) MODEL="${2:?expected a value after $1}"; shift 2 ;;
         -d | --data) DATA="${2:?expected a value after $1}"; shift 2 ;;
         --deepspeed) DS_CONFIG_PATH="${2:?expected a value after $1}"; shift 2 ;;
@@ -35,6 +36,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 source shells/setup.sh requirements.txt
+[ -z "$help" ] || exec python finetune.py --help
 
 [ -n "${MODEL:-}" ] || python demo/model.py
 MODEL="${MODEL:-models/SmolLM2-135M-Instruct}"

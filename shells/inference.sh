@@ -8,6 +8,7 @@
 # Hardware: 2 cores or one GPU. Minutes for the 60 questions of the demo on 2 cores: less than 1.
 # Expected result: OUT/base.json, and OUT/tuned.json with LORA.
 set -euo pipefail
+case " $* " in *" -h "* | *" --help "*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" ;; esac
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 

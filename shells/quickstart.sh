@@ -13,6 +13,7 @@
 # Expected result: a table, also in results/quickstart.json: base 0/50, tuned 18/50. With --recorded 22/50 after 17 minutes
 # (measured before the last changes to the settings).
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 source demo/arguments.sh
 

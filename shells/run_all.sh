@@ -20,6 +20,7 @@
 # Hardware: 2 cores to several nodes. Minutes: as many as you give; a first start installs for about 4 of them.
 # Expected result: OUT/lora and OUT/report.html, and in OUT/run.json the time planned for and taken by each stage.
 set -euo pipefail
+case " $* " in *" -h "* | *" --help "*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" ;; esac
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 

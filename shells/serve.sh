@@ -13,6 +13,7 @@
 # Hardware: 2 cores or one GPU. Minutes until it is ready: about 1 for the demo model, not measured for others.
 # Expected result: "ready: http://127.0.0.1:8000/v1 ..."; it then runs until Ctrl-C. docs/serve.md has requests to try.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 source shells/setup.sh requirements.txt
 

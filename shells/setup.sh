@@ -12,6 +12,7 @@
 # Hardware: any. Minutes: about 1.5 for the CPU build (1.3 GB on disk); the CUDA build of torch downloads 2.6 GB.
 # Expected result: .venv/bin/python; the next call repairs an interrupted installation.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON="${PYTHON:-python3}"
 VENV="${VENV:-.venv}"

@@ -12,6 +12,7 @@
 # Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
 # Minutes: 14, plus the installation the first time. Expected result: all passed; skipped tests are named at the end.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 [ "${OPTIONAL:-no}" = no ] || VENV="${VENV:-.venv-optional}"
 source shells/setup.sh requirements-dev.txt

@@ -74,14 +74,20 @@ def test_what_was_gained_and_lost_is_of_questions_that_both_have_scored_and_that
     asked = [*rows(8), answer(8, "r", kind="unknown")]
     found = accuracy.compare(asked, verdicts("cciccuinn"), verdicts("incccniic"))
     assert (found["gained"], found["lost"], found["facts"], found["difference"]) == (2, 1, 7, 0.1429)
-    assert (found["p"], found["words"]) == (1.0, "2 answers gained, 1 lost: tied (exact McNemar, p = 1.000)")
+    assert (found["p"], found["words"]) == (
+        1.0,
+        "2 answers gained, 1 lost: no significant difference (exact McNemar, p = 1.000)",
+    )
     assert found["interval"] is not None
 
 
 def test_questions_that_share_a_fact_are_tested_by_facts():
     asked = [answer(number, "r", fact_id=str(number // 3)) for number in range(6)]
     found = accuracy.compare(asked, verdicts("cccccc"), verdicts("iiiiii"))
-    assert (found["p"], found["words"]) == (0.5, "6 answers gained, 0 lost: tied (exact McNemar over facts, p = 0.500)")
+    assert (found["p"], found["words"]) == (
+        0.5,
+        "6 answers gained, 0 lost: no significant difference (exact McNemar over facts, p = 0.500)",
+    )
 
 
 def test_nothing_in_common_is_no_difference():
@@ -90,7 +96,7 @@ def test_nothing_in_common_is_no_difference():
         "gained": 0,
         "lost": 0,
         "p": 1.0,
-        "words": "0 answers gained, 0 lost: tied (exact McNemar, p = 1.000)",
+        "words": "0 answers gained, 0 lost: no significant difference (exact McNemar, p = 1.000)",
     }
 
 
@@ -206,6 +212,6 @@ def test_what_tuning_changed_by_facts():
     sft, base = (accuracy.judge_answers(rows, None) for rows in (SFT, BASE))
     found = accuracy.compare(SFT, sft, base)
     assert (found["gained"], found["lost"], found["p"], found["difference"], found["facts"]) == (2, 1, 1.0, 0.25, 4)
-    assert found["interval"][0] < 0 < found["interval"][1] and "tied" in found["words"]
+    assert found["interval"][0] < 0 < found["interval"][1] and "no significant difference" in found["words"]
     sft[0]["verdict"] = "unscored"
     assert accuracy.compare(SFT, sft, base)["gained"] == 1

@@ -107,8 +107,11 @@ def test_the_script_from_files_to_files(folder, start):
         "forward": ["50.0% (1/2)"], "reverse": ["50.0% (1/2)"],
     }  # fmt: skip
     assert rows_of(printed)["reverse"][-1] == "50.0% (1, 0, 1)"
-    assert "\n- win rate 50.0%: 2 wins, 1 losses: tied" in printed and "; 1 ties, 0 unscored\n" in printed
-    assert "2 answers gained, 1 lost: tied (exact McNemar, p = 1.000)" in printed
+    assert (
+        "\n- win rate 50.0%: 2 wins, 1 loss: no significant difference" in printed
+        and "; 1 tie, 0 unscored\n" in printed
+    )
+    assert "2 answers gained, 1 lost: no significant difference (exact McNemar, p = 1.000)" in printed
     assert printed.splitlines()[-1] == f"report: {folder / 'report.html'}"
     assert (folder / "report.md").read_text().startswith(printed.rpartition("report: ")[0])
     measurements = (

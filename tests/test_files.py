@@ -11,7 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pytest
@@ -212,6 +212,24 @@ def test_the_help_begins_with_the_first_line_of_the_script(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         parse_arguments()
     assert "\n\nMakes something.\n" in (said := capsys.readouterr().out) and "more about it" not in said
+
+
+@dataclass
+class Switches:
+    asked: bool = field(default=True, metadata={"help": "Also ask."})
+    quiet: bool = field(default=False, metadata={"help": "Say less."})
+
+
+def test_the_help_of_a_switch_that_turns_something_off_does_not_say_the_opposite(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["script.py", "--help"])
+    with pytest.raises(SystemExit):
+        parse_arguments(Switches)
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("Also ask.") == 1 and said.endswith(
+        "--no_asked, --no-asked Turns --asked off. --quiet [QUIET] Say less. (default: False)"
+    )
+    for words, found in (([], True), (["--no_asked"], False), (["--asked", "False"], False), (["--asked"], True)):
+        assert parse_arguments(Switches, words=words) == (Switches(found),)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,13 @@ def test_what_was_known_is_kept_or_lost():
     found = forgetting.retention(AFTER, verdicts(AFTER), verdicts(base))
     assert (found["n"], found["known_before"], found["kept"], found["lost"], found["gained"]) == (8, 7, 4, 3, 1)
     assert found["kept_share"] == pytest.approx(4 / 7, abs=1e-4) and found["interval"][0] < 4 / 7 < found["interval"][1]
-    assert [row["id"] for row in found["lost_answers"]] == ["q5", "q6", "q7"] and "tied" in found["words"]
-    assert (found["p"], found["words"]) == (0.625, "1 answer gained, 3 lost: tied (exact McNemar, p = 0.625)")
+    assert [row["id"] for row in found["lost_answers"]] == ["q5", "q6", "q7"] and "no significant difference" in found[
+        "words"
+    ]
+    assert (found["p"], found["words"]) == (
+        0.625,
+        "1 answer gained, 3 lost: no significant difference (exact McNemar, p = 0.625)",
+    )
     assert found["lost_answers"][0] == {
         "id": "q5", "question": "Question 5?", "reference": "ref5", "response": "no",
     }  # fmt: skip
@@ -51,7 +56,9 @@ def test_what_is_said_of_answers_is_of_those_that_are_there():
     rows = {**unknown, "retention_sft": AFTER, "retention_base": KNOWN}
     found = forgetting.measure_answers(rows, {what: verdicts(found) for what, found in rows.items()})
     assert list(found) == ["retention", "refusals"]
-    assert found["refusals"]["words"] == "1 refusals gained, 0 lost: tied (exact McNemar, p = 1.000)"
+    assert (
+        found["refusals"]["words"] == "1 refusal gained, 0 lost: no significant difference (exact McNemar, p = 1.000)"
+    )
     assert (found["retention"]["kept"], found["retention"]["lost"], found["retention"]["gained"]) == (5, 3, 0)
 
 
@@ -69,8 +76,8 @@ def test_refusals_of_what_cannot_be_known():
     assert [found["answerable"][model]["refused"] for model in ("sft", "base")] == [1, 0]
     assert found["unanswerable"]["sft"] == {"n": 2, "refused": 2, "interval": [0.3424, 1.0]}
     assert found["answerable"]["base"] == {"n": 2, "refused": 0, "interval": [0.0, 0.6576]}
-    assert found["words"] == "1 refusals gained, 0 lost: tied (exact McNemar, p = 1.000)"
-    assert forgetting.refusals(base, sft)["words"].startswith("0 refusals gained, 1 lost: tied")
+    assert found["words"] == "1 refusal gained, 0 lost: no significant difference (exact McNemar, p = 1.000)"
+    assert forgetting.refusals(base, sft)["words"].startswith("0 refusals gained, 1 lost: no significant difference")
     not_asked = [answer(4, "", error="no time", **asked), answer(5, "", error="no time")]
     assert forgetting.refusals([*sft, *not_asked], [*base, *not_asked]) == found
     silent = [answer(4, " ", **asked)]

@@ -5,6 +5,7 @@ Each rule has its exceptions by name. An exception that is no longer one fails t
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 
@@ -108,6 +109,12 @@ def test_the_readme_is_read_in_ten_minutes():
     words, flags = house.words_and_flags((ROOT / "README.md").read_text(encoding="utf-8"))
     assert words <= 1100
     assert len(flags) <= 15
+
+
+@pytest.mark.parametrize("folder", ["data_processor", "days"])
+def test_a_contributor_finds_every_file_of_the_larger_folders(folder):
+    named = re.findall(r"`([a-z_]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"} <= set(named)
 
 
 def test_there_are_few_arguments_of_our_own():

@@ -104,7 +104,7 @@ def test_the_filters(tmp_path, fragment, shown):
     page = opened(tmp_path / "report.html", report.render_html(gathered(tmp_path, SFT, BASE)), fragment)
     for number in range(4):
         assert (f"Question {number}?" in page.text) == (str(number) in shown)
-    assert "50.0% of the questions right before, 75.0% after: tied" in page.text
+    assert "50.0% of the questions right before, 75.0% after: no significant difference" in page.text
     assert ("button", "aria-pressed", "true") in page.attributes
 
 
@@ -140,7 +140,7 @@ def test_nothing_in_the_data_can_end_the_script_or_a_line_of_it(tmp_path):
 def test_the_page_is_given_its_words_and_the_tags_of_each_question(tmp_path):
     page = report.render_html(gathered(tmp_path, SFT, BASE))
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    assert data["words"]["verdict"] == "tied"
+    assert data["words"]["verdict"] == "no significant difference"
     assert data["words"]["models"] == {"base": "base", "sft": "tuned", "open_book": "open book", "rag": "RAG"}
     assert data["words"]["kinds"] == {
         "qa": "forward", "reverse": "reverse", "held_out_wording": "held-out wording",
@@ -149,6 +149,81 @@ def test_the_page_is_given_its_words_and_the_tags_of_each_question(tmp_path):
     assert data["words"]["points"] == {"with_points": "its points", "without_points": "the whole reference"}
     assert data["words"]["about_points"] is None and data["words"]["judge_failed"] is None
     assert [row["tags"] for row in data["questions"]] == [["learnt"], [], ["lost"], ["learnt"]]
+
+
+def dead_judge(folder: Path) -> dict:
+    """What a report gathers if no number could be computed, and some are none at all, as earlier versions wrote them."""
+    found = gathered(folder, SFT, BASE) | {"judge": "m"}
+    for score in found["scores"].values():
+        score |= {"by_kind": {}, "by_document": {}, "by_role": {}}
+        score |= {
+            "correct": 0,
+            "incorrect": 0,
+            "unscored": 4,
+            "accuracy": None,
+            "interval": None,
+            "judge_failed": "none",
+        }
+    found["compared"]["gap_closed"] = {"gap_closed": float("nan"), "interval": None}
+    lost = {"n": 3, "known_before": 0, "kept": 0, "lost": 0, "kept_share": None, "interval": None, "lost_answers": []}
+    drift = {"prompts": 1, "tokens": 0, "mean_kl": float("inf"), "top1_agreement": float("nan")}
+    found["forgetting"] = {
+        "retention": lost,
+        "drift": drift,
+        "lm_eval": {"base": {}, "sft": {"t": {"acc": float("nan")}}},
+    }
+    return found
+
+
+def test_a_number_that_is_none_is_none_in_the_data_of_the_page(tmp_path):
+    page = report.render_html(dead_judge(tmp_path))
+    body = page.split('id="data">')[1].split("</script>")[0]
+    data = json.loads(body, parse_constant=lambda name: pytest.fail(f"no browser reads {name}"))
+    assert data["compared"]["gap_closed"] == {"gap_closed": None, "interval": None}
+    assert data["forgetting"]["drift"]["mean_kl"] is None and data["forgetting"]["lm_eval"]["sft"]["t"]["acc"] is None
+
+
+@needs_chromium
+def test_a_judge_that_failed_leaves_a_page_all_the_same(tmp_path):
+    page = opened(tmp_path / "report.html", report.render_html(dead_judge(tmp_path)))
+    assert "80%" in page.text  # the axis reaches the mark of string match, 75.0%, where the judge has no share
+    assert "nothing can be compared" in page.text and "The judge failed" in page.text
+    assert (
+        "None of the 3 general questions with a verdict" in page.text and "()" not in page.text and "t acc" in page.text
+    )
+    assert "Question 3?" in page.text  # to the last section
+
+
+@needs_chromium
+def test_every_count_and_every_name_is_on_the_page(tmp_path):
+    files = [f"reports/2026/minutes/of-the-board/{name}.txt" for name in ("april", "may", "june", "july")]
+    base = [answer(n, f"ref{n}", file_name=files[n % 4]) for n in range(60)]
+    sft = [*base[:-1], {**base[-1], "response": "no"}]
+    page = opened(tmp_path / "report.html", report.render_html(gathered(tmp_path, sft, base)))
+    assert "59 ties" in page.text and "1 loss" in page.text  # however short its bar
+    for name in files:
+        assert re.search(f"…[a-z/-]*{name[-12:]}", page.text)  # what tells one file from another
+        assert page.text.count(name) >= 2  # whole: as the title of its row, and in the list of documents
+
+
+@needs_chromium
+def test_no_word_or_name_makes_the_page_wider_than_its_window(tmp_path):
+    long = "Donaudampfschifffahrt" * 20
+    sft = [{**row, "response": long, "question": long, "file_name": f"{long[:150]}{row['id']}.txt"} for row in SFT]
+    found = gathered(tmp_path, sft, BASE) | {"judge": f"/models/{long}"}
+    measure = "<script>document.body.dataset.over = document.documentElement.scrollWidth - innerWidth</script>"
+    page = opened(tmp_path / "report.html", report.render_html(found) + OPEN_ALL + measure)
+    (over,) = [int(value) for tag, name, value in page.attributes if (tag, name) == ("body", "data-over")]
+    assert over <= 0
+
+
+def test_the_page_can_be_printed():
+    style = report.TEMPLATE.read_text(encoding="utf-8").split("</style>")[0]
+    assert re.findall(r"@media ([^{]*dark[^{]*) \{", style) == [
+        "screen and (prefers-color-scheme: dark)"
+    ]  # paper is white
+    assert re.search(r"svg \{[^}]*max-width: 100%; height: auto", style)  # a chart of a wide screen, on paper
+    assert "viewBox" in report.TEMPLATE.read_text(encoding="utf-8") and "print-color-adjust: exact" in style
 
 
 def told(verdict: str, match: str = "correct") -> dict:

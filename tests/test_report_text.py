@@ -28,11 +28,11 @@ FOUND = {
     "folder": "out",
     "scores": {"base": score(1, 4), "sft": score(3, 4)},
     "compared": {
-        "mcnemar": {"words": "2 answers gained, 0 lost: tied", "difference": 0.5, "interval": [-0.1, 0.9], "facts": 4},
+        "mcnemar": {"words": "2 answers gained, 0 lost: no significant difference", "difference": 0.5, "interval": [-0.1, 0.9], "facts": 4},
         "gap_closed": {"gap_closed": 0.5, "interval": [0.25, 1.0]},
     },
     "wins": {
-        "win_rate": 0.5, "wins": 2, "ties": 1, "losses": 1, "unscored": 0, "words": "2 wins, 1 losses: tied", "score": 0.625,
+        "win_rate": 0.5, "wins": 2, "ties": 1, "losses": 1, "unscored": 0, "words": "2 wins, 1 loss: no significant difference", "score": 0.625,
         "length_adjusted": 0.61, "mean_length_sft": 12.4, "mean_length_base": 30.0, "longer_wins": 0.25, "flip_rate": 0.1,
         "first_seat": 0.55, "by_kind": {},
     },
@@ -50,7 +50,16 @@ def found() -> dict:
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(None, "n/a"), (0, "0%"), (1.0, "100%"), (0.267, "26.7%"), (0.9999, "100.0%"), (0.0004, "0.0%")]
+    ("share", "text"),
+    [
+        (None, "n/a"),
+        (float("nan"), "n/a"),
+        (0, "0%"),
+        (1.0, "100%"),
+        (0.267, "26.7%"),
+        (0.9999, "100.0%"),
+        (0.0004, "0.0%"),
+    ],
 )
 def test_a_share_in_percent(share, text):
     assert report_text.percent(share) == text
@@ -64,7 +73,7 @@ def test_an_interval_and_a_cell():
 
 
 def test_the_headline_tells_after_and_before(found):
-    words = "75.0% (3/4) of the questions after tuning, 25.0% (1/4) before: 2 answers gained, 0 lost: tied."
+    words = "75.0% (3/4) of the questions after tuning, 25.0% (1/4) before: 2 answers gained, 0 lost: no significant difference."
     assert report_text.headline(found) == f"{words} That closes 50.0% of the gap to an open book."
     found["compared"]["gap_closed"] = {"gap_closed": 0.0}
     assert report_text.headline(found).endswith(" That closes 0% of the gap to an open book.")
@@ -79,10 +88,10 @@ def test_the_notes(found):
     assert report_text.notes(found) == [
         "difference +50.0%, -10.0% to 90.0% by bootstrap over 4 facts",
         "gap closed 50.0%, 25.0% to 100.0%",
-        "base: match 25.0% (1/4), agrees with the judge on 75.0%, 1 disagreements",
+        "base: match 25.0% (1/4), agrees with the judge on 75.0%, 1 disagreement",
         "base: 3 not attempted; of the attempted 50.0% correct",
-        "tuned: match 75.0% (3/4), agrees with the judge on 75.0%, 1 disagreements",
-        "win rate 50.0%: 2 wins, 1 losses: tied; 1 ties, 0 unscored",
+        "tuned: match 75.0% (3/4), agrees with the judge on 75.0%, 1 disagreement",
+        "win rate 50.0%: 2 wins, 1 loss: no significant difference; 1 tie, 0 unscored",
         "score with ties as half 62.5%, length-adjusted 61.0%; mean length 12 characters tuned, 30 base; the longer answer "
         "won 25.0%",
         "the order changed 10.0% of the verdicts; the first answer was chosen 55.0% of the time",
@@ -110,6 +119,19 @@ def test_what_was_not_measured_is_in_no_note(found):
     assert len(report_text.notes(found)) == 2
 
 
+def test_a_model_that_attempted_nothing_has_no_share_of_the_attempted(found):
+    found["scores"]["base"] |= {"not_attempted": 4, "attempted_accuracy": None}
+    assert "base: 4 not attempted" in report_text.notes(found)
+
+
+@pytest.mark.parametrize(("asked", "told"), [(4, None), (5, "1 further question"), (7, "3 further questions")])
+def test_why_fewer_questions_are_counted_than_were_asked(found, asked, told):
+    found["questions"] = [{}] * asked
+    words = told and f"{told} without an answer in the documents: counted by kind only"
+    assert report_text.about_unanswerable(found) == words
+    assert [line for line in report_text.notes(found) if "further" in line] == [words][: told is not None]
+
+
 def test_an_order_that_changed_nothing_is_a_note_too(found):
     found["wins"] |= {"flip_rate": 0.0, "first_seat": 0.5}
     assert any(line.startswith("the order changed 0% of the verdicts; the first") for line in report_text.notes(found))
@@ -129,6 +151,17 @@ def test_what_was_forgotten_line_by_line():
         "lm_eval t, base to tuned: acc,none 0.5 to 0.25",
     ]
     assert report_text.forgetting_lines({}) == []
+    nothing = {
+        "n": 3,
+        "kept": 0,
+        "known_before": 0,
+        "kept_share": None,
+        "interval": None,
+        "words": "0 answers gained, 0 lost",
+    }
+    assert report_text.forgetting_lines({"retention": nothing}) == [
+        "general questions kept: none of the 3 with a verdict was answered right before, so nothing can be said"
+    ]
 
 
 def cells(lines: list[str]) -> list[list[str]]:
@@ -171,7 +204,7 @@ def test_a_run_ends_with_the_first_lines_of_its_report(found):
     assert report[: len(head)] == head and [line for line in head if line.startswith("#")] == [
         "# Report", "## By kind of question", "## Notes",
     ]  # fmt: skip
-    assert "- win rate 50.0%: 2 wins, 1 losses: tied; 1 ties, 0 unscored" in head
+    assert "- win rate 50.0%: 2 wins, 1 loss: no significant difference; 1 tie, 0 unscored" in head
     assert report[len(head)] == "## By document" and "## Time" in report
 
 

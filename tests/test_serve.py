@@ -108,6 +108,12 @@ def test_a_port_in_use_is_refused_before_anything_is_loaded():
     require_free(free_port())
 
 
+@pytest.mark.parametrize("port", [-1, 0, 65536, 99999999])
+def test_a_number_that_is_no_port_is_refused_by_name(port):
+    with pytest.raises(InputError, match=f"expected a PORT from 1 to 65535, found {port}"):
+        require_free(port)
+
+
 @pytest.mark.parametrize(
     ("options", "remedy"),
     [

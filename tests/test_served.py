@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.served import Likeness, choose, compare, require_served
-from engines.tuned_run import Asked, TunedRun
+from engines.tuned_run import Asked, TunedRun, read_run
 from utils import InputError, log_file, write_json
 
 ASKED = [Asked("a?", "one", "1"), Asked("b?", "same", "same"), Asked("c?", "three ", "3"), Asked("d?", "four", "4")]
@@ -16,6 +16,16 @@ def run_with(folder, base: list[dict], tuned: list[dict], **arguments) -> TunedR
         write_json(folder / f"{name}.json", answers)
     write_json(log_file(folder / "tuned.meta.json"), {"arguments": {"max_new_tokens": 64, **arguments}})
     return TunedRun(folder, "model", str(folder / "lora"), None)
+
+
+@pytest.mark.parametrize("made", [".", "lora"])
+def test_a_folder_without_a_finished_run_is_named_with_what_to_give(tmp_path, made):
+    (tmp_path / "out" / made).mkdir(parents=True)
+    for folder in (tmp_path / "out", tmp_path / "nothing"):
+        with pytest.raises(
+            InputError, match=rf"the adapter of a finished run at {folder}/lora/.*OUT=output/quickstart$"
+        ):
+            read_run(folder)
 
 
 def row(question: str, response: str, **more) -> dict:

@@ -66,7 +66,10 @@ def test_questions_that_share_a_fact_are_one_piece_of_evidence():
     changes, facts = [1, 1, 1, 1, 1], ["a", "a", "a", "b", "c"]
     assert p_over_facts(changes, facts) == 2 / 8 and p_over_facts([-x for x in changes], facts) == 2 / 8
     assert p_over_facts([1, 1, 1, 1, -1], facts) == 6 / 8
-    assert describe_comparison(6, 0, 0.5) == "6 answers gained, 0 lost: tied (exact McNemar over facts, p = 0.500)"
+    assert (
+        describe_comparison(6, 0, 0.5)
+        == "6 answers gained, 0 lost: no significant difference (exact McNemar over facts, p = 0.500)"
+    )
 
 
 def test_chance_seldom_makes_a_difference_of_questions_that_share_facts():
@@ -85,16 +88,24 @@ def test_facts_that_all_changed_alike_give_no_interval():
 
 
 def test_a_tie_is_called_a_tie():
-    assert "tied" in describe_comparison(20, 10) and "p = 0.099" in describe_comparison(20, 10)
+    assert "no significant difference" in describe_comparison(20, 10) and "p = 0.099" in describe_comparison(20, 10)
     assert "better" in describe_comparison(15, 5) and "worse" in describe_comparison(5, 15)
     assert "p < 0.001" in describe_comparison(11, 0) and "p = 0.002" in describe_comparison(10, 0)
-    assert [describe_verdict(n, 0, mcnemar(n, 0)) for n in (0, 5, 6)] == ["tied", "tied", "the tuned model is better"]
-    assert [describe_verdict(0, n, mcnemar(0, n)) for n in (5, 6)] == ["tied", "the tuned model is worse"]
+    assert [describe_verdict(n, 0, mcnemar(n, 0)) for n in (0, 5, 6)] == [
+        "no significant difference",
+        "no significant difference",
+        "the tuned model is better",
+    ]
+    assert [describe_verdict(0, n, mcnemar(0, n)) for n in (5, 6)] == [
+        "no significant difference",
+        "the tuned model is worse",
+    ]
     assert describe_comparison(6, 0) == "6 answers gained, 0 lost: the tuned model is better (exact McNemar, p = 0.031)"
     assert describe_sign_test(6, 0) == "6 wins, 0 losses: the tuned model is better (sign test, p = 0.031)"
     assert describe_sign_test(0, 6) == "0 wins, 6 losses: the tuned model is worse (sign test, p = 0.031)"
-    assert describe_comparison(1, 2) == "1 answer gained, 2 lost: tied (exact McNemar, p = 1.000)"
-    assert describe_sign_test(20, 10) == "20 wins, 10 losses: tied (sign test, p = 0.099)"
+    assert describe_comparison(1, 2) == "1 answer gained, 2 lost: no significant difference (exact McNemar, p = 1.000)"
+    assert describe_sign_test(1, 2) == "1 win, 2 losses: no significant difference (sign test, p = 1.000)"
+    assert describe_sign_test(20, 10) == "20 wins, 10 losses: no significant difference (sign test, p = 0.099)"
 
 
 def test_kappa_of_a_published_example():
@@ -182,6 +193,7 @@ def test_the_gap_closed():
     assert found["interval"][0] < 0.5 < found["interval"][1]
     assert gap_closed(opened, base, opened, facts) == {"gap_closed": 1.0, "interval": None}
     assert gap_closed(tuned, opened, opened, facts) == {"gap_closed": None, "interval": None}
+    assert gap_closed([], [], [], []) == {"gap_closed": None, "interval": None}  # a judge that gave no verdict
     assert gap_closed(tuned, base, [True] + [False] * 39, facts)["interval"] is None  # no gap in some samples
 
 

@@ -23,7 +23,7 @@ def test_match_compares_without_a_judge():
     assert wins["flip_rate"] is None and wins["first_seat"] is None
     swapped = win_rate.summarize(BASE, win_rate.judge_pairs(BASE, SFT, None))
     assert (swapped["wins"], swapped["ties"], swapped["losses"]) == (1, 1, 2)
-    assert "tied" in wins["words"]
+    assert "no significant difference" in wins["words"]
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -84,13 +84,16 @@ def test_the_numbers_of_a_win_rate_by_hand():
     assert wins["longer_wins"] == 0.6667  # of the three decided pairs of two lengths: no tie is among them
     assert (wins["flip_rate"], wins["first_seat"], wins["first_seat_interval"]) == (0.5, 0.7143, [0.3589, 0.9178])
     assert (wins["mean_length_sft"], wins["mean_length_base"]) == (13.3, 5.7)
-    assert wins["words"] == "2 wins, 2 losses: tied (sign test, p = 1.000)"
+    assert wins["words"] == "2 wins, 2 losses: no significant difference (sign test, p = 1.000)"
 
 
 def test_a_longer_answer_in_a_tie_won_nothing():
     assert summarize([pair("tie", 9, 1), pair("tie", 1, 9)])["longer_wins"] is None
     wins = summarize([pair("win", 2, 1), pair("tie", 9, 1), pair("tie", 8, 1)])
-    assert wins["longer_wins"] == 1.0 and wins["words"] == "1 wins, 0 losses: tied (sign test, p = 1.000)"
+    assert (
+        wins["longer_wins"] == 1.0
+        and wins["words"] == "1 win, 0 losses: no significant difference (sign test, p = 1.000)"
+    )
     assert summarize([pair("loss", 9, 1), pair("tie", 1, 9), pair("tie", 1, 8)])["longer_wins"] == 0.0
 
 
@@ -171,7 +174,7 @@ def test_nothing_readable_gives_no_rate(tmp_path):
 def test_pairs_on_one_fact_count_together_in_the_sign_test():
     rows = [answer(number, "", fact_id=str(number // 3)) for number in range(6)]
     wins = win_rate.summarize(rows, [pair("win", 2, 1)] * 6)
-    assert wins["words"] == "6 wins, 0 losses: tied (sign test over facts, p = 0.500)"
+    assert wins["words"] == "6 wins, 0 losses: no significant difference (sign test over facts, p = 0.500)"
 
 
 def test_a_length_is_of_answers_that_were_compared(tmp_path):
