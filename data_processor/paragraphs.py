@@ -148,7 +148,7 @@ def is_reference(item: Line, before: Line, line: Line, width: int) -> bool:
 def counts_on(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether a number may come after another one in a text: 2.5, 2.4.1, 3 and 3.1 after 2.4."""
     same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-    step = other[same] - one[same] if same < min(len(one), len(other)) else int(other[same:] != ())
+    step = other[same] - (*one, 0)[same] if same < len(other) else 0
     return step == 1 and set(other[same + 1 :]) <= {1}
 
 

@@ -65,7 +65,7 @@ TAIL = regex.compile(  # an end mark and the numbers of notes or the emoji which
     r"[.!?।॥…。！？؟][\"'”’»)」』）]*+"
     rf"(?:(?:\[\p{{N}}{{1,3}}\])+|[¹²³⁰⁴-⁹]+|{SPACE}?\p{{Emoji_Presentation}}+)(?!{SPACE}*[\p{{Ll}},;:])"
 )
-UNMEASURED = r"(?<!\d\s?[^\s\d]{0,6}\s)(?<![\p{L}\p{M}])"  # no number stands right before, with or without its unit
+UNMEASURED = r"(?<!\d\s?[^\s\d,;]{0,6}\s)(?<![\p{L}\p{M}])"  # no number stands right before, with or without its unit
 INSIDE = [  # what stands before and after a border that lies within a sentence, in any language
     (regex.compile(before), regex.compile(after))
     for before, after in (

@@ -21,14 +21,18 @@ BODY = "\n\nThe weir of Orsden opens on 9 June. It is of oak.\n"
         ("Objet : RE: Le nouveau barrage", "Le nouveau barrage"),
         ("Asunto: La presa: fechas", "La presa: fechas"),
         ("主题：新水坝", "新水坝"),
-        ("Subject matter: weirs", ""),
-        ("Subject:", ""),
     ],
 )
 def test_the_subject_of_a_mail_is_its_title(field, title):
     for head in (HEAD + field, f"{field}\n{HEAD.rstrip()}"):
         [chunk] = chunk_document(clean("mail.txt", head + BODY), WHOLE)
         assert chunk.title == title
+
+
+@pytest.mark.parametrize("field", ["Subject matter: weirs", "Subject:", "Re: weirs"])
+def test_another_field_of_a_mail_is_no_subject(field):
+    [chunk] = chunk_document(clean("mail.txt", HEAD + field + BODY), WHOLE)
+    assert chunk.title == ""
 
 
 def test_a_subject_further_down_is_none():

@@ -51,7 +51,7 @@ def test_a_title_may_go_over_several_lines(head, title):
         ("Version 3.2, 1 July 2031\n\nLEAVE POLICY", "LEAVE POLICY", True),
         ("Rev. C, issued 1 July 2031\n\nLeave policy\n\n1 Scope", "Leave policy", True),
         ("3. Mai 2031\n\nUrlaubsordnung", "Urlaubsordnung", True),
-        ("Trockner\nET 340\n\nArt.-Nr. 88-4120-B, Ausgabe 7 vom 3. Mai 2031\n\n1 Hinweise", "Trockner, ET 340", True),
+        ("Trockner\nET 340\n\nArt.-Nr. 88-4120-B, Ausgabe 7 vom 03.05.2031\n\n1 Hinweise", "Trockner, ET 340", True),
         ("Révision 2 du 1er juillet 2031\n\nRèglement", "Règlement", True),
         ("Report of 2031\n\nScope", "Report of 2031", False),
         ("Version 3.2 of the pump\n\nScope", "Version 3.2 of the pump", False),
