@@ -170,7 +170,9 @@ def _forced_breaks(token: Token) -> Iterable[tuple[int, int]]:
 def _underlined(text: str, lines: list[int], token: Token, opening: Token, is_plain: bool, found: Markup) -> None:
     """A heading over a rule; in plain text several lines over a rule are a paragraph, and two marks are no rule."""
     first, under = opening.map[0], opening.map[1] - 1
-    if is_plain and len(text[lines[under] : lines[under + 1]].strip(" \t\n>")) < 3:
+    quoted = re.compile(r"(?:[ \t]*>[ \t]?)*").match(text, lines[under])
+    if is_plain and len(text[quoted.end() : lines[under + 1]].strip()) < 3:
+        found.edits += [Edit(*quoted.span())] if quoted[0] else []
         return
     found.edits.append(Edit(lines[under], lines[under + 1], "\n"))
     if not is_plain or "\n" not in token.content:

@@ -45,7 +45,8 @@ def test_a_subject_further_down_is_none():
 def test_a_name_over_the_two_hyphens_of_a_signature_is_no_title(mark, rule):
     raw = f"It is so.\n\n{mark}It is of oak.\n{mark.rstrip()}\n{mark}Ann\n{mark}{rule}\n{mark}Ann Bell, Orsden\n"
     document = clean("mail.txt", raw)
-    assert not document.title and not document.headings
+    assert not document.title and not document.headings and ">" not in document.text
+    assert document.text.split("\n")[-3:-1] == [rule, "Ann Bell, Orsden"]
     for name in ("mail.txt", "mail.md"):
         heading = clean(name, "> The weir\n> ---\n> It is of oak.\n")
         assert heading.title == "The weir", "three are a rule"
