@@ -53,11 +53,16 @@ class Chunk:
     units: tuple[Unit, ...] | None = field(default=None, compare=False)
     withheld: list[tuple[int, int]] = field(default_factory=list, compare=False)
     section: str = ""
+    running: str = ""
 
     @property
     def heading(self) -> str:
-        """What it is shown under to a model: its document's title, or else the name of the file, and the section."""
-        return " – ".join(filter(None, (self.title or self.file_name, self.section)))
+        """What it is shown under to a model: its document's title, or else the name of the file, what runs over all pages, and
+        the section.
+        """
+        name = self.title or self.file_name
+        running = f" ({self.running})" if self.running and self.running.casefold() not in name.casefold() else ""
+        return " – ".join(filter(None, (name + running, self.section)))
 
     def to_document(self, start: int, end: int) -> tuple[int, int]:
         """Offsets in the document's cleaned text of a part of `text`, which is not empty."""
@@ -126,7 +131,7 @@ def chunk_document(
         Chunk(
             document.file_name, number, *parsed.joined.to_source(start, end), text[start:end], title, language,
             text_language, cut_places(parsed.joined.offsets, start, end), tuple(units[number]),
-            section=section_of(parsed, start, title) if units[number] else "",
+            section=section_of(parsed, start, title) if units[number] else "", running=document.running,
         )
         for number, (start, end) in enumerate(spans) if units[number] or not parsed.boilerplate
     ]  # fmt: skip

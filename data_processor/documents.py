@@ -17,7 +17,7 @@ from data_processor.edits import Edit, apply_edits, spans_of, without_overlaps
 from data_processor.encodings import Decoded, decode
 from data_processor.folder import SUFFIXES, find_files
 from data_processor.markup import read_markup
-from data_processor.pages import over_pages, page_edits
+from data_processor.pages import over_pages, page_edits, running_line
 from data_processor.parts import Spool
 from utils import InputError, log_file, write_text
 
@@ -36,7 +36,7 @@ class Document:
     (start, end) in the file of each stretch that is written otherwise there. `spans` are (start, end, kind) in the file,
     in order and without gaps, kind one of "text", "heading", "markup" (code and comments too), "metadata", "boilerplate"
     and "not read". `headings`, `rows` (of tables) and `paragraphs` are (start, end) in `text`, as far as markup tells
-    them; the lines of a paragraph are joined, up to a forced break, after which another begins. `title` comes from front matter, <title> or the first such heading, "" if there is none. `metadata` is the front matter.
+    them; the lines of a paragraph are joined, up to a forced break, after which another begins. `title` comes from front matter, <title> or the first such heading, "" if there is none, `running` from the head or foot of its pages. `metadata` is the front matter.
     """
 
     file_name: str
@@ -48,6 +48,7 @@ class Document:
     rows: tuple[tuple[int, int], ...] = ()
     paragraphs: tuple[tuple[int, int], ...] = ()
     title: str = ""
+    running: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def to_file_offsets(self, start: int, end: int) -> tuple[int, int]:
@@ -178,6 +179,7 @@ def clean(file_name: str, raw: str) -> Document:
         edited.replaced,
         spans_of(len(raw), edits, markup.headings),
         title=fold(markup.title),
+        running=fold(running_line(flat[edit.start : edit.end] for edit in breaks)),
         metadata=markup.metadata or {},
     )
     told = {

@@ -12,6 +12,7 @@ import regex
 
 from data_processor.contents import find_contents, is_leader
 from data_processor.delimited import read_table
+from data_processor.span_words import months
 
 QUOTED = regex.compile(r"(?:[ \t]*>)+[ \t]?")  # a line of a quoted mail
 RULED = regex.compile(r"(?=.*[-=_*~+|─═·.:#]{3}|.*\|)[-=_*~+|─═·.:# \t]{3,}|\*(?:[ \t]+\*)+|--")
@@ -34,10 +35,13 @@ NUMBERS = {  # the marker of a numbered item, by its form: items of one list sha
     "article": r"(?i:art(?:icle|ikel|[íi]culo|\.)?|section|clause|статья)[ \t]*\d+(?:er)?(?:\.\d+)*[.:)]?[ \t]+(?:[–—-][ \t]+)?(?=[\p{Lu}\p{Lo}])",
 }
 NUMBERED = regex.compile("|".join(f"(?P<{form}>{pattern})(?=\\S)" for form, pattern in NUMBERS.items()))
+NAMED = regex.compile(r"\p{Lu}(?:\p{Ll}|['’.])")
+ROMAN = "I II III IV V VI VII VIII IX X XI XII".split()
 CLOCK = regex.compile(  # before a turn in a transcript, with its date in a chat, and before what a program logs
     r"[\[(]?(?P<date>(?:\d{4}([./-])\d{1,2}\2\d{1,2}|\d{1,2}([./-])\d{1,2}\3(?:\d{4}|\d{2})|\d{1,2}\.? \p{L}{3,9}\.? \d{4})(?:T|,?[ \t]+))?"
     r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?(?:[ \t]?[AaPp]\.?[Mm]\b\.?)?[\])]?[ \t]*(?:[-–—][ \t]*)?"
 )
+DAY_AND_MONTH = regex.compile(r"\d{1,2}\. ?(\p{L}{3,})(?=$|[,:;]| [–—-]| \d{4}\b)")  # not "5. May be used"
 LOG_LEVEL = regex.compile(r"\W*(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|FATAL|CRITICAL)\b")  # no speaker
 SPEAKER = regex.compile(
     r"(?:\p{Lu}[\p{L}\p{M}.'’-]*(?:[ \t]\p{Lu}[\p{L}\p{M}.'’-]*){0,3}|\p{Lo}[\p{Lo}\p{M}]{0,9})(?P<number>[ \t]\d{1,3})?(?:[ \t]?[(（][^)）\n]{1,40}[)）])?"
@@ -113,6 +117,7 @@ def read_lines(
             lines[-1].kind, lines[-1].form = known[start], "known"
         else:
             _see_kind(lines[-1])
+    _see_initials(lines)
     _see_leaders(lines)
     _see_cues(lines)
     _see_underlines(lines)
@@ -140,8 +145,27 @@ def _see_kind(line: Line) -> None:
         line.kind, line.form, line.body = "item", line.text[0], line.start + bullet.end()
     elif (clock := CLOCK.match(line.text)) and clock["date"]:
         return  # "12.03.25 09:14" is no item of a list
+    elif (date := DAY_AND_MONTH.match(line.text)) and date[1] in months()[0]:
+        return  # "3. Mai 2031" is none either
     elif (number := NUMBERED.match(line.text)) and (line.joint != "on" or number.lastgroup != "number"):
         line.kind, line.form, line.body = "item", number.lastgroup, line.start + number.end()
+
+
+def _see_initials(lines: list[Line]) -> None:
+    """A letter before a name ("M. Dubreuil", "J. Ott") marks no item, unless the one next to it marks another."""
+    marked = [line for line in lines if line.form in ("capital", "roman")]
+    markers = [line.text.split(".")[0] for line in marked]
+    for above, line, marker, below in zip(["", *markers], marked, markers, [*markers[1:], ""], strict=False):
+        listed = _is_next(above, marker) or _is_next(marker, below)
+        if line.form == "capital" and NAMED.match(line.own) and not listed:
+            line.kind, line.form, line.body = "plain", "", line.start
+
+
+def _is_next(one: str, other: str) -> bool:
+    """Whether a marker comes right after another one: "B" after "A", "V" after "IV"."""
+    if len(one) == len(other) == 1 and ord(other) == ord(one) + 1:
+        return True
+    return any(numerals == (one.upper(), other.upper()) for numerals in pairwise(ROMAN))
 
 
 def _see_leaders(lines: list[Line]) -> None:
@@ -174,10 +198,13 @@ def _see_cues(lines: list[Line]) -> None:
 
 
 def _see_underlines(lines: list[Line]) -> None:
-    for before, above, line in zip([None, *lines], lines, lines[1:], strict=False):
+    """Headings over a rule; what has as many columns as the line below the rule is the head of a table."""
+    for before, above, line, below in zip([None, *lines], lines, lines[1:], [*lines[2:], None], strict=False):
         ruled = line.form == "ruled" and set(line.text) in ({"="}, {"-"}, {"~"})
         begins = before is None or before.kind in ("blank", "markup", "heading")
-        if ruled and begins and above.kind in ("plain", "item"):
+        columns = len(GAP.findall(above.text))
+        is_head = below is not None and columns and columns == len(GAP.findall(below.text))
+        if ruled and begins and above.kind in ("plain", "item") and not is_head:
             above.kind, above.form = "heading", "underlined"
 
 
@@ -187,7 +214,7 @@ def _see_rows(lines: list[Line]) -> None:
         pipes = len(PIPE.findall(line.text.strip("|"))) if line.kind in ("plain", "item") else 0
         if pipes and (line.text[0] == "|" or line.text[-1] == "|" or (" | " in line.text and not line.joint)):
             line.kind, line.form, line.columns = "row", "|", pipes + 1
-    for one, other in pairwise(lines):
+    for one, other in pairwise(line for line in lines if line.form != "ruled"):
         above, below = (len(GAP.findall(line.text)) if line.kind in ("plain", "row") else 0 for line in (one, other))
         if above == below > 0 and "|" not in (one.form, other.form):
             for line in (one, other):

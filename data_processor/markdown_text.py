@@ -17,6 +17,7 @@ from data_processor.tables import RULED, read_ruled_table, row_edits
 
 TASK_BOX = re.compile(r"\[[ xX]\][ \t]+")
 MARKS_BEFORE_TEXT = re.compile(r"[>#][ \t]?|(?<=#)[ \t]+")  # those of lists stay: they tell one item from the next
+BLANK_QUOTED = re.compile(r"[ \t]*>[ \t>]*$", re.MULTILINE)  # a blank line of what is quoted
 NOTE_MARK = regex.compile(  # of a note itself with its colon, of one that is pointed to with the space before it
     r"(?<=^[ \t>*+-]*)\[\^[^\]\s]{1,40}\]:?[ \t]*|(?<!^[ \t>*+-]*)[ \t]?\[\^[^\]\s]{1,40}\]", regex.MULTILINE
 )
@@ -69,7 +70,9 @@ def read_markdown(text: str, start: int, is_plain: bool) -> Markup:
             continue
         covered.update(range(first, last))
     for number in range(len(lines) - 1):  # definitions of links, which leave no token
-        if (
+        if quoted := BLANK_QUOTED.match(text, lines[number], lines[number + 1]):
+            found.edits.append(Edit(*quoted.span()))
+        elif (
             number not in covered
             and text[lines[number] : lines[number + 1]].strip()
             and not _is_list_mark(text, lines, number)
@@ -167,7 +170,9 @@ def _forced_breaks(token: Token) -> Iterable[tuple[int, int]]:
 def _underlined(text: str, lines: list[int], token: Token, opening: Token, is_plain: bool, found: Markup) -> None:
     """A heading over a rule; in plain text several lines over a rule are a paragraph, and two marks are no rule."""
     first, under = opening.map[0], opening.map[1] - 1
-    if is_plain and len(text[lines[under] : lines[under + 1]].strip()) < 3:
+    quoted = re.compile(r"(?:[ \t]*>[ \t]?)*").match(text, lines[under])
+    if is_plain and len(text[quoted.end() : lines[under + 1]].strip()) < 3:
+        found.edits += [Edit(*quoted.span())] if quoted[0] else []
         return
     found.edits.append(Edit(lines[under], lines[under + 1], "\n"))
     if not is_plain or "\n" not in token.content:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import regex
 
@@ -34,6 +34,23 @@ NUMBER_AT_THE_RIGHT = regex.compile(  # of what the foot of a page says besides
 )
 SENTENCES = regex.compile(r".*[。！？]|.*[.!?…][\"'”’»)]*(?=\s+[\"'“„«(]*\p{Lu}|$)")
 IN_SENTENCE = regex.compile(r"[。！？]|(?=(?:.*?\p{L}+){3}).*(?<!\p{L})\p{Ll}")  # three words, and one that is no name
+
+
+PAGE_NUMBER = regex.compile(
+    r"(?:[Pp]age|PAGE|[Ss]eite|S\.|[Pp]ágina|[Сс]тр\.?)[ \t]*\d{1,4}(?:[ \t]*(?:of|sur|von|de|из|/)[ \t]*\d{1,4})?|第[ \t]*\d{1,4}[ \t]*页"
+)
+COLUMNS = regex.compile(r" {2,}|[ ]*\t[ \t]*")
+
+
+def running_line(parts: Iterable[str]) -> str:
+    """Of what is taken out between pages, the line that most of them have, without the page's number; "" if it says nothing.
+
+    It may be the only place that tells whose text it is.
+    """
+    lines = (PAGE_NUMBER.sub("", line).strip(" \t|–—-") for part in parts for line in part.splitlines())
+    counts = Counter(COLUMNS.sub(", ", line) for line in lines if regex.search(r"\p{Lu}.*\p{L}{3}|\p{Lo}{2}", line))
+    line, count = next(iter(counts.most_common(1)), ("", 0))
+    return line if count > 1 and len(line) <= LONGEST_FOOT else ""
 
 
 def page_edits(raw: str, rows: Sequence[tuple[int, int]] = (), has_paragraphs: bool = False) -> list[Edit]:

@@ -117,9 +117,11 @@ def cut_stretch(lines: list[Line], usual: int) -> list[Block]:
 def demote(lines: list[Line]) -> None:
     """A marker at the beginning of a line in wrapped text is none: "am / 1. Juni 1976", "a gift / - the first - of"."""
     width = max(line.width for line in lines)
-    form = ""  # of the item that the lines above belong to
+    form, item = "", None  # of the item that the lines above belong to, and that one
     for before, line in itertools.pairwise(lines):
-        form = before.form if before.kind != "plain" else form
+        form, item = (before.form, before) if before.kind != "plain" else (form, item)
+        if item and line.kind == "item" and line.form == form and is_reference(item, before, line, width):
+            line.kind, line.form, line.body = "plain", "", line.start
         if line.kind in ("item", "turn") and line.form != form and before.kind in ("plain", "item", "turn"):
             alone = sum(other.form == line.form for other in lines) == 1 and (
                 form.isalpha() or line.form.isalpha() or not form
@@ -127,6 +129,27 @@ def demote(lines: list[Line]) -> None:
             long = alone and width >= NARROWEST and before.width >= NEARLY * width
             if not OPEN_ENDED.search(before.text) and (long or runs_on(before, width)):
                 line.kind, line.form, line.body = "plain", "", line.start
+
+
+def is_reference(item: Line, before: Line, line: Line, width: int) -> bool:
+    """Whether the number that a line begins with is pointed to by the line before: "2.4 Section / 4.2 remains unaffected".
+
+    That line is full and ends no sentence, and two things more speak for it.
+    """
+    full = width >= NARROWEST and before.width >= NEARLY * width and not OPEN_ENDED.search(before.text)
+    if not full or line.form not in ("decimal", "number") or SMALL.match(item.own):
+        return False
+    counted = counts_on(
+        *(tuple(map(int, regex.findall(r"\d+", one.text[: one.body - one.start]))) for one in (item, line))
+    )
+    return (not counted) + bool(SMALL.match(line.own)) + runs_on(before, width) >= 2
+
+
+def counts_on(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether a number may come after another one in a text: 2.5, 2.4.1, 3 and 3.1 after 2.4."""
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    step = other[same] - (*one, 0)[same] if same < len(other) else 0
+    return step == 1 and set(other[same + 1 :]) <= {1}
 
 
 def runs(lines: list[Line]) -> list[list[Line]]:

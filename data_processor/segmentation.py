@@ -26,12 +26,18 @@ SCRIPTS = {
 }  # fmt: skip
 NEVER_LAST = {  # abbreviations that yasbd splits at and no sentence ends with, without their last stop
     "de": "Hr Hrn Fr Fa Fam Gebr Dipl vgl sog Abs Abb Abschn Anl Anm Bd Ziff Buchst Halbs Nrn Rn Rz u.a u. a h.c h. c "
-    "Flst Gmkg Gde Gmde Lkr Ldkr Bgm Vors stv gez Az Kto Ref Betr betr gem entspr insbes exkl abzgl lfd Tsd",
-    "fr": "Mgr Me cf chap al av apr éd réf tél",
-    "es": "Avda Av ap núm pág págs cap Dña p. ej",
-    "it": "cfr artt avv arch sig.ra sig dott pag pagg cap",
-    "pl": "por ks św ul al ust poz pkt inż zob tj m.in rys rozdz Dz. U Dz",
+    "Flst Gmkg Gde Gmde Lkr Ldkr Bgm Vors stv gez Az Kto Ref Betr betr gem entspr insbes exkl abzgl lfd Tsd "
+    "mind einschl ausschl voraussichtl durchschn jährl monatl tägl wöchentl zul gesetzl techn gegr ges Nr Tel Pos Kap Tab Anh "
+    "Beil Aufl Ausg Temp Kl Bl Jg",
+    "en": "incl excl resp viz pp Nos Attn Encl",
+    "fr": "Mgr Me cf chap al av apr éd réf tél env fig pp resp Ets",
+    "es": "Avda Av ap núm pág págs cap Dña p. ej fig tel",
+    "it": "cfr artt avv arch sig.ra sig dott pag pagg cap fig tel Egr circ",
+    "nl": "nr tel blz hfdst dhr mevr resp",
+    "pl": "por ks św ul al ust poz pkt inż zob tj m.in rys rozdz Dz. U Dz art nr tel godz wg",
+    "pt": "pág págs núm tel fig",
 }
+NEVER_LAST_SMALL = {"de": "max min"}  # the same as written, as Max is a name; not after what is measured: "5 kg max."
 REPORTING = {  # what follows a quotation, its own end mark and all, in the same sentence, where it is no small letter
     "en": r"\p{Lu}\w+ (?:said|asked|replied|shouted|answered|cried)\b",
     "zh": r"\p{Han}{1,6}?[问問说說道答喊叫][道着著]?[。，：]",
@@ -59,6 +65,7 @@ TAIL = regex.compile(  # an end mark and the numbers of notes or the emoji which
     r"[.!?।॥…。！？؟][\"'”’»)」』）]*+"
     rf"(?:(?:\[\p{{N}}{{1,3}}\])+|[¹²³⁰⁴-⁹]+|{SPACE}?\p{{Emoji_Presentation}}+)(?!{SPACE}*[\p{{Ll}},;:])"
 )
+UNMEASURED = r"(?<!\d\s?[^\s\d,;]{0,6}\s)(?<![\p{L}\p{M}])"  # no number stands right before, with or without its unit
 INSIDE = [  # what stands before and after a border that lies within a sentence, in any language
     (regex.compile(before), regex.compile(after))
     for before, after in (
@@ -66,6 +73,7 @@ INSIDE = [  # what stands before and after a border that lies within a sentence,
         (r"(?<![\p{Lu}\p{Ll}\p{M}])\p{L}\p{M}*\.\s?$", r"\p{L}\p{M}*\."),  # two initials
         (r"\((?:[!?]+|\.{3}|…)\)\s?$", r""),  # a remark on the word before
         (r"\b\d{4}\.(?: ?\d{1,2}\.){0,2}\s?$", r"(?:\d{1,2}\. ?){0,2}\p{Hangul}"),  # a date: 2021. 1. 5.
+        (rf"{UNMEASURED}(?:max|min|máx|mín|maks|aprox|макс|мин|прибл|ок)\.\s?$", r"[<>±~≈]?\s?\d"),  # how much
         (r"\p{Ll}str\.\s?$", r"\d"),  # a German street and its number
         (r"(?<!\p{L})\p{Ll}\. ?d\.\s?$", r"\p{Lu}"),  # a German place on a river: Oberwinden a. d. Elz
         (r"\p{Ll} i\.\s?$", r"(?:Br?|E|Th|V|W|Allg|Holst|Westf)(?:\.|\p{Ll})"),  # or in a region: Freiburg i. Br.
@@ -193,4 +201,5 @@ class OnePattern:
 @functools.cache
 def never_last(code: str) -> regex.Pattern:
     words = map(regex.escape, regex.findall(r"(?:\S+\. )?\S+", NEVER_LAST.get(code, "")))
-    return regex.compile(rf"(?<![\p{{L}}\p{{M}}])(?i:{'|'.join(words) or '(?!)'})\.$")
+    small = NEVER_LAST_SMALL.get(code, "(?!)").replace(" ", "|")
+    return regex.compile(rf"(?<![\p{{L}}\p{{M}}])(?:(?i:{'|'.join(words) or '(?!)'})|{UNMEASURED}(?:{small}))\.$")

@@ -34,6 +34,7 @@ AS_IT_IS = "as it is"
 NOT_ABOUT = "not about its chunk"
 MARKERS = "|".join([BULLET.pattern, NUMBERS["number"], NUMBERS["bracketed"], NUMBERS["chinese"]])
 LIST_MARKER = regex.compile(rf"\s*(?:(?:{MARKERS})(?=\S))?")
+BOLD_SPEAKER = regex.compile(r"(\*\*|__)\p{Lu}[^*_:：\d\n]{0,40}(?:[:：]\1|\1[ \t]?[:：])[ \t]*(?=\S)")
 ASKED = regex.compile(r"[?？؟][\"'”»）)*]*$")
 
 
@@ -188,6 +189,8 @@ def drop_ends(pieces: list[Piece], known: set[str], language: str) -> None:
     """Take out what is not about the document at the beginning and the end of a text; an answer goes by its question."""
     left = [piece for piece in pieces if not piece.reason]
     first = next((n for n, piece in enumerate(left) if is_about(piece.text, known, language)), len(left))
+    if 0 < first < len(left) and ASKED.search(left[first - 1].text):
+        first -= 1
     end = next((n for n in range(len(left), first, -1) if is_about(left[n - 1].text, known, language)), first)
     while first < end < len(left) and ASKED.search(left[end - 1].text):
         end += 1
@@ -213,7 +216,7 @@ def join_pieces(pieces: list[Piece], lines: list[str]) -> str:
 def read_line(number: int, line: str, language: str) -> list[Piece]:
     """The sentences of a line, without the marker of a list and the speaker of a turn."""
     body = LIST_MARKER.match(line).end()
-    speaker = SPEAKER.match(line, body)
+    speaker = SPEAKER.match(line, body) or BOLD_SPEAKER.match(line, body)
     body = speaker.end() if speaker and not find_numbers(speaker[0]) else body
     pieces, end = [], 0
     for start, stop in segment(line[body:], language):

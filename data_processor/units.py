@@ -20,12 +20,14 @@ from data_processor.edits import Edited
 from data_processor.line_kinds import CLOCK, PIPE, SPEAKER
 from data_processor.paragraphs import SMALL, Block, is_capitals, join_lines, read_blocks
 from data_processor.segmentation import ends_sentence, segment
+from data_processor.titles import CAPTION, is_edition, subject_of
 
 LONGEST_HEADING, LONGEST_HEAD = 120, 200  # characters: of a heading, of a title over several lines
 MOST_HEAD_LINES = 4  # more lines than these are a list, an address or a verse
 WITHOUT_STOPS = {"th": 40, "lo": 40, "km": 40, "my": 40}  # languages that need none: the longest heading there
 COLON = regex.compile(r"[:：]$")
 ASKED = regex.compile(r"[?？]$")
+MOST_FIELDS = 8  # lines in which the subject of a mail stands, or a version above the title
 # How a list item ends that is not the last.
 MIDDLE = regex.compile(r"[;,；，、]$|[;,；，] ?(?:and|or|und|oder|et|ou|y|o|и|или|і|i|e)$")
 
@@ -62,11 +64,13 @@ class Parsed:
     markup: list[tuple[int, int]] = field(default_factory=list)
     boilerplate: list[tuple[int, int]] = field(default_factory=list)  # what were units: see boilerplate.py
     head: str = ""
+    edition: tuple[int, int] | None = None  # a version, a date or a number before the title or right below it
 
     @property
     def title(self) -> str:
         """The heading that the text begins with, or its head, or an empty string."""
-        starts = [span[0] for span in [*self.leads, *self.headings]] + [unit.start for unit in self.units]
+        starts = [span[0] for span in [*self.leads, *self.headings]]
+        starts += [unit.start for unit in self.units if (unit.start, unit.end) != self.edition]
         start, end = self.headings[0] if self.headings and self.headings[0][0] == min(starts) else (0, 0)
         return self.joined.text[start:end].strip("# \t") or self.head
 
@@ -88,6 +92,8 @@ def read_units(
     parsed.head = _head(parsed, blocks, language)
     ruled = {block.last.start for block in markup if block.form == "ruled"}
     lead_ins: list[LeadIn] = []  # the innermost last
+    edition = _edition(parsed, blocks, language)
+    parsed.edition = edition and _span(parsed, edition)
     for number, block in enumerate(blocks):
         text_of = _text(parsed, block)
         following = blocks[number + 1] if number + 1 < len(blocks) else None
@@ -98,8 +104,9 @@ def read_units(
                 lead_ins.append(LeadIn(text_of.strip("| \t"), "row", "row"))
             else:
                 parsed.units.append(_row(parsed, block, lead_ins))
-        elif is_heading(parsed, blocks, number, language):
-            parsed.headings.append(_span(parsed, block))
+        elif block is not edition and is_heading(parsed, blocks, number, language):
+            is_caption = following and following.kind == "row" and CAPTION.match(text_of)
+            (parsed.leads if is_caption else parsed.headings).append(_span(parsed, block))
             lead_ins = list(itertools.takewhile(lambda one, block=block: one.led == block.form, lead_ins))
             if following and _leads(text_of, following, block, language):
                 lead_ins.append(LeadIn(text_of, block.form, following.form))
@@ -124,6 +131,9 @@ def _text(parsed: Parsed, block: Block) -> str:
 def _head(parsed: Parsed, blocks: list[Block], language: str) -> str:
     """The title in the lines that a text begins with, none of which ends a sentence, and in those that go on with them."""
     lines: list[str] = []
+    fields = itertools.takewhile(lambda one: one is blocks[0] or one.adjacent, blocks[:MOST_FIELDS])
+    if subject := subject_of(_text(parsed, block) for block in fields):
+        return subject
     for number, block in enumerate(blocks):
         text = _text(parsed, block)
         if number and not block.adjacent and not (SMALL.match(text) and len(lines) > 1):
@@ -140,6 +150,21 @@ def _head(parsed: Parsed, blocks: list[Block], language: str) -> str:
             lines[-1] += ","
         lines.append(text)
     return ""
+
+
+def _edition(parsed: Parsed, blocks: list[Block], language: str) -> Block | None:
+    """The line that tells the version, the date or the number of the text: above a heading, before any sentence.
+
+    None if several lines do: then they may be headings, as in a list of what is new.
+    """
+    lines = [block for block in blocks if block.kind == "plain" and len(block.lines) == 1]
+    for number, block in enumerate(blocks[:MOST_FIELDS]):
+        text = _text(parsed, block)
+        if len(block.lines) > 1 or ends_sentence(text, language) or number + 1 == len(blocks):
+            return None
+        if block.kind == "plain" and is_edition(text) and is_heading(parsed, blocks, number + 1, language):
+            return None if any(is_edition(_text(parsed, one)) for one in lines if one is not block) else block
+    return None
 
 
 def _still_leads(one: LeadIn, block: Block) -> bool:

@@ -94,6 +94,44 @@ def test_an_item_is_told_by_its_marker(text, expected):
     assert items(text) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("M. Dubreuil did it.", []),
+        ("J. R. Ott did it.\n\nIt is so.\n\nM. O'Dea did it.", []),
+        ("A. Bell did it.\n\nC. Lind did it.", []),
+        ("A. Scope\n\nIt is so.\n\nB. Terms\n\nC. End", ["Scope", "Terms", "End"]),
+        ("А. Мост\nБ. Порт", ["Мост", "Порт"]),
+        ("I. Scope\nII. Terms\n\nIV. Costs\nV. End", ["Scope", "Terms", "Costs", "End"]),
+        ("B. Terms\nA. Scope", []),
+        ("M. open it", ["open it"]),
+        ("M. 5", ["5"]),
+    ],
+)
+def test_a_lone_initial_before_a_name_marks_no_item(text, expected):
+    assert [own for _, own in items(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3. Mai 2031", []),
+        ("3. Mai: Sitzung\n4. Juni: Fest", []),
+        ("1. května", []),
+        ("12. Dezember – Beginn", []),
+        ("5. May be used", ["May be used"]),
+        ("3. Mais 2031", ["Mais 2031"]),
+        ("3. Mai wird gefeiert", ["Mai wird gefeiert"]),
+    ],
+)
+def test_a_day_before_its_month_is_no_number_of_an_item(text, expected):
+    assert [own for _, own in items(text)] == expected
+
+
+def test_an_initial_may_begin_the_turn_of_a_speaker():
+    assert kinds("M. Roux: Yes.\nS. Petit: No.") == ["turn speaker"] * 2
+
+
 SHORT = "A line of thirty-nine characters, alone"
 
 
@@ -132,6 +170,7 @@ def test_subtitles(text, expected):
         ("# Mills\nThe Pump\n--------", ["heading hashes", "heading underlined", "markup ruled"]),
         ("It is a line\nof the text\n--------", ["plain", "plain", "markup ruled"]),
         ("# The Pump\n--------", ["heading hashes", "markup ruled"]),
+        ("The Pump  Cost\n--------------\nIt is\n", ["heading underlined", "markup ruled", "plain"]),
     ],
 )
 def test_a_ruled_line_makes_a_heading_of_a_lone_line_above(text, expected):
@@ -160,6 +199,9 @@ def rows(text: str, paragraphs: tuple[tuple[int, int], ...] = ()) -> list[str]:
         ("Osprey  1931\t42\nHeron\t1956  61\nGull  1960  7", ["gap3", "gap3", "gap3"]),
         ("Osprey  1931\nHeron  1956  61", ["plain", "plain"]),
         ("Osprey  1931\n\nHeron  1956", ["plain", "blank", "plain"]),
+        ("ferry  built\n------------\nHeron  1956", ["gap2", "markup", "gap2"]),
+        ("ferry  built\n-----  -----\nHeron  1956", ["gap2", "markup", "gap2"]),
+        ("x\n\nferry\tbuilt\n============\nHeron\t1956\n------------\nall\t9", ["plain", "blank", *["gap2", "markup"] * 2, "gap2"]),
         ("Osprey  1931\n- Heron  1956", ["plain", "item"]),
         ("| Osprey  1931 | 42 |\nHeron  1956", ["|2", "plain"]),
         ("Heron  1956\n| Osprey  1931 | 42 |", ["plain", "|2"]),

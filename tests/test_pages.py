@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_processor.chunking import parse
+from data_processor.chunking import chunk_document, make_splitter, parse
 from data_processor.documents import clean
 
 PROSE = [
@@ -171,3 +171,31 @@ def test_a_page_number_below_what_markup_takes_out_is_taken_out_too(mark):
 def test_pages_with_nothing_but_their_numbers_have_no_text():
     assert clean("a.txt", "12\n\f13\n\f14\n").text.strip() == ""
     assert clean("a.txt", "Only\n\fOnly\n").text.split() == ["Only", "Only"]
+
+
+THREE_PAGES = (
+    "{head}\n\n{title}{one}\n\n{foot}1 of 3\n{head}\n\n{two}\n\n{foot}2 of 3\n{head}\n\n{three}\n\n{foot}3 of 3\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "foot", "title", "heading"),
+    [
+        (
+            "Orsden Pumps Ltd.      Manual 14",
+            "Confidential    Page ",
+            "THE PUMP\n\n",
+            "THE PUMP (Orsden Pumps Ltd., Manual 14)",
+        ),
+        ("", "Orsden Pumps Ltd.   Page ", "THE PUMP\n\n", "THE PUMP (Orsden Pumps Ltd.)"),
+        ("The Pump", "Page ", "", "a.txt (The Pump)"),
+        ("The Pump", "Page ", "THE PUMP\n\n", "THE PUMP"),
+        ("", "Page ", "THE PUMP\n\n", "THE PUMP"),
+        ("- - -", "Page ", "THE PUMP\n\n", "THE PUMP"),
+    ],
+)
+def test_a_chunk_is_shown_under_what_runs_over_all_pages(head, foot, title, heading):
+    one, two, three = PROSE[:3]
+    document = clean("a.txt", THREE_PAGES.format(head=head, foot=foot, title=title, one=one, two=two, three=three))
+    chunks = chunk_document(document, make_splitter("tiktoken:gpt-4o", 64))
+    assert {chunk.heading for chunk in chunks} == {heading} and "Orsden" not in document.text

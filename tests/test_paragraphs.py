@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_processor.line_kinds import Line
-from data_processor.paragraphs import is_full, join_lines, read_blocks
+from data_processor.paragraphs import counts_on, is_full, join_lines, read_blocks
 
 WEIR = (
     "The weir at Orsden was built of oak by Ann Bell and her two\n"
@@ -182,3 +182,43 @@ def test_a_line_that_ends_with_what_goes_before_a_name_or_a_number_goes_on(above
 
 def test_a_line_that_ends_with_a_stop_of_its_own_does_not_go_on():
     assert len(paragraphs("The hall was built by the town.\nIt is of oak.\nIt is old.\n")) == 3
+
+
+CLAUSE = "2.4 No leave is given in August to the staff of the dock. Section"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{CLAUSE}\n4.2 remains unaffected.",
+        f"{CLAUSE}\n2.5 remains unaffected.",  # as small letters tell
+        f"{CLAUSE}\n9.1 Paragraph 3 holds.",  # as a number tells that does not come next
+        f"2.3 It is so.\n{CLAUSE}\n4.2 remains as it is, and nobody may ever change that but for\n2.1 which may be changed by the board of the company alone.",
+        "3. Die Frist zur Abgabe aller Anträge endet im Jahr darauf am\n10. desselben Monats.",
+    ],
+)
+def test_a_number_that_a_wrapped_sentence_points_to_begins_no_item(text):
+    last = [line for line in text.split("\n") if not line.startswith("2.3")]
+    assert paragraphs(text)[-1] == " ".join(last)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{CLAUSE} two\n2.5 The board of the company may give leave to its own members at",
+        "10. the weir of Orsden, which is of oak\n9. the mill of Corrin, which is of brick",
+        "1. Ann Bell, who built the weir of oak\n2. iron for the gate of the old harbour",
+        "1. Ann Bell.\n7. the mill of Corrin, which is of brick",
+        "1.2 Ann Bell built the weir of oak, and\n1.3 Ida Marsh built the mill of brick",
+    ],
+)
+def test_numbers_of_a_list_begin_items(text):
+    assert paragraphs(text) == text.split("\n")
+
+
+def test_what_may_come_after_a_number():
+    after = [(2, 5), (2, 4, 1), (2, 4, 1, 1), (3,), (3, 1)]
+    assert all(counts_on((2, 4), other) for other in after)
+    assert not any(
+        counts_on((2, 4), other) for other in [(2, 4), (2, 3), (2, 6), (4, 2), (2,), (1,), (2, 5, 2), (2, 4, 2)]
+    )

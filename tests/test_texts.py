@@ -258,3 +258,12 @@ def test_there_are_about_as_many_words_in_the_texts_as_in_the_questions():
 def test_two_names_are_linked_by_a_fact_that_has_both(names, linked):
     facts = [fact("Ann Pellow opened the pier."), fact("It is of oak."), fact("The pier has 12 lamps.")]
     assert share_a_fact(names, facts) is linked and share_a_fact(names[::-1], facts) is linked
+
+
+@pytest.mark.parametrize("mark", ["Ann: ", "**Ann:** ", "**Ann**: ", "__Ann:__ "])
+def test_a_talk_begins_with_the_question_that_the_first_sentence_about_its_chunk_answers(mark):
+    reply = f"{mark}What a day. Which one?\n\n{mark}The pier, which is of oak.\n\n{mark}Is it so? Goodbye then!"
+    job = work()
+    kept = f"{mark}Which one?\n\n{mark}The pier, which is of oak."
+    assert keep_sentences(job, reply, fact("It is of oak."), TEXT).startswith(kept)
+    assert job.dropped[0]["text"] == f"{mark}What a day."

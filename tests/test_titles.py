@@ -15,6 +15,7 @@ from data_processor.pairs import Fact, Pair
 from data_processor.pipeline import split_into_units
 from data_processor.questions import question_problem
 from data_processor.texts import keep_sentences
+from data_processor.titles import is_edition
 
 WHOLE, SMALL = make_splitter("tiktoken:gpt-4o", 1000), make_splitter("tiktoken:gpt-4o", 64)
 BODY = "\n\nThis policy is for everyone who works here. It is read once a year.\n"
@@ -42,6 +43,37 @@ RULES = [f"Rule {name} of the harbour is that nobody may fish there at night." f
 )  # fmt: skip
 def test_a_title_may_go_over_several_lines(head, title):
     assert {chunk.title for chunk in chunk_document(Document("a.txt", head + BODY), WHOLE)} == {title}
+
+
+@pytest.mark.parametrize(
+    ("head", "title", "told"),
+    [
+        ("Version 3.2, 1 July 2031\n\nLEAVE POLICY", "LEAVE POLICY", True),
+        ("Rev. C, issued 1 July 2031\n\nLeave policy\n\n1 Scope", "Leave policy", True),
+        ("3. Mai 2031\n\nUrlaubsordnung", "Urlaubsordnung", True),
+        ("Trockner\nET 340\n\nArt.-Nr. 88-4120-B, Ausgabe 7 vom 03.05.2031\n\n1 Hinweise", "Trockner, ET 340", True),
+        ("Révision 2 du 1er juillet 2031\n\nRèglement", "Règlement", True),
+        ("Report of 2031\n\nScope", "Report of 2031", False),
+        ("Version 3.2 of the pump\n\nScope", "Version 3.2 of the pump", False),
+        ("Version 3.2, 1 July 2031", "Version 3.2, 1 July 2031", False),
+        ("Version 3.2\n\nNew\n\nIt is so.\n\nVersion 3.1\n\nOld", "Version 3.2", False),
+        ("It is so.\n\nVersion 3.2\n\nOld", "", False),
+    ],
+)  # fmt: skip
+def test_a_version_or_a_date_above_or_below_the_title_is_none_but_is_read(head, title, told):
+    [chunk] = chunk_document(Document("a.txt", head + BODY), WHOLE)
+    assert chunk.title == title
+    first = next((line for line in head.split("\n") if is_edition(line)), "")
+    assert (first in {chunk.text[unit.start : unit.end] for unit in chunk.units}) is told
+
+
+def test_a_caption_of_a_table_is_no_section():
+    for caption in ("Table 2: Days", "Tab. 2 Tage", "表 2 天数"):
+        table = f"{caption}\n\nyears  days\n-----------\nfew  24\nmany  31"
+        chunks = chunk_document(Document("a.txt", "LEAVE\n\nDays off\n\n" + table + "\n\n" + "\n\n".join(RULES)), SMALL)
+        assert {chunk.section for chunk in chunks[1:]} == {"Days off"} and caption in chunks[0].text
+        rows = [(unit.lead_in, chunks[0].text[unit.start : unit.end]) for unit in chunks[0].units][:2]
+        assert rows == [("years  days", "few  24"), ("years  days", "many  31")]
 
 
 def test_a_title_over_several_lines_needs_a_text_below_it():
