@@ -104,7 +104,8 @@ class Wandb:
         for part in ("train/*", "eval/*"):
             self.run.define_metric(part, step_metric=STEP)
         if self.run.offline:
-            log.info("wandb, offline: `wandb sync %s` sends it", Path(self.run.dir).parent)
+            # with all starts before it, in order: wandb may take a later one, sent alone, for the whole run
+            log.info("wandb, offline: `wandb sync %s` sends it", Path(self.run.dir).parents[1])
         elif not self.run.disabled:
             log.info("wandb: %s", self.run.url)
 
