@@ -28,9 +28,7 @@ NORM_TOLERANCE = 1e-4  # relative
 # The rounding unit, and by how many units two computations of logits may differ, times the square root of the layers.
 # Less than half of it was measured (results/read_back.json). In float32 sums are rounded as often as products.
 ROUNDING_UNITS = {"float32": (2.0**-24, 64), "tf32": (2.0**-11, 6), "float16": (2.0**-11, 6), "bfloat16": (2.0**-8, 6)}
-MERGED_FACTOR = (
-    2.0  # for a merged adapter: every weight is rounded once more, and an adapter may be larger than those measured
-)
+MERGED_FACTOR = 2.0  # for a merged adapter: weights are rounded once more, and it may be larger than those measured
 MODEL_INPUTS = ("input_ids", "position_ids")
 COMPARED_TOKENS = 512  # of the batch: logits of a long example over a large vocabulary take gigabytes, three times
 LAUNCHER_VARIABLES = (
