@@ -77,10 +77,13 @@ def join_cluster(address: str) -> None:
             ray.init(address, **options)
     except (ConnectionError, ValueError) as error:
         raise no_cluster(address, str(error)) from None
-    except RuntimeError as error:  # other versions there; a cluster that this machine does not belong to
+    except (
+        RuntimeError,
+        ray.exceptions.AuthenticationError,
+    ) as error:  # other versions, a token, another machine's cluster
         raise InputError(
             f"expected to join the Ray cluster at {address}, found {' '.join(str(error).split())}: this machine has to be one of "
-            f"the cluster (ray start), with the same Python and {RAY} on all"
+            f"the cluster (ray start), with the same Python, {RAY} and token (docs/scale.md) on all"
         ) from None
     finally:
         if main_thread:
@@ -127,7 +130,8 @@ def require_listener(address: str) -> None:
 def no_cluster(address: str, problem: str) -> InputError:
     return InputError(
         f"expected a Ray cluster at {address}, found none ({problem.strip()}): start it (ray start --head), give another "
-        "address, or --ray_address local for one on this machine alone"
+        "address, or --ray_address local for one on this machine alone; one with a token needs RAY_AUTH_MODE=token here and its "
+        "~/.ray/auth_token"
     )
 
 

@@ -235,12 +235,19 @@ def test_a_cluster_that_cannot_be_joined_is_said_in_one_line(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
     problem = "Version mismatch: The cluster was started with:\n    Ray: 2.60.0\n    Python: 3.12.1\n"
-    fake = SimpleNamespace(is_initialized=lambda: False, init=lambda *_, **__: throw(RuntimeError(problem)))
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    with pytest.raises(
-        InputError, match=r"found Version mismatch: The cluster was started with: Ray: 2\.60\.0 Python: 3"
+    for error, said in (
+        (RuntimeError(problem), r"found Version mismatch: The cluster was started with: Ray: 2\.60\.0 Python: 3"),
+        (RayError("no authentication token"), "found no authentication token: .* and token"),
+        (ConnectionError("no connection"), "one with a token needs RAY_AUTH_MODE=token"),
     ):
-        join_cluster("auto")
+        fake = SimpleNamespace(
+            is_initialized=lambda: False,
+            init=lambda *_, error=error, **__: throw(error),
+            exceptions=SimpleNamespace(AuthenticationError=RayError),
+        )
+        monkeypatch.setitem(sys.modules, "ray", fake)
+        with pytest.raises(InputError, match=said):
+            join_cluster("auto")
 
 
 def test_a_worker_that_no_machine_starts_is_named(monkeypatch, caplog):
