@@ -154,7 +154,8 @@ def check_arguments(
     gpus = None
     # before hours of collection, that the training needs what they share
     if arguments.ray_address not in (None, "local"):
-        gpus = sum(machine.gpus for machine in find_machines(arguments.ray_address, Path(arguments.out)))
+        found = find_machines(arguments.ray_address, Path(arguments.out), arguments.model_name_or_path)
+        gpus = sum(machine.gpus for machine in found)
     starts = estimate_startup_times(arguments.model_name_or_path, shlex.split(arguments.inference_args), gpus)
     minimum = forecast.minimum_budget(starts, estimate_judge_startup(shlex.split(arguments.evaluate_args), starts))
     if budget < minimum and not arguments.plan_only:

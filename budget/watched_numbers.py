@@ -83,8 +83,18 @@ def numbers_of_progress(progress: dict) -> dict[str, float]:
 
 def read_entries(path: Path) -> list[dict]:
     """The entries of a training's log; one that is being written is left out."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    entries = map(parse_line, text[: text.rfind("\n") + 1].splitlines())
+    return [entry for entry in entries if {"time", STEP} <= entry.keys()]
+
+
+def parse_line(line: str | bytes) -> dict:
+    """The object on a line; {} if there is none, as where a file system lost what was written before a crash."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 class GrowingJournals:
@@ -105,7 +115,7 @@ class GrowingJournals:
                 file.seek(self._ends.get(path, 0))
                 for line in file:
                     if line.endswith(b"\n"):  # else it is being written, or a kill cut it off, and its stage will
-                        self._count(path, json.loads(line))
+                        self._count(path, parse_line(line))
                         self._ends[path] = self._ends.get(path, 0) + len(line)
         except OSError:
             return {}
@@ -113,7 +123,7 @@ class GrowingJournals:
 
     def _count(self, path: Path, batch: dict[str, dict]) -> None:
         for reply in batch.values():
-            tokens = {key: reply[key] for key in ("prompt_tokens", "completion_tokens")}
+            tokens = {key: reply.get(key, 0) for key in ("prompt_tokens", "completion_tokens")}
             self._sums[path].update({"received": 1, **tokens})
 
 

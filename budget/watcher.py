@@ -33,7 +33,7 @@ from budget.watched_numbers import (
     read_entries,
 )
 from budget.watching import LOCK_FILE, WatchedRun, open_run
-from utils import log_file, run_script
+from utils import InputError, log_file, run_script
 
 READ_EVERY_S, READ_EVERY_SHARE = 5.0, 0.001  # of the time budget, if that is more
 NICE = 10  # the work goes first
@@ -50,6 +50,7 @@ class Order:
     adapter: str | None
     began: float
     all_stages: bool
+    parent: int  # the process that gave the order
 
 
 class Writer(Protocol):
@@ -103,7 +104,8 @@ class Wandb:
         for part in ("train/*", "eval/*"):
             self.run.define_metric(part, step_metric=STEP)
         if self.run.offline:
-            log.info("wandb, offline: `wandb sync %s` sends it", Path(self.run.dir).parent)
+            # with all starts before it, in order: wandb may take a later one, sent alone, for the whole run
+            log.info("wandb, offline: `wandb sync %s` sends it", Path(self.run.dir).parents[1])
         elif not self.run.disabled:
             log.info("wandb: %s", self.run.url)
 
@@ -161,7 +163,8 @@ class Report:
             self.call("write", numbers, round(now - run.since), now)
         if numbers or entries:
             run.reported |= numbers
-            run.save()
+            with contextlib.suppress(InputError):  # such as a full disk, which may have room again
+                run.save()
 
     def new_numbers(self, now: float) -> dict[str, float]:
         """The numbers that are not what was reported last."""
@@ -225,7 +228,8 @@ def main() -> None:
         ended = False
         while not ended:
             report.once()
-            ended = bool(select.select([sys.stdin], [], [], report.seconds_between_reads())[0])
+            told = select.select([sys.stdin], [], [], report.seconds_between_reads())[0]
+            ended = bool(told) or os.getppid() != order.parent  # killed, while a fork of it holds the pipe open
         report.once()
         report.call("close")
 

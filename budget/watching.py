@@ -108,8 +108,10 @@ def find_watched_run(folder: Path) -> WatchedRun | None:
     try:
         with log_file(folder / LOCK_FILE).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, FileNotFoundError):
         return None
+    except OSError:  # a file system without locks
+        pass
     return read_state(folder.resolve())
 
 
@@ -142,7 +144,7 @@ def start_watching(
         "report_to": names,
         "adapter": str(adapter.resolve()) if adapter else None,
     }
-    order |= {"began": time.time() if began is None else began, "all_stages": began is not None}
+    order |= {"began": time.time() if began is None else began, "all_stages": began is not None, "parent": os.getpid()}
     command = [sys.executable, "-m", "budget.watcher", json.dumps(order)]
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "cwd": ROOT}
     return subprocess.Popen(command, start_new_session=True, **options)

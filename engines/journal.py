@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.chat import Conversation, Engine, EngineOfWaves, Reply, broadcast
+from engines.processes import claim
 from engines.thoughts import without_thoughts
 from utils import LOG_FOLDER, InputError
 
@@ -130,7 +131,7 @@ class KnownReplies:
     """The replies in a journal, by their key. In memory is only where each of them stands, about 100 bytes a reply."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self._claim = path, claim(path)
         self.places: dict[int, Place] = {}  # by the first bytes of the key
         read_journal(path, self._load_wave, "a journal of replies", with_place=True)
 
@@ -144,6 +145,7 @@ class KnownReplies:
         """Write the replies of one wave, as their fields."""
         place = (self.path, self.path.stat().st_size if self.path.exists() else 0)
         append_line(self.path, wave)
+        self._claim = self._claim or claim(self.path)
         self.places.update((short(key), place) for key in wave)
 
     def find(self, keys: list[str]) -> list[Reply | None]:

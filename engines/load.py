@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.adapter import weights_fingerprint
 from engines.arguments import ApiArguments, EngineArguments
 from engines.chat import Engine
 from engines.gpus import torch_device_index
@@ -126,7 +127,8 @@ def load_on_ray(
         str(Path(path).resolve()) if path and Path(path).exists() else path
         for path in (model_name_or_path, lora_weights)
     ]
-    load = functools.partial(load_in_worker, arguments, *folders, system_prompt)
+    weights = {path: weights_fingerprint(path) for path in folders if path and Path(path).is_dir()}
+    load = functools.partial(load_in_worker, arguments, *folders, system_prompt, weights)
     with_vllm = arguments.engine == "vllm"
     options = {"tuned": lora_weights is not None} if with_vllm else {}
     tokenizer = AutoTokenizer.from_pretrained(model_name_or_path)
@@ -153,9 +155,15 @@ def load_in_worker(
     model_name_or_path: str,
     lora_weights: str | None,
     system_prompt: str | None,
+    weights: dict[str, str | None],
     number: int,
 ) -> Engine:
-    """The engine of the worker with this number, on its machine, with the GPUs that Ray has given it."""
+    """The engine of the worker with this number, on its machine, with the GPUs that Ray has given it.
+
+    `weights`: fingerprints of those in the folders, as the machine that starts the workers has them.
+    """
+    for folder, fingerprint in weights.items():
+        require_same_weights(folder, fingerprint)
     require_model(model_name_or_path)
     if arguments.engine == "transformers":
         return load_engine(model_name_or_path, arguments, lora_weights, system_prompt)
@@ -164,6 +172,16 @@ def load_in_worker(
 
     options = {"max_model_len": arguments.max_model_len, "tensor_parallel_size": arguments.tensor_parallel_size}
     return DecoderEngine(VllmDecoder.load(model_name_or_path, lora_weights, system_prompt, seed=number, **options))
+
+
+def require_same_weights(folder: str, fingerprint: str | None) -> None:
+    """InputError unless a folder is on this machine too, with weights of this fingerprint: a copy may be an old one."""
+    found = weights_fingerprint(folder) if Path(folder).is_dir() else "no folder"
+    if found != fingerprint:
+        raise InputError(
+            f"expected in {folder} the weights that the machine has on which this was started, found "
+            f"{found if found == 'no folder' else 'others'}: use a file system that all machines share, or copy the folder to each"
+        )
 
 
 def load_api_on_ray(arguments: ApiArguments) -> RayEngine:

@@ -24,6 +24,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
+from weakref import WeakValueDictionary
 
 import psutil
 
@@ -37,6 +39,8 @@ SAME_CREATION_S = 2.0  # a creation time is counted from boot time, which clock 
 LEFT_OVER_GRACE_S = 30.0  # for a training to save its state
 CLOSING_S = 20.0  # for an idle engine to shut down by itself
 KILLED_S = 10.0  # a killed process is gone by then, unless a driver holds it
+
+_claimed: WeakValueDictionary[Path, BinaryIO] = WeakValueDictionary()  # by this process, see `claim`
 
 log = logging.getLogger(__name__)
 
@@ -255,3 +259,23 @@ def lock(path: Path, what: str) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         file.flush()
         yield
+
+
+def claim(path: Path) -> BinaryIO | None:
+    """Keep a journal to this process, as long as it has what is returned; None if the file is not there, or not to be locked.
+
+    InputError if another process has it: two would ask the same, and one would cut off what the other is writing.
+    """
+    file = _claimed.get(path.resolve())
+    try:
+        if file is None or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            file = path.open("r+b")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _claimed[path.resolve()] = file
+    except BlockingIOError:
+        raise InputError(
+            f"expected {path} to be free, found it in use by another process: wait until it ends, stop it, or give another output"
+        ) from None
+    except OSError:  # no such file, one that can only be read, a file system without locks
+        return None
+    return file

@@ -26,6 +26,10 @@ from utils import InputError
 ROOT = Path(__file__).resolve().parents[1]
 RAY = "ray==2.60.0"  # as in shells/test.sh
 START_ATTEMPTS, START_TIMEOUT = 4, "timed out during startup"  # the latter in what ray.init raises
+PLACED_S = 60.0  # a process of Ray is started by then, if a machine has room for it
+# The first words of every HTTP/2 connection, with an empty frame of settings, and the type of frame that is the answer
+# (RFC 9113, 3.4 and 6.5): a cluster speaks gRPC, while its dashboard, whose address Ray prints too, does not.
+HTTP2_GREETING, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)), 4
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +58,9 @@ def join_cluster(address: str) -> None:
             f"expected the address of a cluster to which this machine belongs, found {address}, a client's: run this on a "
             "machine of the cluster with --ray_address auto"
         )
-    if ":" in address:
-        require_listener(address)
+    named = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    if ":" in named:
+        require_listener(named)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent anywhere
     import ray
 
@@ -72,6 +77,14 @@ def join_cluster(address: str) -> None:
             ray.init(address, **options)
     except (ConnectionError, ValueError) as error:
         raise no_cluster(address, str(error)) from None
+    except (
+        RuntimeError,
+        ray.exceptions.AuthenticationError,
+    ) as error:  # other versions, a token, another machine's cluster
+        raise InputError(
+            f"expected to join the Ray cluster at {address}, found {' '.join(str(error).split())}: this machine has to be one of "
+            f"the cluster (ray start), with the same Python, {RAY} and token (docs/scale.md) on all"
+        ) from None
     finally:
         if main_thread:
             signal.signal(signal.SIGTERM, on_terminate)  # ray.init sets its own
@@ -99,18 +112,26 @@ def start_here(start: Callable[[], Any]) -> Any:
 
 
 def require_listener(address: str) -> None:
-    """InputError if nothing listens at HOST:PORT: Ray itself would go on trying for minutes."""
+    """InputError if nothing that could be a cluster listens at HOST:PORT: Ray itself would go on trying for minutes."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), NETWORK_S).close()
-    except (OSError, ValueError) as error:
+        with socket.create_connection((host.strip("[]"), int(port)), NETWORK_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return
+            connection.settimeout(NETWORK_S)
+            connection.sendall(HTTP2_GREETING)
+            answer = connection.recv(4)
+    except (OSError, ValueError, OverflowError) as error:
         raise no_cluster(address, str(error)) from None
+    if len(answer) < 4 or answer[3] != SETTINGS:
+        raise no_cluster(address, "something else answers there")
 
 
 def no_cluster(address: str, problem: str) -> InputError:
     return InputError(
         f"expected a Ray cluster at {address}, found none ({problem.strip()}): start it (ray start --head), give another "
-        "address, or --ray_address local for one on this machine alone"
+        "address, or --ray_address local for one on this machine alone; one with a token needs RAY_AUTH_MODE=token here and its "
+        "~/.ray/auth_token"
     )
 
 
@@ -133,7 +154,7 @@ def share_for_model(
         return share_cores(offered, wanted), replace(here, engine=engine)
     if engine == "transformers":
         return share_gpus(offered, 1, wanted, None), replace(here, engine=engine)
-    size = here.tensor_parallel_size or parallel_size(model_name_or_path, [first_gpu()] * min(gpus))
+    size = here.tensor_parallel_size or parallel_size(model_name_or_path, [smallest_gpu()] * max(gpus))
     share = share_gpus(offered, size, wanted, prompts and math.ceil(prompts / PROMPTS_A_COPY))
     return share, replace(here, engine=engine, tensor_parallel_size=size)
 
@@ -181,15 +202,40 @@ def say_if_taken(share: Share) -> None:
             )
 
 
-def first_gpu() -> Gpu:
-    """The first GPU of one of the machines, by which the others are judged."""
+def say_if_it_waits(actor: Any, number: int, share: Share) -> None:
+    """Say in the log that no machine has room for a worker, such as in the place of a lost one, if that is so."""
     import ray
 
+    if not ray.wait([actor.__ray_ready__.remote()], timeout=PLACED_S)[0]:
+        log.warning(
+            "Ray: worker %d has not been started for %.0f seconds: it waits for a machine with %d CPUs and %d GPUs free "
+            "(`ray status` shows who has them)",
+            *(number, PLACED_S, share.cpus, share.gpus),
+        )
+
+
+def smallest_gpu() -> Gpu:
+    """The GPU with the least memory of one of each machine, by which all are judged.
+
+    A machine whose GPUs are all taken is not waited for longer than PLACED_S, unless they all are.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
     say_if_taken(Share(1, 0, 1))
-    found = ray.get(ray.remote(num_gpus=1)(usable_gpus).remote())
+    look, nodes = ray.remote(num_gpus=1)(usable_gpus), [node for node in ray.nodes() if node["Alive"]]
+    asked = [
+        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote()
+        for node in nodes
+        if node["Resources"].get("GPU", 0) >= 1
+    ]
+    told = ray.wait(asked, num_returns=len(asked), timeout=PLACED_S)[0] or ray.wait(asked)[0]
+    for one in set(asked) - set(told):
+        ray.cancel(one)
+    found = [gpu for gpus in ray.get(told) for gpu in gpus]
     if not found:
         raise InputError(
             "expected a GPU that this run may use and nobody else does, found none on a machine that offers Ray one: wait "
             "until it is free, or give --engine transformers on machines without GPUs"
         )
-    return found[0]
+    return min(found, key=lambda gpu: gpu.total_bytes)

@@ -102,5 +102,14 @@ def defaults() -> dict[str, str]:
 
 
 def find_missing(sizes: dict[str, int]) -> list[str]:
-    """Those of the files that are not on this machine, or have another size in bytes."""
-    return [path for path, size in sizes.items() if not os.path.isfile(path) or os.path.getsize(path) != size]
+    """Those of the files that cannot be read on this machine, or have another size in bytes."""
+    return [path for path, size in sizes.items() if size_here(path) != size]
+
+
+def size_here(path: str) -> int | None:
+    """The bytes of a file; None if it cannot be read. It is opened, as NFS may remember another one until then (nfs(5))."""
+    try:
+        with open(path, "rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError:
+        return None

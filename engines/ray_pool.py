@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from engines.chat import Conversation, Engine, Reply
-from engines.ray_cluster import Share
+from engines.ray_cluster import Share, say_if_it_waits
 from engines.ray_worker import THREADS, About, Worker
 from utils import InputError
 
@@ -129,19 +129,24 @@ class WorkerPool:
                     thread.start()
 
     def _hand_out(self, call: int, waiting: deque[Stretch], in_flight: Counter, request: Callable) -> None:
-        """Give each worker that is loaded as much as it can take, the one with the least first."""
+        """Give each worker that is loaded as much as it can take, first the one that is least busy for its capacity."""
         while waiting and (loaded := self._all_loaded()):
-            place = min(loaded, key=lambda one: in_flight[one.actor])
             asked = waiting[0].left()
-            if in_flight[place.actor] and in_flight[place.actor] + len(asked) > place.about.capacity:
+            with_room = [
+                place
+                for place in loaded
+                if not in_flight[place.actor] or in_flight[place.actor] + len(asked) <= place.about.capacity
+            ]
+            if not with_room:
                 return
+            place = min(with_room, key=lambda one: in_flight[one.actor] / one.about.capacity)
             stretch = waiting.popleft()
             in_flight[place.actor] += len(asked)
             what = (place, place.actor, stretch, asked, call, request(asked), self.inbox)
             threading.Thread(target=follow, args=what, daemon=True).start()
 
     def _all_loaded(self) -> list[WorkerPlace]:
-        """The places whose workers can be asked; raises what keeps any worker, or all of them, from loading."""
+        """The places whose workers can be asked; raises what keeps a first worker, or all of them, from loading."""
         failures = [place.failure for place in self.places if place.failure]
         for failure in failures:
             if not isinstance(failure, TooManyLost) or len(failures) == len(self.places):
@@ -163,6 +168,7 @@ class WorkerPlace:
         self.actor: Any = None
         self.about: About | None = None  # None until the worker is loaded
         self.failure: Exception | None = None  # why there is no worker here any more
+        self.was_loaded = False  # so that what keeps another worker from loading is this place's own trouble
         self.losses = 0  # since the last reply
 
     def fill(self) -> None:
@@ -181,14 +187,17 @@ class WorkerPlace:
             self.actor = ray.remote(Worker).options(max_concurrency=THREADS, **options).remote()
             if self.pool.closed:
                 self.empty()
+            say_if_it_waits(self.actor, self.number, share)
             loaded = get(self.actor.load.remote(functools.partial(self.pool.load, self.number)))
         except Exception as error:  # of Ray itself
             loaded = error
         if isinstance(loaded, About):
-            self.about = loaded
+            self.about, self.was_loaded = loaded, True
             log.info("Ray: worker %d is ready: process %d on %s", self.number, loaded.pid, loaded.node)
         elif isinstance(loaded, Lost):
             self.lose(self.actor, loaded)
+        elif self.was_loaded:  # such as a GPU that has failed: no reason to end the others
+            self.lose(self.actor, Lost(f"{type(loaded).__name__}: {(str(loaded).splitlines() or [''])[0]}"))
         else:
             self.failure = loaded
         self.pool.inbox.put(None)
@@ -252,6 +261,7 @@ def get(reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
+        error.cause.add_note(f"in a process of Ray:\n{error}")  # with the traceback there
         return error.cause
     except ray.exceptions.RayError as error:
         return Lost(type(error).__name__)

@@ -19,6 +19,7 @@ from typing import Any
 from engines.chat import Conversation, Engine, Reply, broadcast
 from engines.vllm import answer
 from engines.vllm_decoder import Decoder, Request
+from utils import InputError
 
 THREADS = 64  # of a worker: for the stretches that it has at once (engines.ray.stretch_length), and for `stop`
 
@@ -43,7 +44,10 @@ class Worker:
     """One engine. `ask` may be called from several threads; an engine without a `capacity` of its own has one at a time."""
 
     def load(self, load_engine: Callable[[], Engine]) -> About:
-        self.engine, self.stopped = load_engine(), set()
+        try:
+            self.engine, self.stopped = load_engine(), set()
+        except InputError as error:  # of this machine: the one that it is told on may be another
+            raise InputError(f"on {platform.node()}: {error}") from None
         self.capacity = getattr(self.engine, "capacity", 1)
         self.turn = threading.Lock() if self.capacity == 1 else nullcontext()
         return About(os.getpid(), platform.node(), self.capacity)

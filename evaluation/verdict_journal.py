@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engines.chat import Reply
 from engines.journal import append_line, read_journal
+from engines.processes import claim
 
 KEYS = ("judge", "prompt", "item", "name", "text", "prompt_tokens", "completion_tokens")
 
@@ -20,6 +21,7 @@ class VerdictJournal:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._claim = claim(self.path)
         self.replies: dict[tuple[str, str, str], Reply] = {}
         self.last_judge: str | None = None
         read_journal(self.path, self._load_line, "a journal of verdicts")
@@ -36,3 +38,4 @@ class VerdictJournal:
         self.replies[judge, prompt, item] = reply
         values = (judge, prompt, item, name, reply.text, reply.prompt_tokens, reply.completion_tokens)
         append_line(self.path, dict(zip(KEYS, values, strict=True)))
+        self._claim = self._claim or claim(self.path)

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -14,7 +16,7 @@ from test_layout import GIB
 
 from engines.ray_cluster import Share
 from engines.ray_launcher import Host, Launcher, find_missing
-from training import launch
+from training import launch, nodes
 from training.launch import Launch, build_command_of_node, parse_launch_arguments, plan_on_machines
 from training.nodes import Machine
 from utils import InputError
@@ -41,9 +43,20 @@ def test_all_gpus_of_all_machines_train_if_there_is_work_for_them(of_7b, tmp_pat
     assert found.reason.startswith("3 of 3 machines, 8 GPUs of each; 24 of 24 GPUs, 14 GiB of weights on each")
 
 
-def test_all_machines_train_on_as_many_gpus_as_the_smallest_has(of_7b, tmp_path):
-    found, share = plan([*machines(2, gpus=8), Machine("small", "small", 4, 4)], "--output_dir", tmp_path)
-    assert (found.processes, share) == (12, Share(3, 1, 4))
+@pytest.mark.parametrize(
+    ("gpus", "share"),
+    [
+        ((8, 8, 6), Share(3, 1, 6)),
+        ((8, 8, 4), Share(2, 1, 8)),
+        ((1, 8, 8), Share(2, 1, 8)),
+        ((2, 2, 8), Share(1, 1, 8)),
+        ((4, 4, 8), Share(3, 1, 4)),
+    ],
+)
+def test_all_machines_train_on_as_many_gpus_and_a_small_one_is_left_out_if_that_is_more(of_7b, tmp_path, gpus, share):
+    found, planned = plan([Machine(str(n), str(n), 4, count) for n, count in enumerate(gpus)], "--output_dir", tmp_path)
+    assert (found.processes, planned) == (share.workers * share.gpus, share)
+    assert found.reason.startswith(f"{share.workers} of 3 machines, {share.gpus} GPUs of each")
 
 
 def test_few_data_take_few_machines(model_path, tmp_path):
@@ -68,6 +81,8 @@ def test_a_stopped_training_goes_on_with_the_ranks_it_had(of_7b, tmp_path):
         os.utime(mark, (step, step))
     found, share = plan(machines(3, gpus=4), "--output_dir", tmp_path)
     assert (found.processes, share) == (8, Share(2, 1, 4))
+    with pytest.raises(InputError, match=r"expected 2 machines in .* found 1: bring"):
+        plan([*machines(1, gpus=4), Machine("small", "small", 4, 1)], "--output_dir", tmp_path)
     with pytest.raises(
         InputError, match=r"expected 8 machines in the cluster, on which the training in .* found 3: bring"
     ):
@@ -86,11 +101,31 @@ def test_each_machine_has_its_number_and_all_the_first_ones_address():
     assert build_command_of_node(Launch(1, "whole", "", ()), 1, [], 0, Host("", "", 0)) == ["finetune.py"]
 
 
-def test_a_file_that_is_not_there_or_another_one_is_missing(tmp_path):
+def test_a_file_that_is_not_there_or_another_one_is_missing(tmp_path, monkeypatch):
     (tmp_path / "there").write_text("four")
     path = str(tmp_path / "there")
     assert find_missing({path: 4}) == []
     assert find_missing({path: 5, str(tmp_path / "gone"): 0}) == [path, str(tmp_path / "gone")]
+    monkeypatch.setattr(os.path, "getsize", lambda _: 3)  # as NFS remembers it
+    assert find_missing({path: 4}) == []
+
+
+def test_all_machines_have_to_see_the_model_before_the_collection(tmp_path, monkeypatch):
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / "m" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "m" / name).touch()
+    assert [path.name for path in nodes.model_files(str(tmp_path / "m"))] == ["config.json", "model.safetensors"]
+    assert nodes.model_files("Qwen/Qwen2.5-7B-Instruct") == []
+    commands = []
+    done = SimpleNamespace(returncode=0, stdout="[]\n")
+    monkeypatch.setattr(nodes.subprocess, "run", lambda command, **_: commands.append(command) or done)
+    monkeypatch.chdir(tmp_path)
+    for model in ("m", "Qwen/Qwen2.5-7B-Instruct"):
+        nodes.find_machines("auto", Path("out"), model)
+    assert [command[-2:] for command in commands] == [
+        [str(tmp_path / "out"), str(tmp_path / "m")],
+        [str(tmp_path / "out"), "Qwen/Qwen2.5-7B-Instruct"],
+    ]
 
 
 @pytest.fixture

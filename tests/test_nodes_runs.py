@@ -172,4 +172,4 @@ def test_all_stages_run_on_the_cluster_from_one_command_line(two_machines, tiny_
 
 def test_a_cluster_that_is_not_there_is_said_before_anything_starts(tmp_path):
     with pytest.raises(InputError, match=r"the Ray cluster at 127\.0\.0\.1:9, found what is said above"):
-        find_machines("127.0.0.1:9", tmp_path)
+        find_machines("127.0.0.1:9", tmp_path, "m")

@@ -61,7 +61,7 @@ def test_without_gpus_there_is_a_worker_on_every_machine_that_works():
 
 def test_a_model_gets_as_many_gpus_as_on_one_machine(machine, models, monkeypatch):  # noqa: F811
     machine(8, 80)
-    monkeypatch.setattr(ray_cluster, "first_gpu", lambda: Gpu("0", "GPU-0", "a GPU", 80 << 30, 80 << 30))
+    monkeypatch.setattr(ray_cluster, "smallest_gpu", lambda: Gpu("0", "GPU-0", "a GPU", 80 << 30, 80 << 30))
     monkeypatch.setattr(ray_cluster, "machines", lambda: [HEAD, LARGE, LARGE])
     arguments = EngineArguments(ray_address="auto")
     for name, size in (("7B", 1), ("32B", 2), ("72B", 4)):
@@ -69,6 +69,10 @@ def test_a_model_gets_as_many_gpus_as_on_one_machine(machine, models, monkeypatc
         assert (share, here.engine, here.tensor_parallel_size) == (Share(16 // size, 1, size), "vllm", size)
         assert here.ray_address is None, "a worker does not start workers"
     assert ray_cluster.share_for_model(models["7B"], arguments, None, 1500)[0].workers == 2, "few prompts"
+    monkeypatch.setattr(ray_cluster, "machines", lambda: [{"CPU": 8.0, "GPU": 1.0}, LARGE])
+    for name, share in (("7B", Share(9, 1, 1)), ("72B", Share(2, 1, 4))):
+        assert ray_cluster.share_for_model(models[name], arguments, None, None)[0] == share, "the large one holds it"
+    monkeypatch.setattr(ray_cluster, "machines", lambda: [HEAD, LARGE, LARGE])
     machine(8, 80, vllm=False)
     assert ray_cluster.share_for_model(models["7B"], arguments, None, None)[0] == Share(16, 1, 1)
     monkeypatch.setattr(ray_cluster, "machines", lambda: [SMALL, SMALL])

@@ -148,7 +148,7 @@ def reported(tmp_path, monkeypatch):
     """The reporting on a run that began at 1000 s; its training writes into lora."""
     monkeypatch.setattr(watcher, "WRITERS", {"wandb": Recorder, "tensorboard": Recorder})
     monkeypatch.setattr(watcher, "time", SimpleNamespace(time=lambda: 1060.0))
-    order = Order(str(tmp_path), ["wandb", "tensorboard"], str(tmp_path / "lora"), 1000.0, True)
+    order = Order(str(tmp_path), ["wandb", "tensorboard"], str(tmp_path / "lora"), 1000.0, True, 1)
     return lambda: Report(open_run(tmp_path, 1000.0, True), order)
 
 

@@ -148,7 +148,7 @@ def test_wandb_has_all_of_a_run_under_one_id_and_the_key_is_in_no_file(tmp_path,
         watcher.stdin.close()
         assert watcher.wait(300) == 0
     told = capfd.readouterr().err
-    assert "http://127.0.0.1:9 cannot be reached" in told and "wandb, offline: `wandb sync " in told
+    assert "http://127.0.0.1:9 cannot be reached" in told and f"offline: `wandb sync {tmp_path}/log/wandb` " in told
     state, runs = read_state(tmp_path), offline_run(tmp_path)
     histories = [read_history(path) for path in runs]
     assert [(one.run_id, one.display_name, one.run_group) for one in map(read_run, runs)] == [

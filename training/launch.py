@@ -19,10 +19,10 @@ from pathlib import Path
 from engines import memory
 from engines.hub import require_model
 from engines.memory import Shape
-from engines.ray_cluster import Share, first_gpu, join_cluster
+from engines.ray_cluster import Share, join_cluster, smallest_gpu
 from engines.ray_launcher import Host
 from engines.vllm_lora import adapter_config, adapter_rank
-from training.nodes import Machine, machines_to_train, run_on_machines
+from training.nodes import Machine, machines_to_train, model_files, run_on_machines
 from training.recommended import MAX_UPDATE_TOKENS, MIN_TOKENS_PER_RANK, recommended_rank, update_tokens
 from utils import InputError, read_json, run_script
 
@@ -143,16 +143,17 @@ def plan_on_machines(
 ) -> tuple[Launch, Share]:
     """The launch on machines of a cluster with GPUs of `card` bytes, and how many of them it takes, with what of each.
 
-    All have as many ranks, so that the smallest says how many; without GPUs one each, on all its cores. A training that was
-    stopped goes on with the ranks it had.
+    All have as many ranks; without GPUs one each, on all its cores. A training that was stopped goes on with the ranks it had.
     """
-    before, gpus = ranks_before(Path(parsed.output_dir)), 0 if parsed.use_cpu else min(one.gpus for one in machines)
+    before, offered = ranks_before(Path(parsed.output_dir)), len(machines)
+    most, gpus = (0, 0) if parsed.use_cpu else most_ranks(machines)
     if gpus:
-        devices = tuple(map(str, range(len(machines) * gpus)))
+        devices = tuple(map(str, range(most * gpus)))
         launch = plan_on_gpus(devices, card, model_name_or_path, data_path, parsed)
         ranks = before or launch.processes
         count = math.ceil(ranks / gpus)
         share = Share(count, 1, math.ceil(ranks / count))
+        offered = sum(machine.gpus >= share.gpus for machine in machines)
         reason = f"{count} of {len(machines)} machines, {share.gpus} GPUs of each; {launch.reason}"
         launch = Launch(count * share.gpus, launch.sharding, reason, devices)
     else:
@@ -161,12 +162,18 @@ def plan_on_machines(
         share = Share(ranks, min(machine.cpus for machine in machines))
         reason = f"{ranks} of {len(machines)} machines, one process on the CPU of each; an update has {update} tokens"
         launch = Launch(ranks, "whole", reason, ())
-    if share.workers > len(machines):
+    if share.workers > offered:
         raise InputError(
             f"expected {share.workers} machines in the cluster, on which the training in {parsed.output_dir} was stopped, found "
-            f"{len(machines)}: bring the others back (ray start), or remove its checkpoints to begin it anew"
+            f"{offered}: bring the others back (ray start), or remove its checkpoints to begin it anew"
         )
     return launch, share
+
+
+def most_ranks(machines: list[Machine]) -> tuple[int, int]:
+    """(machines, GPUs of each) that make the most ranks, if all machines have as many: a small one may be left out."""
+    gpus = sorted((machine.gpus for machine in machines), reverse=True)
+    return max(enumerate(gpus, 1), key=lambda pair: pair[0] * pair[1])
 
 
 def ranks_before(output: Path) -> int | None:
@@ -241,11 +248,10 @@ def train_on_cluster(address: str, model_name_or_path: str, data_path: str, argu
     parsed = parse_launch_arguments(arguments)
     join_cluster(address)
     machines = machines_to_train()
-    card = first_gpu().total_bytes if machines[0].gpus and not parsed.use_cpu else 0.0
+    card = smallest_gpu().total_bytes if machines[0].gpus and not parsed.use_cpu else 0.0
     launch, share = plan_on_machines(machines, card, model_name_or_path, data_path, parsed)
     log.info("%s", launch.reason)
-    output, config = Path(parsed.output_dir), Path(model_name_or_path) / "config.json"
-    files = [Path(data_path), *([config] if config.is_file() else [])]
+    output, files = Path(parsed.output_dir), [Path(data_path), *model_files(model_name_or_path)]
     build = partial(build_command_of_node, launch, share.workers, arguments)
     return run_on_machines(share, build, output, files)
 

@@ -1,6 +1,6 @@
 """A training on several machines of a Ray cluster: torchrun on each, started by Ray instead of ssh, and none left running.
 
-    python -m training.nodes auto output/run     # the machines that would train, as JSON, if all of them see that folder
+    python -m training.nodes auto output/run MODEL     # the machines that would train, as JSON, if all of them see these
 
 Ray reserves the machines, starts torchrun there and passes on what it prints; the ranks talk to each other without it. When
 a torchrun fails, its machine is lost, or this process is asked to stop, the others are asked to end, which saves a
@@ -58,12 +58,21 @@ def machines_to_train() -> list[Machine]:
     return [machine for machine in found if machine.gpus] or [machine for machine in found if machine.cpus]
 
 
-def find_machines(address: str, folder: Path) -> list[Machine]:
-    """The machines of a cluster that would train; InputError unless all of them see the project and `folder`.
+def model_files(model_name_or_path: str) -> list[Path]:
+    """The files by which it is seen whether a machine has a model's folder; none if it is a hub model."""
+    folder = Path(model_name_or_path)
+    return sorted(
+        path for path in folder.glob("*") if path.name == "config.json" or path.suffix in (".safetensors", ".bin")
+    )
+
+
+def find_machines(address: str, folder: Path, model_name_or_path: str) -> list[Machine]:
+    """The machines of a cluster that would train; InputError unless all of them see the project, `folder` and the model.
 
     Ray is asked in another process, so that its threads are not in this one.
     """
-    command = [sys.executable, "-m", "training.nodes", address, str(folder)]
+    model = str(Path(model_name_or_path).absolute()) if Path(model_name_or_path).is_dir() else model_name_or_path
+    command = [sys.executable, "-m", "training.nodes", address, str(folder.absolute()), model]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise InputError(
@@ -84,7 +93,10 @@ def require_shared(machines: Iterable[Machine], folder: Path, files: Iterable[Pa
     folder = folder.absolute()
     existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     fresh = existing / f".seen_by_all.{os.getpid()}"  # which no copy of the folder has
-    fresh.touch()
+    try:
+        fresh.touch()
+    except OSError as error:
+        raise InputError(f"expected to write into {existing}, found {error.strerror}: give another folder") from None
     try:
         seen = [fresh, ROOT / "finetune.py", Path(sys.executable), *files]
         sizes = {str(path.absolute()): path.stat().st_size for path in seen}
@@ -231,14 +243,15 @@ class Commands:
 
 
 def main() -> None:
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         raise InputError(
-            "expected the address of a cluster and a folder, found something else: python -m training.nodes auto output/run"
+            "expected the address of a cluster, a folder and a model, found something else: python -m training.nodes auto "
+            "output/run MODEL"
         )
-    address, folder = sys.argv[1:]
+    address, folder, model = sys.argv[1:]
     join_cluster(address)
     machines = machines_to_train()
-    require_shared(machines, Path(folder))
+    require_shared(machines, Path(folder), model_files(model))
     print(json.dumps([dataclasses.asdict(machine) for machine in machines]))
 
 
