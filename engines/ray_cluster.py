@@ -77,10 +77,7 @@ def join_cluster(address: str) -> None:
             ray.init(address, **options)
     except (ConnectionError, ValueError) as error:
         raise no_cluster(address, str(error)) from None
-    except (
-        RuntimeError,
-        ray.exceptions.AuthenticationError,
-    ) as error:  # other versions, a token, another machine's cluster
+    except (RuntimeError, ray.exceptions.AuthenticationError) as error:  # other versions, another machine's cluster
         raise InputError(
             f"expected to join the Ray cluster at {address}, found {' '.join(str(error).split())}: this machine has to be one of "
             f"the cluster (ray start), with the same Python, {RAY} and token (docs/scale.md) on all"
@@ -210,7 +207,10 @@ def say_if_it_waits(actor: Any, number: int, share: Share) -> None:
         log.warning(
             "Ray: worker %d has not been started for %.0f seconds: it waits for a machine with %d CPUs and %d GPUs free "
             "(`ray status` shows who has them)",
-            *(number, PLACED_S, share.cpus, share.gpus),
+            number,
+            PLACED_S,
+            share.cpus,
+            share.gpus,
         )
 
 
