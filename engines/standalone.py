@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+from engines.adapter import PICKLED, WEIGHTS
 from engines.chat import with_system_prompt
 from engines.chat_template import (
     PROBE,
@@ -106,8 +107,9 @@ def link_model(base: str, system_prompt: str | None, folder: Path, adapter: str 
     folder.mkdir(parents=True)
     save_tokenizer_and_defaults(base, system_prompt, folder)
     if adapter:
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            os.symlink(Path(adapter).resolve() / name, folder / name)
+        for name in ("adapter_config.json", WEIGHTS, PICKLED):
+            if (Path(adapter) / name).is_file():
+                os.symlink(Path(adapter).resolve() / name, folder / name)
     for file in local_folder(base).iterdir():
         if file.is_file() and not (folder / file.name).exists():
             os.symlink(file.resolve(), folder / file.name)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from engines.chat import with_system_prompt
 from engines.chat_template import answer_text, padding_id, prompt_ids
@@ -62,7 +63,10 @@ def merge_adapter(run: TunedRun, folder: Path, dtype: str) -> None:
     model = merge_in_float32(PeftModel.from_pretrained(load_base(run.base, "auto"), run.adapter))
     model.to(getattr(torch, dtype))
     model.generation_config = transformers.GenerationConfig()  # the one for servers is written below
-    model.save_pretrained(folder)
+    try:
+        model.save_pretrained(folder)
+    except (SafetensorError, OSError) as error:  # of a full disk
+        raise InputError(f"expected to write {folder}, found {error}: free the disk") from None
     save_tokenizer_and_defaults(run.base, run.system_prompt, folder)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from engines.adapter import WEIGHTS
 from engines.processes import run_child
 from engines.weights import load_base
 from training import ranks
@@ -28,7 +29,9 @@ NORM_TOLERANCE = 1e-4  # relative
 # The rounding unit, and by how many units two computations of logits may differ, times the square root of the layers.
 # Less than half of it was measured (results/read_back.json). In float32 sums are rounded as often as products.
 ROUNDING_UNITS = {"float32": (2.0**-24, 64), "tf32": (2.0**-11, 6), "float16": (2.0**-11, 6), "bfloat16": (2.0**-8, 6)}
-MERGED_FACTOR = 2.0  # for a merged adapter: every weight is rounded once more, and an adapter may be larger than those measured
+MERGED_FACTOR = (
+    2.0  # for a merged adapter: every weight is rounded once more, and an adapter may be larger than those measured
+)
 MODEL_INPUTS = ("input_ids", "position_ids")
 COMPARED_TOKENS = 512  # of the batch: logits of a long example over a large vocabulary take gigabytes, three times
 LAUNCHER_VARIABLES = (
@@ -174,7 +177,9 @@ def compare_in_fresh_process(request: dict, inputs: dict, trained_logits: torch.
     allowed = rounding_tolerance(request["precision"], request["layers"])
     differences = [relative_difference(logits, trained_logits) for logits in found["logits"]]
     limits = (allowed, MERGED_FACTOR * allowed)
-    if not all(difference <= limit for difference, limit in zip(differences, limits, strict=False)):  # nor is NaN allowed
+    if not all(
+        difference <= limit for difference, limit in zip(differences, limits, strict=False)
+    ):  # nor is NaN allowed
         raise RuntimeError(
             f"the adapter in {adapter} differs from the trained one by {differences} in its logits, beside its base and "
             f"merged into it; rounding explains {limits[0]:.2g} and {limits[1]:.2g}"
@@ -238,7 +243,7 @@ def reopen(request: dict) -> None:
             logits.append(logits_of(load_base(request["merged"], getattr(torch, request["dtype"]), **options).eval()))
         elif not request["in_4_bits"]:  # inference merges the adapter into the base
             logits.append(logits_of(model.merge_and_unload()))
-    saved = load_file(Path(request["adapter"]) / "adapter_model.safetensors")
+    saved = {} if "merged" in request else load_file(Path(request["adapter"]) / WEIGHTS)
     torch.save({"norms": norms(saved), "logits": logits}, folder / "answer.pt")
 
 
