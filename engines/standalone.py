@@ -28,6 +28,10 @@ from engines.chat_template import (
 from engines.hub import cached_folder, has_weights
 from utils import InputError
 
+# Weights in Mistral's own format, which some of its models have twice: where vLLM finds them it takes the tokenizer of that
+# format too, which has no chat template (vllm.transformers_utils.config and vllm.tokenizers.registry).
+MISTRALS_OWN = "consolidated*"
+
 
 def standalone_template(tokenizer, system_prompt: str | None) -> str:
     """The chat template that by itself renders a question as inference.py does; InputError if none is found that does.
@@ -111,5 +115,5 @@ def link_model(base: str, system_prompt: str | None, folder: Path, adapter: str 
             if (Path(adapter) / name).is_file():
                 os.symlink(Path(adapter).resolve() / name, folder / name)
     for file in local_folder(base).iterdir():
-        if file.is_file() and not (folder / file.name).exists():
+        if file.is_file() and not (folder / file.name).exists() and not file.match(MISTRALS_OWN):
             os.symlink(file.resolve(), folder / file.name)

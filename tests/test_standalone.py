@@ -94,3 +94,21 @@ def test_linking_a_model_leaves_its_own_folder_as_it_was(tmp_path, tokenizer):
     assert (tmp_path / "linked" / "model.safetensors").resolve() == (model / "model.safetensors").resolve()
     assert "repetition_penalty" not in (tmp_path / "linked" / "generation_config.json").read_text()
     assert "Be brief." in (tmp_path / "linked" / "chat_template.jinja").read_text()
+
+
+def test_weights_in_mistrals_own_format_are_left_out_as_vllm_would_render_no_chat_template(tmp_path, tokenizer):
+    model, adapter = tmp_path / "model", tmp_path / "lora"
+    tokenizer.save_pretrained(model)
+    adapter.mkdir()
+    (model / "config.json").write_text('{"model_type": "mistral", "architectures": ["MistralForCausalLM"]}')
+    for file in ("model.safetensors", "consolidated.safetensors", "consolidated.safetensors.index.json", "params.json"):
+        (model / file).write_bytes(b"")
+    (adapter / "adapter_config.json").write_text("{}")
+    for name in ("adapter_model.safetensors", "adapter_model.bin"):  # PEFT once wrote the second
+        (adapter / name).write_bytes(b"")
+        link_model(str(model), None, tmp_path / name, str(adapter))
+        linked = {file.name for file in (tmp_path / name).iterdir()}
+        assert {"model.safetensors", "adapter_config.json", name} <= linked
+        assert not [file for file in linked if file.startswith("consolidated")]
+        assert all(file.exists() for file in (tmp_path / name).iterdir())
+        (adapter / name).unlink()
