@@ -106,7 +106,7 @@ def test_weights_in_mistrals_own_format_are_left_out_as_vllm_would_render_no_cha
         (model / file).write_bytes(b"")
     (adapter / "adapter_config.json").write_text("{}")
     for name in ("adapter_model.safetensors", "adapter_model.bin"):  # PEFT once wrote the second
-        (adapter / name).write_bytes(b"")
+        (adapter / name).write_bytes((2).to_bytes(8, "little") + b"{}")  # safetensors without a tensor
         link_model(str(model), None, tmp_path / name, str(adapter))
         linked = {file.name for file in (tmp_path / name).iterdir()}
         assert {"model.safetensors", "adapter_config.json", name} <= linked
