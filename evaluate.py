@@ -31,7 +31,7 @@ import provenance
 from budget.asking import judge_in_time, mark_not_judged
 from budget.clock import REPORT_S, Clock, Stopped
 from budget.watching import WatchArguments, watched_clock
-from engines.adapter import require_adapter
+from engines.adapter import require_adapter, require_adapter_weights
 from engines.arguments import ApiArguments, EngineArguments
 from engines.hub import require_model
 from engines.journal import weights_stamp
@@ -166,6 +166,7 @@ def check(arguments: Arguments) -> None:
             )
         require_model(arguments.model_name_or_path)
         require_adapter(arguments.lora_weights, arguments.model_name_or_path)
+        require_adapter_weights(arguments.lora_weights)
         if arguments.neutral_prompts:
             forgetting.read_prompts(arguments.neutral_prompts)
     if arguments.lm_eval:

@@ -28,7 +28,7 @@ from data_processor.chunking import OPENAI_TOKENIZER, require_tokenizer
 from data_processor.dataset import question_and_reference, read_dataset
 from data_processor.documents import read_documents
 from data_processor.retrieval import find_chunks, read_source_documents
-from engines.adapter import require_adapter, trained_system_prompt
+from engines.adapter import require_adapter, require_adapter_weights, trained_system_prompt
 from engines.arguments import ApiArguments, EngineArguments
 from engines.chat import Conversation, Engine, Reply, with_system_prompt
 from engines.failures import describe_failures, require_answers
@@ -127,6 +127,7 @@ def check_arguments(arguments: Arguments) -> str | None:
     if not arguments.lora_weights:
         return arguments.system_prompt
     require_adapter(arguments.lora_weights, arguments.model_name_or_path)
+    require_adapter_weights(arguments.lora_weights)
     if arguments.system_prompt is None:
         return trained_system_prompt(arguments.lora_weights)
     return arguments.system_prompt

@@ -9,7 +9,7 @@ as a turn or as the key "system". A row without an id gets one: "row_7", counted
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from data_processor.points import require_points
@@ -82,6 +82,12 @@ def check_row(row: object, number: int, path: str | Path) -> str:
 def with_id(row: dict, number: int) -> dict:
     """The row, with an id made from its number in the file if it has none."""
     return row if row.get("id") not in (None, "") else {**row, "id": f"row_{number}"}
+
+
+def source_of(row: Mapping) -> dict:
+    """Where in the documents a row's fact stands; nothing for a row from elsewhere, whose "source" may be a word."""
+    source = row.get("source")
+    return source if isinstance(source, dict) else {}
 
 
 def to_messages(row: dict, where: str = "a row") -> list[dict[str, str]]:

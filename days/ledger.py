@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data_processor.curation import names_and_numbers, normalize
-from data_processor.dataset import check_row, question_and_reference, to_example, with_id
+from data_processor.dataset import check_row, question_and_reference, source_of, to_example, with_id
 from data_processor.languages import identify_all
 from data_processor.split import ANSWERABLE_KINDS
 from data_processor.unknown import telling_stems
@@ -47,7 +47,7 @@ def folded(text: str) -> str:
 
 def first_quote(row: Mapping) -> str:
     """The first quote of a row, or "" of one that has none, as in a dataset from elsewhere."""
-    return (row.get("source") or {}).get("quote") or ""
+    return source_of(row).get("quote") or ""
 
 
 def key_of(row: Mapping) -> str:
@@ -212,7 +212,7 @@ def same_fact(text: str, records: list[dict], language: str) -> dict | None:
 
 def take_in(record: dict, rows: list[dict]) -> None:
     """Put into a record what the rows of its fact say; questions that it had before stay."""
-    more = [place for row in rows for place in (row.get("source") or {}).get("more", ()) if row.get("form") != "two"]
+    more = [place for row in rows for place in source_of(row).get("more", ()) if row.get("form") != "two"]
     own = [place["quote"] for place in more if not place.get("file_name")]
     quotes = [first_quote(rows[0]), *own]
     record |= {"text": rows[0]["fact"], "file_name": rows[0].get("file_name", "")}

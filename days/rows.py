@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_processor.curation import contains
-from data_processor.dataset import question_and_reference
+from data_processor.dataset import question_and_reference, source_of
 from data_processor.languages import identify
 from data_processor.unknown import stems
 from days.ledger import DATASET, TAKEN_OUT, TEST, Records, folded, key_of, key_of_record, read_rows
@@ -67,7 +67,7 @@ class Superseded:
             return False
         if key_of(row) in self.keys:
             return True
-        file_name, source = row.get("file_name", ""), row.get("source") or {}
+        file_name, source = row.get("file_name", ""), source_of(row)
         places = [(place.get("file_name", file_name), folded(place["quote"])) for place in source.get("more", ())]
         if row.get("form") == "two" and self.quotes & {*places}:
             return True

@@ -9,11 +9,12 @@ import os
 from pathlib import Path
 
 from engines.hub import cached_folder
-from utils import ADAPTER_SETTINGS, InputError, read_json
+from utils import ADAPTER_SETTINGS, InputError, read_json, require_file
 
 BASE_WEIGHTS = "base_weights"  # in ADAPTER_SETTINGS: the fingerprint of the weights an adapter was trained on
 # from the middle of each: a model of 32B takes a second, even from a slow disk
 SAMPLED_TENSORS, SAMPLED_BYTES = (256, 512)
+WEIGHTS, PICKLED = "adapter_model.safetensors", "adapter_model.bin"  # an adapter's; PEFT once wrote the second
 
 
 def require_adapter(folder: str, model_name_or_path: str) -> None:
@@ -33,6 +34,14 @@ def require_adapter(folder: str, model_name_or_path: str) -> None:
         f"its own base model; to use it all the same, write {model_name_or_path} as base_model_name_or_path into its "
         f'adapter_config.json and remove "{BASE_WEIGHTS}" from its {ADAPTER_SETTINGS}'
     )
+
+
+def require_adapter_weights(folder: str) -> None:
+    """InputError if the weights of an adapter are not there whole, as where its training or a copy of it was cut short."""
+    if not (Path(folder) / PICKLED).is_file():
+        read_header(
+            require_file(Path(folder) / WEIGHTS, "the weights of an adapter", "train it to its end, or copy it again")
+        )
 
 
 def fits_by_weights(folder: str, base: str, model_name_or_path: str) -> bool | None:
@@ -85,18 +94,30 @@ def read_headers(folder: Path) -> dict[str, tuple[Path, str, list[int], int, int
         files = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
     tensors = {}
     for file in files:
-        try:
-            with file.open("rb") as opened:
-                length = int.from_bytes(opened.read(8), "little")
-                header = json.loads(opened.read(min(length, file.stat().st_size)))
-        except (OSError, ValueError):
-            raise InputError(
-                f"expected a model's weights in {file}, found no safetensors: copy or download it again"
-            ) from None
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                start, end = tensor["data_offsets"]
-                tensors[name] = (file, tensor["dtype"], tensor["shape"], 8 + length + start, end - start)
+        tensors |= read_header(file)
+    return tensors
+
+
+def read_header(file: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
+    """See read_headers; InputError if the file is another one, or is not whole."""
+    try:
+        with file.open("rb") as opened:
+            length, found = int.from_bytes(opened.read(8), "little"), file.stat().st_size
+            header = json.loads(opened.read(min(length, found)))
+    except (OSError, ValueError):
+        raise InputError(
+            f"expected a model's weights in {file}, found no safetensors: copy or download it again"
+        ) from None
+    tensors = {}
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            start, end = tensor["data_offsets"]
+            tensors[name] = (file, tensor["dtype"], tensor["shape"], 8 + length + start, end - start)
+    whole = max((start + size for _, _, _, start, size in tensors.values()), default=0)
+    if found < whole:
+        raise InputError(
+            f"expected {whole:,} bytes of weights in {file}, found {found:,}: it was cut short, copy or download it again"
+        )
     return tensors
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from engines.chat import JSON_LAYOUT, TOP_K, TOP_P, Conversation, Reply, broadcast, to_reply, with_system_prompt
 from engines.chat_template import prompt_ids, stop_token_ids
-from engines.weights import answering_dtype, load_base
+from engines.weights import answering_dtype, load_adapter_to_merge, load_base
 
 MAX_ROWS = {"cpu": 128, "cuda": 256}  # rows decoded together; beyond this a step is bound by compute, not by overhead
 CACHE_BYTES = {"cpu": 2 << 30, "cuda": 8 << 30}  # for the keys and values of one batch
@@ -61,9 +61,7 @@ class TransformersEngine:
 
     def merge(self, lora_weights: str) -> TransformersEngine:
         """Merge an adapter into the weights; from then on the engine answers as the tuned model."""
-        from peft import PeftModel
-
-        self.model = PeftModel.from_pretrained(self.model, lora_weights).merge_and_unload().eval()
+        self.model = load_adapter_to_merge(self.model, lora_weights).merge_and_unload().eval()
         return self
 
     @property

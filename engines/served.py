@@ -18,6 +18,7 @@ from engines.tuned_run import Asked
 from utils import InputError
 
 BASE, TUNED = "base", "tuned"  # the models' names on a server
+LOADING_S = 1800.0  # for an answer: `transformers serve` loads a model when it is first asked
 CHECKED = 8  # questions that a server is asked before it is called ready
 SAME_SHARE = (
     0.5  # of the answers, more than this must be inference.py's: other kernels round otherwise, and a tie falls
@@ -56,7 +57,7 @@ def ask_server(api_base: str, model: str, asked: Sequence[Asked], max_new_tokens
     Only the question is sent: the system prompt is the server's matter. InputError if the server does not know the model or
     does not answer, MostlyFailed if most questions were refused; a refused one has the answer "".
     """
-    engine = ApiEngine(model, api_base)
+    engine = ApiEngine(model, api_base, timeout=LOADING_S)
     conversations = [[{"role": "user", "content": one.question}] for one in asked]
     replies = engine.chat(conversations, max_new_tokens=max_new_tokens)
     require_answers([reply.error for reply in replies if reply.error], len(replies))

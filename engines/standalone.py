@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+from engines.adapter import PICKLED, WEIGHTS, read_header
 from engines.chat import with_system_prompt
 from engines.chat_template import (
     PROBE,
@@ -26,6 +27,11 @@ from engines.chat_template import (
 )
 from engines.hub import cached_folder, has_weights
 from utils import InputError
+
+# Weights in Mistral's own format, which some of its models have twice: where vLLM finds them it takes the tokenizer of that
+# format too, which has no chat template (vllm.transformers_utils.config and vllm.tokenizers.registry).
+MISTRALS_OWN = "consolidated*"
+MAGNITUDES = "lora_magnitude_vector"  # of DoRA, the end of a tensor's name
 
 
 def standalone_template(tokenizer, system_prompt: str | None) -> str:
@@ -106,8 +112,25 @@ def link_model(base: str, system_prompt: str | None, folder: Path, adapter: str 
     folder.mkdir(parents=True)
     save_tokenizer_and_defaults(base, system_prompt, folder)
     if adapter:
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            os.symlink(Path(adapter).resolve() / name, folder / name)
+        link_adapter(Path(adapter).resolve(), folder)
     for file in local_folder(base).iterdir():
-        if file.is_file() and not (folder / file.name).exists():
+        if file.is_file() and not (folder / file.name).exists() and not file.match(MISTRALS_OWN):
             os.symlink(file.resolve(), folder / file.name)
+
+
+def link_adapter(adapter: Path, folder: Path) -> None:
+    """Put an adapter into a model's folder without copying it, unless transformers would leave out a part of it.
+
+    PEFT saves DoRA's magnitudes without the ".weight" under which transformers (5.19) looks for them; it then takes those of
+    an adapter that was never trained, and says so only in its log.
+    """
+    for name in ("adapter_config.json", WEIGHTS, PICKLED):
+        if (adapter / name).is_file():
+            os.symlink(adapter / name, folder / name)
+    if (adapter / WEIGHTS).is_file() and any(name.endswith(MAGNITUDES) for name in read_header(adapter / WEIGHTS)):
+        from safetensors.torch import load_file, save_file
+
+        tensors = load_file(adapter / WEIGHTS)
+        renamed = {f"{name}.weight" if name.endswith(MAGNITUDES) else name: one for name, one in tensors.items()}
+        (folder / WEIGHTS).unlink()
+        save_file(renamed, folder / WEIGHTS)

@@ -88,6 +88,7 @@ def main() -> None:
     from rich.console import Console
 
     console, at_terminal = Console(), sys.stdin.isatty()
+    sys.stdin.reconfigure(errors="replace")  # a pipe may hold bytes that are not UTF-8
     if at_terminal:
         import readline  # noqa: F401  lines of input() can then be edited and called back
 

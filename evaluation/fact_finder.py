@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 from data_processor.chunking import Chunk
-from data_processor.dataset import question_and_reference
+from data_processor.dataset import question_and_reference, source_of
 from data_processor.retrieval import Retriever, terms
 
 CANDIDATES = 10  # of BM25's best; the first that covers enough of the question is taken
@@ -17,7 +17,7 @@ class FactFinder:
     """Searches the rows of a dataset that have a fact and its quote."""
 
     def __init__(self, rows: list[dict]):
-        self.rows = [row for row in rows if row.get("fact") and (row.get("source") or {}).get("quote")]
+        self.rows = [row for row in rows if row.get("fact") and source_of(row).get("quote")]
         texts = [" ".join([*question_and_reference(row), row["fact"]]) for row in self.rows]
         self.terms = [frozenset(terms(text)) for text in texts]
         self.counts = Counter(term for one in self.terms for term in one)

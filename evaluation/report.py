@@ -16,6 +16,7 @@ from typing import Any
 
 from data_processor.chunking import sentence_spans
 from data_processor.conversion import kept_file
+from data_processor.dataset import source_of
 from data_processor.documents import read_text
 from evaluation import accuracy, report_days, report_text
 from evaluation.significance import describe_verdict
@@ -130,7 +131,7 @@ def quote(row: dict, text: str) -> dict | None:
 
     Found by the dataset's offsets if it has them, else as the sentence with the most words of the fact.
     """
-    source = row.get("source") or {}
+    source = source_of(row)
     start, end = source.get("start"), source.get("end")
     placed = isinstance(start, int) and isinstance(end, int)
     if not (placed and is_quoted(source.get("quote"), text[start:end])):

@@ -11,7 +11,8 @@
 #   LLAMA_CPP   a checkout of llama.cpp, whose convert_hf_to_gguf.py then writes a GGUF file; it is asked, where
 #               llama-cpp-python is installed (pip install llama-cpp-python compiles for about 15 minutes)
 #
-# Hardware: memory for the base model once; a GPU is used for the check. Minutes: about 1 for the demo model, not measured for others.
+# Hardware: memory for the base model once, disk for it once more, or twice with a GGUF file; a GPU is used for the check.
+# Minutes: about 1 for the demo model, not measured for others.
 # Expected result: OUT/export, whose logits differ from the adapter's by no more than rounding explains; then read its
 # README.md, and `hf upload OWNER/NAME OUT/export`.
 set -euo pipefail

@@ -74,16 +74,20 @@ def engine(model_path):
     return TransformersEngine.load(model_path)
 
 
-def save_random_adapter(model_path: str, folder: Path, rank: int) -> None:
-    """An adapter of the real model that changes every answer."""
+def save_random_adapter(model_path: str, folder: Path, rank: int, **options) -> None:
+    """An adapter of the real model that changes every answer; `options` go to LoraConfig. All that it trains is random."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
-    settings = LoraConfig(r=rank, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(model, settings).save_pretrained(folder)
+    options = {"target_modules": "all-linear", "init_lora_weights": False, "task_type": "CAUSAL_LM", **options}
+    model = get_peft_model(model, LoraConfig(r=rank, **options))
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not ("lora_A" in name or "lora_B" in name):
+            parameter.data *= 1 + 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
 
 
 def collect_command(model_path: str, folder: Path, name: str) -> list[str]:

@@ -9,7 +9,7 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from engines.adapter import require_adapter, weights_fingerprint
+from engines.adapter import require_adapter, require_adapter_weights, weights_fingerprint
 from utils import InputError
 
 SHAPES = {"head": (30, 8), "layers.0.q": (40, 40), "layers.0.norm": (8,)}
@@ -122,3 +122,34 @@ def test_a_folder_without_an_adapter_or_with_one_of_nothing_is_named(tmp_path):
         (tmp_path / "adapter_config.json").write_text(json.dumps(content))
         with pytest.raises(InputError, match="found one for  in"):
             require_adapter(str(tmp_path), "models/Small-1B")
+
+
+def test_weights_that_were_cut_short_are_named_as_such_and_not_as_another_models(tmp_path):
+    base = save_model(tmp_path / "a" / "demo")
+    adapter = save_adapter(tmp_path / "lora", base, weights_fingerprint(base))
+    copy = Path(save_model(tmp_path / "copy")) / "model.safetensors"
+    copy.write_bytes(copy.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"bytes of weights in .*copy/model\.safetensors, found .*: it was cut short"):
+        require_adapter(adapter, str(copy.parent))
+
+
+def test_an_adapter_without_its_weights_or_with_a_part_of_them_is_refused(tmp_path):
+    """As where a training is still running, or a copy of its folder was cut short."""
+    with pytest.raises(
+        InputError, match=r"expected the weights of an adapter at .*, found nothing: train it to its end"
+    ):
+        require_adapter_weights(str(tmp_path))
+    file = tmp_path / "adapter_model.safetensors"
+    save_file({"a": numpy.zeros((40, 40), dtype="float32")}, file)
+    require_adapter_weights(str(tmp_path))
+    whole = file.read_bytes()
+    for part, said in (
+        (whole[:-1], "found 6,4.* it was cut short"),
+        (whole[:20], "found no safetensors"),
+        (b"", "an empty file"),
+    ):
+        file.write_bytes(part)
+        with pytest.raises(InputError, match=said):
+            require_adapter_weights(str(tmp_path))
+    file.rename(tmp_path / "adapter_model.bin")  # as PEFT once wrote them: torch reads those
+    require_adapter_weights(str(tmp_path))

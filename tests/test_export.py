@@ -1,4 +1,4 @@
-"""A run as one model: its weights are base and adapter, another model is not exported, and its card says what files say."""
+"""A run as one model: its weights are base and adapter, and another model is not exported."""
 
 from __future__ import annotations
 
@@ -7,29 +7,26 @@ import json
 import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
-import huggingface_hub
 import pytest
 import torch
-from runs import write_demo_run
+from conftest import save_random_adapter
+from test_full_disk import full_disk
 from tuned_runs import SYSTEM_PROMPT, write_tuned_run
 
-from engines.served import Likeness
+from engines.hf import TransformersEngine
 from engines.tuned_run import TunedRun, read_run
 from training import gguf_file, merge
-from training.export import export, export_gguf
+from training.export import export, export_gguf, put_in_place
 from training.merge import (
-    Difference,
     check_merged,
     merge_adapter,
     merge_in_float32,
     merging_tolerance,
     require_full_weights,
 )
-from training.model_card import base_licence, write_card
 from utils import InputError, log_file, write_json
-
-DIFFERENCE = Difference(0.0054, 0.021, 0.64)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +52,32 @@ def test_the_merged_model_is_the_tuned_one_to_one_rounding(run, merged):
     assert found.allowed == pytest.approx(2**-8 * math.sqrt(3))
     assert 0 < found.merged < found.allowed < found.effect / 4
     assert {tensor.dtype for tensor in weights(merged).values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    "options", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"modules_to_save": ["embed_tokens"]}]
+)
+def test_an_adapter_of_another_kind_is_merged_whole(run, tmp_path, tiny_model_path, options):
+    """With a head of its own, or embeddings, a model that had one matrix for both has two."""
+    save_random_adapter(tiny_model_path, tmp_path / "lora", 3, **options)
+    other = TunedRun(run.folder, run.base, str(tmp_path / "lora"), run.system_prompt)
+    merge_adapter(other, tmp_path / "export", "bfloat16")
+    found = check_merged(other, tmp_path / "export", "bfloat16")
+    assert found.merged < found.allowed < found.effect / 4
+    assert ("lm_head.weight" in weights(tmp_path / "export")) == ("modules_to_save" in options)
+
+
+@pytest.mark.parametrize("end", ["lm_head", "embed_tokens"])
+def test_an_adapter_on_one_end_of_a_tied_model_is_refused_where_it_is_merged(run, tmp_path, tiny_model_path, end):
+    """inference.py answered with another model, and export.sh found that out only after merging."""
+    save_random_adapter(tiny_model_path, tmp_path / "lora", 3, target_modules=["q_proj", end])
+    other = TunedRun(run.folder, run.base, str(tmp_path / "lora"), run.system_prompt)
+    with pytest.raises(
+        InputError, match=r"expected an adapter that can be merged in .*lora, found one on the embeddings"
+    ):
+        merge_adapter(other, tmp_path / "export", "bfloat16")
+    with pytest.raises(InputError, match="expected an adapter that can be merged"):
+        TransformersEngine.load(tiny_model_path, str(tmp_path / "lora"))
 
 
 @pytest.mark.parametrize("method", ["awq", "gptq", "fp8", "bitsandbytes"])
@@ -119,14 +142,18 @@ def test_what_merging_may_change_goes_by_what_is_rounded():
 def test_the_export_is_there_whole_or_not_at_all_and_loads_like_any_model(run, monkeypatch):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    (run.folder / "export").mkdir()
-    (run.folder / "export" / "of_an_earlier_run").write_text("")
+    elsewhere = run.folder / "another_disk"
+    elsewhere.mkdir()
+    (run.folder / "export").symlink_to(elsewhere)
+    (elsewhere / "of_an_earlier_run").write_text("")
     monkeypatch.setattr("training.export.write_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export(run, "bfloat16", None, None)
     assert [file.name for file in (run.folder / "export").iterdir()] == ["of_an_earlier_run"]
+    assert not list(run.folder.glob(".*unfinished")), "nothing as large as a model is left where nobody looks"
     monkeypatch.undo()
     folder = export(run, "float32", "owner/base", "mit")
+    assert folder == run.folder / "export" and folder.is_symlink() and folder.resolve() == elsewhere
     assert {file.name for file in folder.iterdir()} == {
         "README.md", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
         "tokenizer_config.json",
@@ -144,84 +171,6 @@ def test_the_export_is_there_whole_or_not_at_all_and_loads_like_any_model(run, m
     assert tokenizer.decode(answer, skip_special_tokens=True).strip() == expected["response"]
 
 
-def full_run(folder: Path, base: str) -> TunedRun:
-    """A demo run's files with all that a card tells of."""
-    write_demo_run(folder)
-    rows = [{"file_name": f"{n:02}.txt"} for n in range(12)]
-    write_json(folder / "data.json", rows)
-    counts = {"documents": 12, "chunks": 30, "facts": 1234, "rows": {"qa": 9, "passage": 3}}
-    write_json(log_file(folder / "data.meta.json"), {"counts": counts})
-    arguments = {
-        "lora_target_modules": ["q_proj"], "lora_alpha": None, "lora_r": 16, "kl_weight": 8.0, "learning_rate": 2e-3,
-        "lr_scheduler_type": "cosine",
-    }  # fmt: skip
-    training = {
-        "arguments": arguments, "counts": {"examples": 1663, "replay": 499}, "updates": 1017, "weights_of_step": 900,
-        "seconds": 1332.9, "machine": "a machine", "versions": {"torch": "2.13.0", "deepspeed": "0"}, "commit": "abc",
-        "finished": "2026-11-29 08:21:47",
-    }  # fmt: skip
-    write_json(log_file(folder / "lora" / "training.meta.json"), training)
-    retention = {
-        "known_before": 24, "kept": 19, "kept_share": 0.7917, "interval": [0.5953, 0.9076],
-        "lost_answers": [{"question": f"Lost {n}?"} for n in range(11)],
-    }  # fmt: skip
-    drift = {"prompts": 24, "mean_kl": 0.0903, "top1_agreement": 0.8698}
-    write_json(folder / "tuned_forgetting.json", {"retention": retention, "drift": drift})
-    chunks = [{"text": "Der Vorstand beschließt über die Kündigung der Verträge mit den Lieferanten."}] * 3
-    chunks += [{"text": "The board decides on the suppliers' contracts and on when they end."}] * 7
-    (folder / "data.chunks.jsonl").write_text("".join(json.dumps(chunk) + "\n" for chunk in chunks))
-    return TunedRun(folder, base, str(folder / "lora"), "Answer briefly.")
-
-
-def card(run: TunedRun, folder: Path, *names: str | None, gguf: Likeness | None = None) -> huggingface_hub.ModelCard:
-    folder.mkdir(exist_ok=True)
-    write_card(run, folder, "bfloat16", DIFFERENCE, gguf, *names)
-    return huggingface_hub.ModelCard.load(folder / "README.md")
-
-
-def test_the_head_of_the_card_is_what_the_hub_reads(tmp_path):
-    base = tmp_path / "some-model"
-    base.mkdir()
-    (base / "README.md").write_text("---\nlicense: llama3.2\n---\n# A model\n")
-    run = full_run(tmp_path, str(base))
-    found = card(run, tmp_path / "export", "owner/some-model", None).data
-    assert (found.base_model, found.library_name, found.license) == ("owner/some-model", "transformers", "llama3.2")
-    assert found.language == ["en", "de"] and "knowledge-update" in found.tags and "gguf" not in found.tags
-    (tmp_path / "export" / "model-bf16.gguf").write_bytes(b"")
-    found = card(run, tmp_path / "export", None, "mit").data
-    assert found.base_model is None, "a folder's name would be read as that of somebody's model"
-    assert found.license == "mit" and "gguf" in found.tags
-    (base / "README.md").write_text("# A model without a head\n")
-    assert base_licence(str(base)) == "unknown"
-
-
-def test_the_card_says_what_was_read_trained_measured_and_forgotten(tmp_path):
-    text = card(full_run(tmp_path, "owner/model"), tmp_path / "export", None, "mit").text
-    for said in (
-        "# model, taught", "`Answer briefly.`", "12 documents in 30 chunks: 00.txt, 01.txt", "09.txt and 2 more",
-        "1,234 facts", "12 rows of training data (9 qa, 3 passage)", "rank 16, alpha 32, on q_proj", "1,663 examples",
-        "1,017 updates at a learning rate of 0.002", "weights of update 900", "22 minutes on a machine; torch 2.13.0\n",
-        "| before | 0 | 3 | 0.0 % [0.0, 56.1] |", "| after | 2 | 3 | 66.7 % [20.8, 93.8] |", "qa 1/2, reverse 1/1",
-        "2 answers gained, 0 lost", "answers 19: 79.2 % [59.5, 90.8]. Lost:\n- Lost 0?", "- Lost 9?\n- and 1 more",
-        "0.090 nats a token", "87.0 %", "5.4e-03", "2.1e-02 was allowed", "1 of 3 wrongly",
-    ):  # fmt: skip
-        assert said in text, said
-    assert "Lost 10?" not in text and "10.txt" not in text and "GGUF" not in text
-
-
-def test_what_no_file_says_is_left_out(tmp_path):
-    (tmp_path / "lora").mkdir()
-    found = card(TunedRun(tmp_path, "owner/model", str(tmp_path / "lora"), None), tmp_path / "export", None, "mit")
-    assert [line for line in found.text.splitlines() if line.startswith("## ")] == ["## Checked", "## Limits"]
-    assert found.data.language is None and "None" not in found.content and "wrongly" not in found.text
-
-
-def test_the_answers_of_a_gguf_file_are_told(tmp_path):
-    run = full_run(tmp_path, "owner/model")
-    text = card(run, tmp_path / "export", None, "mit", gguf=Likeness("tuned", 8, 7, 8, 0)).text
-    assert "The GGUF file gave 7 of 8 answers" in text
-
-
 def test_a_checkout_without_the_converter_is_an_error_and_none_at_all_is_not(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("LLAMA_CPP", raising=False)
@@ -231,8 +180,58 @@ def test_a_checkout_without_the_converter_is_an_error_and_none_at_all_is_not(tmp
         gguf_file.find_converter()
     (tmp_path / "convert_hf_to_gguf.py").write_text("print('no such architecture'); raise SystemExit(1)")
     converter = gguf_file.find_converter()
-    with pytest.raises(RuntimeError, match=r"could not convert .*: no such architecture"):
+    with pytest.raises(
+        InputError, match=r"to convert .*, found exit code 1: no such architecture\ninstall what it needs"
+    ):
         gguf_file.convert(converter, tmp_path, "bfloat16")
+
+
+def test_a_converter_that_does_not_start_is_an_error_before_anything_is_merged(tmp_path, monkeypatch):
+    """Such as one whose packages are not installed: known after merging, it cost the merge."""
+    (tmp_path / "convert_hf_to_gguf.py").write_text("import no_such_package")
+    monkeypatch.setenv("LLAMA_CPP", str(tmp_path))
+    monkeypatch.setattr("training.export.merge_adapter", lambda *_: 1 / 0)
+    with pytest.raises(
+        InputError, match=r"to start, found exit code 1: (.*\n)*.*no_such_package(.*\n)*install what it needs"
+    ):
+        export(TunedRun(tmp_path, "owner/model", str(tmp_path / "lora"), None), "bfloat16", None, None)
+
+
+def test_a_disk_without_room_is_an_error_before_anything_is_merged(tmp_path, monkeypatch, tiny_model_path):
+    monkeypatch.setattr("training.export.merge_adapter", lambda *_: 1 / 0)
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda _: SimpleNamespace(free=70 * 2**20)
+    )  # its bfloat16 weights have 74 MiB
+    run = TunedRun(tmp_path, tiny_model_path, str(tmp_path / "lora"), None)
+    for dtype, gib in (("bfloat16", "0.1"), ("float32", "0.1")):
+        with pytest.raises(
+            InputError, match=rf"expected {gib} GiB free for .*export, found 0\.1: free the disk, or make"
+        ):
+            export(run, dtype, None, None)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100 * 2**20))
+    with pytest.raises(ZeroDivisionError):
+        export(run, "bfloat16", None, None)
+    with pytest.raises(InputError, match=r"GiB free"):
+        export(run, "float32", None, None)
+
+
+def test_a_disk_that_is_full_while_merging_leaves_nothing_on_it(run):
+    with (
+        full_disk(1_000_000),
+        pytest.raises(InputError, match=r"expected to write .*unfinished, found .*: free the disk"),
+    ):
+        export(run, "bfloat16", None, None)
+    assert not list(run.folder.glob(".export*"))
+
+
+def test_an_export_goes_where_a_link_leads_and_takes_the_place_of_what_is_there(tmp_path):
+    earlier, new = tmp_path / "disk" / "export", tmp_path / "disk" / ".export.unfinished"
+    for folder in (earlier, new):
+        folder.mkdir(parents=True)
+        (folder / folder.name).write_text("")
+    put_in_place(new, earlier)
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["export"]
+    assert [path.name for path in earlier.iterdir()] == [".export.unfinished"]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from conftest import ROOT, save_random_adapter
 from transformers.utils.import_utils import is_serve_available
 from tuned_runs import MAX_NEW_TOKENS, write_tuned_run
 
+from engines.arguments import EngineArguments
 from engines.placement import Placement
 from engines.processes import start_child
-from engines.serve import read_options, require_free, server_command, wait_until_ready
-from utils import InputError
+from engines.serve import read_options, require_free, running_server, server_command, wait_until_ready
+from engines.tuned_run import TunedRun
+from utils import InputError, MostlyFailed
 
 ENGINES = [
     pytest.param("transformers", marks=pytest.mark.skipif(not is_serve_available(), reason="fastapi is not installed")),
@@ -108,10 +111,58 @@ def test_a_port_in_use_is_refused_before_anything_is_loaded():
     require_free(free_port())
 
 
-@pytest.mark.parametrize("port", [-1, 0, 65536, 99999999])
-def test_a_number_that_is_no_port_is_refused_by_name(port):
+@pytest.mark.parametrize("port", [-1, 0, 65536, 80800])
+def test_a_number_that_is_no_port_is_refused(port):
+    """With 0 a server takes any that is free, and would be waited for at another without an end."""
     with pytest.raises(InputError, match=f"expected a PORT from 1 to 65535, found {port}"):
         require_free(port)
+
+
+# answers as a server that is ready, and ends once it is asked for /end
+SERVER = """
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.flush()
+        if self.path == "/end":
+            print("no memory left", flush=True); os._exit(9)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path):
+    """running_server with SERVER in the place of a real one; (server, address), as a context."""
+    port = free_port()
+    monkeypatch.setattr("engines.serve.place_model", lambda *_: Placement("transformers"))
+    monkeypatch.setattr("engines.serve.require_installed", lambda _: None)
+    monkeypatch.setattr("engines.serve.link_models", lambda run, engine, folder: folder.mkdir(parents=True))
+    monkeypatch.setattr("engines.serve.server_command", lambda *_: [sys.executable, "-c", SERVER, str(port)])
+    return running_server(TunedRun(tmp_path, "base", "lora", None), EngineArguments(), port, [])
+
+
+def test_a_server_that_ends_when_it_was_ready_is_an_error_with_its_last_words(stand_in):
+    """It ended the script with its exit code and without a word."""
+    with (
+        pytest.raises(InputError, match=r"exit code 9; the end of .*:\n(.*\n)*no memory left$"),
+        stand_in as (server, address),
+    ):
+        urllib.request.urlopen(address.replace("/v1", "/end"), timeout=60).read()
+        server.wait(60)
+
+
+@pytest.mark.parametrize("error", [InputError, MostlyFailed])
+def test_what_a_server_did_not_answer_is_told_with_its_log(stand_in, error):
+    """Otherwise: `start the server or correct the address`, of a server that this program has started itself."""
+    with pytest.raises(error, match=r"status 500 \(the server's log is .*server\.log\)"), stand_in:
+        raise error("expected an answer, found status 500")
+
+
+def test_what_a_server_that_ended_did_not_answer_is_told_with_its_last_words(stand_in):
+    with pytest.raises(InputError, match=r"exit code 9; the end of"), stand_in as (server, address):
+        urllib.request.urlopen(address.replace("/v1", "/end"), timeout=60).read()
+        server.wait(60)
+        raise InputError("expected the server to answer, found no connection: start the server")
 
 
 @pytest.mark.parametrize(
@@ -121,6 +172,7 @@ def test_a_number_that_is_no_port_is_refused_by_name(port):
         (["--max-model-len", "64", "--port=9000"], "found --port: give PORT"),
         (["--served_model_name=mine"], "found --served-model-name: leave it out"),
         (["--uds", "/tmp/a"], "found --uds: leave it out"),
+        (["--lora-modules", "mine=lora"], "found --lora-modules: leave it out"),
         (["--ssl-certfile", "a.pem"], "found --ssl-certfile: put a proxy before it"),
         (["--served-model-name", "mine"], "found --served-model-name: leave it out"),
         (["--host", "192.0.2.1"], r"expected --host 0\.0\.0\.0, .*found 192\.0\.2\.1"),
@@ -155,9 +207,9 @@ def test_vllm_is_told_of_the_adapter_its_rank_and_both_names(tmp_path, tiny_mode
     command = server_command(Placement("vllm", ["a GPU", "another"], 2), str(tmp_path), 8123)
     given = dict(itertools.pairwise(command[4:]))
     assert command[1:5] == ["-m", "vllm.entrypoints.cli.main", "serve", "base"]
-    assert {name: given[name] for name in ("--served-model-name", "--lora-modules", "--max-lora-rank", "--port")} == {
+    assert json.loads(given["--lora-modules"]) == {"name": "tuned", "path": str(tmp_path)}
+    assert {name: given[name] for name in ("--served-model-name", "--max-lora-rank", "--port")} == {
         "--served-model-name": "base",
-        "--lora-modules": f"tuned={tmp_path}",
         "--max-lora-rank": "8",  # the least that vLLM has for a rank of 3
         "--port": "8123",
     }

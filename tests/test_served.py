@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from engines.served import Likeness, choose, compare, require_served
@@ -78,3 +80,62 @@ def test_a_run_whose_models_answer_alike_cannot_show_that_an_adapter_is_applied(
     run = run_with(tmp_path, [row("a?", "A"), row("b?", "B")], [row("a?", "A "), row("b?", "B")])
     with pytest.raises(InputError, match="found none of 2"):
         run.questions()
+
+
+@pytest.mark.parametrize("name", ["base", "tuned"])
+@pytest.mark.parametrize(
+    "content", [None, {"a?": "A"}, [{"question": "a?"}], ["a?"]], ids=["none", "object", "half", "words"]
+)
+def test_a_run_without_answers_is_told_how_to_get_them(tmp_path, name, content):
+    """Such as a collection without test questions, or stages that were run by hand under other names."""
+    run = run_with(tmp_path, [row("a?", "A")], [row("a?", "1")])
+    file = tmp_path / f"{name}.json"
+    file.unlink() if content is None else write_json(file, content)
+    with pytest.raises(InputError, match=rf"{name}\.json, found .*: run inference\.py with .*--also_base"):
+        run.questions()
+
+
+def test_answers_under_another_system_prompt_than_the_servers_are_refused_before_it_starts(tmp_path):
+    run = run_with(tmp_path, [row("a?", "A")], [row("a?", "1")])
+    how = {"arguments": {"max_new_tokens": 64}, "system_prompt": "Answer in French."}
+    write_json(log_file(tmp_path / "tuned.meta.json"), how)
+    with pytest.raises(InputError, match=r"\(None\) in .*, found 'Answer in French\.': run inference\.py without"):
+        run.questions()
+    write_json(log_file(tmp_path / "tuned.meta.json"), {**how, "system_prompt": None})
+    assert run.questions()
+
+
+def test_answers_of_an_earlier_adapter_are_refused(tmp_path):
+    """They and their scores would stand for a model that was trained since."""
+    run = run_with(tmp_path, [row("a?", "A")], [row("a?", "1")])
+    how = {"arguments": {"max_new_tokens": 64}, "finished": "2026-11-30 10:00:00"}
+    write_json(log_file(tmp_path / "tuned.meta.json"), how)
+    training = log_file(tmp_path / "lora" / "training.meta.json")
+    write_json(training, {"finished": "2026-11-30 09:59:00"})
+    assert run.questions()
+    write_json(training, {"finished": "2026-11-30 10:00:01"})
+    with pytest.raises(InputError, match=r"trained until 2026-11-30 10:00:01, found older ones in .*tuned\.json"):
+        run.questions()
+
+
+def save_run(folder: Path, base: str | None) -> Path:
+    write_json(folder / "lora" / "adapter_config.json", {"base_model_name_or_path": base})
+    return folder
+
+
+def test_a_folder_that_is_no_run_and_a_base_that_has_moved_are_told_what_to_give(tmp_path):
+    with pytest.raises(InputError, match=r"expected the LoRA adapter of a run at .*, found nothing: give the OUT of"):
+        read_run(tmp_path)
+    save_run(tmp_path, str(tmp_path / "moved"))
+    with pytest.raises(InputError, match=r"expected the base model of .*lora at .*moved, found nothing.* with MODEL$"):
+        read_run(tmp_path)
+    with pytest.raises(InputError, match=r"at .*/neither, found nothing.* such as Qwen/Qwen2\.5-7B-Instruct$"):
+        read_run(tmp_path, str(tmp_path / "neither"))
+    with pytest.raises(InputError, match="found none: say where it is with MODEL"):
+        read_run(save_run(tmp_path, None))
+
+
+def test_an_adapter_whose_training_has_not_ended_is_no_run(tmp_path):
+    write_json(tmp_path / "model" / "config.json", {})
+    with pytest.raises(InputError, match="expected the weights of an adapter at"):
+        read_run(save_run(tmp_path, str(tmp_path / "model")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+from conftest import save_random_adapter
 from templated import EXPECTED, QUESTION, SYSTEM_PROMPT, TURNS, TWO_ANSWERS, make_tokenizer, published
 from test_templates import CHATML, MARKS
 
@@ -94,3 +95,50 @@ def test_linking_a_model_leaves_its_own_folder_as_it_was(tmp_path, tokenizer):
     assert (tmp_path / "linked" / "model.safetensors").resolve() == (model / "model.safetensors").resolve()
     assert "repetition_penalty" not in (tmp_path / "linked" / "generation_config.json").read_text()
     assert "Be brief." in (tmp_path / "linked" / "chat_template.jinja").read_text()
+
+
+def test_weights_in_mistrals_own_format_are_left_out_as_vllm_would_render_no_chat_template(tmp_path, tokenizer):
+    model, adapter = tmp_path / "model", tmp_path / "lora"
+    tokenizer.save_pretrained(model)
+    adapter.mkdir()
+    (model / "config.json").write_text('{"model_type": "mistral", "architectures": ["MistralForCausalLM"]}')
+    for file in ("model.safetensors", "consolidated.safetensors", "consolidated.safetensors.index.json", "params.json"):
+        (model / file).write_bytes(b"")
+    (adapter / "adapter_config.json").write_text("{}")
+    for name in ("adapter_model.safetensors", "adapter_model.bin"):  # PEFT once wrote the second
+        (adapter / name).write_bytes((2).to_bytes(8, "little") + b"{}")  # safetensors without a tensor
+        link_model(str(model), None, tmp_path / name, str(adapter))
+        linked = {file.name for file in (tmp_path / name).iterdir()}
+        assert {"model.safetensors", "adapter_config.json", name} <= linked
+        assert not [file for file in linked if file.startswith("consolidated")]
+        assert all(file.exists() for file in (tmp_path / name).iterdir())
+        (adapter / name).unlink()
+
+
+KINDS = {
+    "on linear layers": {},
+    "DoRA": {"use_dora": True},
+    "rsLoRA, own ranks and scales": {"use_rslora": True, "rank_pattern": {"q_proj": 5}, "alpha_pattern": {"v_proj": 3}},
+    "a head of its own": {"modules_to_save": ["lm_head"]},
+    "embeddings": {"modules_to_save": ["embed_tokens"]},
+    "norms": {"modules_to_save": ["norm"]},
+    "some tokens": {"trainable_token_indices": [1, 2, 198, 253]},
+}
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_transformers_serves_the_whole_of_an_adapter(tmp_path, tiny_model_path, options):
+    """Of DoRA it took the directions and left the magnitudes out: most answers were still those of the adapter."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    save_random_adapter(tiny_model_path, tmp_path / "lora", 3, **options)
+    link_model(tiny_model_path, None, tmp_path / "linked", str(tmp_path / "lora"))
+    tokens = torch.arange(1, 300, 7)[None]
+    with torch.no_grad():
+        base = AutoModelForCausalLM.from_pretrained(tiny_model_path, dtype=torch.float32)
+        untuned = base(tokens).logits
+        tuned = PeftModel.from_pretrained(base, tmp_path / "lora").eval()(tokens).logits
+        served = AutoModelForCausalLM.from_pretrained(tmp_path / "linked", dtype=torch.float32)(tokens).logits
+    assert torch.allclose(served, tuned, atol=1e-3) and not torch.allclose(untuned, tuned, atol=1e-1)

@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.adapter import BASE_WEIGHTS, require_adapter
+from engines.adapter import BASE_WEIGHTS, WEIGHTS, require_adapter, require_adapter_weights
 from engines.vllm_lora import UNSUPPORTED, adapter_config
 from provenance import write_meta
-from training.continued import WEIGHTS, require_plain_lora
+from training.continued import require_plain_lora
 from utils import ADAPTER_SETTINGS, InputError, read_json, require_file, run_script, write_json
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def require_pair(first: str, second: str, out: str) -> None:
     for folder in (first, second):
         require_plain_lora(folder, adapter_config(folder))
         require_file(Path(folder) / WEIGHTS, "the weights of an adapter", "give the --output_dir of finetune.py")
+        require_adapter_weights(folder)
         more = [what for key, what in UNSUPPORTED.items() if adapter_config(folder).get(key)]
         if more:
             raise InputError(

@@ -15,14 +15,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.adapter import require_adapter, trained_system_prompt
+from engines.adapter import WEIGHTS, require_adapter, require_adapter_weights, trained_system_prompt
 from engines.vllm_lora import adapter_config
 from utils import InputError, require_file
 
 if TYPE_CHECKING:
     import peft
 
-WEIGHTS = "adapter_model.safetensors"  # in PEFT's format; adapter_config.json is beside it
 # Initialisations that subtract the initial values from the base weights.
 BASE_CHANGING_INITS = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
@@ -46,6 +45,7 @@ def take_over_adapter(name: str, data, lora, training) -> None:
         return
     require_adapter(folder, name)
     require_file(Path(folder) / WEIGHTS, "the weights of an adapter", "give the --output_dir of finetune.py")
+    require_adapter_weights(folder)
     config = adapter_config(folder)
     require_plain_lora(folder, config)
     output, given = Path(training.output_dir).resolve(), Path(folder).resolve()

@@ -17,14 +17,17 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
+from engines.placement import weight_bytes
 from engines.processes import lock
 from engines.served import CHECKED, TUNED, Likeness, choose, compare, require_served
 from engines.tuned_run import TunedRun, read_run
 from provenance import write_meta
-from training.gguf_file import CHECKOUT, TYPES, ask_gguf, can_ask, convert, find_converter
+from training.gguf_file import CHECKOUT, TYPES, ask_gguf, can_ask, convert, find_converter, require_converter
 from training.merge import check_merged, merge_adapter, require_full_weights
 from training.model_card import write_card
-from utils import log_file, run_script
+from utils import InputError, log_file, run_script
 
 FOLDER = "export"
 
@@ -47,29 +50,60 @@ def export_gguf(run: TunedRun, converter: Path, folder: Path, dtype: str, count:
     return likeness
 
 
+def require_room(base: str, folder: Path, dtype: str, with_gguf: bool) -> None:
+    """InputError if the disk of a folder has no room for the export: found out now rather than after merging."""
+    needed = weight_bytes(base) * getattr(torch, dtype).itemsize / 2 * (2 if with_gguf else 1)
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise InputError(
+            f"expected {needed / 2**30:.1f} GiB free for {folder}, found {free / 2**30:.1f}: free the disk, or make that "
+            "folder a link to one on another disk"
+        )
+
+
+def put_in_place(new: Path, folder: Path) -> None:
+    """Rename a folder to a name that may be taken; what had it is removed once the new one is there."""
+    earlier = new.with_name(f".{folder.name}.earlier")
+    shutil.rmtree(earlier, ignore_errors=True)
+    if folder.exists():
+        folder.rename(earlier)
+    new.rename(folder)
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
 def export(run: TunedRun, dtype: str, base_name: str | None, licence: str | None) -> Path:
-    """Write RUN/export/, in place of an earlier one, once all of it is there and checked; returns its folder."""
-    started, folder = time.time(), run.folder / FOLDER
-    unfinished = run.folder / f".{FOLDER}.unfinished"
+    """Write RUN/export/, in place of an earlier one, once all of it is there and checked; returns its folder.
+
+    Where that is a link, the folder that it leads to is written.
+    """
+    started, folder = time.time(), (run.folder / FOLDER).resolve()
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     converter = find_converter()
-    merge_adapter(run, unfinished, dtype)
-    difference = check_merged(run, unfinished, dtype)
-    log.info("merged: the logits differ by %.2g, %.2g is allowed", difference.merged, difference.allowed)
-    likeness = None
     if converter:
-        likeness = export_gguf(run, converter, unfinished, dtype)
-    else:
-        log.info("no GGUF file: for one, set %s to a checkout of llama.cpp", CHECKOUT)
-    write_card(run, unfinished, dtype, difference, likeness, base_name, licence)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+        require_converter(converter)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    require_room(run.base, folder, dtype, converter is not None)
+    try:
+        merge_adapter(run, unfinished, dtype)
+        difference = check_merged(run, unfinished, dtype)
+        log.info("merged: the logits differ by %.2g, %.2g is allowed", difference.merged, difference.allowed)
+        likeness = None
+        if converter:
+            likeness = export_gguf(run, converter, unfinished, dtype)
+        else:
+            log.info("no GGUF file: for one, set %s to a checkout of llama.cpp", CHECKOUT)
+        write_card(run, unfinished, dtype, difference, likeness, base_name, licence)
+        put_in_place(unfinished, folder)
+    finally:  # as large as the model, and nobody looks for it
+        shutil.rmtree(unfinished, ignore_errors=True)
     facts = {
         "merged_difference": difference.merged,
         "merged_allowed": difference.allowed,
         "adapter_effect": difference.effect,
         "gguf": likeness and {"asked": likeness.asked, "same": likeness.same},
     }
+    folder = run.folder / FOLDER
     write_meta(folder, {**asdict(run), "folder": str(run.folder), "dtype": dtype}, started, **facts)
     return folder
 

@@ -17,6 +17,8 @@ from utils import InputError
 CONVERTER = "convert_hf_to_gguf.py"
 CHECKOUT = "LLAMA_CPP"  # the environment variable that says where llama.cpp is
 TYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}  # of the weights, as the converter calls them
+NEEDS = f"install what it needs (docs/serve.md), or leave {CHECKOUT} out"
+LAST_WORDS = 2000  # characters of a converter that failed, which an error shows
 CONTEXT = 4096  # tokens of a question and its answer
 
 
@@ -34,8 +36,17 @@ def find_converter() -> Path | None:
     return Path(found) if found else None
 
 
+def require_converter(converter: Path) -> None:
+    """InputError if the converter does not start, as without its packages: known now rather than after merging."""
+    code, output = run_child([sys.executable, str(converter.resolve()), "--help"])
+    if code:
+        raise InputError(
+            f"expected {converter} to start, found exit code {code}: {output.strip()[-LAST_WORDS:]}\n{NEEDS}"
+        )
+
+
 def convert(converter: Path, model: Path, dtype: str) -> Path:
-    """Write the model's folder as a GGUF file into it, with the same weights; RuntimeError if llama.cpp cannot."""
+    """Write the model's folder as a GGUF file into it, with the same weights; InputError if llama.cpp cannot."""
     file = model / f"model-{TYPES[dtype]}.gguf"
     command = [
         sys.executable, str(converter.resolve()), str(model.resolve()),
@@ -43,7 +54,9 @@ def convert(converter: Path, model: Path, dtype: str) -> Path:
     ]  # fmt: skip
     code, output = run_child(command)
     if code or not file.is_file():
-        raise RuntimeError(f"{CONVERTER} could not convert {model}: {output.strip()[-2000:]}")
+        raise InputError(
+            f"expected {CONVERTER} to convert {model}, found exit code {code}: {output.strip()[-LAST_WORDS:]}\n{NEEDS}"
+        )
     return file
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from engines.chat import with_system_prompt
 from engines.chat_template import answer_text, padding_id, prompt_ids
 from engines.served import choose
 from engines.standalone import save_tokenizer_and_defaults
 from engines.tuned_run import TunedRun
-from engines.weights import answering_dtype, load_base
+from engines.weights import answering_dtype, load_adapter_to_merge, load_base
 from training.read_back import ROUNDING_UNITS, ask_fresh_process, relative_difference, rounding_tolerance
 from utils import InputError
 
@@ -57,12 +58,13 @@ def merge_adapter(run: TunedRun, folder: Path, dtype: str) -> None:
 
     Needs memory for the base in its own precision.
     """
-    from peft import PeftModel
-
-    model = merge_in_float32(PeftModel.from_pretrained(load_base(run.base, "auto"), run.adapter))
+    model = merge_in_float32(load_adapter_to_merge(load_base(run.base, "auto"), run.adapter))
     model.to(getattr(torch, dtype))
     model.generation_config = transformers.GenerationConfig()  # the one for servers is written below
-    model.save_pretrained(folder)
+    try:
+        model.save_pretrained(folder)
+    except (SafetensorError, OSError) as error:  # of a full disk
+        raise InputError(f"expected to write {folder}, found {error}: free the disk") from None
     save_tokenizer_and_defaults(run.base, run.system_prompt, folder)
 
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from data_processor.dataset import to_messages
+from data_processor.dataset import source_of, to_messages
 from engines.chat import with_system_prompt
 from engines.chat_template import prompt_ids
 from engines.thoughts import without_thoughts
@@ -58,8 +58,7 @@ def read_chunks(data_path: str | Path) -> dict[ChunkKey, str]:
 
 def chunk_of(row: dict) -> ChunkKey | None:
     """Which chunk a row says it rests on; None if it says none."""
-    source = row.get("source")
-    number = source.get("chunk") if isinstance(source, dict) else None
+    number = source_of(row).get("chunk")
     return (str(row.get("file_name")), number) if type(number) is int else None
 
 

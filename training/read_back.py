@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from engines.adapter import WEIGHTS
 from engines.processes import run_child
 from engines.weights import load_base
 from training import ranks
@@ -240,7 +241,7 @@ def reopen(request: dict) -> None:
             logits.append(logits_of(load_base(request["merged"], getattr(torch, request["dtype"]), **options).eval()))
         elif not request["in_4_bits"]:  # inference merges the adapter into the base
             logits.append(logits_of(model.merge_and_unload()))
-    saved = load_file(Path(request["adapter"]) / "adapter_model.safetensors")
+    saved = {} if "merged" in request else load_file(Path(request["adapter"]) / WEIGHTS)
     torch.save({"norms": norms(saved), "logits": logits}, folder / "answer.pt")
 
 
