@@ -11,6 +11,7 @@ from typing import Any
 
 from utils import InputError, read_json
 
+LOADING_S = 1800.0  # for an answer of a server that loads its model when it is first asked
 NETWORK_S = 5.0  # how long a server may take to show that it is there; without one there is another way
 
 log = logging.getLogger(__name__)

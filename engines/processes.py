@@ -38,6 +38,7 @@ REFRESH_S = 1.0  # between refreshes, as looking for descendants reads all of /p
 SAME_CREATION_S = 2.0  # a creation time is counted from boot time, which clock corrections move
 LEFT_OVER_GRACE_S = 30.0  # for a training to save its state
 CLOSING_S = 20.0  # for an idle engine to shut down by itself
+PLACED_S = 60.0  # a process of Ray is started by then, if a machine has room for it
 KILLED_S = 10.0  # a killed process is gone by then, unless a driver holds it
 
 _claimed: WeakValueDictionary[Path, BinaryIO] = WeakValueDictionary()  # by this process, see `claim`

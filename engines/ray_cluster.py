@@ -20,13 +20,12 @@ from engines.arguments import EngineArguments
 from engines.gpus import Gpu, usable_gpus
 from engines.hub import NETWORK_S
 from engines.placement import PROMPTS_A_COPY, choose_engine, parallel_size
-from engines.processes import end_processes
+from engines.processes import PLACED_S, end_processes
 from utils import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 RAY = "ray==2.60.0"  # as in shells/test.sh
 START_ATTEMPTS, START_TIMEOUT = 4, "timed out during startup"  # the latter in what ray.init raises
-PLACED_S = 60.0  # a process of Ray is started by then, if a machine has room for it
 # The first words of every HTTP/2 connection, with an empty frame of settings, and the type of frame that is the answer
 # (RFC 9113, 3.4 and 6.5): a cluster speaks gRPC, while its dashboard, whose address Ray prints too, does not.
 HTTP2_GREETING, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)), 4

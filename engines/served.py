@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from engines.api import ApiEngine
 from engines.failures import require_answers
+from engines.hub import LOADING_S
 from engines.tuned_run import Asked
 from utils import InputError
 
 BASE, TUNED = "base", "tuned"  # the models' names on a server
-LOADING_S = 1800.0  # for an answer: `transformers serve` loads a model when it is first asked
 CHECKED = 8  # questions that a server is asked before it is called ready
 SAME_SHARE = (
     0.5  # of the answers, more than this must be inference.py's: other kernels round otherwise, and a tie falls
