@@ -111,7 +111,7 @@ def read_run(folder: str | Path, model: str | None = None) -> TunedRun:
     folder = Path(folder)
     adapter = str(folder / ADAPTER)
     config = Path(adapter) / "adapter_config.json"
-    recorded = read_json(config, "the LoRA adapter of a run", REMEDY).get("base_model_name_or_path")
+    recorded = read_json(config, "the adapter of a finished run", REMEDY).get("base_model_name_or_path")
     base = model or recorded
     if not base:
         raise InputError(f"expected the name of the base model in {config}, found none: say where it is with MODEL")

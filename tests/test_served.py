@@ -124,7 +124,9 @@ def save_run(folder: Path, base: str | None) -> Path:
 
 
 def test_a_folder_that_is_no_run_and_a_base_that_has_moved_are_told_what_to_give(tmp_path):
-    with pytest.raises(InputError, match=r"expected the LoRA adapter of a run at .*, found nothing: give the OUT of"):
+    with pytest.raises(
+        InputError, match=r"expected the adapter of a finished run at .*, found nothing: give the OUT of"
+    ):
         read_run(tmp_path)
     save_run(tmp_path, str(tmp_path / "moved"))
     with pytest.raises(InputError, match=r"expected the base model of .*lora at .*moved, found nothing.* with MODEL$"):
