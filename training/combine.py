@@ -66,7 +66,6 @@ def require_pair(first: str, second: str, out: str) -> None:
     for folder in (first, second):
         require_plain_lora(folder, adapter_config(folder))
         require_file(Path(folder) / WEIGHTS, "the weights of an adapter", "give the --output_dir of finetune.py")
-        require_adapter_weights(folder)
         more = [what for key, what in UNSUPPORTED.items() if adapter_config(folder).get(key)]
         if more:
             raise InputError(
@@ -89,6 +88,8 @@ def require_pair(first: str, second: str, out: str) -> None:
             f"expected two adapters with one system prompt, found {prompts[0]!r} in {first} and {prompts[1]!r} in {second}: "
             "train the second with that of the first (--system_prompt)"
         )
+    for folder in (first, second):
+        require_adapter_weights(folder)
 
 
 def settings_of(folder: str) -> dict:
