@@ -88,9 +88,10 @@ def main() -> None:
     from rich.console import Console
 
     console, at_terminal = Console(), sys.stdin.isatty()
-    sys.stdin.reconfigure(errors="replace")  # a pipe may hold bytes that are not UTF-8
     if at_terminal:
         import readline  # noqa: F401  lines of input() can then be edited and called back
+    else:
+        sys.stdin.reconfigure(errors="replace")  # a pipe may hold bytes that are not UTF-8
 
     pair = SideBySide.load(run)
     for question in read_questions(PROMPT if at_terminal else ""):
