@@ -234,21 +234,21 @@ def to_rows(work: Work, documents: Sequence[Document], collected: Collected) -> 
     for pair in collected.pairs:
         more: dict[str, object] = {"form": pair.form} if pair.form else {}
         more |= {"points": list(pair.points)} if pair.points else {}
-        add(pair.question, pair.answer, pair.fact, pair.kind, pair.role, **more, source=source_of(by_name, pair))
+        add(pair.question, pair.answer, pair.fact, pair.kind, pair.role, **more, source=make_source(by_name, pair))
     texts = [(fact, "", fact.text) for fact in collected.facts] if work.method.FACTS_ARE_TEXTS else []
     for fact, style, text in [*texts, *collected.texts]:
         for name in work.method.names_to_ask_by(fact, text)[:2]:
             requests = work.words(fact.chunk.text_language, fact.chunk.language)["about"]
             request = requests[len(rows) % len(requests)].format(name=name)
             orders = [fact.chunk.text[slice(*span)] for span in instructions_of(fact.chunk)]
-            source = source_of(by_name, Pair("", "", fact, "")) | (
+            source = make_source(by_name, Pair("", "", fact, "")) | (
                 {"instructions": True} if any(order in text for order in orders) else {}
             )
             add(request, text, fact, "passage", style, source=source)
     return rows
 
 
-def source_of(documents: dict[str, Document], pair: Pair) -> dict:
+def make_source(documents: dict[str, Document], pair: Pair) -> dict:
     """Where a row comes from: its chunk and, by offsets in the file, its first quote and `more` of them, if it has any."""
 
     def place(fact: Fact, span: Span) -> dict:

@@ -128,8 +128,8 @@ def gap_closed(
 ) -> dict:
     """(tuned - base) / (open book - base): 0 means nothing learnt, 1 as good as with the document in the prompt.
 
-    None if the open book gains nothing, or if no question was scored; no interval if it gains nothing in some resampled set of facts, or if there is
-    only one fact, which every sample would consist of.
+    None if the open book gains nothing, or if no question was scored; no interval if it gains nothing in some resampled set
+    of facts, or if there is only one fact, which every sample would consist of.
     """
     gap = numpy.mean(open_book) - numpy.mean(base) if len(base) else 0.0
     if gap <= 0:

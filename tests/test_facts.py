@@ -14,7 +14,7 @@ from data_processor.chunking import Chunk, chunk_document, make_splitter
 from data_processor.documents import Document
 from data_processor.facts import NOT_COVERED, NOTHING, Fact, Reading, keep_new, read_units, reading_schema
 from data_processor.pairs import Pair
-from data_processor.pipeline import sentences_to_read, source_of, split_into_units
+from data_processor.pipeline import make_source, sentences_to_read, split_into_units
 from data_processor.work import Work
 from engines.api_replies import parse_reply, to_answer
 from engines.chat import Reply
@@ -41,7 +41,7 @@ def from_server(text: str, schema: dict) -> Reply:
 
 def in_file(document: Document, fact: Fact) -> list[str]:
     """The stretches of the file that a fact's quotes lead to."""
-    source = source_of({document.file_name: document}, Pair("", "", fact, ""))
+    source = make_source({document.file_name: document}, Pair("", "", fact, ""))
     return [document.text[place["start"] : place["end"]] for place in (source, *source.get("more", ()))]
 
 

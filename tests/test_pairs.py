@@ -8,7 +8,7 @@ from generators import fact, work
 from data_processor.chunking import Chunk
 from data_processor.documents import Document
 from data_processor.pairs import Fact, Pair
-from data_processor.pipeline import Collected, source_of, to_rows
+from data_processor.pipeline import Collected, make_source, to_rows
 
 TEXT = "Ann Pellow opened the pier.\nIt is of oak.\n\nIt has lamps."
 
@@ -63,4 +63,4 @@ def test_only_a_long_answer_has_points_in_its_row(points):
 def test_a_question_without_an_answer_has_its_chunk_alone():
     chunk = Chunk("a.txt", 2, 0, len(TEXT), TEXT, "")
     pair = Pair("Who owns it?", "That is not known.", Fact("Nobody says.", chunk, 0, 0, ""), "unknown")
-    assert source_of({"a.txt": Document("a.txt", TEXT)}, pair) == {"chunk": 2}
+    assert make_source({"a.txt": Document("a.txt", TEXT)}, pair) == {"chunk": 2}
