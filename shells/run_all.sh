@@ -17,7 +17,7 @@
 # --quiz True asks the base model first: facts that it knows are not trained.
 # Ctrl-C stops it in an orderly way, a second one at once. Restarted after that or a crash, it resumes from OUT/run.json, with
 # the deadline there.
-# Hardware: 2 cores to several nodes. Minutes: as many as you give; a first start installs for about 4 of them.
+# Hardware: 2 cores to several nodes. Minutes: as many as you give; a first start installs for 2 to 4 of them.
 # Expected result: OUT/lora and OUT/report.html, and in OUT/run.json the time planned for and taken by each stage.
 set -euo pipefail
 case " $* " in *" -h "* | *" --help "*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" ;; esac

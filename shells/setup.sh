@@ -9,7 +9,7 @@
 # If nvidia-smi lists a GPU, requirements-gpu.txt is installed instead of requirements.txt. GPU=no behaves as if there were
 # none; GPU=yes checks neither GPU nor driver (for example with NVIDIA's package cuda-compat-13-0).
 # Needs Python 3.11 or newer: PYTHON=/path/to/python3.11 picks one, VENV=/path an environment other than .venv.
-# Hardware: any. Minutes: about 1.5 for the CPU build (1.3 GB on disk); the CUDA build of torch downloads 2.6 GB.
+# Hardware: any. Minutes: 2 to 4 for the CPU build (1.3 GB on disk); the CUDA build of torch downloads 2.6 GB.
 # Expected result: .venv/bin/python; the next call repairs an interrupted installation.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac
