@@ -34,9 +34,10 @@ from data_processor.languages import identify_all, in_language, texts_of_rows
 from engines.adapter import BASE_WEIGHTS, weights_fingerprint
 from engines.processes import end_with_parent, lock_folder
 from evaluation.matching import UNANSWERABLE
-from training import doctor
+from training import doctor, ranks
 from training.adapters import INITIAL_ADAPTER, load_model, save_initial_adapter
 from training.arguments import (
+    ArgumentGroups,
     DataArguments,
     LoraArguments,
     ModelArguments,
@@ -53,7 +54,6 @@ from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, rem
 from training.layout import OUT_OF_MEMORY, require_reason_to_restart, restart_with_half_batches
 from training.log import LogFile, ProgressLines, colour_trained_tokens, without_colours, write_log
 from training.plan import Plan, resolve_defaults
-from training.ranks import run_on_rank_0
 from training.read_back import safe_save_model_for_hf_trainer
 from training.recall import Recall, make_recall, remove_best_adapter, require_questions
 from training.replay import REPLAY_PROMPTS, UntrainedModel, replay_examples
@@ -66,15 +66,6 @@ from training.turns import TakingTurns
 from utils import ADAPTER_SETTINGS, log_file, parse_arguments, run_script, write_json
 
 log = logging.getLogger(__name__)
-
-
-class ArgumentGroups(NamedTuple):
-    """The arguments of this script, by class."""
-
-    model: ModelArguments
-    data: DataArguments
-    lora: LoraArguments
-    training: TrainingArguments
 
 
 class Rows(NamedTuple):
@@ -117,6 +108,7 @@ def main() -> None:
             train(arguments, rows, tokenizer, clock, started)
         if is_main:
             remove_temporary_files(training)  # the stage has ended, so a kill can no longer undo anything
+    ranks.leave()
 
 
 def read_rows(data: DataArguments, seed: int) -> Rows:
@@ -213,7 +205,7 @@ def replay_rows(arguments: ArgumentGroups, rows, per_epoch: int) -> list[dict]:
     )
     prompts = data.replay_prompts or str(in_language(REPLAY_PROMPTS, identify_all(texts_of_rows(rows))))
     journal = log_file(Path(training.output_dir) / "replay.journal.jsonl")
-    return run_on_rank_0(
+    return ranks.run_on_rank_0(
         lambda: replay_examples(untrained, prompts, per_epoch, training.num_train_epochs, journal, training.seed),
         "replayed answers are made",
     )
@@ -280,6 +272,7 @@ def run_to_the_end(trainer, resume: str | None, checkpoints: Checkpoints):
         restart_with_half_batches(trainer.args, trainer.state.global_step + 1)
     if checkpoints.stopped_by:
         log.info("stopped at step %d; add --resume_from_checkpoint auto to continue", result.global_step)
+        ranks.leave()
         raise SystemExit(128 + checkpoints.stopped_by)
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 import transformers
@@ -194,6 +195,15 @@ class TrainingArguments(transformers.TrainingArguments):
         # tokens on all; and with what batches this training ran out of memory before.
         self.update_size, self.update_tokens, self.out_of_memory = 0, 0, None
         super().__post_init__()
+
+
+class ArgumentGroups(NamedTuple):
+    """The arguments of finetune.py, by class."""
+
+    model: ModelArguments
+    data: DataArguments
+    lora: LoraArguments
+    training: TrainingArguments
 
 
 def check_arguments(

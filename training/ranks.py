@@ -80,3 +80,13 @@ def run_on_rank_0(make: Callable[[], Any], what: str) -> Any:
     if answer[1] is not None:
         raise answer[1]
     return answer[0]
+
+
+def leave() -> None:
+    """End the connections of this rank, at the end of a training.
+
+    Left to the interpreter's exit, gloo's threads may find the connection of a rank that has gone, and abort the process.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        gloo_group.cache_clear()
+        distributed.destroy_process_group()
