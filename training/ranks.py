@@ -85,7 +85,8 @@ def run_on_rank_0(make: Callable[[], Any], what: str) -> Any:
 def leave() -> None:
     """End the connections of this rank, at the end of a training.
 
-    Left to the interpreter's exit, gloo's threads may find the connection of a rank that has gone, and abort the process.
+    Left to the interpreter's exit, gloo's threads may hold tensors longer than Python lives, and abort the process
+    (github.com/pytorch/pytorch/pull/179291).
     """
     if distributed.is_available() and distributed.is_initialized():
         gloo_group.cache_clear()
