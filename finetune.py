@@ -53,6 +53,8 @@ from training.extensions import warn_of_locks
 from training.frozen_trunk import StatesCollator, TrunkTrainer, keep_states, remove_states
 from training.layout import OUT_OF_MEMORY, require_reason_to_restart, restart_with_half_batches
 from training.log import LogFile, ProgressLines, colour_trained_tokens, without_colours, write_log
+from training.null_space import FILE as DIRECTIONS
+from training.null_space import aim, find_directions
 from training.plan import Plan, resolve_defaults
 from training.read_back import safe_save_model_for_hf_trainer
 from training.recall import Recall, make_recall, remove_best_adapter, require_questions
@@ -151,8 +153,10 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     resolve_defaults(name, lora, training, facts, in_turns(train_set).lengths)
 
     transformers.set_seed(training.seed)
+    directions = find_directions(name, lora, training, train_set)
     began = time.monotonic()
     model = load_model(name, lora, training)
+    aim(model, directions, training.output_dir)
     read_back_seconds = started - process_start() + time.monotonic() - began  # a process that starts like this one
     initial = save_initial_adapter(model, lora, output, is_main)
     settings = resume_settings(*arguments, rows.train)
@@ -284,7 +288,8 @@ def remove_temporary_files(training: TrainingArguments) -> None:
     shutil.rmtree(output / INITIAL_ADAPTER, ignore_errors=True)
     remove_states(output)
     remove_teacher(output)
-    (output / OUT_OF_MEMORY).unlink(missing_ok=True)
+    for name in (OUT_OF_MEMORY, DIRECTIONS):
+        (output / name).unlink(missing_ok=True)
     if training.save_strategy == "no":  # then all checkpoints come from --save_minutes
         remove_old_checkpoints(output, 0, None)
 

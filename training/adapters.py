@@ -16,6 +16,7 @@ from engines.weights import load_base
 from training import ranks
 from training.continued import changes_base, continued_config, load_adapter_weights
 from training.layout import weights_dtype
+from training.null_space import NULL_SPACE
 from training.recommended import SMALLEST_RANK
 from utils import InputError
 
@@ -114,7 +115,8 @@ def lora_config(lora, model):
     from peft import LoraConfig
 
     targets = lora.lora_target_modules
-    initial = {"true": True, "false": False}.get(lora.init_lora_weights.lower(), lora.init_lora_weights)
+    asked = lora.init_lora_weights
+    initial = {"true": True, "false": False, NULL_SPACE: True}.get(asked.lower(), asked)
     rank = lora.lora_r or SMALLEST_RANK  # open only as long as nothing is trained
     try:
         options = json.loads(lora.lora_options) if lora.lora_options else {}
@@ -153,8 +155,8 @@ def parts_without_text(model) -> str | None:
 
 @contextlib.contextmanager
 def gathered_parameters(model, modifier_rank: int | None = None) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
-    """The trainable parameters by name, complete even if ZeRO-3 has spread them over the ranks."""
-    parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    """The trainable parameters and LoRA's by name, complete even if ZeRO-3 has spread them over the ranks."""
+    parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad or ".lora_" in name]
     if not transformers.integrations.is_deepspeed_zero3_enabled():
         yield parameters
         return
@@ -172,5 +174,5 @@ def save_adapter(model, folder: str | Path, initial: str | None = None) -> None:
     """
     options = {} if initial is None else {"path_initial_model_for_weight_conversion": initial}
     with gathered_parameters(model):
-        if not ranks.is_distributed() or torch.distributed.get_rank() == 0:
+        if ranks.is_rank_0():
             model.save_pretrained(str(folder), **options)

@@ -16,6 +16,7 @@ from training.adapters import require_lora
 from training.checkpoints import require_checkpoint
 from training.continued import changes_base
 from training.layout import choose_precision, is_zero3
+from training.null_space import uses_null_space
 from utils import InputError, require_file
 
 # With 0.1 and 0, 78 of 299 general questions were lost instead of 55 (results/knowledge.json):
@@ -89,7 +90,13 @@ class LoraArguments:
         default_factory=lambda: ["all-linear"],
         metadata={"help": "Module names. Default: all linear layers of attention and MLP, never the head."},
     )
-    init_lora_weights: str = field(default="true", metadata={"help": "true, gaussian, pissa, olora, orthogonal, ..."})
+    init_lora_weights: str = field(
+        default="true",
+        metadata={
+            "help": "true, gaussian, pissa, olora, orthogonal, ...; or null_space: A is fixed to directions that general answers "
+            "hardly use, and B alone is trained."
+        },
+    )
     lora_options: str | None = field(
         default=None,
         metadata={
@@ -237,6 +244,10 @@ def check_arguments(
         )
     if not 0 <= training.distill_weight <= 1:
         raise InputError(f"expected --distill_weight from 0 to 1, found {training.distill_weight:g}: correct it")
+    if uses_null_space(lora) and not data.replay_ratio:
+        raise InputError(
+            "expected --replay_ratio above 0 with --init_lora_weights null_space, found 0: leave one of them out"
+        )
     require_lora(model.model_name_or_path, lora)
     if isinstance(training.deepspeed, str):
         doctor.require_neutral_deepspeed(training.deepspeed)

@@ -26,6 +26,10 @@ def is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
+def is_rank_0() -> bool:
+    return not is_distributed() or distributed.get_rank() == 0
+
+
 @functools.cache
 def gloo_group() -> distributed.ProcessGroup:
     """The gloo group; the first call must be made by all ranks together."""
