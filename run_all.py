@@ -48,6 +48,7 @@ from budget.stages import (
     further_answers,
     onward_passes,
     remove_outputs,
+    require_finetune_arguments,
 )
 from budget.step import Step
 from budget.watching import require_reporters, watched
@@ -102,7 +103,7 @@ def count_questions(arguments: Arguments) -> tuple[int | None, int]:
 def read_stages(arguments: Arguments) -> dict[str, object]:
     """The arguments of the stages, by script, as those read them: a slip in them would otherwise show after hours.
 
-    Those of finetune.py are not: torch would be loaded, and the calibration reads them soon.
+    Those of finetune.py are read by check_arguments, where there is time to load torch, and otherwise soon by the calibration.
     """
     scripts = {"data_collection_local": data_collection_local, "data_collection_api": data_collection_api}
     scripts |= {"inference": inference, "evaluate": evaluate}
@@ -151,6 +152,8 @@ def check_arguments(
         )
     choose_general_questions(arguments, documents)
     check_questions(arguments)
+    if budget == math.inf and arguments.finetune_args:
+        require_finetune_arguments(arguments.finetune_args)
     gpus = None
     # before hours of collection, that the training needs what they share
     if arguments.ray_address not in (None, "local"):

@@ -10,6 +10,7 @@ import json
 import logging
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +18,11 @@ from pathlib import Path
 
 from budget.forecast import BASE, COLLECTION, EVALUATION, TRAINING, TUNED
 from budget.step import Step
+from engines.processes import run_child
 from provenance import ROWS_CONTENT, content_digest
-from utils import log_file, read_json
+from utils import InputError, log_file, read_json
 
+ROOT = Path(__file__).resolve().parents[1]
 UNLEARN_TOKENS = 20  # of an answer that is trained against what has gone; of 12, other facts went too (docs/log.md)
 EPOCHS = 3.0  # of finetune.py, if its arguments ask for no number of them
 COLLECTING_PART = 0.9  # of the collection's time on a day, which also has to tell what contradicts what
@@ -128,6 +131,15 @@ def training_steps(arguments, limited: bool, going_on: GoingOn | None, quiz: Qui
         both = ["-m", "training.combine", str(going_on.adapter), str(folder), str(out / "lora")]
         steps.append(Step("both adapters as one", out / "lora" / ADAPTER, both, sealed=True, timed=False))
     return steps
+
+
+def require_finetune_arguments(finetune_args: str) -> None:
+    """InputError for a word in them that finetune.py does not know. It takes seconds, as torch is loaded for it."""
+    needed = ["--model_name_or_path", "model", "--data_path", "data.json"]
+    command = [sys.executable, "-m", "training.arguments", *needed, *shlex.split(finetune_args)]
+    code, output = run_child(command, cwd=ROOT)
+    if code:
+        raise InputError(f"finetune.py: {output.rpartition('error: ')[2].strip()}")
 
 
 def onward_passes(finetune_args: str) -> int:

@@ -461,6 +461,8 @@ def test_a_step_that_takes_seconds_is_told_of_no_deadline(tmp_path, handlers):  
         ("--time_budget ten", "a time such as 6h"),
         ("--time_budget 10m --data_path nowhere", "a folder of documents at nowhere"),
         ("--time_budget 10m --test_data_path nowhere.json", "nowhere.json, found nothing"),
+        ("--finetune_args=--lora_rank=8", "finetune.py: expected arguments that --help lists, found --lora_rank=8"),
+        ("--finetune_args=--lora_r=x", "finetune.py: argument --lora_r"),
     ],
 )
 def test_what_cannot_work_is_said_at_the_start(words, message, model_path, tmp_path):

@@ -1,4 +1,7 @@
-"""The arguments of finetune.py, and which of them cannot be combined."""
+"""The arguments of finetune.py, and which of them cannot be combined.
+
+python -m training.arguments ...     # whether finetune.py knows these words; an error says which not, and nothing else is done
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import NamedTuple
 import torch
 import transformers
 
+from budget.clock import BudgetArguments
 from budget.wandb_run import RUN_NAME
 from engines.hub import require_model
 from training import doctor
@@ -17,7 +21,7 @@ from training.checkpoints import require_checkpoint
 from training.continued import changes_base
 from training.layout import choose_precision, is_zero3
 from training.null_space import uses_null_space
-from utils import InputError, require_file
+from utils import InputError, describe_unknown, require_file, run_script
 
 # With 0.1 and 0, 78 of 299 general questions were lost instead of 55 (results/knowledge.json):
 REPLAY_RATIO, KL_WEIGHT = 0.3, 2.0
@@ -263,3 +267,17 @@ def check_arguments(
         raise InputError(
             f"expected {world} ranks, as torchrun set, found {training.world_size}: on a CPU add --use_cpu True"
         )
+
+
+def read_words() -> None:
+    """InputError for a word on the command line that finetune.py does not know; what the others lead to is left to it."""
+    groups = (ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments)
+    parser = transformers.HfArgumentParser(groups)
+    parser.add_argument("--ray_address")  # of launch.py
+    _, unknown = parser.parse_known_args()
+    if unknown:
+        raise InputError(f"expected arguments that --help lists, found {describe_unknown(unknown)}")
+
+
+if __name__ == "__main__":
+    run_script(read_words)
