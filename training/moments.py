@@ -49,8 +49,8 @@ class Moments:
         self.energies += other.energies
 
 
-class Reached(Exception):
-    """The last layer of a lot: nothing above it need be run."""
+class AllRead(Exception):
+    """All layers of a lot have run: nothing above them need be."""
 
 
 def answer_request() -> None:
@@ -116,8 +116,9 @@ def measure(
     moments: dict[str, Moments] = {}
     owners: dict[str, str] = {}
     before: list = ["", None]  # the layer that ran before, and what it read
+    run: set[str] = set()  # in this pass
 
-    def hook(name: str, is_last: bool):
+    def hook(name: str):
         def read(_, inputs: tuple[torch.Tensor, ...]) -> None:
             if inputs[0] is before[1]:
                 owners[name] = before[0]
@@ -126,17 +127,18 @@ def measure(
                 x = inputs[0].flatten(0, -2).float()
                 seen = Moments(x.T @ x, [torch.linalg.vector_norm(x, dim=-1).square()])
                 moments[name].add(seen) if name in moments else moments.setdefault(name, seen)
-            if is_last:
-                raise Reached
+            run.add(name)
+            if len(run) == len(layers):
+                raise AllRead
 
         return read
 
-    last = next(reversed(layers))
-    handles = [layer.register_forward_pre_hook(hook(name, name == last)) for name, layer in layers.items()]
+    handles = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers.items()]
     device = model.get_input_embeddings().weight.device
     try:
         for ids in batches(sequences):
-            with contextlib.suppress(Reached):
+            run.clear()
+            with contextlib.suppress(AllRead):
                 model(input_ids=ids.to(device), use_cache=False, logits_to_keep=1)
     finally:
         for handle in handles:
