@@ -187,6 +187,7 @@ def test_a_run_that_is_like_another_takes_its_arguments_before_its_own():
     assert settings["LLaMA-Factory, all the time"].arguments[-2:] == ("--num_train_epochs", "1000")
     assert {name for name, one in settings.items() if not one.peer} == {
         "ours",
+        "null space",
         "upper layers",
         "no replay",
         "distill 0.5",
