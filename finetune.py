@@ -145,8 +145,7 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     train_set, eval_set = make_datasets(arguments, rows, tokenizer)  # before a model is loaded: a row may be refused
     began = time.monotonic()
     replayed = round(data.replay_ratio * sum(row.get("kind") != "replay" for row in rows.train))  # in each epoch
-    replay = replay_rows(arguments, rows.train, replayed)
-    train_set = train_set.with_rows(replay)
+    train_set = train_set.with_rows(replay := replay_rows(arguments, rows.train, replayed))
     preparation_seconds = time.monotonic() - began
     in_turns = partial(TakingTurns, turning=range(len(rows.train), len(rows.train) + len(replay)), per_epoch=replayed)
     facts = count_facts(rows.train)
@@ -177,9 +176,8 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
 
     result = run_to_the_end(trainer, resume, checkpoints)
     weights_of_step = recall.restore_best(training.output_dir, result.global_step) if recall else result.global_step
-    of_adapter = {"system_prompt": data.system_prompt, BASE_WEIGHTS: weights_fingerprint(name)}
     if is_main:  # first: an adapter that is saved, and then cannot be read back, would be asked with another prompt
-        write_json(output / ADAPTER_SETTINGS, of_adapter)
+        write_adapter_settings(output, name, data.system_prompt)
     difference = safe_save_model_for_hf_trainer(trainer, training.output_dir, collator([train_set[0]]), initial)
     if is_main:
         write_log(training.output_dir, plan.as_dict(), trainer.state.log_history)
@@ -199,6 +197,10 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
             **({"teacher": teacher.report()} if teacher else {}),
             **({"budget": dataclasses.asdict(training_clock.report())} if training_clock else {}),
         )
+
+
+def write_adapter_settings(output: Path, name: str, system_prompt: str | None) -> None:
+    write_json(output / ADAPTER_SETTINGS, {"system_prompt": system_prompt, BASE_WEIGHTS: weights_fingerprint(name)})
 
 
 def replay_rows(arguments: ArgumentGroups, rows, per_epoch: int) -> list[dict]:

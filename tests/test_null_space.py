@@ -14,12 +14,12 @@ from trainings import ON_CPU, lora
 from trainings import examples as make_examples
 
 from training import null_space
-from training.adapters import load_model
+from training.adapters import NULL_SPACE, load_model
 from training.arguments import DataArguments, LoraArguments, ModelArguments, TrainingArguments, check_arguments
 from training.checkpoints import write_mark
 from training.data import SupervisedDataset
 from training.moments import ENERGY, EPSILON, ROUNDING, Moments, batches, directions, lots, measure
-from training.null_space import FILE, NULL_SPACE, A, aim, find_directions, some
+from training.null_space import FILE, A, aim, find_directions, some
 from utils import InputError
 
 WIDTH, RANK, ROOM = 24, 4, 1 << 30

@@ -16,11 +16,11 @@ from engines.weights import load_base
 from training import ranks
 from training.continued import changes_base, continued_config, load_adapter_weights
 from training.layout import weights_dtype
-from training.null_space import NULL_SPACE
 from training.recommended import SMALLEST_RANK
 from utils import InputError
 
 HEAD_AND_EMBEDDINGS = ("lm_head", "embed_tokens", "embed_in", "embed_out", "wte", "word_embeddings")  # by architecture
+NULL_SPACE = "null_space"  # as --init_lora_weights: see null_space.py
 INITIAL_ADAPTER = "initial_adapter"  # in --output_dir
 
 

@@ -26,10 +26,11 @@ import torch
 from engines.adapter import weights_fingerprint
 from engines.processes import end_child, start_child
 from training import ranks
+from training.adapters import NULL_SPACE, gathered_parameters
 from training.checkpoints import checkpoints_by_step, why_incomplete
+from training.read_back import single_process_environment
 from utils import InputError, write_json
 
-NULL_SPACE = "null_space"  # as --init_lora_weights
 A = ".lora_A.default.weight"  # after the name of a layer
 FILE = "directions.safetensors"  # in --output_dir, until the training has ended
 TOKENS = 16384  # that are read at most, of the new rows and of the general answers
@@ -102,8 +103,6 @@ def some(examples, indices: list[int], seed: int) -> list[list[int]]:
 
 def measure_in_child(request: dict) -> None:
     """Have moments.py write the file of a request; InputError if it fails."""
-    from training.read_back import single_process_environment
-
     Path(request["path"]).parent.mkdir(parents=True, exist_ok=True)
     environment = single_process_environment() | ({"CUDA_VISIBLE_DEVICES": ""} if request["on_cpu"] else {})
     with tempfile.TemporaryDirectory() as folder:
@@ -142,8 +141,6 @@ def aim(model, names: list[str], folder: str) -> None:
     peft is told, too: it would let A be trained again whenever an adapter that was off is on again.
     """
     from safetensors.torch import load_file
-
-    from training.adapters import gathered_parameters
 
     found = load_file(Path(folder) / FILE) if names and ranks.is_rank_0() else {}
     with torch.no_grad(), gathered_parameters(model, modifier_rank=0) as parameters:
