@@ -150,16 +150,16 @@ def train(arguments: ArgumentGroups, rows: Rows, tokenizer, clock: Clock, starte
     in_turns = partial(TakingTurns, turning=range(len(rows.train), len(rows.train) + len(replay)), per_epoch=replayed)
     facts = count_facts(rows.train)
     resolve_defaults(name, lora, training, facts, in_turns(train_set).lengths)
+    settings = resume_settings(*arguments, rows.train)
+    resume, elapsed = resume_point(training, settings)
 
     transformers.set_seed(training.seed)
-    directions = find_directions(name, lora, training, train_set)
+    directions = find_directions(name, lora, training, train_set, resume)
     began = time.monotonic()
     model = load_model(name, lora, training)
     aim(model, directions, training.output_dir)
     read_back_seconds = started - process_start() + time.monotonic() - began  # a process that starts like this one
     initial = save_initial_adapter(model, lora, output, is_main)
-    settings = resume_settings(*arguments, rows.train)
-    resume, elapsed = resume_point(training, settings)
 
     began = time.monotonic()
     teacher = make_teacher(model, train_set, name, data, training, clock)

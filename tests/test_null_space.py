@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,6 @@ from trainings import examples as make_examples
 from training import null_space
 from training.adapters import NULL_SPACE, load_model
 from training.arguments import DataArguments, LoraArguments, ModelArguments, TrainingArguments, check_arguments
-from training.checkpoints import write_mark
 from training.data import SupervisedDataset
 from training.moments import ENERGY, EPSILON, ROUNDING, Moments, batches, directions, lots, measure
 from training.null_space import FILE, A, aim, find_directions, some
@@ -162,12 +162,13 @@ class Child:
 def find(tiny_model_path, tokenizer, tmp_path, monkeypatch):
     """find_directions in a folder, with a Child."""
 
-    def of(child: Child, given=None, resume: str | None = None, **changed) -> list[str]:
+    def of(child: Child, given=None, resume: str | None = None, deepspeed: str | None = None, **changed) -> list[str]:
         monkeypatch.setattr(null_space, "start_child", child)
         monkeypatch.setattr(null_space, "end_child", lambda _: None)
-        training = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, resume_from_checkpoint=resume)
+        training = SimpleNamespace(output_dir=tmp_path, device=torch.device("cpu"), seed=1, deepspeed=deepspeed)
         rows = SupervisedDataset(given or EXAMPLES, tokenizer, "", 512)
-        return find_directions(tiny_model_path, lora(**{"init_lora_weights": NULL_SPACE, **changed}), training, rows)
+        asked = lora(**{"init_lora_weights": NULL_SPACE, **changed})
+        return find_directions(tiny_model_path, asked, training, rows, resume)
 
     return of
 
@@ -187,10 +188,12 @@ def test_a_training_that_is_resumed_has_the_directions_it_began_with(find, tmp_p
     """DeepSpeed's checkpoints are without what is not trained, so that B would meet another A."""
     child = Child(0)
     find(child)
-    assert find(child, lora_dropout=0.1, resume="auto") == ["layer"] and len(child.asked) == 2, "no checkpoint yet"
-    (tmp_path / "checkpoint-5").mkdir()
-    write_mark(tmp_path / "checkpoint-5", {})
-    assert find(child, lora_dropout=0.2, resume="auto") == ["layer"] and len(child.asked) == 2
+    assert find(child, lora_dropout=0.1) == ["layer"] and len(child.asked) == 2
+    assert find(child, lora_dropout=0.2, resume="checkpoint-5") == ["layer"] and len(child.asked) == 2
+    (tmp_path / FILE).unlink()
+    with pytest.raises(InputError, match="expected the directions of this training"):
+        find(child, resume="checkpoint-5", deepspeed="ds_configs/zero3.json")
+    assert find(child, resume="checkpoint-5") == ["layer"] and len(child.asked) == 3, "A is in its checkpoint"
 
 
 @pytest.mark.parametrize("changed", [{"use_lora": False}, {"init_lora_weights": "true"}], ids=str)

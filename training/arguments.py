@@ -5,6 +5,7 @@ python -m training.arguments ...     # whether finetune.py knows these words; an
 
 from __future__ import annotations
 
+import argparse
 import os
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -272,9 +273,10 @@ def check_arguments(
 def read_words() -> None:
     """InputError for a word on the command line that finetune.py does not know; what the others lead to is left to it."""
     groups = (ModelArguments, DataArguments, LoraArguments, TrainingArguments, BudgetArguments)
-    parser = transformers.HfArgumentParser(groups)
-    parser.add_argument("--ray_address")  # of launch.py
-    _, unknown = parser.parse_known_args()
+    launcher = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    launcher.add_argument("--ray_address")  # of launch.py
+    _, words = launcher.parse_known_args()
+    _, unknown = transformers.HfArgumentParser(groups, add_help=False).parse_known_args(words)
     if unknown:
         raise InputError(f"expected arguments that --help lists, found {describe_unknown(unknown)}")
 

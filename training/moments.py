@@ -44,10 +44,6 @@ class Moments:
     def tokens(self) -> int:
         return sum(map(len, self.energies))
 
-    def add(self, other: Moments) -> None:
-        self.product += other.product
-        self.energies += other.energies
-
 
 class AllRead(Exception):
     """All layers of a lot have run: nothing above them need be."""
@@ -125,8 +121,11 @@ def measure(
             else:
                 before[:], owners[name] = [name, inputs[0]], name
                 x = inputs[0].flatten(0, -2).float()
-                seen = Moments(x.T @ x, [torch.linalg.vector_norm(x, dim=-1).square()])
-                moments[name].add(seen) if name in moments else moments.setdefault(name, seen)
+                energies = torch.linalg.vector_norm(x, dim=-1).square()
+                if name not in moments:
+                    moments[name] = Moments(x.new_zeros(x.shape[1], x.shape[1]), [])
+                moments[name].product.addmm_(x.T, x)
+                moments[name].energies.append(energies)
             run.add(name)
             if len(run) == len(layers):
                 raise AllRead
@@ -138,7 +137,7 @@ def measure(
     try:
         for ids in batches(sequences):
             run.clear()
-            with contextlib.suppress(AllRead):
+            with contextlib.suppress(AllRead), model.disable_adapter():  # which has not been given to each device
                 model(input_ids=ids.to(device), use_cache=False, logits_to_keep=1)
     finally:
         for handle in handles:

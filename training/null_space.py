@@ -27,7 +27,6 @@ from engines.adapter import weights_fingerprint
 from engines.processes import end_child, start_child
 from training import ranks
 from training.adapters import NULL_SPACE, gathered_parameters
-from training.checkpoints import checkpoints_by_step, why_incomplete
 from training.read_back import single_process_environment
 from utils import InputError, write_json
 
@@ -42,20 +41,22 @@ def uses_null_space(lora) -> bool:
     return lora.use_lora and lora.init_lora_weights.lower() == NULL_SPACE
 
 
-def find_directions(name: str, lora, training, examples) -> list[str]:
+def find_directions(name: str, lora, training, examples, resume: str | None) -> list[str]:
     """Have A of each layer written to FILE; returns the names of the layers, none if the arguments ask for another A.
 
-    `examples` are those of the training, replayed answers among them, `lora` and `training` the arguments of finetune.py. A
-    training that is resumed has the file that it began with. InputError if there are no replayed answers, or the process
-    fails. All ranks must call this.
+    `examples` are those of the training, replayed answers among them, `lora` and `training` the arguments of finetune.py,
+    `resume` the checkpoint that it goes on from: then the file is the one it began with. InputError if there are no replayed
+    answers, or the process fails. All ranks must call this.
     """
     if not uses_null_space(lora):
         return []
     path = Path(training.output_dir) / FILE
-    return ranks.run_on_rank_0(lambda: make_file(path, name, lora, training, examples), "directions for LoRA are found")
+    return ranks.run_on_rank_0(
+        lambda: make_file(path, name, lora, training, examples, resume), "directions for LoRA are found"
+    )
 
 
-def make_file(path: Path, name: str, lora, training, examples) -> list[str]:
+def make_file(path: Path, name: str, lora, training, examples, resume: str | None) -> list[str]:
     replayed = [row.get("kind") == "replay" for row in examples.rows]
     new, general = ([index for index, found in enumerate(replayed) if found == wanted] for wanted in (False, True))
     if not general:
@@ -71,7 +72,12 @@ def make_file(path: Path, name: str, lora, training, examples) -> list[str]:
         "general": some(examples, general, training.seed),
     }
     identity = hashlib.sha256(repr((sorted(request.items()), weights_fingerprint(name))).encode()).hexdigest()[:16]
-    names = names_in(path, None if goes_on(training) else identity)
+    names = names_in(path, None if resume else identity)
+    if resume and training.deepspeed and not names:
+        raise InputError(
+            f"expected the directions of this training in {path}, found none, and DeepSpeed's checkpoints are without them: "
+            "start again in another --output_dir"
+        )
     if not names:
         began = time.monotonic()
         measure_in_child({**request, "identity": identity, "path": str(path.resolve())})
@@ -82,12 +88,6 @@ def make_file(path: Path, name: str, lora, training, examples) -> list[str]:
             )
         log.info("LoRA's A is fixed in %d layers, to directions found in %.0f s", len(names), time.monotonic() - began)
     return names
-
-
-def goes_on(training) -> bool:
-    """Whether there is a checkpoint to resume from."""
-    found = checkpoints_by_step(Path(training.output_dir)) if training.resume_from_checkpoint else []
-    return any(why_incomplete(folder) is None for folder in found)
 
 
 def some(examples, indices: list[int], seed: int) -> list[list[int]]:
