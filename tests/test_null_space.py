@@ -232,7 +232,7 @@ def test_a_stays_as_it_is_where_the_adapter_is_switched_off_and_on(saved, tmp_pa
 
 
 def trained(tiny_model_path, data, out: Path, *more, processes: int = 1) -> str:  # noqa: F811
-    command = arguments(tiny_model_path, data, out, "--replay_ratio", "0.5", "--init_lora_weights", NULL_SPACE, *more)
+    command = arguments(tiny_model_path, data, out, "--replay_ratio", "0.34", "--init_lora_weights", NULL_SPACE, *more)
     return finish(start(processes, command))
 
 
