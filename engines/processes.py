@@ -77,6 +77,15 @@ def run_child(command: list[str], **options) -> tuple[int, str]:
     return child.returncode, output
 
 
+def wait_for_child(command: list[str], **options) -> int:
+    """The exit code of a command, whose output goes where ours does. An exception, such as Stopped, ends the command first."""
+    child = start_child(command, **options)
+    try:
+        return child.wait()
+    finally:
+        end_child(child)
+
+
 def end_child(child: subprocess.Popen, grace: float = 0.0) -> None:
     """Wait `grace` seconds for a child to end by itself, then kill it and all its descendants."""
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -152,9 +152,6 @@ class Child:
         self.asked.append(request)
         if not self.code:
             save_file({f"layer{A}": torch.zeros(1)}, request["path"], metadata={"of": request["identity"]})
-        return self
-
-    def wait(self):
         return self.code
 
 
@@ -163,8 +160,7 @@ def find(tiny_model_path, tokenizer, tmp_path, monkeypatch):
     """find_directions in a folder, with a Child."""
 
     def of(child: Child, given=None, resume: str | None = None, deepspeed: str | None = None, **changed) -> list[str]:
-        monkeypatch.setattr(null_space, "start_child", child)
-        monkeypatch.setattr(null_space, "end_child", lambda _: None)
+        monkeypatch.setattr(null_space, "wait_for_child", child)
         training = SimpleNamespace(output_dir=tmp_path, device=torch.device("cpu"), seed=1, deepspeed=deepspeed)
         rows = SupervisedDataset(given or EXAMPLES, tokenizer, "", 512)
         asked = lora(**{"init_lora_weights": NULL_SPACE, **changed})

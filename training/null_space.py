@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from engines.adapter import weights_fingerprint
-from engines.processes import end_child, start_child
+from engines.processes import wait_for_child
 from training import ranks
 from training.adapters import NULL_SPACE, gathered_parameters
 from training.read_back import single_process_environment
@@ -108,11 +108,7 @@ def measure_in_child(request: dict) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asked = Path(folder) / "request.json"
         write_json(asked, request)
-        child = start_child([sys.executable, "-m", "training.moments", str(asked)], env=environment)
-        try:
-            code = child.wait()
-        finally:
-            end_child(child)
+        code = wait_for_child([sys.executable, "-m", "training.moments", str(asked)], env=environment)
     if code:
         raise InputError(
             f"expected directions for LoRA from {request['name']}, found exit code {code}: see above, or leave "
@@ -142,7 +138,9 @@ def aim(model, names: list[str], folder: str) -> None:
     """
     from safetensors.torch import load_file
 
-    found = load_file(Path(folder) / FILE) if names and ranks.is_rank_0() else {}
+    if not names:
+        return
+    found = load_file(Path(folder) / FILE) if ranks.is_rank_0() else {}
     with torch.no_grad(), gathered_parameters(model, modifier_rank=0) as parameters:
         for name, parameter in parameters:
             if name in found:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engines.chat import Reply
 from engines.journal import JournaledEngine
-from engines.processes import end_child, start_child
+from engines.processes import wait_for_child
 from engines.thoughts import without_thoughts
 from utils import InputError, read_json, run_script, write_json
 
@@ -89,11 +89,7 @@ def answer_in_child(model: UntrainedModel, prompts: list[str], journal: Path) ->
     with tempfile.TemporaryDirectory() as folder:
         request, answers = Path(folder) / "request.json", Path(folder) / "answers.json"
         write_json(request, {"model": asdict(model), "prompts": prompts, "journal": str(journal.resolve())})
-        child = start_child([sys.executable, "-m", "training.replay", str(request)], env=environment)
-        try:
-            code = child.wait()
-        finally:
-            end_child(child)
+        code = wait_for_child([sys.executable, "-m", "training.replay", str(request)], env=environment)
         if code:
             raise InputError(f"expected replayed answers from {model.name}, found exit code {code}: see above")
         return [Reply(**reply) for reply in read_json(answers, "replayed answers")]
