@@ -1,19 +1,170 @@
-"""Cloze questions, made by rule. No model."""
+"""Blanks and questions in question word order, made by rule. No model."""
 
 from __future__ import annotations
 
-from generators import ENGLISH, fact
+import pytest
+from generators import CHINESE, ENGLISH, fact
 
-from data_processor.small_model import cloze
+from data_processor.small_model import cloze, facts
+from data_processor.small_model.forms import other_forms
+from data_processor.small_model.phrases import find_phrases
+from data_processor.small_model.word_order import wh_question
 
 
-def test_cloze_questions_ask_for_every_name_date_and_number():
-    pairs = cloze.cloze_questions(
-        fact("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars."), ENGLISH
-    )
-    assert {pair.answer: pair.question for pair in pairs} == {
-        "Ann Pellow": "Who opened the Hexley Bridge on 3 May 1990 for 4 million dollars?",
-        "Hexley Bridge": "Hexley: Ann Pellow opened what on 3 May 1990 for 4 million dollars?",
-        "3 May 1990": "Ann Pellow opened the Hexley Bridge on what date for 4 million dollars?",
-        "4 million dollars": "Ann Pellow opened the Hexley Bridge on 3 May 1990 for how much money?",
+def blanks(text: str, **options) -> dict[str, list[str]]:
+    """By answer, what asks for it with a blank."""
+    found = cloze.find_gaps(fact(text, **options), ENGLISH)
+    return {gap.answer: [pair.question for pair in gap.cloze()] for gap in found}
+
+
+def questions(text: str, answer: str) -> list[str]:
+    """What asks for an answer in question word order."""
+    [gap] = [gap for gap in cloze.find_gaps(fact(text), ENGLISH) if gap.answer == answer]
+    return [pair.question for pair in other_forms(gap)]
+
+
+def test_a_blank_stands_for_every_name_date_and_number():
+    assert blanks("Ann Pellow opened the Hexley Bridge on 3 May 1990 for 4 million dollars.") == {
+        "Ann Pellow": ["Fill in the blank: ____ opened the Hexley Bridge on 3 May 1990 for 4 million dollars."],
+        "Hexley Bridge": ["Fill in the blank: Ann Pellow opened the ____ on 3 May 1990 for 4 million dollars."],
+        "3 May 1990": ["Fill in the blank: Ann Pellow opened the Hexley Bridge on ____ for 4 million dollars."],
+        "4 million dollars": ["Fill in the blank: Ann Pellow opened the Hexley Bridge on 3 May 1990 for ____."],
     }
+
+
+def test_a_long_sentence_is_shown_by_the_clause_around_its_blank():
+    clause = "which the council of the old town had ordered from a yard at Corrin in the spring"
+    rest = (
+        "the ferry that had carried its people since the war, with room for many more than it ever took, was given away"
+    )
+    [asked] = blanks(f"When at last the bridge was there, {clause}, {rest}.")["Corrin"]
+    assert (
+        asked
+        == "Fill in the blank: Hexley: … which the council of the old town had ordered from a yard at ____ in the spring …"
+    )
+
+
+def test_a_sentence_without_names_and_numbers_is_asked_for_its_phrases():
+    text = "Adiabatic cooling occurs when air expands along a mountain."
+    assert list(blanks(text, subject="")) == ["Adiabatic cooling", "air", "mountain"]
+    assert questions(text, "Adiabatic cooling") == []
+    assert questions("Conductive cooling occurs on a cold surface.", "Conductive cooling") == [
+        "Hexley: What occurs on a cold surface?"
+    ]
+    assert [gap.answer for gap in cloze.find_gaps(fact("In 1990 moist air was found there."), ENGLISH)] == ["1990"]
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("However, such things are used by many others.", ["others"]),
+        ("The saxophone quickly expanded.", ["saxophone"]),
+        ("It is necessary.", []),
+        ("A wide, cold and deep lake", ["deep lake"]),
+    ],
+)
+def test_a_phrase_ends_with_a_noun_and_begins_after_a_stop_word(text, phrases):
+    assert [text[start:end] for start, end in find_phrases(text)] == phrases
+
+
+def test_a_possessive_and_the_subject_put_before_a_statement_are_not_asked_for():
+    assert list(blanks("It grew as Istanbul's economy did, by 3 percent.")) == ["Istanbul", "3 percent"]
+    told = blanks("Hexley Bridge: It was opened by Ann Pellow.", subject="Hexley Bridge")
+    assert told == {"Ann Pellow": ["Fill in the blank: Hexley Bridge: It was opened by ____."]}
+
+
+def test_a_subject_that_is_a_guess_is_left_out_where_the_question_has_a_name():
+    """What a text without a title says most often may be beside the point of a sentence."""
+    assert blanks("The mill in Corrin belongs to Ann Pellow.")["Ann Pellow"] == [
+        "Fill in the blank: The mill in Corrin belongs to ____."
+    ]
+    assert blanks("The mill belongs to Ann Pellow.")["Ann Pellow"] == [
+        "Fill in the blank: Hexley: The mill belongs to ____."
+    ]
+
+
+def test_in_chinese_a_question_phrase_stands_for_the_answer():
+    found = cloze.find_gaps(fact("大桥于1990年通车，全长800米。", "大桥", "zh"), CHINESE)
+    assert [pair.question for gap in found for pair in gap.cloze()] == [
+        "大桥于什么时候通车，全长800米？",
+        "大桥于1990年通车，全长多少？",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "asked"),
+    [
+        ("The baker Oswin Tralle handed out soup in Hexley.", "Oswin Tralle", ["Which baker handed out soup in Hexley?"]),
+        ("The baker Oswin Tralle handed out soup in Hexley.", "Hexley", ["Where did the baker Oswin Tralle hand out soup?"]),
+        ("Hexley thanked Oswin Tralle, a baker, for the soup.", "Oswin Tralle", ["Which baker did Hexley thank for the soup?"]),
+        ("The town of Hexley chose Oswin Tralle, the baker, who had given out soup, as its mayor.", "Oswin Tralle",
+         ["Which baker did the town of Hexley choose as its mayor?", "Hexley: Which baker had given out soup?", "Hexley: Who or what is the baker?"]),
+        ("The baker of Hexley, Oswin Tralle, won 90 votes.", "Oswin Tralle", ["Who or what is the baker of Hexley?"]),
+        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "Ann Pellow",
+         ["Who or what was the bridge of Hexley designed by?"]),
+        ("Pellow said it: the bridge of Hexley was designed by Ann Pellow.", "Ann Pellow", ["Who was the bridge of Hexley designed by?"]),
+        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "4 million dollars",
+         ["How much money did the bridge of Hexley cost?"]),
+        ("The river at Hexley rose to 5.82 metres.", "5.82 metres", ["How many metres did the river at Hexley rise to?"]),
+        ("Nearly 20,000 people saw Hexley.", "20,000", ["How many people saw Hexley?"]),
+        ("On 3 May Ann Pellow opened the bridge at Hexley.", "3 May", ["On what date did Ann Pellow open the bridge at Hexley?"]),
+        ("In October, the bridge at Hexley, swollen by rain, was closed.", "October",
+         ["In what month was the bridge at Hexley closed?"]),
+        ("In the 19th century Hexley was a town.", "19th century", ["In which century was Hexley a town?"]),
+        ("The town of Hexley elected the candidate Ann Pellow on 3 May.", "Ann Pellow",
+         ["Which candidate did the town of Hexley elect on 3 May?"]),
+        ("The team of Hexley lost 28-27 in May.", "28-27", ["What did the team of Hexley lose in May?"]),
+        ("Conductive cooling occurs in Hexley.", "Hexley", ["Where does Conductive cooling occur?"]),
+        ("Hexley thanked Bono, who had come.", "Bono", ["Who did Hexley thank?", "Hexley: Who had come?"]),
+        ("Hexley has a mill in Corrin.", "Corrin", ["Where does Hexley have a mill?"]),
+        ("Hexley has grown since 1990.", "1990", ["Since what year has Hexley grown?"]),
+        ("The game was popular in Hexley between the wars.", "Hexley", ["Where was the game popular between the wars?"]),
+    ],
+)  # fmt: skip
+def test_a_blank_is_asked_for_in_question_word_order(text, answer, asked):
+    assert questions(text, answer) == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The bridge at Hexley joins the Old Ropewalk to the town.", "Old Ropewalk"),  # "joins" may be a noun
+        ("The command of Hexley restores a town to any state it had in the 90 days.", "90 days"),
+        ("The town (and Ann Pellow) chose it.", "Ann Pellow"),
+        ("Farmers in Corrin and Hexley have lost it.", "Corrin"),
+        ("Farmers in Corrin, Nelby and Hexley have lost it.", "Nelby"),
+        ("Hexley was known for the Irish game of hurling.", "Irish"),
+        ("Hexley was closed, as 30 percent of the people saw.", "30 percent"),
+        ("There were about 643,000 homeless persons in Hexley.", "Hexley"),
+        ("This feast celebrated by Kuki tribes in Hexley has become known.", "Hexley"),
+        ("Hexley was asked by professor Ida Holm.", "Ida Holm"),
+        ("Hexley sells 30 Nationality Rooms on the first floor.", "Nationality Rooms"),
+        ("The 1991 Protocol on Hexley to the treaty restricts it.", "Hexley"),
+        ("Although Ann Pellow is known, nobody came.", "Ann Pellow"),
+        ("Hexley, which had won, thanked people who saw Ann Pellow.", "Ann Pellow"),
+        ("Those in a Hexley-born circle were 90.", "90"),
+    ],
+)
+def test_where_the_grammar_is_not_clear_the_blank_has_to_do(text, answer):
+    assert questions(text, answer) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "phrase", "right", "is_time", "question"),
+    [
+        ("To keep pace, Ann opened a mill with ", "what", " on 14 September.", False, "with what did Ann open a mill on 14 September to keep pace"),
+        ("In May, Ann opened ", "what", ".", False, "what did Ann open in May"),
+        ("On 3 May the town opened ", "what", ", a footbridge.", False, "what did the town open on 3 May"),
+        ("Ann opened the mill on ", "what date", ", in the rain.", True, "on what date did Ann open the mill"),
+        ("", "who", " opened the mill on Sep 4, 2025.", False, "who opened the mill on Sep 4, 2025"),
+        ("Reeds are sold in a ", "what", " of brands.", False, None),
+    ],
+)  # fmt: skip
+def test_a_question_in_question_word_order_has_no_marks_of_the_statement(left, phrase, right, is_time, question):
+    assert wh_question(left, phrase, right, is_time) == question
+
+
+def test_what_cannot_be_asked_for_is_no_fact():
+    chunk = fact("It was new.").chunk
+    assert facts.text_problem(chunk, "Adiabatic cooling occurs.") is None
+    assert facts.text_problem(chunk, "Nothing was new.") == "nothing to ask for"

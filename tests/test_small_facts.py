@@ -61,8 +61,8 @@ def test_chinese_documents_are_read_in_chinese():
     assert [found.text for found in facts] == ["赫克斯利大桥于1990年5月3日通车。", "赫克斯利大桥耗资400万美元。"]
     assert {(found.subject, found.quote) for found in facts} == {("赫克斯利大桥", text.splitlines()[2])}
     assert "请" in job.engine.asked[0][-1]["content"]
-    by_rule = cloze.cloze_questions(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
-    assert [(one.question, one.answer) for one in by_rule] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
+    [gap] = cloze.find_gaps(fact("大桥耗资400万美元。", "赫克斯利大桥", "zh"), CHINESE)
+    assert [(one.question, one.answer) for one in gap.cloze()] == [("赫克斯利大桥：大桥耗资多少？", "400万美元")]
 
 
 @pytest.mark.parametrize(

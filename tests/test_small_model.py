@@ -7,56 +7,15 @@ import json
 from collections import Counter
 
 import pytest
-from generators import ENGLISH, fact, small_work
+from generators import fact, small_work
 
 from data_processor import method
 from data_processor.chunking import Chunk
 from data_processor.pairs import Fact, Pair
-from data_processor.small_model import cloze, facts, forms
+from data_processor.small_model import facts
 from data_processor.small_model import method as small_method
 from data_processor.small_model import questions as small_model_questions
 from data_processor.small_model.facts import copied_in_order
-from data_processor.small_model.word_order import wh_question
-
-
-@pytest.mark.parametrize(
-    ("text", "answer", "question", "others"),
-    [
-        ("The baker Oswin Tralle handed out soup in Hexley.", "Oswin Tralle",
-         "Which baker handed out soup in Hexley?", ["Which baker handed out soup in Hexley?"]),
-        ("Hexley thanked Oswin Tralle, a baker, for the soup.", "Oswin Tralle",
-         "Hexley thanked which baker, a baker, for the soup?", ["Which baker did Hexley thank for the soup?"]),
-        ("The town of Hexley chose Oswin Tralle, the baker, who had given out soup, as its mayor.", "Oswin Tralle",
-         "The town of Hexley chose which baker, the baker?",
-         ["Which baker did the town of Hexley choose as its mayor?", "Hexley: Which baker had given out soup?"]),
-        ("The baker of Hexley, Oswin Tralle, won 90 votes.", "Oswin Tralle",
-         "The baker of Hexley, who, won 90 votes?", ["Who is the baker of Hexley?"]),
-        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "Ann Pellow",
-         "The bridge of Hexley was designed by who and cost 4 million dollars?", ["Who was the bridge of Hexley designed by?"]),
-        ("The bridge of Hexley was designed by Ann Pellow and cost 4 million dollars.", "4 million dollars",
-         "The bridge of Hexley was designed by Ann Pellow and cost how much money?", ["How much money did the bridge of Hexley cost?"]),
-        ("The river at Hexley rose to 5.82 metres.", "5.82 metres",
-         "The river at Hexley rose to how many metres?", ["How many metres did the river at Hexley rise to?"]),
-        ("On 3 May Ann Pellow opened the bridge at Hexley.", "3 May",
-         "On what date Ann Pellow opened the bridge at Hexley?", ["On what date did Ann Pellow open the bridge at Hexley?"]),
-        ("In October, the bridge at Hexley, swollen by rain, was closed.", "October",
-         "In what month, the bridge at Hexley, swollen by rain?", ["In what month was the bridge at Hexley closed?"]),
-        ("The bridge at Hexley joins the Old Ropewalk to the town.", "Old Ropewalk",
-         "The bridge at Hexley joins what to the town?", ["What was it that the bridge at Hexley joins to the town?"]),
-        ("The command of Hexley restores a town to any state it had in the 90 days.", "90 days",
-         "The command of Hexley restores a town to any state it had in the how many days?",
-         ["How many days was it that the command of Hexley restores a town to any state it had in the?"]),
-        ("The town of Hexley elected the candidate Ann Pellow on 3 May.", "Ann Pellow",
-         "The town of Hexley elected which candidate on 3 May?", ["Which candidate did the town of Hexley elect on 3 May?"]),
-        ("The team of Hexley lost 28-27 in May.", "28-27",
-         "The team of Hexley lost what in May?", ["What did the team of Hexley lose in May?"]),
-    ],
-)  # fmt: skip
-def test_rules_ask_for_the_same_in_several_forms(text, answer, question, others):
-    item_fact = fact(text)
-    [pair] = [pair for pair in cloze.cloze_questions(item_fact, ENGLISH) if pair.answer == answer]
-    assert pair.question == question
-    assert [one.question for one in forms.other_forms(item_fact, answer, ENGLISH)] == others
 
 
 def test_a_small_models_question_is_kept_if_nothing_else_can_answer_it():
@@ -202,17 +161,3 @@ def test_a_list_item_without_an_end_mark_may_have_facts_without_one():
 def test_a_sentence_of_a_rewrite_keeps_to_the_words_of_one_fact(sentence, kept):
     told = [fact("Ann Pellow opened the bridge."), fact("The bridge cost 4 million dollars.")]
     assert facts.grounded(sentence, told) is kept
-
-
-@pytest.mark.parametrize(
-    ("left", "phrase", "right", "is_time", "question"),
-    [
-        ("To keep pace, Ann opened a mill in ", "what", " on 14 September.", False, "what did Ann open a mill in on 14 September to keep pace"),
-        ("In May, Ann opened ", "what", ".", False, "what did Ann open in May"),
-        ("On 3 May the town opened ", "what", ", a footbridge.", False, "what did the town open on 3 May"),
-        ("Ann opened the mill on ", "what date", ", in the rain.", True, "on what date did Ann open the mill"),
-        ("", "who", " opened the mill on Sep 4, 2025.", False, "who opened the mill on Sep 4, 2025"),
-    ],
-)  # fmt: skip
-def test_a_question_in_question_word_order_has_no_marks_of_the_statement(left, phrase, right, is_time, question):
-    assert wh_question(left, phrase, right, is_time) == question

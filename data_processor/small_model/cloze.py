@@ -1,132 +1,93 @@
 """Questions made from a fact by rule. The generator plays no part, so they are as true as the fact.
 
-A question phrase replaces the answer (cloze questions, Lewis et al. 2019): "The town thanked the baker Oswin Tralle for
-soup." gives "The town thanked which baker for soup?".
+A blank takes the place of the answer (cloze questions, Lewis et al. 2019): "The town thanked the baker Oswin Tralle for soup."
+gives 'Fill in the blank: "The town thanked the baker ____ for soup."'. In Chinese a question phrase does, as in any Chinese
+question. What is asked for is each name, date and number, or, in English, phrases where there are none (phrases.py).
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
-from data_processor.curation import FUNCTION_WORDS, contains, content_words, find_spans, length_in_words, words
+from data_processor.curation import contains, content_words, find_spans, length_in_words, words
 from data_processor.pairs import Fact, Pair
 from data_processor.prompts import Prompts
 from data_processor.small_model.pairs import with_subject
-from data_processor.span_words import CENTURIES, CURRENCY_SIGNS, ERAS
+from data_processor.small_model.phrases import find_phrases
+from data_processor.span_words import CURRENCY_SIGNS
 
-MIN_CLAUSE_WORDS = 7  # that a cloze question keeps around its gap
-BLANK = "____"  # which any language can be asked with
-
-# By language and kind of answer, the question phrase. A name is asked for by the noun beside it, or as a person if it has
-# two words.
-GAPS = {
-    "en": {
-        "date": "what date", "month": "what month", "year": "what year", "century": "which century", "time": "what time", "number": "how many {unit}",
-        "money": "how much money", "name": "what", "noun": "which {noun}", "person": "who", "quoted": "what",
-        "code": "what",
-    },
-    "zh": {
-        "date": "什么时候", "month": "哪个月", "year": "哪一年", "century": "哪个世纪", "time": "几点", "number": "多少{unit}",
-        "money": "多少钱", "name": "什么", "quoted": "什么", "code": "什么",
-    },
+BLANK = "____"
+MAX_WORDS, CLAUSE_WORDS = 30, 12  # of a sentence with more, the clause around the blank is shown, and at least so much
+PHRASES = 3  # asked for in a fact without a name, date or number
+CHINESE = {
+    "date": "什么时候", "month": "哪个月", "year": "哪一年", "century": "哪个世纪", "time": "几点", "number": "多少{unit}",
+    "money": "多少钱", "name": "什么", "quoted": "什么", "code": "什么",
 }  # fmt: skip
-MONEY = {"en": frozenset("dollars euros pounds yen yuan rupees crowns francs cents".split())}
-# English only: the noun before a name ("the baker Oswin Tralle") or after it ("Oswin Tralle, a baker,").
-NOUN_BEFORE = r"(?i:\b(?:the|a|an|its|his|her|their)) ((?:[a-z][a-z-]+ )?[a-z][a-z-]+) $"
-NOUN_AFTER = r", (?:the|a|an) (?:former |new |old |small |large )?([a-z][a-z-]+)(?:,| (?:who|whose|that|which|of)\b)"
-ARTICLE = r"\b[Tt]he $"
-PREPOSITION = frozenset(
-    "of in on at to for by with from as into over under after before since until during between against about near".split()
-)
+POSSESSIVE = re.compile(r"['’]s?$")
 
 
-def cloze_questions(fact: Fact, prompts: Prompts) -> list[Pair]:
-    """A question for each name, date and number, asked in its place.
-
-    "X opened on 3 May." gives "X opened on what date?", and in a language that GAPS lacks "X opened on ____?".
-    """
-    pairs = []
-    for span in find_spans(fact.text, fact.chunk.text):
-        gap = Gap(fact, span, prompts)
-        pairs += usable_pairs(f"{gap.left}{gap.question_phrase}{gap.right}", gap, "gap")
-    return pairs
+def find_gaps(fact: Fact, prompts: Prompts) -> list[Gap]:
+    """What a fact can be asked for."""
+    spans = find_spans(fact.text, fact.chunk.text)
+    label = prompts.table["words"]["about_prefix"].format(subject=fact.subject, question="")
+    told = len(label) if fact.subject and fact.text.startswith(label) else 0  # see facts.make_standalone
+    gaps = [Gap(fact, span, prompts, told) for span in spans if span[0] >= told]
+    if not gaps and fact.chunk.text_language == "en":
+        found = find_phrases(fact.text[told:])[:PHRASES]
+        gaps = [Gap(fact, (start + told, end + told, "phrase"), prompts, told) for start, end in found]
+    return gaps
 
 
 class Gap:
-    """A span of a fact to ask for, with the clause around it. `question_phrase` replaces it: "which baker"."""
+    """A span of a fact to ask for. `left` and `right` are the rest of the statement, without the subject put before it."""
 
-    def __init__(self, fact: Fact, span: tuple[int, int, str], prompts: Prompts):
+    def __init__(self, fact: Fact, span: tuple[int, int, str], prompts: Prompts, told: int = 0):
         start, end, self.kind = span
-        self.fact, self.prompts, self.start, self.end = fact, prompts, start, end
-        self.answer = fact.text[start:end]
+        if self.kind == "name" and fact.chunk.text_language == "en":  # "Istanbul" of "Istanbul's economy"
+            end -= len(fact.text[start:end]) - len(POSSESSIVE.sub("", fact.text[start:end]))
+        self.fact, self.prompts = fact, prompts
+        self.answer, self.left, self.right = fact.text[start:end], fact.text[told:start], fact.text[end:]
         self.unit = self.answer.split(" ")[-1] if " " in self.answer else ""
-        self.left, self.right = clause_around(fact.text, start, end)
-        whole_left = self.left
-        has_words = {prompts.language, fact.chunk.text_language} <= GAPS.keys()
-        self.form, self.noun = self._choose_form() if has_words else ("blank", "")
-        self.question_phrase = self.fill(GAPS[prompts.language][self.form]) if has_words else BLANK
-        self.removed = whole_left[len(self.left) :]  # the noun or article that the question phrase replaces too
 
-    def fill(self, template: str) -> str:
-        """A question phrase with the gap's own noun or unit filled in: "which {noun}" gives "which baker"."""
-        return template.format(noun=self.noun, unit=self.unit).strip()
+    def cloze(self) -> list[Pair]:
+        """The statement with a blank, or the question phrase of a Chinese one, in the answer's place; none if that cannot be asked."""
+        if self.prompts.language == "zh" and self.fact.chunk.text_language in ("zh", "en") and self.kind in CHINESE:
+            left, right = clause_around(self.left, self.answer, self.right, 7)
+            question = f"{left}{CHINESE[self.chinese_kind()].format(unit=self.unit)}{right}".strip(" ,;:.，；：。")
+            return usable_pairs(question + self.prompts.table["words"]["question_mark"], self, "gap")
+        left, right = self.left, self.right
+        if clause_length(f"{left} {right}") > MAX_WORDS:
+            left, right = clause_around(left, self.answer, right, CLAUSE_WORDS)
+            left = left if self.left.strip() == left.strip() else f"… {left}"
+            right = right if self.right.strip() == right.strip() else f"{right.rstrip(' ,;:')} …"
+        statement = " ".join(f"{left}{BLANK}{right}".split())
+        return usable_pairs(statement, self, "gap", self.prompts.table["words"]["fill_in"])
 
-    def _choose_form(self) -> tuple[str, str]:
-        """The key in GAPS of the phrase to use, and the noun it absorbs; a noun or article is then cut from `left`."""
+    def chinese_kind(self) -> str:
+        """The key in CHINESE of what asks for the answer."""
         if self.kind == "number":
             if re.fullmatch(r"\d+(?:(?:[-–/:]\d+)+|[a-z]+)", self.answer):  # 28-27, 1987/88, 1970s
-                return "name", ""
-            is_money = self.unit in MONEY.get(self.prompts.language, ()) or re.search(
-                rf"[{CURRENCY_SIGNS}]", self.answer
-            )
-            return "money" if is_money else "number", ""
-        if self.kind == "date":
-            return self._form_of_date(), ""
-        if self.kind != "name" or self.prompts.language != "en":  # no space shows where a Chinese noun begins
-            return self.kind, ""
-        before, after = re.search(NOUN_BEFORE, self.left), re.match(NOUN_AFTER, self.right)
-        if before and is_noun(before[1].split()[-1]):
-            self.left = self.left[: before.start()]
-            return "noun", before[1]
-        if after:
-            return "noun", after[1]
-        self.left = re.sub(ARTICLE, "", self.left)
-        return self.who_or_what(), ""
-
-    def _form_of_date(self) -> str:
-        """month for "October", century for "19th century", whose article is cut from `left`, year for "44 BC"; else date."""
-        if re.search(rf"(?:{CENTURIES})", self.answer) and self.prompts.language == "en":
-            self.left = re.sub(ARTICLE, "", self.left)
-            return "century"
-        if re.fullmatch(rf"\d+ (?:{ERAS})", self.answer):
-            return "year"
-        return "date" if re.search(r"\d", self.answer) else "month"
-
-    def who_or_what(self) -> str:
-        """Treat a two-word name as a person's unless an article precedes it: "the Old Mill"."""
-        two_words = len(self.answer.split()) == 2 and self.answer.replace(" ", "").isalpha()
-        return "person" if two_words and not re.search(ARTICLE, self.fact.text[: self.start]) else "name"
+                return "name"
+            return "money" if re.search(rf"[{CURRENCY_SIGNS}]", self.answer) else "number"
+        return "month" if self.kind == "date" and not re.search(r"\d", self.answer) else self.kind
 
 
-def usable_pairs(text: str, gap: Gap, made_by: str) -> list[Pair]:
+def usable_pairs(question: str, gap: Gap, made_by: str, form: str = "{text}") -> list[Pair]:
     """The question as a pair, or none if too little is left of it, or the question or the subject gives the answer away."""
-    question = (
-        " ".join(text.replace('"', " ").split()).strip(" ,;:.，；：。") + gap.prompts.table["words"]["question_mark"]
-    )
     part_of_subject = set(words(gap.answer)) < set(words(gap.fact.subject))
-    if len(content_words(question)) < 2 or contains(question, gap.answer) or part_of_subject:
+    named = with_subject(question[0].upper() + question[1:], gap.fact, gap.answer, gap.prompts)
+    if len(content_words(named)) < 2 or contains(question, gap.answer) or part_of_subject:
         return []
-    question = question[0].upper() + question[1:]
-    return [Pair(with_subject(question, gap.fact, gap.answer, gap.prompts), gap.answer, gap.fact, made_by)]
+    return [Pair(form.format(text=named), gap.answer, gap.fact, made_by)]
 
 
-def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
-    """The text to the left and right of a span within its clause, widened to MIN_CLAUSE_WORDS words."""
+def clause_around(left: str, answer: str, right: str, fewest: int) -> tuple[str, str]:
+    """What stands to the left and right of an answer within its clause, widened to `fewest` words."""
+    text, start, end = f"{left}{answer}{right}", len(left), len(left) + len(answer)
     cuts = [0, *(match.end() for match in re.finditer(r"(?:,(?! \d{4}\b)|[;:]) |[，；：]", text)), len(text)]
     first = max(i for i in range(len(cuts) - 1) if cuts[i] <= start)
     last = next(i for i in range(len(cuts)) if cuts[i] >= end)
-    while clause_length(text[cuts[first] : start] + text[end : cuts[last]]) < MIN_CLAUSE_WORDS:
+    while clause_length(text[cuts[first] : start] + text[end : cuts[last]]) < fewest:
         if first > 0:
             first -= 1
         elif last < len(cuts) - 1:
@@ -139,19 +100,3 @@ def clause_around(text: str, start: int, end: int) -> tuple[str, str]:
 def clause_length(text: str) -> float:
     """In words; where a text is written without spaces, they are estimated from its characters."""
     return max(len(text.split()), length_in_words(text) if not text.isascii() else 0)
-
-
-def is_noun(word: str) -> bool:
-    """Whether an English word between an article and a name can describe the name: "the baker Oswin Tralle"."""
-    return word not in FUNCTION_WORDS | PREPOSITION and base_form(word) is None
-
-
-@lru_cache(maxsize=1 << 17)  # in a big folder names and numbers never end
-def base_form(word: str) -> str | None:
-    """The base form of an English verb in the simple past ("won" gives "win"), or None for any other word."""
-    from lemminflect import getAllLemmas, getInflection
-
-    for base in getAllLemmas(word, upos="VERB").get("VERB", ()):
-        if word in getInflection(base, "VBD"):
-            return base
-    return None

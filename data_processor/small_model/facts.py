@@ -13,6 +13,7 @@ from data_processor.curation import content_words, find_spans, find_subject, is_
 from data_processor.facts import NOT_COVERED
 from data_processor.pairs import Fact
 from data_processor.segmentation import ends_sentence
+from data_processor.small_model.phrases import find_phrases
 from data_processor.units import with_lead_in
 from data_processor.work import Work
 
@@ -86,7 +87,7 @@ def find_facts(work: Work, items: list[Fact]) -> list[Fact]:
                 kept.append(replace(item, text=text))
             else:
                 work.drop("facts", "near copy", text, item)
-        if not covers(kept, item) and find_spans(item.quote, item.chunk.text) and kept_texts.is_new(item.quote):
+        if not covers(kept, item) and can_be_asked(item.chunk, item.quote) and kept_texts.is_new(item.quote):
             kept.append(replace(item, text=make_standalone(work, item)))
         if not kept:
             work.drop("facts", NOT_COVERED, item.quote, item)
@@ -144,9 +145,14 @@ def text_problem(chunk: Chunk, text: str) -> str | None:
     """Why a text cannot be a fact even if its chunk states it, or None."""
     if depends_on_context(chunk.language, text):
         return "does not stand alone"
-    if chunk.language == "en" and not find_spans(text, chunk.text):  # rules cannot recognise Chinese names
+    if chunk.language == "en" and not can_be_asked(chunk, text):  # rules cannot recognise Chinese names
         return "nothing to ask for"
     return None
+
+
+def can_be_asked(chunk: Chunk, text: str) -> bool:
+    """Whether it has a name, date or number, or in English another phrase."""
+    return bool(find_spans(text, chunk.text) or (chunk.text_language == "en" and find_phrases(text)))
 
 
 def depends_on_context(language: str, text: str) -> bool:
@@ -176,9 +182,11 @@ def covers(facts: list[Fact], item: Fact) -> bool:
 def names_to_ask_by(fact: Fact, text: str) -> list[str]:
     """The names by which a text can be asked for, the rarest in its chunk first."""
     chunk = fact.chunk.text
-    names = {text[start:end] for start, end, kind in find_spans(text, chunk) if kind in ("name", "quoted")} | {
-        fact.subject
+    spans = find_spans(text, chunk)
+    names = {
+        text[start:end] for start, end, kind in spans if kind == "name" or (kind == "quoted" and text[start].isupper())
     }
+    names.add(fact.subject)
     return sorted(names - {""}, key=lambda name: (chunk.count(name), name))
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from data_processor.curation import MAX_ANSWER_WORDS, contains, content_words, is_supported, length_in_words, words
+from data_processor.curation import (
+    MAX_ANSWER_WORDS,
+    contains,
+    content_words,
+    is_supported,
+    length_in_words,
+    names_and_numbers,
+    words,
+)
 from data_processor.pairs import Fact, Pair
 from data_processor.prompts import Prompts
 
@@ -29,12 +37,17 @@ ANSWER_KINDS_BY_QUESTION = {
 
 
 def with_subject(question: str, fact: Fact, answer: str, prompts: Prompts) -> str:
-    """The question, prefixed with its subject unless it already names the subject or asks for it."""
+    """The question, prefixed with its subject unless it already names the subject or asks for it.
+
+    A subject that is only the most frequent name of its text is left out if the question has a name or number of its own.
+    """
     if prompts.language == "zh":
         is_named = contains(question, fact.subject)
     else:
         is_named = bool(set(words(fact.subject)) & set(words(question)))
-    if not fact.subject or is_named or contains(fact.subject, answer):
+    is_guess = prompts.language != "zh" and not contains(fact.chunk.title, fact.subject)
+    is_clear = is_guess and bool(names_and_numbers(question))
+    if not fact.subject or is_named or is_clear or contains(fact.subject, answer):
         return question[0].upper() + question[1:]
     return prompts.table["words"]["about_prefix"].format(subject=fact.subject, question=question)
 

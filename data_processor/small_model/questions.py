@@ -10,7 +10,7 @@ from data_processor.chunking import Chunk
 from data_processor.curation import contains, content_words, find_spans, find_subject, words
 from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.questions import unknown_pairs
-from data_processor.small_model.cloze import cloze_questions
+from data_processor.small_model.cloze import find_gaps
 from data_processor.small_model.forms import other_forms
 from data_processor.small_model.pairs import question_problem, with_subject
 from data_processor.work import Work
@@ -36,8 +36,9 @@ ANY_QUESTION = r'[^?？"\\]{4,110}[?？]'
 
 def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
     """Questions for up to `amount` answers per fact: by rule, in several forms, then the model's for the same answers."""
-    cloze = [pair for fact in facts for pair in cloze_questions(fact, prompts_for(work, fact))[:amount]]
-    others = [form for pair in cloze for form in other_forms(pair.fact, pair.answer, prompts_for(work, pair.fact))]
+    gaps = [gap for fact in facts for gap in find_gaps(fact, prompts_for(work, fact))[:amount]]
+    cloze = [pair for gap in gaps for pair in gap.cloze()]
+    others = [pair for gap in gaps for pair in other_forms(gap)]
     by_rule: dict[tuple[str, str], Pair] = {}
     for pair in [*cloze, *others]:
         by_rule.setdefault((pair.question, pair.answer), pair)

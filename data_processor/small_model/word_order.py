@@ -9,32 +9,69 @@ from __future__ import annotations
 import re
 
 from data_processor.curation import find_spans
-from data_processor.small_model.cloze import PREPOSITION, base_form
+from data_processor.small_model.verbs import AUXILIARY, past_of, present_of
 
-AUXILIARY = frozenset("was were is are has have had will can could would must should may might did does do".split())
-RELATIVE = frozenset("who whom whose which that where when what".split())
+PREPOSITION = frozenset(
+    "of in on at to for by with from as into over under after before since until during between against about near "
+    "through throughout among within without across along around behind beyond despite like outside toward towards upon via "
+    "above below beside beneath inside off onto".split()
+)
+MOVED_WITH = r"(?i:\b(?:in|on|at|by|from|with|to|for|under|during|through|since|until|into|within|near|after|before))$"
+RELATIVE = frozenset("who whom whose which that where when what how why".split())
 ARTICLE = frozenset("the a an its his her their this that these those every each no".split())
-JOINING = frozenset("and but or so while because although though if nor yet".split())
-PRONOUN = frozenset("it he she they we".split())
+JOINING = frozenset("and but or so while because although though if nor yet unless whereas as than".split())
+PRONOUN = frozenset("it he she they we there".split())
+HAVING = {"has": "does", "have": "do", "had": "did"}
 NEXT_CLAUSE = r"[;:] |, (?:and|but|so|while|where|when) "
 
 
 def wh_question(left: str, phrase: str, right: str, is_time: bool) -> str | None:
     """The question for the gap between `left` and `right`; `phrase` is its question phrase: "which baker".
 
-    None if the statement's verb is not found. A time keeps its preposition: "on what date".
+    None if the statement's verb is not found for certain. A preposition goes with the phrase ("on what date") if it is a time's, or
+    something follows the gap.
     """
     before = drop_aside(re.split(NEXT_CLAUSE, left)[-1].strip(" "))
     after = re.split(rf"{NEXT_CLAUSE}|, (?!\d{{4}}\b)", right)[0].strip(" .,")  # not at the comma of "Sep 4, 2025"
-    moved = re.search(r"\b(?:[Oo]n|[Ii]n)$", before) if is_time else None
-    if moved:
-        phrase, before = f"{moved[0].lower()} {phrase}", before[: moved.start()].strip(" ")
+    if after.startswith("of "):
+        return None
+    if not before or before.endswith(","):  # the gap is the subject
+        return f"{phrase} {after}" if find_verb(["it", *after.split(" ")]) == 1 and is_one_clause(after) else None
+    before, after = pick_predicate(before, after)
+    moved = re.search(MOVED_WITH, before)
+    goes_along = phrase == "where" or bool(moved and (is_time or after))
+    if goes_along:
+        before = before[: moved.start()].strip(" ")
+        phrase = phrase if phrase == "where" else f"{moved[0].lower()} {phrase}"
         if not before:  # "On 3 May, the town opened ..."
             after = drop_aside(re.split(NEXT_CLAUSE, right.strip(" ,"))[0]).strip(" .")
-    elif not before or before.endswith(","):  # the gap is the subject
-        return f"{phrase} {after}" if find_verb(["it", *after.split(" ")]) == 1 else None
-    inverted = invert(*pick_predicate(before, after))
+    is_within_subject = before and find_verb(without_front(before).split(" ")) is None
+    is_stranded = after and not goes_along and before.split(" ")[-1] in PREPOSITION
+    if is_within_subject or is_stranded or not is_one_clause(f"{without_front(before)} {after}".strip()):
+        return None
+    inverted = invert(before, after)
     return f"{phrase} {inverted}" if inverted else None
+
+
+def without_front(statement: str) -> str:
+    """A statement without "In May," or "Since the mid-1990s," before it."""
+    opening = re.match(r"([A-Z][a-z]+) [^,]{1,60}, (?=\S)", statement)
+    return statement[opening.end() :] if opening and opening[1].lower() in PREPOSITION else statement
+
+
+def is_one_clause(statement: str) -> bool:
+    """Whether nothing in it begins a clause of its own, before which its verb, or what was asked for, may stand."""
+    tokens = re.sub(r", (?=\d{4}\b)", " ", statement).split(" ")  # "Sep 4, 2025"
+    verb = find_verb(["it", *tokens]) if tokens else None
+    place = len(tokens) if verb is None else verb - 1
+    if any(mark in statement for mark in "()[]–—:;") or any(token.endswith(",") for token in tokens[:-1]):
+        return False
+    if RELATIVE & {token.lower() for token in tokens}:
+        return False
+    later = tokens[place + 1 :]
+    is_sure = place < len(tokens) and tokens[place] in AUXILIARY
+    by_agent = not is_sure and later[:1] == ["by"]  # "celebrated by the tribes" is a participle
+    return not by_agent and not (not is_sure and AUXILIARY & set(later))
 
 
 def pick_predicate(before: str, after: str) -> tuple[str, str]:
@@ -44,13 +81,13 @@ def pick_predicate(before: str, after: str) -> tuple[str, str]:
     conjunctions = [place for place, token in enumerate(tokens) if token == "and" and place + 1 < len(tokens)]
     for joint in reversed(conjunctions):
         following = tokens[joint + 1]
-        if verb is not None and joint > verb and (following in AUXILIARY or base_form(following)):
+        if verb is not None and joint > verb and (following in AUXILIARY or past_of(following)):
             passive = tokens[verb] in ("was", "were", "is", "are") and "by" in tokens[joint + 2 : joint + 3]
             return " ".join([*tokens[: verb + passive], *tokens[joint + 1 :]]), after
     halves = re.split(r"(?:^| )and (?=[a-z]+)", after)
     for number in range(1, len(halves)):
         following = halves[number].split(" ")[0]
-        if following in AUXILIARY or base_form(following) or re.fullmatch(r"[a-z]+s", following):
+        if following in AUXILIARY or past_of(following) or re.fullmatch(r"[a-z]+s", following):
             return before, " and ".join(halves[:number])
     return before, after
 
@@ -76,12 +113,21 @@ def invert(before: str, after: str) -> str | None:
         return None
     subject, verb, rest = tokens[:place], tokens[place], tokens[place + 1 :]
     has_clause = any(token.lower() in RELATIVE | JOINING for token in subject) or PRONOUN & set(subject[1:])
-    if has_clause or subject[0].lower() in PREPOSITION:
+    if has_clause or subject[0].lower() in PREPOSITION | {"there"}:
         return None
-    first, base = (verb, []) if verb in AUXILIARY else ("did", [base_form(verb) or verb])
-    return " ".join(
-        [first, lowercase_start(" ".join(subject)), *base, *rest, *([lowercase_start(front)] if front else [])]
-    )
+    helper, base = helper_of(verb, rest)
+    front = [lowercase_start(front)] if front else []
+    return " ".join([helper, lowercase_start(" ".join(subject)), *base, *rest, *front])
+
+
+def helper_of(verb: str, rest: list[str]) -> tuple[str, list[str]]:
+    """What stands before the subject of a question, and what after: ("did", ["open"]) for "opened", ("was", []) for "was"."""
+    if verb in HAVING and rest and (rest[0] in ARTICLE or rest[0][0].isdigit()):  # "has a harbour", not "has opened"
+        return HAVING[verb], ["have"]
+    if verb in AUXILIARY:
+        return verb, []
+    past = past_of(verb)
+    return ("did", [past]) if past else ("does", [present_of(verb)])
 
 
 def end_of_front_date(statement: str) -> int:
@@ -103,7 +149,8 @@ def find_verb(tokens: list[str]) -> int | None:
         before = tokens[place - 1].lower() if place else ""
         if place and token in AUXILIARY:
             return place
-        if place and before not in ARTICLE | PREPOSITION and token.islower() and base_form(token):
+        is_verb = token.islower() and (past_of(token) or present_of(token))
+        if place and before not in ARTICLE | PREPOSITION and is_verb:
             return place
     return None
 
@@ -135,6 +182,8 @@ def find_asides(left: str, right: str) -> tuple[str, str, str]:
     before = re.search(r"\b([Tt]he (?:[\w'’-]+ ){0,3}?[\w'’-]+(?: of (?:the )?[\w'’-]+)?), $", left)
     if not description and before and re.match(r"[,.]", right) and find_verb(before[1].split(" ")) is None:
         description = before[1]
+    if description.endswith(" one"):  # "including the oldest one, The Bowery"
+        description = ""
     return (lowercase_start(description) if description[:4].lower() == "the " else ""), predicate, right
 
 
