@@ -24,7 +24,6 @@ from data_processor.spans import find_spans, starts_sentence
 NEAR_COPY = 0.85  # Jaccard similarity of word trigrams at which two texts count as the same
 FEW, FEW_OF_MANY = 16, 0.01  # texts, and share of all texts, that are sooner compared one by one
 ROUNDING = 1e-9  # that a product of a threshold and a count may be too high by
-MAX_ANSWER_WORDS = 8  # short answers are learnt far better (arXiv 2607.21861)
 CHARACTERS_PER_WORD = 2.5  # roughly, in Chinese
 
 LETTER = r"[^\W\d_一-鿿]"

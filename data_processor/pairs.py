@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from data_processor.chunking import Chunk
-from data_processor.curation import contains, find_spans
+from data_processor.curation import contains
 from data_processor.numbered import Span
 from data_processor.prompts import Prompts
 from data_processor.work import Work
@@ -39,7 +39,7 @@ class Pair:
     """A question with its answer from a fact.
 
     `made_by` is its origin: model, role (the model, as someone in a role would ask), unknown, or the name of a rule of the
-    small model's (gap, wh). `form` is what the model was asked for (questions.FORMS). `second` is the other
+    small model's (gap, wh, in_place). `form` is what the model was asked for (questions.FORMS). `second` is the other
     fact that the answer needs, if it needs two. `points` are what any right answer must hold, if it is long.
     """
 
@@ -51,12 +51,6 @@ class Pair:
     form: str = ""
     points: tuple[str, ...] = ()
     second: Fact | None = None
-
-    @property
-    def answer_kind(self) -> str:
-        """date, year, time, number, name, code or quoted; "" if the answer is none of these."""
-        text, chunk = self.fact.text, self.fact.chunk.text
-        return next((kind for start, end, kind in find_spans(text, chunk) if text[start:end] == self.answer), "")
 
     @property
     def kind(self) -> str:

@@ -47,11 +47,12 @@ def test_a_long_sentence_is_shown_by_the_clause_around_its_blank():
 def test_a_sentence_without_names_and_numbers_is_asked_for_its_phrases():
     text = "Adiabatic cooling occurs when air expands along a mountain."
     assert list(blanks(text, subject="")) == ["Adiabatic cooling", "air", "mountain"]
-    assert questions(text, "Adiabatic cooling") == []
     assert questions("Conductive cooling occurs on a cold surface.", "Conductive cooling") == [
         "Hexley: What occurs on a cold surface?"
     ]
-    assert [gap.answer for gap in cloze.find_gaps(fact("In 1990 moist air was found there."), ENGLISH)] == ["1990"]
+    assert list(blanks("In 1990 the moist air was found on a mountain.")) == ["1990", "moist air"], (
+        "then by several words only"
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,7 @@ def test_in_chinese_a_question_phrase_stands_for_the_answer():
         ("Conductive cooling occurs in Hexley.", "Hexley", ["Where does Conductive cooling occur?"]),
         ("Hexley thanked Bono, who had come.", "Bono", ["Who did Hexley thank?", "Hexley: Who had come?"]),
         ("Hexley has a mill in Corrin.", "Corrin", ["Where does Hexley have a mill?"]),
+        ("Hexley had to spend a night in Corrin.", "Corrin", ["Where had Hexley to spend a night?"]),
         ("Hexley has grown since 1990.", "1990", ["Since what year has Hexley grown?"]),
         ("The game was popular in Hexley between the wars.", "Hexley", ["Where was the game popular between the wars?"]),
     ],
@@ -126,27 +128,32 @@ def test_a_blank_is_asked_for_in_question_word_order(text, answer, asked):
 
 
 @pytest.mark.parametrize(
-    ("text", "answer"),
+    ("text", "answer", "asked"),
     [
-        ("The bridge at Hexley joins the Old Ropewalk to the town.", "Old Ropewalk"),  # "joins" may be a noun
-        ("The command of Hexley restores a town to any state it had in the 90 days.", "90 days"),
-        ("The town (and Ann Pellow) chose it.", "Ann Pellow"),
-        ("Farmers in Corrin and Hexley have lost it.", "Corrin"),
-        ("Farmers in Corrin, Nelby and Hexley have lost it.", "Nelby"),
-        ("Hexley was known for the Irish game of hurling.", "Irish"),
-        ("Hexley was closed, as 30 percent of the people saw.", "30 percent"),
-        ("There were about 643,000 homeless persons in Hexley.", "Hexley"),
-        ("This feast celebrated by Kuki tribes in Hexley has become known.", "Hexley"),
-        ("Hexley was asked by professor Ida Holm.", "Ida Holm"),
-        ("Hexley sells 30 Nationality Rooms on the first floor.", "Nationality Rooms"),
-        ("The 1991 Protocol on Hexley to the treaty restricts it.", "Hexley"),
-        ("Although Ann Pellow is known, nobody came.", "Ann Pellow"),
-        ("Hexley, which had won, thanked people who saw Ann Pellow.", "Ann Pellow"),
-        ("Those in a Hexley-born circle were 90.", "90"),
+        ("The bridge at Hexley joins the Old Ropewalk to the town.", "Old Ropewalk", None),  # "joins" may be a noun
+        ("There were about 643,000 homeless persons in Hexley.", "Hexley", "There were about 643,000 homeless persons in what place?"),
+        ("This feast celebrated by Kuki tribes in Corrin has become known.", "Corrin",
+         "Hexley: This feast celebrated by Kuki tribes in what place has become known?"),
+        ("The 1991 Protocol on Corrin to the treaty restricts it.", "Corrin", "The 1991 Protocol on what to the treaty restricts it?"),
+        ("Hexley, which had won, thanked people who saw Ann Pellow.", "Ann Pellow",
+         "Hexley, which had won, thanked people who saw who or what?"),
+        ("The command of Hexley restores a town to any state it had in the 90 days.", "90 days", None),
+        ("The town (and Ann Pellow) chose it.", "Ann Pellow", None),
+        ("Farmers in Corrin and Hexley have lost it.", "Corrin", None),
+        ("Farmers in Corrin, Nelby and Hexley have lost it.", "Nelby", None),
+        ("Hexley was known for the Irish game of hurling.", "Irish", None),
+        ("Hexley was closed, as 30 percent of the people saw.", "30 percent",
+         "Hexley was closed, as what percentage of the people saw?"),
+        ("Hexley was known for the Irish cities of old.", "Irish", "Hexley was known for which cities of old?"),
+        ("Hexley has to play its opening match.", "opening match", None),
+        ("Hexley was asked by professor Ida Holm.", "Ida Holm", None),
+        ("Hexley sells 30 Nationality Rooms on the first floor.", "Nationality Rooms", None),
+        ("Although Ann Pellow is known, nobody came.", "Ann Pellow", None),
+        ("Those in a Hexley-born circle were 90.", "90", None),
     ],
-)
-def test_where_the_grammar_is_not_clear_the_blank_has_to_do(text, answer):
-    assert questions(text, answer) == []
+)  # fmt: skip
+def test_where_the_verb_is_not_clear_the_answer_is_asked_for_in_its_place_or_not_at_all(text, answer, asked):
+    assert questions(text, answer) == ([asked] if asked else [])
 
 
 @pytest.mark.parametrize(

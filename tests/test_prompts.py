@@ -100,19 +100,6 @@ def examples_of(prompts) -> list[tuple[str, dict]]:
     return [(step, one) for step, table in prompts.table.items() for one in table.get("examples", ())]
 
 
-@pytest.mark.parametrize("language", SMALL)
-def test_the_examples_of_a_small_model_ask_for_what_stands_in_their_facts(language):
-    table = SMALL[language].table
-    found = [(one["fact"], json.loads(one["reply"]), one["answer"]) for one in table["ask"]["examples"]]
-    assert found
-    for fact, question, answer in found:
-        assert answer in fact and answer not in question and question.endswith(("?", "？"))
-    roles = [role for one in table["roles"]["examples"] for role in json.loads(one["reply"])]
-    roles += [one["role"] for one in table["ask"]["examples"]] + [table["words"]["reader"]]
-    pattern = re.compile(table["roles"]["pattern"])
-    assert len(roles) >= 4 and [role for role in roles if not pattern.match(role)] == []
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-from collections import Counter
 
 import pytest
 from generators import fact, small_work
@@ -18,30 +16,15 @@ from data_processor.small_model import questions as small_model_questions
 from data_processor.small_model.facts import copied_in_order
 
 
-def test_a_small_models_question_is_kept_if_nothing_else_can_answer_it():
-    bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990, with Ida Holm.")
-    asked = [Pair("Hexley was what?", answer, bridge, "gap") for answer in ("3 May 1990", "Ann Pellow", "3 May 1990")]
-    turns = [
-        ("When could drivers first use the Hexley Bridge?", "Who opened the bridge in Hexley?"),
-        ("When was the Hexley Bridge opened in May?", "Who opened the bridge in Hexley with Ida Holm?"),
-        ("When could drivers first use the Hexley Bridge ?", "Who opened the bridge of Corrin in Hexley?"),
-    ]
-    job = small_work(*(json.dumps(one) for asked_again in zip(*turns, strict=True) for one in asked_again))
-    kept = small_model_questions.ask_wordings(job, "questions", [(pair, "reader") for pair in asked])
-    assert [(one.question, one.answer, one.made_by) for one in kept] == [
-        ("When could drivers first use the Hexley Bridge?", "3 May 1990", "model"),
-        ("Who opened the bridge in Hexley with Ida Holm?", "Ann Pellow", "model"),
-    ]
-    assert job.drops == Counter(
-        {
-            "questions: something else in its fact may answer it": 1,
-            "questions: part of the answer in the question": 1,
-            "questions: near copy": 1,
-            "questions: a name or number that the chunk does not have": 1,
-        }
-    )
-    assert len(job.engine.asked) == 6, "an answer that two cloze questions ask for is given once per turn"
-    assert job.engine.schemas[0]["pattern"].startswith("^(When|")
+def test_what_a_small_model_would_ask_itself_is_not_asked():
+    bridge = fact("Ann Pellow opened the Hexley Bridge on 3 May 1990.")
+    job = small_work()
+    pairs = small_model_questions.ask_questions(job, [bridge], 2)
+    assert [(pair.made_by, pair.answer) for pair in pairs] == [
+        ("gap", "Ann Pellow"), ("gap", "Hexley Bridge"), ("wh", "Ann Pellow"), ("wh", "Hexley Bridge"),
+    ]  # fmt: skip
+    assert not job.engine.asked
+    assert small_method.find_roles(job, [bridge.chunk], [""], 3) == {} and small_method.diversify(job, pairs, {}) == []
 
 
 QUOTE = "Marthe Sollivang broke a collarbone in November, and Drostabar knocked the Otters out of the cup."
@@ -104,10 +87,10 @@ def test_both_methods_have_the_same_functions_and_settings():
 
 
 def test_what_a_role_adds():
-    """The main method rewords every question that the model wrote; a small model is asked again for as many."""
+    """The main method rewords every question that the model wrote; a small model is not asked."""
     makers = ("gap", "model", "model", "unknown")
     pairs = [Pair(f"Who came {n}?", "Ann", fact("Ann came."), maker) for n, maker in enumerate(makers)]
-    assert method.pairs_per_role(pairs) == 2 and small_method.pairs_per_role(pairs) == 2
+    assert method.pairs_per_role(pairs) == 2 and small_method.pairs_per_role(pairs) == 0
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
-from data_processor.curation import contains, content_words, find_spans, length_in_words, words
+from data_processor.curation import contains, content_words, find_spans, length_in_words, names_and_numbers, words
 from data_processor.pairs import Fact, Pair
 from data_processor.prompts import Prompts
-from data_processor.small_model.pairs import with_subject
+from data_processor.small_model.facts import depends_on_context
 from data_processor.small_model.phrases import find_phrases
 from data_processor.span_words import CURRENCY_SIGNS
 
@@ -31,11 +31,14 @@ def find_gaps(fact: Fact, prompts: Prompts) -> list[Gap]:
     spans = find_spans(fact.text, fact.chunk.text)
     label = prompts.table["words"]["about_prefix"].format(subject=fact.subject, question="")
     told = len(label) if fact.subject and fact.text.startswith(label) else 0  # see facts.make_standalone
-    gaps = [Gap(fact, span, prompts, told) for span in spans if span[0] >= told]
-    if not gaps and fact.chunk.text_language == "en":
-        found = find_phrases(fact.text[told:])[:PHRASES]
-        gaps = [Gap(fact, (start + told, end + told, "phrase"), prompts, told) for start, end in found]
-    return gaps
+    places = [span for span in spans if span[0] >= told]
+    if fact.chunk.text_language == "en":
+        phrases = [(start + told, end + told, "phrase") for start, end in find_phrases(fact.text[told:])]
+        if places:  # then only phrases of several words, apart from these
+            apart = [one for one in phrases if all(one[1] <= start or end <= one[0] for start, end, _ in places)]
+            phrases = [one for one in apart if " " in fact.text[one[0] : one[1]]]
+        places += phrases[:PHRASES]
+    return [Gap(fact, place, prompts, told) for place in places]
 
 
 class Gap:
@@ -79,6 +82,22 @@ def usable_pairs(question: str, gap: Gap, made_by: str, form: str = "{text}") ->
     if len(content_words(named)) < 2 or contains(question, gap.answer) or part_of_subject:
         return []
     return [Pair(form.format(text=named), gap.answer, gap.fact, made_by)]
+
+
+def with_subject(question: str, fact: Fact, answer: str, prompts: Prompts) -> str:
+    """The question, prefixed with its subject unless it already names the subject or asks for it.
+
+    A subject that is only the most frequent name of its text is left out if the question has a name or number of its own.
+    """
+    if prompts.language == "zh":
+        is_named = contains(question, fact.subject)
+    else:
+        is_named = bool(set(words(fact.subject)) & set(words(question)))
+    is_guess = prompts.language != "zh" and not contains(fact.chunk.title, fact.subject)
+    is_clear = is_guess and bool(names_and_numbers(question)) and not depends_on_context(prompts.language, fact.quote)
+    if not fact.subject or is_named or is_clear or contains(fact.subject, answer):
+        return question[0].upper() + question[1:]
+    return prompts.table["words"]["about_prefix"].format(subject=fact.subject, question=question)
 
 
 def clause_around(left: str, answer: str, right: str, fewest: int) -> tuple[str, str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 from data_processor.curation import FUNCTION_WORDS
-from data_processor.pairs import Fact, Pair
-from data_processor.small_model.cloze import Gap, usable_pairs
-from data_processor.small_model.verbs import AUXILIARY, is_noun_alone, may_end_a_noun, past_of, present_of
+from data_processor.pairs import Pair
+from data_processor.small_model.cloze import CLAUSE_WORDS, MAX_WORDS, Gap, clause_around, clause_length, usable_pairs
+from data_processor.small_model.verbs import AUXILIARY, is_noun, is_noun_alone, may_be_noun, past_of, present_of
 from data_processor.small_model.word_order import JOINING, PREPOSITION, RELATIVE, find_asides, wh_question
 from data_processor.span_words import CENTURIES, CURRENCY_SIGNS, ERAS
 
@@ -30,13 +30,31 @@ PEOPLE = r"(?i)\b(?:he|she|his|her|him|who)\b"
 
 def other_forms(gap: Gap) -> list[Pair]:
     """Questions on what a blank asks for; none in languages other than English, or if the grammar is not clear."""
-    fact: Fact = gap.fact
-    if {gap.prompts.language, fact.chunk.text_language} != {"en"} or not stands_free(gap):
+    is_english = {gap.prompts.language, gap.fact.chunk.text_language} == {"en"}
+    if not is_english or "?" in gap.fact.text or not stands_free(gap):
         return []
-    texts = word_order_questions(gap)
-    mark = gap.prompts.table["words"]["question_mark"]
-    asked = [" ".join(text.split()).strip(" ,;:.") + mark for text in texts]
-    return [pair for text in asked for pair in usable_pairs(text, gap, "wh", "{text}")]
+    in_word_order = [pair for text in word_order_questions(gap) for pair in as_pairs(text, gap, "wh")]
+    return in_word_order or as_pairs(question_in_place(gap), gap, "in_place")
+
+
+def as_pairs(text: str, gap: Gap, made_by: str) -> list[Pair]:
+    """The text as a question, if it can be asked."""
+    question = " ".join(text.split()).strip(" ,;:.")
+    return usable_pairs(question + gap.prompts.table["words"]["question_mark"], gap, made_by) if question else []
+
+
+def question_in_place(gap: Gap) -> str:
+    """The statement with the question phrase in the answer's place: "The town of Hexley is known for what?"."""
+    phrase, left, right = question_phrase(gap, gap.left, gap.right)
+    opening = gap.left.split(" ")[0].lower()
+    counted = gap.kind in ("number", "date", "year", "time") and re.search(ARTICLE, left)
+    if opening in JOINING or counted or not right_ends(right, left):
+        return ""
+    if clause_length(f"{left} {right}") > MAX_WORDS:
+        left, right = clause_around(left, gap.answer, right, CLAUSE_WORDS)
+        left = re.sub(r"^(?:and|or|but|so) ", "", left)
+    phrase = "what place" if phrase == "where" else phrase
+    return f"{left}{phrase}{right}" if phrase else ""
 
 
 def stands_free(gap: Gap) -> bool:
@@ -96,10 +114,18 @@ def question_phrase(gap: Gap, left: str, right: str) -> tuple[str, str, str]:
         if gap.kind == "date" and not re.search(r"\d", gap.answer):
             return "what month", left, right
         return ("what date" if gap.kind == "date" else "what time"), left, right
+    noun = noun_after(right) if gap.kind != "phrase" else ""
+    if is_noun_alone(noun.split(" ")[-1]) and (not left.strip() or re.search(f"{ARTICLE}|{PLACE}", left)):
+        return f"which {noun}", re.sub(ARTICLE, "", left), right[len(noun) + 1 :]  # "the Irish cities"
     if gap.kind in ("quoted", "code", "phrase"):
-        return ("what", re.sub(ARTICLE, "", left), right)
+        left = re.sub(ARTICLE, "", left)
+        word = left.strip().split(" ")[-1].lower()
+        is_part = (
+            gap.kind == "phrase" and word and not (word in PREPOSITION | JOINING or is_verb(word) or word.endswith(","))
+        )
+        return ("" if is_part else "what"), left, right  # no "their what"
     before, after = re.search(NOUN_BEFORE, left), re.match(NOUN_AFTER, gap.right)
-    if before and is_noun(before[1].split()[-1]):
+    if before and describes(before[1].split()[-1]):
         return f"which {before[1]}", left[: before.start()], right
     left = re.sub(ARTICLE, "", left)
     if after:
@@ -124,7 +150,7 @@ def number_phrase(gap: Gap, left: str, right: str) -> tuple[str, str, str]:
     if re.fullmatch(r"\d+(?:[-–/:]\d+)+", gap.answer):  # 28-27, 1987/88
         return "what", left, right
     if gap.unit in RATIO or gap.answer.endswith("%"):
-        return ("what percentage", left, right) if not right.startswith(" of ") else ("", left, right)
+        return "what percentage", left, right
     if gap.unit and gap.unit[0].islower() and gap.unit not in ("million", "billion", "trillion", "thousand", "hundred"):
         return f"how many {gap.unit}", left, right
     noun = noun_after(right) if re.fullmatch(r"[\d.,]+(?: [a-z]+)?", gap.answer) else ""
@@ -137,7 +163,7 @@ def noun_after(right: str) -> str:
     taken = following[1].split() if following else []
     while taken and (taken[-1] in FUNCTION_WORDS | PREPOSITION or past_of(taken[-1])):
         taken.pop()
-    is_noun_phrase = taken and may_end_a_noun(taken[-1]) and taken[0] not in FUNCTION_WORDS
+    is_noun_phrase = taken and may_be_noun(taken[-1]) and taken[0] not in FUNCTION_WORDS
     return " ".join(taken) if is_noun_phrase else ""
 
 
@@ -154,6 +180,6 @@ def who_or_what(gap: Gap) -> str:
     return "who" if re.search(rf"(?<!{re.escape(first)} )\b{last}\b", context) else "who or what"
 
 
-def is_noun(word: str) -> bool:
+def describes(word: str) -> bool:
     """Whether a word between an article and a name can describe the name: "the baker Oswin Tralle"."""
-    return word not in FUNCTION_WORDS | PREPOSITION and past_of(word) is None and is_noun_alone(word)
+    return word not in FUNCTION_WORDS | PREPOSITION and past_of(word) is None and is_noun(word)

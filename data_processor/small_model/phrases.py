@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from data_processor.curation import FUNCTION_WORDS
-from data_processor.small_model.verbs import is_noun_alone, is_verb_alone, may_end_a_noun
+from data_processor.small_model.verbs import is_noun, is_verb_alone, may_be_noun, may_be_verb
 
 MAX_PHRASE_WORDS = 4
 STOP_WORDS = FUNCTION_WORDS | frozenset(
@@ -22,21 +22,22 @@ STOP_WORDS = FUNCTION_WORDS | frozenset(
 def find_phrases(text: str) -> list[tuple[int, int]]:
     """The places of noun phrases, the longest first, and among equals in their order."""
     runs: list[list[re.Match]] = [[]]
-    end = 0
+    end, last = 0, ""
     for word in re.finditer(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text):
         if text[end : word.start()].strip():  # a mark ends a phrase
             runs.append([])
-        end = word.end()
-        lower = word[0].lower()
-        if lower in STOP_WORDS or len(lower) < 3 or is_verb_alone(lower):
+            last = ""
+        end, lower = word.end(), word[0].lower()
+        if lower in STOP_WORDS or len(lower) < 3 or is_verb_alone(lower) or (last == "to" and may_be_verb(lower)):
             runs.append([])
         else:
             runs[-1].append(word)
+        last = lower
     phrases = []
     for run in runs:
-        while run and not may_end_a_noun(run[-1][0].lower()):
+        while run and not may_be_noun(run[-1][0].lower()):
             run.pop()
-        is_word = len(run) > 1 or (run and is_noun_alone(run[0][0].lower()))
-        if is_word and len(run) <= MAX_PHRASE_WORDS:
+        is_phrase = len(run) > 1 or (run and is_noun(run[0][0].lower()))
+        if is_phrase and len(run) <= MAX_PHRASE_WORDS:
             phrases.append((run[0].start(), run[-1].end()))
     return sorted(phrases, key=lambda place: -len(text[place[0] : place[1]].split()))

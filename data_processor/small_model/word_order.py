@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from data_processor.curation import find_spans
-from data_processor.small_model.verbs import AUXILIARY, past_of, present_of
+from data_processor.small_model.verbs import AUXILIARY, may_be_participle, past_of, present_of
 
 PREPOSITION = frozenset(
     "of in on at to for by with from as into over under after before since until during between against about near "
@@ -42,7 +42,7 @@ def wh_question(left: str, phrase: str, right: str, is_time: bool) -> str | None
     goes_along = phrase == "where" or bool(moved and (is_time or after))
     if goes_along:
         before = before[: moved.start()].strip(" ")
-        phrase = phrase if phrase == "where" else f"{moved[0].lower()} {phrase}"
+        phrase = phrase if phrase == "where" else f"{moved[0].lower()} {'whom' if phrase == 'who' else phrase}"
         if not before:  # "On 3 May, the town opened ..."
             after = drop_aside(re.split(NEXT_CLAUSE, right.strip(" ,"))[0]).strip(" .")
     is_within_subject = before and find_verb(without_front(before).split(" ")) is None
@@ -113,7 +113,7 @@ def invert(before: str, after: str) -> str | None:
         return None
     subject, verb, rest = tokens[:place], tokens[place], tokens[place + 1 :]
     has_clause = any(token.lower() in RELATIVE | JOINING for token in subject) or PRONOUN & set(subject[1:])
-    if has_clause or subject[0].lower() in PREPOSITION | {"there"}:
+    if has_clause or subject[0].lower() in PREPOSITION | AUXILIARY | {"there"}:
         return None
     helper, base = helper_of(verb, rest)
     front = [lowercase_start(front)] if front else []
@@ -122,7 +122,7 @@ def invert(before: str, after: str) -> str | None:
 
 def helper_of(verb: str, rest: list[str]) -> tuple[str, list[str]]:
     """What stands before the subject of a question, and what after: ("did", ["open"]) for "opened", ("was", []) for "was"."""
-    if verb in HAVING and rest and (rest[0] in ARTICLE or rest[0][0].isdigit()):  # "has a harbour", not "has opened"
+    if verb in HAVING and rest and not may_be_participle(rest[0]):  # "has a harbour", not "has opened"
         return HAVING[verb], ["have"]
     if verb in AUXILIARY:
         return verb, []
