@@ -1,7 +1,7 @@
 """The functions of data_processor/questions.py for a generator that cannot be trusted to ask: rules find what a fact can be asked for.
 
-Questions that a model of 135M wrote for given answers were tried: of 85 that passed every check on ten passages, some ten were
-right ("How many people attended the annual conference in 1915?", "1896").
+Questions that the model wrote for given answers were tried, and nearly all were wrong ("How many people attended the annual
+conference in 1915?", "1896"): docs/log.md, 30 November 2026.
 """
 
 from __future__ import annotations
