@@ -51,7 +51,7 @@ class CollectionArguments(WatchArguments):
     )
     qa_amount_per_fact: int = field(default=5, metadata={"help": "Maximum questions per fact."})
     role_amount_per_fact: int = field(
-        default=3, metadata={"help": "Roles in which each question is asked again; 0 for none."}
+        default=3, metadata={"help": "Roles in which each question is asked again; 0 for none, as with --guard words."}
     )
     unknown_amount_per_chunk: int = field(
         default=1, metadata={"help": "Unanswerable questions, whose right answer is that it is not known."}
@@ -134,6 +134,8 @@ def check_arguments(arguments: CollectionArguments) -> Sequence[Document]:
         raise InputError(
             "expected --verify rules with --guard words, found llm: a small model cannot judge what it wrote"
         )
+    if arguments.guard == "words":
+        arguments.role_amount_per_fact = 0  # a small model writes no questions, so none as somebody else
     languages = ["auto", *load_prompts(arguments.prompts, arguments.method.PROMPTS)]
     if arguments.language not in languages:
         raise InputError(

@@ -121,6 +121,9 @@ def test_without_a_test_share_the_test_questions_of_an_earlier_run_go_and_ones_o
     assert path.exists() is own and (f"removed {path}" in caplog.text) is not own
 
 
-def test_a_small_model_is_not_asked_to_judge():
+def test_a_small_model_is_asked_neither_to_judge_nor_in_roles():
     with pytest.raises(InputError, match="expected --verify rules with --guard words"):
         check_arguments(CollectionArguments(data_path=str(DEMO), guard="words", verify="llm"))
+    arguments = CollectionArguments(data_path=str(DEMO), guard="words")
+    check_arguments(arguments)
+    assert arguments.role_amount_per_fact == 0, "nor to ask in roles"

@@ -32,12 +32,9 @@ def find_gaps(fact: Fact, prompts: Prompts) -> list[Gap]:
     label = prompts.table["words"]["about_prefix"].format(subject=fact.subject, question="")
     told = len(label) if fact.subject and fact.text.startswith(label) else 0  # see facts.make_standalone
     places = [span for span in spans if span[0] >= told]
-    if fact.chunk.text_language == "en":
-        phrases = [(start + told, end + told, "phrase") for start, end in find_phrases(fact.text[told:])]
-        if places:  # then only phrases of several words, apart from these
-            apart = [one for one in phrases if all(one[1] <= start or end <= one[0] for start, end, _ in places)]
-            phrases = [one for one in apart if " " in fact.text[one[0] : one[1]]]
-        places += phrases[:PHRASES]
+    if not places and fact.chunk.text_language == "en":
+        found = find_phrases(fact.text[told:])[:PHRASES]
+        places = [(start + told, end + told, "phrase") for start, end in found]
     return [Gap(fact, place, prompts, told) for place in places]
 
 

@@ -10,9 +10,17 @@ import re
 
 from data_processor.curation import FUNCTION_WORDS
 from data_processor.pairs import Pair
-from data_processor.small_model.cloze import CLAUSE_WORDS, MAX_WORDS, Gap, clause_around, clause_length, usable_pairs
+from data_processor.small_model.cloze import BLANK, Gap, usable_pairs
 from data_processor.small_model.verbs import AUXILIARY, is_noun, is_noun_alone, may_be_noun, past_of, present_of
-from data_processor.small_model.word_order import JOINING, PREPOSITION, RELATIVE, find_asides, wh_question
+from data_processor.small_model.word_order import (
+    JOINING,
+    NEXT_CLAUSE,
+    PREPOSITION,
+    RELATIVE,
+    find_asides,
+    find_verb,
+    wh_questions,
+)
 from data_processor.span_words import CENTURIES, CURRENCY_SIGNS, ERAS
 
 MONEY = frozenset("dollars euros pounds yen yuan rupees crowns francs cents".split())
@@ -33,8 +41,26 @@ def other_forms(gap: Gap) -> list[Pair]:
     is_english = {gap.prompts.language, gap.fact.chunk.text_language} == {"en"}
     if not is_english or "?" in gap.fact.text or not stands_free(gap):
         return []
-    in_word_order = [pair for text in word_order_questions(gap) for pair in as_pairs(text, gap, "wh")]
-    return in_word_order or as_pairs(question_in_place(gap), gap, "in_place")
+    asked = [pair for text in word_order_questions(gap) for pair in as_pairs(text, gap, "wh")]
+    asked = asked or as_pairs(question_in_place(gap), gap, "in_place")
+    return asked + blank_in_clause(gap)
+
+
+def blank_in_clause(gap: Gap) -> list[Pair]:
+    """A blank in its clause alone, if the statement has others: "The laboratory is led by ____."."""
+    left, right = clause_of(gap, gap.left, gap.right)
+    if (left, right) == (gap.left, gap.right):
+        return []
+    return usable_pairs(" ".join(f"{left}{BLANK}{right}.".split()), gap, "gap", gap.prompts.table["words"]["fill_in"])
+
+
+def clause_of(gap: Gap, left: str, right: str) -> tuple[str, str]:
+    """What stands to the left and right of the gap in its clause, if that has a verb and is a sentence without the rest; else all."""
+    before = re.split(NEXT_CLAUSE, left)[-1]
+    after = re.split(rf"{NEXT_CLAUSE}|, (?!\d{{4}}\b)", right)[0].rstrip(" .")
+    words = f"{before}{gap.answer}{after}".split()
+    is_sentence = find_verb(words) and words[0].lower() not in JOINING | RELATIVE | AUXILIARY and before[:1] != ","
+    return (before, after) if is_sentence and len(words) > 4 else (left, right)
 
 
 def as_pairs(text: str, gap: Gap, made_by: str) -> list[Pair]:
@@ -50,9 +76,7 @@ def question_in_place(gap: Gap) -> str:
     counted = gap.kind in ("number", "date", "year", "time") and re.search(ARTICLE, left)
     if opening in JOINING or counted or not right_ends(right, left):
         return ""
-    if clause_length(f"{left} {right}") > MAX_WORDS:
-        left, right = clause_around(left, gap.answer, right, CLAUSE_WORDS)
-        left = re.sub(r"^(?:and|or|but|so) ", "", left)
+    left, right = clause_of(gap, left, right)
     phrase = "what place" if phrase == "where" else phrase
     return f"{left}{phrase}{right}" if phrase else ""
 
@@ -80,10 +104,10 @@ def word_order_questions(gap: Gap) -> list[str]:
         return []
     is_time = gap.kind in ("date", "year", "time")
     ends = right_ends(right, left) or (is_time and left in ("On ", "In "))
-    questions = [wh_question(left, phrase, right, is_time)] if ends else []
+    questions = wh_questions(left, phrase, right, is_time) if ends else []
     questions += [f"{phrase} {predicate}"] if predicate else []
     questions += [f"{who_or_what(gap)} is {description}"] if description else []
-    return [text for text in questions if text]
+    return questions
 
 
 def right_ends(right: str, left: str) -> bool:

@@ -25,18 +25,19 @@ HAVING = {"has": "does", "have": "do", "had": "did"}
 NEXT_CLAUSE = r"[;:] |, (?:and|but|so|while|where|when) "
 
 
-def wh_question(left: str, phrase: str, right: str, is_time: bool) -> str | None:
-    """The question for the gap between `left` and `right`; `phrase` is its question phrase: "which baker".
+def wh_questions(left: str, phrase: str, right: str, is_time: bool) -> list[str]:
+    """Questions for the gap between `left` and `right`, the longest first; `phrase` is its question phrase: "which baker".
 
     None if the statement's verb is not found for certain. A preposition goes with the phrase ("on what date") if it is a time's, or
-    something follows the gap.
+    something follows the gap. Shorter ones leave out what a statement can do without: "in the rain", at its end or its start.
     """
     before = drop_aside(re.split(NEXT_CLAUSE, left)[-1].strip(" "))
     after = re.split(rf"{NEXT_CLAUSE}|, (?!\d{{4}}\b)", right)[0].strip(" .,")  # not at the comma of "Sep 4, 2025"
     if after.startswith("of "):
-        return None
+        return []
     if not before or before.endswith(","):  # the gap is the subject
-        return f"{phrase} {after}" if find_verb(["it", *after.split(" ")]) == 1 and is_one_clause(after) else None
+        is_sure = find_verb(["it", *after.split(" ")]) == 1 and is_one_clause(after)
+        return [f"{phrase} {text}" for text in shorter(after.split(" "), 2)] if is_sure else []
     before, after = pick_predicate(before, after)
     moved = re.search(MOVED_WITH, before)
     goes_along = phrase == "where" or bool(moved and (is_time or after))
@@ -44,13 +45,28 @@ def wh_question(left: str, phrase: str, right: str, is_time: bool) -> str | None
         before = before[: moved.start()].strip(" ")
         phrase = phrase if phrase == "where" else f"{moved[0].lower()} {'whom' if phrase == 'who' else phrase}"
         if not before:  # "On 3 May, the town opened ..."
-            after = drop_aside(re.split(NEXT_CLAUSE, right.strip(" ,"))[0]).strip(" .")
+            after = first_clause(drop_aside(re.split(NEXT_CLAUSE, right.strip(" ,"))[0]))
     is_within_subject = before and find_verb(without_front(before).split(" ")) is None
     is_stranded = after and not goes_along and before.split(" ")[-1] in PREPOSITION
     if is_within_subject or is_stranded or not is_one_clause(f"{without_front(before)} {after}".strip()):
-        return None
-    inverted = invert(before, after)
-    return f"{phrase} {inverted}" if inverted else None
+        return []
+    return [f"{phrase} {text}" for text in invert(before, after, goes_along)]
+
+
+def shorter(tokens: list[str], kept: int) -> list[str]:
+    """A predicate, and it without its last prepositional phrase, or two; of its first tokens so many are kept, and AUXILIARY one more.
+
+    "opened the mill on 3 May in the rain" can do without both, but not without what stands right after the verb.
+    """
+    kept += tokens[0] in AUXILIARY
+    cuts = [place for place in range(kept, len(tokens)) if tokens[place] in PREPOSITION - {"of"}]
+    return [" ".join(tokens[:end]) for end in (len(tokens), *reversed(cuts[-2:]))]
+
+
+def first_clause(statement: str) -> str:
+    """A statement up to the first comma after its verb, but not that of "Sep 4, 2025"."""
+    first, *_ = re.split(r", (?!\d{4}\b)", statement)
+    return (first if find_verb(["it", *first.split(" ")]) else statement).strip(" .")
 
 
 def without_front(statement: str) -> str:
@@ -92,10 +108,11 @@ def pick_predicate(before: str, after: str) -> tuple[str, str]:
     return before, after
 
 
-def invert(before: str, after: str) -> str | None:
-    """A statement in question word order, without the question phrase; None if no verb is found for certain.
+def invert(before: str, after: str, is_whole: bool) -> list[str]:
+    """A statement in question word order, without the question phrase, and shorter ones; none if no verb is found for certain.
 
-    "In May the town was moved" gives "was the town moved in May", "The Otters lost" gives "did the Otters lose".
+    "In May the town was moved" gives "was the town moved in May", "The Otters lost" gives "did the Otters lose". What stands before
+    the gap can only be left out if it `is_whole` without the gap.
     """
     statement = f"{before} {after}".strip()
     front = ""
@@ -110,14 +127,17 @@ def invert(before: str, after: str) -> str | None:
         tokens = tokens[1:]
     place = find_verb(tokens)
     if not place or "," in " ".join(tokens[:place]):
-        return None
+        return []
     subject, verb, rest = tokens[:place], tokens[place], tokens[place + 1 :]
     has_clause = any(token.lower() in RELATIVE | JOINING for token in subject) or PRONOUN & set(subject[1:])
     if has_clause or subject[0].lower() in PREPOSITION | AUXILIARY | {"there"}:
-        return None
+        return []
     helper, base = helper_of(verb, rest)
-    front = [lowercase_start(front)] if front else []
-    return " ".join([helper, lowercase_start(" ".join(subject)), *base, *rest, *front])
+    start = " ".join([helper, lowercase_start(" ".join(subject)), *base])
+    kept = 1 if is_whole else len(rest) - len(after.split())
+    short = shorter([verb, *rest], 1 + max(kept, 1))
+    texts = [f"{start} {text[len(verb) + 1 :]}".strip() for text in short]
+    return list(dict.fromkeys([f"{texts[0]} {lowercase_start(front)}" if front else texts[0], *texts]))
 
 
 def helper_of(verb: str, rest: list[str]) -> tuple[str, list[str]]:
