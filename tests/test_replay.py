@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 
 import pytest
@@ -93,6 +94,30 @@ def test_an_answer_is_kept_for_the_system_prompt_and_the_bits_it_was_given_with(
         replies = replay.answer_prompts(model, PROMPTS[:2], tmp_path / "a.jsonl", Engine())
         assert [reply.text for reply in replies] == ["yes", "yes"]
     assert asked == [(2, 32)] * 3, "the second is read from the journal"
+
+
+def test_a_journal_that_has_some_answers_is_free_for_the_process_that_asks_for_the_rest(tmp_path, monkeypatch):
+    """After a kill, or with more prompts than before; flock keeps out whoever opens the file anew, in one process too."""
+    (tmp_path / "prompts.json").write_text(json.dumps(PROMPTS))
+    journal = tmp_path / "a.jsonl"
+
+    class Engine(UntrainedModel):
+        def waves(self, conversations, max_new_tokens):
+            return None
+
+        def chat(self, conversations, *, on_reply, **_):
+            for index in range(len(conversations)):
+                on_reply(index, Reply("yes"))
+
+    replay.answer_prompts(UntrainedModel("m"), PROMPTS[:2], journal, Engine("m"))
+
+    def answers(model, prompts, journal):
+        with journal.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return [Reply("yes") for _ in prompts]
+
+    monkeypatch.setattr(replay, "answer_in_child", answers)
+    assert len(replay_examples(UntrainedModel("m"), str(tmp_path / "prompts.json"), 6, 1, journal, 0)) == 6
 
 
 def test_thoughts_in_an_older_journal_are_not_replayed(ask):

@@ -52,6 +52,8 @@ def replay_examples(
     try:
         replies = answer_prompts(model, prompts, journal, model)
     except LookupError:
+        replies = None
+    if replies is None:  # not above: as long as an exception is handled, what failed keeps the journal to itself
         replies = answer_in_child(model, prompts, journal)
     answers = [without_thoughts(reply.text)[0] for reply in replies]  # an older journal may have thoughts
     examples = [
