@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from generators import CHINESE, ENGLISH, fact
 
 from data_processor.small_model import cloze, facts
+from data_processor.small_model.cues import cue_questions
 from data_processor.small_model.forms import other_forms
 from data_processor.small_model.phrases import find_phrases
 from data_processor.small_model.word_order import wh_questions
@@ -197,3 +200,28 @@ def test_what_cannot_be_asked_for_is_no_fact():
     chunk = fact("It was new.").chunk
     assert facts.text_problem(chunk, "Adiabatic cooling occurs.") is None
     assert facts.text_problem(chunk, "Nothing was new.") == "nothing to ask for"
+
+
+def test_what_goes_with_two_things_that_a_fact_names():
+    bridge = fact("Ann Pellow designed the Corrin Bridge in 1990, and in May the council of the town praised her.")
+    bridge.chunk = replace(bridge.chunk, title="The bridges of Hexley")
+    gaps = cloze.find_gaps(bridge, ENGLISH)
+    asked = {gap.answer: [pair.question for pair in cue_questions(gap, gaps)] for gap in gaps}
+    assert asked["Ann Pellow"] == [
+        'Who or what goes with "Hexley" and "Corrin Bridge"?',
+        'Who or what goes with "Hexley" and "designed"?',
+        'Who or what goes with "Corrin Bridge" and "designed"?',
+    ]
+    assert asked["1990"][0] == 'Which year goes with "Hexley" and "Ann Pellow"?'
+    bridge.chunk = replace(bridge.chunk, title="")
+    assert "Hexley" not in str(cue_questions(gaps[0], gaps)[0].question), "a subject without a title is a guess"
+    assert not [text for text in asked["May"] if "designed" in text], "that is another clause"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"), [("Moist air rises along a mountain.", "en"), ("大桥于1990年通车。", "zh")]
+)
+def test_phrases_and_other_languages_have_no_cues(text, language):
+    told = fact(text, language=language)
+    gaps = cloze.find_gaps(told, ENGLISH if language == "en" else CHINESE)
+    assert gaps and not [pair for gap in gaps for pair in cue_questions(gap, gaps)]

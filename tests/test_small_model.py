@@ -21,7 +21,7 @@ def test_what_a_small_model_would_ask_itself_is_not_asked():
     job = small_work()
     pairs = small_model_questions.ask_questions(job, [bridge], 2)
     assert {(pair.made_by, pair.answer) for pair in pairs} == {
-        (made_by, answer) for made_by in ("gap", "wh") for answer in ("Ann Pellow", "Hexley Bridge")
+        (made_by, answer) for made_by in ("gap", "wh", "cue") for answer in ("Ann Pellow", "Hexley Bridge")
     }
     assert not job.engine.asked
     assert small_method.find_roles(job, [bridge.chunk], [""], 3) == {} and small_method.diversify(job, pairs, {}) == []

@@ -72,10 +72,11 @@ class Gap:
         return "month" if self.kind == "date" and not re.search(r"\d", self.answer) else self.kind
 
 
-def usable_pairs(question: str, gap: Gap, made_by: str, form: str = "{text}") -> list[Pair]:
+def usable_pairs(question: str, gap: Gap, made_by: str, form: str = "{text}", labelled: bool = True) -> list[Pair]:
     """The question as a pair, or none if too little is left of it, or the question or the subject gives the answer away."""
     part_of_subject = set(words(gap.answer)) < set(words(gap.fact.subject))
-    named = with_subject(question[0].upper() + question[1:], gap.fact, gap.answer, gap.prompts)
+    question = question[0].upper() + question[1:]
+    named = with_subject(question, gap.fact, gap.answer, gap.prompts) if labelled else question
     if len(content_words(named)) < 2 or contains(question, gap.answer) or part_of_subject:
         return []
     return [Pair(form.format(text=named), gap.answer, gap.fact, made_by)]

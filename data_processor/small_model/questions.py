@@ -11,16 +11,19 @@ from data_processor.curation import content_words, find_subject, words
 from data_processor.pairs import Fact, Pair, prompts_for
 from data_processor.questions import unknown_pairs
 from data_processor.small_model.cloze import find_gaps
+from data_processor.small_model.cues import cue_questions
 from data_processor.small_model.forms import other_forms
 from data_processor.work import Work
 
 
 def ask_questions(work: Work, facts: list[Fact], amount: int) -> list[Pair]:
     """Questions for up to `amount` answers per fact, each with a blank, and as a question where the grammar is clear."""
-    gaps = [gap for fact in facts for gap in find_gaps(fact, prompts_for(work, fact))[:amount]]
     asked: dict[tuple[str, str], Pair] = {}
-    for pair in [*(pair for gap in gaps for pair in gap.cloze()), *(pair for gap in gaps for pair in other_forms(gap))]:
-        asked.setdefault((pair.question, pair.answer), pair)
+    for fact in facts:
+        gaps = find_gaps(fact, prompts_for(work, fact))[:amount]
+        for gap in gaps:
+            for pair in [*gap.cloze(), *other_forms(gap), *cue_questions(gap, gaps)]:
+                asked.setdefault((pair.question, pair.answer), pair)
     return list(asked.values())
 
 
