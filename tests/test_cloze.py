@@ -9,7 +9,7 @@ from generators import CHINESE, ENGLISH, fact
 
 from data_processor.small_model import cloze, facts
 from data_processor.small_model.cues import cue_questions
-from data_processor.small_model.forms import other_forms
+from data_processor.small_model.forms import clause_of, other_forms
 from data_processor.small_model.phrases import find_phrases
 from data_processor.small_model.word_order import wh_questions
 
@@ -23,7 +23,7 @@ def blanks(text: str, **options) -> dict[str, list[str]]:
 def questions(text: str, answer: str) -> list[str]:
     """What asks for an answer without a blank."""
     [gap] = [gap for gap in cloze.find_gaps(fact(text), ENGLISH) if gap.answer == answer]
-    return [pair.question for pair in other_forms(gap) if pair.made_by != "gap"]
+    return [pair.question for pair in other_forms(gap)]
 
 
 def test_a_blank_stands_for_every_name_date_and_number():
@@ -181,19 +181,20 @@ def test_questions_have_no_marks_of_the_statement_and_leave_out_what_it_can_do_w
 
 
 @pytest.mark.parametrize(
-    ("text", "answer", "clauses"),
+    ("text", "clause"),
     [
-        ("The mill, built by Ida Holm, opened in May, and in June the council sold it to Ann Pellow.", "Ann Pellow",
-         ["Fill in the blank: In June the council sold it to ____."]),
-        ("The mill is led by Ann Pellow, whose guests spent six years on a tide gauge.", "Ann Pellow",
-         ["Fill in the blank: Hexley: The mill is led by ____."]),
-        ("The mill is led by Ann Pellow.", "Ann Pellow", ["Fill in the blank: Hexley: The mill is led by ____."]),
-        ("The mill, a gift of Ann Pellow, was closed.", "Ann Pellow", []),
+        (
+            "The mill, built by Ida Holm, opened in May, and in June the council sold it to Ann Pellow.",
+            "in June the council sold it to |",
+        ),
+        ("The mill is led by Ann Pellow, whose guests spent six years on a tide gauge.", "The mill is led by |"),
+        ("The mill, a gift of Ann Pellow, was closed.", "The mill, a gift of |, was closed."),
+        ("It was closed, as Ann Pellow knows.", "It was closed, as | knows"),
     ],
-)  # fmt: skip
-def test_a_clause_that_is_a_sentence_is_asked_alone(text, answer, clauses):
-    [gap] = [gap for gap in cloze.find_gaps(fact(text), ENGLISH) if gap.answer == answer]
-    assert [pair.question for pair in other_forms(gap) if pair.made_by == "gap"] == clauses
+)
+def test_a_clause_stands_alone_if_it_is_a_sentence(text, clause):
+    [gap] = [gap for gap in cloze.find_gaps(fact(text), ENGLISH) if gap.answer == "Ann Pellow"]
+    assert "|".join(clause_of(gap, gap.left, gap.right)) == clause
 
 
 def test_what_cannot_be_asked_for_is_no_fact():

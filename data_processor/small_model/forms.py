@@ -10,7 +10,7 @@ import re
 
 from data_processor.curation import FUNCTION_WORDS
 from data_processor.pairs import Pair
-from data_processor.small_model.cloze import BLANK, Gap, usable_pairs
+from data_processor.small_model.cloze import Gap, usable_pairs
 from data_processor.small_model.verbs import AUXILIARY, is_noun, is_noun_alone, may_be_noun, past_of, present_of
 from data_processor.small_model.word_order import (
     JOINING,
@@ -42,16 +42,7 @@ def other_forms(gap: Gap) -> list[Pair]:
     if not is_english or "?" in gap.fact.text or not stands_free(gap):
         return []
     asked = [pair for text in word_order_questions(gap) for pair in as_pairs(text, gap, "wh")]
-    asked = asked or as_pairs(question_in_place(gap), gap, "in_place")
-    return asked + blank_in_clause(gap)
-
-
-def blank_in_clause(gap: Gap) -> list[Pair]:
-    """A blank in its clause alone, if the statement has others: "The laboratory is led by ____."."""
-    left, right = clause_of(gap, gap.left, gap.right)
-    if (left, right) == (gap.left, gap.right):
-        return []
-    return usable_pairs(" ".join(f"{left}{BLANK}{right}.".split()), gap, "gap", gap.prompts.table["words"]["fill_in"])
+    return asked or as_pairs(question_in_place(gap), gap, "in_place")
 
 
 def clause_of(gap: Gap, left: str, right: str) -> tuple[str, str]:
