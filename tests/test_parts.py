@@ -25,7 +25,7 @@ from data_processor.arguments import CollectionArguments, check_arguments
 from data_processor.collection import collect, json_list
 from data_processor.curation import NearCopies, SimilarTexts, is_near_copy, word_trigrams
 from data_processor.parts import Digests, RowsBefore, Spool, in_parts
-from data_processor.small_model import cloze
+from data_processor.small_model import verbs
 from engines.chat import WaveWaiting
 from utils import write_json
 
@@ -222,7 +222,10 @@ CACHES_OF_TEXT = (
     numbered.known_numbers,
     text_faults.content,
     text_faults.tokens_of,
-    cloze.base_form,
+    verbs.past_of,
+    verbs.present_of,
+    verbs.may_be_participle,
+    verbs.lemmas_of,
 )
 
 

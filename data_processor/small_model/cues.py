@@ -17,7 +17,7 @@ from data_processor.small_model.phrases import find_phrases
 from data_processor.small_model.verbs import AUXILIARY, past_of
 
 ASKED = dict(date="Which date", year="Which year", time="Which time", number="Which number", name="Who or what")
-PER_ANSWER = 6
+PER_ANSWER = 4
 
 
 def cue_questions(gap: Gap, gaps: list[Gap]) -> list[Pair]:
