@@ -24,7 +24,8 @@ def draw(results: dict, path: Path) -> bool:
     axes[1].set(title="general questions kept", xlabel="% of those the base model knows", yticks=[])
     if curve:
         axes[2].plot([int(size) for size in curve], [100 * value for value in curve.values()], "o-", color=OURS_COLOUR)
-        axes[2].set(title="documents in one adapter", xlabel="documents", ylabel="% right", ylim=(0, None))
+        top = 115 * max(curve.values()) or None
+        axes[2].set(title="documents in one adapter", xlabel="documents", ylabel="% right", ylim=(0, top))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Software": None})
     return True
@@ -45,5 +46,4 @@ def draw_answers(axis, corpus: dict, names: list[str]) -> None:
         axis.axvline(100 * corpus[key], color="black", linewidth=1, linestyle=style, label=label)
     title = f"{corpus['questions']} questions on {corpus['passages']} passages, without the passage"
     axis.set(title=title, xlabel="% right")
-    # below: bars may be anywhere
-    axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)
+    axis.figure.legend(fontsize="small", loc="outside lower left", ncols=3)  # below: bars may be anywhere
