@@ -39,7 +39,7 @@ class Pair:
     """A question with its answer from a fact.
 
     `made_by` is its origin: model, role (the model, as someone in a role would ask), unknown, or the name of a rule of the
-    small model's (gap, wh, in_place, cue). `form` is what the model was asked for (questions.FORMS). `second` is the other
+    small model's (gap, wh, in_place, cue). `form` is what the model was asked for (questions.FORMS), or "cue" (split.CUE). `second` is the other
     fact that the answer needs, if it needs two. `points` are what any right answer must hold, if it is long.
     """
 
@@ -60,7 +60,7 @@ class Pair:
         """
         if self.made_by == "unknown":
             return "unknown"
-        if self.form not in ("", "short"):
+        if self.form not in ("", "short", "cue"):
             return "reverse" if self.form == "reverse" else "qa"
         subject = self.fact.subject
         return "reverse" if contains(subject, self.answer) or contains(self.answer, subject) else "qa"

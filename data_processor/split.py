@@ -14,6 +14,7 @@ from data_processor.parts import question_of
 LEAK_SIMILARITY = 0.5  # a training question this similar to a test question may be a copy of it
 WHOLE_FACT_SHARE = 0.25  # of the test questions, those about facts held out whole
 ANSWERABLE_KINDS = ("qa", "reverse")  # of row: those that ask for a fact
+CUE = "cue"  # the form of rows that are trained and never tested: nobody would ask so
 TEST_KINDS = ("held_out_wording", "held_out_fact", "unknown")  # of test row
 
 
@@ -66,16 +67,17 @@ def split(rows: list[dict], held_facts: set[str], ratio: float, seed: int) -> tu
     share of the unanswerable ones, of kind "unknown". The `Copies` of a test question leave the training. So a question is
     none if nothing would then ask for an answer any more, and wordings are chosen first that take nothing from other facts.
     """
-    questions = [row for row in rows if row["kind"] in ANSWERABLE_KINDS]
+    answerable = [row for row in rows if row["kind"] in ANSWERABLE_KINDS]
+    questions = [row for row in answerable if row.get("form") != CUE]
     unanswerable = [row for row in rows if row["kind"] == "unknown"]
     random.Random(seed).shuffle(questions)
     random.Random(seed).shuffle(unanswerable)
     wordings: dict[tuple[str, str], list[dict]] = {}
     for row in questions:
         wordings.setdefault(asked_for(row), []).append(row)
-    copies = Copies([*questions, *unanswerable])
+    copies = Copies([*answerable, *unanswerable])
     training = {row["id"]: row for row in rows if row["fact_id"] not in held_facts}
-    left = Counter(asked_for(row) for row in questions if row["id"] in training)
+    left = Counter(asked_for(row) for row in answerable if row["id"] in training)
     test: list[dict] = []
 
     def hold_out(row: dict, kind: str, own: bool = False) -> bool:

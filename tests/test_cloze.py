@@ -35,6 +35,12 @@ def test_a_blank_stands_for_every_name_date_and_number():
     }
 
 
+def test_nothing_is_asked_that_says_its_answer_or_almost_nothing():
+    assert blanks("The mill of Corrin lies in Corrin.") == {"Corrin": []}
+    assert blanks("The Hexley Bridge was sold to Ann Pellow.", subject="Ann Pellow of Corrin")["Ann Pellow"] == []
+    assert blanks("It is Corrin.", subject="") == {"Corrin": []}
+
+
 def test_a_long_sentence_is_shown_by_the_clause_around_its_blank():
     clause = "which the council of the old town had ordered from a yard at Corrin in the spring"
     rest = (

@@ -224,3 +224,22 @@ def test_a_real_collection_keeps_its_test_questions_out_of_training(small_collec
     assert leaks(train, test) == 0
     held = {r["source"]["quote"] for r in test if r["kind"] == "held_out_fact"}
     assert held and not held & {r["source"].get("quote") for r in train}
+
+
+def test_cues_are_trained_and_never_tested(rows):
+    """They leave only with a fact that is held out whole."""
+    cues = [
+        {
+            **one,
+            "id": f"cue_{one['id']}",
+            "form": "cue",
+            "conversations": [{"value": f"Cue {n} of {n}?"}, one["conversations"][1]],
+        }
+        for n, one in enumerate(rows)
+        if one["kind"] == "qa"
+    ]
+    held = {rows[0]["fact_id"]}
+    train, test = split([*rows, *cues], held, 0.3, 0)
+    assert test and not [row for row in test if row.get("form") == "cue"]
+    kept = {row["id"] for row in train if row.get("form") == "cue"}
+    assert kept == {row["id"] for row in cues if row["fact_id"] not in held}

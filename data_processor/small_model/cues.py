@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 
 from data_processor.curation import contains, words
 from data_processor.pairs import Pair
@@ -15,6 +16,7 @@ from data_processor.small_model.cloze import Gap, usable_pairs
 from data_processor.small_model.forms import clause_of
 from data_processor.small_model.phrases import find_phrases
 from data_processor.small_model.verbs import AUXILIARY, past_of
+from data_processor.split import CUE
 
 ASKED = dict(date="Which date", year="Which year", time="Which time", number="Which number", name="Who or what")
 PER_ANSWER = 4
@@ -27,7 +29,7 @@ def cue_questions(gap: Gap, gaps: list[Gap]) -> list[Pair]:
     cues = find_cues(gap, gaps)
     pairs = sorted(itertools.combinations(range(len(cues)), 2), key=sum)[:PER_ANSWER]
     texts = [f'{ASKED.get(gap.kind, "What")} goes with "{cues[one]}" and "{cues[other]}"?' for one, other in pairs]
-    return [pair for text in texts for pair in usable_pairs(text, gap, "cue", labelled=False)]
+    return [replace(pair, form=CUE) for text in texts for pair in usable_pairs(text, gap, "cue", labelled=False)]
 
 
 def find_cues(gap: Gap, gaps: list[Gap]) -> list[str]:
