@@ -8,9 +8,9 @@
 # With --recorded the demo model does not write its own training data: a large language model's replies, recorded in
 # demo/recorded.jsonl, go through the collection, as they would from an API. Nothing is asked, and no key is needed.
 #
-# Hardware: 2 cores, 4 GiB of memory (8 with --recorded, whose rows are longer), no GPU; Python 3.11 and a network connection for the installation.
-# Minutes: 27 from a fresh clone, 25 of them after the installation.
-# Expected result: a table, also in results/quickstart.json: base 0/50, tuned 18/50. With --recorded 22/50 after 17 minutes
+# Hardware: 2 cores, 6 GiB of memory (8 with --recorded, whose rows are longer), no GPU; Python 3.11 and a network connection for the installation.
+# Minutes: 19 from a fresh clone, 18 of them after the installation.
+# Expected result: a table, also in results/quickstart.json: base 0/50, tuned 12/50. With --recorded 22/50 after 17 minutes
 # (measured before the last changes to the settings).
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac
