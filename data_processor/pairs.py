@@ -39,8 +39,9 @@ class Pair:
     """A question with its answer from a fact.
 
     `made_by` is its origin: model, role (the model, as someone in a role would ask), unknown, or the name of a rule of the
-    small model's (gap, wh, in_place, cue). `form` is what the model was asked for (questions.FORMS), or "cue" (split.CUE). `second` is the other
-    fact that the answer needs, if it needs two. `points` are what any right answer must hold, if it is long.
+    small model's (gap, wh, in_place, cue). `form` is what the model was asked for (questions.FORMS), or "cue" (split.CUE).
+    `second` is the other fact that the answer needs, if it needs two. `points` are what any right answer must hold, if it
+    is long.
     """
 
     question: str

@@ -70,6 +70,7 @@ def test_a_sentence_without_names_and_numbers_is_asked_for_its_phrases():
         ("It is necessary.", []),
         ("A wide, cold and deep lake", ["deep lake"]),
         ("They had to keep the peace.", ["peace"]),
+        ("They must give reasons.", ["reasons"]),
     ],
 )
 def test_a_phrase_ends_with_a_noun_and_begins_after_a_stop_word(text, phrases):
@@ -127,6 +128,7 @@ def test_in_chinese_a_question_phrase_stands_for_the_answer():
         ("Hexley thanked Bono, who had come.", "Bono", ["Who did Hexley thank?", "Hexley: Who had come?"]),
         ("Hexley has a mill in Corrin.", "Corrin", ["Where does Hexley have a mill?"]),
         ("Hexley had to spend a night in Corrin.", "Corrin", ["Where had Hexley to spend a night?"]),
+        ("Leave of Hexley may be carried over until 31 March.", "31 March", ["Until what date may Leave of Hexley be carried over?"]),
         ("Hexley has grown since 1990.", "1990", ["Since what year has Hexley grown?"]),
         ("The game was popular in Hexley between the wars.", "Hexley", ["Where was the game popular between the wars?"]),
     ],
@@ -157,6 +159,7 @@ def test_a_blank_is_asked_for_in_question_word_order(text, answer, asked):
         ("Hexley was asked by professor Ida Holm.", "Ida Holm", None),
         ("Hexley sells 30 Nationality Rooms on the first floor.", "Nationality Rooms", None),
         ("Although Ann Pellow is known, nobody came.", "Ann Pellow", None),
+        ("A manager who refuses must say why.", "manager", None),
         ("Those in a Hexley-born circle were 90.", "90", None),
     ],
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """Questions made from a fact by rule. The generator plays no part, so they are as true as the fact.
 
 A blank takes the place of the answer (cloze questions, Lewis et al. 2019): "The town thanked the baker Oswin Tralle for soup."
-gives 'Fill in the blank: "The town thanked the baker ____ for soup."'. In Chinese a question phrase does, as in any Chinese
+gives "Fill in the blank: The town thanked the baker ____ for soup." In Chinese a question phrase does, as in any Chinese
 question. What is asked for is each name, date and number, or, in English, phrases where there are none (phrases.py).
 """
 
@@ -20,7 +20,7 @@ BLANK = "____"
 MAX_WORDS, CLAUSE_WORDS = 30, 12  # of a sentence with more, the clause around the blank is shown, and at least so much
 PHRASES = 3  # asked for in a fact without a name, date or number
 CHINESE = {
-    "date": "什么时候", "month": "哪个月", "year": "哪一年", "century": "哪个世纪", "time": "几点", "number": "多少{unit}",
+    "date": "什么时候", "month": "哪个月", "year": "哪一年", "time": "几点", "number": "多少{unit}",
     "money": "多少钱", "name": "什么", "quoted": "什么", "code": "什么",
 }  # fmt: skip
 POSSESSIVE = re.compile(r"['’]s?$")

@@ -65,7 +65,8 @@ def question_in_place(gap: Gap) -> str:
     phrase, left, right = question_phrase(gap, gap.left, gap.right)
     opening = gap.left.split(" ")[0].lower()
     counted = gap.kind in ("number", "date", "year", "time") and re.search(ARTICLE, left)
-    if opening in JOINING or counted or not right_ends(right, left):
+    is_related = not left.strip() and right.strip().split(" ")[0] in RELATIVE  # "What who refuses it?"
+    if opening in JOINING or counted or is_related or not right_ends(right, left):
         return ""
     left, right = clause_of(gap, left, right)
     phrase = "what place" if phrase == "where" else phrase

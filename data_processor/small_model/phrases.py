@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from data_processor.curation import FUNCTION_WORDS
-from data_processor.small_model.verbs import is_noun, is_verb_alone, may_be_noun, may_be_verb
+from data_processor.small_model.verbs import AUXILIARY, is_noun, is_verb_alone, may_be_noun, may_be_verb
 
 MAX_PHRASE_WORDS = 4
 STOP_WORDS = FUNCTION_WORDS | frozenset(
@@ -28,7 +28,12 @@ def find_phrases(text: str) -> list[tuple[int, int]]:
             runs.append([])
             last = ""
         end, lower = word.end(), word[0].lower()
-        if lower in STOP_WORDS or len(lower) < 3 or is_verb_alone(lower) or (last == "to" and may_be_verb(lower)):
+        if (
+            lower in STOP_WORDS
+            or len(lower) < 3
+            or is_verb_alone(lower)
+            or (last in AUXILIARY | {"to"} and may_be_verb(lower))
+        ):
             runs.append([])
         else:
             runs[-1].append(word)

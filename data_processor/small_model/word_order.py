@@ -28,7 +28,7 @@ NEXT_CLAUSE = r"[;:] |, (?:and|but|so|while|where|when) "
 def wh_questions(left: str, phrase: str, right: str, is_time: bool) -> list[str]:
     """Questions for the gap between `left` and `right`, the longest first; `phrase` is its question phrase: "which baker".
 
-    None if the statement's verb is not found for certain. A preposition goes with the phrase ("on what date") if it is a time's, or
+    None at all if the statement's verb is not found for certain. A preposition goes with the phrase ("on what date") if it is a time's, or
     something follows the gap. Shorter ones leave out what a statement can do without: "in the rain", at its end or its start.
     """
     before = drop_aside(re.split(NEXT_CLAUSE, left)[-1].strip(" "))
@@ -59,7 +59,9 @@ def shorter(tokens: list[str], kept: int) -> list[str]:
     "opened the mill on 3 May in the rain" can do without both, but not without what stands right after the verb.
     """
     kept += tokens[0] in AUXILIARY
-    cuts = [place for place in range(kept, len(tokens)) if tokens[place] in PREPOSITION - {"of"}]
+    cuts = [
+        place for place in range(kept, len(tokens) - 1) if tokens[place] in PREPOSITION - {"of"}
+    ]  # not "carried over"
     return [" ".join(tokens[:end]) for end in (len(tokens), *reversed(cuts[-2:]))]
 
 
