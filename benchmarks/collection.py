@@ -60,7 +60,7 @@ class Arguments:
         default="models/SmolLM2-135M-Instruct", metadata={"help": "The model that makes the data."}
     )
     collection_arguments: str = field(
-        default="--guard words --role_amount_per_fact 1",
+        default="--guard words",
         metadata={"help": "Further arguments of all collections but those from the faulty server, in one string."},
     )
     documents: int = field(default=5, metadata={"help": "speed, api, kills: the first so many demo documents."})

@@ -3,7 +3,7 @@
 # Hardware, minutes, expected result: see those scripts.
 set -euo pipefail
 # shellcheck disable=SC2034
-DEMO_COLLECT_ARGS=(--guard words --chunk_size_by_token 512 --qa_amount_per_fact 5 --role_amount_per_fact 0)
+DEMO_COLLECT_ARGS=(--guard words --chunk_size_by_token 512 --qa_amount_per_fact 5)
 # shellcheck disable=SC2034 # "recorded", the name, is part of what a reply is found by; "files" asks nobody
 DEMO_RECORDED_ARGS=(--api_model recorded --batch files --chunk_size_by_token 512)
 # shellcheck disable=SC2034 # otherwise what finetune.py chooses itself: "ours" in docs/knowledge.md

@@ -98,7 +98,7 @@ def collect_command(model_path: str, folder: Path, name: str) -> list[str]:
     return [
         sys.executable, "data_processor/data_collection_local.py", "--model_name_or_path", model_path, "--guard", "words",
         "--data_path", str(folder / "texts"), "--json_save_dir", str(folder / f"{name}.json"), "--limit", "2",
-        "--role_amount_per_fact", "1", "--test_ratio", "0.3",
+        "--test_ratio", "0.3",
     ]  # fmt: skip
 
 

@@ -527,7 +527,7 @@ def command_of_all(model_path, tmp_path, *words: str) -> list[str]:
         "test_data_path": "demo/questions.json",
         "retention_data_path": "none",
         "system_prompt": "",
-        "collect_args": "--guard words --role_amount_per_fact 1",
+        "collect_args": "--guard words",
         "finetune_args": "--learning_rate 2e-3 --lora_r 16 --replay_ratio 0.3 --per_device_train_batch_size 4",
         "evaluate_args": "--judge match",
     }
@@ -543,7 +543,9 @@ def test_a_plan_alone_is_of_what_was_measured(model_path, tmp_path):
     assert "plan for 30.0 min" in output and "with 15.0 min" in output and "60 of 60 questions" in output
     assert not (tmp_path / "out" / "run.json").exists()  # a run of all does not go on with it
     timings = json.loads((tmp_path / "out" / "log" / "calibration.json").read_text())
-    assert all(value > 0 for value in timings.values()), timings
+    without_time = {name for name, value in timings.items() if value == 0}
+    assert without_time == {"roles", "role_unit", "role_rows_a_unit"}, timings  # a small model writes nothing in roles
+    assert min(timings.values()) == 0, timings
     assert timings["update"] < 5 and timings["question"] < 5  # of a small model: no start is in them
 
 

@@ -145,7 +145,7 @@ def test_the_four_scripts_on_the_real_model(tmp_path, model_path, connections):
 
     collected = start(
         COLLECT, "--model_name_or_path", model_path, "--data_path", documents, "--json_save_dir", data, "--guard", "words",
-        "--qa_amount_per_fact", 3, "--role_amount_per_fact", 1, "--limit", 2,
+        "--qa_amount_per_fact", 3, "--limit", 2,
     )  # fmt: skip
     assert collected.returncode == 0, collected.stderr
     examples, meta = json.loads(data.read_text()), json.loads((tmp_path / "log" / "data.meta.json").read_text())
