@@ -93,8 +93,20 @@ def test_what_cannot_be_added_is_refused(pair, tmp_path, settings, config, found
 
 def test_neither_of_the_two_is_written_over(pair):
     for folder in pair:
-        with pytest.raises(InputError, match=f"expected another folder than {folder}"):
+        with pytest.raises(InputError, match=f"expected another folder than {folder} for both"):
             combine(*pair, folder)
+
+
+@pytest.mark.parametrize("name", ["around", "notes", "notes/a.txt"])
+def test_nothing_but_an_adapter_is_replaced(pair, tmp_path, name):
+    around, notes = tmp_path / "around", tmp_path / "notes"
+    for folder in (around, notes):
+        folder.mkdir()
+    (notes / "a.txt").write_text("of somebody")
+    pair = [str(Path(folder).rename(around / Path(folder).name)) for folder in pair]
+    with pytest.raises(InputError, match=f"found .*{Path(name).name}: give another OUT|found .*first: give another OUT"):
+        combine(*pair, str(tmp_path / name))
+    assert (notes / "a.txt").read_text() == "of somebody" and Path(pair[0]).is_dir()
 
 
 def test_weights_besides_those_of_linear_layers_are_named(tiny_model_path, tmp_path):

@@ -18,7 +18,8 @@ from tuned_runs import SYSTEM_PROMPT, write_tuned_run
 from engines.hf import TransformersEngine
 from engines.tuned_run import TunedRun, read_run
 from training import gguf_file, merge
-from training.export import export, export_gguf, put_in_place
+from training.export import export, export_gguf
+from training.in_place import put_in_place
 from training.merge import (
     check_merged,
     merge_adapter,

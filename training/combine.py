@@ -22,13 +22,15 @@ from engines.adapter import BASE_WEIGHTS, WEIGHTS, require_adapter, require_adap
 from engines.vllm_lora import UNSUPPORTED, adapter_config
 from provenance import write_meta
 from training.continued import require_plain_lora
-from utils import ADAPTER_SETTINGS, InputError, read_json, require_file, run_script, write_json
+from training.in_place import put_in_place
+from utils import ADAPTER_SETTINGS, InputError, log_file, read_json, require_file, run_script, write_json
 
 if TYPE_CHECKING:
     import torch
 
 PREFIX = "base_model.model."  # of every tensor in PEFT's format
 ENDS = (".lora_A.weight", ".lora_B.weight")
+TRACES = ("adapter_config.json", "checkpoint-*", "initial_adapter", "log/train_log.jsonl", "log/replay.journal.jsonl")
 CHOOSING_LAYERS = ("layers_to_transform", "layers_pattern", "exclude_modules")  # narrow what target_modules names
 
 Layers = dict[str, tuple["torch.Tensor", "torch.Tensor"]]  # by module: A (r, in) and B (out, r), the scale in B
@@ -57,12 +59,11 @@ def combine(first: str, second: str, out: str) -> None:
     write_json(unfinished / "adapter_config.json", combined_config(first, second, rank, list(layers)))
     write_json(unfinished / ADAPTER_SETTINGS, settings_of(first) | settings_of(second))
     write_meta(unfinished / "combined", {"first": first, "second": second}, started, rank=rank)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    put_in_place(unfinished, folder)
 
 
 def require_pair(first: str, second: str, out: str) -> None:
-    """InputError if the two adapters cannot be one: another base, prompt or kind, or OUT in place of one of them."""
+    """InputError if the two adapters cannot be one: another base, prompt or kind, or OUT in place of other files."""
     for folder in (first, second):
         require_plain_lora(folder, adapter_config(folder))
         require_file(Path(folder) / WEIGHTS, "the weights of an adapter", "give the --output_dir of finetune.py")
@@ -72,8 +73,10 @@ def require_pair(first: str, second: str, out: str) -> None:
                 f"expected plain LoRA in {folder}, found {', '.join(more)}: such adapters cannot be added, train on both "
                 "datasets together instead"
             )
-        if Path(out).resolve() == Path(folder).resolve():
-            raise InputError(f"expected another folder than {folder} for both adapters together: give another OUT")
+        if Path(folder).resolve().is_relative_to(Path(out).resolve()):
+            raise InputError(f"expected another folder than {out} for both adapters, found {folder}: give another OUT")
+    if not may_be_replaced(Path(out)):
+        raise InputError(f"expected a new folder, or one with an adapter to replace, found {out}: give another OUT")
     bases = [settings_of(folder).get(BASE_WEIGHTS) for folder in (first, second)]
     if not all(bases):
         require_adapter(second, adapter_config(first)["base_model_name_or_path"])
@@ -90,6 +93,13 @@ def require_pair(first: str, second: str, out: str) -> None:
         )
     for folder in (first, second):
         require_adapter_weights(folder)
+
+
+def may_be_replaced(out: Path) -> bool:
+    """Whether nothing is lost with a folder but an adapter, or what a training that was stopped left of one."""
+    if not out.is_dir():
+        return not out.exists()
+    return not any(out.iterdir()) or any(next(out.glob(trace), None) for trace in TRACES)
 
 
 def settings_of(folder: str) -> dict:

@@ -25,6 +25,7 @@ from engines.served import CHECKED, TUNED, Likeness, choose, compare, require_se
 from engines.tuned_run import TunedRun, read_run
 from provenance import write_meta
 from training.gguf_file import CHECKOUT, TYPES, ask_gguf, can_ask, convert, find_converter, require_converter
+from training.in_place import put_in_place
 from training.merge import check_merged, merge_adapter, require_full_weights
 from training.model_card import write_card
 from utils import InputError, log_file, run_script
@@ -59,16 +60,6 @@ def require_room(base: str, folder: Path, dtype: str, with_gguf: bool) -> None:
             f"expected {needed / 2**30:.1f} GiB free for {folder}, found {free / 2**30:.1f}: free the disk, or make that "
             "folder a link to one on another disk"
         )
-
-
-def put_in_place(new: Path, folder: Path) -> None:
-    """Rename a folder to a name that may be taken; what had it is removed once the new one is there."""
-    earlier = new.with_name(f".{folder.name}.earlier")
-    shutil.rmtree(earlier, ignore_errors=True)
-    if folder.exists():
-        folder.rename(earlier)
-    new.rename(folder)
-    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def export(run: TunedRun, dtype: str, base_name: str | None, licence: str | None) -> Path:
