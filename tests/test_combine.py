@@ -104,7 +104,9 @@ def test_nothing_but_an_adapter_is_replaced(pair, tmp_path, name):
         folder.mkdir()
     (notes / "a.txt").write_text("of somebody")
     pair = [str(Path(folder).rename(around / Path(folder).name)) for folder in pair]
-    with pytest.raises(InputError, match=f"found .*{Path(name).name}: give another OUT|found .*first: give another OUT"):
+    with pytest.raises(
+        InputError, match=f"found .*{Path(name).name}: give another OUT|found .*first: give another OUT"
+    ):
         combine(*pair, str(tmp_path / name))
     assert (notes / "a.txt").read_text() == "of somebody" and Path(pair[0]).is_dir()
 

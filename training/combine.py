@@ -23,7 +23,7 @@ from engines.vllm_lora import UNSUPPORTED, adapter_config
 from provenance import write_meta
 from training.continued import require_plain_lora
 from training.in_place import put_in_place
-from utils import ADAPTER_SETTINGS, InputError, log_file, read_json, require_file, run_script, write_json
+from utils import ADAPTER_SETTINGS, InputError, read_json, require_file, run_script, write_json
 
 if TYPE_CHECKING:
     import torch
