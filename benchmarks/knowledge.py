@@ -10,7 +10,7 @@ Out: --results, see knowledge_summary.py, a PNG and NAME_runs.jsonl beside it: w
 
     python benchmarks/knowledge.py --given given_text.json --part dev --runs ours "LLaMA-Factory, all the time"
     python benchmarks/knowledge.py --given given_text.json --part all --seeds 1 2 3 --trl_python ~/trl/bin/python
-    python benchmarks/knowledge.py --passages_file squad.json --passages 100 --runs ours
+    python benchmarks/knowledge.py --passages_file given_text.json --runs ours
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ CURVE_ADAPTERS = {1: 10}  # how many adapters of a size, at most; otherwise as m
 @dataclass
 class Arguments:
     passages_file: str | None = field(
-        default=None, metadata={"help": "Passages with the questions of people, in SQuAD's form."}
+        default=None,
+        metadata={
+            "help": "Passages with the questions of people, in SQuAD's form or as given text, of which no row is taken."
+        },
     )
     given: str | None = field(default=None, metadata={"help": "Text to train on: given text, or a collected dataset."})
     part: str = field(
@@ -98,7 +101,9 @@ def record_base(corpus: Path, model: str, general: list[dict]) -> dict:
     """Let the base model answer; what was right, for knowledge_records.py."""
     base, texts = corpus / "base", corpus / "texts"
     known = {row["id"] for row in known_questions(general, model, base)}
-    ways = {"closed": (), "open_book": ("--open_book", texts), "bm25": ("--rag", texts)}
+    ways = {"closed": (), "open_book": ("--open_book", texts)}
+    if is_given_text(corpus):
+        ways["bm25"] = ("--rag", texts)
     asked = {
         name: knowledge_runs.answer(model, corpus / "questions.json", base / f"{name}.json", None, *more)
         for name, more in ways.items()
@@ -113,6 +118,11 @@ def record_base(corpus: Path, model: str, general: list[dict]) -> dict:
         "commit": commit(),
         "machine": machine(),
     }
+
+
+def is_given_text(corpus: Path) -> bool:
+    """Whether texts are put before the questions as well, which takes longer than the rest: once is enough."""
+    return read_json(corpus / "about.json", "a corpus")["source"] == knowledge_data.GIVEN
 
 
 def known_questions(general: list[dict], model: str, folder: Path) -> list[dict]:
@@ -150,7 +160,7 @@ def record_run(run: Run, seconds: float | None, trl_python: str | None) -> dict:
         write_json(questions, [row for row in rows if row["file_name"] in run.documents])
     made, model, lora = knowledge_runs.train(run, data, seconds, trl_python), run.model, folder / "lora"
     asked = {"tuned": knowledge_runs.answer(model, questions, folder / "tuned.json", lora)}
-    if run.settings.name == OURS and not run.documents:
+    if run.settings.name == OURS and not run.documents and is_given_text(run.corpus):
         for name, texts in (("tuned_right", "texts"), ("tuned_wrong", "wrong_texts")):
             shown = ("--open_book", run.corpus / texts)
             asked[name] = knowledge_runs.answer(model, questions, folder / f"{name}.json", lora, *shown)

@@ -43,7 +43,8 @@ def draw_answers(axis, corpus: dict, names: list[str]) -> None:
         ("bm25", "base with BM25", "-."),
         ("open_book", "base, open book", "--"),
     ):
-        axis.axvline(100 * corpus[key], color="black", linewidth=1, linestyle=style, label=label)
+        if key in corpus:
+            axis.axvline(100 * corpus[key], color="black", linewidth=1, linestyle=style, label=label)
     title = f"{corpus['questions']} questions on {corpus['passages']} passages, without the passage"
     axis.set(title=title, xlabel="% right")
     axis.figure.legend(fontsize="small", loc="outside lower left", ncols=3)  # below: bars may be anywhere

@@ -2,9 +2,9 @@
 
 A line has `corpus` and `run`, the names of their folders, and which answers were right, a character for each question ("1" or
 "0"). That of the base model ("run": "base") has `about`, `passages` (the document of every question), `closed`, `open_book`,
-`bm25` and, for every general question, whether it is known: `general`. That of a trained model has what its run.json has,
-`right` {what was asked with: characters}, and, if it learned all documents, `general`, of the questions that the base model
-knows, and `drift`.
+`bm25` (of given text alone) and, for every general question, whether it is known: `general`. That of a trained model has what
+its run.json has, `right` {what was asked with: characters}, and, if it learned all documents, `general`, of the questions that
+the base model knows, and `drift`.
 The folders may be gone: a machine that is new begins where the last one ended.
 """
 

@@ -30,7 +30,8 @@ class Corpus:
 
     def __init__(self, base: dict, runs: Sequence[dict]):
         self.about, self.passages = base["about"], base["passages"]
-        self.base, self.opened, self.bm25 = (from_marks(base[name]) for name in ("closed", "open_book", "bm25"))
+        self.base, self.opened = from_marks(base["closed"]), from_marks(base["open_book"])
+        self.bm25 = from_marks(base.get("bm25", ""))  # of given text
         self.whole: dict[str, dict[int, dict]] = defaultdict(dict)
         self.curve = [run for run in runs if run["documents"]]
         for run in runs:
@@ -89,7 +90,7 @@ def summary(records: Records, part: str) -> dict:
             "questions": len(corpus.passages),
             "base": scores.share(corpus.base),
             "open_book": scores.share(corpus.opened),
-            "bm25": scores.share(corpus.bm25),
+            **({"bm25": scores.share(corpus.bm25)} if corpus.bm25 else {}),
             "runs": measured,
         }
     return {**results, "machine": machine(), "date": today(), "commit": commit()}

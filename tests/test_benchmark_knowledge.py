@@ -265,6 +265,15 @@ def test_a_run_is_made_once_and_a_killed_training_again(tmp_path, tiny_model_pat
     assert knowledge.make_run(run, None, None, Records(path)) == seconds and not run.folder.exists()
 
 
+def test_given_text_as_passages_alone_has_the_same_passages_without_rows(tmp_path):
+    given = str(write_given(tmp_path / "given.json"))
+    source, passages = knowledge_data.read_source(None, given)
+    _, with_rows = knowledge_data.read_source(given, None)
+    assert source == "own" and [one.key for one in passages] == [one.key for one in with_rows]
+    assert [one.questions for one in passages] == [one.questions for one in with_rows]
+    assert not any(one.rows for one in passages) and all(one.rows for one in with_rows)
+
+
 def test_a_recorded_dataset_keeps_its_rows_and_chunks_and_gets_the_questions_of_its_paragraphs(tmp_path):
     data = write_collection(tmp_path / "set", [row(0, FULL), row(1, SHARED, "reverse")])
     write_json(tmp_path / "set" / "data.test.json", [row(2, ASK, "held_out_fact")])
