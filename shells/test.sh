@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run the tests in the same .venv as the other scripts (created if missing). Arguments are passed to pytest:
 #
-#     bash shells/test.sh
+#     bash shells/test.sh                                    # all but the slow ones, in two processes
 #     bash shells/test.sh tests/test_finetune.py -k mask
 #     bash shells/test.sh -m "not slow and not model"        # the tests without a model: 2 minutes
 #     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 15 minutes more
@@ -10,7 +10,7 @@
 #                                                            # .venv-optional, and Debian's Chromium
 #
 # Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
-# Minutes: 14, plus the installation the first time. Expected result: all passed; skipped tests are named at the end.
+# Minutes: 10 to 20, plus the installation the first time. Expected result: all passed; skipped tests are named at the end.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
@@ -38,4 +38,8 @@ if [ "${OPTIONAL:-no}" != no ]; then
 fi
 
 python demo/model.py
+if [ $# = 0 ]; then
+    export OMP_NUM_THREADS=1 # of each process
+    set -- --numprocesses 2 --dist loadfile
+fi
 python -m pytest -q "$@"

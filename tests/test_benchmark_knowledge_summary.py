@@ -1,13 +1,14 @@
-"""results/knowledge.json and its picture, made from whatever runs there are; and the general questions behind it."""
+"""results/knowledge.json and its picture, made from whatever runs there are; its scores and general questions."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
-from benchmarks import knowledge, knowledge_data, knowledge_plot, knowledge_runs, knowledge_summary
+from benchmarks import knowledge, knowledge_data, knowledge_plot, knowledge_runs, knowledge_scores, knowledge_summary
 from benchmarks.knowledge_records import Records
 from evaluation.tokens import stands_in
 from utils import read_json
@@ -93,3 +94,53 @@ def test_a_general_question_is_known_if_it_is_answered_right_with_every_system_p
     general = [{"id": name, "question": f"{name}?", "references": ["Oslo"]} for name in "abc"]
     assert [row["id"] for row in knowledge.known_questions(general, "model", tmp_path)] == ["b"]
     assert asked == [["a", "b", "c"], ["a", "b"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    ("references", "response", "expected"),
+    [
+        (["1871"], "It was dug in 1871.", True),
+        (["1871"], "It was dug in 1872.", False),
+        (["King Otto of Greece"], "king Otto, of Greece", True),
+        (["King Otto of Greece"], "King Otto", False),
+        (["Thessaly, Epirus, Crete, Corfu and Samos"], "Samos, Corfu, Crete, Epirus", True),
+        (["Thessaly, Epirus, Crete, Corfu and Samos"], "Samos, Corfu, Crete", False),
+        (["Kyiv", "Kiev"], "Kiev", True),
+        (["疫苗接种"], "接种疫苗", True),
+        (["疫苗接种"], "疫苗", False),
+    ],
+)
+def test_an_answer_is_right_if_it_has_four_fifths_of_the_reference(references, response, expected):
+    assert knowledge_scores.is_right(references, response) is expected
+
+
+def test_the_gap_closed_is_that_of_all_seeds_with_an_interval_over_passages():
+    passages = ["a"] * 4 + ["b"] * 4 + ["c"] * 4
+    base, opened = [False] * 12, [True] * 8 + [False] * 4
+    tuned = [[True] * 4 + [False] * 8, [True] * 8 + [False] * 4]
+    found = knowledge_scores.summarise(tuned, base, opened, passages)
+    assert found["tuned"] == 0.5 and found["tuned_by_seed"] == [0.3333, 0.6667]
+    assert found["gap_closed"] == 0.75
+    assert found["tuned_interval"] == [0.0, 1.0]
+    assert knowledge_scores.summarise(tuned, base, opened, ["a"] * 12)["gap_closed_interval"] is None
+
+
+def test_passages_and_not_questions_are_exchanged_for_p():
+    """Ten passages of ten questions each: all better in one run is 2 of 1024 flips, however many questions there are."""
+    passages = [str(number) for number in range(10) for _ in range(10)]
+    better = knowledge_scores.compare([[True] * 100], [[False] * 100], passages)
+    assert better["difference"] == 1.0 and better["interval"] == [1.0, 1.0]
+    assert 0.0005 < better["p"] < 0.005
+    half = [number < 5 for number in range(10) for _ in range(10)]
+    assert knowledge_scores.compare([half], [[not x for x in half]], passages)["p"] == 1.0
+    same = knowledge_scores.compare([half], [half], passages)
+    assert (same["difference"], same["p"]) == (0.0, 1.0)
+
+
+def test_what_was_kept_counts_all_seeds():
+    found = knowledge_scores.kept([[True, True, True, False], [True, True, True, True]])
+    assert found["retention_ratio"] == 0.875
+    assert found["kept_by_seed"] == [3, 4] and found["general_questions"] == 4
+    questions = [{"id": "a", "references": ["Kyiv", "Kiev"]}, {"id": "b", "references": ["3"]}]
+    answers = [{"id": "b", "response": "It is 4."}, {"id": "a", "response": "Kiev."}]
+    assert knowledge_scores.grade_general(answers, questions) == [False, True]
