@@ -71,6 +71,13 @@ def test_a_sentence_without_names_and_numbers_is_asked_for_its_phrases():
         ("A wide, cold and deep lake", ["deep lake"]),
         ("They had to keep the peace.", ["peace"]),
         ("They must give reasons.", ["reasons"]),
+        ("Convex lenses produce an image.", ["Convex lenses", "image"]),
+        (
+            "Tolvimer Instruments in the town, a small gain after years.",
+            ["Tolvimer Instruments", "small gain", "town", "years"],
+        ),
+        ("Religious studies at Hexley began late.", ["Religious studies", "Hexley"]),
+        ("Annual reports of the board are public.", ["Annual reports", "board"]),
     ],
 )
 def test_a_phrase_ends_with_a_noun_and_begins_after_a_stop_word(text, phrases):

@@ -8,7 +8,15 @@ from __future__ import annotations
 import re
 
 from data_processor.curation import FUNCTION_WORDS
-from data_processor.small_model.verbs import AUXILIARY, is_noun, is_verb_alone, may_be_noun, may_be_verb
+from data_processor.small_model.verbs import (
+    AUXILIARY,
+    is_noun,
+    is_verb_alone,
+    may_be_noun,
+    may_be_verb,
+    past_of,
+    present_of,
+)
 
 MAX_PHRASE_WORDS = 4
 STOP_WORDS = FUNCTION_WORDS | frozenset(
@@ -17,6 +25,8 @@ STOP_WORDS = FUNCTION_WORDS | frozenset(
     "must should shall let us me my mine yours ours theirs itself themselves himself herself example examples way ways kind kinds "
     "now here again once ever never often always today part parts number nothing something everything anything much less few several thing things case cases due one two three four five first second new use used using make made".split()
 )  # fmt: skip
+
+BEFORE_SUBJECT = r"(?:^|[.;:!?] )(?:(?i:the|an?|this|these|that|those|some|many|most|all|its|his|her|their) )?$"
 
 
 def find_phrases(text: str) -> list[tuple[int, int]]:
@@ -40,9 +50,22 @@ def find_phrases(text: str) -> list[tuple[int, int]]:
         last = lower
     phrases = []
     for run in runs:
+        if ends_in_verb(text, run):
+            run.pop()
         while run and not may_be_noun(run[-1][0].lower()):
             run.pop()
         is_phrase = len(run) > 1 or (run and is_noun(run[0][0].lower()))
         if is_phrase and len(run) <= MAX_PHRASE_WORDS:
             phrases.append((run[0].start(), run[-1].end()))
     return sorted(phrases, key=lambda place: -len(text[place[0] : place[1]].split()))
+
+
+def ends_in_verb(text: str, run: list[re.Match]) -> bool:
+    """Whether a run at the start of a sentence ends in its verb ("Psychiatry focuses on disorders"): no other word there is one."""
+    if not 1 < len(run) <= MAX_PHRASE_WORDS or not re.search(BEFORE_SUBJECT, text[: run[0].start()]):
+        return False
+    if not (run[-1][0].islower() and may_be_verb(run[-1][0])):
+        return False
+    rest = re.split(r"[.;:!?](?: |$)", text[run[-1].end() :])[0].lower().split()
+    verbs = (word for word in rest if word in AUXILIARY or past_of(word) or present_of(word))
+    return bool(rest) and rest[0] != "of" and next(verbs, None) is None
