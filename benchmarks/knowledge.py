@@ -10,7 +10,8 @@ Out: --results, see knowledge_summary.py, a PNG and NAME_runs.jsonl beside it: w
 
     python benchmarks/knowledge.py --given given_text.json --part dev --runs ours "LLaMA-Factory, all the time"
     python benchmarks/knowledge.py --given given_text.json --part all --seeds 1 2 3 --trl_python ~/trl/bin/python
-    python benchmarks/knowledge.py --passages_file given_text.json --runs ours
+    python benchmarks/knowledge.py --passages_file squad.json --passages 100 --runs ours
+    python benchmarks/knowledge.py --passages_file given_text.json --runs ours    # own data on the passages of given text
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def record_base(corpus: Path, model: str, general: list[dict]) -> dict:
     base, texts = corpus / "base", corpus / "texts"
     known = {row["id"] for row in known_questions(general, model, base)}
     ways = {"closed": (), "open_book": ("--open_book", texts)}
-    if is_given_text(corpus):
+    if asks_with_texts(corpus):
         ways["bm25"] = ("--rag", texts)
     asked = {
         name: knowledge_runs.answer(model, corpus / "questions.json", base / f"{name}.json", None, *more)
@@ -120,8 +121,8 @@ def record_base(corpus: Path, model: str, general: list[dict]) -> dict:
     }
 
 
-def is_given_text(corpus: Path) -> bool:
-    """Whether texts are put before the questions as well, which takes longer than the rest: once is enough."""
+def asks_with_texts(corpus: Path) -> bool:
+    """Whether questions are asked with texts before them as well: on given text alone, as that takes longer than the rest."""
     return read_json(corpus / "about.json", "a corpus")["source"] == knowledge_data.GIVEN
 
 
@@ -160,7 +161,7 @@ def record_run(run: Run, seconds: float | None, trl_python: str | None) -> dict:
         write_json(questions, [row for row in rows if row["file_name"] in run.documents])
     made, model, lora = knowledge_runs.train(run, data, seconds, trl_python), run.model, folder / "lora"
     asked = {"tuned": knowledge_runs.answer(model, questions, folder / "tuned.json", lora)}
-    if run.settings.name == OURS and not run.documents and is_given_text(run.corpus):
+    if run.settings.name == OURS and not run.documents and asks_with_texts(run.corpus):
         for name, texts in (("tuned_right", "texts"), ("tuned_wrong", "wrong_texts")):
             shown = ("--open_book", run.corpus / texts)
             asked[name] = knowledge_runs.answer(model, questions, folder / f"{name}.json", lora, *shown)

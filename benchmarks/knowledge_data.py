@@ -69,10 +69,10 @@ def read_source(given: str | None, passages_file: str | None) -> tuple[str, list
     """Who wrote what is trained, and all passages of the files; InputError if a file has another form."""
     if not given and not passages_file:
         raise InputError("expected --given or --passages_file, found neither: give passages with questions")
-    if not given and isinstance(read_json(passages_file, "passages"), list):
-        _, passages = read_source(passages_file, None)
-        return OWN, [replace(one, rows=()) for one in passages]
     if not given:
+        if isinstance(read_json(passages_file, "passages"), list):
+            _, passages = read_source(passages_file, None)
+            return OWN, [replace(one, rows=()) for one in passages]
         articles = read_articles(passages_file)
         return OWN, [Passage(one.title, one.text, one.questions) for group in articles.values() for one in group]
     rows = read_json(given, "given text or a dataset")

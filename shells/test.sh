@@ -4,12 +4,12 @@
 #     bash shells/test.sh                                    # all but the slow ones, in two processes
 #     bash shells/test.sh tests/test_finetune.py -k mask
 #     bash shells/test.sh -m "not slow and not model"        # the tests without a model: 2 minutes
-#     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 15 minutes more
+#     bash shells/test.sh -m slow                            # ZeRO-1, -2, offload, two nodes, resumed runs: 28 minutes more
 #     OPTIONAL=yes bash shells/test.sh                       # also those that need vLLM, Ray, bitsandbytes or Chromium:
 #                                                            # installs vLLM's CPU build and the next two into
 #                                                            # .venv-optional, and Debian's Chromium
 #
-# Hardware: 2 cores, 4 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
+# Hardware: 2 cores, 8 GiB of memory, no GPU, no network once installed; DeepSpeed needs g++.
 # Minutes: 10 to 20, plus the installation the first time. Expected result: all passed; skipped tests are named at the end.
 set -euo pipefail
 case "${1:-}" in -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit ;; esac

@@ -543,9 +543,10 @@ def test_a_plan_alone_is_of_what_was_measured(model_path, tmp_path):
     assert "plan for 30.0 min" in output and "with 15.0 min" in output and "60 of 60 questions" in output
     assert not (tmp_path / "out" / "run.json").exists()  # a run of all does not go on with it
     timings = json.loads((tmp_path / "out" / "log" / "calibration.json").read_text())
-    without_time = {name for name, value in timings.items() if value == 0}
-    assert without_time == {"roles", "role_unit", "role_rows_a_unit"}, timings  # a small model writes nothing in roles
-    assert min(timings.values()) == 0, timings
+    taking_time = {name for name, value in timings.items() if value > 0}
+    assert set(timings) - taking_time == {"roles", "role_unit", "role_rows_a_unit"}, (
+        timings
+    )  # it writes nothing in roles
     assert timings["update"] < 5 and timings["question"] < 5  # of a small model: no start is in them
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX = "base_model.model."  # of every tensor in PEFT's format
 ENDS = (".lora_A.weight", ".lora_B.weight")
+# what tells the folder of an adapter, or of a training that was stopped, from others
 TRACES = ("adapter_config.json", "checkpoint-*", "initial_adapter", "log/train_log.jsonl", "log/replay.journal.jsonl")
 CHOOSING_LAYERS = ("layers_to_transform", "layers_pattern", "exclude_modules")  # narrow what target_modules names
 
@@ -44,7 +45,7 @@ def combine(first: str, second: str, out: str) -> None:
     from safetensors.torch import save_file
 
     require_pair(first, second, out)
-    started, folder = time.time(), Path(out)
+    started, folder = time.time(), Path(out).resolve()  # where a link leads
     layers = concatenate(read_layers(first), read_layers(second))
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A folder that was written beside an earlier one takes its place: at no moment is neither of them there."""
+"""A folder that was written beside an earlier one takes its place: until it has the name, both are on the disk."""
 
 import shutil
 from pathlib import Path
