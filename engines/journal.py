@@ -270,7 +270,7 @@ def append_line(path: Path, value: Any) -> None:
         with contextlib.suppress(OSError):  # else a later line, when there is room again, would go on with this one
             os.truncate(path, size)
         raise InputError(
-            f"expected to write {path}, found {error.strerror}: free the disk and run this again; "
+            f"expected to write {path}, found {error.strerror}: make it writable or free the disk, and run this again; "
             "the content of the file is kept"
         ) from None
 

@@ -71,6 +71,7 @@ def test_a_sentence_without_names_and_numbers_is_asked_for_its_phrases():
         ("A wide, cold and deep lake", ["deep lake"]),
         ("They had to keep the peace.", ["peace"]),
         ("They must give reasons.", ["reasons"]),
+        ("They ask at least ten working days before it.", ["ten working days"]),
         ("Convex lenses produce an image.", ["Convex lenses", "image"]),
         (
             "Tolvimer Instruments in the town, a small gain after years.",

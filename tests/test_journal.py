@@ -208,7 +208,7 @@ def test_a_journal_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
         InputError,
-        match=r"expected to write .*file/a\.jsonl, found .*: free the disk and run this again; "
+        match=r"expected to write .*file/a\.jsonl, found .*: make it writable or free the disk, and run this again; "
         r"the content of the file is kept$",
     ):
         append_line(tmp_path / "file" / "a.jsonl", 1)

@@ -20,7 +20,7 @@ from data_processor.small_model.verbs import (
 
 MAX_PHRASE_WORDS = 4
 STOP_WORDS = FUNCTION_WORDS | frozenset(
-    "however such other another each every both either neither same own very well too just even still yet because while if although "
+    "least most however such other another each every both either neither same own very well too just even still yet because while if although "
     "though unless whether through under above below without within against among across toward towards upon via e.g i.e may might "
     "must should shall let us me my mine yours ours theirs itself themselves himself herself example examples way ways kind kinds "
     "now here again once ever never often always today part parts number nothing something everything anything much less few several thing things case cases due one two three four five first second new use used using make made".split()
