@@ -101,7 +101,7 @@ def matmul(bench: Bench) -> Iterator[dict]:
     """Part 9: the best of a few large products in bfloat16, as finetune.py measures it for its MFU."""
     import torch
 
-    from training.plan import measure_peak_flops
+    from training.precision import measure_peak_flops
 
     yield {"bf16_tflops": round(measure_peak_flops(torch.device(bench.device), torch.bfloat16) / 1e12, 3)}
 

@@ -65,7 +65,7 @@ def main() -> None:
     from datasets import Dataset
     from peft import LoraConfig
 
-    from training.layout import cpu_has_bfloat16
+    from training.precision import cpu_prefers_bfloat16
 
     if request["trainer"] == "sdft":
         from trl.experimental.sdft import SDFTConfig as Config
@@ -74,7 +74,7 @@ def main() -> None:
         from trl import SFTConfig as Config
         from trl import SFTTrainer as Trainer
 
-    on_cpu, bf16 = not torch.cuda.is_available(), torch.cuda.is_available() or cpu_has_bfloat16()
+    on_cpu, bf16 = not torch.cuda.is_available(), torch.cuda.is_available() or cpu_prefers_bfloat16()
     transformers.set_seed(request["seed"])
     name = request["model_name_or_path"]
     trainer = Trainer(

@@ -267,18 +267,6 @@ def test_one_example_that_does_not_fit_is_not_tried_again(tmp_path, shape_7b, ca
         layout.restart_with_half_batches(own, 7)
 
 
-def test_precision_is_what_the_gpu_has_units_for(monkeypatch):
-    """A T4 emulates bfloat16, at a fraction of its speed, and says that it supports it."""
-    for major, expected in ((9, (True, False)), (7, (False, True))):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_, m=major: SimpleNamespace(major=m))
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda m=major: (m, 0))
-        own = SimpleNamespace(bf16=None, fp16=False, tf32=None, use_liger_kernel=False, use_cpu=False)
-        layout.choose_precision(own)
-        assert (own.bf16, own.fp16) == expected
-
-
 def test_a_kernel_that_is_compiled_for_each_number_of_rows_is_left_out(tmp_path):
     """Batches by tokens have many; the other Liger kernels do not ask."""
     common = dict(output_dir=str(tmp_path), use_cpu=True)

@@ -15,7 +15,7 @@ from engines.memory import empty_model
 from engines.weights import load_base
 from training import ranks
 from training.continued import changes_base, continued_config, load_adapter_weights
-from training.layout import weights_dtype
+from training.precision import weights_dtype
 from training.recommended import SMALLEST_RANK
 from utils import InputError
 

@@ -20,8 +20,9 @@ from training import doctor
 from training.adapters import require_lora
 from training.checkpoints import require_checkpoint
 from training.continued import changes_base
-from training.layout import choose_precision, is_zero3
+from training.layout import is_zero3
 from training.null_space import uses_null_space
+from training.precision import choose_precision
 from utils import InputError, describe_unknown, require_file, run_script
 
 # With 0.1 and 0, 78 of 299 general questions were lost instead of 55 (results/knowledge.json):

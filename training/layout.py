@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import math
@@ -26,40 +25,6 @@ OUT_OF_MEMORY = "out_of_memory.json"  # in --output_dir: a training ran out of m
 RESTART_EXIT_CODE = 75  # exit code (EX_TEMPFAIL): torchrun starts all ranks again
 
 log = logging.getLogger(__name__)
-
-
-def choose_precision(training) -> None:
-    """Unless set: bfloat16 and TF32 if the hardware has units for them, float16 on older GPUs, which only emulate bfloat16.
-
-    On a CPU without units for it, bfloat16 is many times slower than float32; with them it is twice as fast.
-    """
-    cuda = torch.cuda.is_available() and not training.use_cpu
-    if training.bf16 is None:
-        # DeepSpeed's optimizers for CPUs are written for float32.
-        has_units = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if cuda
-            else not training.deepspeed and cpu_has_bfloat16()
-        )
-        training.bf16 = has_units and not training.fp16
-        training.fp16 = training.fp16 or (cuda and not training.bf16)
-    if training.bf16 and not cuda:
-        training.use_cpu = True  # otherwise transformers looks for a GPU that can do it
-    if training.tf32 is None and cuda and torch.cuda.get_device_capability() >= (8, 0):
-        training.tf32 = True
-    if training.use_liger_kernel is None:
-        training.use_liger_kernel = cuda and importlib.util.find_spec("liger_kernel") is not None
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU has units for bfloat16."""
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-
-
-def weights_dtype(training) -> torch.dtype:
-    """The dtype of the frozen weights."""
-    return torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else torch.float32
 
 
 def choose_attention(training) -> None:

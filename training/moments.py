@@ -56,12 +56,12 @@ def answer_request() -> None:
 
     from engines.weights import answering_dtype, load_base
     from training.adapters import lora_config
-    from training.layout import cpu_has_bfloat16
+    from training.precision import cpu_prefers_bfloat16
 
     request = read_json(sys.argv[1], "what to measure")
     lora = LoraArguments(**request["lora"])
     on_cpu = request["on_cpu"] or not torch.cuda.is_available()
-    dtype = (torch.bfloat16 if cpu_has_bfloat16() else torch.float32) if on_cpu else answering_dtype()
+    dtype = (torch.bfloat16 if cpu_prefers_bfloat16() else torch.float32) if on_cpu else answering_dtype()
     base = load_base(request["name"], dtype, lora.q_lora, **({} if on_cpu else {"device_map": "auto"}))
     model = get_peft_model(base, lora_config(lora, base)).eval()
     torch.manual_seed(request["seed"])

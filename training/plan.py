@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from dataclasses import dataclass
 
-import torch
 import transformers
 
-from budget.clock import PEAK_S
 from engines.memory import model_shape
 from training.layout import choose_attention, choose_batches
 from training.read_back import compute_precision
@@ -17,7 +14,6 @@ from training.recommended import recommended_learning_rate, recommended_rank
 
 FEW_UPDATES = 200
 EXPECTED_MFU = {"cpu": 0.55, "cuda": 0.35}  # to estimate the duration before the start; measured on a CPU only
-PEAK_MATRIX_SIZE = {"cuda": 8192, "cpu": 1024}  # rows and columns of the matrices in the timed product
 
 
 def resolve_defaults(name: str, lora, training, facts: int, lengths: list[int]) -> None:
@@ -129,17 +125,3 @@ def make_plan(
         peak_flops=trainer.peak_flops,
         **extra_fields,
     )  # fmt: skip
-
-
-def measure_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second in a large matrix product, the best measured within PEAK_S."""
-    size = PEAK_MATRIX_SIZE[device.type]
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best, until = float("inf"), time.perf_counter() + PEAK_S
-    while time.perf_counter() < until:
-        started = time.perf_counter()
-        a @ b
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best

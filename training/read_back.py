@@ -22,7 +22,7 @@ from engines.processes import run_child
 from engines.weights import load_base
 from training import ranks
 from training.adapters import disable_input_casting, gathered_parameters, save_adapter
-from training.layout import weights_dtype
+from training.precision import weights_dtype
 
 ROOT = Path(__file__).resolve().parents[1]
 NORM_TOLERANCE = 1e-4  # relative

@@ -109,14 +109,14 @@ def answer_request() -> None:
     from engines.hf import TransformersEngine
     from engines.load import load_engine
     from engines.weights import load_base
-    from training.layout import cpu_has_bfloat16
+    from training.precision import cpu_prefers_bfloat16
 
     path = Path(sys.argv[1])
     request = json.loads(path.read_text())
     model = UntrainedModel(**request["model"])
     if model.in_4_bits:
         engine = TransformersEngine.load(model.name, system_prompt=model.system_prompt, in_4_bits=True)
-    elif model.on_cpu and cpu_has_bfloat16():
+    elif model.on_cpu and cpu_prefers_bfloat16():
         weights, tokenizer = load_base(model.name, torch.bfloat16), AutoTokenizer.from_pretrained(model.name)
         engine = TransformersEngine(weights, tokenizer, model.name, model.system_prompt)
     else:

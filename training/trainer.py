@@ -20,9 +20,10 @@ from training.batches import LengthBucketedSampler, TokenBudgetBatches
 from training.checkpoints import unfinished_checkpoint
 from training.clock import TrainingClock
 from training.distillation import taught_in
-from training.layout import limit_evaluation, measure_batches, weights_dtype
+from training.layout import limit_evaluation, measure_batches
 from training.loss import head_only_at, loss_per_token, sums_by_row
-from training.plan import Plan, make_plan, measure_peak_flops
+from training.plan import Plan, make_plan
+from training.precision import measure_peak_flops, weights_dtype
 from training.reporting import guard_reporters
 from utils import InputError
 
