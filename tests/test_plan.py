@@ -38,7 +38,7 @@ def test_a_plan_in_words():
         "1000 examples of 100 facts, 50 replayed answers, 20 held out",
         "9000 of 50000 tokens are trained; 3 epochs, 200 updates of 8 examples, each fact 30 times",
         "learning rate 0.001, rank 16: 5.0 M trainable parameters of 100.0 M",
-        "1 processes on cpu, float32, sdpa; about 25.0 minutes",
+        "1 processes on cpu, float32, sdpa; about 25 minutes",
     ]
     few = Plan(**PLAN | {"updates": 199, "rank": None}).lines()
     assert "learning rate 0.001, all weights" in few[2]
