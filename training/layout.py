@@ -1,4 +1,4 @@
-"""How a training is laid out on its hardware: precision, attention, and the tokens per update and per micro-batch."""
+"""How a training is laid out on its hardware: attention, and the tokens per update and per micro-batch."""
 
 from __future__ import annotations
 
